@@ -1,0 +1,369 @@
+"""The graph: types, interned nodes, graphs. Immutable and logical; knows no operator by name."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from .op import Op
+
+SHORT = {
+    "float32": "f32", "float64": "f64", "int32": "i32", "int64": "i64",
+    "uint32": "u32", "uint8": "u8", "bool": "bool",
+}  # fmt: skip
+DTYPES = tuple(SHORT)
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """What is known of a value before it exists. Logical: no layout, ever."""
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+    def __str__(self) -> str:
+        return f"{SHORT[self.dtype]}[{','.join(map(str, self.shape))}]"
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        size = 1
+        for n in self.shape:
+            size *= n
+        return size
+
+    @property
+    def bytes(self) -> int:
+        return self.size * np.dtype(self.dtype).itemsize
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Array:
+    """A constant array as an attribute: equal when dtype, shape and contents are."""
+
+    data: np.ndarray = field(repr=False)
+    digest: str = ""
+
+    @staticmethod
+    def of(value: Any) -> Array:
+        data = np.array(value, order="C")
+        if data.dtype.name not in SHORT:
+            raise TypeError(f"no operator computes in {data.dtype.name}; use one of {DTYPES}")
+        data.setflags(write=False)
+        return Array(data, hashlib.sha256(data.tobytes()).hexdigest()[:16])
+
+    @property
+    def type(self) -> Type:
+        return Type(self.data.shape, self.data.dtype.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a node comes from: the user's file and line, the scope, and how ('gradient of' or '')."""
+
+    file: str
+    line: int
+    scope: str = ""
+    how: str = ""
+
+    def __str__(self) -> str:
+        where = f"{Path(self.file).name}:{self.line}" + (f" in {self.scope}" if self.scope else "")
+        return f"{self.how} {where}" if self.how else where
+
+
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
+class Node:
+    """One operator applied to nodes. Interned: equal nodes are one object, so compare with ``is``."""
+
+    op: Op
+    inputs: tuple[Node, ...]
+    attrs: tuple[tuple[str, Any], ...]
+    type: Type
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.type.shape
+
+    @property
+    def dtype(self) -> str:
+        return self.type.dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.type.shape)
+
+    @property
+    def name(self) -> str | None:
+        """The name of an input or parameter, or the one given by ``named``."""
+        return _NAMES.get(self) or self.attr("name", None)
+
+    def named(self, name: str) -> Node:
+        """Gives this node a name for dumps and profiles; returns it."""
+        _NAMES[self] = name
+        return self
+
+    def attr(self, key: str, *default: Any) -> Any:
+        for k, value in self.attrs:
+            if k == key:
+                return value
+        if default:
+            return default[0]
+        raise AttributeError(f"{self.op.name} has no attribute {key!r}")
+
+    def __repr__(self) -> str:
+        attrs = "".join(f", {k}={v!r}" for k, v in self.attrs)
+        return f"<{self.op.name}({len(self.inputs)} inputs{attrs}): {self.type}>"
+
+    def __bool__(self) -> bool:
+        raise TypeError("a node has no value while the graph is built; use tg.where for a choice by value")
+
+    def __iter__(self) -> Any:
+        if not self.shape:
+            raise TypeError("a 0-d node cannot be iterated over")
+        return (self[i] for i in range(self.shape[0]))
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __add__(self, other: Any) -> Node: return _METHODS["add"](self, other)
+    def __radd__(self, other: Any) -> Node: return _METHODS["add"](other, self)
+    def __sub__(self, other: Any) -> Node: return _METHODS["sub"](self, other)
+    def __rsub__(self, other: Any) -> Node: return _METHODS["sub"](other, self)
+    def __mul__(self, other: Any) -> Node: return _METHODS["mul"](self, other)
+    def __rmul__(self, other: Any) -> Node: return _METHODS["mul"](other, self)
+    def __truediv__(self, other: Any) -> Node: return _METHODS["div"](self, other)
+    def __rtruediv__(self, other: Any) -> Node: return _METHODS["div"](other, self)
+    def __pow__(self, other: Any) -> Node: return _METHODS["pow"](self, other)
+    def __rpow__(self, other: Any) -> Node: return _METHODS["pow"](other, self)
+    def __matmul__(self, other: Any) -> Node: return _METHODS["matmul"](self, other)
+    def __rmatmul__(self, other: Any) -> Node: return _METHODS["matmul"](other, self)
+    def __neg__(self) -> Node: return _METHODS["neg"](self)
+    def __abs__(self) -> Node: return _METHODS["abs"](self)
+    def __lt__(self, other: Any) -> Node: return _METHODS["less"](self, other)
+    def __le__(self, other: Any) -> Node: return _METHODS["less_equal"](self, other)
+    def __gt__(self, other: Any) -> Node: return _METHODS["less"](other, self)
+    def __ge__(self, other: Any) -> Node: return _METHODS["less_equal"](other, self)
+    def __and__(self, other: Any) -> Node: return _METHODS["logical_and"](self, other)
+    def __or__(self, other: Any) -> Node: return _METHODS["logical_or"](self, other)
+    def __invert__(self) -> Node: return _METHODS["logical_not"](self)
+    def __getitem__(self, key: Any) -> Node: return _METHODS["getitem"](self, key)
+
+    @property
+    def T(self) -> Node:
+        """The transpose of a matrix: all axes reversed."""
+        return _METHODS["transpose"](self)
+
+
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
+class Parameter(Node):
+    """A source with an identity of its own and a value that lives outside of every graph."""
+
+    state: ParameterState
+
+    @property
+    def name(self) -> str | None:
+        return self.state.name
+
+    def named(self, name: str) -> Node:
+        self.state.name = name
+        return self
+
+    @property
+    def value(self) -> np.ndarray:
+        """The current value: a NumPy array of its own; set it to replace the value."""
+        return self.state.read().copy()
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        self.state.write(value)
+
+
+class ParameterState:
+    """The value of a parameter, drawn at first use, and a version that rises with every change.
+
+    ``array`` never moves once it exists: compiled programs hold its address.
+    """
+
+    def __init__(self, type: Type, name: str | None, initial: Callable[[], Any]):
+        self.type, self.name, self._initial = type, name, initial
+        self.version = 0
+        self.trainable = True
+        self._array: np.ndarray | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def drawn(self) -> bool:
+        return self._array is not None
+
+    def read(self) -> np.ndarray:
+        with self._lock:
+            if self._array is None:
+                self._array = aligned(self.type)
+                self._array[...] = self._checked(self._initial())
+        return self._array
+
+    def write(self, value: Any) -> None:
+        value = self._checked(value)
+        with self._lock:
+            if self._array is None:
+                self._array = aligned(self.type)
+            self._array[...] = value
+            self.version += 1
+
+    def _checked(self, value: Any) -> np.ndarray:
+        array = np.asarray(value)
+        if array.shape != self.type.shape:
+            raise ValueError(f"parameter {self.name} has shape {self.type.shape}, got {array.shape}")
+        if array.dtype.name != self.type.dtype and not np.can_cast(array.dtype, self.type.dtype, "same_kind"):
+            raise TypeError(f"parameter {self.name} is {self.type.dtype}, got {array.dtype.name}")
+        return array
+
+
+def aligned(type: Type, slack: int = 64) -> np.ndarray:
+    """Zeroed memory on a cache line, with ``slack`` bytes behind it that vector loads may touch."""
+    raw = np.zeros(type.bytes + 64 + slack, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + type.bytes].view(type.dtype).reshape(type.shape)
+
+
+_INTERNED: WeakValueDictionary[tuple, Node] = WeakValueDictionary()
+_NAMES: WeakKeyDictionary[Node, str] = WeakKeyDictionary()
+_ORIGINS: WeakKeyDictionary[Node, tuple[Origin, ...]] = WeakKeyDictionary()
+_LOCK = threading.RLock()
+_METHODS: dict[str, Callable[..., Node]] = {}
+_SCOPE = threading.local()
+_PACKAGE = str(Path(__file__).parent)
+
+
+def overload(**methods: Callable[..., Node]) -> None:
+    """Tells nodes which functions stand behind ``+``, ``@``, slicing and their like."""
+    _METHODS.update(methods)
+
+
+def attribute(value: Any) -> Any:
+    """An attribute value as nodes keep it; NumPy scalars become Python's, unknown kinds are refused."""
+    if isinstance(value, (bool, int, float, str, Type, Array)) or value is None:
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return Array.of(value)
+    if isinstance(value, (tuple, list)):
+        return tuple(attribute(v) for v in value)
+    raise TypeError(f"an attribute cannot be {value!r}; use numbers, strings, tuples or arrays")
+
+
+def _key(value: Any) -> Any:
+    """Equal keys mean equal attributes: floats by their bits, 1 is neither True nor 1.0."""
+    if isinstance(value, float):
+        return ("float", struct.pack("<d", value))
+    if isinstance(value, tuple):
+        return tuple(_key(v) for v in value)
+    if isinstance(value, Array):
+        return ("array", value.type, value.digest)
+    return (type(value).__name__, value)
+
+
+def node(op: Op, inputs: tuple[Node, ...], attrs: Iterable[tuple[str, Any]], type: Type) -> Node:
+    """The one node with this operator, inputs and attributes."""
+    pairs = tuple(sorted((k, attribute(v)) for k, v in attrs))
+    key = (op, inputs, tuple((k, _key(v)) for k, v in pairs), type)
+    with _LOCK:
+        found = _INTERNED.get(key)
+        if found is None:
+            found = _INTERNED[key] = Node(op, inputs, pairs, type)
+            _ORIGINS[found] = (user_origin(),)
+    return found
+
+
+def user_origin() -> Origin:
+    """The innermost frame outside of this package, with the current scope."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return Origin(frame.f_code.co_filename, frame.f_lineno, ".".join(scopes()))
+
+
+def scopes() -> list[str]:
+    """The names of the enclosing scopes, outermost first; change it through ``scope``."""
+    if not hasattr(_SCOPE, "names"):
+        _SCOPE.names = []
+    return _SCOPE.names
+
+
+class scope:
+    """``with scope("block1"):`` names what is built inside, for dumps and profiles."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __enter__(self) -> None:
+        scopes().append(self.name)
+
+    def __exit__(self, *_: object) -> None:
+        scopes().pop()
+
+
+def origins(n: Node) -> tuple[Origin, ...]:
+    """Where a node comes from; several places once passes have merged nodes."""
+    return _ORIGINS.get(n, ())
+
+
+def add_origins(n: Node, more: Iterable[Origin], how: str = "") -> None:
+    """Adds to a node's origins (in order, without repetition), marked with ``how``."""
+    new = (Origin(o.file, o.line, o.scope, how or o.how) for o in more)
+    _ORIGINS[n] = tuple(dict.fromkeys((*_ORIGINS.get(n, ()), *new)))
+
+
+def set_origins(n: Node, places: Iterable[Origin]) -> None:
+    """Replaces a node's origins: for passes, whose own frame is no origin."""
+    _ORIGINS[n] = tuple(dict.fromkeys(places))
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A function: named inputs, nodes in one fixed topological order, outputs."""
+
+    name: str
+    inputs: tuple[Node, ...]
+    outputs: tuple[Node, ...]
+
+    @cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        """Inputs first, then every node after what it reads; the order depends on the graph only."""
+        done: dict[Node, None] = dict.fromkeys(self.inputs)
+        stack = [(n, False) for n in reversed(self.outputs)]
+        while stack:
+            n, ready = stack.pop()
+            if n in done:
+                continue
+            if ready:
+                done[n] = None
+            else:
+                stack.append((n, True))
+                stack.extend((i, False) for i in reversed(n.inputs) if i not in done)
+        return tuple(done)
+
+    @cached_property
+    def users(self) -> dict[Node, tuple[Node, ...]]:
+        """Who reads each node, in order; a node that reads it twice stands there twice."""
+        uses: dict[Node, list[Node]] = {n: [] for n in self.nodes}
+        for n in self.nodes:
+            for i in n.inputs:
+                uses[i].append(n)
+        return {n: tuple(u) for n, u in uses.items()}
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return tuple(n for n in self.nodes if isinstance(n, Parameter))

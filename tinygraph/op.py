@@ -1,0 +1,182 @@
+"""What an operator is: one record that every part of tinygraph reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import numpy as np
+
+from .ir import Array, Node, Type, node
+
+
+class ShapeError(TypeError):
+    """Shapes or dtypes that do not fit an operator; the message says what it requires and got."""
+
+
+class Kind(Enum):
+    """All that fusion needs to know of an operator."""
+
+    SOURCE = "source"  # input, parameter, constant, iota: reads no node
+    ELEMENTWISE = "elementwise"  # one output element from one element of each input, broadcast
+    REDUCE = "reduce"  # folds over axes or windows
+    VIEW = "view"  # moves indices only: transpose, slice, broadcast, pad
+    ANCHOR = "anchor"  # a sum of products, lowered to a contraction: matmul, convolutions
+    OPAQUE = "opaque"  # a kernel template of its own: concat, scatter_add, cumsum
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """One axis of an input as a function of a loop nest's axes: (constant + sum of coefficient * axis) / divisor.
+
+    With a divisor above 1, loop positions where the division leaves a remainder lie outside of the input.
+    """
+
+    constant: int = 0
+    terms: tuple[tuple[int, int], ...] = ()
+    divisor: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """How a loop nest reads an input: an Index for each of its axes.
+
+    ``outside`` is the value beyond the input's edges; None promises that no index is beyond them. ``gather`` maps
+    an axis to the number of the integer input whose value is added to that axis' index, clamped to the input.
+    """
+
+    indices: tuple[Index, ...]
+    outside: float | None = None
+    gather: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Loops:
+    """An operator as a loop nest: output axes first, then the reduction axes of the given sizes; a Read per input."""
+
+    reduce: tuple[int, ...]
+    reads: tuple[Read, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Op:
+    """An operator. ``types`` below stands for one Type per input, ``attrs`` for keyword arguments.
+
+    Attributes:
+        infer: (*types, **attrs) -> Type; raises ShapeError.
+        ref: (*arrays, **attrs) -> array, its NumPy meaning and the definition of truth.
+        expr: scalar Python of one element, ``{0}``, ``{1}`` stand for the inputs and ``K`` for the dtype's
+            constructor; a function of the attributes where they matter. For REDUCE and ANCHOR the element that is
+            folded (default ``{0}``; ``{r}`` is the flat index within the reduction).
+        loops: (out, *types, **attrs) -> Loops, for VIEW (no reduction), REDUCE and ANCHOR.
+        fold: how REDUCE and ANCHOR combine elements: 'sum', 'max' or 'min'; max and min keep NaN.
+        vjp: (g, out, *inputs) -> one gradient node or None per input; None as a whole: not differentiable.
+        cost: (out, *types, **attrs) -> floating-point operations; default: one per output element and statement.
+        example: () -> node; tests and docs walk these.
+        version: of a user's operator; None switches the program cache off for programs that use it.
+    """
+
+    name: str
+    kind: Kind
+    infer: Callable[..., Type]
+    ref: Callable[..., Any] | None = None
+    expr: str | Callable[..., str] | None = None
+    loops: Callable[..., Loops] | None = None
+    fold: str | None = None
+    vjp: Callable[..., tuple] | None = None
+    cost: Callable[..., int] | None = None
+    example: Callable[[], Node] | None = None
+    version: str | None = None
+
+    def __call__(self, *inputs: Any, **attrs: Any) -> Any:
+        for i in inputs:  # patterns build patterns, as in NumPy's protocols
+            if hook := getattr(type(i), "__op_call__", None):
+                return hook(self, inputs, attrs)
+        nodes = promote(self.name, inputs)
+        return node(self, nodes, attrs.items(), self.infer(*[n.type for n in nodes], **attrs))
+
+    def element(self, **attrs: Any) -> str:
+        """The scalar expression for these attributes."""
+        if self.expr is None:
+            return "{0}"
+        return self.expr if isinstance(self.expr, str) else self.expr(**attrs)
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+OPS: dict[str, Op] = {}
+
+
+def define(name: str, kind: Kind, **fields: Any) -> Op:
+    """Adds an operator to the table ``OPS`` and returns it: calling it builds nodes."""
+    if name in OPS:
+        raise ValueError(f"operator {name!r} is defined already")
+    OPS[name] = Op(name, kind, **fields)
+    return OPS[name]
+
+
+def promote(name: str, inputs: tuple[Any, ...]) -> tuple[Node, ...]:
+    """Numbers and arrays among nodes become constants of the nodes' dtype; between nodes nothing is promoted."""
+    dtype = next((i.dtype for i in inputs if isinstance(i, Node)), "float32")
+    return tuple(i if isinstance(i, Node) else constant(i, _dtype_for(name, i, dtype)) for i in inputs)
+
+
+def _dtype_for(name: str, value: Any, dtype: str) -> str | None:
+    if isinstance(value, (np.ndarray, np.generic)):
+        return None
+    if isinstance(value, float) and not dtype.startswith("float"):
+        raise ShapeError(f"{name}: the number {value!r} meets a node of {dtype}; use tg.cast")
+    return dtype
+
+
+def same_dtype(name: str, *types: Type) -> str:
+    """The dtype that all share; a ShapeError that names tg.cast otherwise."""
+    dtypes = tuple(dict.fromkeys(t.dtype for t in types))
+    if len(dtypes) > 1:
+        raise ShapeError(f"{name} requires one dtype, got {' and '.join(dtypes)}; convert with tg.cast")
+    return dtypes[0]
+
+
+def broadcast_shapes(name: str, *types: Type) -> tuple[int, ...]:
+    """NumPy's broadcasting of shapes."""
+    try:
+        return tuple(np.broadcast_shapes(*(t.shape for t in types)))
+    except ValueError:
+        got = " with ".join(map(str, types))
+        raise ShapeError(f"{name} requires shapes that broadcast, got {got}") from None
+
+
+def broadcast(name: str, dtype: str | None = None) -> Callable[..., Type]:
+    """The type rule of an element-wise operator: shapes broadcast, dtypes agree; ``dtype`` is the result's if fixed."""
+
+    def infer(*types: Type, **_: Any) -> Type:
+        common = same_dtype(name, *types)
+        return Type(broadcast_shapes(name, *types), dtype or common)
+
+    return infer
+
+
+def identity(rank: int, first: int = 0) -> tuple[Index, ...]:
+    """Axis i of the input is axis first + i of the nest."""
+    return tuple(Index(terms=((first + i, 1),)) for i in range(rank))
+
+
+INPUT = define("input", Kind.SOURCE, infer=lambda *, name, type: type)
+PARAMETER = define("parameter", Kind.SOURCE, infer=lambda *, type: type)
+CONSTANT = define("constant", Kind.SOURCE, infer=lambda *, value: value.type, ref=lambda *, value: value.data)
+
+
+def input(name: str, *shape: int, dtype: str = "float32") -> Node:
+    """A named input of a graph, e.g. ``input("image", 64, 1, 28, 28)``."""
+    return INPUT(name=name, type=Type(tuple(int(n) for n in shape), dtype))
+
+
+def constant(value: Any, dtype: str | None = None) -> Node:
+    """A constant from a number or array; Python numbers are float32 unless ``dtype`` says otherwise."""
+    if dtype is None and isinstance(value, (bool, int, float)):
+        dtype = "bool" if isinstance(value, bool) else "float32"
+    array = np.asarray(value, dtype)
+    return CONSTANT(value=Array.of(array))

@@ -1,0 +1,1 @@
+"""Every operator, one record each; importing this fills the table."""
