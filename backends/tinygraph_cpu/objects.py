@@ -1,0 +1,118 @@
+"""LLVM modules to object code, and object code to addresses; needs llvmlite only, never Numba."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Protocol
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+
+
+class Target(Protocol):
+    """The processor that code is made for, in LLVM's words."""
+
+    @property
+    def cpu(self) -> str: ...
+
+    @property
+    def features(self) -> str: ...
+
+
+def _initialize() -> None:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+
+
+def _machine(target: Target) -> llvm.TargetMachine:
+    # Position-independent code in the small model reaches its constants relative to the
+    # instruction pointer; LLVM's model for just-in-time code would spend a 64-bit move on each.
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=target.cpu, features=target.features, opt=3, reloc="pic", codemodel="default"
+    )
+
+
+def optimize(module: ir.Module | str, target: Target) -> tuple[llvm.ModuleRef, llvm.TargetMachine]:
+    """Parses, verifies and optimizes a module, once.
+
+    Raises:
+        RuntimeError: LLVM refuses the module.
+        ValueError: the module calls a function that this process does not have. Found out when
+            the object is loaded, the same mistake would end the process.
+    """
+    _initialize()
+    machine = _machine(target)
+    parsed = llvm.parse_assembly(str(module))
+    parsed.triple = machine.triple
+    parsed.data_layout = str(machine.target_data)
+    parsed.verify()
+    tuning = llvm.create_pipeline_tuning_options(speed_level=3)
+    tuning.loop_vectorization = tuning.slp_vectorization = True
+    passes = llvm.create_pass_builder(machine, tuning)
+    passes.getModulePassManager().run(parsed, passes)
+    for function in parsed.functions:
+        name = function.name
+        if function.is_declaration and not name.startswith("llvm."):
+            if llvm.address_of_symbol(name) is None:
+                raise ValueError(f"a kernel calls {name!r}, which this process does not have")
+    return parsed, machine
+
+
+def compile_module(module: ir.Module | str, target: Target) -> bytes:
+    """Object code of a module. Its functions must have names that no other module uses.
+
+    Raises:
+        RuntimeError, ValueError: see optimize.
+    """
+    optimized, machine = optimize(module, target)
+    return machine.emit_object(optimized)
+
+
+def assembly(module: ir.Module | str, target: Target) -> str:
+    """The machine code of a module as text, to be read."""
+    optimized, machine = optimize(module, target)
+    return machine.emit_assembly(optimized)
+
+
+class _Engine:
+    """Owns all code memory of the process: loaded code stays, whoever holds its address."""
+
+    def __init__(self) -> None:
+        _initialize()
+        machine = llvm.Target.from_default_triple().create_target_machine()
+        # llvmlite's own memory manager keeps the code and the constants of an object together,
+        # within reach of 32-bit relative addresses.
+        self.engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine, use_lmm=True)
+        self.addresses: dict[str, int] = {}
+
+    def load(self, objects: Mapping[str, bytes]) -> None:
+        new = [symbol for symbol in objects if symbol not in self.addresses]
+        for symbol in new:
+            self.engine.add_object_file(llvm.ObjectFileRef.from_data(objects[symbol]))
+        self.engine.finalize_object()
+        for symbol in new:
+            address = self.engine.get_function_address(symbol)
+            if not address:
+                raise ValueError(f"the object of {symbol!r} does not define it")
+            self.addresses[symbol] = address
+
+
+_lock = threading.Lock()
+_engine: _Engine | None = None
+
+
+def load(objects: Mapping[str, bytes]) -> dict[str, int]:
+    """Addresses of functions, given as {symbol: the object that defines it}.
+
+    A symbol names its content: one that was loaded before is not loaded again.
+
+    Raises:
+        ValueError: an object does not define its symbol.
+    """
+    global _engine
+    with _lock:
+        if _engine is None:
+            _engine = _Engine()
+        _engine.load(objects)
+        return {symbol: _engine.addresses[symbol] for symbol in objects}
