@@ -20,16 +20,11 @@ class Target(Protocol):
     def features(self) -> str: ...
 
 
-def _initialize() -> None:
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-
-
 def _machine(target: Target) -> llvm.TargetMachine:
-    # Position-independent code in the small model reaches its constants relative to the
-    # instruction pointer; LLVM's model for just-in-time code would spend a 64-bit move on each.
+    # jit: 64-bit addresses of constants, which cost a move outside the loops. Code and constants
+    # may be loaded more than 2 GiB apart, where large arrays lie between them.
     return llvm.Target.from_default_triple().create_target_machine(
-        cpu=target.cpu, features=target.features, opt=3, reloc="pic", codemodel="default"
+        cpu=target.cpu, features=target.features, opt=3, reloc="static", jit=True
     )
 
 
@@ -41,7 +36,7 @@ def optimize(module: ir.Module | str, target: Target) -> tuple[llvm.ModuleRef, l
         ValueError: the module calls a function that this process does not have. Found out when
             the object is loaded, the same mistake would end the process.
     """
-    _initialize()
+    _engine()  # makes the symbols of the process known to LLVM
     machine = _machine(target)
     parsed = llvm.parse_assembly(str(module))
     parsed.triple = machine.triple
@@ -79,17 +74,14 @@ class _Engine:
     """Owns all code memory of the process: loaded code stays, whoever holds its address."""
 
     def __init__(self) -> None:
-        _initialize()
         machine = llvm.Target.from_default_triple().create_target_machine()
-        # llvmlite's own memory manager keeps the code and the constants of an object together,
-        # within reach of 32-bit relative addresses.
-        self.engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine, use_lmm=True)
+        self.engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
         self.addresses: dict[str, int] = {}
 
     def load(self, objects: Mapping[str, bytes]) -> None:
         new = [symbol for symbol in objects if symbol not in self.addresses]
-        for symbol in new:
-            self.engine.add_object_file(llvm.ObjectFileRef.from_data(objects[symbol]))
+        for code in dict.fromkeys(objects[symbol] for symbol in new):
+            self.engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self.engine.finalize_object()
         for symbol in new:
             address = self.engine.get_function_address(symbol)
@@ -98,8 +90,17 @@ class _Engine:
             self.addresses[symbol] = address
 
 
-_lock = threading.Lock()
-_engine: _Engine | None = None
+_lock = threading.RLock()
+_engines: list[_Engine] = []  # at most one
+
+
+def _engine() -> _Engine:
+    with _lock:
+        if not _engines:
+            llvm.initialize_native_target()
+            llvm.initialize_native_asmprinter()
+            _engines.append(_Engine())
+        return _engines[0]
 
 
 def load(objects: Mapping[str, bytes]) -> dict[str, int]:
@@ -110,9 +111,7 @@ def load(objects: Mapping[str, bytes]) -> dict[str, int]:
     Raises:
         ValueError: an object does not define its symbol.
     """
-    global _engine
     with _lock:
-        if _engine is None:
-            _engine = _Engine()
-        _engine.load(objects)
-        return {symbol: _engine.addresses[symbol] for symbol in objects}
+        engine = _engine()
+        engine.load(objects)
+        return {symbol: engine.addresses[symbol] for symbol in objects}

@@ -1,0 +1,379 @@
+"""The native driver: walks a launch table, on one thread or on a team.
+
+A launch is (function, argument block, parts, waits). The function runs once for every part, as
+``function(part, tid, args)``; the launches in ``waits`` come earlier and must be complete before.
+
+On one thread the driver is a plain loop. On several, (launch, part) pairs are claimed in order
+from a queue by an atomic add; before a pair runs, its thread waits until the launches that it
+waits for have counted all their parts. Claims are in order and waits point backwards, so some
+thread can always go on. The counters rise for ever, by `parts` a run: nothing is cleared.
+
+A worker joins a run through the gate, one word: run number, open bit, number of workers inside.
+Nobody waits for a worker that has not joined: a parked or preempted one is merely missed. To end
+a run the caller closes the gate and waits until those who joined have left.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+
+import llvmlite.binding as llvm
+import numpy as np
+from llvmlite import ir
+
+from tinygraph_cpu import objects
+
+I32, I64, VOID = ir.IntType(32), ir.IntType(64), ir.VoidType()
+WORDS = I64.as_pointer()
+LINE = 8  # words of a cache line
+
+# Words of a table, of a launch record and of a team's state.
+LAUNCHES, LAUNCH, ITEMS, ITEM, WAIT, STATS, EPOCH, QUEUE = 0, 1, 2, 3, 4, 5, 6, LINE
+FUNCTION, ARGS, PARTS, WAIT_BEGIN, WAIT_END, COUNTER = range(6)
+GATE, LEFT, TABLE, LIMIT = 0, LINE, 2 * LINE, 2 * LINE + 1
+STATE_WORDS = 3 * LINE
+
+INSIDE_BITS = 16  # of the gate: workers inside; the next bit says open; above is the run number
+OPEN = 1 << INSIDE_BITS
+PATIENCE = 1 << 14  # pauses before a waiting thread offers its core to others
+
+
+class _Emitter(ir.IRBuilder):
+    """A builder that speaks in words: base pointers are int64*, values int64."""
+
+    def at(self, base: ir.Value, index: int | ir.Value) -> ir.Value:
+        if isinstance(index, int):
+            index = I64(index)
+        return self.gep(base, [index])
+
+    def word(self, base: ir.Value, index: int | ir.Value) -> ir.Value:
+        return self.load(self.at(base, index))
+
+    def pointer(self, base: ir.Value, index: int | ir.Value) -> ir.Value:
+        return self.inttoptr(self.word(base, index), WORDS)
+
+    def acquire(self, base: ir.Value, index: int | ir.Value) -> ir.Value:
+        return self.load_atomic(self.at(base, index), "acquire", 8)
+
+    def intrinsic(self, name: str, result: ir.Type, *args: ir.Value) -> ir.Value:
+        kind = ir.FunctionType(result, [a.type for a in args])
+        function = self.module.globals.get(name) or ir.Function(self.module, kind, name)
+        return self.call(function, args)
+
+    def cycles(self) -> ir.Value:
+        return self.intrinsic("llvm.readcyclecounter", I64)
+
+    def pause(self) -> None:
+        """Tells the core that this thread only waits."""
+        if self.module.triple.startswith(("x86_64", "i686")):
+            self.intrinsic("llvm.x86.sse2.pause", VOID)
+
+    def offer_core(self) -> None:
+        if os.name == "posix":
+            self.intrinsic("sched_yield", I32)
+        else:
+            self.intrinsic("SwitchToThread", I32)
+
+    @contextmanager
+    def count(self, begin: ir.Value, end: ir.Value) -> Iterator[ir.Value]:
+        """A loop over begin <= i < end."""
+        head, body, done = (self.append_basic_block(n) for n in ("head", "body", "done"))
+        entry = self.block
+        self.branch(head)
+        self.position_at_end(head)
+        i = self.phi(I64)
+        i.add_incoming(begin, entry)
+        self.cbranch(self.icmp_signed("<", i, end), body, done)
+        self.position_at_end(body)
+        yield i
+        i.add_incoming(self.add(i, I64(1)), self.block)
+        self.branch(head)
+        self.position_at_end(done)
+
+    def spin(self, ready: Callable[[], ir.Value]) -> None:
+        """Waits until ready() holds: pauses, later offers the core with every further pause."""
+        head, wait, offer, done = (
+            self.append_basic_block(n) for n in ("spin", "pause", "offer", "ready")
+        )
+        entry = self.block
+        self.branch(head)
+        self.position_at_end(head)
+        spins = self.phi(I64)
+        spins.add_incoming(I64(0), entry)
+        self.cbranch(ready(), done, wait)
+        self.position_at_end(wait)
+        self.pause()
+        more = self.add(spins, I64(1))
+        spins.add_incoming(more, wait)
+        self.cbranch(self.icmp_signed("<", more, I64(PATIENCE)), head, offer)
+        self.position_at_end(offer)
+        self.offer_core()
+        spins.add_incoming(more, offer)
+        self.branch(head)
+        self.position_at_end(done)
+
+
+def _function(
+    module: ir.Module, name: str, result: ir.Type, *args: ir.Type
+) -> tuple[ir.Function, _Emitter]:
+    function = ir.Function(module, ir.FunctionType(result, args), name)
+    return function, _Emitter(function.append_basic_block("entry"))
+
+
+def _call(b: _Emitter, launch: ir.Value, part: ir.Value, tid: ir.Value) -> None:
+    kernel = ir.FunctionType(VOID, [I64, I64, WORDS]).as_pointer()
+    address = b.inttoptr(b.word(launch, FUNCTION), kernel)
+    b.call(address, [part, tid, b.pointer(launch, ARGS)])
+
+
+def _add_cycles(b: _Emitter, stats: ir.Value, index: ir.Value, start: ir.Value) -> None:
+    cell = b.at(b.inttoptr(stats, WORDS), index)
+    b.atomic_rmw("add", cell, b.sub(b.cycles(), start), "monotonic")
+
+
+def _emit_walk(module: ir.Module) -> ir.Function:
+    """walk(table): every part of every launch, in order, on this thread."""
+    function, b = _function(module, "tinygraph_walk", VOID, WORDS)
+    (table,) = function.args
+    launches, stats = b.pointer(table, LAUNCH), b.word(table, STATS)
+    counted, start = b.icmp_signed("!=", stats, I64(0)), b.alloca(I64)
+    with b.count(I64(0), b.word(table, LAUNCHES)) as index:
+        launch = b.at(launches, b.mul(index, I64(LINE)))
+        with b.if_then(counted, likely=False):
+            b.store(b.cycles(), start)
+        with b.count(I64(0), b.word(launch, PARTS)) as part:
+            _call(b, launch, part, I64(0))
+        with b.if_then(counted, likely=False):
+            _add_cycles(b, stats, index, b.load(start))
+    b.ret_void()
+    return function
+
+
+def _await_launches(b: _Emitter, table: ir.Value, launch: ir.Value) -> None:
+    """Spins until every launch that `launch` waits for has counted its parts of this run."""
+    launches, epoch, waits = b.pointer(table, LAUNCH), b.word(table, EPOCH), b.pointer(table, WAIT)
+    with b.count(b.word(launch, WAIT_BEGIN), b.word(launch, WAIT_END)) as i:
+        other = b.at(launches, b.mul(b.word(waits, i), I64(LINE)))
+        counter = b.pointer(other, COUNTER)
+        need = b.mul(b.word(other, PARTS), epoch)
+        b.spin(lambda: b.icmp_signed(">=", b.acquire(counter, 0), need))
+
+
+def _emit_work(module: ir.Module) -> ir.Function:
+    """work(table, tid): claims and runs items until none is left."""
+    function, b = _function(module, "tinygraph_work", VOID, WORDS, I64)
+    function.linkage = "internal"
+    table, tid = function.args
+    launches, items = b.pointer(table, LAUNCH), b.pointer(table, ITEM)
+    n_items, n_launches = b.word(table, ITEMS), b.word(table, LAUNCHES)
+    stats, start = b.word(table, STATS), b.alloca(I64)
+    counted = b.icmp_signed("!=", stats, I64(0))
+    claim, run, done = (b.append_basic_block(n) for n in ("claim", "run", "done"))
+    b.branch(claim)
+    b.position_at_end(claim)
+    i = b.atomic_rmw("add", b.at(table, QUEUE), I64(1), "monotonic")
+    b.cbranch(b.icmp_signed("<", i, n_items), run, done)
+    b.position_at_end(run)
+    item = b.word(items, i)
+    index, part = b.lshr(item, I64(32)), b.and_(item, I64(0xFFFFFFFF))
+    launch = b.at(launches, b.mul(index, I64(LINE)))
+    with b.if_then(counted, likely=False):
+        b.store(b.cycles(), start)
+    _await_launches(b, table, launch)
+    with b.if_then(counted, likely=False):  # the cell behind the launches counts the waiting
+        _add_cycles(b, stats, n_launches, b.load(start))
+        b.store(b.cycles(), start)
+    _call(b, launch, part, tid)
+    with b.if_then(counted, likely=False):
+        _add_cycles(b, stats, index, b.load(start))
+    b.atomic_rmw("add", b.pointer(launch, COUNTER), I64(1), "release")
+    b.branch(claim)
+    b.position_at_end(done)
+    b.ret_void()
+    return function
+
+
+def _emit_lead(module: ir.Module, work: ir.Function) -> None:
+    """lead(state, table, threads): the caller's side of a run."""
+    function, b = _function(module, "tinygraph_lead", VOID, WORDS, WORDS, I64)
+    state, table, threads = function.args
+    b.store(b.add(b.word(table, EPOCH), I64(1)), b.at(table, EPOCH))
+    b.store(I64(0), b.at(table, QUEUE))
+    b.store(b.ptrtoint(table, I64), b.at(state, TABLE))
+    b.store(b.sub(threads, I64(1)), b.at(state, LIMIT))
+    b.store(I64(0), b.at(state, LEFT))
+    number = b.add(b.lshr(b.word(state, GATE), I64(INSIDE_BITS + 1)), I64(1))
+    closed = b.shl(number, I64(INSIDE_BITS + 1))
+    b.store_atomic(b.or_(closed, I64(OPEN)), b.at(state, GATE), "release", 8)
+    b.call(work, [table, I64(0)])
+    gate = b.atomic_rmw("xchg", b.at(state, GATE), closed, "acq_rel")
+    inside = b.and_(gate, I64(OPEN - 1))
+    b.spin(lambda: b.icmp_signed("==", b.acquire(state, LEFT), inside))
+    b.ret_void()
+
+
+def _emit_serve(module: ir.Module, work: ir.Function) -> None:
+    """serve(state, seen, patience) -> seen: a worker's side.
+
+    Joins every run newer than `seen`. Returns, to park, when none came for `patience` pauses.
+    """
+    function, b = _function(module, "tinygraph_serve", I64, WORDS, I64, I64)
+    state, seen_at_start, patience = function.args
+    names = ("spin", "open", "join", "inside", "idle", "park")
+    spin, is_open, join, inside, idle, park = (b.append_basic_block(n) for n in names)
+    entry = b.block
+    b.branch(spin)
+    b.position_at_end(spin)
+    seen, spins = b.phi(I64), b.phi(I64)
+    gate = b.acquire(state, GATE)
+    number = b.lshr(gate, I64(INSIDE_BITS + 1))
+    new = b.icmp_signed("!=", number, seen)
+    opened = b.icmp_signed("!=", b.and_(gate, I64(OPEN)), I64(0))
+    b.cbranch(b.and_(new, opened), is_open, idle)
+    b.position_at_end(is_open)
+    count = b.and_(gate, I64(OPEN - 1))
+    b.cbranch(b.icmp_signed("<", count, b.word(state, LIMIT)), join, idle)
+    b.position_at_end(join)
+    swapped = b.cmpxchg(b.at(state, GATE), gate, b.add(gate, I64(1)), "acq_rel", "monotonic")
+    b.cbranch(b.extract_value(swapped, 1), inside, spin)
+    b.position_at_end(inside)
+    b.call(work, [b.pointer(state, TABLE), b.add(count, I64(1))])
+    b.atomic_rmw("add", b.at(state, LEFT), I64(1), "release")
+    b.branch(spin)
+    b.position_at_end(idle)
+    b.pause()
+    more = b.add(spins, I64(1))
+    b.cbranch(b.icmp_signed("<", more, patience), spin, park)
+    for block, seen_next, spins_next in (
+        (entry, seen_at_start, I64(0)),
+        (join, seen, spins),
+        (inside, number, I64(0)),
+        (idle, seen, more),
+    ):
+        seen.add_incoming(seen_next, block)
+        spins.add_incoming(spins_next, block)
+    b.position_at_end(park)
+    b.ret(seen)
+
+
+def driver_module() -> str:
+    """The text of the driver's LLVM module."""
+    module = ir.Module("tinygraph_driver")
+    module.triple = llvm.get_process_triple()
+    _emit_walk(module)
+    work = _emit_work(module)
+    _emit_lead(module, work)
+    _emit_serve(module, work)
+    return str(module)
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """The plainest processor of this architecture: the driver computes nothing."""
+
+    cpu: str = ""
+    features: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """The native functions. Calling one releases the interpreter's lock."""
+
+    walk: Callable[[int], None]
+    lead: Callable[[int, int, int], None]
+    serve: Callable[[int, int, int], int]
+
+
+@cache
+def driver() -> Driver:
+    """Compiles and loads the driver, once a process."""
+    symbols = ("tinygraph_walk", "tinygraph_lead", "tinygraph_serve")
+    code = objects.compile_module(driver_module(), Baseline())
+    addresses = objects.load(dict.fromkeys(symbols, code))
+    word = ctypes.c_void_p
+    return Driver(
+        walk=ctypes.CFUNCTYPE(None, word)(addresses["tinygraph_walk"]),
+        lead=ctypes.CFUNCTYPE(None, word, word, ctypes.c_int64)(addresses["tinygraph_lead"]),
+        serve=ctypes.CFUNCTYPE(ctypes.c_int64, word, ctypes.c_int64, ctypes.c_int64)(
+            addresses["tinygraph_serve"]
+        ),
+    )
+
+
+def words(count: int) -> np.ndarray:
+    """Zeroed int64 words that begin on a cache line."""
+    raw = np.zeros(count + LINE, np.int64)
+    skip = -raw.ctypes.data % (8 * LINE) // 8
+    return raw[skip : skip + count]
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One kernel with its arguments.
+
+    Attributes:
+        function: address of ``void(int64 part, int64 tid, int64* args)``.
+        args: address of its argument block; whoever builds the launch keeps that alive.
+        parts: how many pieces it is cut into; they may run at the same time.
+        waits: positions, in the table, of earlier launches that must be complete before.
+    """
+
+    function: int
+    args: int
+    parts: int = 1
+    waits: tuple[int, ...] = ()
+
+
+class LaunchTable:
+    """Launches as the driver reads them. One run at a time.
+
+    Raises:
+        ValueError: a launch has no parts or waits for one that does not come before it.
+    """
+
+    def __init__(self, launches: Sequence[Launch]) -> None:
+        n = len(launches)
+        self._records = words(n * LINE).reshape(n, LINE)
+        self._counters = words(n * LINE).reshape(n, LINE)
+        self._waits = np.array([w for launch in launches for w in launch.waits], np.int64)
+        end = 0
+        for i, launch in enumerate(launches):
+            if launch.parts < 1 or not all(0 <= w < i for w in launch.waits):
+                raise ValueError(f"launch {i} of the table is not legal: {launch}")
+            begin, end = end, end + len(launch.waits)
+            counter = self._counters[i].ctypes.data
+            row = (launch.function, launch.args, launch.parts, begin, end, counter)
+            self._records[i, : len(row)] = row
+        parts = [launch.parts for launch in launches]
+        first = np.repeat(np.cumsum([0, *parts])[:-1], parts)
+        number = np.repeat(np.arange(n), parts).astype(np.int64)
+        self._items = number << 32 | (np.arange(len(number)) - first)
+        self._header = words(2 * LINE)
+        self._header[LAUNCHES], self._header[ITEMS] = n, len(self._items)
+        for place, array in (
+            (LAUNCH, self._records),
+            (ITEM, self._items),
+            (WAIT, self._waits),
+        ):
+            self._header[place] = array.ctypes.data
+        self._stats = words(n + 1)
+        self.address = self._header.ctypes.data
+
+    @property
+    def items(self) -> int:
+        """How many (launch, part) pairs a run has."""
+        return len(self._items)
+
+    def count_cycles(self, on: bool) -> None:
+        """Starts, from zero, or stops the statistics."""
+        self._stats[:] = 0
+        self._header[STATS] = self._stats.ctypes.data if on else 0
+
+    def cycles(self) -> tuple[np.ndarray, int]:
+        """Processor cycles of each launch, all threads summed, and those spent on waiting."""
+        return self._stats[:-1].copy(), int(self._stats[-1])
