@@ -283,7 +283,7 @@ def node(op: Op, inputs: tuple[Node, ...], attrs: Iterable[tuple[str, Any]], typ
         found = _INTERNED.get(key)
         if found is None:
             found = _INTERNED[key] = Node(op, inputs, pairs, type)
-            _ORIGINS[found] = (user_origin(),)
+            _ORIGINS[found] = getattr(_SCOPE, "origins", None) or (user_origin(),)
     return found
 
 
@@ -318,6 +318,21 @@ class scope:
 def origins(n: Node) -> tuple[Origin, ...]:
     """Where a node comes from; several places once passes have merged nodes."""
     return _ORIGINS.get(n, ())
+
+
+class built_from:
+    """``with built_from(places, how):`` what is built inside has these origins, not the calling frame."""
+
+    def __init__(self, places: Iterable[Origin], how: str = ""):
+        marked = (Origin(o.file, o.line, o.scope, how or o.how) for o in places)
+        self.places = tuple(dict.fromkeys(marked))
+
+    def __enter__(self) -> None:
+        self.outer = getattr(_SCOPE, "origins", None)
+        _SCOPE.origins = self.places
+
+    def __exit__(self, *_: object) -> None:
+        _SCOPE.origins = self.outer
 
 
 def add_origins(n: Node, more: Iterable[Origin], how: str = "") -> None:

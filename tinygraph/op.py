@@ -71,6 +71,7 @@ class Op:
             constructor; a function of the attributes where they matter. For REDUCE and ANCHOR the element that is
             folded (default ``{0}``; ``{r}`` is the flat index within the reduction).
         loops: (out, *types, **attrs) -> Loops, for VIEW (no reduction), REDUCE and ANCHOR.
+        commutative: its two inputs may be swapped; patterns are then matched both ways.
         fold: how REDUCE and ANCHOR combine elements: 'sum', 'max' or 'min'; max and min keep NaN.
         vjp: (g, out, *inputs) -> one gradient node or None per input; None as a whole: not differentiable.
         cost: (out, *types, **attrs) -> floating-point operations; default: one per output element and statement.
@@ -85,6 +86,7 @@ class Op:
     expr: str | Callable[..., str] | None = None
     loops: Callable[..., Loops] | None = None
     fold: str | None = None
+    commutative: bool = False
     vjp: Callable[..., tuple] | None = None
     cost: Callable[..., int] | None = None
     example: Callable[[], Node] | None = None

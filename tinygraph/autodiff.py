@@ -1,0 +1,174 @@
+"""Reverse mode as graph building: gradients are ordinary nodes, so they can be differentiated again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import ops
+from .interpret import run
+from .ir import Array, Graph, Node, Type, built_from, origins
+from .op import CONSTANT, PARAMETER, constant, input
+from .rewrite import rebuild
+
+
+class GradientError(TypeError):
+    """A gradient that does not exist; the message names the operator and who needed it."""
+
+
+def grad(loss: Node, wrt: Node | Sequence[Node]) -> list[Node]:
+    """The gradients of a 0-d node with respect to ``wrt``, one node each, of its shape and dtype.
+
+    What the loss does not depend on gets zeros. Nodes carry the origins of the node they are a gradient of.
+    """
+    targets = [wrt] if isinstance(wrt, Node) else list(wrt)
+    _check(loss, targets)
+    order = Graph("loss", (), (loss,)).nodes
+    depends = _dependents(order, targets)
+    parts: dict[Node, list[Node]] = {loss: [constant(1.0, loss.dtype)]}
+    total: dict[Node, Node] = {}
+    for n in reversed(order):
+        if n not in depends or n not in parts:
+            continue
+        with built_from(origins(n), "gradient of"):
+            total[n] = _sum(parts.pop(n))
+            if not any(i in depends for i in n.inputs):
+                continue
+            for x, g in zip(n.inputs, _pull_back(n, total[n], loss, targets), strict=True):
+                if g is not None and x in depends:
+                    parts.setdefault(x, []).append(_fitted(n, x, g))
+    return [total[w] if w in total else ops.broadcast_to(constant(0.0, w.dtype), w.shape) for w in targets]
+
+
+def _check(loss: Node, targets: list[Node]) -> None:
+    if loss.shape != () or not _differentiable(loss):
+        raise GradientError(f"grad requires a loss of one float element, got {loss.type} from {_described(loss)}")
+    for w in targets:
+        if not _differentiable(w):
+            raise GradientError(f"grad with respect to {_described(w)}: {w.dtype} has no gradient")
+
+
+def _differentiable(n: Node) -> bool:
+    return n.dtype.startswith("float")
+
+
+def _dependents(order: Sequence[Node], targets: Sequence[Node]) -> set[Node]:
+    """The nodes through which a change of the targets can reach the loss."""
+    found = set(targets)
+    for n in order:
+        if n not in found and _differentiable(n) and any(i in found for i in n.inputs):
+            found.add(n)
+    return found
+
+
+def _sum(parts: list[Node]) -> Node:
+    """Left to right, in the order in which they came up."""
+    total = parts[0]
+    for p in parts[1:]:
+        total = ops.add(total, p)
+    return total
+
+
+def _pull_back(n: Node, g: Node, loss: Node, targets: list[Node]) -> tuple[Node | None, ...]:
+    if n.op.vjp is None:
+        needed = ", ".join(_described(w) for w in targets if n in _dependents(Graph("", (), (n,)).nodes, [w]))
+        raise GradientError(f"{_described(n)} has no gradient; {needed} needed it for that of {_described(loss)}")
+    return n.op.vjp(g, n, *n.inputs)
+
+
+def _fitted(n: Node, x: Node, g: Node) -> Node:
+    """The one place where broadcasting is undone."""
+    if g.shape != x.shape:
+        g = ops.sum_to(g, x.shape)
+    if g.type != x.type:
+        raise GradientError(f"the gradient of {n.op.name} is {g.type}, its input {x.type}")
+    return g
+
+
+def _described(n: Node) -> str:
+    where = f" ({origins(n)[0]})" if origins(n) else ""
+    return (f"{n.op.name} {n.name}" if n.name else n.op.name) + where
+
+
+def check_grad(
+    fn: Callable[..., Node] | tuple[Sequence[Node], Node],
+    *arrays: Any,
+    tolerance: float = 1e-5,
+    step: float = 1e-5,
+    seed: int = 0,
+) -> float:
+    """Compares gradients with central differences in float64, by the interpreter.
+
+    ``fn`` is a function of nodes, or (inputs, output); ``arrays`` are values of the inputs, drawn from a normal
+    distribution where left out. Returns the largest error relative to max(1, |gradient|) of random directional
+    derivatives; raises GradientError above ``tolerance``.
+    """
+    rng = np.random.default_rng(seed)
+    graph = in_float64(_as_graph(fn, arrays))
+    values = [np.asarray(a, n.dtype) for n, a in zip(graph.inputs, arrays)]
+    values += [_drawn(rng, n.type) for n in graph.inputs[len(values) :]]
+    [out] = graph.outputs
+    weights = constant(rng.standard_normal(out.shape))
+    loss = ops.sum(ops.mul(out, weights))
+    wrt = [n for n in graph.inputs if _differentiable(n)]
+    gradients = run(Graph("gradients", graph.inputs, tuple(grad(loss, wrt))), *values)
+    forward = Graph("loss", graph.inputs, (loss,))
+    worst = 0.0
+    for w, g in zip(wrt, gradients, strict=True):
+        k = graph.inputs.index(w)
+        direction = rng.standard_normal(w.shape)
+
+        def moved(by: float, k: int = k, direction: np.ndarray = direction) -> float:
+            shifted = [v + by * direction if i == k else v for i, v in enumerate(values)]
+            return float(run(forward, *shifted)[0])
+
+        numeric = (moved(step) - moved(-step)) / (2 * step)
+        error = abs(float((g * direction).sum()) - numeric) / max(1.0, abs(numeric))
+        if not error <= tolerance:
+            raise GradientError(f"the gradient of {out.op.name} with respect to {w.name} is off by {error:.3g}")
+        worst = max(worst, error)
+    return worst
+
+
+def _as_graph(fn: Any, arrays: Sequence[Any]) -> Graph:
+    if callable(fn):
+        given = [np.asarray(a) for a in arrays]
+        nodes = [input(f"x{k}", *a.shape, dtype=a.dtype.name) for k, a in enumerate(given)]
+        return Graph("checked", tuple(nodes), (fn(*nodes),))
+    inputs, output = fn
+    return Graph("checked", tuple(inputs), (output,))
+
+
+def _drawn(rng: np.random.Generator, type: Type) -> np.ndarray:
+    if type.dtype.startswith("float"):
+        return rng.standard_normal(type.shape).astype(type.dtype)
+    return np.zeros(type.shape, type.dtype)
+
+
+def in_float64(graph: Graph) -> Graph:
+    """The same computation in float64; parameters become inputs behind the others, in order of appearance."""
+    extra: list[Node] = []
+
+    def wide(n: Node) -> Node:
+        if n.op is PARAMETER:
+            made = input(f"parameter {len(extra)} {n.name or ''}".strip(), *n.shape, dtype=_wider(n.dtype))
+            extra.append(made)
+            return made
+        if n.op is CONSTANT:
+            return constant(n.attr("value").data, _wider(n.dtype))
+        return n.op(*n.inputs, **{k: _wider(v) for k, v in n.attrs})
+
+    inputs = tuple(wide(i) for i in graph.inputs)
+    made = rebuild(graph, wide)
+    return Graph(graph.name, (*inputs, *extra), made.outputs)
+
+
+def _wider(value: Any) -> Any:
+    """float64 where an attribute speaks of float32."""
+    if isinstance(value, Type):
+        return Type(value.shape, _wider(value.dtype))
+    if isinstance(value, Array):
+        return Array.of(value.data.astype(_wider(value.data.dtype.name)))
+    return "float64" if value == "float32" else value

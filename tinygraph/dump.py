@@ -1,0 +1,241 @@
+"""A graph as text. ``dump`` and ``parse`` are inverses; golden tests and diffs rely on it.
+
+    graph mlp(x: f32[32,784]) {
+      parameter w: f32[784,128]
+      %0 = matmul(x, w)                : f32[32,128]
+      %act = relu(%0)                  : f32[32,128]
+      %1 = mul(%act, 0.5)              : f32[32,128]
+      return %1
+    }
+
+Names stand for inputs and parameters, ``%name`` for named nodes, ``%0`` and up for the others. Small constants are
+written where they are read (float32, int32 and bool as they are, others with their dtype: ``2:i64``); large ones are
+declared as ``const#digest``. ``w <- %7`` inside an effect says that parameter w becomes %7.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections import Counter
+from collections.abc import Iterable
+from itertools import groupby
+from typing import Any, NoReturn
+
+import numpy as np
+
+from .ir import SHORT, Array, Graph, Node, Parameter, Type, origins
+from .op import CONSTANT, INPUT, PARAMETER, Kind, define
+
+WIDTH = 100
+INLINE = 8  # constants of up to this many elements are written where they are read
+PLAIN = ("float32", "int32", "bool")  # dtypes whose inline constants need no suffix
+RESERVED = ("inf", "nan", "True", "False", "None", "_", "return", "parameter", "constant")
+_NAME = re.compile(r"[A-Za-z_][\w.]*")
+
+
+def _unknown(**attrs: Any) -> NoReturn:
+    raise ValueError(f"const#{attrs['digest']} is known by its digest only: parse with env=")
+
+
+# A constant that was parsed without its values.
+PLACEHOLDER = define("placeholder", Kind.SOURCE, infer=lambda *, digest, type: type, ref=_unknown)
+SOURCES = (INPUT, PARAMETER, CONSTANT, PLACEHOLDER)
+
+
+def labels(graph: Graph) -> dict[Node, str]:
+    """What each node is called in the text: unique, and stable while the graph stays the same."""
+    found: dict[Node, str] = {}
+    seen: Counter[str] = Counter()
+    count = 0
+    for n in graph.nodes:
+        if n.op is CONSTANT:
+            found[n] = inline(n.attr("value"))
+        elif n.op is PLACEHOLDER:
+            found[n] = f"const#{n.attr('digest')}"
+        elif n.op in (INPUT, PARAMETER):
+            found[n] = _unique(_quoted(n.name), seen)
+        elif n.name is not None:
+            found[n] = _unique("%" + _quoted(n.name), seen)
+        else:
+            found[n], count = f"%{count}", count + 1
+    return found
+
+
+def _quoted(name: str | None) -> str:
+    """The name itself where it reads as one, else as a string; ``_`` for none."""
+    if name is None:
+        return "_"
+    return name if _NAME.fullmatch(name) and name not in RESERVED else repr(name)
+
+
+def _unique(name: str, seen: Counter[str]) -> str:
+    seen[name] += 1
+    return name if seen[name] == 1 and name != "_" else f"{name}~{seen[name]}"
+
+
+def literal(value: object) -> str:
+    """An attribute value as text that ``parse`` reads back."""
+    if isinstance(value, tuple):
+        return "(" + ",".join(map(literal, value)) + ("," if len(value) == 1 else "") + ")"
+    if isinstance(value, Array):
+        return reference(value)
+    return str(value) if isinstance(value, Type) else repr(value)
+
+
+def reference(array: Array) -> str:
+    """The name of a large constant: its digest."""
+    return f"const#{array.digest}"
+
+
+def inline(array: Array) -> str:
+    """A small constant as numbers, a large one (or an unusual NaN) as its digest."""
+    data = array.data
+    if not 0 < data.size <= INLINE or not _canonical_nan(data):
+        return reference(array)
+    text = _numbers(data)
+    return text if data.dtype.name in PLAIN else f"{text}:{SHORT[data.dtype.name]}"
+
+
+def _canonical_nan(data: np.ndarray) -> bool:
+    if data.dtype.kind != "f":
+        return True
+    bits = data.view(f"u{data.itemsize}")
+    quiet = np.array(np.nan, data.dtype).view(bits.dtype)
+    return bool(np.all((bits == quiet) | ~np.isnan(data)))
+
+
+def _numbers(data: np.ndarray) -> str:
+    if data.ndim:
+        return "[" + ",".join(_numbers(np.asarray(row)) for row in data) + "]"
+    return str(data[()])  # the shortest digits that give this value in its own dtype
+
+
+def dump(
+    graph: Graph, *, lines: bool = False, scopes: bool = False, mark: Node | None = None, note: str = ""
+) -> str:
+    """The graph as text of at most 100 columns.
+
+    ``lines`` adds the user's file and line as comments; ``scopes`` folds each run of nodes of one outermost
+    scope into one line (``parse`` then has too little to read); ``mark`` and ``note`` point at a node.
+    """
+    label = labels(graph)
+    shown = [n for n in graph.nodes if n.op not in SOURCES]
+    left = {n: f"  {label[n]} = {n.op.name}({', '.join(_arguments(n, label))})" for n in shown}
+    width = min(max(map(len, left.values()), default=0), 64)
+    body: list[str] = []
+    for name, run in groupby(shown, _outermost) if scopes else [("", iter(shown))]:
+        nodes = list(run)
+        if name:
+            body.append(_folded(name, nodes, label))
+            continue
+        for n in nodes:
+            comment = f"# {'; '.join(map(str, origins(n)))}" if lines and origins(n) else ""
+            body += _statement(left[n], str(n.type), width, comment)
+            if n is mark:
+                body += _wrap("  " + "^" * max(len(label[n]), 3) + f" {note}", "      ")
+    head = ", ".join(f"{label[i]}: {i.type}" for i in graph.inputs)
+    result = "  return " + ", ".join(label[o] for o in graph.outputs)
+    return "\n".join(
+        [
+            *_wrap(f"graph {_quoted(graph.name)}({head}) {{", "    "),
+            *_declarations(graph, label),
+            *body,
+            *_wrap(result, "      "),
+            "}",
+        ]
+    )
+
+
+def _declarations(graph: Graph, label: dict[Node, str]) -> Iterable[str]:
+    """Parameters, then constants that are too large to stand in a line."""
+    arrays: dict[str, Type] = {}
+    for n in graph.nodes:
+        if n.op is PARAMETER:
+            yield f"  parameter {label[n]}: {n.type}"
+        if n.op is PLACEHOLDER:
+            arrays[label[n]] = n.type
+        for _, value in n.attrs:
+            if isinstance(value, Array) and (n.op is not CONSTANT or label[n] == reference(value)):
+                arrays[reference(value)] = value.type
+    for name, type in arrays.items():
+        yield f"  constant {name}: {type}"
+
+
+def _arguments(n: Node, label: dict[Node, str]) -> list[str]:
+    operands = [label[i] for i in n.inputs]
+    if n.op.name == "effect":
+        operands[1:] = [f"{operands[1]} <- {operands[2]}"]
+    return operands + [f"{k}={literal(v)}" for k, v in n.attrs]
+
+
+def _statement(left: str, type: str, width: int, comment: str) -> list[str]:
+    line = f"{left:<{width}} : {type}"
+    if comment and len(line) + 2 + len(comment) <= WIDTH:
+        return [f"{line}  {comment}"]
+    return _wrap(line, "      ") + ([f"      {comment}"[:WIDTH]] if comment else [])
+
+
+def _wrap(line: str, indent: str) -> list[str]:
+    if len(line) <= WIDTH:
+        return [line]
+    return textwrap.wrap(
+        line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
+    )
+
+
+def _outermost(n: Node) -> str:
+    return next((o.scope.split(".")[0] for o in origins(n)), "")
+
+
+def _folded(name: str, nodes: list[Node], label: dict[Node, str]) -> str:
+    kinds = ", ".join(f"{op} {count}" for op, count in Counter(n.op.name for n in nodes).most_common())
+    tail = f" -> {label[nodes[-1]]} : {nodes[-1].type}"
+    head = f"  ... {name} ({len(nodes)} nodes: {kinds}"
+    room = WIDTH - len(tail) - 1
+    return (head if len(head) <= room else head[: room - 3] + "...") + ")" + tail
+
+
+def canonical(graph: Graph) -> str:
+    """The graph without names and lines: what a compiled program depends on, the same in every process.
+
+    Inputs and parameters are numbered in order of first appearance, constants stand by digest.
+    """
+    number: dict[Node, str] = {}
+    text = []
+    for k, n in enumerate(graph.nodes):
+        if n.op is INPUT:
+            number[n] = f"i{k}"
+            text.append(f"i{k} {n.type}")
+        elif isinstance(n, Parameter):
+            number[n] = f"p{k}"
+            text.append(f"p{k} {n.type}")
+        else:
+            number[n] = str(k)
+            attrs = " ".join(f"{key}={_exact(v)}" for key, v in n.attrs)
+            reads = ",".join(number[i] for i in n.inputs)
+            text.append(f"{k} {n.op.name}({reads}) {attrs} {n.type}")
+    return "\n".join([*text, "return " + ",".join(number[o] for o in graph.outputs)])
+
+
+def _exact(value: object) -> str:
+    return f"{value.digest}:{value.type}" if isinstance(value, Array) else literal(value)
+
+
+def dot(graph: Graph) -> str:
+    """The graph for Graphviz."""
+    label = labels(graph)
+    key = {n: f"n{k}" for k, n in enumerate(graph.nodes)}
+    shapes = {INPUT: "ellipse", PARAMETER: "cylinder", CONSTANT: "plaintext"}
+    text = [f"digraph {_escaped(graph.name)} {{", "  rankdir=TB; node [fontname=monospace, shape=box];"]
+    for n in graph.nodes:
+        title = label[n] if n.op in shapes else f"{label[n]} {n.op.name}"
+        text.append(f"  {key[n]} [label={_escaped(title, str(n.type))}, shape={shapes.get(n.op, 'box')}];")
+        text += [f"  {key[i]} -> {key[n]};" for i in n.inputs]
+    for k, o in enumerate(graph.outputs):
+        text.append(f"  out{k} [label={_escaped(f'output {k}')}, shape=ellipse]; {key[o]} -> out{k};")
+    return "\n".join([*text, "}"])
+
+
+def _escaped(*lines: str) -> str:
+    return '"' + r"\n".join(s.replace("\\", r"\\").replace('"', r"\"") for s in lines) + '"'

@@ -1,0 +1,65 @@
+"""The reference: every operator's NumPy meaning, one node at a time. The definition of truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .ir import Graph, Node, Parameter, origins
+from .op import INPUT
+
+
+class WrongReference(TypeError):
+    """An operator's NumPy meaning gave another shape or dtype than its type rule says."""
+
+
+def run(graph: Graph, *arrays: Any, parameters: Mapping[Node, np.ndarray] | None = None) -> list[np.ndarray]:
+    """The graph's outputs for these inputs, in order; ``parameters`` replaces current values.
+
+    Raises TypeError for inputs of another shape or dtype: nothing is converted but Python numbers and lists.
+    """
+    values = _inputs(graph, arrays)
+    last = {i: n for n in graph.nodes for i in n.inputs}
+    kept = set(graph.outputs)
+    with np.errstate(all="ignore"):
+        for n in graph.nodes:
+            if n not in values:
+                values[n] = evaluate(n, [values[i] for i in n.inputs], parameters)
+            for i in n.inputs:
+                if last[i] is n and i not in kept:
+                    values.pop(i, None)
+    return [np.array(values[o]) for o in graph.outputs]
+
+
+def evaluate(n: Node, arrays: list[np.ndarray], parameters: Mapping[Node, np.ndarray] | None = None) -> np.ndarray:
+    """The value of one node from the values of its inputs, checked against its type."""
+    if isinstance(n, Parameter):
+        return parameters[n] if parameters is not None and n in parameters else n.state.read()
+    if n.op.ref is None:
+        raise WrongReference(f"{n.op.name} has no reference")
+    with np.errstate(all="ignore"):
+        value = np.asarray(n.op.ref(*arrays, **dict(n.attrs)))
+    if value.shape != n.shape or value.dtype.name != n.dtype:
+        where = f" ({origins(n)[0]})" if origins(n) else ""
+        raise WrongReference(
+            f"the reference of {n.op.name}{where} gave {value.dtype.name}{list(value.shape)}, its type rule says {n.type}"
+        )
+    return value
+
+
+def _inputs(graph: Graph, arrays: tuple[Any, ...]) -> dict[Node, np.ndarray]:
+    if len(arrays) != len(graph.inputs):
+        names = ", ".join(f"{i.name}: {i.type}" for i in graph.inputs)
+        raise TypeError(f"{graph.name} takes {len(graph.inputs)} inputs ({names}), got {len(arrays)}")
+    values: dict[Node, np.ndarray] = {}
+    for n, a in zip(graph.inputs, arrays, strict=True):
+        array = a if isinstance(a, (np.ndarray, np.generic)) else np.asarray(a, n.dtype)
+        if array.shape != n.shape or array.dtype.name != n.dtype:
+            raise TypeError(f"input {n.name} is {n.type}, got {array.dtype.name}{list(array.shape)}")
+        values[n] = np.asarray(array)
+    for n in graph.nodes:
+        if n.op is INPUT and n not in values:
+            raise TypeError(f"{n.name} is read but is no input of {graph.name}")
+    return values

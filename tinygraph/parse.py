@@ -1,0 +1,242 @@
+"""Text to graph: the inverse of ``dump``. Values are read as literals, never evaluated."""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import numpy as np
+
+from .dump import PLACEHOLDER, labels, reference
+from .ir import SHORT, Array, Graph, Node, Parameter, ParameterState, Type
+from .op import CONSTANT, OPS, PARAMETER, constant, input
+
+LONG = {short: long for long, short in SHORT.items()}
+_TOKEN = re.compile(
+    r"""\s*(?:
+      (?P<comment>\#[^\n]*)
+    | (?P<const>const\#[0-9a-f]+)
+    | (?P<type>(?:%s)\[[\d,]*\])
+    | (?P<label>%%?(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[A-Za-z_][\w.]*|(?<=%%)\d+)(?:~\d+)?)
+    | (?P<number>-?(?:inf|nan|\d+(?:\.\d*)?(?:e[+-]?\d+)?))
+    | (?P<mark><-|[-=(){}\[\],:])
+    )"""
+    % "|".join(LONG),
+    re.VERBOSE,
+)
+_TYPE = re.compile(r"(\w+)\[([\d,]*)\]")
+
+
+class ParseError(ValueError):
+    """Text that is no graph; the message names the line."""
+
+
+def parse(text: str, env: Graph | Mapping[str, Node] | None = None) -> Graph:
+    """The graph that ``dump`` printed.
+
+    Parameters and large constants are taken from ``env`` (a graph that has them, or nodes by label); where it
+    has none they become placeholders: the structure is the same, but there are no values to compute with.
+    """
+    known = dict(env.items()) if isinstance(env, Mapping) else {}
+    arrays: dict[str, Array] = {}
+    if isinstance(env, Graph):
+        known = {label: n for n, label in labels(env).items() if n.op is PARAMETER}
+        values = (v for n in env.nodes for _, v in n.attrs if isinstance(v, Array))
+        arrays = {reference(v): v for v in values}
+    return _Parser(text, known, arrays).graph()
+
+
+class _Parser:
+    """Recursive descent over a flat list of (kind, text, start, end)."""
+
+    def __init__(self, text: str, known: dict[str, Node], arrays: dict[str, Array]):
+        self.text, self.known, self.arrays = text, known, arrays
+        self.values: dict[str, Node] = {}
+        self.tokens: list[tuple[str, str, int, int]] = []
+        self.at = 0
+        end = len(text.rstrip())
+        position = 0
+        while position < end:
+            m = _TOKEN.match(text, position)
+            if m is None:
+                self.fail("this is no part of a graph", position)
+            kind = str(m.lastgroup)
+            if kind != "comment":
+                self.tokens.append((kind, m[kind], m.start(kind), m.end()))
+            position = m.end()
+        self.tokens.append(("end", "", end, end))
+
+    def fail(self, why: str, position: int | None = None) -> NoReturn:
+        position = self.tokens[self.at][2] if position is None else position
+        number = self.text.count("\n", 0, position) + 1
+        lines = self.text.splitlines() or [""]
+        raise ParseError(f"line {number}: {why}\n    {lines[number - 1].strip()}")
+
+    @property
+    def next(self) -> str:
+        return self.tokens[self.at][1]
+
+    def take(self, want: str = "") -> str:
+        """The next token; ``want`` is its text or kind."""
+        kind, text, _, _ = self.tokens[self.at]
+        if want and want not in (kind, text):
+            self.fail(f"expected {want!r}, found {text or 'the end'!r}")
+        self.at += 1
+        return text
+
+    def graph(self) -> Graph:
+        self.take("graph")
+        name = _name(self.take("label"))[0]
+        inputs = []
+        self.take("(")
+        while self.next != ")":
+            label, type = self.declaration()
+            self.values[label] = input(_name(label)[0] or "_", *type.shape, dtype=type.dtype)
+            inputs.append(self.values[label])
+            if self.next == ",":
+                self.take()
+        self.take(")")
+        self.take("{")
+        while self.next != "return":
+            self.line()
+        self.take("return")
+        outputs = []
+        while self.next != "}":
+            outputs.append(self.operand())
+            if self.next == ",":
+                self.take()
+        return Graph(name or "_", tuple(inputs), tuple(outputs))
+
+    def declaration(self) -> tuple[str, Type]:
+        label = self.take()
+        self.take(":")
+        return label, _type(self.take("type"))
+
+    def line(self) -> None:
+        if self.next == "parameter":
+            self.take()
+            self.parameter(*self.declaration())
+        elif self.next == "constant":
+            self.take()
+            self.constant(*self.declaration())
+        else:
+            self.statement()
+
+    def parameter(self, label: str, type: Type) -> None:
+        name = _name(label)[0]
+
+        def unknown() -> NoReturn:
+            raise ValueError(f"parameter {name} was parsed from text and has no value: set it, or parse with env=")
+
+        found = self.known.get(label)
+        if found is not None and found.type != type:
+            self.fail(f"{label} is {found.type} in env")
+        made = Parameter(PARAMETER, (), (("type", type),), type, ParameterState(type, name, unknown))
+        self.values[label] = found or made
+
+    def constant(self, label: str, type: Type) -> None:
+        if label in self.arrays:
+            self.values[label] = CONSTANT(value=self.arrays[label])
+        else:
+            self.values[label] = PLACEHOLDER(digest=label.removeprefix("const#"), type=type)
+
+    def statement(self) -> None:
+        label = self.take("label")
+        if not label.startswith("%"):
+            self.fail(f"a node's name starts with %, got {label!r}")
+        self.take("=")
+        start = self.at
+        op = OPS.get(self.take("label"))
+        if op is None:
+            self.at = start
+            self.fail(f"there is no operator {self.next!r}")
+        operands: list[Node] = []
+        attrs: dict[str, Any] = {}
+        self.take("(")
+        while self.next != ")":
+            if self.tokens[self.at + 1][1] == "=":
+                key = self.take("label")
+                self.take("=")
+                attrs[key] = self.attribute()
+            else:
+                operands.append(self.operand())
+            if self.next in (",", "<-"):
+                self.take()
+        self.take(")")
+        self.take(":")
+        try:
+            made = op(*operands, **attrs)
+        except (TypeError, ValueError) as e:
+            self.fail(str(e))
+        if (stated := _type(self.take("type"))) != made.type:
+            self.fail(f"{op.name} gives {made.type}, the text says {stated}")
+        name, numbered = _name(label[1:])
+        self.values[label] = made if numbered or name is None else made.named(name)
+
+    def operand(self) -> Node:
+        kind, text, _, _ = self.tokens[self.at]
+        if kind in ("label", "const") and text not in ("inf", "nan", "True", "False"):
+            if text not in self.values:
+                self.fail(f"{text} is not defined above")
+            self.take()
+            return self.values[text]
+        value = _literal(self.raw())
+        dtype = None
+        if self.next == ":":
+            self.take()
+            dtype = LONG[self.take("label")]
+        array = np.asarray(value)
+        return constant(array.astype(dtype or {"f": "float32", "i": "int32"}.get(array.dtype.kind, "bool")))
+
+    def attribute(self) -> Any:
+        kind, text, _, _ = self.tokens[self.at]
+        if kind == "type":
+            return _type(self.take())
+        if kind == "const":
+            self.take()
+            if text not in self.arrays:
+                self.fail(f"the values of {text} are not in env")
+            return self.arrays[text]
+        return _literal(self.raw())
+
+    def raw(self) -> str:
+        """The text of one value: up to a comma, colon or bracket that does not belong to it."""
+        start, depth = self.tokens[self.at][2], 0
+        while self.tokens[self.at][0] != "end":
+            text = self.next
+            depth += (text in ("(", "[")) - (text in (")", "]"))
+            if depth < 0 or depth == 0 and text in (",", ":"):
+                break
+            self.take()
+        return self.text[start : self.tokens[self.at - 1][3]]
+
+
+def _name(label: str) -> tuple[str | None, bool]:
+    """The name that a label stands for, and whether it is a bare number; None for the nameless."""
+    stem = re.sub(r"~\d+$", "", label)
+    if stem[:1] in "'\"":
+        return ast.literal_eval(stem), False
+    return (None if stem == "_" else stem), stem.isdigit()
+
+
+def _type(text: str) -> Type:
+    m = _TYPE.fullmatch(text)
+    assert m is not None, text
+    return Type(tuple(int(n) for n in m[2].split(",") if n), LONG[m[1]])
+
+
+class _Floats(ast.NodeTransformer):
+    """``inf`` and ``nan``, which Python has no literals for."""
+
+    def visit_Name(self, n: ast.Name) -> ast.expr:
+        return ast.Constant(getattr(math, n.id)) if n.id in ("inf", "nan") else n
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(_Floats().visit(ast.parse(text.strip(), mode="eval")))
+    except (SyntaxError, ValueError):
+        raise ParseError(f"{text!r} is no literal") from None

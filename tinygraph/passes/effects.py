@@ -1,0 +1,50 @@
+"""State leaves the graph before the first pass: an effect is the identity of its value, and a note for later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..ir import Graph, Node, Parameter, origins
+from ..rewrite import rebuild
+
+Update = tuple[Parameter, Node]
+
+
+class UpdateError(ValueError):
+    """One parameter that would become two different values."""
+
+
+def strip_effects(graph: Graph, updates: Iterable[Update] = ()) -> tuple[Graph, tuple[Update, ...]]:
+    """The graph without effects, and what each parameter becomes: the given updates, then those of the effects.
+
+    An effect within an update's value counts as well. All values are computed from the parameters' old values.
+    """
+    given = tuple(updates)
+    whole = Graph(graph.name, graph.inputs, (*graph.outputs, *(new for _, new in given)))
+    effects: list[tuple[Node, Parameter, Node]] = []
+
+    def build(n: Node) -> Node | None:
+        if n.op.name != "effect":
+            return None
+        value, parameter, new = n.inputs
+        assert isinstance(parameter, Parameter)
+        effects.append((n, parameter, new))
+        return value
+
+    stripped = rebuild(whole, build).outputs
+    count = len(graph.outputs)
+    pairs = [(p, new, new) for (p, _), new in zip(given, stripped[count:], strict=True)]
+    found: dict[Parameter, tuple[Node, Node]] = {}
+    for parameter, new, source in [*pairs, *((p, new, effect) for effect, p, new in effects)]:
+        first, first_source = found.setdefault(parameter, (new, source))
+        if first is not new:
+            places = " and ".join(_place(n) for n in (first_source, source))
+            raise UpdateError(f"parameter {parameter.name} would become two different values: {places}")
+    return (
+        Graph(graph.name, graph.inputs, stripped[:count]),
+        tuple((p, new) for p, (new, _) in found.items()),
+    )
+
+
+def _place(n: Node) -> str:
+    return str(origins(n)[0]) if origins(n) else n.op.name

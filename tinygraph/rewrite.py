@@ -1,0 +1,221 @@
+"""Patterns are operators applied to variables; a rule maps a matched pattern to a node.
+
+    x, p, q = var("x"), var("p"), var("q")
+
+    @rule(relu(relu(x)), example=lambda: relu(relu(input("x", 4, 3))))
+    def relu_twice(out, x):
+        return relu(x)
+
+Rewriting keeps names and origins and checks types, so that no rule has to.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from .ir import Graph, Node, add_origins, built_from, node, origins
+from .op import CONSTANT, Kind, Op
+
+LONGEST_CHAIN = 1000  # rule applications to one node; more means that rules undo each other
+
+
+class RewriteError(TypeError):
+    """A rule that changes a type, or rules that never end; the message names them."""
+
+
+class Event(NamedTuple):
+    """One rule application: for logs, remarks and the mapping from kernels to the user's lines."""
+
+    rule: str
+    before: Node
+    after: Node
+
+
+@dataclass(frozen=True, eq=False)
+class Pattern:
+    """An operator over patterns and numbers, or a variable (no operator) with an optional condition."""
+
+    op: Op | None
+    inputs: tuple[Any, ...] = ()
+    attrs: dict[str, Any] = field(default_factory=dict)  # attribute -> value, or a variable that binds it
+    name: str = ""
+    where: Callable[[Node], bool] | None = None
+
+    @classmethod
+    def __op_call__(cls, op: Op, inputs: tuple[Any, ...], attrs: dict[str, Any]) -> Pattern:
+        return cls(op, inputs, attrs)
+
+    def match(self, n: Node) -> Match | None:
+        """The first way in which this pattern fits the node; commutative operators are tried both ways."""
+        return next(self._matches(n, Match({}, ())), None)
+
+    def _matches(self, n: Node, so_far: Match) -> Iterable[Match]:
+        if self.op is None:
+            if (self.where is None or self.where(n)) and so_far.values.get(self.name, n) is n:
+                yield Match({**so_far.values, self.name: n}, so_far.nodes)
+            return
+        if n.op is not self.op or len(n.inputs) != len(self.inputs):
+            return
+        values = dict(so_far.values)
+        for key, want in self.attrs.items():
+            have = n.attr(key)
+            if isinstance(want, Pattern):
+                want = values.setdefault(want.name, have)
+            if have != want:
+                return
+        start = Match(values, (*so_far.nodes, n))
+        yield from _match_all(self.inputs, n.inputs, start)
+        if self.op.commutative:
+            yield from _match_all(self.inputs, n.inputs[::-1], start)
+
+
+class Match(NamedTuple):
+    """What a pattern's variables stand for, and the nodes that its operators matched."""
+
+    values: dict[str, Any]
+    nodes: tuple[Node, ...]
+
+
+def _match_all(patterns: Sequence[Any], nodes: Sequence[Node], so_far: Match) -> Iterable[Match]:
+    if not patterns:
+        yield so_far
+        return
+    first, n = patterns[0], nodes[0]
+    if isinstance(first, Pattern):
+        for m in first._matches(n, so_far):
+            yield from _match_all(patterns[1:], nodes[1:], m)
+    elif is_filled(n, first):
+        yield from _match_all(patterns[1:], nodes[1:], so_far)
+
+
+def filled(n: Node) -> bool | int | float | None:
+    """The one number that all elements of a constant (or a broadcast of one) are; None where there is none."""
+    while n.op.name == "broadcast_to":
+        n = n.inputs[0]
+    if n.op is not CONSTANT or n.type.size == 0:
+        return None
+    data = n.attr("value").data.ravel()
+    first = data[:1]
+    return first.item() if data.tobytes() == first.tobytes() * data.size else None
+
+
+def is_filled(n: Node, value: float) -> bool:
+    """Are all elements this number? 0.0 is not -0.0."""
+    have = filled(n)
+    return have is not None and have == value and math.copysign(1, have) == math.copysign(1, value)
+
+
+def var(name: str, where: Callable[[Node], bool] | None = None) -> Pattern:
+    """A variable: stands for any node (or attribute) that meets the condition, everywhere for the same one."""
+    return Pattern(None, name=name, where=where)
+
+
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """A rewrite as a value. ``build(out, **variables)`` gives the replacement of ``out``, or None for no change."""
+
+    name: str
+    pattern: Pattern
+    build: Callable[..., Node | None]
+    example: Callable[[], Node]
+
+    def apply(self, n: Node) -> Node | None:
+        """The replacement, built with the origins of all matched nodes; None where the rule does not fit."""
+        found = self.pattern.match(n)
+        if found is None:
+            return None
+        places = [o for m in found.nodes for o in origins(m)]
+        with built_from(places):
+            out = self.build(n, **found.values)
+        if out is None or out is n:
+            return None
+        if out.type != n.type:
+            raise RewriteError(f"rule {self.name} changed the type of {n.op.name}: {n.type} -> {out.type}")
+        return carry(out, n, places)
+
+
+def rule(pattern: Pattern, example: Callable[[], Node]) -> Callable[[Callable[..., Node | None]], Rule]:
+    """Makes a function a rule; ``example`` builds a node that it fits, which the tests walk."""
+    return lambda build: Rule(build.__name__, pattern, build, example)
+
+
+def carry(new: Node, old: Node, places: Iterable[Any] = ()) -> Node:
+    """Hands name and origins on to a node's replacement; sources have their own."""
+    if new is not old and new.op.kind is not Kind.SOURCE:
+        add_origins(new, places or origins(old))
+        if old.name is not None and new.name is None:
+            new.named(old.name)
+    return new
+
+
+def with_inputs(n: Node, inputs: tuple[Node, ...]) -> Node:
+    """The same operator and attributes on other inputs of the same types."""
+    if inputs == n.inputs:
+        return n
+    with built_from(origins(n)):
+        return carry(node(n.op, inputs, n.attrs, n.type), n)
+
+
+def rebuild(graph: Graph, build: Callable[[Node], Node | None]) -> Graph:
+    """One walk in topological order: ``build`` gives a node's replacement (its inputs replaced already), or None."""
+    new: dict[Node, Node] = {}
+    for n in graph.nodes:
+        m = with_inputs(n, tuple(new[i] for i in n.inputs))
+        with built_from(origins(n)):
+            new[n] = carry(build(m) or m, n)
+    return Graph(graph.name, graph.inputs, tuple(new[o] for o in graph.outputs))
+
+
+def rewrite(graph: Graph, rules: Sequence[Rule], log: list[Event] | None = None) -> Graph:
+    """Applies rules bottom-up until none fits. Each rule must move towards fewer or simpler nodes."""
+    walk = _Rewriter(rules, log)
+    return Graph(graph.name, graph.inputs, tuple(walk.normal(o) for o in graph.outputs))
+
+
+class _Rewriter:
+    """Memo and explicit stack: linear in nodes and rule applications, at any depth."""
+
+    def __init__(self, rules: Sequence[Rule], log: list[Event] | None):
+        self.log = log
+        self.new: dict[Node, Node] = {}
+        self.chain: dict[Node, int] = {}
+        self.by_op: dict[Op | None, list[Rule]] = {}
+        for r in rules:
+            self.by_op.setdefault(r.pattern.op, []).append(r)
+
+    def normal(self, root: Node) -> Node:
+        stack: list[tuple[Node, Node | None]] = [(root, None)]  # a node, and what it was rewritten to
+        while stack:
+            n, became = stack[-1]
+            if n in self.new:
+                stack.pop()
+            elif became is not None:
+                if became in self.new:
+                    self.new[n] = self.new[became]
+                else:
+                    stack.append((became, None))
+            elif missing := [i for i in n.inputs if i not in self.new]:
+                stack.extend((i, None) for i in reversed(missing))
+            else:
+                m = self.apply_first(with_inputs(n, tuple(self.new[i] for i in n.inputs)))
+                if m is n:
+                    self.new[n] = n
+                else:
+                    stack[-1] = (n, m)
+        return self.new[root]
+
+    def apply_first(self, n: Node) -> Node:
+        for r in self.by_op.get(n.op, ()):
+            out = r.apply(n)
+            if out is None:
+                continue
+            self.chain[out] = self.chain.get(n, 0) + 1
+            if self.chain[out] > LONGEST_CHAIN:
+                raise RewriteError(f"rule {r.name} and others undo each other at {n!r}")
+            if self.log is not None:
+                self.log.append(Event(r.name, n, out))
+            return out
+        return n

@@ -1,0 +1,47 @@
+"""Is this graph well formed? Runs between passes; the error prints the graph and points at the node."""
+
+from __future__ import annotations
+
+from .dump import dump
+from .ir import Graph, Node, Parameter
+from .op import INPUT, OPS, PARAMETER
+
+
+class VerifyError(Exception):
+    """A graph that breaks a rule of graphs; the message names the step that made it."""
+
+
+def verify(graph: Graph, after: str = "construction") -> Graph:
+    """Returns the graph if every node has the type that its operator infers and every input is declared."""
+    declared = set(graph.inputs)
+    names: dict[str | None, Node] = {}
+    for n in graph.inputs:
+        if n.op is not INPUT:
+            raise VerifyError(f"after {after}: {n.op.name} is listed as an input of {graph.name}")
+        if names.setdefault(n.name, n) is not n:
+            raise VerifyError(f"after {after}: two inputs of {graph.name} are called {n.name}")
+    seen: set[Node] = set()
+    for n in graph.nodes:
+        if why := _wrong(n, declared, seen):
+            raise VerifyError(f"after {after}: {why}\n{dump(graph, mark=n, note=why)}")
+        seen.add(n)
+    return graph
+
+
+def _wrong(n: Node, declared: set[Node], seen: set[Node]) -> str:
+    """What is wrong with this node; nothing if the text is empty."""
+    if OPS.get(n.op.name) is not n.op:
+        return f"{n.op.name} is not in the operator table"
+    if n.op is INPUT and n not in declared:
+        return f"{n.name} is read but is no input"
+    if (n.op is PARAMETER) != isinstance(n, Parameter):
+        return "parameters are made by tg.parameter"
+    if isinstance(n, Parameter) and n.state.type != n.type:
+        return f"{n.name} is {n.type}, its value {n.state.type}"
+    if not all(i in seen for i in n.inputs):
+        return f"{n.op.name} reads itself"
+    try:
+        want = n.op.infer(*[i.type for i in n.inputs], **dict(n.attrs))
+    except Exception as e:
+        return f"{n.op.name} refuses its inputs: {e}"
+    return "" if want == n.type else f"{n.op.name} says {n.type}, its inputs give {want}"
