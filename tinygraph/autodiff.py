@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from . import ops
 from .interpret import run
 from .ir import Array, Graph, Node, Type, built_from, origins
 from .op import CONSTANT, PARAMETER, constant, input
+from .ops.arithmetic import add, mul
+from .ops.reduce import sum as sum_over
+from .ops.reduce import sum_to
+from .ops.source import zeros
 from .rewrite import rebuild
 
 
@@ -39,7 +42,7 @@ def grad(loss: Node, wrt: Node | Sequence[Node]) -> list[Node]:
             for x, g in zip(n.inputs, _pull_back(n, total[n], loss, targets), strict=True):
                 if g is not None and x in depends:
                     parts.setdefault(x, []).append(_fitted(n, x, g))
-    return [total[w] if w in total else ops.broadcast_to(constant(0.0, w.dtype), w.shape) for w in targets]
+    return [total[w] if w in total else zeros(w.shape, w.dtype) for w in targets]
 
 
 def _check(loss: Node, targets: list[Node]) -> None:
@@ -67,7 +70,7 @@ def _sum(parts: list[Node]) -> Node:
     """Left to right, in the order in which they came up."""
     total = parts[0]
     for p in parts[1:]:
-        total = ops.add(total, p)
+        total = add(total, p)
     return total
 
 
@@ -81,7 +84,7 @@ def _pull_back(n: Node, g: Node, loss: Node, targets: list[Node]) -> tuple[Node 
 def _fitted(n: Node, x: Node, g: Node) -> Node:
     """The one place where broadcasting is undone."""
     if g.shape != x.shape:
-        g = ops.sum_to(g, x.shape)
+        g = sum_to(g, x.shape)
     if g.type != x.type:
         raise GradientError(f"the gradient of {n.op.name} is {g.type}, its input {x.type}")
     return g
@@ -111,7 +114,7 @@ def check_grad(
     values += [_drawn(rng, n.type) for n in graph.inputs[len(values) :]]
     [out] = graph.outputs
     weights = constant(rng.standard_normal(out.shape))
-    loss = ops.sum(ops.mul(out, weights))
+    loss = sum_over(mul(out, weights))
     wrt = [n for n in graph.inputs if _differentiable(n)]
     gradients = run(Graph("gradients", graph.inputs, tuple(grad(loss, wrt))), *values)
     forward = Graph("loss", graph.inputs, (loss,))

@@ -165,7 +165,8 @@ def rebuild(graph: Graph, build: Callable[[Node], Node | None]) -> Graph:
     for n in graph.nodes:
         m = with_inputs(n, tuple(new[i] for i in n.inputs))
         with built_from(origins(n)):
-            new[n] = carry(build(m) or m, n)
+            replacement = build(m)
+        new[n] = carry(m if replacement is None else replacement, n)
     return Graph(graph.name, graph.inputs, tuple(new[o] for o in graph.outputs))
 
 
