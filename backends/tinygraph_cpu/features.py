@@ -1,0 +1,49 @@
+"""What the processor offers to LLVM: vector width, number of vector registers, name and features."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import llvmlite.binding as llvm
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """The target that machine code is made for.
+
+    Attributes:
+        lanes: float32 elements of one vector register.
+        registers: vector registers.
+        fma: whether it has a fused multiply-add.
+        cpu, features: LLVM's names, as ``create_target_machine`` takes them.
+    """
+
+    lanes: int
+    registers: int
+    fma: bool
+    cpu: str
+    features: str
+
+
+def detect(level: str | None = None) -> Features:
+    """The host's features, or those of an x86-64 level.
+
+    Args:
+        level: ``native``, ``x86-64-v2`` or ``x86-64-v3``; by default what ``TINYGRAPH_CPU`` says, else ``native``.
+    """
+    level = level or os.environ.get("TINYGRAPH_CPU") or "native"
+    if level == "x86-64-v2":
+        return Features(4, 16, False, level, "")
+    if level == "x86-64-v3":
+        return Features(8, 16, True, level, "")
+    if level != "native":
+        raise ValueError(f"TINYGRAPH_CPU requires native, x86-64-v3 or x86-64-v2, got {level!r}")
+    flags = llvm.get_host_cpu_features()
+    cpu, features = llvm.get_host_cpu_name(), flags.flatten()
+    if flags.get("neon"):
+        return Features(4, 32, True, cpu, features)
+    if flags.get("avx512f"):
+        return Features(16, 32, True, cpu, features)
+    fma = bool(flags.get("fma"))
+    return Features(8 if flags.get("avx2") else 4, 16, fma, cpu, features)

@@ -1,0 +1,127 @@
+"""The register tile: rows x vectors accumulators that stay in registers over the whole reduction.
+
+Every function emits at the builder's position. Pointers are opaque; strides are in bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import llvmlite.ir as ir
+
+from .features import Features
+from .scalar import declare
+
+i1, i8, i32, i64 = (ir.IntType(n) for n in (1, 8, 32, 64))
+f32 = ir.FloatType()
+pointer = ir.PointerType()
+PREFETCH_BYTES = 4096  # how far ahead B is fetched: far enough for the latency of L3
+
+
+def tiles(features: Features) -> tuple[tuple[int, int], ...]:
+    """Tiles (rows, vectors) that fit the registers, best first; the last ones are for a vector times a matrix."""
+    if features.registers >= 32:
+        return ((14, 2), (9, 3), (6, 4), (28, 1), (1, 8))
+    return ((6, 2), (4, 3), (12, 1), (1, 8))
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The accumulators of one tile; `masked`: the last vector of each row is used in part only."""
+
+    rows: int
+    vectors: int
+    lanes: int
+    masked: bool = False
+
+    @property
+    def vector(self) -> ir.VectorType:
+        return ir.VectorType(f32, self.lanes)
+
+
+@dataclass(frozen=True, slots=True)
+class Reduction:
+    """Trip counts (at least 1) and strides in bytes of the three reduction loops, outermost first, and A's row stride."""
+
+    counts: Sequence[ir.Value]
+    a_strides: Sequence[ir.Value]
+    b_strides: Sequence[ir.Value]
+    a_row: ir.Value
+
+
+def offset(b: ir.IRBuilder, base: ir.Value, byte_offset: ir.Value) -> ir.Value:
+    return b.gep(base, [byte_offset], source_etype=i8)
+
+
+def repeat(
+    b: ir.IRBuilder, count: ir.Value, start: Sequence[ir.Value], body: Callable[..., Sequence[ir.Value]]
+) -> list[ir.Value]:
+    """`values = body(*values)`, `count` times, at least once; returns the last values."""
+    entry, head = b.block, b.append_basic_block("loop")
+    b.branch(head)
+    b.position_at_end(head)
+    left, phis = b.phi(i64), [b.phi(x.type) for x in start]
+    after = list(body(*phis))
+    left_after = b.sub(left, i64(1))
+    for phi, first, then in zip([left, *phis], [count, *start], [left_after, *after], strict=True):
+        phi.add_incoming(first, entry)
+        phi.add_incoming(then, b.block)
+    done = b.append_basic_block("done")
+    b.cbranch(b.icmp_signed("!=", left_after, i64(0)), head, done)
+    b.position_at_end(done)
+    return after
+
+
+def splat(b: ir.IRBuilder, scalar: ir.Value, lanes: int) -> ir.Value:
+    vector = ir.VectorType(scalar.type, lanes)
+    first = b.insert_element(ir.Constant(vector, ir.Undefined), scalar, i32(0))
+    zeros = ir.Constant(ir.VectorType(i32, lanes), [0] * lanes)
+    return b.shuffle_vector(first, ir.Constant(vector, ir.Undefined), zeros)
+
+
+def accumulate(
+    b: ir.IRBuilder, shape: Shape, a: ir.Value, columns: ir.Value, reduction: Reduction
+) -> list[ir.Value]:
+    """Row after row, the sums over r, s and k of A[row] * B[columns]."""
+    row_offsets = [b.mul(reduction.a_row, i64(m)) for m in range(shape.rows)]
+    a_strides, b_strides = reduction.a_strides, reduction.b_strides
+    ahead = b.mul(b_strides[2], i64(max(1, PREFETCH_BYTES // (4 * shape.vectors * shape.lanes))))
+
+    def step(a: ir.Value, columns: ir.Value, *sums: ir.Value) -> list[ir.Value]:
+        new = _multiply_add(b, shape, a, columns, row_offsets, ahead, sums)
+        return [offset(b, a, a_strides[2]), offset(b, columns, b_strides[2]), *new]
+
+    def nest(level: int) -> Callable[..., list[ir.Value]]:
+        if level == 2:
+            return step
+
+        def outer(a: ir.Value, columns: ir.Value, *sums: ir.Value) -> list[ir.Value]:
+            new = repeat(b, reduction.counts[level + 1], [a, columns, *sums], nest(level + 1))[2:]
+            return [offset(b, a, a_strides[level]), offset(b, columns, b_strides[level]), *new]
+
+        return outer
+
+    zeros = [ir.Constant(shape.vector, [0.0] * shape.lanes)] * (shape.rows * shape.vectors)
+    return repeat(b, reduction.counts[0], [a, columns, *zeros], nest(0))[2:]
+
+
+def _multiply_add(
+    b: ir.IRBuilder, shape: Shape, a: ir.Value, columns: ir.Value,
+    row_offsets: list[ir.Value], ahead: ir.Value, sums: Sequence[ir.Value],
+) -> list[ir.Value]:  # fmt: skip
+    """One step of the reduction: a row of B is loaded once, A's scalars are broadcast."""
+    kind, lanes = shape.vector, shape.lanes
+    fma = declare(b.module, f"llvm.fmuladd.v{lanes}f32", kind, [kind] * 3)
+    prefetch = declare(b.module, "llvm.prefetch.p0", ir.VoidType(), [pointer, i32, i32, i32])
+    steps = [i64(4 * v * lanes) for v in range(shape.vectors)]
+    row_of_b = [b.load(offset(b, columns, at), typ=kind, align=4) for at in steps]
+    for at in range(0, 4 * shape.vectors * lanes, 64):  # a cache line each
+        there = offset(b, offset(b, columns, ahead), i64(at))
+        b.call(prefetch, [there, i32(0), i32(3), i32(1)])
+    new = []
+    for m, row_offset in enumerate(row_offsets):  # all on one base: [base + index * scale]
+        x = splat(b, b.load(offset(b, a, row_offset), typ=f32, align=4), lanes)
+        sums_of_row = sums[m * shape.vectors : (m + 1) * shape.vectors]
+        new += [b.call(fma, [x, y, s]) for y, s in zip(row_of_b, sums_of_row, strict=True)]
+    return new

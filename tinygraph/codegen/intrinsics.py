@@ -1,0 +1,65 @@
+"""Primitives of generated code: their Python twins, on float32 scalars and on arrays alike.
+
+Backends replace each of them by one or two machine instructions; here they are NumPy, so that the very text that is
+compiled also runs in a debugger. Literals stay weak (NEP 50): float32 in, float32 out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Number = Any  # a NumPy scalar or array: the twins keep the shape and the dtype of what they are given
+
+bool_ = np.bool_
+uint8 = np.uint8
+int32 = np.int32
+uint32 = np.uint32
+int64 = np.int64
+float32 = np.float32
+float64 = np.float64
+
+
+def where(condition: Number, x: Number, y: Number) -> Number:
+    """``x if condition else y``, elementwise; both sides are evaluated. Two literals give float32."""
+    if isinstance(x, float) and isinstance(y, float):
+        x = np.float32(x)
+    return np.where(condition, x, y)[()]
+
+
+def fma(x: Number, y: Number, z: Number) -> Number:
+    """``x * y + z``, rounded once where the processor can (the twin rounds through float64, which is as good but for ties)."""
+    exact = np.multiply(x, y, dtype=np.float64) + z
+    return exact.astype(np.result_type(x, y, z))
+
+
+def float_bits(x: Number) -> Number:
+    """The bits of a float32, as int32."""
+    return np.asarray(x, np.float32).view(np.int32)[()]
+
+
+def bits_float(i: Number) -> Number:
+    """The float32 of these bits, given as int32."""
+    return np.asarray(i, np.int32).view(np.float32)[()]
+
+
+def floor(x: Number) -> Number:
+    return np.floor(x)
+
+
+def ceil(x: Number) -> Number:
+    return np.ceil(x)
+
+
+def trunc(x: Number) -> Number:
+    return np.trunc(x)
+
+
+def rint(x: Number) -> Number:
+    """The nearest integer, as a float; ties go to the even one."""
+    return np.rint(x)
+
+
+def sqrt(x: Number) -> Number:
+    return np.sqrt(x)
