@@ -31,7 +31,8 @@ class Contraction:
     Attributes:
         rows, vectors: the register tile: ``rows`` x ``vectors * lanes`` accumulators.
         row_tail: rows of the last tile along m (m % rows), 0 if rows divides m.
-        vector_tail: vectors of the last column block, 0 if every block has ``vectors`` of them.
+        vector_tail: vectors of the last column block if that has code of its own; 0 if one code serves all blocks.
+        masked: whether the last vector of the last column block is used in part (n % lanes != 0).
         body: the epilogue; it reads the accumulator as ``acc`` and the operands that it names.
         operands: of the epilogue, numbered as in ``body``; those that ``body.stores`` names are outputs.
     """
@@ -40,9 +41,22 @@ class Contraction:
     vectors: int
     row_tail: int
     vector_tail: int
+    masked: bool
     body: Body
     operands: tuple[TileOperand, ...]
     lanes: int = 16
+
+    @staticmethod
+    def tiled(
+        tile: tuple[int, int], m: int, n: int, body: Body, operands: tuple[TileOperand, ...], lanes: int
+    ) -> Contraction:
+        """The record for these sizes: the tile is cut down to them, tails and masks follow."""
+        rows, columns = min(tile[0], m), -(-n // lanes)
+        vectors = min(tile[1], columns)
+        tail, masked = columns % vectors, n % lanes != 0
+        if masked and not tail and columns > vectors:
+            tail = vectors  # full blocks keep unmasked stores
+        return Contraction(rows, vectors, m % rows, tail, masked, body, operands, lanes)
 
     @property
     def width(self) -> int:

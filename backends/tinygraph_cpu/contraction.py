@@ -1,0 +1,243 @@
+"""A contraction as machine code: `void name(i64 part, i64 tid, i64* args)`, emitted whole with llvmlite.
+
+The argument block and the division into parts are those of tinygraph/plan/contraction.py. Column blocks are the outer
+loop, so that a block of B stays in cache while all row tiles pass over it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import llvmlite.ir as ir
+from tinygraph.plan.contraction import FIELDS, TILE_OPERAND, Contraction
+
+from . import tile
+from .scalar import TYPES, Value, declare, emit_expression, vector_type
+from .tile import Reduction, Shape, i8, i32, i64, offset, pointer
+
+BYTES = {"bool": 1, "uint8": 1, "int32": 4, "uint32": 4, "float32": 4, "int64": 8, "float64": 8}
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """An epilogue's operand: its address at the tile, the stride of its rows in bytes, whether n is contiguous."""
+
+    base: ir.Value
+    row: ir.Value
+    dtype: str
+    unit: bool
+
+
+def emit_contraction(module: ir.Module, name: str, contraction: Contraction) -> ir.Function:
+    """Adds the function `name` to `module`."""
+    kind = ir.FunctionType(ir.VoidType(), [i64, i64, pointer])
+    function = ir.Function(module, kind, name)
+    _Emitter(ir.IRBuilder(function.append_basic_block("entry")), contraction, function).emit()
+    return function
+
+
+class _Emitter:
+    def __init__(self, b: ir.IRBuilder, contraction: Contraction, function: ir.Function) -> None:
+        self.b = b
+        self.spec = contraction
+        self.part, _, self.args = function.args
+        self.fields = {field: self._load(i) for i, field in enumerate(FIELDS)}
+
+    def _load(self, index: int) -> ir.Value:
+        at = self.b.gep(self.args, [i64(index)], source_etype=i64)
+        return self.b.load(at, typ=i64)
+
+    def _bytes(self, field: str) -> ir.Value:
+        """A float32 stride in bytes."""
+        return self.b.mul(self.fields[field], i64(4))
+
+    def _pointer(self, address: ir.Value) -> ir.Value:
+        return self.b.inttoptr(address, pointer)
+
+    # -- the division of work ------------------------------------------------------------------------------------------
+
+    def emit(self) -> None:
+        b, f, spec = self.b, self.fields, self.spec
+        row_part, column_part = b.udiv(self.part, f["column_parts"]), b.urem(self.part, f["column_parts"])
+        self.tiles_m = self._ceil(f["m"], spec.rows)
+        rows = b.mul(b.mul(f["g"], f["z"]), b.mul(f["y"], self.tiles_m))
+        self.blocks = self._ceil(f["n"], spec.width)
+        first_row, end_row = self._share(rows, row_part, f["row_parts"])
+        first_block, end_block = self._share(self.blocks, column_part, f["column_parts"])
+        start = self._odometer(first_row)
+        row_count, block_count = b.sub(end_row, first_row), b.sub(end_block, first_block)
+        some = b.and_(b.icmp_signed(">", row_count, i64(0)), b.icmp_signed(">", block_count, i64(0)))
+        with b.if_then(some):
+            tile.repeat(b, block_count, [first_block], lambda j: self._column_block(j, row_count, start))
+        b.ret_void()
+
+    def _ceil(self, x: ir.Value, divisor: int) -> ir.Value:
+        return self.b.udiv(self.b.add(x, i64(divisor - 1)), i64(divisor))
+
+    def _share(self, total: ir.Value, part: ir.Value, parts: ir.Value) -> tuple[ir.Value, ir.Value]:
+        b = self.b
+        return b.udiv(b.mul(total, part), parts), b.udiv(b.mul(total, b.add(part, i64(1))), parts)
+
+    def _odometer(self, flat: ir.Value) -> list[ir.Value]:
+        """The indices (g, z, y, tile along m) of a flat row tile."""
+        b, digits = self.b, []
+        for size in (self.tiles_m, self.fields["y"], self.fields["z"]):
+            digits.append(b.urem(flat, size))
+            flat = b.udiv(flat, size)
+        return [flat, *reversed(digits)]
+
+    def _advance(self, indices: list[ir.Value]) -> list[ir.Value]:
+        """The next row tile, without a division."""
+        b = self.b
+        g, z, y, t = indices
+        after, carry = [], i64(1)
+        for digit, size in ((t, self.tiles_m), (y, self.fields["y"]), (z, self.fields["z"])):
+            more = b.add(digit, carry)
+            full = b.icmp_signed("==", more, size)
+            after.append(b.select(full, i64(0), more))
+            carry = b.zext(full, i64)
+        return [b.add(g, carry), *reversed(after)]
+
+    def _column_block(self, j: ir.Value, row_count: ir.Value, start: list[ir.Value]) -> list[ir.Value]:
+        b, spec = self.b, self.spec
+        column = b.mul(j, i64(spec.width))
+        last = b.icmp_signed("==", j, b.sub(self.blocks, i64(1))) if spec.vector_tail else None
+
+        def row_tile(*indices: ir.Value) -> list[ir.Value]:
+            self._row_tile(j, column, last, list(indices))
+            return self._advance(list(indices))
+
+        tile.repeat(b, row_count, start, row_tile)
+        return [b.add(j, i64(1))]
+
+    # -- one tile ------------------------------------------------------------------------------------------------------
+
+    def _row_tile(self, j: ir.Value, column: ir.Value, last: ir.Value | None, indices: list[ir.Value]) -> None:
+        b, f, spec = self.b, self.fields, self.spec
+        g, z, y, t = indices
+        row = b.mul(t, i64(spec.rows))
+        at = dict(g=g, z=z, y=y, m=row)
+        a = self._element("a", [(i, f[f"a_{axis}"]) for axis, i in at.items()], 4, f["a"])
+        columns = self._element("b", [(g, f["b_g"]), (j, f["b_j"])], 4, f["b"])
+        operands = [self._operand(number, at, column) for number in range(len(spec.operands))]
+        reduction = Reduction(
+            [f["r"], f["s"], f["k"]],
+            [self._bytes("a_r"), self._bytes("a_s"), self._bytes("a_k")],
+            [self._bytes("b_r"), self._bytes("b_s"), self._bytes("b_k")],
+            self._bytes("a_m"),
+        )
+
+        def body(rows: int, vectors: int, masked: bool) -> None:
+            shape = Shape(rows, vectors, spec.lanes, masked)
+            sums = tile.accumulate(b, shape, a, columns, reduction)
+            _Epilogue(b, spec, shape, operands, self._mask(shape, column)).emit(sums)
+
+        def by_columns(rows: int) -> None:
+            self._choose(
+                last,
+                lambda: body(rows, spec.vector_tail, spec.masked),
+                lambda: body(rows, spec.vectors, spec.masked and not spec.vector_tail),
+            )
+
+        last_row = b.icmp_signed("==", t, b.sub(self.tiles_m, i64(1))) if spec.row_tail else None
+        self._choose(last_row, lambda: by_columns(spec.row_tail), lambda: by_columns(spec.rows))
+
+    def _choose(
+        self, condition: ir.Value | None, then: Callable[[], None], otherwise: Callable[[], None]
+    ) -> None:
+        if condition is None:
+            otherwise()
+            return
+        with self.b.if_else(condition) as (if_true, if_false):
+            with if_true:
+                then()
+            with if_false:
+                otherwise()
+
+    def _element(
+        self, name: str, terms: list[tuple[ir.Value, ir.Value]], size: int, base: ir.Value
+    ) -> ir.Value:
+        """The address base + size * (sum of index * stride)."""
+        b, total = self.b, i64(0)
+        for index, stride in terms:
+            total = b.add(total, b.mul(index, stride))
+        return offset(b, self._pointer(base), b.mul(total, i64(size)))
+
+    def _operand(self, number: int, at: dict[str, ir.Value], column: ir.Value) -> Operand:
+        operand = self.spec.operands[number]
+        first = len(FIELDS) + number * len(TILE_OPERAND)
+        base, *strides = (self._load(first + i) for i in range(len(TILE_OPERAND)))
+        size = BYTES[operand.dtype]
+        terms = list(zip(at.values(), strides, strict=True))
+        if operand.unit:
+            terms.append((column, i64(1)))
+        there = self._element("p", terms, size, base)
+        return Operand(there, self.b.mul(strides[-1], i64(size)), operand.dtype, operand.unit)
+
+    def _mask(self, shape: Shape, column: ir.Value) -> ir.Value | None:
+        """Which lanes of the last vector lie before n."""
+        if not shape.masked:
+            return None
+        b, lanes = self.b, shape.lanes
+        end = b.add(column, i64((shape.vectors - 1) * lanes))
+        used = tile.splat(b, b.trunc(b.sub(self.fields["n"], end), i32), lanes)
+        lane = ir.Constant(ir.VectorType(i32, lanes), list(range(lanes)))
+        return b.icmp_signed("<", lane, used)
+
+
+class _Epilogue:
+    """Body over the accumulators, vector by vector, while they are in registers."""
+
+    def __init__(
+        self, b: ir.IRBuilder, spec: Contraction, shape: Shape, operands: list[Operand], mask: ir.Value | None
+    ) -> None:
+        self.b, self.body, self.shape, self.operands, self.mask = b, spec.body, shape, operands, mask
+
+    def emit(self, sums: list[ir.Value]) -> None:
+        b, vectors, lanes = self.b, self.shape.vectors, self.shape.lanes
+        for m in range(self.shape.rows):
+            rows = [offset(b, x.base, b.mul(x.row, i64(m))) for x in self.operands]
+            for v in range(vectors):
+                mask = self.mask if v == vectors - 1 else None
+                names = {"acc": Value(sums[m * vectors + v], "float32")}
+                for name, number in self.body.loads:
+                    names[name] = self._load(self.operands[number], rows[number], v, mask)
+                for s in self.body.statements:
+                    names[s.name] = emit_expression(b, s.text(), names, s.dtype, lanes)
+                for number, name in self.body.stores:
+                    self._store(self.operands[number], rows[number], v, mask, names[name])
+
+    def _load(self, operand: Operand, row: ir.Value, v: int, mask: ir.Value | None) -> Value:
+        b, lanes, dtype = self.b, self.shape.lanes, operand.dtype
+        scalar = i8 if dtype == "bool" else TYPES[dtype]
+        size = BYTES[dtype]
+        if not operand.unit:
+            x = tile.splat(b, b.load(row, typ=scalar, align=size), lanes)
+        else:
+            kind, at = ir.VectorType(scalar, lanes), offset(b, row, i64(v * lanes * size))
+            if mask is None:
+                x = b.load(at, typ=kind, align=size)
+            else:
+                load = self._masked("load", dtype, kind, [pointer, i32, mask.type, kind])
+                x = b.call(load, [at, i32(size), mask, ir.Constant(kind, ir.Undefined)])
+        if dtype == "bool":
+            x = b.icmp_unsigned("!=", x, ir.Constant(x.type, [0] * lanes))
+        return Value(x, dtype)
+
+    def _store(self, operand: Operand, row: ir.Value, v: int, mask: ir.Value | None, value: Value) -> None:
+        b, lanes, dtype = self.b, self.shape.lanes, operand.dtype
+        size = BYTES[dtype]
+        if value.dtype != dtype:
+            raise TypeError(f"a store of {value.dtype} into an operand of {dtype}")
+        x = b.zext(value.ir, ir.VectorType(i8, lanes)) if dtype == "bool" else value.ir
+        at = offset(b, row, i64(v * lanes * size))
+        if mask is None:
+            b.store(x, at, align=size)
+        else:
+            store = self._masked("store", dtype, ir.VoidType(), [x.type, pointer, i32, mask.type])
+            b.call(store, [x, at, i32(size), mask])
+
+    def _masked(self, what: str, dtype: str, result: ir.Type, args: list[ir.Type]) -> ir.Function:
+        width = "i8" if dtype == "bool" else f"{'f' if dtype.startswith('f') else 'i'}{8 * BYTES[dtype]}"
+        return declare(self.b.module, f"llvm.masked.{what}.v{self.shape.lanes}{width}.p0", result, args)
