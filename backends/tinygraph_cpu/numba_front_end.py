@@ -12,12 +12,70 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import compiler, cpu, registry, typed_passes, untyped_passes
+from numba.core import (
+    compiler,
+    cpu,
+    funcdesc,
+    lowering,
+    registry,
+    typed_passes,
+    untyped_passes,
+)
 from numba.core.compiler_lock import global_compiler_lock
-from numba.core.compiler_machinery import PassManager
+from numba.core.compiler_machinery import LoweringPass, PassManager, register_pass
 
 from tinygraph_cpu.numba_intrinsics import SCOPE, VIEWS
 from tinygraph_cpu.numba_kernels import FAST, Parameter
+
+
+class _Library:
+    """Takes the place of Numba's code library: keeps the module instead of compiling it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.module: ir.Module
+
+    def create_ir_module(self, name: str) -> ir.Module:
+        return ir.Module(name)
+
+    def add_ir_module(self, module: ir.Module) -> None:
+        self.module = module
+
+    def add_linking_library(self, library: Any) -> None:
+        # Numba's runtime for reference counts is offered to every function; kernels have none.
+        if library.name != "nrt":
+            raise ValueError(f"kernel {self.name} needs {library.name} of Numba's own functions")
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _Lowering(LoweringPass):
+    """Typed Numba IR to an LLVM module."""
+
+    _name = "tinygraph_lowering"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def run_pass(self, state: Any) -> bool:
+        description = funcdesc.PythonFunctionDescriptor.from_specialized_function(
+            state.func_ir,
+            state.typemap,
+            state.return_type,
+            state.calltypes,
+            mangler=state.targetctx.mangler,
+            inline=False,
+            noalias=True,
+            abi_tags=(),
+        )
+        # Sizes are only asked for debug information, which is off, and each costs a call of LLVM,
+        # where another thread may be busy.
+        state.targetctx.get_abi_sizeof = lambda kind: 0
+        with state.targetctx.push_code_library(state.library):
+            lower = lowering.Lower(state.targetctx, state.library, description, state.func_ir)
+            lower.lower()
+        module = state.library.module
+        state.cr = module, module.get_global(description.mangled_name)
+        return True
 
 
 class _Pipeline(compiler.CompilerBase):
@@ -31,8 +89,7 @@ class _Pipeline(compiler.CompilerBase):
         typed_passes.NopythonTypeInference,
         typed_passes.PreLowerStripPhis,
         typed_passes.IRLegalization,
-        typed_passes.NativeLowering,
-        typed_passes.NoPythonBackend,
+        _Lowering,
     )
 
     def define_pipelines(self) -> list[PassManager]:
@@ -43,35 +100,9 @@ class _Pipeline(compiler.CompilerBase):
         return [manager]
 
 
-class _Library:
-    """Takes the place of Numba's code library: keeps the module instead of compiling it."""
-
-    def __init__(self, codegen: Any, name: str) -> None:
-        self.codegen = codegen
-        self.name = name
-        self.modules: list[ir.Module] = []
-        self.recorded_timings: list[Any] = []
-        self._reload_init: set[Any] = set()
-
-    def create_ir_module(self, name: str) -> ir.Module:
-        return self.codegen._create_empty_module(name)
-
-    def add_ir_module(self, module: ir.Module) -> None:
-        self.modules.append(module)
-
-    def add_linking_library(self, library: Any) -> None:
-        # Numba's runtime for reference counts is offered to every function; kernels have none.
-        if library.name != "nrt":
-            raise ValueError(f"a kernel needs {library.name}, which only Numba itself can link")
-
-    def enable_object_caching(self) -> None:
-        pass
-
-
 def _flags() -> compiler.Flags:
     flags = compiler.Flags()
-    flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
-    flags.enable_ssa = flags.noalias = True
+    flags.enable_ssa = True
     flags.error_model = "numpy"  # a division by zero does not raise
     flags.fastmath = cpu.FastMathOptions(set(FAST))
     return flags
@@ -89,18 +120,15 @@ def lower(
     scope = dict(SCOPE)
     exec(compile(tree, filename, "exec"), scope)
     kinds = [VIEWS[p.view] if p.view else types.int64 for p in parameters]
-    context = registry.cpu_target.target_context
-    library = _Library(context.codegen(), function_name)
-    result = compiler.compile_extra(
+    module, native = compiler.compile_extra(
         registry.cpu_target.typing_context,
-        context,
+        registry.cpu_target.target_context,
         scope[function_name],
         (types.int64, types.int64, *kinds),
         types.void,
         _flags(),
         {},
-        library=library,
+        library=_Library(function_name),
         pipeline_class=_Pipeline,
     )
-    (module,) = library.modules
-    return module, module.get_global(result.fndesc.mangled_name)
+    return module, native
