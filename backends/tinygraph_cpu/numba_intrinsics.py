@@ -33,7 +33,6 @@ CONSTRUCTORS: dict[str, types.Type] = {
 _DTYPES = {kind: "bool" if kind is types.boolean else kind.name for kind in CONSTRUCTORS.values()}
 
 
-
 VIEWS = {
     f"view_{dtype}": types.CPointer(kind)
     for dtype, kind in ((name.rstrip("_"), kind) for name, kind in CONSTRUCTORS.items())
