@@ -1,0 +1,246 @@
+"""Element-wise arithmetic: sums, products, rounding, extremes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..ir import Node, Type
+from ..op import Kind, ShapeError, broadcast_shapes, define, input, same_dtype
+from .logic import equal, is_float, less, less_equal, logical_or, where
+
+
+def numbers(name: str) -> Callable[..., Type]:
+    """Type rule: shapes broadcast, one dtype, which is not bool."""
+
+    def infer(*types: Type, **_: Any) -> Type:
+        dtype = same_dtype(name, *types)
+        if dtype == "bool":
+            raise ShapeError(f"{name} requires numbers, got bool; convert with tg.cast")
+        return Type(broadcast_shapes(name, *types), dtype)
+
+    return infer
+
+
+def floats(name: str, otherwise: str = "convert with tg.cast") -> Callable[..., Type]:
+    """Type rule: shapes broadcast, one floating-point dtype."""
+
+    def infer(*types: Type, **_: Any) -> Type:
+        dtype = same_dtype(name, *types)
+        if not is_float(dtype):
+            raise ShapeError(f"{name} requires float32 or float64, got {dtype}; {otherwise}")
+        return Type(broadcast_shapes(name, *types), dtype)
+
+    return infer
+
+
+def integers(name: str, otherwise: str) -> Callable[..., Type]:
+    """Type rule: shapes broadcast, one integer dtype."""
+
+    def infer(*types: Type) -> Type:
+        dtype = same_dtype(name, *types)
+        if is_float(dtype) or dtype == "bool":
+            raise ShapeError(f"{name} requires integers, got {dtype}; {otherwise}")
+        return Type(broadcast_shapes(name, *types), dtype)
+
+    return infer
+
+
+add = define(
+    "add",
+    Kind.ELEMENTWISE,
+    infer=numbers("add"),
+    ref=np.add,
+    expr="{0} + {1}",
+    vjp=lambda g, out, a, b: (g, g),
+    example=lambda: add(input("a", 4, 3), input("b", 3)),
+)
+
+sub = define(
+    "sub",
+    Kind.ELEMENTWISE,
+    infer=numbers("sub"),
+    ref=np.subtract,
+    expr="{0} - {1}",
+    vjp=lambda g, out, a, b: (g, neg(g)),
+    example=lambda: sub(input("a", 4, 3), input("b", 4, 1)),
+)
+
+mul = define(
+    "mul",
+    Kind.ELEMENTWISE,
+    infer=numbers("mul"),
+    ref=np.multiply,
+    expr="{0} * {1}",
+    vjp=lambda g, out, a, b: (mul(g, b), mul(g, a)),
+    example=lambda: mul(input("a", 4, 3), input("b", 4, 3)),
+)
+
+div = define(
+    "div",
+    Kind.ELEMENTWISE,
+    infer=floats("div", "use tg.floor_divide, or tg.cast first"),
+    ref=np.divide,
+    expr="{0} / {1}",
+    vjp=lambda g, out, a, b: (div(g, b), neg(mul(g, div(out, b)))),
+    example=lambda: div(input("a", 4, 3), input("b", 4, 3)),
+)
+
+neg = define(
+    "neg",
+    Kind.ELEMENTWISE,
+    infer=numbers("neg"),
+    ref=np.negative,
+    expr="-{0}",
+    vjp=lambda g, out, x: (neg(g),),
+    example=lambda: neg(input("x", 4, 3)),
+)
+
+floor_divide = define(
+    "floor_divide",
+    Kind.ELEMENTWISE,
+    infer=integers("floor_divide", "use tg.floor(a / b)"),
+    ref=np.floor_divide,
+    expr="{0} // {1}",
+    vjp=lambda g, out, a, b: (None, None),
+    example=lambda: floor_divide(input("a", 4, 3, dtype="int32"), 3),
+)
+
+mod = define(
+    "mod",
+    Kind.ELEMENTWISE,
+    infer=integers("mod", "use a - tg.floor(a / b) * b"),
+    ref=np.remainder,
+    expr="{0} % {1}",
+    vjp=lambda g, out, a, b: (None, None),
+    example=lambda: mod(input("a", 4, 3, dtype="int32"), 3),
+)
+
+# At 0 the gradient is 0, as in PyTorch; NaN and infinities keep sign(x) * g.
+abs = define(
+    "abs",
+    Kind.ELEMENTWISE,
+    infer=numbers("abs"),
+    ref=np.abs,
+    expr="abs({0})",
+    vjp=lambda g, out, x: (mul(g, sign(x)),),
+    example=lambda: abs(input("x", 4, 3)),
+)
+
+sign = define(
+    "sign",
+    Kind.ELEMENTWISE,
+    infer=numbers("sign"),
+    ref=np.sign,
+    expr="K(1) if {0} > K(0) else (K(-1) if {0} < K(0) else {0})",
+    vjp=lambda g, out, x: (None,),
+    example=lambda: sign(input("x", 4, 3)),
+)
+
+floor = define(
+    "floor",
+    Kind.ELEMENTWISE,
+    infer=floats("floor"),
+    ref=np.floor,
+    expr="floor({0})",
+    vjp=lambda g, out, x: (None,),
+    example=lambda: floor(input("x", 4, 3)),
+)
+
+# Halves go to the even neighbour, as in NumPy, PyTorch and IEEE 754.
+round = define(
+    "round",
+    Kind.ELEMENTWISE,
+    infer=floats("round"),
+    ref=np.round,
+    expr="rint({0})",
+    vjp=lambda g, out, x: (None,),
+    example=lambda: round(input("x", 4, 3)),
+)
+
+
+def _vjp_extreme(g: Node, a_loses: Node, tie: Node) -> tuple[Node, Node]:
+    """Ties share the gradient half and half, as in PyTorch."""
+    half = mul(g, 0.5) if is_float(g.dtype) else g
+    shared = where(tie, half, g)
+    return where(a_loses, 0, shared), where(logical_or(a_loses, tie), shared, 0)
+
+
+# Both extremes are NaN where either operand is.
+maximum = define(
+    "maximum",
+    Kind.ELEMENTWISE,
+    infer=numbers("maximum"),
+    ref=np.maximum,
+    expr="{0} if {0} > {1} or {0} != {0} else {1}",
+    vjp=lambda g, out, a, b: _vjp_extreme(g, less(a, b), equal(a, b)),
+    example=lambda: maximum(input("a", 4, 3), input("b", 4, 3)),
+)
+
+minimum = define(
+    "minimum",
+    Kind.ELEMENTWISE,
+    infer=numbers("minimum"),
+    ref=np.minimum,
+    expr="{0} if {0} < {1} or {0} != {0} else {1}",
+    vjp=lambda g, out, a, b: _vjp_extreme(g, less(b, a), equal(a, b)),
+    example=lambda: minimum(input("a", 4, 3), input("b", 4, 3)),
+)
+
+
+def _expr_clip(*, low: float | None, high: float | None) -> str:
+    above = "{0}" if high is None else f"K({high!r}) if {{0}} > K({high!r}) else {{0}}"
+    return above if low is None else f"K({low!r}) if {{0}} < K({low!r}) else ({above})"
+
+
+def _vjp_clip(g: Node, out: Node, x: Node) -> tuple[Node]:
+    low, high = out.attr("low"), out.attr("high")
+    if low is not None:
+        g = where(less(x, low), 0, g)
+    if high is not None:
+        g = where(less(high, x), 0, g)
+    return (g,)
+
+
+CLIP = define(
+    "clip",
+    Kind.ELEMENTWISE,
+    infer=numbers("clip"),
+    ref=lambda x, *, low, high: np.clip(x, low, high),
+    expr=_expr_clip,
+    vjp=_vjp_clip,
+    example=lambda: clip(input("x", 4, 3), -0.5, 1.0),
+)
+
+
+def clip(x: Node, low: Any = None, high: Any = None) -> Node:
+    """x kept within [low, high] (numbers, nodes or None); NaN stays NaN.
+
+    With numbers the gradient passes where low <= x <= high, as in PyTorch.
+    """
+    if not isinstance(low, Node) and not isinstance(high, Node):
+        return CLIP(x, low=_bound(x, low, -math.inf), high=_bound(x, high, math.inf))
+    x = x if low is None else maximum(x, low)
+    return x if high is None else minimum(x, high)
+
+
+def _bound(x: Node, value: float | None, nothing: float) -> float | None:
+    """A bound in x's own kind of number; None where it bounds nothing."""
+    if value is None or value == nothing:
+        return None
+    return float(value) if is_float(x.dtype) else int(value)
+
+
+# relu'(0) = 0; a NaN passes through, and so does its gradient, as in PyTorch.
+relu = define(
+    "relu",
+    Kind.ELEMENTWISE,
+    infer=numbers("relu"),
+    ref=lambda x: np.maximum(x, 0),
+    expr="K(0) if {0} <= K(0) else {0}",
+    vjp=lambda g, out, x: (where(less_equal(x, 0), 0, g),),
+    example=lambda: relu(input("x", 4, 3)),
+)

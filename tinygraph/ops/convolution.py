@@ -1,0 +1,113 @@
+"""Convolutions with PyTorch's shapes, in one and two dimensions, with groups."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..ir import Node
+from ..op import ShapeError
+from .conv import CONV2D, CONV2D_INPUT_GRADIENT, Padding, Pair
+from .view import reshape
+
+
+def pair(name: str, value: Any) -> Pair:
+    """(vertical, horizontal) from one number or two."""
+    both = (value, value) if isinstance(value, int) else tuple(value)
+    if len(both) != 2 or not all(isinstance(v, int) for v in both):
+        raise ShapeError(f"{name} requires a number or a pair of numbers, got {value!r}")
+    return both
+
+
+def edges(name: str, value: Any) -> Padding:
+    """((top, bottom), (left, right)) from one number, a pair, or two pairs."""
+    if isinstance(value, Sequence) and len(value) == 2 and any(isinstance(v, Sequence) for v in value):
+        return pair(name, value[0]), pair(name, value[1])
+    y, x = pair(name, value)
+    return (y, y), (x, x)
+
+
+def conv2d(
+    x: Node, weight: Node, *, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+) -> Node:
+    """Cross-correlation of x[N, C, H, W] with weight[O, C / groups, KH, KW], as in PyTorch.
+
+    ``padding`` is a number, a (vertical, horizontal) pair, or ((top, bottom), (left, right)).
+    """
+    if x.ndim != 4 or weight.ndim != 4:
+        raise ShapeError(f"conv2d requires x[N, C, H, W] and weight[O, I, KH, KW], got {x.type} and {weight.type}")
+    (n, c, h, w), (o, i, kh, kw) = x.shape, weight.shape
+    if groups < 1 or o % groups or c != i * groups:
+        raise ShapeError(
+            f"conv2d requires {i * groups} input channels and outputs that divide by groups, "
+            f"got x {x.type}, weight {weight.type}, groups={groups}"
+        )
+    y = CONV2D(
+        reshape(x, n, groups, i, h, w),
+        reshape(weight, groups, o // groups, i, kh, kw),
+        stride=pair("conv2d stride", stride),
+        padding=edges("conv2d padding", padding),
+        dilation=pair("conv2d dilation", dilation),
+    )
+    return reshape(y, n, o, *y.shape[3:])
+
+
+def conv_transpose2d(
+    x: Node,
+    weight: Node,
+    *,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Node:
+    """The gradient of a convolution with respect to its input: x[N, I, H, W], weight[I, O / groups, KH, KW].
+
+    The result is (H - 1) * stride - padding + dilation * (KH - 1) + output_padding + 1 high, as in PyTorch.
+    """
+    if x.ndim != 4 or weight.ndim != 4:
+        raise ShapeError(
+            f"conv_transpose2d requires x[N, I, H, W] and weight[I, O, KH, KW], got {x.type} and {weight.type}"
+        )
+    (n, c, *image), (i, o, *kernel) = x.shape, weight.shape
+    if groups < 1 or c != i or i % groups:
+        raise ShapeError(
+            f"conv_transpose2d requires {i} input channels that divide by groups, got x {x.type}, groups={groups}"
+        )
+    steps, gaps = pair("conv_transpose2d stride", stride), pair("conv_transpose2d dilation", dilation)
+    extra, border = pair("conv_transpose2d output_padding", output_padding), edges("conv_transpose2d padding", padding)
+    if any(e >= max(s, d) for e, s, d in zip(extra, steps, gaps, strict=True)):
+        raise ShapeError(f"conv_transpose2d requires output_padding below stride or dilation, got {output_padding}")
+    size = tuple(
+        (image[a] - 1) * steps[a] - sum(border[a]) + gaps[a] * (kernel[a] - 1) + extra[a] + 1 for a in (0, 1)
+    )
+    y = CONV2D_INPUT_GRADIENT(
+        reshape(x, n, groups, c // groups, *image),
+        reshape(weight, groups, i // groups, o, *kernel),
+        size=size,
+        stride=steps,
+        padding=border,
+        dilation=gaps,
+    )
+    return reshape(y, n, groups * o, *size)
+
+
+def conv1d(
+    x: Node, weight: Node, *, stride: int = 1, padding: Any = 0, dilation: int = 1, groups: int = 1
+) -> Node:
+    """Cross-correlation of x[N, C, L] with weight[O, C / groups, K]: a convolution of height 1.
+
+    ``padding`` is a number or a (left, right) pair.
+    """
+    if x.ndim != 3 or weight.ndim != 3:
+        raise ShapeError(f"conv1d requires x[N, C, L] and weight[O, I, K], got {x.type} and {weight.type}")
+    y = conv2d(
+        reshape(x, *x.shape[:2], 1, x.shape[2]),
+        reshape(weight, *weight.shape[:2], 1, weight.shape[2]),
+        stride=(1, stride),
+        padding=((0, 0), pair("conv1d padding", padding)),
+        dilation=(1, dilation),
+        groups=groups,
+    )
+    return reshape(y, *y.shape[:2], y.shape[3])

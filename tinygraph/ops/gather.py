@@ -1,0 +1,168 @@
+"""Reading and adding at places that are data: take, scatter-add, dynamic slices, one-hot rows, running sums."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..ir import Node, Type
+from ..op import Index, Kind, Loops, Read, ShapeError, constant, define, input, promote, same_dtype
+from .arithmetic import clip
+from .logic import cast, equal, less, less_equal, logical_and, where
+from .source import arange, axis_index
+from .view import free, normalize_axis, reshape
+
+# -- take and its gradient -------------------------------------------------------------------------------------------
+
+
+def _integers(name: str, indices: Type) -> None:
+    if indices.dtype not in ("int32", "int64"):
+        raise ShapeError(f"{name} requires int32 or int64 indices, got {indices}")
+
+
+def _infer_take(x: Type, indices: Type, *, axis: int) -> Type:
+    _integers("take", indices)
+    if not 0 <= axis < len(x.shape) or x.shape[axis] == 0:
+        raise ShapeError(f"take requires an axis of {x} that is not empty, got {axis}")
+    return Type((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]), x.dtype)
+
+
+def _loops_take(out: Type, x: Type, indices: Type, *, axis: int) -> Loops:
+    """Along ``axis`` x is read where the index says, everywhere else as it stands."""
+    k = len(indices.shape)
+    before = tuple(Index(terms=((a, 1),)) for a in range(axis))
+    behind = tuple(Index(terms=((a + k - 1, 1),)) for a in range(axis + 1, len(x.shape)))
+    places = Read(tuple(Index(terms=((axis + i, 1),)) for i in range(k)))
+    return Loops((), (Read((*before, Index(), *behind), gather=((axis, 1),)), places))
+
+
+TAKE = define(
+    "take",
+    Kind.VIEW,
+    infer=_infer_take,
+    ref=lambda x, indices, *, axis: np.take(x, np.clip(indices, 0, x.shape[axis] - 1), axis),
+    loops=_loops_take,
+    vjp=lambda g, out, x, indices: (
+        SCATTER_ADD(indices, g, axis=out.attr("axis"), size=x.shape[out.attr("axis")]),
+        None,
+    ),
+    cost=free,
+    example=lambda: take(input("x", 4, 5, 3), input("i", 2, 3, dtype="int32"), 1),
+)
+
+
+def take(x: Node, indices: Any, axis: int = 0) -> Node:
+    """The slices of x at ``indices`` along ``axis``; their axes replace it. Indices outside are clamped to the edge."""
+    places = indices if isinstance(indices, Node) else constant(np.asarray(indices, np.int32))
+    return TAKE(x, places, axis=normalize_axis("take", axis, x.ndim))
+
+
+def _infer_scatter_add(indices: Type, updates: Type, *, axis: int, size: int) -> Type:
+    _integers("scatter_add", indices)
+    k = len(indices.shape)
+    if updates.shape[axis : axis + k] != indices.shape or size < 1 or updates.dtype == "bool":
+        raise ShapeError(f"scatter_add requires updates with axes {indices.shape} at axis {axis}, got {updates}")
+    return Type((*updates.shape[:axis], size, *updates.shape[axis + k :]), updates.dtype)
+
+
+def _ref_scatter_add(indices: Any, updates: Any, *, axis: int, size: int) -> np.ndarray:
+    """One index after the other, in row-major order: the order of the additions is part of the meaning."""
+    before, behind = updates.shape[:axis], updates.shape[axis + indices.ndim :]
+    out = np.zeros((size, *before, *behind), updates.dtype)
+    rows = np.moveaxis(updates.reshape(*before, indices.size, *behind), axis, 0)
+    np.add.at(out, np.clip(indices.reshape(-1), 0, size - 1), rows)
+    return np.moveaxis(out, 0, axis)
+
+
+# Zeros of ``size`` along ``axis``, to which every slice of the updates is added where its index says, in order.
+SCATTER_ADD = define(
+    "scatter_add",
+    Kind.OPAQUE,
+    infer=_infer_scatter_add,
+    ref=_ref_scatter_add,
+    vjp=lambda g, out, indices, updates: (None, TAKE(g, indices, axis=out.attr("axis"))),
+    cost=lambda out, indices, updates, **_: updates.size,
+    example=lambda: scatter_add(input("i", 3, dtype="int32"), input("u", 2, 3, 4), 1, 5),
+)
+
+
+def scatter_add(indices: Any, updates: Node, axis: int, size: int) -> Node:
+    """Adds the slices of ``updates`` at ``indices`` into zeros of ``size`` along ``axis``: the gradient of take."""
+    places = indices if isinstance(indices, Node) else constant(np.asarray(indices, np.int32))
+    return SCATTER_ADD(places, updates, axis=normalize_axis("scatter_add", axis, updates.ndim + 1), size=size)
+
+
+def one_hot(indices: Node, size: int, dtype: str = "float32") -> Node:
+    """1 at each index along a new last axis of ``size``, 0 elsewhere; an index outside gives zeros."""
+    return cast(equal(reshape(indices, (*indices.shape, 1)), arange(size, indices.dtype)), dtype)
+
+
+# -- slices at places that are data ----------------------------------------------------------------------------------
+
+
+def _starts(name: str, x: Node, starts: Sequence[Any], size: Sequence[int]) -> list[Node]:
+    """The starts as nodes, clamped so that the slice lies inside, as in XLA."""
+    if len(starts) != x.ndim or len(size) != x.ndim:
+        raise ShapeError(f"{name} requires a start and a size for each axis of {x.type}, got {len(starts)}, {tuple(size)}")
+    if any(not 0 < k <= n for k, n in zip(size, x.shape, strict=True)):
+        raise ShapeError(f"{name} requires sizes in 1 to those of {x.type}, got {tuple(size)}")
+    nodes = [s if isinstance(s, Node) else constant(s, "int32") for s in starts]
+    if any(s.shape != () for s in nodes):
+        raise ShapeError(f"{name} requires 0-d starts, got {', '.join(str(s.type) for s in nodes)}")
+    return [clip(s, 0, n - k) for s, n, k in zip(nodes, x.shape, size, strict=True)]
+
+
+def dynamic_slice(x: Node, starts: Sequence[Any], size: Sequence[int]) -> Node:
+    """The part of x of the given size that begins at ``starts`` (integer nodes or numbers), clamped to lie inside."""
+    for axis, start in enumerate(_starts("dynamic_slice", x, starts, size)):
+        if size[axis] != x.shape[axis]:
+            x = TAKE(x, start + arange(size[axis], start.dtype), axis=axis)
+    return x
+
+
+def dynamic_update(x: Node, update: Node, starts: Sequence[Any]) -> Node:
+    """x with ``update`` in place of the part that begins at ``starts``, clamped to lie inside."""
+    same_dtype("dynamic_update", x.type, update.type)
+    inside: Node | None = None
+    for axis, start in enumerate(_starts("dynamic_update", x, starts, update.shape)):
+        n, size = x.shape[axis], update.shape[axis]
+        if size == n:
+            continue
+        update = TAKE(update, arange(n, start.dtype) - start, axis=axis)
+        place = axis_index((n,) + (1,) * (x.ndim - axis - 1), 0, start.dtype) - start
+        hit = logical_and(less_equal(0, place), less(place, size))
+        inside = hit if inside is None else logical_and(inside, hit)
+    return update if inside is None else where(inside, update, x)
+
+
+# -- running sums ----------------------------------------------------------------------------------------------------
+
+
+def _infer_cumsum(x: Type, *, axis: int, reverse: bool) -> Type:
+    if not 0 <= axis < len(x.shape) or x.dtype == "bool":
+        raise ShapeError(f"cumsum requires numbers and one of their axes, got {x} and axis {axis}")
+    return x
+
+
+def _ref_cumsum(x: Any, *, axis: int, reverse: bool) -> np.ndarray:
+    x = np.flip(x, axis) if reverse else x
+    sums = np.cumsum(x, axis, x.dtype)
+    return np.flip(sums, axis) if reverse else sums
+
+
+CUMSUM = define(
+    "cumsum",
+    Kind.OPAQUE,
+    infer=_infer_cumsum,
+    ref=_ref_cumsum,
+    vjp=lambda g, out, x: (CUMSUM(g, axis=out.attr("axis"), reverse=not out.attr("reverse")),),
+    example=lambda: cumsum(input("x", 4, 3), 0),
+)
+
+
+def cumsum(x: Node, axis: int = 0, reverse: bool = False) -> Node:
+    """Sums of all elements up to each along ``axis``, itself included; with ``reverse`` of all from it on."""
+    (x,) = promote("cumsum", (x,))
+    return CUMSUM(x, axis=normalize_axis("cumsum", axis, x.ndim), reverse=reverse)

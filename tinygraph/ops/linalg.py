@@ -1,0 +1,63 @@
+"""Matrix products."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..ir import Node, Type
+from ..op import Index, Kind, Loops, Read, ShapeError, broadcast_shapes, define, input, promote, same_dtype
+from .view import broadcast_read, reshape, transpose
+
+
+def _infer(a: Type, b: Type) -> Type:
+    dtype = same_dtype("matmul", a, b)
+    if len(a.shape) < 2 or len(b.shape) < 2 or a.shape[-1] != b.shape[-2] or dtype == "bool":
+        raise ShapeError(f"matmul requires numbers [..., m, k] and [..., k, n], got {a} and {b}")
+    batch = broadcast_shapes("matmul", Type(a.shape[:-2]), Type(b.shape[:-2]))
+    return Type((*batch, a.shape[-2], b.shape[-1]), dtype)
+
+
+def _loops(out: Type, a: Type, b: Type) -> Loops:
+    batch = len(out.shape) - 2
+    m, n, k = (Index(terms=((batch + i, 1),)) for i in range(3))
+    return Loops(
+        (a.shape[-1],),
+        (
+            Read((*broadcast_read(a.shape[:-2], batch), m, k)),
+            Read((*broadcast_read(b.shape[:-2], batch), k, n)),
+        ),
+    )
+
+
+def swap(x: Node) -> Node:
+    """The transpose of the last two axes."""
+    return transpose(x, (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
+
+
+# [..., m, k] @ [..., k, n] -> [..., m, n]; leading axes broadcast.
+MATMUL = define(
+    "matmul",
+    Kind.ANCHOR,
+    infer=_infer,
+    ref=np.matmul,
+    expr="{0} * {1}",
+    loops=_loops,
+    fold="sum",
+    vjp=lambda g, out, a, b: (MATMUL(g, swap(b)), MATMUL(swap(a), g)),
+    cost=lambda out, a, b: out.size * (2 * a.shape[-1] - 1),
+    example=lambda: matmul(input("a", 2, 4, 5), input("b", 5, 3)),
+)
+
+
+def matmul(a: Any, b: Any) -> Node:
+    """The matrix product as in NumPy: a vector is a row on the left and a column on the right."""
+    a, b = promote("matmul", (a, b))
+    if not a.ndim or not b.ndim:
+        raise ShapeError(f"matmul requires vectors or matrices, got {a.type} and {b.type}")
+    left = reshape(a, (1, *a.shape)) if a.ndim == 1 else a
+    right = reshape(b, (*b.shape, 1)) if b.ndim == 1 else b
+    out = MATMUL(left, right)
+    shape = (*out.shape[:-2], *out.shape[-2:-1] * (a.ndim > 1), *out.shape[-1:] * (b.ndim > 1))
+    return reshape(out, shape)

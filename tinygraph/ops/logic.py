@@ -1,0 +1,138 @@
+"""Comparisons, logic, selection and conversion of dtypes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..ir import DTYPES, Node, Type
+from ..op import Kind, ShapeError, broadcast, broadcast_shapes, define, input, promote, same_dtype
+
+
+def is_float(dtype: str) -> bool:
+    return dtype.startswith("float")
+
+
+def _compare(name: str, sign: str, ref: Any) -> Any:
+    return define(
+        name,
+        Kind.ELEMENTWISE,
+        infer=broadcast(name, "bool"),
+        ref=ref,
+        expr=f"{{0}} {sign} {{1}}",
+        vjp=lambda g, out, a, b: (None, None),
+        example=lambda: _TABLE[name](input("a", 4, 3), input("b", 3)),
+    )
+
+
+def _booleans(name: str) -> Any:
+    def infer(*types: Type) -> Type:
+        if any(t.dtype != "bool" for t in types):
+            got = " and ".join(t.dtype for t in types)
+            raise ShapeError(f"{name} requires bool, got {got}; compare first")
+        return Type(broadcast_shapes(name, *types), "bool")
+
+    return infer
+
+
+less = _compare("less", "<", np.less)
+less_equal = _compare("less_equal", "<=", np.less_equal)
+equal = _compare("equal", "==", np.equal)
+not_equal = _compare("not_equal", "!=", np.not_equal)
+_TABLE = {op.name: op for op in (less, less_equal, equal, not_equal)}
+
+
+def greater(a: Any, b: Any) -> Node:
+    """a > b, element by element."""
+    return less(b, a)
+
+
+def greater_equal(a: Any, b: Any) -> Node:
+    """a >= b, element by element."""
+    return less_equal(b, a)
+
+
+def is_nan(x: Node) -> Node:
+    """True where x is not a number."""
+    return not_equal(x, x)
+
+
+logical_and = define(
+    "logical_and",
+    Kind.ELEMENTWISE,
+    infer=_booleans("logical_and"),
+    ref=np.logical_and,
+    expr="{0} and {1}",
+    vjp=lambda g, out, a, b: (None, None),
+    example=lambda: logical_and(input("a", 4, 3, dtype="bool"), input("b", 4, 1, dtype="bool")),
+)
+
+logical_or = define(
+    "logical_or",
+    Kind.ELEMENTWISE,
+    infer=_booleans("logical_or"),
+    ref=np.logical_or,
+    expr="{0} or {1}",
+    vjp=lambda g, out, a, b: (None, None),
+    example=lambda: logical_or(input("a", 4, 3, dtype="bool"), input("b", 3, dtype="bool")),
+)
+
+logical_not = define(
+    "logical_not",
+    Kind.ELEMENTWISE,
+    infer=_booleans("logical_not"),
+    ref=np.logical_not,
+    expr="not {0}",
+    vjp=lambda g, out, a: (None,),
+    example=lambda: logical_not(input("a", 4, 3, dtype="bool")),
+)
+
+
+def _infer_where(condition: Type, a: Type, b: Type) -> Type:
+    if condition.dtype != "bool":
+        raise ShapeError(f"where requires a bool condition, got {condition}; compare first")
+    return Type(broadcast_shapes("where", condition, a, b), same_dtype("where", a, b))
+
+
+WHERE = define(
+    "where",
+    Kind.ELEMENTWISE,
+    infer=_infer_where,
+    ref=np.where,
+    expr="{1} if {0} else {2}",
+    vjp=lambda g, out, c, a, b: (None, where(c, g, 0), where(c, 0, g)),
+    example=lambda: where(input("c", 4, 1, dtype="bool"), input("a", 4, 3), input("b", 3)),
+)
+
+
+def where(condition: Any, a: Any, b: Any) -> Node:
+    """a where the condition holds, b elsewhere; a number takes the other's dtype."""
+    return WHERE(condition, *promote("where", (a, b)))
+
+
+def _infer_cast(x: Type, *, dtype: str) -> Type:
+    if dtype not in DTYPES:
+        raise ShapeError(f"cast requires one of {', '.join(DTYPES)}, got {dtype!r}")
+    return Type(x.shape, dtype)
+
+
+def _vjp_cast(g: Node, out: Node, x: Node) -> tuple[Node | None]:
+    return (cast(g, x.dtype) if is_float(x.dtype) and is_float(out.dtype) else None,)
+
+
+CAST = define(
+    "cast",
+    Kind.ELEMENTWISE,
+    infer=_infer_cast,
+    ref=lambda x, *, dtype: x.astype(dtype),
+    expr=lambda *, dtype: "bool_({0})" if dtype == "bool" else f"{dtype}({{0}})",
+    vjp=_vjp_cast,
+    example=lambda: cast(input("x", 4, 3), "int32"),
+)
+
+
+def cast(x: Any, dtype: str) -> Node:
+    """x converted to ``dtype``: floats are cut towards zero for integers; bool means 'is not 0'."""
+    (x,) = promote("cast", (x,))
+    return x if x.dtype == dtype else CAST(x, dtype=dtype)

@@ -1,0 +1,165 @@
+"""Element-wise functions: exponentials, roots, powers, the error function."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..ir import Node
+from ..op import Kind, define, input
+from .arithmetic import div, floats, mul, neg, sub
+from .logic import equal, is_float, where
+
+exp = define(
+    "exp",
+    Kind.ELEMENTWISE,
+    infer=floats("exp"),
+    ref=np.exp,
+    expr="exp({0})",
+    vjp=lambda g, out, x: (mul(g, out),),
+    example=lambda: exp(input("x", 4, 3)),
+)
+
+expm1 = define(
+    "expm1",
+    Kind.ELEMENTWISE,
+    infer=floats("expm1"),
+    ref=np.expm1,
+    expr="expm1({0})",
+    vjp=lambda g, out, x: (mul(g, exp(x)),),
+    example=lambda: expm1(input("x", 4, 3)),
+)
+
+log = define(
+    "log",
+    Kind.ELEMENTWISE,
+    infer=floats("log"),
+    ref=np.log,
+    expr="log({0})",
+    vjp=lambda g, out, x: (div(g, x),),
+    example=lambda: log(input("x", 4, 3)),
+)
+
+log1p = define(
+    "log1p",
+    Kind.ELEMENTWISE,
+    infer=floats("log1p"),
+    ref=np.log1p,
+    expr="log1p({0})",
+    vjp=lambda g, out, x: (div(g, x + 1),),
+    example=lambda: log1p(input("x", 4, 3)),
+)
+
+sqrt = define(
+    "sqrt",
+    Kind.ELEMENTWISE,
+    infer=floats("sqrt"),
+    ref=np.sqrt,
+    expr="sqrt({0})",
+    vjp=lambda g, out, x: (div(mul(g, 0.5), out),),
+    example=lambda: sqrt(input("x", 4, 3)),
+)
+
+rsqrt = define(
+    "rsqrt",
+    Kind.ELEMENTWISE,
+    infer=floats("rsqrt"),
+    ref=lambda x: 1 / np.sqrt(x),
+    expr="K(1) / sqrt({0})",
+    vjp=lambda g, out, x: (mul(mul(g, -0.5), div(out, x)),),
+    cost=lambda out, x: 2 * out.size,
+    example=lambda: rsqrt(input("x", 4, 3)),
+)
+
+tanh = define(
+    "tanh",
+    Kind.ELEMENTWISE,
+    infer=floats("tanh"),
+    ref=np.tanh,
+    expr="tanh({0})",
+    vjp=lambda g, out, x: (mul(g, sub(1, mul(out, out))),),
+    example=lambda: tanh(input("x", 4, 3)),
+)
+
+
+def _ref_sigmoid(x: np.ndarray) -> np.ndarray:
+    e = np.exp(-np.abs(x))  # never overflows
+    return np.where(x >= 0, 1 / (1 + e), e / (1 + e))
+
+
+sigmoid = define(
+    "sigmoid",
+    Kind.ELEMENTWISE,
+    infer=floats("sigmoid"),
+    ref=_ref_sigmoid,
+    expr="sigmoid({0})",
+    vjp=lambda g, out, x: (mul(g, mul(out, sub(1, out))),),
+    example=lambda: sigmoid(input("x", 4, 3)),
+)
+
+
+def _ref_erf(x: np.ndarray) -> np.ndarray:
+    return np.asarray(np.frompyfunc(math.erf, 1, 1)(x), x.dtype)
+
+
+erf = define(
+    "erf",
+    Kind.ELEMENTWISE,
+    infer=floats("erf"),
+    ref=_ref_erf,
+    expr="erf({0})",
+    vjp=lambda g, out, x: (mul(mul(g, 2 / math.sqrt(math.pi)), exp(neg(mul(x, x)))),),
+    example=lambda: erf(input("x", 4, 3)),
+)
+
+# log(1 + exp(x)) without overflow; its gradient at 0 is exactly sigmoid(0).
+softplus = define(
+    "softplus",
+    Kind.ELEMENTWISE,
+    infer=floats("softplus"),
+    ref=lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))),
+    expr="softplus({0})",
+    vjp=lambda g, out, x: (mul(g, sigmoid(x)),),
+    cost=lambda out, x: 5 * out.size,
+    example=lambda: softplus(input("x", 4, 3)),
+)
+
+
+def _vjp_pow(g: Node, out: Node, a: Node, b: Node) -> tuple[Node, Node]:
+    """a ** 0 has no slope, and 0 ** b none in b: both would be 0 * infinity."""
+    base = where(equal(b, 0), 0, mul(mul(g, b), POW(a, sub(b, 1))))
+    exponent = where(equal(out, 0), 0, mul(mul(g, out), log(where(equal(a, 0), 1, a))))
+    return base, exponent
+
+
+POW = define(
+    "pow",
+    Kind.ELEMENTWISE,
+    infer=floats("pow"),
+    ref=np.power,
+    expr="{0} ** {1}",
+    vjp=_vjp_pow,
+    example=lambda: POW(input("a", 4, 3), input("b", 3)),
+)
+
+
+def pow(a: Any, b: Any) -> Node:
+    """a ** b. Small whole and half exponents become products and roots."""
+    if not isinstance(a, Node) or isinstance(b, Node) or not _is_simple(b):
+        return POW(a, b)
+    if b < 0 and is_float(a.dtype):
+        return div(1, pow(a, -b))
+    whole, half = divmod(b, 1)
+    factors = [a] * int(whole) + ([sqrt(a)] if half else [])
+    if not factors:
+        return a * 0 + 1
+    product = factors[0]
+    for factor in factors[1:]:
+        product = mul(product, factor)
+    return product
+
+
+def _is_simple(b: Any) -> bool:
+    return isinstance(b, (int, float)) and b * 2 == int(b * 2) and -4 <= b <= 4

@@ -1,0 +1,171 @@
+"""Folds over axes: sum, max and min, and what is built from them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..ir import Node, Type
+from ..op import Index, Kind, Loops, Read, ShapeError, define, input
+from .arithmetic import div, mul, sub
+from .logic import cast, equal, is_float, is_nan, logical_or, where
+from .math import sqrt
+from .source import axis_index, flat_index
+from .view import broadcast_to, normalize_axis, reshape
+
+Axes = int | Sequence[int] | None
+
+
+def keep_shape(shape: tuple[int, ...], axis: tuple[int, ...]) -> tuple[int, ...]:
+    """``shape`` with size 1 along the reduced axes."""
+    return tuple(1 if a in axis else n for a, n in enumerate(shape))
+
+
+def _infer(name: str) -> Callable[..., Type]:
+    def infer(x: Type, *, axis: tuple[int, ...], keepdims: bool) -> Type:
+        if any(not 0 <= a < len(x.shape) for a in axis) or len(set(axis)) != len(axis):
+            raise ShapeError(f"{name} requires different axes of {x}, got {axis}")
+        if x.dtype == "bool":
+            raise ShapeError(f"{name} requires numbers, got bool; convert with tg.cast")
+        if name != "sum" and any(x.shape[a] == 0 for a in axis):
+            raise ShapeError(f"{name} requires at least one element, got {x} over axes {axis}")
+        kept = tuple(n for a, n in enumerate(x.shape) if a not in axis)
+        return Type(keep_shape(x.shape, axis) if keepdims else kept, x.dtype)
+
+    return infer
+
+
+def _loops(out: Type, x: Type, *, axis: tuple[int, ...], keepdims: bool) -> Loops:
+    rank = len(out.shape)
+    kept = [a for a in range(len(x.shape)) if keepdims or a not in axis]
+
+    def index(a: int) -> Index:
+        return Index(terms=((rank + axis.index(a) if a in axis else kept.index(a), 1),))
+
+    return Loops(tuple(x.shape[a] for a in axis), (Read(tuple(index(a) for a in range(len(x.shape)))),))
+
+
+def _spread(small: Node, out: Node, x: Node) -> Node:
+    """A result of the reduction ``out``, once for every element of x."""
+    return broadcast_to(reshape(small, keep_shape(x.shape, out.attr("axis"))), x.shape)
+
+
+def _vjp_extreme(g: Node, out: Node, x: Node) -> tuple[Node]:
+    """Equal extremes share the gradient evenly, as PyTorch's amax and amin do."""
+    hits = cast(equal(x, reshape(out, keep_shape(x.shape, out.attr("axis")))), x.dtype)
+    count = SUM(hits, axis=out.attr("axis"), keepdims=out.attr("keepdims"))
+    return (mul(_spread(div(g, count), out, x), hits),)
+
+
+def _cost(out: Type, x: Type, **_: Any) -> int:
+    return x.size - out.size
+
+
+SUM = define(
+    "sum",
+    Kind.REDUCE,
+    infer=_infer("sum"),
+    ref=lambda x, *, axis, keepdims: np.sum(x, axis=axis, keepdims=keepdims, dtype=x.dtype),
+    loops=_loops,
+    fold="sum",
+    vjp=lambda g, out, x: (_spread(g, out, x),),
+    cost=_cost,
+    example=lambda: sum(input("x", 4, 3, 5), (0, 2)),
+)
+
+MAX = define(
+    "max",
+    Kind.REDUCE,
+    infer=_infer("max"),
+    ref=lambda x, *, axis, keepdims: np.max(x, axis=axis, keepdims=keepdims),
+    loops=_loops,
+    fold="max",
+    vjp=_vjp_extreme,
+    cost=_cost,
+    example=lambda: max(input("x", 4, 3), 1),
+)
+
+MIN = define(
+    "min",
+    Kind.REDUCE,
+    infer=_infer("min"),
+    ref=lambda x, *, axis, keepdims: np.min(x, axis=axis, keepdims=keepdims),
+    loops=_loops,
+    fold="min",
+    vjp=_vjp_extreme,
+    cost=_cost,
+    example=lambda: min(input("x", 4, 3), 0, keepdims=True),
+)
+
+
+def normalize_axes(name: str, axis: Axes, rank: int) -> tuple[int, ...]:
+    """Sorted, counted from the front; None means all."""
+    axes = range(rank) if axis is None else (axis,) if isinstance(axis, int) else axis
+    return tuple(sorted(normalize_axis(name, a, rank) for a in axes))
+
+
+def sum(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
+    """The sum over ``axis`` (one, several, or all)."""
+    return SUM(x, axis=normalize_axes("sum", axis, x.ndim), keepdims=keepdims)
+
+
+def max(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
+    """The largest element along ``axis``; NaN if one is NaN."""
+    return MAX(x, axis=normalize_axes("max", axis, x.ndim), keepdims=keepdims)
+
+
+def min(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
+    """The smallest element along ``axis``; NaN if one is NaN."""
+    return MIN(x, axis=normalize_axes("min", axis, x.ndim), keepdims=keepdims)
+
+
+def mean(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
+    """The mean over ``axis``: the sum times 1 / n."""
+    axes = normalize_axes("mean", axis, x.ndim)
+    if not is_float(x.dtype):
+        raise ShapeError(f"mean requires float32 or float64, got {x.dtype}; convert with tg.cast")
+    return mul(sum(x, axes, keepdims), 1 / math.prod(x.shape[a] for a in axes))
+
+
+def var(x: Node, axis: Axes = None, keepdims: bool = False, ddof: int = 0) -> Node:
+    """The mean squared distance from the mean, in two passes: E[x^2] - E[x]^2 cancels in float32."""
+    axes = normalize_axes("var", axis, x.ndim)
+    centred = sub(x, mean(x, axes, keepdims=True))
+    n = math.prod(x.shape[a] for a in axes)
+    return mul(sum(mul(centred, centred), axes, keepdims), 1 / (n - ddof))
+
+
+def std(x: Node, axis: Axes = None, keepdims: bool = False, ddof: int = 0) -> Node:
+    """The square root of ``var``."""
+    return sqrt(var(x, axis, keepdims, ddof))
+
+
+def _arg_extreme(extreme: Callable[..., Node], x: Node, axis: int | None, keepdims: bool) -> Node:
+    axes = normalize_axes("argmax", axis, x.ndim)
+    place = flat_index(x.shape) if axis is None else axis_index(x.shape, axis)
+    hit = equal(x, extreme(x, axes, keepdims=True))
+    if is_float(x.dtype):
+        hit = logical_or(hit, is_nan(x))
+    return min(where(hit, place, 2**31 - 1), axes, keepdims)
+
+
+def argmax(x: Node, axis: int | None = None, keepdims: bool = False) -> Node:
+    """The int32 index of the largest element, the first of equals; NaN counts as largest, as in NumPy."""
+    return _arg_extreme(max, x, axis, keepdims)
+
+
+def argmin(x: Node, axis: int | None = None, keepdims: bool = False) -> Node:
+    """The int32 index of the smallest element, the first of equals; NaN counts as smallest, as in NumPy."""
+    return _arg_extreme(min, x, axis, keepdims)
+
+
+def sum_to(x: Node, shape: tuple[int, ...]) -> Node:
+    """Undoes broadcasting: sums x over the axes that ``shape`` lacks or has as 1."""
+    if x.shape == tuple(shape):
+        return x
+    lead = x.ndim - len(shape)
+    axes = (*range(lead), *(lead + a for a, n in enumerate(shape) if n == 1 and x.shape[lead + a] != 1))
+    return reshape(sum(x, axes), shape)

@@ -1,0 +1,71 @@
+"""Values from nothing: index ramps and filled arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..ir import Node, Type
+from ..op import Kind, ShapeError, constant, define
+from .view import broadcast_to, reshape
+
+
+def _infer_iota(*, shape: tuple[int, ...], strides: tuple[int, ...], dtype: str) -> Type:
+    if len(shape) != len(strides):
+        raise ShapeError(f"iota requires a stride per axis, got shape {shape} and strides {strides}")
+    return Type(tuple(shape), dtype)
+
+
+def _ref_iota(*, shape: tuple[int, ...], strides: tuple[int, ...], dtype: str) -> np.ndarray:
+    axes = np.indices(shape, np.int64)
+    return sum((a * s for a, s in zip(axes, strides, strict=True)), np.zeros(shape, np.int64)).astype(dtype)
+
+
+# Element [i, j, ...] is i * strides[0] + j * strides[1] + ...: kernels compute it from their indices, nothing is stored.
+IOTA = define(
+    "iota",
+    Kind.SOURCE,
+    infer=_infer_iota,
+    ref=_ref_iota,
+    vjp=lambda g, out: (),
+    cost=lambda out, **_: 0,
+    example=lambda: IOTA(shape=(2, 3), strides=(3, 1), dtype="int32"),
+)
+
+
+def arange(n: int, dtype: str = "int32") -> Node:
+    """0, 1, ..., n - 1."""
+    return IOTA(shape=(n,), strides=(1,), dtype=dtype)
+
+
+def axis_index(shape: tuple[int, ...], axis: int, dtype: str = "int32") -> Node:
+    """Every element's index along ``axis``."""
+    axis %= len(shape)
+    return IOTA(shape=shape, strides=tuple(int(a == axis) for a in range(len(shape))), dtype=dtype)
+
+
+def flat_index(shape: tuple[int, ...], dtype: str = "int32") -> Node:
+    """Every element's place in row-major order."""
+    return reshape(arange(int(np.prod(shape)), dtype), shape)
+
+
+def full(shape: tuple[int, ...], value: Any, dtype: str = "float32") -> Node:
+    """An array of one value."""
+    return broadcast_to(constant(value, dtype), shape)
+
+
+def zeros(shape: tuple[int, ...], dtype: str = "float32") -> Node:
+    return full(shape, 0, dtype)
+
+
+def ones(shape: tuple[int, ...], dtype: str = "float32") -> Node:
+    return full(shape, 1, dtype)
+
+
+def zeros_like(x: Node) -> Node:
+    return full(x.shape, 0, x.dtype)
+
+
+def ones_like(x: Node) -> Node:
+    return full(x.shape, 1, x.dtype)
