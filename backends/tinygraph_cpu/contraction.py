@@ -66,6 +66,7 @@ class _Emitter:
         first_row, end_row = self._share(rows, row_part, f["row_parts"])
         first_block, end_block = self._share(self.blocks, column_part, f["column_parts"])
         start = self._odometer(first_row)
+        self.a_rows = tile.row_offsets(b, self._bytes("a_m"))
         row_count, block_count = b.sub(end_row, first_row), b.sub(end_block, first_block)
         some = b.and_(b.icmp_signed(">", row_count, i64(0)), b.icmp_signed(">", block_count, i64(0)))
         with b.if_then(some):
@@ -125,7 +126,7 @@ class _Emitter:
             [f["r"], f["s"], f["k"]],
             [self._bytes("a_r"), self._bytes("a_s"), self._bytes("a_k")],
             [self._bytes("b_r"), self._bytes("b_s"), self._bytes("b_k")],
-            self._bytes("a_m"),
+            self.a_rows,
         )
 
         def body(rows: int, vectors: int, masked: bool) -> None:

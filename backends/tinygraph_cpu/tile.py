@@ -42,12 +42,12 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Reduction:
-    """Trip counts (at least 1) and strides in bytes of the three reduction loops, outermost first, and A's row stride."""
+    """Trip counts (at least 1) and strides of the three reduction loops, outermost first; ``a_rows`` from row_offsets."""
 
     counts: Sequence[ir.Value]
     a_strides: Sequence[ir.Value]
     b_strides: Sequence[ir.Value]
-    a_row: ir.Value
+    a_rows: Sequence[ir.Value]
 
 
 def offset(b: ir.IRBuilder, base: ir.Value, byte_offset: ir.Value) -> ir.Value:
@@ -73,6 +73,22 @@ def repeat(
     return after
 
 
+def opaque(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    """`x`, of which LLVM knows nothing any more: an empty piece of assembly."""
+    return b.call(ir.InlineAsm(ir.FunctionType(x.type, [x.type]), "", "=r,0"), [x])
+
+
+def row_offsets(b: ir.IRBuilder, stride: ir.Value) -> list[ir.Value]:
+    """The distances of rows 0 to 7 and 8 from a base pointer.
+
+    An x86 address is base + register * (1, 2, 4 or 8), so four registers reach eight rows. Without `opaque`, LLVM
+    sees that rows are equally far apart and reaches each from the one before: a chain of additions longer than the
+    multiply-adds take, or one pointer for each row, more than there are registers.
+    """
+    odd = {m: opaque(b, b.mul(stride, i64(m))) for m in (1, 3, 5, 7)}
+    return [i64(0)] + [b.mul(odd[m // (m & -m)], i64(m & -m)) for m in range(1, 9)]
+
+
 def splat(b: ir.IRBuilder, scalar: ir.Value, lanes: int) -> ir.Value:
     vector = ir.VectorType(scalar.type, lanes)
     first = b.insert_element(ir.Constant(vector, ir.Undefined), scalar, i32(0))
@@ -84,12 +100,11 @@ def accumulate(
     b: ir.IRBuilder, shape: Shape, a: ir.Value, columns: ir.Value, reduction: Reduction
 ) -> list[ir.Value]:
     """Row after row, the sums over r, s and k of A[row] * B[columns]."""
-    row_offsets = [b.mul(reduction.a_row, i64(m)) for m in range(shape.rows)]
     a_strides, b_strides = reduction.a_strides, reduction.b_strides
     ahead = b.mul(b_strides[2], i64(max(1, PREFETCH_BYTES // (4 * shape.vectors * shape.lanes))))
 
     def step(a: ir.Value, columns: ir.Value, *sums: ir.Value) -> list[ir.Value]:
-        new = _multiply_add(b, shape, a, columns, row_offsets, ahead, sums)
+        new = _multiply_add(b, shape, a, columns, reduction.a_rows, ahead, sums)
         return [offset(b, a, a_strides[2]), offset(b, columns, b_strides[2]), *new]
 
     def nest(level: int) -> Callable[..., list[ir.Value]]:
@@ -108,7 +123,7 @@ def accumulate(
 
 def _multiply_add(
     b: ir.IRBuilder, shape: Shape, a: ir.Value, columns: ir.Value,
-    row_offsets: list[ir.Value], ahead: ir.Value, sums: Sequence[ir.Value],
+    a_rows: Sequence[ir.Value], ahead: ir.Value, sums: Sequence[ir.Value],
 ) -> list[ir.Value]:  # fmt: skip
     """One step of the reduction: a row of B is loaded once, A's scalars are broadcast."""
     kind, lanes = shape.vector, shape.lanes
@@ -120,8 +135,10 @@ def _multiply_add(
         there = offset(b, offset(b, columns, ahead), i64(at))
         b.call(prefetch, [there, i32(0), i32(3), i32(1)])
     new = []
-    for m, row_offset in enumerate(row_offsets):  # all on one base: [base + index * scale]
-        x = splat(b, b.load(offset(b, a, row_offset), typ=f32, align=4), lanes)
+    for m in range(shape.rows):
+        if m % 8 == 0:
+            a = opaque(b, offset(b, a, a_rows[8]) if m else a)
+        x = splat(b, b.load(offset(b, a, a_rows[m % 8]), typ=f32, align=4), lanes)
         sums_of_row = sums[m * shape.vectors : (m + 1) * shape.vectors]
         new += [b.call(fma, [x, y, s]) for y, s in zip(row_of_b, sums_of_row, strict=True)]
     return new
