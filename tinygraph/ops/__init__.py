@@ -2,11 +2,28 @@
 
 from ..ir import overload as _overload
 from .activation import elu, gelu, leaky_relu, log_softmax, logsumexp, silu, softmax
-from .arithmetic import abs, add, clip, div, floor, floor_divide, maximum, minimum, mod, mul, neg, relu, round, sign, sub
+from .arithmetic import (
+    abs,
+    add,
+    clip,
+    div,
+    floor,
+    floor_divide,
+    maximum,
+    minimum,
+    mod,
+    mul,
+    neg,
+    relu,
+    round,
+    sign,
+    sub,
+)
 from .convolution import conv1d, conv2d, conv_transpose2d
 from .gather import cumsum, dynamic_slice, dynamic_update, one_hot, scatter_add, take
 from .identity import custom_gradient, effect, stop_gradient
 from .indexing import concat, expand_dims, flatten, getitem, pad, split, squeeze, stack
+from .linalg import matmul
 from .logic import (
     cast,
     equal,
@@ -23,7 +40,6 @@ from .logic import (
 )
 from .loss import cross_entropy, l2_penalty, mse_loss
 from .math import erf, exp, expm1, log, log1p, pow, rsqrt, sigmoid, softplus, sqrt, tanh
-from .linalg import matmul
 from .normalization import batch_norm, batch_norm_training, layer_norm, local_response_norm
 from .pool import (
     adaptive_avg_pool2d,
@@ -33,6 +49,7 @@ from .pool import (
     l2_pool2d,
     max_pool2d,
 )
+from .random import dropout, random_uniform
 from .reduce import argmax, argmin, max, mean, min, std, sum, sum_to, var
 from .source import arange, axis_index, flat_index, full, ones, ones_like, zeros, zeros_like
 from .view import broadcast_to, flip, reshape, transpose
@@ -64,6 +81,7 @@ __all__ = [
     "dynamic_slice",
     "dynamic_update",
     "effect",
+    "dropout",
     "elu",
     "equal",
     "erf",
@@ -112,6 +130,7 @@ __all__ = [
     "ones_like",
     "pad",
     "pow",
+    "random_uniform",
     "relu",
     "reshape",
     "round",

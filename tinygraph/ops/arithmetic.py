@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..ir import Node, Type
-from ..op import Kind, ShapeError, broadcast_shapes, define, input, same_dtype
+from ..op import Kind, Op, ShapeError, broadcast_shapes, define, input, same_dtype
 from .logic import equal, is_float, less, less_equal, logical_or, where
 
 
@@ -49,9 +49,10 @@ def integers(name: str, otherwise: str) -> Callable[..., Type]:
     return infer
 
 
-add = define(
+add: Op = define(
     "add",
     Kind.ELEMENTWISE,
+    commutative=True,
     infer=numbers("add"),
     ref=np.add,
     expr="{0} + {1}",
@@ -59,7 +60,7 @@ add = define(
     example=lambda: add(input("a", 4, 3), input("b", 3)),
 )
 
-sub = define(
+sub: Op = define(
     "sub",
     Kind.ELEMENTWISE,
     infer=numbers("sub"),
@@ -69,9 +70,10 @@ sub = define(
     example=lambda: sub(input("a", 4, 3), input("b", 4, 1)),
 )
 
-mul = define(
+mul: Op = define(
     "mul",
     Kind.ELEMENTWISE,
+    commutative=True,
     infer=numbers("mul"),
     ref=np.multiply,
     expr="{0} * {1}",
@@ -79,7 +81,7 @@ mul = define(
     example=lambda: mul(input("a", 4, 3), input("b", 4, 3)),
 )
 
-div = define(
+div: Op = define(
     "div",
     Kind.ELEMENTWISE,
     infer=floats("div", "use tg.floor_divide, or tg.cast first"),
@@ -89,7 +91,7 @@ div = define(
     example=lambda: div(input("a", 4, 3), input("b", 4, 3)),
 )
 
-neg = define(
+neg: Op = define(
     "neg",
     Kind.ELEMENTWISE,
     infer=numbers("neg"),
@@ -99,7 +101,7 @@ neg = define(
     example=lambda: neg(input("x", 4, 3)),
 )
 
-floor_divide = define(
+floor_divide: Op = define(
     "floor_divide",
     Kind.ELEMENTWISE,
     infer=integers("floor_divide", "use tg.floor(a / b)"),
@@ -109,7 +111,7 @@ floor_divide = define(
     example=lambda: floor_divide(input("a", 4, 3, dtype="int32"), 3),
 )
 
-mod = define(
+mod: Op = define(
     "mod",
     Kind.ELEMENTWISE,
     infer=integers("mod", "use a - tg.floor(a / b) * b"),
@@ -120,7 +122,7 @@ mod = define(
 )
 
 # At 0 the gradient is 0, as in PyTorch; NaN and infinities keep sign(x) * g.
-abs = define(
+abs: Op = define(
     "abs",
     Kind.ELEMENTWISE,
     infer=numbers("abs"),
@@ -130,7 +132,7 @@ abs = define(
     example=lambda: abs(input("x", 4, 3)),
 )
 
-sign = define(
+sign: Op = define(
     "sign",
     Kind.ELEMENTWISE,
     infer=numbers("sign"),
@@ -140,7 +142,7 @@ sign = define(
     example=lambda: sign(input("x", 4, 3)),
 )
 
-floor = define(
+floor: Op = define(
     "floor",
     Kind.ELEMENTWISE,
     infer=floats("floor"),
@@ -151,7 +153,7 @@ floor = define(
 )
 
 # Halves go to the even neighbour, as in NumPy, PyTorch and IEEE 754.
-round = define(
+round: Op = define(
     "round",
     Kind.ELEMENTWISE,
     infer=floats("round"),
@@ -170,9 +172,10 @@ def _vjp_extreme(g: Node, a_loses: Node, tie: Node) -> tuple[Node, Node]:
 
 
 # Both extremes are NaN where either operand is.
-maximum = define(
+maximum: Op = define(
     "maximum",
     Kind.ELEMENTWISE,
+    commutative=True,
     infer=numbers("maximum"),
     ref=np.maximum,
     expr="{0} if {0} > {1} or {0} != {0} else {1}",
@@ -180,9 +183,10 @@ maximum = define(
     example=lambda: maximum(input("a", 4, 3), input("b", 4, 3)),
 )
 
-minimum = define(
+minimum: Op = define(
     "minimum",
     Kind.ELEMENTWISE,
+    commutative=True,
     infer=numbers("minimum"),
     ref=np.minimum,
     expr="{0} if {0} < {1} or {0} != {0} else {1}",
@@ -205,7 +209,7 @@ def _vjp_clip(g: Node, out: Node, x: Node) -> tuple[Node]:
     return (g,)
 
 
-CLIP = define(
+CLIP: Op = define(
     "clip",
     Kind.ELEMENTWISE,
     infer=numbers("clip"),
@@ -235,7 +239,7 @@ def _bound(x: Node, value: float | None, nothing: float) -> float | None:
 
 
 # relu'(0) = 0; a NaN passes through, and so does its gradient, as in PyTorch.
-relu = define(
+relu: Op = define(
     "relu",
     Kind.ELEMENTWISE,
     infer=numbers("relu"),

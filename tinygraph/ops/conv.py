@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..ir import Node, Type
-from ..op import Index, Kind, Loops, Read, ShapeError, define, input, same_dtype
+from ..op import Index, Kind, Loops, Op, Read, ShapeError, define, input, same_dtype
 
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]  # (top, bottom), (left, right)
@@ -195,7 +195,7 @@ def _multiply_adds(g: Type, w: Type) -> int:
     return g.size * w.shape[2] * w.shape[3] * w.shape[4]
 
 
-CONV2D = define(
+CONV2D: Op = define(
     "conv2d",
     Kind.ANCHOR,
     infer=_infer_conv2d,
@@ -211,7 +211,7 @@ CONV2D = define(
     example=lambda: CONV2D(input("x", 2, 2, 3, 7, 6), input("w", 2, 4, 3, 3, 2), **_EXAMPLE),
 )
 
-CONV2D_INPUT_GRADIENT = define(
+CONV2D_INPUT_GRADIENT: Op = define(
     "conv2d_input_gradient",
     Kind.ANCHOR,
     infer=_infer_input_gradient,
@@ -229,7 +229,7 @@ CONV2D_INPUT_GRADIENT = define(
     ),
 )
 
-CONV2D_WEIGHT_GRADIENT = define(
+CONV2D_WEIGHT_GRADIENT: Op = define(
     "conv2d_weight_gradient",
     Kind.ANCHOR,
     infer=_infer_weight_gradient,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..ir import Node, Type
-from ..op import Index, Kind, Loops, Read, ShapeError, constant, define, input, promote, same_dtype
+from ..op import Index, Kind, Loops, Op, Read, ShapeError, constant, define, input, promote, same_dtype
 from .arithmetic import clip
 from .logic import cast, equal, less, less_equal, logical_and, where
 from .source import arange, axis_index
@@ -38,7 +38,7 @@ def _loops_take(out: Type, x: Type, indices: Type, *, axis: int) -> Loops:
     return Loops((), (Read((*before, Index(), *behind), gather=((axis, 1),)), places))
 
 
-TAKE = define(
+TAKE: Op = define(
     "take",
     Kind.VIEW,
     infer=_infer_take,
@@ -77,7 +77,7 @@ def _ref_scatter_add(indices: Any, updates: Any, *, axis: int, size: int) -> np.
 
 
 # Zeros of ``size`` along ``axis``, to which every slice of the updates is added where its index says, in order.
-SCATTER_ADD = define(
+SCATTER_ADD: Op = define(
     "scatter_add",
     Kind.OPAQUE,
     infer=_infer_scatter_add,
@@ -105,7 +105,8 @@ def one_hot(indices: Node, size: int, dtype: str = "float32") -> Node:
 def _starts(name: str, x: Node, starts: Sequence[Any], size: Sequence[int]) -> list[Node]:
     """The starts as nodes, clamped so that the slice lies inside, as in XLA."""
     if len(starts) != x.ndim or len(size) != x.ndim:
-        raise ShapeError(f"{name} requires a start and a size for each axis of {x.type}, got {len(starts)}, {tuple(size)}")
+        got = f"{len(starts)} starts and size {tuple(size)}"
+        raise ShapeError(f"{name} requires a start and a size for each axis of {x.type}, got {got}")
     if any(not 0 < k <= n for k, n in zip(size, x.shape, strict=True)):
         raise ShapeError(f"{name} requires sizes in 1 to those of {x.type}, got {tuple(size)}")
     nodes = [s if isinstance(s, Node) else constant(s, "int32") for s in starts]
@@ -152,7 +153,7 @@ def _ref_cumsum(x: Any, *, axis: int, reverse: bool) -> np.ndarray:
     return np.flip(sums, axis) if reverse else sums
 
 
-CUMSUM = define(
+CUMSUM: Op = define(
     "cumsum",
     Kind.OPAQUE,
     infer=_infer_cumsum,

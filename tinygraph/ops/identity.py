@@ -7,7 +7,7 @@ from itertools import count
 from typing import Any
 
 from ..ir import Node, Parameter, Type
-from ..op import Index, Kind, Loops, Read, ShapeError, define, identity, input
+from ..op import Index, Kind, Loops, Op, Read, ShapeError, define, identity, input
 from .view import free
 
 
@@ -26,7 +26,7 @@ def _infer_effect(y: Type, p: Type, new: Type) -> Type:
     return y
 
 
-EFFECT = define(
+EFFECT: Op = define(
     "effect",
     Kind.VIEW,
     infer=_infer_effect,
@@ -46,7 +46,7 @@ def effect(y: Node, parameter: Node, new: Node) -> Node:
 
 # -- gradients -------------------------------------------------------------------------------------------------------
 
-STOP_GRADIENT = define(
+STOP_GRADIENT: Op = define(
     "stop_gradient",
     Kind.VIEW,
     infer=lambda x: x,
@@ -79,7 +79,7 @@ def _vjp_custom(g: Node, out: Node, y: Node, *inputs: Node) -> tuple[Node | None
 
 
 # custom_gradient(y, *inputs) is y. Functions are no attributes, so the node names its rule.
-CUSTOM_GRADIENT = define(
+CUSTOM_GRADIENT: Op = define(
     "custom_gradient",
     Kind.VIEW,
     infer=lambda y, *inputs, rule: y,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..ir import Node, Type
-from ..op import Kind, ShapeError, define, input, promote, same_dtype
+from ..op import Kind, Op, ShapeError, define, input, promote, same_dtype
 from .gather import take
 from .view import FLIP, PAD, SLICE, free, normalize_axis, reshape
 
@@ -97,7 +97,7 @@ def _vjp_concat(g: Node, out: Node, *parts: Node) -> tuple[Node, ...]:
     return split(g, [p.shape[out.attr("axis")] for p in parts], out.attr("axis"))
 
 
-CONCAT = define(
+CONCAT: Op = define(
     "concat",
     Kind.OPAQUE,
     infer=_infer_concat,
@@ -163,7 +163,9 @@ def _pad_axis(x: Node, axis: int, low: int, high: int, mode: str) -> Node:
         return x
     if min(low, high) < 0 or n == 0 or (mode == "reflect" and max(low, high) >= n):
         raise ShapeError(f"pad with mode {mode!r} requires widths in [0, {n}) for axis {axis}, got {(low, high)}")
-    return take(x, np.pad(np.arange(n, dtype=np.int32), (low, high), mode), axis)
+    places = np.arange(-low, n + high)
+    inside = np.clip(places, 0, n - 1) if mode == "edge" else n - 1 - np.abs(n - 1 - np.abs(places))
+    return take(x, inside, axis)
 
 
 def _pairs(x: Node, widths: Any) -> list[tuple[int, int]]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..ir import Node, Type
-from ..op import Index, Kind, Loops, Read, ShapeError, broadcast_shapes, define, input, promote, same_dtype
+from ..op import Index, Kind, Loops, Op, Read, ShapeError, broadcast_shapes, define, input, promote, same_dtype
 from .view import broadcast_read, reshape, transpose
 
 
@@ -37,7 +37,7 @@ def swap(x: Node) -> Node:
 
 
 # [..., m, k] @ [..., k, n] -> [..., m, n]; leading axes broadcast.
-MATMUL = define(
+MATMUL: Op = define(
     "matmul",
     Kind.ANCHOR,
     infer=_infer,

@@ -7,17 +7,18 @@ from typing import Any
 import numpy as np
 
 from ..ir import DTYPES, Node, Type
-from ..op import Kind, ShapeError, broadcast, broadcast_shapes, define, input, promote, same_dtype
+from ..op import Kind, Op, ShapeError, broadcast, broadcast_shapes, define, input, promote, same_dtype
 
 
 def is_float(dtype: str) -> bool:
     return dtype.startswith("float")
 
 
-def _compare(name: str, sign: str, ref: Any) -> Any:
+def _compare(name: str, sign: str, ref: Any) -> Op:
     return define(
         name,
         Kind.ELEMENTWISE,
+        commutative=name in ("equal", "not_equal"),
         infer=broadcast(name, "bool"),
         ref=ref,
         expr=f"{{0}} {sign} {{1}}",
@@ -58,9 +59,10 @@ def is_nan(x: Node) -> Node:
     return not_equal(x, x)
 
 
-logical_and = define(
+logical_and: Op = define(
     "logical_and",
     Kind.ELEMENTWISE,
+    commutative=True,
     infer=_booleans("logical_and"),
     ref=np.logical_and,
     expr="{0} and {1}",
@@ -68,9 +70,10 @@ logical_and = define(
     example=lambda: logical_and(input("a", 4, 3, dtype="bool"), input("b", 4, 1, dtype="bool")),
 )
 
-logical_or = define(
+logical_or: Op = define(
     "logical_or",
     Kind.ELEMENTWISE,
+    commutative=True,
     infer=_booleans("logical_or"),
     ref=np.logical_or,
     expr="{0} or {1}",
@@ -78,7 +81,7 @@ logical_or = define(
     example=lambda: logical_or(input("a", 4, 3, dtype="bool"), input("b", 3, dtype="bool")),
 )
 
-logical_not = define(
+logical_not: Op = define(
     "logical_not",
     Kind.ELEMENTWISE,
     infer=_booleans("logical_not"),
@@ -95,7 +98,7 @@ def _infer_where(condition: Type, a: Type, b: Type) -> Type:
     return Type(broadcast_shapes("where", condition, a, b), same_dtype("where", a, b))
 
 
-WHERE = define(
+WHERE: Op = define(
     "where",
     Kind.ELEMENTWISE,
     infer=_infer_where,
@@ -121,7 +124,7 @@ def _vjp_cast(g: Node, out: Node, x: Node) -> tuple[Node | None]:
     return (cast(g, x.dtype) if is_float(x.dtype) and is_float(out.dtype) else None,)
 
 
-CAST = define(
+CAST: Op = define(
     "cast",
     Kind.ELEMENTWISE,
     infer=_infer_cast,

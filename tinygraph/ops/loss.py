@@ -20,7 +20,8 @@ def cross_entropy(logits: Node, labels: Node, label_smoothing: float = 0.0) -> N
     outside of 0 to C - 1 adds nothing to the label's part.
     """
     if logits.ndim < 2 or labels.shape != (logits.shape[0], *logits.shape[2:]):
-        raise ShapeError(f"cross_entropy requires logits[N, C, ...] and labels[N, ...], got {logits.type}, {labels.type}")
+        got = f"{logits.type} and {labels.type}"
+        raise ShapeError(f"cross_entropy requires logits[N, C, ...] and labels[N, ...], got {got}")
     if labels.dtype not in ("int32", "int64", "uint8"):
         raise ShapeError(f"cross_entropy requires integer labels, got {labels.type}")
     logp = log_softmax(logits, axis=1)

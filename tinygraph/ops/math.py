@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from ..ir import Node
-from ..op import Kind, define, input
+from ..op import Kind, Op, define, input
 from .arithmetic import div, floats, mul, neg, sub
 from .logic import equal, is_float, where
 
-exp = define(
+exp: Op = define(
     "exp",
     Kind.ELEMENTWISE,
     infer=floats("exp"),
@@ -22,7 +22,7 @@ exp = define(
     example=lambda: exp(input("x", 4, 3)),
 )
 
-expm1 = define(
+expm1: Op = define(
     "expm1",
     Kind.ELEMENTWISE,
     infer=floats("expm1"),
@@ -32,7 +32,7 @@ expm1 = define(
     example=lambda: expm1(input("x", 4, 3)),
 )
 
-log = define(
+log: Op = define(
     "log",
     Kind.ELEMENTWISE,
     infer=floats("log"),
@@ -42,7 +42,7 @@ log = define(
     example=lambda: log(input("x", 4, 3)),
 )
 
-log1p = define(
+log1p: Op = define(
     "log1p",
     Kind.ELEMENTWISE,
     infer=floats("log1p"),
@@ -52,7 +52,7 @@ log1p = define(
     example=lambda: log1p(input("x", 4, 3)),
 )
 
-sqrt = define(
+sqrt: Op = define(
     "sqrt",
     Kind.ELEMENTWISE,
     infer=floats("sqrt"),
@@ -62,7 +62,7 @@ sqrt = define(
     example=lambda: sqrt(input("x", 4, 3)),
 )
 
-rsqrt = define(
+rsqrt: Op = define(
     "rsqrt",
     Kind.ELEMENTWISE,
     infer=floats("rsqrt"),
@@ -73,7 +73,7 @@ rsqrt = define(
     example=lambda: rsqrt(input("x", 4, 3)),
 )
 
-tanh = define(
+tanh: Op = define(
     "tanh",
     Kind.ELEMENTWISE,
     infer=floats("tanh"),
@@ -89,7 +89,7 @@ def _ref_sigmoid(x: np.ndarray) -> np.ndarray:
     return np.where(x >= 0, 1 / (1 + e), e / (1 + e))
 
 
-sigmoid = define(
+sigmoid: Op = define(
     "sigmoid",
     Kind.ELEMENTWISE,
     infer=floats("sigmoid"),
@@ -104,7 +104,7 @@ def _ref_erf(x: np.ndarray) -> np.ndarray:
     return np.asarray(np.frompyfunc(math.erf, 1, 1)(x), x.dtype)
 
 
-erf = define(
+erf: Op = define(
     "erf",
     Kind.ELEMENTWISE,
     infer=floats("erf"),
@@ -115,7 +115,7 @@ erf = define(
 )
 
 # log(1 + exp(x)) without overflow; its gradient at 0 is exactly sigmoid(0).
-softplus = define(
+softplus: Op = define(
     "softplus",
     Kind.ELEMENTWISE,
     infer=floats("softplus"),
@@ -134,7 +134,7 @@ def _vjp_pow(g: Node, out: Node, a: Node, b: Node) -> tuple[Node, Node]:
     return base, exponent
 
 
-POW = define(
+POW: Op = define(
     "pow",
     Kind.ELEMENTWISE,
     infer=floats("pow"),

@@ -11,9 +11,9 @@ import numpy as np
 from ..ir import Node
 from ..op import ShapeError, constant
 from .convolution import edges, pair
+from .linalg import matmul
 from .logic import equal, where
 from .math import sqrt
-from .linalg import matmul
 from .reduce import mean
 from .window import WINDOW_MAX, WINDOW_SUM
 from .window_weighted import WINDOW_WEIGHTED

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..ir import Node, Type
-from ..op import Index, Kind, Loops, Read, ShapeError, define, input
+from ..op import Index, Kind, Loops, Op, Read, ShapeError, define, input
 from .arithmetic import div, mul, sub
 from .logic import cast, equal, is_float, is_nan, logical_or, where
 from .math import sqrt
@@ -64,7 +64,7 @@ def _cost(out: Type, x: Type, **_: Any) -> int:
     return x.size - out.size
 
 
-SUM = define(
+SUM: Op = define(
     "sum",
     Kind.REDUCE,
     infer=_infer("sum"),
@@ -73,10 +73,10 @@ SUM = define(
     fold="sum",
     vjp=lambda g, out, x: (_spread(g, out, x),),
     cost=_cost,
-    example=lambda: sum(input("x", 4, 3, 5), (0, 2)),
+    example=lambda: SUM(input("x", 4, 3, 5), axis=(0, 2), keepdims=False),
 )
 
-MAX = define(
+MAX: Op = define(
     "max",
     Kind.REDUCE,
     infer=_infer("max"),
@@ -85,10 +85,10 @@ MAX = define(
     fold="max",
     vjp=_vjp_extreme,
     cost=_cost,
-    example=lambda: max(input("x", 4, 3), 1),
+    example=lambda: MAX(input("x", 4, 3), axis=(1,), keepdims=False),
 )
 
-MIN = define(
+MIN: Op = define(
     "min",
     Kind.REDUCE,
     infer=_infer("min"),
@@ -97,7 +97,7 @@ MIN = define(
     fold="min",
     vjp=_vjp_extreme,
     cost=_cost,
-    example=lambda: min(input("x", 4, 3), 0, keepdims=True),
+    example=lambda: MIN(input("x", 4, 3), axis=(0,), keepdims=True),
 )
 
 

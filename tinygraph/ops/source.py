@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..ir import Node, Type
-from ..op import Kind, ShapeError, constant, define
+from ..op import Kind, Op, ShapeError, constant, define
 from .view import broadcast_to, reshape
 
 
@@ -22,8 +22,8 @@ def _ref_iota(*, shape: tuple[int, ...], strides: tuple[int, ...], dtype: str) -
     return sum((a * s for a, s in zip(axes, strides, strict=True)), np.zeros(shape, np.int64)).astype(dtype)
 
 
-# Element [i, j, ...] is i * strides[0] + j * strides[1] + ...: kernels compute it from their indices, nothing is stored.
-IOTA = define(
+# Element [i, j, ...] is i * strides[0] + j * strides[1] + ...: computed from a kernel's indices, never stored.
+IOTA: Op = define(
     "iota",
     Kind.SOURCE,
     infer=_infer_iota,

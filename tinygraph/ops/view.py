@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..ir import Node, Type
-from ..op import Index, Kind, Loops, Read, ShapeError, define, identity, input, promote
+from ..op import Index, Kind, Loops, Op, Read, ShapeError, define, input, promote
 
 
 def free(*_: Any, **__: Any) -> int:
@@ -38,7 +38,7 @@ def _infer_reshape(x: Type, *, shape: tuple[int, ...]) -> Type:
 
 
 # Row-major order stays; loops is None, because a reshape is not affine in its axes: the planner treats it by itself.
-RESHAPE = define(
+RESHAPE: Op = define(
     "reshape",
     Kind.VIEW,
     infer=_infer_reshape,
@@ -73,7 +73,7 @@ def _loops_transpose(out: Type, x: Type, *, axes: tuple[int, ...]) -> Loops:
     return Loops((), (Read(tuple(Index(terms=((axes.index(a), 1),)) for a in range(len(axes)))),))
 
 
-TRANSPOSE = define(
+TRANSPOSE: Op = define(
     "transpose",
     Kind.VIEW,
     infer=_infer_transpose,
@@ -115,7 +115,7 @@ def _loops_broadcast_to(out: Type, x: Type, *, shape: tuple[int, ...]) -> Loops:
     return Loops((), (Read(broadcast_read(x.shape, len(shape))),))
 
 
-BROADCAST_TO = define(
+BROADCAST_TO: Op = define(
     "broadcast_to",
     Kind.VIEW,
     infer=_infer_broadcast_to,
@@ -162,7 +162,7 @@ def _vjp_slice(g: Node, out: Node, x: Node) -> tuple[Node]:
     return (PAD(g, widths=tuple(widths), value=0),)
 
 
-SLICE = define(
+SLICE: Op = define(
     "slice",
     Kind.VIEW,
     infer=_infer_slice,
@@ -187,7 +187,7 @@ def _loops_flip(out: Type, x: Type, *, axis: tuple[int, ...]) -> Loops:
     return Loops((), (Read(tuple(mirrored)),))
 
 
-FLIP = define(
+FLIP: Op = define(
     "flip",
     Kind.VIEW,
     infer=_infer_flip,
@@ -242,7 +242,7 @@ def _vjp_pad(g: Node, out: Node, x: Node) -> tuple[Node]:
 
 
 # Elements before, after and between those of x; negative widths cut elements off.
-PAD = define(
+PAD: Op = define(
     "pad",
     Kind.VIEW,
     infer=_infer_pad,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..ir import Node, Type
-from ..op import Index, Kind, Loops, Read, ShapeError, define, identity, input
+from ..op import Index, Kind, Loops, Op, Read, ShapeError, define, identity, input
 from .logic import is_float
 
 Sizes = tuple[int, ...]
@@ -34,7 +34,8 @@ def check_fit(name: str, small: Sizes, large: Sizes, kernel: Sizes, stride: Size
     """Every window must touch the image, or its maximum would be of nothing."""
     for n, image, k, s, p in zip(small, large, kernel, stride, padding, strict=True):
         if n and ((n - 1) * s - p >= image or p >= k):
-            raise ShapeError(f"{name} requires windows that touch {large}, got {small} of {kernel} by {stride}, {padding}")
+            got = f"{small} of {kernel} with stride {stride} and padding {padding}"
+            raise ShapeError(f"{name} requires windows that touch {large}, got {got}")
 
 
 def infer_window(name: str) -> Callable[..., Type]:
@@ -102,7 +103,7 @@ def _ref_max_index(x: Any, y: Any, *, kernel: Sizes, stride: Sizes, padding: Siz
     image = padded(x, -np.inf, kernel, stride, padding, size)
     for r, _, window in taps_of(kernel, stride, size):
         tap = image[window]
-        hit = (tap == y) | (tap != tap)
+        hit = (tap == y) | np.isnan(tap)
         out[hit & (out == NOWHERE)] = r
     return out
 
@@ -172,7 +173,11 @@ def cost_of(per_tap: int, windows: str = "out") -> Callable[..., int]:
     return cost
 
 
-WINDOW_SUM = define(
+_WINDOW: dict[str, Sizes] = {"kernel": (1, 1, 3, 2), "stride": (1, 1, 2, 1), "padding": (0, 0, 1, 1)}
+_SMALL: dict[str, Sizes] = _WINDOW | {"size": (2, 3, 4, 6)}
+_LARGE: dict[str, Sizes] = _WINDOW | {"size": (2, 3, 7, 6)}
+
+WINDOW_SUM: Op = define(
     "window_sum",
     Kind.REDUCE,
     infer=infer_window("window_sum"),
@@ -184,7 +189,7 @@ WINDOW_SUM = define(
     example=lambda: WINDOW_SUM(input("x", 2, 3, 7, 6), **_SMALL),
 )
 
-WINDOW_SUM_TRANSPOSE = define(
+WINDOW_SUM_TRANSPOSE: Op = define(
     "window_sum_transpose",
     Kind.REDUCE,
     infer=infer_transposed("window_sum_transpose"),
@@ -223,7 +228,7 @@ def _vjp_max(g: Node, y: Node, x: Node) -> tuple[Node]:
     return (WINDOW_UNPOOL(g, index, **like(y, x.shape)),)
 
 
-WINDOW_MAX = define(
+WINDOW_MAX: Op = define(
     "window_max",
     Kind.REDUCE,
     infer=infer_window("window_max"),
@@ -236,7 +241,7 @@ WINDOW_MAX = define(
 )
 
 # Which tap of each window, counted in scan order, is the first that equals the maximum y or is NaN.
-WINDOW_MAX_INDEX = define(
+WINDOW_MAX_INDEX: Op = define(
     "window_max_index",
     Kind.REDUCE,
     infer=_infer_max_index,
@@ -250,7 +255,7 @@ WINDOW_MAX_INDEX = define(
 )
 
 # Element i of the result is the sum of g over the windows whose index names i.
-WINDOW_UNPOOL = define(
+WINDOW_UNPOOL: Op = define(
     "window_unpool",
     Kind.REDUCE,
     infer=_infer_unpool,
@@ -264,7 +269,7 @@ WINDOW_UNPOOL = define(
 )
 
 # The element of each window that its index names.
-WINDOW_PICK = define(
+WINDOW_PICK: Op = define(
     "window_pick",
     Kind.REDUCE,
     infer=_infer_pick,
@@ -281,8 +286,3 @@ WINDOW_PICK = define(
 def _example_index() -> Node:
     x = input("x", 2, 3, 7, 6)
     return WINDOW_MAX_INDEX(x, WINDOW_MAX(x, **_SMALL), **_SMALL)
-
-
-_WINDOW: dict[str, Sizes] = {"kernel": (1, 1, 3, 2), "stride": (1, 1, 2, 1), "padding": (0, 0, 1, 1)}
-_SMALL = _WINDOW | {"size": (2, 3, 4, 6)}
-_LARGE = _WINDOW | {"size": (2, 3, 7, 6)}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..ir import Node, Type
-from ..op import Index, Kind, Loops, Read, ShapeError, define, identity, input, same_dtype
+from ..op import Index, Kind, Loops, Op, Read, ShapeError, define, identity, input, same_dtype
 from .window import (
     Sizes,
     check,
@@ -64,8 +64,10 @@ def _loops_gradient(
 ) -> Loops:
     """The taps are the output axes, the windows the reduction axes."""
     rank = len(kernel)
-    image = (Index(-p, ((rank + a, s), (a, 1))) for a, (s, p) in enumerate(zip(stride, padding, strict=True)))
-    return Loops(g.shape, (Read(tuple(image), 0.0), Read(identity(rank, rank))))
+    image = tuple(
+        Index(-before, ((rank + a, s), (a, 1))) for a, (s, before) in enumerate(zip(stride, padding, strict=True))
+    )
+    return Loops(g.shape, (Read(image, 0.0), Read(identity(rank, rank))))
 
 
 def _vjp(g: Node, y: Node, x: Node, w: Node) -> tuple[Node, Node]:
@@ -88,7 +90,7 @@ def _operations(windows: Type, kernel: Sizes, out: Type) -> int:
     return 2 * windows.size * int(np.prod(kernel)) - out.size
 
 
-WINDOW_WEIGHTED = define(
+WINDOW_WEIGHTED: Op = define(
     "window_weighted",
     Kind.REDUCE,
     infer=_infer("window_weighted", infer_window("window_weighted")),
@@ -101,7 +103,7 @@ WINDOW_WEIGHTED = define(
     example=lambda: WINDOW_WEIGHTED(input("x", 2, 3, 7, 6), input("w", 1, 1, 3, 2), **_EXAMPLE, size=(2, 3, 4, 6)),
 )
 
-WINDOW_WEIGHTED_TRANSPOSE = define(
+WINDOW_WEIGHTED_TRANSPOSE: Op = define(
     "window_weighted_transpose",
     Kind.REDUCE,
     infer=_infer("window_weighted_transpose", infer_transposed("window_weighted_transpose")),
@@ -116,7 +118,7 @@ WINDOW_WEIGHTED_TRANSPOSE = define(
     ),
 )
 
-WINDOW_WEIGHT_GRADIENT = define(
+WINDOW_WEIGHT_GRADIENT: Op = define(
     "window_weight_gradient",
     Kind.REDUCE,
     infer=_infer_gradient,
