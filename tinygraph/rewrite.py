@@ -12,7 +12,7 @@ Rewriting keeps names and origins and checks types, so that no rule has to.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -93,7 +93,7 @@ def _match_all(patterns: Sequence[Any], nodes: Sequence[Node], so_far: Match) ->
 
 def filled(n: Node) -> bool | int | float | None:
     """The one number that all elements of a constant (or a broadcast of one) are; None where there is none."""
-    while n.op.name == "broadcast_to":
+    while n.op.name in ("broadcast_to", "reshape") and n.type.size:
         n = n.inputs[0]
     if n.op is not CONSTANT or n.type.size == 0:
         return None
@@ -176,11 +176,20 @@ def rewrite(graph: Graph, rules: Sequence[Rule], log: list[Event] | None = None)
     return Graph(graph.name, graph.inputs, tuple(walk.normal(o) for o in graph.outputs))
 
 
+def substitute(graph: Graph, replacements: Mapping[Node, Node]) -> Graph:
+    """The graph with some nodes replaced, also within the replacements, which are written in the old nodes."""
+    walk = _Rewriter((), None, replacements)
+    return Graph(graph.name, graph.inputs, tuple(walk.normal(o) for o in graph.outputs))
+
+
 class _Rewriter:
     """Memo and explicit stack: linear in nodes and rule applications, at any depth."""
 
-    def __init__(self, rules: Sequence[Rule], log: list[Event] | None):
+    def __init__(
+        self, rules: Sequence[Rule], log: list[Event] | None, replacements: Mapping[Node, Node] | None = None
+    ):
         self.log = log
+        self.replacements = replacements or {}
         self.new: dict[Node, Node] = {}
         self.chain: dict[Node, int] = {}
         self.by_op: dict[Op | None, list[Rule]] = {}
@@ -191,11 +200,12 @@ class _Rewriter:
         stack: list[tuple[Node, Node | None]] = [(root, None)]  # a node, and what it was rewritten to
         while stack:
             n, became = stack[-1]
+            became = self.replacements.get(n) if became is None else became
             if n in self.new:
                 stack.pop()
             elif became is not None:
                 if became in self.new:
-                    self.new[n] = self.new[became]
+                    self.new[n] = carry(self.new[became], n)
                 else:
                     stack.append((became, None))
             elif missing := [i for i in n.inputs if i not in self.new]:
@@ -209,7 +219,7 @@ class _Rewriter:
         return self.new[root]
 
     def apply_first(self, n: Node) -> Node:
-        for r in self.by_op.get(n.op, ()):
+        for r in (*self.by_op.get(n.op, ()), *self.by_op.get(None, ())):
             out = r.apply(n)
             if out is None:
                 continue

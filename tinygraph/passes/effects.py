@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..ir import Graph, Node, Parameter, origins
+from ..ops.identity import EFFECT
 from ..rewrite import rebuild
 
 Update = tuple[Parameter, Node]
@@ -24,7 +25,7 @@ def strip_effects(graph: Graph, updates: Iterable[Update] = ()) -> tuple[Graph, 
     effects: list[tuple[Node, Parameter, Node]] = []
 
     def build(n: Node) -> Node | None:
-        if n.op.name != "effect":
+        if n.op is not EFFECT:
             return None
         value, parameter, new = n.inputs
         assert isinstance(parameter, Parameter)

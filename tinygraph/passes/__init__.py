@@ -1,0 +1,39 @@
+"""Graph -> Graph, a file each. ``PIPELINE`` is what compile() runs, in this order; each can be left out by name."""
+
+from ..rewrite import Rule
+from . import fold_constants as _fold_constants
+from . import simplify as _simplify
+from . import simplify_views as _simplify_views
+from . import stabilize as _stabilize
+from .effects import Update, UpdateError, strip_effects
+from .fold_batch_norm import fold_batch_norm
+from .fold_constants import fold_constants
+from .identities import drop_identities
+from .simplify import simplify
+from .simplify_views import simplify_views
+from .stabilize import stabilize
+
+PIPELINE = (
+    drop_identities,  # stop_gradient and its like have said what they had to say
+    fold_constants,  # what depends on nothing is computed now
+    stabilize,  # log(softmax(x)) and log(1 + exp(x)) in forms that do not overflow
+    fold_batch_norm,  # scales behind convolutions move into weights that are prepared once
+    simplify,  # algebra that holds for NaN, infinities and -0.0
+    simplify_views,  # reshapes, transposes, slices and broadcasts that cancel or join
+)
+
+RULES: tuple[Rule, ...] = (*_fold_constants.RULES, *_stabilize.RULES, *_simplify.RULES, *_simplify_views.RULES)
+
+__all__ = [
+    "PIPELINE",
+    "RULES",
+    "Update",
+    "UpdateError",
+    "drop_identities",
+    "fold_batch_norm",
+    "fold_constants",
+    "simplify",
+    "simplify_views",
+    "stabilize",
+    "strip_effects",
+]

@@ -1,0 +1,25 @@
+"""Nodes that have said all they had to say before the first pass: they stand for their input.
+
+Dead nodes need no pass: a graph holds only what its outputs reach.
+"""
+
+from __future__ import annotations
+
+from ..ir import Graph, Node
+from ..ops.identity import CUSTOM_GRADIENT, STOP_GRADIENT
+from ..rewrite import Event, rebuild
+
+IDENTITIES = (STOP_GRADIENT, CUSTOM_GRADIENT)
+
+
+def drop_identities(graph: Graph, log: list[Event] | None = None) -> Graph:
+    """The graph without operators that only concern gradients and names."""
+
+    def build(n: Node) -> Node | None:
+        if n.op not in IDENTITIES:
+            return None
+        if log is not None:
+            log.append(Event("drop_identities", n, n.inputs[0]))
+        return n.inputs[0]
+
+    return rebuild(graph, build)
