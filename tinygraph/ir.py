@@ -192,11 +192,17 @@ class Parameter(Node):
 class ParameterState:
     """The value of a parameter, drawn at first use, and a version that rises with every change.
 
-    ``array`` never moves once it exists: compiled programs hold its address.
+    The memory never moves once it exists: compiled programs hold its address. ``order`` is that of the axes in
+    memory, outermost first: convolution weights lie as height, width, input, output channels, which is how both the
+    convolution and its weight gradient run through them.
     """
 
-    def __init__(self, type: Type, name: str | None, initial: Callable[[], Any]):
+    def __init__(
+        self, type: Type, name: str | None, initial: Callable[[], Any], order: tuple[int, ...] | None = None
+    ):
         self.type, self.name, self._initial = type, name, initial
+        rank = len(type.shape)
+        self.order = order or ((2, 3, 1, 0) if rank == 4 else tuple(range(rank)))
         self.version = 0
         self.trainable = True
         self._array: np.ndarray | None = None
@@ -209,15 +215,19 @@ class ParameterState:
     def read(self) -> np.ndarray:
         with self._lock:
             if self._array is None:
-                self._array = aligned(self.type)
+                self._array = self._allocate()
                 self._array[...] = self._checked(self._initial())
         return self._array
+
+    def _allocate(self) -> np.ndarray:
+        physical = aligned(Type(tuple(self.type.shape[a] for a in self.order), self.type.dtype))
+        return physical.transpose(np.argsort(self.order)) if self.order else physical
 
     def write(self, value: Any) -> None:
         value = self._checked(value)
         with self._lock:
             if self._array is None:
-                self._array = aligned(self.type)
+                self._array = self._allocate()
             self._array[...] = value
             self.version += 1
 

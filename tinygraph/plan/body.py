@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+CONSTRUCTOR = {"bool": "bool_"}  # where a dtype's constructor has another name in kernel text
+
 
 @dataclass(frozen=True, slots=True)
 class Statement:
@@ -15,7 +17,7 @@ class Statement:
     dtype: str
 
     def text(self) -> str:
-        return self.expr.format(*self.args).replace("K(", f"{self.dtype}(")
+        return self.expr.format(*self.args).replace("K(", f"{CONSTRUCTOR.get(self.dtype, self.dtype)}(")
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,8 +69,6 @@ def quotient_remainder(index: Index, size: int, sizes: Sizes) -> tuple[Index, In
 
 def reshape(before: Sizes, after: Sizes, indices: Indices, sizes: Sizes) -> Indices | None:
     """The indices of ``after``'s axes at the element that stands at ``indices`` of ``before``; None if not affine."""
-    if any(i.divisor != 1 for i in indices):
-        return None
     result: list[Index] = []
     i = j = 0
     while i < len(before) or j < len(after):
@@ -82,11 +80,22 @@ def reshape(before: Sizes, after: Sizes, indices: Indices, sizes: Sizes) -> Indi
                 size_in, i = size_in * before[i], i + 1
             else:
                 size_out, j = size_out * after[j], j + 1
-        block = _split(_join(before[first:i], indices[first:i], sizes), after[start:j], sizes)
+        block = _reshape_block(before[first:i], after[start:j], indices[first:i], sizes)
         if block is None:
             return None
         result += block
     return tuple(result)
+
+
+def _reshape_block(before: Sizes, after: Sizes, indices: Indices, sizes: Sizes) -> list[Index] | None:
+    """Axes of equal product; an axis that only gains or loses companions of size one stays as it is."""
+    old = [i for i, n in zip(indices, before, strict=True) if n > 1]
+    if [n for n in before if n > 1] == [n for n in after if n > 1]:
+        rest = iter(old)
+        return [next(rest) if n > 1 else ZERO for n in after]
+    if any(i.divisor != 1 for i in old):
+        return None
+    return _split(_join(before, indices, sizes), after, sizes)
 
 
 def _join(shape: Sizes, indices: Indices, sizes: Sizes) -> Index:

@@ -1,0 +1,272 @@
+"""Loop nests as Python text: one function per nest, the same for every backend that runs scalar loops.
+
+A kernel is ``kernel(part, tid, args)``; its first lines fetch sizes, strides and views from the argument block ``args``,
+so that kernels of one form share one compiled function whatever their sizes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..op import Index
+from ..plan.body import Statement
+from ..plan.plan import Access, Fold, Guard, Load, Nest, Position, Put, Step
+
+BLOCK = 128  # accumulators of a column reduction that stand on the stack at a time
+
+INITIAL = {"sum": "0", "max": "-inf", "min": "inf"}
+LIMITS = {"int32": 2**31, "int64": 2**63, "uint8": 2**8, "uint32": 2**32, "bool": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An argument that is an address: ``element`` elements into what an access' buffer holds."""
+
+    access: Access
+
+
+Argument = int | Address
+
+
+@dataclass(slots=True)
+class Kernel:
+    """Text of a kernel, with NAME for its name, and the arguments of one launch."""
+
+    text: str
+    arguments: tuple[Argument, ...]
+
+
+@dataclass(slots=True)
+class Writer:
+    """Collects the prologue, whose lines fetch arguments, and the lines of the loops."""
+
+    prologue: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    arguments: list[Argument] = field(default_factory=list)
+    depth: int = 1
+
+    def argument(self, name: str, value: Argument, view: str | None = None) -> str:
+        fetch = f"args[{len(self.arguments)}]"
+        self.prologue.append(f"    {name} = {f'view_{view}({fetch})' if view else fetch}")
+        self.arguments.append(value)
+        return name
+
+    def line(self, text: str) -> None:
+        self.lines.append("    " * self.depth + text)
+
+
+def emit(nest: Nest, parts: int) -> Kernel:
+    """The kernel of a nest that is cut into ``parts`` along its outermost axis."""
+    return NestWriter(nest, parts).kernel()
+
+
+class NestWriter:
+    def __init__(self, nest: Nest, parts: int):
+        self.nest, self.out = nest, Writer()
+        self.outputs = [a for a in range(len(nest.axes)) if a not in nest.reduce]
+        self.out.argument("parts", parts)
+        self.sizes = [
+            str(n) if nest.style == "literal" and a in nest.reduce else self.out.argument(f"n{a}", n)
+            for a, n in enumerate(nest.axes)
+        ]
+        self.views: dict[tuple, str] = {}
+        for number, operand in enumerate(nest.operands):
+            self.declare(number, operand)
+
+    def declare(self, number: int, operand: Access) -> None:
+        """Arguments of one operand; accesses that differ in nothing but guards share them."""
+        if view_key(operand) not in self.views:
+            view = self.out.argument(f"p{number}", Address(operand), operand.dtype)
+            self.views[view_key(operand)] = view
+            for axis, stride in enumerate(operand.strides):
+                if stride not in (0, 1):
+                    self.out.argument(f"{view}_{axis}", stride)
+
+    def view(self, operand: Access) -> str:
+        return self.views[view_key(operand)]
+
+    def kernel(self) -> Kernel:
+        if self.nest.style == "column":
+            self.column()
+        else:
+            self.rows()
+        text = "\n".join(["def NAME(part, tid, args):", *self.out.prologue, *self.out.lines, ""])
+        return Kernel(text, tuple(self.out.arguments))
+
+    # ------------------------------------------------------------------ loops
+
+    def open_outputs(self, axes: list[int]) -> None:
+        """Loops over output axes, the outermost cut into parts."""
+        out = self.out
+        for position, axis in enumerate(axes):
+            size = self.sizes[axis]
+            if position == 0:
+                out.line(f"first = part * {size} // parts")
+                out.line(f"last = (part + 1) * {size} // parts")
+                out.line(f"for i{axis} in range(first, last):")
+            else:
+                out.line(f"for i{axis} in range({size}):")
+            out.depth += 1
+
+    def rows(self) -> None:
+        out = self.out
+        self.open_outputs(self.outputs)
+        for stage in self.nest.stages:
+            for step in stage.outer:
+                self.step(step)
+            for step in stage.inner:
+                if isinstance(step, Fold):
+                    out.line(f"{step.name} = {initial(step)}")
+            depth = out.depth
+            if stage.inner:
+                for axis in self.nest.reduce:
+                    out.line(f"for i{axis} in range({self.sizes[axis]}):")
+                    out.depth += 1
+            for step in stage.inner:
+                self.step(step)
+            out.depth = depth
+
+    def column(self) -> None:
+        """Reduction outside, a block of columns inside: accumulators on the stack, all loops over memory as it lies."""
+        out, nest = self.out, self.nest
+        *rows, last = self.outputs
+        stage, after = nest.stages
+        folds = [s for s in stage.inner if isinstance(s, Fold)]
+        for fold in folds:
+            out.line(f"{fold.name}_block = stack_{fold.dtype}({BLOCK})")
+        if rows:
+            self.open_outputs(rows)
+            bounds = ("0", self.sizes[last])
+        else:
+            out.line(f"first = part * {self.sizes[last]} // parts")
+            out.line(f"last = (part + 1) * {self.sizes[last]} // parts")
+            bounds = ("first", "last")
+        out.line(f"for block in range({bounds[0]}, {bounds[1]}, {BLOCK}):")
+        out.depth += 1
+        out.line(f"width = min({BLOCK}, {bounds[1]} - block)")
+        self.columns(last, [f"{f.name}_block[c] = {initial(f)}" for f in folds])
+        depth = out.depth
+        for axis in nest.reduce:
+            out.line(f"for i{axis} in range({self.sizes[axis]}):")
+            out.depth += 1
+        self.columns(last, [*stage.outer, *stage.inner], "_block[c]")
+        out.depth = depth
+        fetch = [f"{f.name} = {f.name}_block[c]" for f in folds]
+        self.columns(last, [*fetch, *stage.outer, *after.outer])
+        out.depth -= 1
+
+    def columns(self, axis: int, steps: list, suffix: str = "") -> None:
+        out = self.out
+        out.line("for c in range(width):")
+        out.depth += 1
+        if any(not isinstance(s, str) for s in steps):
+            out.line(f"i{axis} = block + c")
+        for step in steps:
+            if isinstance(step, str):
+                out.line(step)
+            else:
+                self.step(step, suffix)
+        out.depth -= 1
+
+    # ------------------------------------------------------------------ steps
+
+    def step(self, step: Step, suffix: str = "") -> None:
+        out = self.out
+        if isinstance(step, Load):
+            self.load(step)
+        elif isinstance(step, Statement):
+            out.line(f"{step.name} = {wrapped(step)}")
+        elif isinstance(step, Position):
+            out.line(f"{step.name} = {step.dtype}({self.affine(step.index, f'{step.name}_c')})")
+        elif isinstance(step, Fold):
+            out.line(f"{step.name}{suffix} = {folded(step, step.name + suffix)}")
+        elif isinstance(step, Put):
+            out.line(f"{self.view(self.nest.operands[step.operand])}[{self.linear(step.operand)}] = {step.value}")
+
+    def load(self, step: Load) -> None:
+        operand = self.nest.operands[step.operand]
+        place, conditions = self.linear(step.operand), []
+        for number, guard in enumerate(operand.guards):
+            name = f"j{step.operand}_{number}"
+            condition = self.guard(name, guard)
+            conditions += [condition] if condition else []
+            if guard.stride:
+                stride = "" if guard.stride == 1 else " * " + self.out.argument(f"{name}_s", guard.stride)
+                place += f" + {name}{stride}"
+        read = f"{self.view(operand)}[{place}]"
+        if conditions:
+            outside = repr(operand.outside)
+            read = f"{read} if {' and '.join(conditions)} else {operand.dtype}({outside})"
+        self.out.line(f"{step.name} = {read}")
+
+    def guard(self, name: str, guard: Guard) -> str | None:
+        """Defines a guarded axis' position; returns the condition under which it lies inside."""
+        size = self.out.argument(f"{name}_n", guard.size)
+        index = self.affine(replace_divisor(guard.index), f"{name}_c")
+        if guard.load is not None:
+            self.out.line(f"{name} = min(max(int64({guard.load}) + {index}, 0), {size} - 1)")
+            return None
+        if guard.index.divisor == 1:
+            self.out.line(f"{name} = {index}")
+            return f"0 <= {name} < {size}"
+        divisor = self.out.argument(f"{name}_d", guard.index.divisor)
+        self.out.line(f"{name}_q = {index}")
+        self.out.line(f"{name} = {name}_q // {divisor}")
+        return f"{name}_q >= 0 and {name}_q % {divisor} == 0 and {name} < {size}"
+
+    def linear(self, number: int) -> str:
+        """An operand's element at the loops' axes."""
+        operand = self.nest.operands[number]
+        view = self.view(operand)
+        terms = [
+            f"i{axis} * {view}_{axis}" if stride != 1 else f"i{axis}"
+            for axis, stride in enumerate(operand.strides)
+            if stride
+        ]
+        return " + ".join(terms) or "0"
+
+    def affine(self, index: Index, name: str) -> str:
+        terms = []
+        for axis, coefficient in index.terms:
+            if coefficient in (1, -1):
+                terms.append(f"{'-' if coefficient < 0 else ''}i{axis}")
+            else:
+                terms.append(f"i{axis} * {self.out.argument(f'{name}{axis}', coefficient)}")
+        if index.constant or not terms:
+            terms.append(self.out.argument(name, index.constant))
+        return " + ".join(terms).replace("+ -", "- ")
+
+
+def view_key(operand: Access) -> tuple:
+    """What accesses share that see the same memory in the same way."""
+    return (id(operand.buffer), operand.offset, operand.strides, operand.dtype)
+
+
+def replace_divisor(index: Index) -> Index:
+    return Index(index.constant, index.terms)
+
+
+def initial(fold: Fold) -> str:
+    if fold.fold == "sum" or fold.dtype.startswith("float"):
+        return f"{fold.dtype}({INITIAL[fold.fold]})"
+    limit = LIMITS[fold.dtype] // (2 if fold.dtype.startswith("int") else 1)
+    least = -limit if fold.dtype.startswith("int") else 0
+    return f"{fold.dtype if fold.dtype != 'bool' else 'bool_'}({least if fold.fold == 'max' else limit - 1})"
+
+
+def folded(fold: Fold, name: str) -> str:
+    if fold.fold == "sum":
+        if fold.dtype.startswith("float"):
+            return f"accumulate({name}, {fold.value})"
+        return f"{fold.dtype}({name} + {fold.value})"
+    if fold.dtype.startswith("float"):
+        return f"{'maximum' if fold.fold == 'max' else 'minimum'}({name}, {fold.value})"
+    sign = ">" if fold.fold == "max" else "<"
+    return f"{fold.value} if {fold.value} {sign} {name} else {name}"
+
+
+def wrapped(step: Statement) -> str:
+    """A statement's text; integers are brought back to their width after each operation."""
+    if step.dtype in ("int32", "int64", "uint8", "uint32"):
+        return f"{step.dtype}({step.text()})"
+    return step.text()

@@ -1,0 +1,110 @@
+"""From a plan to code: kernels without repetition, and the calls that make up a program.
+
+What leaves here is independent of any device and can be written to a file: texts, records and integers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+from ..plan.contraction import FIELDS, Contraction
+from ..plan.plan import Access, Launch, Nest, Plan, Tile
+from ..plan.schedule import ITEMSIZE
+from . import nest, special
+from .nest import Address, Kernel
+
+Place = tuple[str, int, int]  # home, number, byte offset: resolved when a program is bound to memory
+Argument = int | Place
+
+
+@dataclass(frozen=True, slots=True)
+class KernelCode:
+    """One compiled function: the text of a Python function, or a contraction's record."""
+
+    name: str
+    text: str
+    contraction: Contraction | None = None
+
+    @property
+    def key(self) -> str:
+        """What its machine code depends on; its name does not count."""
+        content = repr(self.contraction) if self.contraction else self.text.replace(self.name, "NAME", 1)
+        return hashlib.sha256(content.encode()).hexdigest()[:24]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A launch: which kernel, its arguments, its parts, the calls it waits for, and what it is called in profiles."""
+
+    kernel: int
+    arguments: tuple[Argument, ...]
+    parts: int
+    waits: tuple[int, ...]
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A program: kernels, calls, and the sizes in bytes of the memory that it needs."""
+
+    name: str
+    kernels: tuple[KernelCode, ...]
+    prepare: tuple[Call, ...]
+    calls: tuple[Call, ...]
+    arena: int
+    prepared: int
+
+
+def assemble(plan: Plan) -> Code:
+    """The code of a plan."""
+    table: dict[str, int] = {}
+    kernels: list[KernelCode] = []
+
+    def call(launch: Launch) -> Call:
+        made = kernel(launch)
+        content = made.text if isinstance(launch.work, Tile) is False else repr(launch.work.contraction)
+        if content not in table:
+            table[content] = len(kernels)
+            name = f"{re.sub(r'[^a-z0-9_]', '_', launch.name)}_{len(kernels)}"
+            contraction = launch.work.contraction if isinstance(launch.work, Tile) else None
+            kernels.append(KernelCode(name, made.text.replace("NAME", name, 1), contraction))
+        arguments = tuple(resolve(a) for a in made.arguments)
+        return Call(table[content], arguments, launch.parts, launch.waits, launch.name)
+
+    prepare = tuple(call(x) for x in plan.prepare)
+    calls = tuple(call(x) for x in plan.launches)
+    return Code(plan.name, tuple(kernels), prepare, calls, plan.arena, plan.prepared)
+
+
+def kernel(launch: Launch) -> Kernel:
+    work = launch.work
+    if isinstance(work, Nest):
+        return nest.emit(work, launch.parts)
+    if isinstance(work, Tile):
+        return tile(work)
+    return special.emit(work, launch.parts)
+
+
+def tile(work: Tile) -> Kernel:
+    """A contraction's text, which runs its Python twin, and its argument block."""
+    sizes = dict(work.sizes)
+    first = {"a": Address(work.a), "b": Address(work.b)}
+    arguments = [first[f] if f in first else sizes[f] for f in FIELDS]
+    for operand in work.operands:
+        arguments += [Address(operand), *operand.strides[:4]]
+    text = f"def NAME(part, tid, args):\n    contraction(part, tid, args, {work.contraction!r}, memory)\n"
+    return Kernel(text, tuple(arguments))
+
+
+def resolve(argument: int | Address) -> Argument:
+    return place(argument.access) if isinstance(argument, Address) else argument
+
+
+def place(access: Access) -> Place:
+    """Where an access begins: buffers of the arena and of the prepared memory share one block each."""
+    buffer = access.buffer
+    shared = buffer.home in ("arena", "prepared")
+    offset = access.offset * ITEMSIZE[access.dtype] + (buffer.offset if shared else 0)
+    return (buffer.home, 0 if shared else buffer.number, offset)

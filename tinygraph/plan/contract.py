@@ -1,0 +1,359 @@
+"""From an anchor to contractions: axes become rows, columns and reduction; operands are copied only where they must be.
+
+An anchor's loops read both operands by affine indices, so no operator is known here by name: an output axis that only
+A's index contains is a row axis, one that only B's contains a column axis, one in both is the batch; strided transposes
+(indices with a divisor) fall into phases without a divisor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+from math import gcd, prod
+
+from ..ir import Node
+from ..op import Index
+from .body import Body, Statement
+from .contraction import Contraction, TileOperand
+from .group import Fusion, Group, loops_of
+from .index import Indices, Leaf, affine, outer_guards, span, substitute
+from .nest import arrange
+from .plan import Access, Buffer, Guard, Load, Nest, Place, Put, Stage, Tile
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the planner must know of a processor: float32 lanes of a vector, vector registers."""
+
+    lanes: int = 16
+    registers: int = 32
+
+
+class Unsuitable(Exception):
+    """A contraction cannot be laid out as tiles; the message is the remark."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An anchor, or one phase of it: the sizes of its axes, and each original axis over them."""
+
+    axes: tuple[int, ...]
+    mapping: Indices
+    outputs: int
+
+    def at(self, index: Index) -> Index:
+        found = substitute(index, self.mapping, self.axes)
+        if found is None or found.divisor != 1:
+            raise Unsuitable("an index is not affine")
+        return found
+
+
+def operand_leaf(fusion: Fusion, n: Node, number: int) -> Leaf:
+    """How the anchor's nest reads an input, guards included."""
+    loops = loops_of(n)
+    axes = (*n.shape, *loops.reduce)
+    read, x = loops.reads[number], n.inputs[number]
+    indices = tuple(Index(i.constant, affine(0, dict(i.terms), axes).terms, i.divisor) for i in read.indices)
+    leaf = fusion.pull(x, indices, axes)
+    if leaf is None:
+        raise Unsuitable("an operand's views do not compose")
+    if read.outside is not None:
+        own_guards = tuple(outer_guards(indices, x.type, axes))
+        if leaf.guards and own_guards:
+            raise Unsuitable("an operand is padded twice")
+        if own_guards:
+            leaf = replace(leaf, guards=own_guards, outside=read.outside)
+    return leaf
+
+
+def phases(axes: tuple[int, ...], outputs: int, leaves: tuple[Leaf, Leaf]) -> Iterator[Problem]:
+    """Splits output and reduction axes so that every divisor goes away; one problem without divisors is the rule."""
+    identity = tuple(affine(0, {a: 1}, axes) for a in range(len(axes)))
+    divided = [i for leaf in leaves for i in leaf.indices if i.divisor != 1]
+    if not divided:
+        yield Problem(axes, identity, outputs)
+        return
+    choices = []
+    for index in dict.fromkeys(divided):
+        terms = dict(index.terms)
+        out = [a for a in terms if a < outputs]
+        red = [a for a in terms if a >= outputs]
+        if len(out) > 1 or len(red) > 1:
+            raise Unsuitable("a strided transpose runs over several axes at once")
+        choices.append((index, out[0] if out else None, red[0] if red else None))
+    for pick in product(*(range(i.divisor if o is not None else 1) for i, o, _ in choices)):
+        sizes, mapping, empty = list(axes), list(identity), False
+        for (index, out, red), phase in zip(choices, pick, strict=True):
+            terms, s = dict(index.terms), index.divisor
+            if out is not None:
+                sizes[out] = max(0, -(-(axes[out] - phase) // s))
+                mapping[out] = Index(phase, ((out, s),))
+            step = s // gcd(terms[red], s) if red is not None else 1
+            first = next(
+                (c for c in range(step)
+                 if (index.constant + terms.get(out, 0) * phase + (terms[red] * c if red is not None else 0)) % s == 0),
+                None,
+            )  # fmt: skip
+            if red is not None and first is not None:
+                sizes[red] = max(0, -(-(axes[red] - first) // step))
+                mapping[red] = Index(first, ((red, step),))
+            empty |= first is None or (red is not None and sizes[red] == 0)
+        if 0 in sizes[:outputs]:
+            continue
+        if empty:
+            sizes = [n if a < outputs else 0 for a, n in enumerate(sizes)]
+        clean = tuple(Index(i.constant, affine(0, dict(i.terms), tuple(sizes)).terms) for i in mapping)
+        yield Problem(tuple(sizes), clean, outputs)
+
+
+def padded_box(leaf: Leaf, axes: tuple[int, ...]) -> list[tuple[int, int]] | None:
+    """For each axis of the leaf's root the range of positions that is read, if it reaches beyond the edges."""
+    if not leaf.guards:
+        return None
+    box = []
+    for index, size in zip(leaf.indices, leaf.root.shape, strict=True):
+        if any(g.index == index for g in leaf.guards):
+            low, high = span(index, axes)
+            box.append((-(-low // index.divisor) if index.divisor > 1 else low, high // index.divisor))
+        else:
+            box.append((0, size - 1))
+    if sum(any(g.index == i for i in leaf.indices) for g in leaf.guards) != len(leaf.guards):
+        raise Unsuitable("a padded view is not one axis of its value")
+    return box
+
+
+def box_access(leaf: Leaf, place: Place, box: list[tuple[int, int]]) -> Access:
+    """A nest over the box reads the value, with the outside value around it."""
+    guards, strides, offset = [], [], place.offset
+    for axis, ((low, high), size, stride) in enumerate(zip(box, leaf.root.shape, place.strides, strict=True)):
+        if low < 0 or high >= size:
+            terms = ((axis, 1),) if high > low else ()
+            guards.append(Guard(Index(low, terms), size, stride))
+            strides.append(0)
+        else:
+            strides.append(stride)
+            offset += low * stride
+    return Access(place.buffer, offset, tuple(strides), place.dtype, tuple(guards), leaf.outside or 0.0)
+
+
+def copy_nest(axes: tuple[int, ...], source: Access, target: Access) -> Nest:
+    """Copies an access to another, element by element."""
+    stage = Stage((Load("x", 0), Put(1, "x")), ())
+    return arrange(Nest(axes, (), (source, target), (stage,)))
+
+
+# ---------------------------------------------------------------------- axes of a contraction
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """An axis of the contraction: its size, and its stride in A, in B and in each operand of the epilogue."""
+
+    size: int
+    a: int
+    b: int
+    ops: tuple[int, ...]
+    parts: tuple["Axis", ...] = ()  # what was joined, outermost first
+
+
+def joined(outer: Axis, inner: Axis, packed: bool = False) -> Axis | None:
+    """The two as one, if every stride allows it; a packed B takes any order."""
+    def fits(x: int, y: int) -> bool:
+        return x == y * inner.size
+
+    if not fits(outer.a, inner.a) or not all(map(fits, outer.ops, inner.ops)):
+        return None
+    if not packed and not fits(outer.b, inner.b):
+        return None
+    parts = (*(outer.parts or (outer,)), *(inner.parts or (inner,)))
+    return Axis(outer.size * inner.size, inner.a, inner.b, inner.ops, parts)
+
+
+def join_all(axes: list[Axis], packed: bool = False) -> list[Axis]:
+    result: list[Axis] = []
+    for axis in axes:
+        while result and (both := joined(result[-1], axis, packed)) is not None:
+            result.pop()
+            axis = both
+        result.append(axis)
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Axes sorted into their roles; every list is outermost first and fits the argument block."""
+
+    batch: tuple[Axis, ...]  # at most one
+    rows: tuple[Axis, ...]  # at most three
+    column: Axis
+    reduce: tuple[Axis, ...]  # at most three
+    packed: bool
+
+
+ONE = Axis(1, 0, 0, ())
+
+
+def assign_roles(axes: list[Axis], outputs: int, writes: list[int], pack: bool) -> Roles:
+    """Sorts axes into roles, with A as rows and B as columns.
+
+    Raises:
+        Unsuitable: too many axes remain, or the columns are not contiguous in some operand of the epilogue.
+    """
+    live = [a for a in axes[:outputs] if a.size > 1]
+    batch = [a for a in live if a.a and a.b]
+    columns = [a for a in live if a.b and not a.a]
+    rows = [a for a in live if not a.b]
+    reduce = [a for a in axes[outputs:] if a.size > 1]
+    empty = ONE if not axes else replace(ONE, ops=(0,) * len(axes[0].ops))
+    column = join_all(sorted(columns, key=lambda a: -max(map(abs, a.ops), default=0))) or [empty]
+    if len(column) > 1 or (column[0].size > 1 and any(s not in (0, 1) for s in column[0].ops)):
+        raise Unsuitable("its columns are not contiguous where they are stored")
+    if column[0].size > 1 and any(column[0].ops[w] != 1 for w in writes):
+        raise Unsuitable("its columns are not contiguous where they are stored")
+    packed = pack or (column[0].size > 1 and column[0].b != 1)
+    by_a = sorted(reduce, key=lambda a: -abs(a.a))
+    reduce = join_all(by_a, packed)
+    if packed and len(reduce) > 3:
+        reduce = join_all(by_a)
+    rows = join_all(sorted(rows, key=lambda a: (-abs(a.a), -max(map(abs, a.ops), default=0))))
+    batch = join_all(sorted(batch, key=lambda a: -abs(a.a)))
+    if len(batch) > 1 or len(rows) > 3 or len(reduce) > 3:
+        raise Unsuitable("too many axes do not join")
+    return Roles(tuple(batch), tuple(rows), column[0], tuple(reduce), packed)
+
+
+# ---------------------------------------------------------------------- tiles and parts
+
+
+def tile_cycles(rows: int, vectors: int) -> float:
+    """Cycles of one step of the reduction: two multiply-adds or two loads a cycle, latency four."""
+    return max(rows * vectors / 2, (rows + vectors) / 2, 4.0 if rows * vectors < 8 else 0.0)
+
+
+def choose_tile(m: int, row_count: int, n: int, k: int, target: Target) -> tuple[int, int]:
+    """(rows, vectors) of the register tile with the least estimated time for row_count times m rows and n columns."""
+    vectors = -(-n // target.lanes)
+
+    def cost(rows: int, width: int) -> float:
+        def column(v: int) -> float:
+            full, tail = divmod(m, rows)
+            once = [(full, rows), (1, tail)] if tail else [(full, rows)]
+            return sum(c * (k * tile_cycles(r, v) + 24 + 2 * r * v) for c, r in once)
+
+        full, tail = divmod(vectors, width)
+        return row_count * (full * column(width) + (column(tail) if tail else 0.0))
+
+    shapes = [
+        (r, v)
+        for v in range(1, min(vectors, 8) + 1)
+        for r in range(1, min(m, 28) + 1)
+        if r * v + v + 1 <= target.registers
+    ]
+    return min(shapes, key=lambda s: (round(cost(*s), 3), -s[0] * s[1], s))
+
+
+WORTH = 400_000  # multiply-adds that are worth a part of their own
+
+
+def choose_parts(tiles: int, blocks: int, work: int, b_larger: bool) -> tuple[int, int]:
+    """(row parts, column parts): by the work alone, so that results are the same for any number of threads."""
+    wanted = max(1, min(64, work // WORTH))
+    if b_larger:
+        columns = min(blocks, wanted)
+        return min(tiles, -(-wanted // columns)), columns
+    rows = min(tiles, wanted)
+    return rows, min(blocks, -(-wanted // rows))
+
+
+# ---------------------------------------------------------------------- the epilogue
+
+
+def epilogue(nest: Nest, accumulator: str) -> Body:
+    """The statements after the reduction as a tile's body.
+
+    Raises:
+        Unsuitable: the epilogue needs something that a tile does not offer.
+    """
+    steps = [s for stage in nest.stages for s in stage.outer]
+    if len(nest.stages) != 2 or nest.stages[1].inner:
+        raise Unsuitable("its epilogue has a reduction")
+    loads, statements, stores = [], [], []
+    rename = {accumulator: "acc"}
+    for step in steps:
+        if isinstance(step, Load):
+            if nest.operands[step.operand].guards:
+                raise Unsuitable("its epilogue reads beyond edges")
+            loads.append((step.name, step.operand))
+        elif isinstance(step, Statement):
+            statements.append(replace(step, args=tuple(rename.get(a, a) for a in step.args)))
+        elif isinstance(step, Put):
+            stores.append((step.operand, rename.get(step.value, step.value)))
+        else:
+            raise Unsuitable("its epilogue uses positions")
+    return Body(tuple(loads), tuple(statements), tuple(stores))
+
+
+def make_tile(
+    roles: Roles, body: Body, a: Access, b: Access, operands: list[Access], b_j: int, target: Target
+) -> Tile:
+    """The record and the argument values of one contraction; strides of ``a``, ``b`` are ignored, roles hold them."""
+    pad = lambda axes, n: (*(ONE,) * (n - len(axes)), *axes)  # noqa: E731
+    zero = replace(ONE, ops=(0,) * len(operands))
+    (g,) = pad(roles.batch, 1)
+    z, y, m = pad(roles.rows, 3)
+    r, s, k = pad(roles.reduce, 3)
+    g, z, y, m = (x if x.size > 1 or x.ops else zero for x in (g, z, y, m))
+    n = roles.column.size
+    depth = r.size * s.size * k.size
+    rows, vectors = choose_tile(m.size, g.size * z.size * y.size, n, depth, target)
+    width = vectors * target.lanes
+    tiles = g.size * z.size * y.size * -(-m.size // rows)
+    blocks = -(-n // width)
+    work = g.size * z.size * y.size * m.size * n * depth
+    row_parts, column_parts = choose_parts(tiles, blocks, work, n * 2 > z.size * y.size * m.size)
+    specs = tuple(TileOperand(roles.column.ops[i] == 1 if n > 1 else True, o.dtype) for i, o in enumerate(operands))
+    record = Contraction.tiled((rows, vectors), m.size, n, body, specs, target.lanes)
+    packed_k = width
+    if roles.packed:
+        b_k, b_s, b_r = packed_k, packed_k * k.size, packed_k * k.size * s.size
+        b_g, b_j = b_r * r.size * blocks, b_r * r.size
+    else:
+        b_k, b_s, b_r, b_g, b_j = k.b, s.b, r.b, g.b, width
+    sizes = dict(
+        row_parts=row_parts, column_parts=column_parts, g=g.size, z=z.size, y=y.size, m=m.size, n=n, r=r.size,
+        s=s.size, k=k.size, a_g=g.a, a_z=z.a, a_y=y.a, a_m=m.a, a_r=r.a, a_s=s.a, a_k=k.a,
+        b_g=b_g, b_j=b_j, b_r=b_r, b_s=b_s, b_k=b_k,
+    )  # fmt: skip
+    views = tuple(
+        replace(o, strides=(g.ops[i], z.ops[i], y.ops[i], m.ops[i], roles.column.ops[i] if n > 1 else 0))
+        for i, o in enumerate(operands)
+    )
+    b_view = replace(b, strides=(b_g, b_j, b_r, b_s, b_k))
+    a_view = replace(a, strides=(g.a, z.a, y.a, m.a, r.a, s.a, k.a))
+    return Tile(record, tuple(sizes.items()), a_view, b_view, views)
+
+
+def pack_nest(roles: Roles, tile: Tile, source: Access, target: Buffer) -> Nest:
+    """Copies B into column blocks of the tile's width, rows contiguous, the last block filled with zeros."""
+    sizes, width = dict(tile.sizes), tile.contraction.width
+    n, blocks = roles.column.size, -(-roles.column.size // width)
+    columns = roles.column
+    order = [*roles.batch, *(p for axis in roles.reduce for p in (axis.parts or (axis,)))]
+    axes = [*(x.size for x in order), blocks, width]
+    strides = []
+    for x in roles.batch:
+        strides.append(sizes["b_g"])
+    inner = [p.size for axis in roles.reduce for p in (axis.parts or (axis,))]
+    strides += [width * prod(inner[i + 1 :]) for i in range(len(inner))]
+    strides += [sizes["b_j"], 1]
+    j, w = len(order), len(order) + 1
+    if n % width:
+        terms = tuple((a, c) for a, c, size in ((j, width, blocks), (w, 1, width)) if size > 1)
+        read = Access(source.buffer, source.offset, (*(x.b for x in order), 0, 0), source.dtype,
+                      (Guard(Index(0, terms), n, columns.b),), 0.0)
+    else:
+        read = Access(source.buffer, source.offset, (*(x.b for x in order), width * columns.b, columns.b), source.dtype)
+    write = Access(target, 0, tuple(strides), source.dtype)
+    return copy_nest(tuple(axes), read, write)
+

@@ -1,0 +1,374 @@
+"""Fusion: which nodes share a kernel.
+
+A group is a loop nest with an index for each of its nodes. A node joins the group of one of its inputs when it has an
+index there at which every input is either read from memory or stands in the group at exactly that index, and when no
+path leads from the group to the node through another group. So legality is not decided by rules for kinds of nodes:
+a group is legal if its loops can be written down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+
+from ..ir import Graph, Node, Parameter
+from ..op import Index, Kind, Loops
+from .index import Indices, Leaf, aligned, is_view, own, pull, push, reshape, substitute, view_read
+
+
+class Reason(Enum):
+    """Why two adjacent nodes are not in one kernel: the closed list."""
+
+    INDEX = "its elements are needed at other positions"
+    EDGES = "it is read beyond its edges, so it must be in memory"
+    ANCHOR = "a contraction reads its operands from memory"
+    REDUCTION = "its reduction runs over other axes"
+    WINDOW = "a window would compute it several times"
+    CYCLE = "another kernel stands between them"
+    TEMPLATE = "its kernel has a template of its own"
+    STAGE = "a contraction's tile holds sums, not whole rows"
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A destination outside of the graph: a program's output or the new value of a parameter."""
+
+    kind: str  # 'output' or 'update'
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """``value`` goes to ``dest`` at ``indices`` of its axes."""
+
+    value: Node
+    dest: Node | Slot
+    indices: Indices
+
+
+@dataclass(eq=False)
+class Group:
+    """Nodes in one loop nest.
+
+    Attributes:
+        axes: sizes of the nest's axes; output axes and, in ``reduce``, reduction axes.
+        index: for each node, in order of evaluation, the index of each of its axes.
+        anchor: the contraction, if there is one; all other nodes are its epilogue.
+        windows: the reduction reads overlapping windows.
+        opaque: the one node of a group with a template of its own.
+    """
+
+    number: int
+    axes: tuple[int, ...]
+    index: dict[Node, Indices] = field(default_factory=dict)
+    reduce: frozenset[int] = frozenset()
+    anchor: Node | None = None
+    windows: bool = False
+    opaque: Node | None = None
+    stores: list[Store] = field(default_factory=list)
+    needs: set[int] = field(default_factory=set)  # numbers of the groups it reads from
+
+    def is_inner(self, n: Node) -> bool:
+        """Whether a node varies along the reduction axes."""
+        return any(a in self.reduce for i in self.index[n] for a, _ in i.terms)
+
+
+def is_merge(n: Node) -> bool:
+    """A reshape that readers cannot absorb, because it joins axes."""
+    return is_view(n) and view_read(n) is None and reshape(n.shape, n.inputs[0].shape, own(n.shape), n.shape) is None
+
+
+def loops_of(n: Node) -> Loops:
+    assert n.op.loops is not None
+    return n.op.loops(n.type, *[i.type for i in n.inputs], **dict(n.attrs))
+
+
+def is_gather(n: Node) -> bool:
+    """Reads its first input at positions that its second input holds."""
+    return n.op.kind is Kind.VIEW and len(n.inputs) > 1
+
+
+class Fusion:
+    """Builds the groups of a graph.
+
+    Attributes:
+        groups: in order of creation; ``needs`` orders them for execution.
+        refused: (producer, consumer, reason) of adjacent nodes that stayed apart.
+        aliases: reshapes that reinterpret row-major memory, with what they reinterpret.
+        housed: values that lie inside of a concatenation: (concatenation, axis, offset).
+    """
+
+    def __init__(self, graph: Graph, enabled: bool = True, contract: bool = True):
+        self.enabled, self.contract = enabled, contract
+        self.groups: list[Group] = []
+        self.writers: dict[Node, list[Group]] = {}
+        self.refused: list[tuple[Node, Node, Reason]] = []
+        self.aliases: dict[Node, Node] = {}
+        self.housed: dict[Node, tuple[Node, int, int]] = {}
+        self.reduction_axes: dict[Node, Indices] = {}
+        self.held: set[Node] = set()  # views that hold their value in memory or a register
+        for n in graph.nodes:
+            if n.op.kind is not Kind.SOURCE:
+                self.place(n)
+
+    # ------------------------------------------------------------------ one node
+
+    def place(self, n: Node) -> None:
+        if is_view(n):
+            if is_merge(n):
+                self.place_merge(n)
+        elif n.op.name == "concat":
+            self.place_concat(n)
+        elif n.op.kind is Kind.OPAQUE:
+            self.fresh(n, n.shape, own(n.shape)).opaque = n
+        elif n.op.kind in (Kind.REDUCE, Kind.ANCHOR):
+            self.place_reduction(n)
+        elif not self.join(n, self.join_elementwise):
+            self.fresh(n, n.shape, own(n.shape))
+
+    def fresh(self, n: Node, axes: tuple[int, ...], indices: Indices) -> Group:
+        """A group of n's own, whose inputs are made readable where views do not compose."""
+        for x in n.inputs:
+            while is_view(x) and x not in self.held and self.pull(x, own(x.shape), x.shape) is None:
+                self.hold(x.inputs[0])
+        group = Group(len(self.groups), axes)
+        self.groups.append(group)
+        self.add(group, n, indices)
+        return group
+
+    def add(self, group: Group, n: Node, indices: Indices) -> None:
+        group.index[n] = indices
+        if n.op.kind is not Kind.SOURCE:
+            self.writers[n] = [group]
+        group.needs |= {g.number for g in self.sources(n)} - {group.number}
+
+    def sources(self, n: Node) -> Iterator[Group]:
+        """The groups that compute a node's inputs."""
+        for i in n.inputs:
+            yield from self.writers.get(self.root(i), ())
+
+    def root(self, n: Node) -> Node:
+        """What holds the value that ``n`` is a view of."""
+        while n in self.aliases or (is_view(n) and n not in self.held):
+            n = self.aliases.get(n) or n.inputs[0]
+        return n
+
+    def pull(self, n: Node, indices: Indices, sizes: tuple[int, ...]) -> Leaf | None:
+        """As ``index.pull``, down to what holds the value."""
+        return pull(n, indices, sizes, self.held)
+
+    def join(self, n: Node, attempt: Callable[[Node, Group], Reason | None]) -> bool:
+        """Tries the groups of n's inputs, the latest first."""
+        refused: dict[int, Reason] = {}
+        for group in sorted(set(self.sources(n)), key=lambda g: -g.number):
+            reason = Reason.TEMPLATE if group.opaque or not self.enabled else attempt(n, group)
+            if reason is None:
+                break
+            refused[group.number] = reason
+        for i in dict.fromkeys(self.root(i) for i in n.inputs):
+            for group in self.writers.get(i, ()):
+                if group.number in refused:
+                    self.refused.append((i, n, refused[group.number]))
+        return n in self.writers
+
+    def cyclic(self, n: Node, group: Group) -> bool:
+        """Whether some input of n depends on the group through another group."""
+        stack = [g.number for g in self.sources(n) if g is not group]
+        seen: set[int] = set()
+        while stack:
+            number = stack.pop()
+            if number == group.number:
+                return True
+            if number not in seen:
+                seen.add(number)
+                stack.extend(self.groups[number].needs)
+        return False
+
+    def enter(self, n: Node, group: Group, indices: Indices) -> Reason | None:
+        """Adds n to the group unless that closes a cycle."""
+        if self.cyclic(n, group):
+            return Reason.CYCLE
+        self.add(group, n, indices)
+        return None
+
+    # ------------------------------------------------------------------ element-wise nodes
+
+    def join_elementwise(self, n: Node, group: Group) -> Reason | None:
+        reason: Reason | None = Reason.INDEX
+        for indices in self.candidates(n, group):
+            reason = self.misfit(n, indices, group)
+            if reason is None:
+                return self.enter(n, group, indices)
+        return reason
+
+    def candidates(self, n: Node, group: Group) -> Iterator[Indices]:
+        """Indices that n could have: those of an input of its shape, or of what a reduction of the group reads."""
+        for i in n.inputs:
+            if i.shape == n.shape and (indices := self.pushed(i, group)) is not None:
+                yield indices
+        if not group.windows and group.anchor is None:
+            for other in list(group.index):
+                if other.op.kind is Kind.REDUCE and other.inputs[0].shape == n.shape:
+                    yield self.read_at(other, group)
+
+    def pushed(self, n: Node, group: Group) -> Indices | None:
+        """The indices of ``n``, a node of the group or a view of one."""
+        chain: list[Node] = []
+        while n not in group.index:
+            if not is_view(n) or n in self.aliases:
+                return None
+            chain.append(n)
+            n = n.inputs[0]
+        indices: Indices | None = group.index[n]
+        for view in reversed(chain):
+            indices = push(view, indices, group.axes) if indices is not None else None
+        return indices
+
+    def read_at(self, n: Node, group: Group, number: int = 0) -> Indices:
+        """Where reduction ``n`` of a group reads its input, in the group's axes."""
+        mapping = (*group.index[n], *self.reduction_axes[n])
+        found = [substitute(i, mapping, group.axes) for i in loops_of(n).reads[number].indices]
+        return tuple(i for i in found if i is not None)
+
+    def misfit(self, n: Node, indices: Indices, group: Group) -> Reason | None:
+        """None if n can be computed at ``indices``: every input in memory, or in the group at that very index."""
+        if any(a in group.reduce for i in indices for a, _ in i.terms):
+            if group.anchor is not None:
+                return Reason.STAGE
+            if group.windows:
+                return Reason.WINDOW
+        if is_gather(n) and self.root(n.inputs[0]) in group.index:
+            return Reason.INDEX
+        for x, at in element_reads(n, indices, group.axes):
+            leaf = self.pull(x, at, group.axes)
+            if leaf is None:
+                return Reason.INDEX
+            if leaf.root in group.index and leaf.guards:
+                return Reason.EDGES
+            if leaf.root in group.index and leaf.indices != group.index[leaf.root]:
+                return Reason.INDEX
+        return None
+
+    # ------------------------------------------------------------------ reshapes that join axes, and copies
+
+    def place_merge(self, n: Node) -> None:
+        x = n.inputs[0]
+        self.held.add(n)
+        root = self.root(x)
+        if x is root and x.op.kind is Kind.SOURCE and not isinstance(x, Parameter):
+            self.aliases[n] = x
+        elif not self.join(n, self.join_view):
+            indices = push(n, own(x.shape), x.shape)
+            if indices is not None:
+                self.fresh(n, x.shape, indices)
+            else:
+                self.aliases[n] = self.hold(x)
+
+    def join_view(self, n: Node, group: Group) -> Reason | None:
+        """A view held in the group of what it is a view of."""
+        indices = self.pushed(n.inputs[0], group)
+        indices = push(n, indices, group.axes) if indices is not None else None
+        return Reason.INDEX if indices is None else self.enter(n, group, indices)
+
+    def hold(self, n: Node) -> Node:
+        """Makes sure that some group computes ``n``, also if it is a view or a source."""
+        if is_view(n) and n not in self.held:
+            self.held.add(n)
+            if not self.join(n, self.join_view):
+                self.fresh(n, n.shape, own(n.shape))
+        return n
+
+    def group_for(self, n: Node) -> Group:
+        """The group that has ``n``'s value at hand to store it once more; a copy if there is none."""
+        self.hold(n)
+        if n in self.aliases or n.op.kind is Kind.SOURCE or len(self.writers[n]) > 1 or n in self.housed:
+            return self.fresh_copy(n)
+        return self.writers[n][0]
+
+    def fresh_copy(self, n: Node) -> Group:
+        group = Group(len(self.groups), n.shape)
+        self.groups.append(group)
+        group.index[n] = own(n.shape)
+        group.needs |= {g.number for g in self.writers.get(self.root(n), ())}
+        return group
+
+    def place_concat(self, n: Node) -> None:
+        """Every part is written where it belongs: by its producer if that is free to choose, by a copy otherwise."""
+        axis, offset = n.attr("axis"), 0
+        writers: list[Group] = []
+        for x in n.inputs:
+            group = self.group_for(x)
+            at = list(group.index[x])
+            at[axis] = Index(at[axis].constant + offset, at[axis].terms)
+            group.stores.append(Store(x, n, tuple(at)))
+            if self.writers.get(x) == [group]:
+                self.housed[x] = (n, axis, offset)
+            writers.append(group)
+            offset += x.shape[axis]
+        self.writers[n] = list(dict.fromkeys(writers))
+
+    # ------------------------------------------------------------------ reductions and contractions
+
+    def place_reduction(self, n: Node) -> None:
+        loops, rank = loops_of(n), len(n.shape)
+        anchor = n.op.kind is Kind.ANCHOR and n.dtype == "float32" and self.contract
+        if anchor:
+            roots = dict.fromkeys(self.root(i) for i in n.inputs)
+            self.refused += [(i, n, Reason.ANCHOR) for i in roots if i in self.writers]
+        elif self.join(n, self.join_reduction):
+            return
+        axes = (*n.shape, *loops.reduce)
+        self.reduction_axes[n] = own(loops.reduce, rank)
+        group = self.fresh(n, axes, own(n.shape))
+        group.reduce = frozenset(range(rank, len(axes)))
+        group.anchor = n if anchor else None
+        group.windows = any(len(i.terms) > 1 or i.divisor > 1 for r in loops.reads for i in r.indices)
+
+    def join_reduction(self, n: Node, group: Group) -> Reason | None:
+        """A reduction joins the nest that computes its input: some output axes become reduction axes."""
+        if group.anchor is not None or n.op.kind is Kind.ANCHOR:
+            return Reason.STAGE
+        loops, rank = loops_of(n), len(n.shape)
+        at = self.pushed(n.inputs[0], group)
+        if at is None:
+            return Reason.INDEX
+        mapping = match(loops.reads[0].indices, at, rank + len(loops.reduce))
+        if mapping is None or group.windows or loops.reads[0].outside is not None:
+            return Reason.WINDOW
+        reduce = {a for i in mapping[rank:] for a, _ in i.terms}
+        if (group.reduce and group.reduce != reduce) or not reduce:
+            return Reason.REDUCTION
+        if any(a in reduce for i in mapping[:rank] for a, _ in i.terms):
+            return Reason.INDEX
+        for x, read in list(zip(n.inputs, loops.reads, strict=True))[1:]:
+            found = [substitute(i, mapping, group.axes) for i in read.indices]
+            leaf = self.pull(x, tuple(i for i in found if i is not None), group.axes) if None not in found else None
+            if leaf is None or (leaf.root in group.index and leaf.indices != group.index[leaf.root]):
+                return Reason.INDEX
+        reason = self.enter(n, group, mapping[:rank])
+        if reason is None:
+            group.reduce = frozenset(reduce)
+            self.reduction_axes[n] = mapping[rank:]
+        return reason
+
+
+def element_reads(n: Node, indices: Indices, sizes: tuple[int, ...]) -> list[tuple[Node, Indices]]:
+    """Where an element-wise node at ``indices`` reads its inputs; of a gather, where it reads the positions."""
+    if is_gather(n):
+        found = [substitute(i, indices, sizes) for i in loops_of(n).reads[1].indices]
+        return [(n.inputs[1], tuple(i for i in found if i is not None))]
+    return [(i, aligned(i, len(n.shape), indices)) for i in n.inputs]
+
+
+def match(read: Indices, at: Indices, rank: int) -> Indices | None:
+    """Solves read(mapping) == at for a reduction's own axes, if each stands alone."""
+    mapping: dict[int, Index] = {}
+    for index, value in zip(read, at, strict=True):
+        if index.constant or index.divisor != 1 or len(index.terms) > 1:
+            return None
+        for axis, coefficient in index.terms:
+            if coefficient != 1 or axis in mapping:
+                return None
+            mapping[axis] = value
+    return tuple(mapping.get(a, Index()) for a in range(rank))

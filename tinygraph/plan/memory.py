@@ -1,0 +1,130 @@
+"""The order of launches, what they wait for, and where their buffers lie in the arena."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..ir import Parameter
+from .group import Fusion, Group, Slot
+from .plan import Access, Buffer, Launch, Plan
+
+ALIGN = 64
+
+
+def order_groups(fusion: Fusion, updates: Sequence[Parameter]) -> list[Group]:
+    """Groups in an order of execution: producers first; who reads a parameter's old value before who overwrites it."""
+    before: dict[int, set[int]] = {g.number: set(g.needs) for g in fusion.groups}
+    writer = {
+        updates[s.dest.number]: g for g in fusion.groups for s in g.stores
+        if isinstance(s.dest, Slot) and s.dest.kind == "update"
+    }  # fmt: skip
+    for group in fusion.groups:
+        for n in group.index:
+            for x in n.inputs:
+                owner = writer.get(fusion.root(x))  # type: ignore[arg-type]
+                if owner is not None and owner is not group:
+                    before[owner.number].add(group.number)
+    order: list[Group] = []
+    done: set[int] = set()
+    state: dict[int, int] = {}
+    for group in fusion.groups:
+        stack = [group.number]
+        while stack:
+            number = stack[-1]
+            if number in done:
+                stack.pop()
+                continue
+            missing = sorted(before[number] - done)
+            if state.get(number) and missing:
+                raise ValueError("the new value of a parameter is needed before its old one is read")
+            state[number] = 1
+            if missing:
+                stack.extend(m for m in reversed(missing) if not state.get(m))
+                if all(state.get(m) for m in missing):
+                    raise ValueError("the new value of a parameter is needed before its old one is read")
+            else:
+                done.add(number)
+                order.append(fusion.groups[number])
+                stack.pop()
+    return order
+
+
+def waits(launches: list[Launch]) -> None:
+    """Sets what each launch waits for: who wrote what it reads, and who touched what it overwrites."""
+    writers: dict[int, list[int]] = {}
+    readers: dict[int, list[int]] = {}
+    reach: list[set[int]] = []
+    for number, launch in enumerate(launches):
+        needs: set[int] = set()
+        writes = launch.writes
+        for i, access in enumerate(launch.accesses):
+            key = id(access.buffer)
+            needs |= set(writers.get(key, ()))
+            if i in writes:
+                needs |= set(readers.get(key, ()))
+        needs.discard(number)
+        direct = set(needs)
+        for n in needs:
+            direct -= reach[n]
+        launch.waits = tuple(sorted(direct))
+        reach.append(set().union(*(reach[n] | {n} for n in direct)) if direct else set())
+        for i, access in enumerate(launch.accesses):
+            (writers if i in writes else readers).setdefault(id(access.buffer), []).append(number)
+
+
+def place_buffers(plan: Plan) -> None:
+    """Lifetimes, then offsets: largest first, each at the lowest address that is free while it is live."""
+    for number, launch in enumerate(plan.launches):
+        for access in launch.accesses:
+            touch(access, number)
+    live = [b for b in plan.buffers if b.home == "arena" and b.first >= 0]
+    for step in range(len(plan.launches)):
+        plan.live_bound = max(plan.live_bound, sum(rounded(b) for b in live if b.first <= step <= b.last))
+    placed: list[Buffer] = []
+    for buffer in sorted(live, key=lambda b: (-b.bytes, b.first)):
+        offset = 0
+        for other in sorted(placed, key=lambda b: b.offset):
+            if other.first <= buffer.last and buffer.first <= other.last:
+                if offset + rounded(buffer) <= other.offset:
+                    break
+                offset = max(offset, other.offset + rounded(other))
+        buffer.offset = offset
+        placed.append(buffer)
+        plan.arena = max(plan.arena, offset + rounded(buffer))
+    for buffer in plan.buffers:
+        if buffer.home == "prepared":
+            buffer.offset, plan.prepared = plan.prepared, plan.prepared + rounded(buffer)
+    reuse_waits(plan.launches)
+
+
+def touch(access: Access, number: int) -> None:
+    buffer = access.buffer
+    buffer.first = number if buffer.first < 0 else buffer.first
+    buffer.last = number
+
+
+def rounded(buffer: Buffer) -> int:
+    return -(-buffer.bytes // ALIGN) * ALIGN
+
+
+def reuse_waits(launches: list[Launch]) -> None:
+    """A launch that first writes a buffer waits for the last users of what lay there before."""
+    live: dict[int, Buffer] = {}
+    users: dict[int, set[int]] = {}
+    for number, launch in enumerate(launches):
+        more: set[int] = set()
+        for access in launch.accesses:
+            buffer = access.buffer
+            if buffer.home != "arena":
+                continue
+            if buffer.first == number:
+                for key, other in list(live.items()):
+                    if other is not buffer and other.offset < buffer.offset + buffer.bytes and (
+                        buffer.offset < other.offset + other.bytes
+                    ):
+                        more |= users[key] - {number}
+                        if other.last < number:
+                            del live[key]
+                live[id(buffer)] = buffer
+            users.setdefault(id(buffer), set()).add(number)
+        launch.waits = tuple(sorted({*launch.waits, *more}))

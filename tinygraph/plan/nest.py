@@ -1,0 +1,330 @@
+"""From a group of nodes to a loop nest with every access resolved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Protocol
+
+from ..ir import Node
+from ..op import Index, Kind
+from .body import Statement
+from .group import Fusion, Group, Store, element_reads, is_gather, loops_of
+from .index import Indices, Leaf, is_view, outer_guards, pull, substitute
+from .plan import Access, Fold, Guard, Load, Nest, Place, Position, Put, Stage, Step
+
+
+class Places(Protocol):
+    def of(self, n: Node) -> Place: ...
+
+
+@dataclass(slots=True)
+class Scope:
+    """Steps at one level of the nest, and the names that are known there."""
+
+    steps: list[Step]
+    names: dict[Node, str]
+
+
+class NestBuilder:
+    """Evaluates the nodes of a group within its axes; each value once per level and stage."""
+
+    def __init__(self, fusion: Fusion, group: Group, places: Places):
+        self.fusion, self.group, self.places = fusion, group, places
+        self.operands: list[Access] = []
+        self.outer, self.inner = Scope([], {}), Scope([], {})
+        self.counter = 0
+
+    def build(self, stores: list[tuple[Store, Place]], accumulator: str | None = None) -> Nest:
+        """The nest, its axes still in the group's order; ``accumulator`` names an anchor's sum that others compute."""
+        group = self.group
+        depth = self.depths()
+        stages = []
+        for level in range(max(depth.values()) + 1):
+            self.outer = Scope([], self.outer.names)
+            self.inner = Scope([], {})
+            for n in group.index:
+                if n is group.anchor and accumulator:
+                    self.outer.names[n] = accumulator
+                elif n in self.fusion.reduction_axes and depth[n] == level + 1:
+                    self.fold(n)
+            for store, place in stores:
+                if depth[store.value] == level:
+                    self.store(store, place)
+            stages.append(Stage(tuple(self.outer.steps), tuple(self.inner.steps)))
+        return Nest(group.axes, tuple(sorted(group.reduce)), tuple(self.operands), tuple(stages))
+
+    def depths(self) -> dict[Node, int]:
+        """How many reductions of the group must be complete before a node is."""
+        depth: dict[Node, int] = {}
+        for n in self.group.index:
+            below = [depth.get(self.fusion.root(i), 0) for i in n.inputs] if n.op.kind is not Kind.SOURCE else []
+            depth[n] = max(below, default=0) + (n in self.fusion.reduction_axes)
+        return depth
+
+    def level(self, indices: Indices) -> Scope:
+        inner = any(a in self.group.reduce for i in indices for a, _ in i.terms)
+        return self.inner if inner else self.outer
+
+    def name(self, prefix: str = "t") -> str:
+        self.counter += 1
+        return f"{prefix}{self.counter}"
+
+    # ------------------------------------------------------------------ values
+
+    def value(self, n: Node, indices: Indices) -> str:
+        """The name of ``n``'s element at ``indices``, computed or loaded where it is not known yet."""
+        leaf = self.fusion.pull(n, indices, self.group.axes)
+        assert leaf is not None, f"{n!r} cannot be read here"
+        root = leaf.root
+        if root not in self.group.index or root.op.kind is Kind.SOURCE:
+            return self.load(leaf)
+        scope = self.level(self.group.index[root])
+        if root in self.outer.names:
+            return self.outer.names[root]
+        if root not in scope.names:
+            scope.names[root] = self.compute(root, scope)
+        return scope.names[root]
+
+    def compute(self, n: Node, scope: Scope) -> str:
+        indices = self.group.index[n]
+        if is_gather(n):
+            return self.gather(n, indices)
+        if is_view(n):
+            leaf = pull(n, indices, self.group.axes, self.fusion.held - {n})
+            assert leaf is not None
+            return self.value(leaf.root, leaf.indices) if leaf.root in self.group.index else self.load(leaf)
+        args = tuple(self.value(x, at) for x, at in element_reads(n, indices, self.group.axes))
+        name = self.name()
+        scope.steps.append(Statement(name, n.op.element(**dict(n.attrs)), args, n.dtype))
+        return name
+
+    def fold(self, n: Node) -> None:
+        """One step of a reduction; its result is known in the outer level from the next stage on."""
+        reads = loops_of(n).reads
+        args = tuple(
+            self.value(x, self.fusion.read_at(n, self.group, number))
+            if reads[number].outside is None
+            else self.guarded(n, number)
+            for number, x in enumerate(n.inputs)
+        )
+        text = n.op.element(**dict(n.attrs))
+        value = args[0]
+        if text != "{0}":
+            value = self.name()
+            if "{r}" in text:
+                text = text.replace("{r}", "{" + str(len(args)) + "}")
+                args = (*args, self.position(self.flat_reduction(n), "int32", self.inner))
+            self.inner.steps.append(Statement(value, text, args, n.dtype))
+        result = self.name("acc")
+        self.inner.steps.append(Fold(result, n.op.fold or "sum", value, n.dtype))
+        self.outer.names[n] = result
+
+    def guarded(self, n: Node, number: int) -> str:
+        """A reduction's input that it reads beyond the edges."""
+        read, x = loops_of(n).reads[number], n.inputs[number]
+        indices = self.fusion.read_at(n, self.group, number)
+        leaf = self.fusion.pull(x, indices, self.group.axes)
+        assert leaf is not None and not leaf.guards, f"{x!r} must be in memory"
+        guards = tuple(outer_guards(indices, x.type, self.group.axes))
+        return self.load(replace(leaf, guards=guards, outside=read.outside))
+
+    def flat_reduction(self, n: Node) -> Index:
+        """The row-major position within a reduction's own axes."""
+        stride, terms = 1, []
+        sizes = loops_of(n).reduce
+        for size, index in zip(reversed(sizes), reversed(self.fusion.reduction_axes[n]), strict=True):
+            terms += [(a, c * stride) for a, c in index.terms]
+            stride *= size
+        return Index(0, tuple(sorted(terms)))
+
+    def gather(self, n: Node, indices: Indices) -> str:
+        """Data at a position that is itself loaded: the position acts as one more axis of the nest."""
+        x, positions = n.inputs
+        read = loops_of(n).reads[0]
+        (at,) = [p for _, p in element_reads(n, indices, self.group.axes)]
+        picked = self.value(positions, at)
+        (axis, _), *_ = read.gather
+        found = [substitute(i, indices, self.group.axes) for i in read.indices]
+        assert None not in found
+        place = self.places.of(x)
+        rest = replace(place, strides=tuple(0 if a == axis else s for a, s in enumerate(place.strides)))
+        guard = Guard(found[axis] or Index(), x.shape[axis], place.strides[axis], picked)
+        base = self.access(rest, tuple(i or Index() for i in found), (), 0.0)
+        return self.emit_load(replace(base, guards=(guard,)), self.level((*indices, *at)))
+
+    def position(self, index: Index, dtype: str, scope: Scope) -> str:
+        name = self.name()
+        scope.steps.append(Position(name, index, dtype))
+        return name
+
+    # ------------------------------------------------------------------ memory
+
+    def load(self, leaf: Leaf) -> str:
+        n = leaf.root
+        if n in self.fusion.aliases:
+            pass
+        elif n.op.name == "constant" and n.shape == ():
+            return literal(n.attr("value").data.item(), n.dtype)
+        elif n.op.name == "iota":
+            terms: dict[int, int] = {}
+            constant = 0
+            for index, stride in zip(leaf.indices, n.attr("strides"), strict=True):
+                constant += stride * index.constant
+                for a, c in index.terms:
+                    terms[a] = terms.get(a, 0) + c * stride
+            assert not leaf.guards, "an index ramp is not read beyond its edges"
+            return self.position(Index(constant, tuple(sorted(terms.items()))), n.dtype, self.level(leaf.indices))
+        access = self.access(self.places.of(n), leaf.indices, leaf.guards, leaf.outside or 0.0)
+        return self.emit_load(access, self.level((*leaf.indices, *(g.index for g in leaf.guards))))
+
+    def emit_load(self, access: Access, scope: Scope) -> str:
+        operand = self.operand(access)
+        for step in (*self.outer.steps, *scope.steps):
+            if isinstance(step, Load) and step.operand == operand:
+                return step.name
+        name = self.name("x")
+        scope.steps.append(Load(name, operand))
+        return name
+
+    def access(self, place: Place, indices: Indices, guards: tuple, outside: float) -> Access:
+        return resolve(place, indices, guards, outside, len(self.group.axes))
+
+    def operand(self, access: Access) -> int:
+        if access not in self.operands:
+            self.operands.append(access)
+        return self.operands.index(access)
+
+    def store(self, store: Store, place: Place) -> None:
+        value = self.value(store.value, self.group.index[store.value])
+        operand = self.operand(self.access(place, store.indices, (), 0.0))
+        self.level(self.group.index[store.value]).steps.append(Put(operand, value))
+
+
+def resolve(place: Place, indices: Indices, guards: tuple, outside: float, rank: int) -> Access:
+    """An access in a nest's axes; guarded axes keep their own index, all others melt into offset and strides."""
+    offset, strides, kept = place.offset, [0] * rank, []
+    for index, stride in zip(indices, place.strides, strict=True):
+        guard = next((g for g in guards if g.index == index), None)
+        if guard is not None and (index.divisor != 1 or guard_alone(guard, guards)):
+            kept.append(Guard(index, guard.size, stride))
+            continue
+        offset += index.constant * stride
+        for a, c in index.terms:
+            strides[a] += c * stride
+    extra = [Guard(g.index, g.size, 0) for g in guards if all(k.index != g.index for k in kept)]
+    return Access(place.buffer, offset, tuple(strides), place.dtype, (*kept, *extra), outside)
+
+
+def guard_alone(guard, guards) -> bool:
+    return sum(g.index == guard.index for g in guards) == 1
+
+
+def literal(value: float | int | bool, dtype: str) -> str:
+    """A constant as kernel text."""
+    text = repr(value)
+    return f"bool_({value})" if dtype == "bool" else f"{dtype}({text})"
+
+
+# ---------------------------------------------------------------------- order and shape of the loops
+
+
+def arrange(nest: Nest) -> Nest:
+    """Orders the axes by the strides of what is read most, joins axes that all accesses run through as one."""
+    rank = len(nest.axes)
+    outputs = [a for a in range(rank) if a not in nest.reduce and nest.axes[a] > 1]
+    reduces = [a for a in nest.reduce if nest.axes[a] > 1]
+    key = stride_order(nest)
+    outputs, reduces = sorted(outputs, key=key), sorted(reduces, key=key)
+    pinned = pinned_axes(nest)
+    outputs, sizes = collapse(outputs, nest, pinned)
+    reduces, more = collapse(reduces, nest, pinned)
+    sizes |= more
+    order = outputs + reduces
+    nest = permute(nest, order, sizes, len(outputs))
+    return replace(nest, style=style(nest))
+
+
+def stride_order(nest: Nest):
+    """Sort key: outermost first. The access that spans most elements decides, ties by the axes' own order."""
+    def reach(access: Access) -> int:
+        return prod(n for n, s in zip(nest.axes, full_strides(access, len(nest.axes)), strict=True) if s)
+
+    written = {s.operand for stage in nest.stages for s in (*stage.outer, *stage.inner) if isinstance(s, Put)}
+    ranked = sorted(range(len(nest.operands)), key=lambda o: (-reach(nest.operands[o]), o in written, o))
+    strides = [full_strides(nest.operands[o], len(nest.axes)) for o in ranked]
+
+    def key(axis: int):
+        main = next((abs(s[axis]) for s in strides if s[axis]), 0)
+        return (-main, axis)
+
+    return key
+
+
+def full_strides(access: Access, rank: int) -> list[int]:
+    """Strides including those of guarded axes."""
+    strides = list(access.strides)
+    for g in access.guards:
+        for a, c in g.index.terms:
+            if g.load is None:
+                strides[a] += max(1, abs(c) * g.stride // g.index.divisor) if g.stride else 0
+    return strides
+
+
+def pinned_axes(nest: Nest) -> set[int]:
+    """Axes that appear by themselves, in guards or positions, and so cannot be joined with others."""
+    pinned = {a for o in nest.operands for g in o.guards for a, _ in g.index.terms}
+    steps = [s for stage in nest.stages for s in (*stage.outer, *stage.inner)]
+    return pinned | {a for s in steps if isinstance(s, Position) for a, _ in s.index.terms}
+
+
+def collapse(order: list[int], nest: Nest, pinned: set[int]) -> tuple[list[int], dict[int, int]]:
+    """Joins an axis with the next inner one where every access allows it; the inner axis stands for both."""
+    sizes = {a: nest.axes[a] for a in order}
+    kept: list[int] = []
+    for inner in order:
+        while kept and not {kept[-1], inner} & pinned and all(
+            o.strides[kept[-1]] == o.strides[inner] * sizes[inner] for o in nest.operands
+        ):
+            sizes[inner] *= sizes.pop(kept.pop())
+        kept.append(inner)
+    return kept, sizes
+
+
+def permute(nest: Nest, order: list[int], sizes: dict[int, int], outputs: int) -> Nest:
+    """The nest over the axes ``order`` of its own."""
+    new = {a: i for i, a in enumerate(order)}
+
+    def moved(index: Index) -> Index:
+        return replace(index, terms=tuple(sorted((new[a], c) for a, c in index.terms if a in new)))
+
+    operands = tuple(
+        replace(o, strides=tuple(o.strides[a] for a in order),
+                guards=tuple(replace(g, index=moved(g.index)) for g in o.guards))
+        for o in nest.operands
+    )  # fmt: skip
+    stages = tuple(
+        Stage(*(tuple(replace(s, index=moved(s.index)) if isinstance(s, Position) else s for s in steps)
+                for steps in (stage.outer, stage.inner)))
+        for stage in nest.stages
+    )  # fmt: skip
+    axes = tuple(sizes[a] for a in order)
+    return Nest(axes, tuple(range(outputs, len(order))), operands, stages)
+
+
+LITERAL = 32  # reductions of at most so many steps are unrolled when their innermost output axis is contiguous
+
+
+def style(nest: Nest) -> str:
+    """Which loop is innermost: the reduction, or the last output axis around an unrolled or blocked reduction."""
+    if not nest.reduce or len(nest.reduce) == len(nest.axes):
+        return "row"
+    last = nest.reduce[0] - 1
+    reads = [o for o in nest.operands if any(full_strides(o, len(nest.axes))[a] for a in nest.reduce)]
+    if not reads or any(full_strides(o, len(nest.axes))[last] != 1 for o in reads):
+        return "row"
+    if prod(nest.axes[a] for a in nest.reduce) <= LITERAL:
+        return "literal"
+    single = len(nest.stages) == 2 and not nest.stages[1].inner
+    pure = not any(isinstance(s, Put) for s in nest.stages[0].inner)
+    return "column" if single and pure else "row"

@@ -1,0 +1,202 @@
+"""The plan: where and when. Plain facts, exact because shapes are static."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..ir import Node
+from ..op import Index
+from .body import Statement
+from .contraction import Contraction
+
+SLACK = 64  # bytes behind every buffer that vector loads may touch
+
+
+@dataclass(eq=False, slots=True)
+class Buffer:
+    """Memory that kernels read and write.
+
+    Attributes:
+        home: 'arena' (reused between launches), 'prepared' (kept between runs), 'input', 'output', 'parameter',
+            'constant'.
+        number: of the input, output, parameter or constant.
+        offset: in bytes, from the start of the arena or of the prepared memory.
+        first, last: the launches between which an arena buffer is live.
+    """
+
+    name: str
+    bytes: int
+    home: str
+    number: int = 0
+    offset: int = 0
+    first: int = -1
+    last: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a value lies: ``buffer[offset + sum of index * stride]``, in elements."""
+
+    buffer: Buffer
+    offset: int
+    strides: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Position ``index`` on a guarded axis; reads where it is not in [0, size) yield the operand's outside value.
+
+    ``stride`` is the axis' stride in memory; for a gather, ``load`` names the value that is added to ``index``, and the
+    sum is clamped to the axis instead.
+    """
+
+    index: Index
+    size: int
+    stride: int
+    load: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How a nest sees a buffer: an element at ``offset + sum of axis * stride``, plus the guarded axes' positions."""
+
+    buffer: Buffer
+    offset: int
+    strides: tuple[int, ...]
+    dtype: str
+    guards: tuple[Guard, ...] = ()
+    outside: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    name: str
+    operand: int
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """``name`` is an affine function of the axes, as a number of ``dtype``."""
+
+    name: str
+    index: Index
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """``name`` accumulates ``value`` over the reduction axes."""
+
+    name: str
+    fold: str
+    value: str
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    operand: int
+    value: str
+
+
+Step = Load | Position | Statement | Fold | Put
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Steps of the output axes, then one loop over the reduction axes around the inner steps."""
+
+    outer: tuple[Step, ...]
+    inner: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Nest:
+    """A loop nest: output axes outside, reduction axes inside, stages one after the other within the output axes.
+
+    ``literal`` unrolls the reduction axes (windows); ``column`` keeps a block of accumulators, so that the innermost
+    output axis can be the innermost loop.
+    """
+
+    axes: tuple[int, ...]
+    reduce: tuple[int, ...]
+    operands: tuple[Access, ...]
+    stages: tuple[Stage, ...]
+    style: str = "row"  # 'row', 'literal', 'column'
+
+
+@dataclass(frozen=True, slots=True)
+class Special:
+    """A kernel with a template of its own, named by its operator."""
+
+    template: str
+    sizes: tuple[tuple[str, int], ...]
+    operands: tuple[Access, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A contraction with the values of its argument block (addresses as accesses)."""
+
+    contraction: Contraction
+    sizes: tuple[tuple[str, int], ...]
+    a: Access
+    b: Access
+    operands: tuple[Access, ...]  # strides along g, z, y, m, n
+
+
+Work = Nest | Tile | Special
+
+
+@dataclass(eq=False, slots=True)
+class Launch:
+    """One kernel with its arguments.
+
+    Attributes:
+        work: what it computes.
+        nodes: of the optimized graph, for remarks, profiles and the user's lines.
+        parts: pieces that may run concurrently; cut by shape, never by threads.
+        waits: numbers of earlier launches that must be complete.
+        flops, bytes: cost.
+    """
+
+    name: str
+    work: Work
+    nodes: tuple[Node, ...]
+    parts: int = 1
+    waits: tuple[int, ...] = ()
+    flops: int = 0
+    note: str = ""
+
+    @property
+    def accesses(self) -> tuple[Access, ...]:
+        if isinstance(self.work, Tile):
+            return (self.work.a, self.work.b, *self.work.operands)
+        return self.work.operands
+
+    @property
+    def writes(self) -> frozenset[int]:
+        """Numbers of the written accesses."""
+        if isinstance(self.work, Nest):
+            steps = [s for stage in self.work.stages for s in (*stage.outer, *stage.inner)]
+            return frozenset(s.operand for s in steps if isinstance(s, Put))
+        if isinstance(self.work, Tile):
+            return frozenset(2 + o for o, _ in self.work.contraction.body.stores)
+        return frozenset({len(self.work.operands) - 1})
+
+
+@dataclass(eq=False, slots=True)
+class Plan:
+    """Buffers and launches; ``prepare`` runs before the first call and whenever a parameter it reads has changed."""
+
+    name: str
+    buffers: list[Buffer]
+    prepare: list[Launch]
+    launches: list[Launch]
+    arena: int = 0
+    prepared: int = 0
+    live_bound: int = 0
+    constants: list[Any] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)

@@ -1,0 +1,384 @@
+"""schedule(graph) -> Plan: groups become launches, values get places, launches an order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ..ir import Graph, Node, Parameter
+from ..op import Kind
+from .contract import (
+    Problem, Target, Unsuitable, Axis, assign_roles, box_access, copy_nest, epilogue, make_tile, operand_leaf,
+    pack_nest, padded_box, phases,
+)  # fmt: skip
+from .group import Fusion, Group, Slot, Store, loops_of
+from .index import Leaf
+from .memory import order_groups, place_buffers, waits
+from .nest import NestBuilder, arrange, full_strides, resolve
+from .plan import SLACK, Access, Buffer, Launch, Nest, Place, Plan, Put, Special
+
+ITEMSIZE = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "uint32": 4, "uint8": 1, "bool": 1}
+GRAIN = 32_768  # elements that are worth a part of their own
+
+
+def schedule(
+    graph: Graph, updates: Sequence[Parameter] = (), target: Target | None = None, without: frozenset[str] = frozenset()
+) -> Plan:
+    """Plans a graph whose last ``len(updates)`` outputs are the new values of these parameters."""
+    return Scheduler(graph, tuple(updates), target or Target(), without).plan()
+
+
+def row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides of an array in row-major order."""
+    strides, step = [], 1
+    for n in reversed(shape):
+        strides.append(step)
+        step *= n
+    return tuple(reversed(strides))
+
+
+def ordered_strides(shape: tuple[int, ...], order: Sequence[int]) -> tuple[int, ...]:
+    """Strides of an array whose axes lie in ``order``, outermost first."""
+    strides, step = [0] * len(shape), 1
+    for axis in reversed(order):
+        strides[axis] = step
+        step *= shape[axis]
+    return tuple(strides)
+
+
+@dataclass(slots=True)
+class Lowered:
+    """The launches of one group, and buffers that live within it."""
+
+    launches: list[Launch]
+
+
+class Scheduler:
+    def __init__(self, graph: Graph, updates: tuple[Parameter, ...], target: Target, without: frozenset[str]):
+        self.graph, self.updates, self.target = graph, updates, target
+        self.fusion = Fusion(graph, enabled="fuse" not in without, contract="contract" not in without)
+        self.buffers: list[Buffer] = []
+        self.constants: list[Node] = []
+        self.places: dict[Node | Slot, Place] = {}
+        self.launches: list[Launch] = []
+        self.prepare: list[Launch] = []
+        self.remarks: list[str] = []
+        self.fixed = self.fixed_nodes()
+        self.packed: dict[tuple, Access] = {}
+
+    def plan(self) -> Plan:
+        self.sources()
+        self.store_outputs()
+        self.store_values()
+        for group in order_groups(self.fusion, self.updates):
+            self.lower(group)
+        waits(self.prepare)
+        waits(self.launches)
+        plan = Plan(self.graph.name, self.buffers, self.prepare, self.launches, constants=self.constants)
+        plan.remarks = self.remarks
+        place_buffers(plan)
+        return plan
+
+    # ------------------------------------------------------------------ values that stand still
+
+    def fixed_nodes(self) -> set[Node]:
+        """Nodes that depend on constants and on parameters that this program does not update."""
+        changing = set(self.updates)
+        fixed: set[Node] = set()
+        for n in self.graph.nodes:
+            if n.op.kind is Kind.SOURCE:
+                if n.op.name != "input" and n not in changing:
+                    fixed.add(n)
+            elif all(i in fixed for i in n.inputs):
+                fixed.add(n)
+        return fixed
+
+    def is_fixed(self, group: Group) -> bool:
+        return all(n in self.fixed for n in group.index) and not any(isinstance(s.dest, Slot) for s in group.stores)
+
+    # ------------------------------------------------------------------ sources, stores
+
+    def buffer(self, name: str, elements: int, dtype: str, home: str, number: int = 0) -> Buffer:
+        buffer = Buffer(name, elements * ITEMSIZE[dtype] + SLACK, home, number)
+        self.buffers.append(buffer)
+        return buffer
+
+    def sources(self) -> None:
+        for number, n in enumerate(self.graph.inputs):
+            buffer = self.buffer(n.name or f"input{number}", n.type.size, n.dtype, "input", number)
+            self.places[n] = Place(buffer, 0, row_major(n.shape), n.dtype)
+        for number, p in enumerate(self.graph.parameters):
+            buffer = self.buffer(p.name or f"parameter{number}", p.type.size, p.dtype, "parameter", number)
+            self.places[p] = Place(buffer, 0, ordered_strides(p.shape, p.state.order), p.dtype)
+        for n in self.graph.nodes:
+            if n.op.name == "constant":
+                buffer = self.buffer(f"constant{len(self.constants)}", n.type.size, n.dtype, "constant", len(self.constants))
+                self.constants.append(n)
+                self.places[n] = Place(buffer, 0, row_major(n.shape), n.dtype)
+
+    def store_outputs(self) -> None:
+        count = len(self.graph.outputs) - len(self.updates)
+        for number, n in enumerate(self.graph.outputs):
+            slot = Slot("output", number) if number < count else Slot("update", number - count)
+            if slot.kind == "output":
+                buffer = self.buffer(n.name or f"output{number}", n.type.size, n.dtype, "output", number)
+                self.places[slot] = Place(buffer, 0, row_major(n.shape), n.dtype)
+            else:
+                self.places[slot] = self.places[self.updates[slot.number]]
+            group = self.fusion.group_for(n)
+            group.stores.append(Store(n, slot, group.index[n]))
+
+    def store_values(self) -> None:
+        """Every value that another group reads goes to memory, once."""
+        fusion = self.fusion
+        needed: dict[Node, None] = {}
+        for group in fusion.groups:
+            for n in group.index:
+                inputs = n.inputs if n.op.kind is not Kind.SOURCE else ()
+                if group.opaque is None and not n.inputs:
+                    inputs = ()
+                for x in inputs:
+                    root = fusion.root(x)
+                    if root not in group.index or n is group.anchor:
+                        needed[root] = None
+                if fusion.writers.get(n) != [group] and n.op.kind is not Kind.SOURCE:
+                    needed[n] = None  # a copy reads it
+        for root in needed:
+            for group in fusion.writers.get(root, ()) if root not in fusion.housed else ():
+                if root in group.index and all(s.dest is not root for s in group.stores):
+                    group.stores.append(Store(root, root, group.index[root]))
+
+    # ------------------------------------------------------------------ places
+
+    def of(self, n: Node) -> Place:
+        """Where a value lies that is in memory already."""
+        if n in self.places:
+            return self.places[n]
+        fusion = self.fusion
+        if n in fusion.housed:
+            home, axis, offset = fusion.housed[n]
+            place = self.of(home)
+            return replace(place, offset=place.offset + offset * place.strides[axis])
+        if n in fusion.aliases:
+            below = self.of(fusion.aliases[n])
+            self.places[n] = Place(below.buffer, below.offset, row_major(n.shape), n.dtype)
+            return self.places[n]
+        raise KeyError(f"{n!r} is not in memory")
+
+    def destination(self, group: Group, store: Store) -> Place:
+        """The place of a store; chosen now, in the order of the loops that write it, if it is the first to go there."""
+        dest = store.dest
+        if isinstance(dest, Node) and dest in self.fusion.housed and dest is store.value:
+            return self.of(dest)
+        if dest not in self.places:
+            assert isinstance(dest, Node)
+            home = "prepared" if self.is_fixed(group) else "arena"
+            buffer = self.buffer(dest.name or dest.op.name, dest.type.size, dest.dtype, home)
+            order = self.physical_order(group, store, dest)
+            self.places[dest] = Place(buffer, 0, ordered_strides(dest.shape, order), dest.dtype)
+        return self.places[dest]
+
+    def physical_order(self, group: Group, store: Store, dest: Node) -> list[int]:
+        """The dest's axes, outermost first: as the group's main input lies, columns of a contraction innermost."""
+        rank = len(dest.shape)
+        if group.opaque is not None or dest in self.fusion.aliases.values():
+            return list(range(rank))
+        rankings = self.axis_ranking(group)
+        key = [min((rankings.index(a) for a, _ in store.indices[d].terms), default=-1) for d in range(rank)]
+        return sorted(range(rank), key=lambda d: (key[d], d))
+
+    def axis_ranking(self, group: Group) -> list[int]:
+        """The group's axes, outermost in memory first."""
+        rank = len(group.axes)
+        if group.anchor is not None:
+            reads = loops_of(group.anchor).reads
+            a, b = (self.main_strides(group, number) for number in range(len(reads)))
+            columns = [x for x in range(rank) if b[x] and not a[x]]
+            rest = sorted((x for x in range(rank) if x not in columns), key=lambda x: (-abs(a[x]), x))
+            return rest + columns
+        best = [0] * rank
+        for n in group.index:
+            if n in self.fusion.reduction_axes:
+                options = [self.main_strides(group, number, n) for number in range(len(n.inputs))]
+            else:
+                options = [self.read_strides(group, x, at) for x, at in self.element_leaves(group, n)]
+            for strides in options:
+                if sum(map(bool, strides)) > sum(map(bool, best)):
+                    best = strides
+        return sorted(range(rank), key=lambda a: (-abs(best[a]) if best[a] else 0, a))
+
+    def element_leaves(self, group: Group, n: Node):
+        from .group import element_reads
+
+        if n.op.kind is Kind.SOURCE:
+            return [(n, group.index[n])]
+        if n in self.fusion.held:
+            from .index import pull
+
+            leaf = pull(n, group.index[n], group.axes, self.fusion.held - {n})
+            return [(leaf.root, leaf.indices)] if leaf else []
+        return element_reads(n, group.index[n], group.axes)
+
+    def main_strides(self, group: Group, number: int, n: Node | None = None) -> list[int]:
+        n = n or group.anchor
+        assert n is not None
+        return self.read_strides(group, n.inputs[number], self.fusion.read_at(n, group, number))
+
+    def read_strides(self, group: Group, x: Node, at) -> list[int]:
+        leaf = self.fusion.pull(x, at, group.axes)
+        if leaf is None or (leaf.root in group.index and leaf.root.op.kind is not Kind.SOURCE) or leaf.root.op.name == "iota":
+            return [0] * len(group.axes)
+        strides = [0] * len(group.axes)
+        for index, stride in zip(leaf.indices, self.of(leaf.root).strides, strict=True):
+            for a, c in index.terms:
+                strides[a] += abs(c) * stride
+        return strides
+
+    # ------------------------------------------------------------------ launches
+
+    def lower(self, group: Group) -> None:
+        if not group.stores:
+            return
+        stores = [(s, self.destination(group, s)) for s in group.stores]
+        launches = self.prepare if self.is_fixed(group) else self.launches
+        if group.anchor is not None:
+            try:
+                launches += self.contraction(group, stores)
+                return
+            except Unsuitable as reason:
+                self.remarks.append(f"{label(group)}: plain loops, because {reason}")
+        if group.opaque is not None:
+            launches.append(self.special(group, stores))
+            return
+        nest = arrange(NestBuilder(self.fusion, group, self).build(stores))
+        launches.append(self.launch(label(group), nest, tuple(group.index)))
+
+    def launch(self, name: str, nest: Nest, nodes: tuple[Node, ...]) -> Launch:
+        work = 1
+        for n in nest.axes:
+            work *= n
+        outer = nest.axes[0] if 0 not in nest.reduce and nest.axes else 1
+        if nest.style == "column" and len(nest.reduce) == len(nest.axes) - 1:
+            outer = -(-outer // 64)
+        return Launch(name, nest, nodes, parts=max(1, min(outer, 64, work // GRAIN)))
+
+    def special(self, group: Group, stores: list[tuple[Store, Place]]) -> Launch:
+        """A kernel with its own template reads whole row-major values and writes one."""
+        n = group.opaque
+        assert n is not None
+        operands = []
+        for x in n.inputs:
+            leaf = self.fusion.pull(x, tuple(loop_axis(a) for a in range(len(x.shape))), x.shape)
+            assert leaf is not None and not leaf.guards
+            operands.append(resolve(self.of(leaf.root), leaf.indices, (), 0.0, len(x.shape)))
+        ((_, place),) = stores
+        operands.append(Access(place.buffer, place.offset, place.strides, place.dtype))
+        sizes = tuple((f"{k}", v) for k, v in n.attrs if isinstance(v, int))
+        shapes = tuple((f"n{i}_{a}", s) for i, x in enumerate((*n.inputs, n)) for a, s in enumerate(x.shape))
+        return Launch(n.op.name, Special(n.op.name, sizes + shapes, tuple(operands)), (n,))
+
+    # ------------------------------------------------------------------ contractions
+
+    def contraction(self, group: Group, stores: list[tuple[Store, Place]]) -> list[Launch]:
+        n = group.anchor
+        assert n is not None
+        nest = NestBuilder(self.fusion, group, self).build(stores, accumulator="acc")
+        body = epilogue(nest, "acc")
+        leaves = (operand_leaf(self.fusion, n, 0), operand_leaf(self.fusion, n, 1))
+        launches: list[Launch] = []
+        reads = [self.readable(group, leaf, launches) for leaf in leaves]
+        outputs = len(n.shape)
+        writes = [o for o, _ in body.stores]
+        for problem in phases(group.axes, outputs, leaves):
+            accesses = [self.over(problem, place, leaf) for place, leaf in reads]
+            operands = [remap(o, problem) for o in nest.operands]
+            if 0 in problem.axes:
+                raise Unsuitable("a phase of its stride has no taps")
+            self.tile(group, problem, accesses, operands, body, writes, launches, leaves)
+        return launches
+
+    def readable(self, group: Group, leaf: Leaf, launches: list[Launch]) -> tuple[Place, Leaf]:
+        """The operand's place; a padded copy, as far as it reads beyond the edges."""
+        place = self.of(leaf.root)
+        box = padded_box(leaf, group.axes)
+        if box is None:
+            return place, leaf
+        shape = tuple(high - low + 1 for low, high in box)
+        order = sorted(range(len(shape)), key=lambda a: (-place.strides[a], a))
+        strides = ordered_strides(shape, order)
+        size = 1
+        for s in shape:
+            size *= s
+        home = "prepared" if leaf.root in self.fixed else "arena"
+        buffer = self.buffer(f"{leaf.root.name or leaf.root.op.name}_padded", size, place.dtype, home)
+        nest = copy_nest(shape, box_access(leaf, place, box), Access(buffer, 0, strides, place.dtype))
+        copy = self.launch("pad", nest, (leaf.root,))
+        (self.prepare if home == "prepared" else launches).append(copy)
+        offset = -sum(low * s for (low, _), s in zip(box, strides, strict=True))
+        return Place(buffer, offset, strides, place.dtype), leaf
+
+    def over(self, problem: Problem, place: Place, leaf: Leaf) -> Access:
+        """An operand of the anchor over the axes of a problem."""
+        indices = tuple(problem.at(i) for i in leaf.indices)
+        return resolve(place, indices, (), 0.0, len(problem.axes))
+
+    def tile(self, group, problem, accesses, operands, body, writes, launches, leaves) -> None:
+        """One contraction, with whichever operand gives contiguous columns as B."""
+        failure: Unsuitable | None = None
+        for first, second in ((0, 1), (1, 0)):
+            a, b = accesses[first], accesses[second]
+            axes = [
+                Axis(size, a.strides[i], b.strides[i], tuple(o.strides[i] for o in operands))
+                for i, size in enumerate(problem.axes)
+            ]
+            fixed = leaves[second].root in self.fixed
+            try:
+                roles = assign_roles(axes, problem.outputs, writes, fixed or b.buffer.home == "input")
+            except Unsuitable as reason:
+                failure = failure or reason
+                continue
+            made = make_tile(roles, body, a, b, operands, 0, self.target)
+            if roles.packed:
+                made = replace(made, b=self.pack(roles, made, b, fixed, launches, leaves[second].root))
+            parts = dict(made.sizes)["row_parts"] * dict(made.sizes)["column_parts"]
+            launches.append(Launch(label(group), made, tuple(group.index), parts))
+            return
+        raise failure or Unsuitable("no roles")
+
+    def pack(self, roles, tile, b: Access, fixed: bool, launches: list[Launch], root: Node) -> Access:
+        sizes, width = dict(tile.sizes), tile.contraction.width
+        blocks = -(-sizes["n"] // width)
+        depth = sizes["r"] * sizes["s"] * sizes["k"]
+        key = (id(b.buffer), b.offset, roles.batch, roles.reduce, roles.column, width)
+        if key not in self.packed:
+            buffer = self.buffer(f"{root.name or root.op.name}_packed", sizes["g"] * blocks * depth * width, "float32",
+                                 "prepared" if fixed else "arena")
+            nest = pack_nest(roles, tile, b, buffer)
+            (self.prepare if fixed else launches).append(self.launch("pack", nest, (root,)))
+            self.packed[key] = Access(buffer, 0, (), "float32")
+        return replace(tile.b, buffer=self.packed[key].buffer, offset=0)
+
+
+def loop_axis(number: int):
+    from ..op import Index
+
+    return Index(0, ((number, 1),))
+
+
+def remap(access: Access, problem: Problem) -> Access:
+    """An epilogue operand over the axes of a problem."""
+    strides, offset = [0] * len(problem.axes), access.offset
+    for axis, stride in enumerate(access.strides):
+        index = problem.mapping[axis]
+        offset += stride * index.constant
+        for a, c in index.terms:
+            strides[a] += stride * c
+    return replace(access, offset=offset, strides=tuple(strides))
+
+
+def label(group: Group) -> str:
+    """A kernel's name: its operators in order, the main one first."""
+    names = [n.op.name for n in group.index]
+    if group.anchor is not None:
+        names = [group.anchor.op.name, *(x for x in names if x != group.anchor.op.name)]
+    return "_".join(dict.fromkeys(names))[:60]
