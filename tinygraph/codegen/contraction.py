@@ -1,0 +1,92 @@
+"""The Python twin of a compiled contraction: the same argument block, parts and epilogue, executed by NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from ..plan.contraction import FIELDS, TILE_OPERAND, Contraction
+from .arrays import evaluate
+
+# (address, dtype) -> the memory from that address on, as a flat array
+Memory = Callable[[int, str], np.ndarray]
+
+
+def contraction(part: int, tid: int, args: Sequence[int], spec: Contraction, memory: Memory) -> None:
+    """Executes one part, as `void name(part, tid, args)` of the compiled code does.
+
+    Raises:
+        IndexError: an element lies outside of `memory`.
+    """
+    del tid
+    f = dict(zip(FIELDS, (int(x) for x in args), strict=False))
+    column_part, row_part = part % f["column_parts"], part // f["column_parts"]
+    tiles = -(-f["m"] // spec.rows)
+    rows = _share(f["g"] * f["z"] * f["y"] * tiles, row_part, f["row_parts"])
+    for j in _share(-(-f["n"] // spec.width), column_part, f["column_parts"]):
+        for indices, first, count in _lines(rows, f, tiles, spec.rows):
+            at = dict(zip("gzym", (*indices, first), strict=True))
+            sums = _sums(f, at, j, count, spec.width, memory)
+            _epilogue(spec, args, at, j * spec.width, sums, memory)
+
+
+def _share(total: int, part: int, parts: int) -> range:
+    return range(total * part // parts, total * (part + 1) // parts)
+
+
+def _lines(
+    share: range, f: Mapping[str, int], tiles: int, rows: int
+) -> Iterator[tuple[tuple[int, ...], int, int]]:
+    """The row tiles of `share`, those with the same (g, z, y) together: indices, first row along m, number of rows."""
+    flat = share.start
+    while flat < share.stop:
+        line, tile = divmod(flat, tiles)
+        end = min(tiles, tile + share.stop - flat)
+        g, z, y = (int(i) for i in np.unravel_index(line, (f["g"], f["z"], f["y"])))
+        yield (g, z, y), tile * rows, min(end * rows, f["m"]) - tile * rows
+        flat += end - tile
+
+
+def _view(
+    memory: Memory, address: int, dtype: str, shape: Sequence[int], strides: Sequence[int]
+) -> np.ndarray:
+    """A strided view of memory; strides count elements and may be negative or zero."""
+    reach = [(size - 1) * stride for size, stride in zip(shape, strides, strict=True)]
+    low, high = sum(x for x in reach if x < 0), sum(x for x in reach if x > 0)
+    size = np.dtype(dtype).itemsize
+    flat = memory(address + low * size, dtype)
+    if high - low >= len(flat):
+        raise IndexError(f"{high - low + 1} elements of {dtype} from {address + low * size}: {len(flat)} are there")
+    return np.lib.stride_tricks.as_strided(flat[-low:], shape, [s * size for s in strides])
+
+
+def _sums(
+    f: Mapping[str, int], at: Mapping[str, int], j: int, count: int, width: int, memory: Memory
+) -> np.ndarray:
+    """The accumulators of `count` rows and of the columns of block j: float32, (count, columns)."""
+    columns = min(width, f["n"] - j * width)
+    loops = [f[axis] for axis in "rsk"]
+    a_at = f["a"] + 4 * sum(index * f[f"a_{axis}"] for axis, index in at.items())
+    b_at = f["b"] + 4 * (at["g"] * f["b_g"] + j * f["b_j"])
+    a = _view(memory, a_at, "float32", [count, *loops], [f[f"a_{x}"] for x in "mrsk"])
+    b = _view(memory, b_at, "float32", [*loops, columns], [*(f[f"b_{x}"] for x in "rsk"), 1])
+    return a.reshape(count, -1) @ b.reshape(-1, columns)
+
+
+def _epilogue(
+    spec: Contraction, args: Sequence[int], at: Mapping[str, int], column: int, sums: np.ndarray, memory: Memory
+) -> None:
+    def tensor(number: int) -> np.ndarray:
+        operand = spec.operands[number]
+        first = len(FIELDS) + number * len(TILE_OPERAND)
+        address, *strides = (int(x) for x in args[first : first + len(TILE_OPERAND)])
+        start = sum(i * s for i, s in zip(at.values(), strides, strict=True)) + operand.unit * column
+        address += start * np.dtype(operand.dtype).itemsize
+        return _view(memory, address, operand.dtype, sums.shape, [strides[-1], int(operand.unit)])
+
+    names = {name: tensor(number).copy() for name, number in spec.body.loads} | {"acc": sums}
+    for s in spec.body.statements:
+        names[s.name] = evaluate(s.text(), names, s.dtype)
+    for number, name in spec.body.stores:
+        tensor(number)[...] = names[name]
