@@ -14,6 +14,8 @@ import stat
 import tempfile
 import time
 import warnings
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 KINDS = {"program": ".json", "kernel": ".o", "source": ".py"}
@@ -32,6 +34,16 @@ class CacheError(RuntimeError):
 def default_folder() -> Path:
     """TINYGRAPH_CACHE, else ~/.cache/tinygraph."""
     return Path(os.environ.get("TINYGRAPH_CACHE") or Path.home() / ".cache" / "tinygraph")
+
+
+def default_store() -> Store:
+    """The store in default_folder(), one a process."""
+    return _store(default_folder())
+
+
+@cache
+def _store(folder: Path) -> Store:
+    return Store(folder)
 
 
 class Store:
@@ -77,10 +89,8 @@ class Store:
         if trailer != _trailer(data):
             _remove(path)
             return None
-        try:
+        with suppress(OSError):  # read-only: then it only seems unused for longer
             os.utime(path)
-        except OSError:
-            pass  # then it only seems unused for longer
         return data
 
     def put(self, kind: str, key: str, data: bytes) -> None:
@@ -155,7 +165,5 @@ def _trailer(data: bytes) -> bytes:
 
 
 def _remove(path: Path) -> None:
-    try:
+    with suppress(OSError):  # read-only, or another process was faster
         path.unlink()
-    except OSError:
-        pass  # read-only, or another process was faster

@@ -26,6 +26,7 @@ import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 
+from tinygraph.cache import default_store
 from tinygraph_cpu import objects
 
 I32, I64, VOID = ir.IntType(32), ir.IntType(64), ir.VoidType()
@@ -291,9 +292,9 @@ class Driver:
 
 @cache
 def driver() -> Driver:
-    """Compiles and loads the driver, once a process."""
+    """Loads the driver, once a process; it is compiled once a cache folder."""
     symbols = ("tinygraph_walk", "tinygraph_lead", "tinygraph_serve")
-    code = objects.compile_module(driver_module(), Baseline())
+    code = objects.stored_module(driver_module(), Baseline(), default_store())
     addresses = objects.load(dict.fromkeys(symbols, code))
     word = ctypes.c_void_p
     return Driver(

@@ -101,7 +101,7 @@ class _Pipeline(compiler.CompilerBase):
 
 
 def _flags() -> compiler.Flags:
-    flags = compiler.Flags()
+    flags: Any = compiler.Flags()
     flags.enable_ssa = True
     flags.error_model = "numpy"  # a division by zero does not raise
     flags.fastmath = cpu.FastMathOptions(set(FAST))

@@ -33,18 +33,24 @@ CONSTRUCTORS: dict[str, types.Type] = {
 _DTYPES = {kind: "bool" if kind is types.boolean else kind.name for kind in CONSTRUCTORS.values()}
 
 
+_UNSIGNED = (types.boolean, types.uint8, types.uint32)
+# Numba does not convert what it loads through a pointer, and keeps a bool as a byte: the text of
+# a kernel gets bool_(...) around such loads.
 VIEWS = {
-    f"view_{dtype}": types.CPointer(kind)
-    for dtype, kind in ((name.rstrip("_"), kind) for name, kind in CONSTRUCTORS.items())
+    f"view_{dtype}": types.CPointer(types.uint8 if kind is types.boolean else kind)
+    for kind, dtype in _DTYPES.items()
 }
 
 
-def _intrinsic(name: str, arity: int, typer: Callable[..., Any]) -> Any:
-    """An intrinsic of `arity` arguments; Numba wants them spelled out, hence a lambda from text."""
+def _intrinsic(name: str, arity: int, typer: Callable[..., Any], literals: bool = False) -> Any:
+    """An intrinsic of `arity` arguments; Numba wants them spelled out, hence a lambda from text.
+
+    With `literals`, the typer sees the values of integer literals.
+    """
     arguments = ", ".join(f"x{i}" for i in range(arity))
     function = eval(f"lambda context, {arguments}: typer({arguments})", {"typer": typer})
     function.__name__ = function.__qualname__ = name
-    return intrinsic(function)
+    return intrinsic(prefer_literal=literals)(function)
 
 
 def _scalar(name: str, arity: int) -> Any:
@@ -52,26 +58,41 @@ def _scalar(name: str, arity: int) -> Any:
 
     The project's library is made for float32; in float64 the C library stands in for it.
     """
-    arguments = [f"x{i}" for i in range(arity)]
-    text = f"{name}({', '.join(arguments)})"
+    text = f"{name}({', '.join(f'x{i}' for i in range(arity))})"
 
     def typer(*kinds: types.Type) -> tuple[Signature, Lowering] | None:
-        kinds = tuple(types.unliteral(kind) for kind in kinds)
         if not all(kind in _DTYPES for kind in kinds):
             return None
         if types.float64 in kinds and name in _FLOAT64:
             return types.float64(*[types.float64] * arity), _FLOAT64[name]
         result = CONSTRUCTORS[_RESULTS[name]] if name in _RESULTS else kinds[-1]
-        dtypes = [_DTYPES[kind] for kind in kinds]
-
-        def lower(context: Any, builder: Any, signature: Any, args: list[ir.Value]) -> ir.Value:
-            operands = map(scalar.Value, args, dtypes)
-            names = dict(zip(arguments, operands, strict=True))
-            return scalar.emit_expression(builder, text, names, _DTYPES[result], 1).ir
-
-        return result(*kinds), lower
+        return result(*kinds), _expression(text, kinds, result)
 
     return _intrinsic(name, arity, typer)
+
+
+def _expression(text: str, kinds: tuple[types.Type, ...], result: types.Type) -> Lowering:
+    """Compiles `text`, an expression over x0, x1, ..."""
+
+    def lower(context: Any, builder: Any, signature: Any, args: list[ir.Value]) -> ir.Value:
+        names = {
+            f"x{i}": scalar.Value(value, _DTYPES[kind])
+            for i, (value, kind) in enumerate(zip(args, kinds, strict=False))
+        }
+        return scalar.emit_expression(builder, text, names, _DTYPES[result], 1).ir
+
+    return lower
+
+
+def _power(x: types.Type, y: types.Type) -> tuple[Signature, Lowering] | None:
+    """x ** y; a small integer literal y becomes multiplications."""
+    if x not in _DTYPES:
+        return None
+    if isinstance(y, types.IntegerLiteral) and 1 <= y.literal_value <= 8:
+        return x(x, y), _expression(f"x0 ** {y.literal_value}", (x,), x)
+    if x is types.float64:
+        return x(x, x), _c_function("pow")
+    return (x(x, y), _expression("x0 ** x1", (x, y), x)) if x == y else None
 
 
 _RESULTS = {"float_bits": "int32", "bits_float": "float32"}
@@ -93,9 +114,21 @@ def _sigmoid_float64(context: Any, builder: Any, signature: Any, args: list[ir.V
 
 _FLOAT64: dict[str, Lowering] = {
     "sigmoid": _sigmoid_float64,
-    "power": _c_function("pow"),
     **{name: _c_function(name) for name in vars(math) if name in vars(library)},
 }
+
+
+@intrinsic
+def _where(
+    context: Any, condition: types.Type, x: types.Type, y: types.Type
+) -> tuple[Signature, Lowering] | None:
+    """x if condition else y, without a branch; x and y may be integers of two widths."""
+    result = context.unify_pairs(x, y)
+
+    def lower(context: Any, builder: Any, signature: Any, args: list[ir.Value]) -> ir.Value:
+        return builder.select(*args)
+
+    return (result(types.boolean, result, result), lower) if result else None
 
 
 def _accumulate(acc: types.Type, value: types.Type) -> tuple[Signature, Lowering] | None:
@@ -119,7 +152,7 @@ def _extremum(name: str, symbol: str) -> Any:
                     builder.module, f"llvm.{name}.{width}", kind, [kind, kind]
                 )
                 return builder.call(function, args, fastmath=("nsz",))
-            compare = builder.icmp_signed if x.signed else builder.icmp_unsigned
+            compare = builder.icmp_unsigned if x in _UNSIGNED else builder.icmp_signed
             return builder.select(compare(symbol, *args), *args)
 
         return (x(x, x), lower) if x == y and isinstance(x, types.Number) else None
@@ -154,6 +187,8 @@ def _scalar_functions() -> dict[str, Any]:
 SCOPE: dict[str, Any] = {
     **_scalar_functions(),
     **CONSTRUCTORS,
+    "where": _where,
+    "power": _intrinsic("power", 2, _power, literals=True),
     "accumulate": _intrinsic("accumulate", 2, _accumulate),
     "maximum": _extremum("maximum", ">"),
     "minimum": _extremum("minimum", "<"),

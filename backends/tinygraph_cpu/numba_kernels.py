@@ -4,7 +4,7 @@ A kernel is ``def name(part, tid, args)``. It begins with a prologue of lines ``
 ``x = view_float32(args[0])``, and does not touch `args` behind it. The prologue is lifted out: its
 names become parameters, the pointers among them ``noalias``, so that loops over any number of
 arrays vectorize without run-time checks. Two views of one kernel must therefore not overlap where
-one of them is written. A function that LLVM sees as ``name(part, tid, args)`` loads and passes them.
+one of them is written. A small function, the kernel that the driver calls, loads and passes them.
 
 Numba's own way, from a decorated function to an object, takes three times as long: it optimizes
 everything twice, links the module and wraps it for calls from Python. Here Numba types the function
@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from functools import reduce
 
 from llvmlite import ir
 
@@ -72,10 +72,13 @@ def compile_kernels(
 
 def kernel_module(function: ast.FunctionDef, symbol: str, filename: str) -> str:
     """The text of a kernel's LLVM module, as Numba lowers it, not yet optimized."""
+    from tinygraph_cpu import numba_front_end  # imports Numba, which takes a third of a second
+
     parameters, body = lift_prologue(function)
-    module, native = _front_end()(body, parameters, filename)
+    module, native = numba_front_end.lower(body, parameters, filename)
     _emit_entry(module, native, symbol, parameters)
-    return str(module)
+    # Numba numbers its names; without, equal text gives equal objects in every process
+    return str(module).replace(native.name, f"{symbol}.body")
 
 
 def lift_prologue(function: ast.FunctionDef) -> tuple[list[Parameter], ast.Module]:
@@ -97,7 +100,7 @@ def lift_prologue(function: ast.FunctionDef) -> tuple[list[Parameter], ast.Modul
         decorator_list=[],
     )
     module = ast.Module([ast.copy_location(lifted, function)], [])
-    return parameters, ast.fix_missing_locations(_Powers().visit(module))
+    return parameters, ast.fix_missing_locations(_ForNumba(parameters).visit(module))
 
 
 def _parameter(statement: ast.stmt) -> Parameter | None:
@@ -107,16 +110,51 @@ def _parameter(statement: ast.stmt) -> Parameter | None:
     return None
 
 
-class _Powers(ast.NodeTransformer):
-    """x ** y becomes power(x, y), which vectorizes; Numba itself unfolds small integer powers."""
+class _ForNumba(ast.NodeTransformer):
+    """Writes what Numba would branch for, or does badly, as calls.
+
+    x ** y becomes power(x, y), which vectorizes, and what is read from a view of bools a bool. A
+    choice or a logical operator that reads no memory evaluates all its sides. As a branch, LLVM
+    would move earlier reads into it, and without AVX-512 the loop would not vectorize.
+    """
+
+    def __init__(self, parameters: list[Parameter]) -> None:
+        self.bools = {p.name for p in parameters if p.view == "view_bool"}
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
         self.generic_visit(node)
-        small = isinstance(node.right, ast.Constant) and node.right.value in range(1, 9)
-        if not isinstance(node.op, ast.Pow) or small:
+        if not isinstance(node.op, ast.Pow):
             return node
-        call = ast.Call(ast.Name("power", ast.Load()), [node.left, node.right], [])
-        return ast.copy_location(call, node)
+        return _call("power", node, node.left, node.right)
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
+        self.generic_visit(node)
+        view = node.value.id if isinstance(node.value, ast.Name) else None
+        if view not in self.bools or isinstance(node.ctx, ast.Store):
+            return node
+        return _call("bool_", node, node)
+
+    def visit_IfExp(self, node: ast.IfExp) -> ast.expr:
+        self.generic_visit(node)
+        if _reads_memory(node.body) or _reads_memory(node.orelse):
+            return node
+        return _call("where", node, node.test, node.body, node.orelse)
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:
+        self.generic_visit(node)
+        if any(map(_reads_memory, node.values[1:])):
+            return node
+        operator = ast.BitAnd() if isinstance(node.op, ast.And) else ast.BitOr()
+        bits: list[ast.expr] = [_call("bool_", value, value) for value in node.values]
+        return reduce(lambda x, y: ast.copy_location(ast.BinOp(x, operator, y), node), bits)
+
+
+def _reads_memory(node: ast.expr) -> bool:
+    return any(isinstance(each, ast.Subscript) for each in ast.walk(node))
+
+
+def _call(name: str, where: ast.expr, *args: ast.expr) -> ast.Call:
+    return ast.copy_location(ast.Call(ast.Name(name, ast.Load()), list(args), []), where)
 
 
 def _emit_entry(
@@ -148,12 +186,3 @@ def _compile(module: str, target: objects.Target, function: ast.FunctionDef) -> 
     if re.search(r"\bdouble\b", text) and "float64" not in ast.unparse(function):
         raise ValueError(f"kernel {function.name} computes in float64 without mentioning it")
     return machine.emit_object(optimized)
-
-
-FrontEnd = Callable[[ast.Module, list[Parameter], str], tuple[ir.Module, ir.Function]]
-
-
-def _front_end() -> FrontEnd:
-    from tinygraph_cpu import numba_front_end
-
-    return numba_front_end.lower

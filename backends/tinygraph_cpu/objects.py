@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Mapping
 from typing import Protocol
 
+import llvmlite
 import llvmlite.binding as llvm
 from llvmlite import ir
+
+from tinygraph.cache import Store
 
 
 class Target(Protocol):
@@ -48,9 +52,9 @@ def optimize(module: ir.Module | str, target: Target) -> tuple[llvm.ModuleRef, l
     passes.getModulePassManager().run(parsed, passes)
     for function in parsed.functions:
         name = function.name
-        if function.is_declaration and not name.startswith("llvm."):
-            if llvm.address_of_symbol(name) is None:
-                raise ValueError(f"a kernel calls {name!r}, which this process does not have")
+        external = function.is_declaration and not name.startswith("llvm.")
+        if external and llvm.address_of_symbol(name) is None:
+            raise ValueError(f"a kernel calls {name!r}, which this process does not have")
     return parsed, machine
 
 
@@ -62,6 +66,19 @@ def compile_module(module: ir.Module | str, target: Target) -> bytes:
     """
     optimized, machine = optimize(module, target)
     return machine.emit_object(optimized)
+
+
+def stored_module(module: ir.Module | str, target: Target, store: Store) -> bytes:
+    """compile_module, or what an earlier process put in the store for the same text and target."""
+    text = str(module)
+    maker = f"llvmlite {llvmlite.__version__}, LLVM {llvm.llvm_version_info}"
+    facts = "\n".join((text, maker, target.cpu, target.features))
+    key = hashlib.sha256(facts.encode()).hexdigest()
+    code = store.get("kernel", key)
+    if code is None:
+        code = compile_module(text, target)
+        store.put("kernel", key, code)
+    return code
 
 
 def assembly(module: ir.Module | str, target: Target) -> str:

@@ -55,7 +55,8 @@ class _Worker:
         while not team.closed:
             seen = serve(team.state.ctypes.data, seen, PATIENCE)
             team.parked.append(self)
-            self.bell.acquire()
+            if not team.closed:  # else close() may have looked at `parked` too early
+                self.bell.acquire()
 
     def move(self, cpu: int) -> None:
         os.sched_setaffinity(self.thread.native_id or 0, {cpu})
@@ -98,9 +99,13 @@ class Team:
                 self.workers.append(_Worker(self))
                 self._caller_cpu = -1
             self._place()
-            while self.parked:
-                self.parked.pop().bell.release()
+            self._wake()
             self._lead(self.state.ctypes.data, table.address, threads)
+
+    def _wake(self) -> None:
+        # One that parks just now is missed, and woken for the next run: it was not needed so far.
+        while self.parked:
+            self.parked.pop().bell.release()
 
     def _place(self) -> None:
         """Keeps the workers off the caller's core, as long as there is a core for each."""
@@ -122,12 +127,10 @@ class Team:
         """Ends the workers; runs after this one use the caller's thread alone."""
         with self.lock:
             self.closed = True
-            for worker in self.workers:
-                worker.bell.release()
+            self._wake()
             for worker in self.workers:
                 worker.thread.join()
             self.workers.clear()
-            self.parked.clear()
 
 
 @cache

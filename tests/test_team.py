@@ -1,0 +1,249 @@
+"""The launch table and the team: every part once, in an order that respects the waits."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from tinygraph_cpu import objects
+from tinygraph_cpu.driver import Baseline, Launch, LaunchTable, driver_module
+from tinygraph_cpu.team import Team, allowed_cpus, default_threads, team
+
+# args = (output, input, cells of the input): output[part] = 3 * sum(input) + part + 1
+KERNEL = """
+define void @test_team_sum(i64 %part, i64 %tid, ptr %args) {
+entry:
+  %input_at = getelementptr i64, ptr %args, i64 1
+  %count_at = getelementptr i64, ptr %args, i64 2
+  %output = load ptr, ptr %args
+  %input = load ptr, ptr %input_at
+  %count = load i64, ptr %count_at
+  br label %loop
+loop:
+  %i = phi i64 [0, %entry], [%next, %loop]
+  %sum = phi i64 [0, %entry], [%more, %loop]
+  %cell = getelementptr i64, ptr %input, i64 %i
+  %x = load i64, ptr %cell
+  %more = add i64 %sum, %x
+  %next = add i64 %i, 1
+  %again = icmp slt i64 %next, %count
+  br i1 %again, label %loop, label %done
+done:
+  %triple = mul i64 %more, 3
+  %number = add i64 %part, 1
+  %result = add i64 %triple, %number
+  %place = getelementptr i64, ptr %output, i64 %part
+  store i64 %result, ptr %place
+  ret void
+}
+"""
+
+
+def kernel_address():
+    code = objects.compile_module(KERNEL, Baseline())
+    return objects.load({"test_team_sum": code})["test_team_sum"]
+
+
+class Chain:
+    """Layers of cells; each sums the one before, so that a launch that runs too early shows."""
+
+    def __init__(self, layers=40, width=5):
+        address = kernel_address()
+        self.cells = np.zeros((layers + 1, width), np.int64)
+        self.blocks = np.array(
+            [
+                (self.cells[i + 1].ctypes.data, self.cells[i].ctypes.data, width)
+                for i in range(layers)
+            ]
+        )
+        self.table = LaunchTable(
+            [
+                Launch(address, block.ctypes.data, width, (i - 1,) if i else ())
+                for i, block in enumerate(self.blocks)
+            ]
+        )
+
+    def run(self, team, threads):
+        self.cells[1:] = 0
+        team.run(self.table, threads)
+        return self.cells.copy()
+
+
+@pytest.fixture(scope="module")
+def chain():
+    return Chain()
+
+
+@pytest.fixture(scope="module")
+def expected(chain):
+    layers, width = chain.cells.shape
+    cells = np.zeros((layers, width), np.int64)
+    with np.errstate(over="ignore"):
+        for i in range(1, layers):
+            cells[i] = 3 * cells[i - 1].sum() + np.arange(width) + 1
+    return cells
+
+
+@pytest.fixture
+def own_team():
+    team = Team()
+    yield team
+    team.close()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+def test_same_result_on_any_number_of_threads(chain, expected, own_team, threads):
+    for _ in range(30):
+        np.testing.assert_array_equal(chain.run(own_team, threads), expected)
+
+
+def test_thread_counts_may_change_from_run_to_run(chain, expected, own_team):
+    for threads in (1, 4, 2, 1, 3, 2, 5) * 4:
+        np.testing.assert_array_equal(chain.run(own_team, threads), expected)
+
+
+def test_wakes_parked_workers(chain, expected, own_team):
+    for _ in range(5):
+        np.testing.assert_array_equal(chain.run(own_team, 3), expected)
+        time.sleep(0.03)
+    assert len(own_team.parked) == len(own_team.workers) == 2
+
+
+def test_workers_are_kept_off_the_callers_core(chain, own_team):
+    if len(allowed_cpus()) < 2 or not hasattr(os, "sched_setaffinity"):
+        pytest.skip("needs two processors and pinning")
+    everywhere = os.sched_getaffinity(0)
+    try:
+        for cpu in sorted(everywhere)[:2] * 3:
+            os.sched_setaffinity(0, {cpu})
+            chain.run(own_team, 2)
+            assert own_team.workers[0].cpu != cpu
+            assert os.sched_getaffinity(own_team.workers[0].thread.native_id) != {cpu}
+    finally:
+        os.sched_setaffinity(0, everywhere)
+
+
+def test_four_python_threads(expected, own_team):
+    chains = [Chain() for _ in range(4)]
+    wrong = []
+
+    def call(chain):
+        for i in range(100):
+            if not np.array_equal(chain.run(own_team, 1 + i % 3), expected):
+                wrong.append(i)
+
+    threads = [threading.Thread(target=call, args=(chain,)) for chain in chains]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_runs_its_parents_program(chain, expected, own_team):
+    chain.run(own_team, 3)
+    child = os.fork()
+    if child == 0:
+        same = all(np.array_equal(chain.run(own_team, n), expected) for n in (1, 3, 2))
+        os._exit(0 if same and len(own_team.workers) == 2 else 1)
+    np.testing.assert_array_equal(chain.run(own_team, 3), expected)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_fork_waits_for_a_run_in_another_thread(chain, expected, own_team):
+    if not hasattr(os, "fork"):
+        pytest.skip("no fork")
+    stop = threading.Event()
+
+    def call():
+        while not stop.is_set():
+            own_team.run(chain.table, 2)
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    try:
+        for _ in range(5):
+            child = os.fork()
+            if child == 0:
+                os._exit(0 if np.array_equal(chain.run(own_team, 2), expected) else 1)
+            assert os.waitpid(child, 0)[1] == 0
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_runs_after_close_use_the_callers_thread(chain, expected):
+    team = Team()
+    chain.run(team, 2)
+    team.close()
+    np.testing.assert_array_equal(chain.run(team, 2), expected)
+    assert not team.workers
+
+
+def test_the_interpreter_exits_while_workers_spin():
+    program = f"""
+import sys
+sys.path[:0] = {[os.path.dirname(__file__), *sys.path]!r}
+import threading
+from test_team import Chain
+from tinygraph_cpu.team import team
+chain = Chain()
+for _ in range(3):
+    team().run(chain.table, 4)
+"""
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_counts_cycles(chain, own_team):
+    for threads in (1, 2):
+        chain.table.count_cycles(True)
+        own_team.run(chain.table, threads)
+        cycles, waiting = chain.table.cycles()
+        chain.table.count_cycles(False)
+        assert cycles.shape == (40,)
+        assert (cycles > 0).all()
+        assert waiting >= 0
+        own_team.run(chain.table, threads)
+        assert not chain.table.cycles()[0].any() and not chain.table.cycles()[1]
+
+
+@pytest.mark.parametrize(
+    "launches",
+    [[Launch(1, 1, parts=0)], [Launch(1, 1, waits=(0,))], [Launch(1, 1), Launch(1, 1, waits=(-1,))]],
+)
+def test_refuses_an_illegal_table(launches):
+    with pytest.raises(ValueError, match="not legal"):
+        LaunchTable(launches)
+
+
+def test_an_empty_table_runs(own_team):
+    for threads in (1, 2):
+        own_team.run(LaunchTable([]), threads)
+
+
+def test_threads_of_the_environment(monkeypatch):
+    monkeypatch.delenv("TINYGRAPH_THREADS", raising=False)
+    assert default_threads() == len(allowed_cpus())
+    monkeypatch.setenv("TINYGRAPH_THREADS", "3")
+    assert default_threads() == 3
+    for wrong in ("0", "-1", "two"):
+        monkeypatch.setenv("TINYGRAPH_THREADS", wrong)
+        with pytest.raises(ValueError, match="TINYGRAPH_THREADS"):
+            default_threads()
+
+
+def test_one_team_a_process():
+    assert team() is team()
+
+
+def test_the_driver_computes_no_floats():
+    module = driver_module()
+    assert "float" not in module
+    assert "double" not in module
