@@ -1,4 +1,4 @@
-"""Random numbers without state: a value is a function of seed, step, stream and position, so a run repeats bit for bit."""
+"""Random numbers without state: functions of seed, step, stream and position, so a run repeats bit for bit."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def _ref_gradient(x: Any, g: Any, *, kernel: Sizes, stride: Sizes, padding: Size
     return w
 
 
-def _weights(kernel: Sizes, _: tuple[Index, ...]) -> Read:
+def _weights(kernel: Sizes, indices: tuple[Index, ...]) -> Read:
     _, taps = spanned(kernel, len(kernel))
     return Read(tuple(Index(terms=((taps[a], 1),)) if a in taps else Index() for a in range(len(kernel))))
 
