@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from .float64 import in_float64
 from .interpret import run
-from .ir import Array, Graph, Node, Type, built_from, origins
-from .op import CONSTANT, PARAMETER, constant, input
+from .ir import Graph, Node, Type, built_from, origins
+from .op import constant, input
 from .ops.arithmetic import add, mul
 from .ops.reduce import sum as sum_over
 from .ops.reduce import sum_to
 from .ops.source import zeros
-from .rewrite import rebuild
 
 
 class GradientError(TypeError):
@@ -109,7 +109,7 @@ def check_grad(
     derivatives; raises GradientError above ``tolerance``.
     """
     rng = np.random.default_rng(seed)
-    graph = in_float64(_as_graph(fn, arrays))
+    graph, _ = in_float64(_as_graph(fn, arrays))
     values = [np.asarray(a, n.dtype) for n, a in zip(graph.inputs, arrays)]
     values += [_drawn(rng, n.type) for n in graph.inputs[len(values) :]]
     [out] = graph.outputs
@@ -148,30 +148,3 @@ def _drawn(rng: np.random.Generator, type: Type) -> np.ndarray:
     if type.dtype.startswith("float"):
         return rng.standard_normal(type.shape).astype(type.dtype)
     return np.zeros(type.shape, type.dtype)
-
-
-def in_float64(graph: Graph) -> Graph:
-    """The same computation in float64; parameters become inputs behind the others, in order of appearance."""
-    extra: list[Node] = []
-
-    def wide(n: Node) -> Node:
-        if n.op is PARAMETER:
-            made = input(f"parameter {len(extra)} {n.name or ''}".strip(), *n.shape, dtype=_wider(n.dtype))
-            extra.append(made)
-            return made
-        if n.op is CONSTANT:
-            return constant(n.attr("value").data, _wider(n.dtype))
-        return n.op(*n.inputs, **{k: _wider(v) for k, v in n.attrs})
-
-    inputs = tuple(wide(i) for i in graph.inputs)
-    made = rebuild(graph, wide)
-    return Graph(graph.name, (*inputs, *extra), made.outputs)
-
-
-def _wider(value: Any) -> Any:
-    """float64 where an attribute speaks of float32."""
-    if isinstance(value, Type):
-        return Type(value.shape, _wider(value.dtype))
-    if isinstance(value, Array):
-        return Array.of(value.data.astype(_wider(value.data.dtype.name)))
-    return "float64" if value == "float32" else value

@@ -28,7 +28,7 @@ def fold(n: Node) -> Node | None:
         if n.op.kind is Kind.VIEW and n.op.name != "pad":
             return full(n.shape, numbers[0], n.dtype)
     arrays = [i.attr("value").data for i in n.inputs if i.op is CONSTANT]
-    if len(arrays) < len(n.inputs) or n.type.size > max(LIMIT, sum(a.size for a in arrays)):
+    if len(arrays) < len(n.inputs) or n.type.size > max(LIMIT, *(a.size for a in arrays)):
         return None
     return constant(evaluate(n, arrays))
 

@@ -149,7 +149,9 @@ def _moves_nothing(n: Node) -> bool:
 
 @rule(var("n", where=_moves_nothing), example=lambda: sum(input("x", 4, 1), 1))
 def reduce_nothing(out: Node, n: Node) -> Node:
-    return reshape(n.inputs[0], n.shape)
+    """A sum starts at 0.0, so its -0.0 becomes 0.0."""
+    x = reshape(n.inputs[0], n.shape)
+    return add(x, 0.0) if n.op is SUM and x.dtype.startswith("float") else x
 
 
 def _extreme_of_broadcast(n: Node) -> bool:

@@ -1,0 +1,52 @@
+"""Shared by all tests: golden files, and how hard hypothesis looks (TINYGRAPH_FUZZ=deep, or --deep)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+import tinygraph.ops  # noqa: F401  (fills the operator table)
+
+SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+settings.register_profile(
+    "default", derandomize=True, deadline=None, max_examples=40, suppress_health_check=SLOW, database=None
+)
+settings.register_profile("deep", deadline=None, max_examples=3000, suppress_health_check=SLOW)
+settings.load_profile(os.environ.get("TINYGRAPH_FUZZ", "default"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="rewrite the golden files")
+    parser.addoption("--deep", action="store_true", help="fuzz with many fresh examples")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--deep"):
+        settings.load_profile("deep")
+
+
+class Golden:
+    """Equal to the text in tests/golden/<module>/<test>.txt; --update-golden writes it there instead."""
+
+    def __init__(self, path: Path, update: bool):
+        self.path, self.update = path, update
+
+    def __eq__(self, actual: object) -> bool:
+        assert isinstance(actual, str)
+        if self.update:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.write_text(actual + "\n")
+        return self.path.exists() and self.path.read_text() == actual + "\n"
+
+    def __repr__(self) -> str:
+        return self.path.read_text().removesuffix("\n") if self.path.exists() else f"<no {self.path.name}>"
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Golden:
+    name = request.node.name.replace("[", "-").replace("]", "").replace("/", "-")
+    path = request.path.parent / "golden" / request.path.stem / f"{name}.txt"
+    return Golden(path, request.config.getoption("--update-golden"))

@@ -1,0 +1,36 @@
+"""The same computation in float64: what float32 results are measured against."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .ir import Array, Graph, Node, Type
+from .op import CONSTANT, PARAMETER, constant, input
+from .rewrite import rebuild
+
+
+def in_float64(graph: Graph) -> tuple[Graph, tuple[Node, ...]]:
+    """The graph in float64, and the parameters that became inputs of it, behind the others in this order."""
+    parameters: dict[Node, Node] = {}
+
+    def wide(n: Node) -> Node:
+        if n.op is PARAMETER:
+            name = f"parameter {len(parameters)} {n.name or ''}".strip()
+            parameters[n] = input(name, *n.shape, dtype=_wider(n.dtype))
+            return parameters[n]
+        if n.op is CONSTANT:
+            return constant(n.attr("value").data, _wider(n.dtype))
+        return n.op(*n.inputs, **{k: _wider(v) for k, v in n.attrs})
+
+    made = rebuild(graph, wide)
+    inputs = tuple(wide(i) for i in graph.inputs)
+    return Graph(graph.name, (*inputs, *parameters.values()), made.outputs), tuple(parameters)
+
+
+def _wider(value: Any) -> Any:
+    """float64 where an attribute speaks of float32."""
+    if isinstance(value, Type):
+        return Type(value.shape, _wider(value.dtype))
+    if isinstance(value, Array):
+        return Array.of(value.data.astype(_wider(value.data.dtype.name)))
+    return "float64" if value == "float32" else value
