@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+
 from tinygraph.codegen import intrinsics
 from tinygraph.codegen import math as library
 from tinygraph.codegen import random as generator
@@ -17,7 +18,13 @@ FOLDS = {"sum": np.sum, "max": np.max, "min": np.min, None: np.max}
 
 def scope(dtype: str) -> dict[str, Any]:
     """The names that scalar expressions may use, and K for ``dtype``."""
-    names = {**vars(intrinsics), **vars(library), **vars(generator), "inf": math.inf, "nan": math.nan}
+    names = {
+        **vars(intrinsics),
+        **vars(library),
+        **vars(generator),
+        "inf": math.inf,
+        "nan": math.nan,
+    }
     return names | {"K": np.bool_ if dtype == "bool" else np.dtype(dtype).type, "abs": abs}
 
 
@@ -25,7 +32,7 @@ def element(n: Node, arrays: list[np.ndarray], r: np.ndarray | None = None) -> n
     """The node's scalar expression, one element at a time, over arrays of one shape."""
     names = [f"x{i}" for i in range(len(arrays))]
     text = n.op.element(**dict(n.attrs)).format(*names, r="r")
-    function = eval(f"lambda {', '.join([*names, 'r'])}: {text}", scope(n.dtype))  # noqa: S307
+    function = eval(f"lambda {', '.join([*names, 'r'])}: {text}", scope(n.dtype))
     flat = [np.broadcast_to(a, arrays[0].shape).reshape(-1) for a in arrays]
     places = np.zeros(flat[0].size, int) if r is None else r.reshape(-1)
     with np.errstate(all="ignore"):
@@ -39,7 +46,9 @@ def run_loops(n: Node, arrays: list[np.ndarray]) -> np.ndarray:
     sizes = (*n.shape, *loops.reduce)
     axes = np.indices(sizes)
     assert len(loops.reads) == len(arrays)
-    values = [read(r, a, axes, loops.reads, arrays) for r, a in zip(loops.reads, arrays, strict=True)]
+    values = [
+        read(r, a, axes, loops.reads, arrays) for r, a in zip(loops.reads, arrays, strict=True)
+    ]
     folded = tuple(range(len(n.shape), len(sizes)))
     flat = np.broadcast_to(np.arange(math.prod(loops.reduce)).reshape(loops.reduce), sizes)
     out = element(n, values, flat)
@@ -48,7 +57,9 @@ def run_loops(n: Node, arrays: list[np.ndarray]) -> np.ndarray:
     return FOLDS[n.op.fold](out, axis=folded)
 
 
-def read(r: Read, array: np.ndarray, axes: np.ndarray, reads: tuple[Read, ...], arrays: list[np.ndarray]) -> np.ndarray:
+def read(
+    r: Read, array: np.ndarray, axes: np.ndarray, reads: tuple[Read, ...], arrays: list[np.ndarray]
+) -> np.ndarray:
     """What a Read gives at every position of the nest."""
     assert len(r.indices) == array.ndim
     places = [place(i, axes) for i in r.indices]
@@ -57,13 +68,17 @@ def read(r: Read, array: np.ndarray, axes: np.ndarray, reads: tuple[Read, ...], 
     for a, (whole, index) in enumerate(places):
         if a in gathered:
             k = gathered[a]
-            index = np.clip(index + read(reads[k], arrays[k], axes, reads, arrays), 0, array.shape[a] - 1)
+            index = np.clip(
+                index + read(reads[k], arrays[k], axes, reads, arrays), 0, array.shape[a] - 1
+            )
             places[a] = (whole, index)
         inside &= whole & (index >= 0) & (index < array.shape[a])
     assert r.outside is not None or inside.all(), "reads beyond the edge without an outside value"
     where = tuple(np.where(inside, index, 0) for _, index in places)
     found = array[where] if places else np.broadcast_to(array, inside.shape)
-    return found if r.outside is None else np.where(inside, found, np.asarray(r.outside, array.dtype))
+    return (
+        found if r.outside is None else np.where(inside, found, np.asarray(r.outside, array.dtype))
+    )
 
 
 def place(index: Index, axes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -60,4 +60,8 @@ def logsumexp(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
     top = stop_gradient(max(x, axes, keepdims=True))
     shift = where(equal(abs(top), math.inf), 0, top)
     total = log(sum(exp(x - shift), axes, keepdims=True)) + shift
-    return total if keepdims else reshape(total, tuple(n for a, n in enumerate(x.shape) if a not in axes))
+    return (
+        total
+        if keepdims
+        else reshape(total, tuple(n for a, n in enumerate(x.shape) if a not in axes))
+    )

@@ -32,7 +32,9 @@ def _sizes(image: Pair, kernel: Pair, stride: Pair, padding: Padding, dilation: 
 def _check(name: str, *types: Type, stride: Pair, padding: Padding, dilation: Pair) -> str:
     """What all three require; returns the dtype."""
     if any(len(t.shape) != 5 for t in types):
-        raise ShapeError(f"{name} requires five axes with groups explicit, got {' and '.join(map(str, types))}")
+        raise ShapeError(
+            f"{name} requires five axes with groups explicit, got {' and '.join(map(str, types))}"
+        )
     if min(*stride, *dilation) < 1 or min(p for pair in padding for p in pair) < 0:
         raise ShapeError(
             f"{name} requires stride and dilation of at least 1 and no negative padding, "
@@ -77,7 +79,9 @@ def _infer_input_gradient(
 def _infer_weight_gradient(
     x: Type, g: Type, *, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair
 ) -> Type:
-    dtype = _check("conv2d_weight_gradient", x, g, stride=stride, padding=padding, dilation=dilation)
+    dtype = _check(
+        "conv2d_weight_gradient", x, g, stride=stride, padding=padding, dilation=dilation
+    )
     (n, groups, c, *image), (gn, gg, o, *out) = x.shape, g.shape
     expected = _sizes((image[0], image[1]), kernel, stride, padding, dilation)
     if (n, groups) != (gn, gg) or tuple(out) != expected:
@@ -94,7 +98,9 @@ def _padded(x: np.ndarray, padding: Padding) -> np.ndarray:
     return np.pad(x, ((0, 0), (0, 0), (0, 0), *padding))
 
 
-def _taps(kernel: Pair, out: Pair, stride: Pair, dilation: Pair) -> Iterator[tuple[int, int, tuple[Any, ...]]]:
+def _taps(
+    kernel: Pair, out: Pair, stride: Pair, dilation: Pair
+) -> Iterator[tuple[int, int, tuple[Any, ...]]]:
     """(i, j, where tap [i, j] of the kernel looks in the padded image)."""
     for i, j in product(range(kernel[0]), range(kernel[1])):
         window = (
@@ -122,7 +128,9 @@ def _ref_input_gradient(
     c, kernel = w.shape[2], w.shape[3:]
     x = _padded(np.zeros((n, groups, c, *size), g.dtype), padding)
     for i, j, window in _taps(kernel, tuple(out), stride, dilation):
-        x[window] += (w[:, :, :, i, j].swapaxes(1, 2) @ g.reshape(n, groups, o, -1)).reshape(n, groups, c, *out)
+        x[window] += (w[:, :, :, i, j].swapaxes(1, 2) @ g.reshape(n, groups, o, -1)).reshape(
+            n, groups, c, *out
+        )
     (top, _), (left, _) = padding
     return x[..., top : top + size[0], left : left + size[1]]
 
@@ -151,13 +159,17 @@ def _outside(padding: Padding) -> float | None:
     return 0.0 if any(p for pair in padding for p in pair) else None
 
 
-def _image(padding: Padding, stride: Pair, dilation: Pair, out: Pair, tap: Pair) -> tuple[Index, Index]:
+def _image(
+    padding: Padding, stride: Pair, dilation: Pair, out: Pair, tap: Pair
+) -> tuple[Index, Index]:
     """Where the nest's output axes ``out`` and kernel axes ``tap`` look in the image."""
     y, x = (Index(-padding[a][0], ((out[a], stride[a]), (tap[a], dilation[a]))) for a in (0, 1))
     return y, x
 
 
-def _loops_conv2d(y: Type, x: Type, w: Type, *, stride: Pair, padding: Padding, dilation: Pair) -> Loops:
+def _loops_conv2d(
+    y: Type, x: Type, w: Type, *, stride: Pair, padding: Padding, dilation: Pair
+) -> Loops:
     n, g, o, _, _, c, i, j = map(_axis, range(8))
     image = _image(padding, stride, dilation, (3, 4), (6, 7))
     return Loops(w.shape[2:], (Read((n, g, c, *image), _outside(padding)), Read((g, o, c, i, j))))
@@ -168,10 +180,10 @@ def _loops_input_gradient(
 ) -> Loops:
     """Tap i of output y touched input h = y * stride - padding + i * dilation: solved for y, where it divides."""
     n, group, c, _, _, o, i, j = map(_axis, range(8))
-    image = (
-        Index(padding[a][0], ((3 + a, 1), (6 + a, -dilation[a])), stride[a]) for a in (0, 1)
+    image = (Index(padding[a][0], ((3 + a, 1), (6 + a, -dilation[a])), stride[a]) for a in (0, 1))
+    return Loops(
+        (w.shape[1], *w.shape[3:]), (Read((n, group, o, *image), 0.0), Read((group, o, c, i, j)))
     )
-    return Loops((w.shape[1], *w.shape[3:]), (Read((n, group, o, *image), 0.0), Read((group, o, c, i, j))))
 
 
 def _loops_weight_gradient(

@@ -21,7 +21,11 @@ def pair(name: str, value: Any) -> Pair:
 
 def edges(name: str, value: Any) -> Padding:
     """((top, bottom), (left, right)) from one number, a pair, or two pairs."""
-    if isinstance(value, Sequence) and len(value) == 2 and any(isinstance(v, Sequence) for v in value):
+    if (
+        isinstance(value, Sequence)
+        and len(value) == 2
+        and any(isinstance(v, Sequence) for v in value)
+    ):
         return pair(name, value[0]), pair(name, value[1])
     y, x = pair(name, value)
     return (y, y), (x, x)
@@ -35,7 +39,9 @@ def conv2d(
     ``padding`` is a number, a (vertical, horizontal) pair, or ((top, bottom), (left, right)).
     """
     if x.ndim != 4 or weight.ndim != 4:
-        raise ShapeError(f"conv2d requires x[N, C, H, W] and weight[O, I, KH, KW], got {x.type} and {weight.type}")
+        raise ShapeError(
+            f"conv2d requires x[N, C, H, W] and weight[O, I, KH, KW], got {x.type} and {weight.type}"
+        )
     (n, c, h, w), (o, i, kh, kw) = x.shape, weight.shape
     if groups < 1 or o % groups or c != i * groups:
         raise ShapeError(
@@ -75,12 +81,21 @@ def conv_transpose2d(
         raise ShapeError(
             f"conv_transpose2d requires {i} input channels that divide by groups, got x {x.type}, groups={groups}"
         )
-    steps, gaps = pair("conv_transpose2d stride", stride), pair("conv_transpose2d dilation", dilation)
-    extra, border = pair("conv_transpose2d output_padding", output_padding), edges("conv_transpose2d padding", padding)
+    steps, gaps = (
+        pair("conv_transpose2d stride", stride),
+        pair("conv_transpose2d dilation", dilation),
+    )
+    extra, border = (
+        pair("conv_transpose2d output_padding", output_padding),
+        edges("conv_transpose2d padding", padding),
+    )
     if any(e >= max(s, d) for e, s, d in zip(extra, steps, gaps, strict=True)):
-        raise ShapeError(f"conv_transpose2d requires output_padding below stride or dilation, got {output_padding}")
+        raise ShapeError(
+            f"conv_transpose2d requires output_padding below stride or dilation, got {output_padding}"
+        )
     size = tuple(
-        (image[a] - 1) * steps[a] - sum(border[a]) + gaps[a] * (kernel[a] - 1) + extra[a] + 1 for a in (0, 1)
+        (image[a] - 1) * steps[a] - sum(border[a]) + gaps[a] * (kernel[a] - 1) + extra[a] + 1
+        for a in (0, 1)
     )
     y = CONV2D_INPUT_GRADIENT(
         reshape(x, n, groups, c // groups, *image),
@@ -101,7 +116,9 @@ def conv1d(
     ``padding`` is a number or a (left, right) pair.
     """
     if x.ndim != 3 or weight.ndim != 3:
-        raise ShapeError(f"conv1d requires x[N, C, L] and weight[O, I, K], got {x.type} and {weight.type}")
+        raise ShapeError(
+            f"conv1d requires x[N, C, L] and weight[O, I, K], got {x.type} and {weight.type}"
+        )
     y = conv2d(
         reshape(x, *x.shape[:2], 1, x.shape[2]),
         reshape(weight, *weight.shape[:2], 1, weight.shape[2]),

@@ -8,7 +8,19 @@ from typing import Any
 import numpy as np
 
 from ..ir import Node, Type
-from ..op import Index, Kind, Loops, Op, Read, ShapeError, constant, define, input, promote, same_dtype
+from ..op import (
+    Index,
+    Kind,
+    Loops,
+    Op,
+    Read,
+    ShapeError,
+    constant,
+    define,
+    input,
+    promote,
+    same_dtype,
+)
 from .arithmetic import clip
 from .logic import cast, equal, less, less_equal, logical_and, where
 from .source import arange, axis_index
@@ -63,7 +75,9 @@ def _infer_scatter_add(indices: Type, updates: Type, *, axis: int, size: int) ->
     _integers("scatter_add", indices)
     k = len(indices.shape)
     if updates.shape[axis : axis + k] != indices.shape or size < 1 or updates.dtype == "bool":
-        raise ShapeError(f"scatter_add requires updates with axes {indices.shape} at axis {axis}, got {updates}")
+        raise ShapeError(
+            f"scatter_add requires updates with axes {indices.shape} at axis {axis}, got {updates}"
+        )
     return Type((*updates.shape[:axis], size, *updates.shape[axis + k :]), updates.dtype)
 
 
@@ -91,7 +105,9 @@ SCATTER_ADD: Op = define(
 def scatter_add(indices: Any, updates: Node, axis: int, size: int) -> Node:
     """Adds the slices of ``updates`` at ``indices`` into zeros of ``size`` along ``axis``: the gradient of take."""
     places = indices if isinstance(indices, Node) else constant(np.asarray(indices, np.int32))
-    return SCATTER_ADD(places, updates, axis=normalize_axis("scatter_add", axis, updates.ndim + 1), size=size)
+    return SCATTER_ADD(
+        places, updates, axis=normalize_axis("scatter_add", axis, updates.ndim + 1), size=size
+    )
 
 
 def one_hot(indices: Node, size: int, dtype: str = "float32") -> Node:

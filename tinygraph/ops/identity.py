@@ -40,7 +40,9 @@ EFFECT: Op = define(
 def effect(y: Node, parameter: Node, new: Node) -> Node:
     """y itself; says that ``parameter`` becomes ``new`` once the program has run. Compiling strips it."""
     if not isinstance(parameter, Parameter):
-        raise ShapeError(f"effect requires a parameter to change, got {parameter.op.name} of {parameter.type}")
+        raise ShapeError(
+            f"effect requires a parameter to change, got {parameter.op.name} of {parameter.type}"
+        )
     return EFFECT(y, parameter, new)
 
 
@@ -70,11 +72,15 @@ _NUMBERS = count(1)
 def _vjp_custom(g: Node, out: Node, y: Node, *inputs: Node) -> tuple[Node | None, ...]:
     rule = _RULES.get(out.attr("rule"))
     if rule is None:
-        raise ShapeError(f"custom_gradient requires the rule {out.attr('rule')!r} of another process to differentiate")
+        raise ShapeError(
+            f"custom_gradient requires the rule {out.attr('rule')!r} of another process to differentiate"
+        )
     gradients = rule(g, y, *inputs)
     gradients = tuple(gradients) if isinstance(gradients, Sequence) else (gradients,)
     if len(gradients) != len(inputs):
-        raise ShapeError(f"custom_gradient requires {len(inputs)} gradients of its backward, got {len(gradients)}")
+        raise ShapeError(
+            f"custom_gradient requires {len(inputs)} gradients of its backward, got {len(gradients)}"
+        )
     return (None, *gradients)
 
 
@@ -90,7 +96,9 @@ CUSTOM_GRADIENT: Op = define(
 )
 
 
-def custom_gradient(forward: Callable[..., Node], backward: Callable[..., Any]) -> Callable[..., Node]:
+def custom_gradient(
+    forward: Callable[..., Node], backward: Callable[..., Any]
+) -> Callable[..., Node]:
     """A function that computes ``forward(*inputs)`` and has the gradient ``backward``.
 
     ``backward(g, y, *inputs)`` gets the result's gradient, the result and the inputs as nodes, and returns a gradient

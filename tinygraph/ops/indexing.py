@@ -44,7 +44,9 @@ def _full_key(x: Node, keys: tuple[Any, ...]) -> list[Any]:
     """One key for each axis, and None for new ones."""
     used = sum(k is not None and k is not Ellipsis for k in keys)
     if used > x.ndim or sum(k is Ellipsis for k in keys) > 1:
-        raise ShapeError(f"indexing requires at most {x.ndim} indices and one ..., got {used} for {x.type}")
+        raise ShapeError(
+            f"indexing requires at most {x.ndim} indices and one ..., got {used} for {x.type}"
+        )
     if Ellipsis not in [k for k in keys if k is Ellipsis]:
         keys = (*keys, Ellipsis)
     at = next(i for i, k in enumerate(keys) if k is Ellipsis)
@@ -53,7 +55,9 @@ def _full_key(x: Node, keys: tuple[Any, ...]) -> list[Any]:
 
 def _integer_as_slice(k: Any, n: int, axis: int) -> slice:
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)):
-        raise ShapeError(f"indexing requires integers, slices, None or ..., got {k!r} for axis {axis}")
+        raise ShapeError(
+            f"indexing requires integers, slices, None or ..., got {k!r} for axis {axis}"
+        )
     if not -n <= k < n:
         raise ShapeError(f"indexing requires an index in [{-n}, {n}) for axis {axis}, got {k}")
     first = int(k) % n
@@ -68,7 +72,13 @@ def expand_dims(x: Node, axis: int) -> Node:
 
 def squeeze(x: Node, axis: int | Sequence[int] | None = None) -> Node:
     """x without ``axis`` (one or several of size 1; by default all of size 1)."""
-    axes = [a for a, n in enumerate(x.shape) if n == 1] if axis is None else [axis] if isinstance(axis, int) else axis
+    axes = (
+        [a for a, n in enumerate(x.shape) if n == 1]
+        if axis is None
+        else [axis]
+        if isinstance(axis, int)
+        else axis
+    )
     dropped = {normalize_axis("squeeze", a, x.ndim) for a in axes}
     if any(x.shape[a] != 1 for a in dropped):
         raise ShapeError(f"squeeze requires axes of size 1, got {sorted(dropped)} of {x.type}")
@@ -89,7 +99,9 @@ def _infer_concat(*types: Type, axis: int) -> Type:
     dtype, first = same_dtype("concat", *types), types[0].shape
     rest = {(len(t.shape), t.shape[:axis], t.shape[axis + 1 :]) for t in types}
     if not 0 <= axis < len(first) or len(rest) > 1:
-        raise ShapeError(f"concat requires shapes that differ in axis {axis} only, got {', '.join(map(str, types))}")
+        raise ShapeError(
+            f"concat requires shapes that differ in axis {axis} only, got {', '.join(map(str, types))}"
+        )
     return Type((*first[:axis], sum(t.shape[axis] for t in types), *first[axis + 1 :]), dtype)
 
 
@@ -134,7 +146,9 @@ def split(x: Node, parts: int | Sequence[int], axis: int = 0) -> tuple[Node, ...
         raise ShapeError(f"split requires sizes that sum to {n}, got {list(parts)}")
     ends = np.cumsum(parts)
     before = (slice(None),) * at
-    return tuple(getitem(x, (*before, slice(int(e) - k, int(e)))) for k, e in zip(parts, ends, strict=True))
+    return tuple(
+        getitem(x, (*before, slice(int(e) - k, int(e)))) for k, e in zip(parts, ends, strict=True)
+    )
 
 
 # -- padding ---------------------------------------------------------------------------------------------------------
@@ -162,7 +176,9 @@ def _pad_axis(x: Node, axis: int, low: int, high: int, mode: str) -> Node:
     if low == high == 0:
         return x
     if min(low, high) < 0 or n == 0 or (mode == "reflect" and max(low, high) >= n):
-        raise ShapeError(f"pad with mode {mode!r} requires widths in [0, {n}) for axis {axis}, got {(low, high)}")
+        raise ShapeError(
+            f"pad with mode {mode!r} requires widths in [0, {n}) for axis {axis}, got {(low, high)}"
+        )
     places = np.arange(-low, n + high)
     inside = np.clip(places, 0, n - 1) if mode == "edge" else n - 1 - np.abs(n - 1 - np.abs(places))
     return take(x, inside, axis)
@@ -172,5 +188,7 @@ def _pairs(x: Node, widths: Any) -> list[tuple[int, int]]:
     try:
         table = np.broadcast_to(np.asarray(widths, np.int64), (x.ndim, 2))
     except ValueError:
-        raise ShapeError(f"pad requires a (before, after) pair for each axis of {x.type}, got {widths}") from None
+        raise ShapeError(
+            f"pad requires a (before, after) pair for each axis of {x.type}, got {widths}"
+        ) from None
     return [(int(low), int(high)) for low, high in table]

@@ -7,7 +7,19 @@ from typing import Any
 import numpy as np
 
 from ..ir import Node, Type
-from ..op import Index, Kind, Loops, Op, Read, ShapeError, broadcast_shapes, define, input, promote, same_dtype
+from ..op import (
+    Index,
+    Kind,
+    Loops,
+    Op,
+    Read,
+    ShapeError,
+    broadcast_shapes,
+    define,
+    input,
+    promote,
+    same_dtype,
+)
 from .view import broadcast_read, reshape, transpose
 
 

@@ -7,7 +7,17 @@ from typing import Any
 import numpy as np
 
 from ..ir import DTYPES, Node, Type
-from ..op import Kind, Op, ShapeError, broadcast, broadcast_shapes, define, input, promote, same_dtype
+from ..op import (
+    Kind,
+    Op,
+    ShapeError,
+    broadcast,
+    broadcast_shapes,
+    define,
+    input,
+    promote,
+    same_dtype,
+)
 
 
 def is_float(dtype: str) -> bool:

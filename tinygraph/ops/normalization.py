@@ -20,9 +20,13 @@ def batch_norm(
     eps: float = 1e-5,
 ) -> Node:
     """(x - mean) / sqrt(variance + eps) * scale + shift with one value per channel, the second axis of x."""
-    if x.ndim < 2 or any(p is not None and p.shape != x.shape[1:2] for p in (scale, shift, mean, variance)):
+    if x.ndim < 2 or any(
+        p is not None and p.shape != x.shape[1:2] for p in (scale, shift, mean, variance)
+    ):
         got = ", ".join(str(p.type) for p in (scale, shift, mean, variance) if p is not None)
-        raise ShapeError(f"batch_norm requires values per channel of x[N, C, ...] = {x.type}, got {got}")
+        raise ShapeError(
+            f"batch_norm requires values per channel of x[N, C, ...] = {x.type}, got {got}"
+        )
     shape = (x.shape[1],) + (1,) * (x.ndim - 2)
     factor = rsqrt(variance + eps)
     factor = factor if scale is None else factor * scale
@@ -44,7 +48,11 @@ def batch_norm_training(
 
 
 def layer_norm(
-    x: Node, axis: Axes = -1, scale: Node | None = None, shift: Node | None = None, eps: float = 1e-5
+    x: Node,
+    axis: Axes = -1,
+    scale: Node | None = None,
+    shift: Node | None = None,
+    eps: float = 1e-5,
 ) -> Node:
     """x normalized to mean 0 and variance 1 over ``axis``, then times ``scale`` plus ``shift`` (which broadcast)."""
     axes = normalize_axes("layer_norm", axis, x.ndim)
@@ -54,13 +62,17 @@ def layer_norm(
     return y if shift is None else y + shift
 
 
-def local_response_norm(x: Node, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Node:
+def local_response_norm(
+    x: Node, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Node:
     """x / (k + alpha / size * the sum of squares over ``size`` neighbouring channels) ** beta, as in PyTorch.
 
     The window of channel c is [c - size // 2, c + (size - 1) // 2], with zeros outside (Krizhevsky et al. 2012).
     """
     if x.ndim < 3 or size < 1:
-        raise ShapeError(f"local_response_norm requires x[N, C, ...] and size of at least 1, got {x.type}, size={size}")
+        raise ShapeError(
+            f"local_response_norm requires x[N, C, ...] and size of at least 1, got {x.type}, size={size}"
+        )
     rest = x.ndim - 2
     squares = WINDOW_SUM(
         x * x,

@@ -54,13 +54,17 @@ class _Windows:
         return ((place >= -low) & (place < self.image[axis] + high)).astype(np.float64)
 
 
-def _windows(name: str, x: Node, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool) -> _Windows:
+def _windows(
+    name: str, x: Node, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool
+) -> _Windows:
     if x.ndim != 4:
         raise ShapeError(f"{name} requires x[N, C, H, W], got {x.type}")
     kernel = pair(f"{name} kernel_size", kernel_size)
     steps = kernel if stride is None else pair(f"{name} stride", stride)
     border = edges(f"{name} padding", padding)
-    if min(*kernel, *steps) < 1 or any(min(p) < 0 or max(p) >= k for p, k in zip(border, kernel, strict=True)):
+    if min(*kernel, *steps) < 1 or any(
+        min(p) < 0 or max(p) >= k for p, k in zip(border, kernel, strict=True)
+    ):
         raise ShapeError(
             f"{name} requires kernel_size and stride of at least 1 and padding below kernel_size, "
             f"got kernel_size={kernel_size}, stride={stride}, padding={padding}"
@@ -68,7 +72,9 @@ def _windows(name: str, x: Node, kernel_size: Any, stride: Any, padding: Any, ce
     image = (x.shape[2], x.shape[3])
     count = [_count(image[a], kernel[a], steps[a], border[a], ceil_mode) for a in (0, 1)]
     if min(count) < 1:
-        raise ShapeError(f"{name} requires windows that fit the padded image, got kernel_size={kernel_size}, {x.type}")
+        raise ShapeError(
+            f"{name} requires windows that fit the padded image, got kernel_size={kernel_size}, {x.type}"
+        )
     return _Windows(image, kernel, steps, border, (count[0], count[1]))
 
 
@@ -79,14 +85,18 @@ def _count(image: int, kernel: int, stride: int, padding: tuple[int, int], ceil_
     return count - 1 if ceil_mode and (count - 1) * stride >= image + padding[0] else count
 
 
-def max_pool2d(x: Node, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False) -> Node:
+def max_pool2d(
+    x: Node, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False
+) -> Node:
     """The maximum of each window; NaN if one is in it. Padding never wins.
 
     The gradient goes to the first maximum in scan order. ``stride`` is ``kernel_size`` by default; ``padding`` is a
     number, a (vertical, horizontal) pair, or ((top, bottom), (left, right)); with ``ceil_mode`` a last window may hang
     over the edge. The other pooling functions take the same.
     """
-    return WINDOW_MAX(x, **_windows("max_pool2d", x, kernel_size, stride, padding, ceil_mode).attrs(x))
+    return WINDOW_MAX(
+        x, **_windows("max_pool2d", x, kernel_size, stride, padding, ceil_mode).attrs(x)
+    )
 
 
 def avg_pool2d(
@@ -103,9 +113,13 @@ def avg_pool2d(
     return _scaled(WINDOW_SUM(x, **windows.attrs(x)), 1 / count)
 
 
-def l2_pool2d(x: Node, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False) -> Node:
+def l2_pool2d(
+    x: Node, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False
+) -> Node:
     """The L2 norm of each window: sqrt(sum x^2). Where it is 0, so is the gradient."""
-    squares = WINDOW_SUM(x * x, **_windows("l2_pool2d", x, kernel_size, stride, padding, ceil_mode).attrs(x))
+    squares = WINDOW_SUM(
+        x * x, **_windows("l2_pool2d", x, kernel_size, stride, padding, ceil_mode).attrs(x)
+    )
     nothing = equal(squares, 0)
     return where(nothing, 0, sqrt(where(nothing, 1, squares)))
 
@@ -153,7 +167,9 @@ def adaptive_avg_pool2d(x: Node, output_size: Any) -> Node:
         raise ShapeError(f"adaptive_avg_pool2d requires x[N, C, H, W], got {x.type}")
     size, image = pair("adaptive_avg_pool2d output_size", output_size), x.shape[2:]
     if min(size) < 1:
-        raise ShapeError(f"adaptive_avg_pool2d requires an output_size of at least 1, got {output_size}")
+        raise ShapeError(
+            f"adaptive_avg_pool2d requires an output_size of at least 1, got {output_size}"
+        )
     if size == (1, 1):
         return mean(x, (2, 3), keepdims=True)
     if image[0] % size[0] == 0 and image[1] % size[1] == 0:

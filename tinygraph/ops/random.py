@@ -31,7 +31,10 @@ def threefry(k0: Any, k1: Any, c0: Any, c1: Any, rounds: int = 20) -> tuple[np.n
 
 
 def _infer(seed: Type, step: Type, index: Type, *, stream: int) -> Type:
-    if any(t.dtype not in ("int32", "uint32") for t in (seed, step, index)) or not 0 <= stream < 2**32:
+    if (
+        any(t.dtype not in ("int32", "uint32") for t in (seed, step, index))
+        or not 0 <= stream < 2**32
+    ):
         raise ShapeError(
             f"random_uniform requires int32 or uint32 seed, step and index and a 32-bit stream, "
             f"got {seed}, {step}, {index} and {stream}"
@@ -51,10 +54,14 @@ RANDOM_UNIFORM: Op = define(
     Kind.ELEMENTWISE,
     infer=_infer,
     ref=_ref,
-    expr=lambda *, stream: f"random_uniform(uint32({{0}}), uint32({stream}), uint32({{2}}), uint32({{1}}))",
+    expr=lambda *, stream: (
+        f"random_uniform(uint32({{0}}), uint32({stream}), uint32({{2}}), uint32({{1}}))"
+    ),
     vjp=lambda g, out, seed, step, index: (None, None, None),
     cost=lambda out, *_, stream: 75 * out.size,
-    example=lambda: random_uniform((4, 3), input("seed", dtype="int32"), input("step", dtype="int32"), "dropout"),
+    example=lambda: random_uniform(
+        (4, 3), input("seed", dtype="int32"), input("step", dtype="int32"), "dropout"
+    ),
 )
 
 

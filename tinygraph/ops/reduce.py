@@ -45,7 +45,9 @@ def _loops(out: Type, x: Type, *, axis: tuple[int, ...], keepdims: bool) -> Loop
     def index(a: int) -> Index:
         return Index(terms=((rank + axis.index(a) if a in axis else kept.index(a), 1),))
 
-    return Loops(tuple(x.shape[a] for a in axis), (Read(tuple(index(a) for a in range(len(x.shape)))),))
+    return Loops(
+        tuple(x.shape[a] for a in axis), (Read(tuple(index(a) for a in range(len(x.shape)))),)
+    )
 
 
 def _spread(small: Node, out: Node, x: Node) -> Node:
@@ -167,5 +169,8 @@ def sum_to(x: Node, shape: tuple[int, ...]) -> Node:
     if x.shape == tuple(shape):
         return x
     lead = x.ndim - len(shape)
-    axes = (*range(lead), *(lead + a for a, n in enumerate(shape) if n == 1 and x.shape[lead + a] != 1))
+    axes = (
+        *range(lead),
+        *(lead + a for a, n in enumerate(shape) if n == 1 and x.shape[lead + a] != 1),
+    )
     return reshape(sum(x, axes), shape)

@@ -13,13 +13,17 @@ from .view import broadcast_to, reshape
 
 def _infer_iota(*, shape: tuple[int, ...], strides: tuple[int, ...], dtype: str) -> Type:
     if len(shape) != len(strides):
-        raise ShapeError(f"iota requires a stride per axis, got shape {shape} and strides {strides}")
+        raise ShapeError(
+            f"iota requires a stride per axis, got shape {shape} and strides {strides}"
+        )
     return Type(tuple(shape), dtype)
 
 
 def _ref_iota(*, shape: tuple[int, ...], strides: tuple[int, ...], dtype: str) -> np.ndarray:
     axes = np.indices(shape, np.int64)
-    return sum((a * s for a, s in zip(axes, strides, strict=True)), np.zeros(shape, np.int64)).astype(dtype)
+    return sum(
+        (a * s for a, s in zip(axes, strides, strict=True)), np.zeros(shape, np.int64)
+    ).astype(dtype)
 
 
 # Element [i, j, ...] is i * strides[0] + j * strides[1] + ...: computed from a kernel's indices, never stored.

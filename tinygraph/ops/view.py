@@ -33,7 +33,9 @@ def normalize_axis(name: str, axis: int, rank: int) -> int:
 def _infer_reshape(x: Type, *, shape: tuple[int, ...]) -> Type:
     out = Type(tuple(shape), x.dtype)
     if out.size != x.size:
-        raise ShapeError(f"reshape requires {x.size} elements, got shape {tuple(shape)} with {out.size}")
+        raise ShapeError(
+            f"reshape requires {x.size} elements, got shape {tuple(shape)} with {out.size}"
+        )
     return out
 
 
@@ -55,7 +57,9 @@ def reshape(x: Node, *shape: Any) -> Node:
     if -1 in sizes:
         known = math.prod(n for n in sizes if n != -1)
         if sizes.count(-1) > 1 or known == 0 or x.type.size % known:
-            raise ShapeError(f"reshape requires sizes that divide {x.type.size} elements, got {sizes}")
+            raise ShapeError(
+                f"reshape requires sizes that divide {x.type.size} elements, got {sizes}"
+            )
         sizes = tuple(x.type.size // known if n == -1 else n for n in sizes)
     return x if sizes == x.shape else RESHAPE(x, shape=sizes)
 
@@ -101,7 +105,9 @@ def _infer_broadcast_to(x: Type, *, shape: tuple[int, ...]) -> Type:
     except ValueError:
         fits = False
     if not fits:
-        raise ShapeError(f"broadcast_to requires sizes of 1 where they differ, got {x} for {tuple(shape)}")
+        raise ShapeError(
+            f"broadcast_to requires sizes of 1 where they differ, got {x} for {tuple(shape)}"
+        )
     return Type(tuple(shape), x.dtype)
 
 
@@ -136,27 +142,44 @@ def broadcast_to(x: Any, shape: Sequence[int]) -> Node:
 # -- slice -----------------------------------------------------------------------------------------------------------
 
 
-def _infer_slice(x: Type, *, start: tuple[int, ...], size: tuple[int, ...], step: tuple[int, ...]) -> Type:
+def _infer_slice(
+    x: Type, *, start: tuple[int, ...], size: tuple[int, ...], step: tuple[int, ...]
+) -> Type:
     if not len(start) == len(size) == len(step) == len(x.shape):
-        raise ShapeError(f"slice requires a start, size and step for each axis of {x}, got {start}, {size}, {step}")
+        raise ShapeError(
+            f"slice requires a start, size and step for each axis of {x}, got {start}, {size}, {step}"
+        )
     for n, first, count, s in zip(x.shape, start, size, step, strict=True):
         if s < 1 or first < 0 or count < 0 or (count and first + (count - 1) * s >= n):
-            raise ShapeError(f"slice requires positions inside of {x}, got start {start}, size {size}, step {step}")
+            raise ShapeError(
+                f"slice requires positions inside of {x}, got start {start}, size {size}, step {step}"
+            )
     return Type(tuple(size), x.dtype)
 
 
-def _ref_slice(x: Any, *, start: tuple[int, ...], size: tuple[int, ...], step: tuple[int, ...]) -> Any:
+def _ref_slice(
+    x: Any, *, start: tuple[int, ...], size: tuple[int, ...], step: tuple[int, ...]
+) -> Any:
     return x[tuple(slice(b, b + n * s, s) for b, n, s in zip(start, size, step, strict=True))]
 
 
 def _loops_slice(out: Type, x: Type, *, start: Any, size: Any, step: Any) -> Loops:
-    return Loops((), (Read(tuple(Index(b, ((a, s),)) for a, (b, s) in enumerate(zip(start, step, strict=True)))),))
+    return Loops(
+        (),
+        (
+            Read(
+                tuple(Index(b, ((a, s),)) for a, (b, s) in enumerate(zip(start, step, strict=True)))
+            ),
+        ),
+    )
 
 
 def _vjp_slice(g: Node, out: Node, x: Node) -> tuple[Node]:
     """Puts the elements back where they came from, zeros between and around them."""
     widths = []
-    for n, first, count, s in zip(x.shape, out.attr("start"), out.shape, out.attr("step"), strict=True):
+    for n, first, count, s in zip(
+        x.shape, out.attr("start"), out.shape, out.attr("step"), strict=True
+    ):
         last = first + max(0, count - 1) * s + 1 if count else first
         widths.append((first, n - last, s - 1))
     return (PAD(g, widths=tuple(widths), value=0),)
@@ -183,7 +206,10 @@ def _infer_flip(x: Type, *, axis: tuple[int, ...]) -> Type:
 
 
 def _loops_flip(out: Type, x: Type, *, axis: tuple[int, ...]) -> Loops:
-    mirrored = (Index(n - 1, ((a, -1),)) if a in axis else Index(0, ((a, 1),)) for a, n in enumerate(x.shape))
+    mirrored = (
+        Index(n - 1, ((a, -1),)) if a in axis else Index(0, ((a, 1),))
+        for a, n in enumerate(x.shape)
+    )
     return Loops((), (Read(tuple(mirrored)),))
 
 
@@ -212,8 +238,13 @@ Widths = tuple[tuple[int, int, int], ...]
 
 def _infer_pad(x: Type, *, widths: Widths, value: float) -> Type:
     if len(widths) != len(x.shape) or any(len(w) != 3 or w[2] < 0 for w in widths):
-        raise ShapeError(f"pad requires (before, after, between >= 0) for each axis of {x}, got {widths}")
-    sizes = [n + max(0, n - 1) * gap + low + high for n, (low, high, gap) in zip(x.shape, widths, strict=True)]
+        raise ShapeError(
+            f"pad requires (before, after, between >= 0) for each axis of {x}, got {widths}"
+        )
+    sizes = [
+        n + max(0, n - 1) * gap + low + high
+        for n, (low, high, gap) in zip(x.shape, widths, strict=True)
+    ]
     if any(n < 0 for n in sizes):
         raise ShapeError(f"pad requires widths that leave something of {x}, got {widths}")
     return Type(tuple(sizes), x.dtype)
@@ -221,11 +252,18 @@ def _infer_pad(x: Type, *, widths: Widths, value: float) -> Type:
 
 def _ref_pad(x: np.ndarray, *, widths: Widths, value: float) -> np.ndarray:
     spread = [n + max(0, n - 1) * gap for n, (_, _, gap) in zip(x.shape, widths, strict=True)]
-    sizes = [n + max(0, low) + max(0, high) for n, (low, high, _) in zip(spread, widths, strict=True)]
+    sizes = [
+        n + max(0, low) + max(0, high) for n, (low, high, _) in zip(spread, widths, strict=True)
+    ]
     out = np.full(sizes, value, x.dtype)
     inside = zip(spread, widths, strict=True)
     out[tuple(slice(max(0, low), max(0, low) + n, gap + 1) for n, (low, _, gap) in inside)] = x
-    return out[tuple(slice(max(0, -low), n - max(0, -high)) for n, (low, high, _) in zip(sizes, widths, strict=True))]
+    return out[
+        tuple(
+            slice(max(0, -low), n - max(0, -high))
+            for n, (low, high, _) in zip(sizes, widths, strict=True)
+        )
+    ]
 
 
 def _loops_pad(out: Type, x: Type, *, widths: Widths, value: float) -> Loops:
@@ -236,7 +274,9 @@ def _loops_pad(out: Type, x: Type, *, widths: Widths, value: float) -> Loops:
 def _vjp_pad(g: Node, out: Node, x: Node) -> tuple[Node]:
     widths = out.attr("widths")
     if any(low < 0 or high < 0 for low, high, _ in widths):  # what was cut off gets no gradient
-        g = PAD(g, widths=tuple((max(0, -low), max(0, -high), 0) for low, high, _ in widths), value=0)
+        g = PAD(
+            g, widths=tuple((max(0, -low), max(0, -high), 0) for low, high, _ in widths), value=0
+        )
     start = tuple(max(0, low) for low, _, _ in widths)
     return (SLICE(g, start=start, size=x.shape, step=tuple(gap + 1 for _, _, gap in widths)),)
 

@@ -23,14 +23,20 @@ Sizes = tuple[int, ...]
 def check(name: str, x: Type, kernel: Sizes, stride: Sizes, padding: Sizes, size: Sizes) -> None:
     rank = len(x.shape)
     if not len(kernel) == len(stride) == len(padding) == len(size) == rank:
-        raise ShapeError(f"{name} requires a kernel, stride, padding and size for each of {rank} axes of {x}")
+        raise ShapeError(
+            f"{name} requires a kernel, stride, padding and size for each of {rank} axes of {x}"
+        )
     if not is_float(x.dtype):
         raise ShapeError(f"{name} requires float32 or float64, got {x.dtype}; convert with tg.cast")
     if rank and (min(*kernel, *stride, 1) < 1 or min(*padding, 0) < 0):
-        raise ShapeError(f"{name} requires kernel and stride of at least 1, got {kernel}, {stride}, {padding}")
+        raise ShapeError(
+            f"{name} requires kernel and stride of at least 1, got {kernel}, {stride}, {padding}"
+        )
 
 
-def check_fit(name: str, small: Sizes, large: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes) -> None:
+def check_fit(
+    name: str, small: Sizes, large: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes
+) -> None:
     """Every window must touch the image, or its maximum would be of nothing."""
     for n, image, k, s, p in zip(small, large, kernel, stride, padding, strict=True):
         if n and ((n - 1) * s - p >= image or p >= k):
@@ -59,7 +65,9 @@ def infer_transposed(name: str) -> Callable[..., Type]:
 # -- the NumPy meaning: one strided view of the padded image for each tap of the kernel -------------------------------
 
 
-def padded(x: np.ndarray, value: float, kernel: Sizes, stride: Sizes, padding: Sizes, out: Sizes) -> np.ndarray:
+def padded(
+    x: np.ndarray, value: float, kernel: Sizes, stride: Sizes, padding: Sizes, out: Sizes
+) -> np.ndarray:
     behind = (
         max(0, (n - 1) * s - p + k - image)
         for n, s, p, k, image in zip(out, stride, padding, kernel, x.shape, strict=True)
@@ -67,16 +75,28 @@ def padded(x: np.ndarray, value: float, kernel: Sizes, stride: Sizes, padding: S
     return np.pad(x, tuple(zip(padding, behind, strict=True)), constant_values=value)
 
 
-def taps_of(kernel: Sizes, stride: Sizes, out: Sizes) -> Iterator[tuple[int, Sizes, tuple[slice, ...]]]:
+def taps_of(
+    kernel: Sizes, stride: Sizes, out: Sizes
+) -> Iterator[tuple[int, Sizes, tuple[slice, ...]]]:
     """(flat number of the tap, its place in the kernel, where it looks in the padded image)."""
     for r, tap in enumerate(product(*map(range, kernel))):
-        yield r, tap, tuple(slice(t, t + (n - 1) * s + 1, s) for t, n, s in zip(tap, out, stride, strict=True))
+        yield (
+            r,
+            tap,
+            tuple(
+                slice(t, t + (n - 1) * s + 1, s) for t, n, s in zip(tap, out, stride, strict=True)
+            ),
+        )
 
 
-def ref_gather(start: float, outside: float, combine: Callable[..., Any]) -> Callable[..., np.ndarray]:
+def ref_gather(
+    start: float, outside: float, combine: Callable[..., Any]
+) -> Callable[..., np.ndarray]:
     """Folds ``combine(result, tap of x, r, tap, other)`` over the taps."""
 
-    def ref(x: Any, *other: Any, kernel: Sizes, stride: Sizes, padding: Sizes, size: Sizes) -> np.ndarray:
+    def ref(
+        x: Any, *other: Any, kernel: Sizes, stride: Sizes, padding: Sizes, size: Sizes
+    ) -> np.ndarray:
         out = np.full(size, start, x.dtype)
         image = padded(x, outside, kernel, stride, padding, size)
         for r, tap, window in taps_of(kernel, stride, size):
@@ -89,7 +109,9 @@ def ref_gather(start: float, outside: float, combine: Callable[..., Any]) -> Cal
 def ref_scatter(share: Callable[..., Any]) -> Callable[..., np.ndarray]:
     """Adds ``share(g, r, tap, other)`` of every window to the elements that its taps look at."""
 
-    def ref(g: Any, *other: Any, kernel: Sizes, stride: Sizes, padding: Sizes, size: Sizes) -> np.ndarray:
+    def ref(
+        g: Any, *other: Any, kernel: Sizes, stride: Sizes, padding: Sizes, size: Sizes
+    ) -> np.ndarray:
         image = padded(np.zeros(size, g.dtype), 0, kernel, stride, padding, g.shape)
         for r, tap, window in taps_of(kernel, stride, g.shape):
             image[window] += share(g, r, tap, *other)
@@ -98,7 +120,9 @@ def ref_scatter(share: Callable[..., Any]) -> Callable[..., np.ndarray]:
     return ref
 
 
-def _ref_max_index(x: Any, y: Any, *, kernel: Sizes, stride: Sizes, padding: Sizes, size: Sizes) -> np.ndarray:
+def _ref_max_index(
+    x: Any, y: Any, *, kernel: Sizes, stride: Sizes, padding: Sizes, size: Sizes
+) -> np.ndarray:
     out = np.full(size, NOWHERE, np.int32)
     image = padded(x, -np.inf, kernel, stride, padding, size)
     for r, _, window in taps_of(kernel, stride, size):
@@ -143,7 +167,9 @@ def loops_of(
 ) -> Callable[..., Loops]:
     """One read of the image by ``place``, and what ``second`` says of another input."""
 
-    def loops(out: Type, *_: Type, kernel: Sizes, stride: Sizes, padding: Sizes, size: Sizes) -> Loops:
+    def loops(
+        out: Type, *_: Type, kernel: Sizes, stride: Sizes, padding: Sizes, size: Sizes
+    ) -> Loops:
         indices = place(kernel, stride, padding)
         reads = (Read(indices, outside), *((second(kernel, indices),) if second else ()))
         return Loops(spanned(kernel, len(kernel))[0], reads)
@@ -173,7 +199,11 @@ def cost_of(per_tap: int, windows: str = "out") -> Callable[..., int]:
     return cost
 
 
-_WINDOW: dict[str, Sizes] = {"kernel": (1, 1, 3, 2), "stride": (1, 1, 2, 1), "padding": (0, 0, 1, 1)}
+_WINDOW: dict[str, Sizes] = {
+    "kernel": (1, 1, 3, 2),
+    "stride": (1, 1, 2, 1),
+    "padding": (0, 0, 1, 1),
+}
 _SMALL: dict[str, Sizes] = _WINDOW | {"size": (2, 3, 4, 6)}
 _LARGE: dict[str, Sizes] = _WINDOW | {"size": (2, 3, 7, 6)}
 
@@ -202,9 +232,12 @@ WINDOW_SUM_TRANSPOSE: Op = define(
 )
 
 
-
-def _infer_max_index(x: Type, y: Type, *, kernel: Sizes, stride: Sizes, padding: Sizes, size: Sizes) -> Type:
-    window = infer_window("window_max_index")(x, kernel=kernel, stride=stride, padding=padding, size=size)
+def _infer_max_index(
+    x: Type, y: Type, *, kernel: Sizes, stride: Sizes, padding: Sizes, size: Sizes
+) -> Type:
+    window = infer_window("window_max_index")(
+        x, kernel=kernel, stride=stride, padding=padding, size=size
+    )
     if window != y:
         raise ShapeError(f"window_max_index requires the maxima {window}, got {y}")
     return Type(y.shape, "int32")
@@ -265,7 +298,9 @@ WINDOW_UNPOOL: Op = define(
     fold="sum",
     vjp=lambda c, x, g, index: (WINDOW_PICK(c, index, **like(x, g.shape)), None),
     cost=cost_of(1, "in"),
-    example=lambda: WINDOW_UNPOOL(input("g", 2, 3, 4, 6), input("index", 2, 3, 4, 6, dtype="int32"), **_LARGE),
+    example=lambda: WINDOW_UNPOOL(
+        input("g", 2, 3, 4, 6), input("index", 2, 3, 4, 6, dtype="int32"), **_LARGE
+    ),
 )
 
 # The element of each window that its index names.
@@ -279,7 +314,9 @@ WINDOW_PICK: Op = define(
     fold="sum",
     vjp=lambda g, y, x, index: (WINDOW_UNPOOL(g, index, **like(y, x.shape)), None),
     cost=cost_of(1),
-    example=lambda: WINDOW_PICK(input("x", 2, 3, 7, 6), input("index", 2, 3, 4, 6, dtype="int32"), **_SMALL),
+    example=lambda: WINDOW_PICK(
+        input("x", 2, 3, 7, 6), input("index", 2, 3, 4, 6, dtype="int32"), **_SMALL
+    ),
 )
 
 

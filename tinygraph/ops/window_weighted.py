@@ -37,16 +37,22 @@ def _infer(name: str, rule: Callable[..., Type]) -> Callable[..., Type]:
     return infer
 
 
-def _infer_gradient(x: Type, g: Type, *, kernel: Sizes, stride: Sizes, padding: Sizes, size: Sizes) -> Type:
+def _infer_gradient(
+    x: Type, g: Type, *, kernel: Sizes, stride: Sizes, padding: Sizes, size: Sizes
+) -> Type:
     same_dtype("window_weight_gradient", x, g)
     check("window_weight_gradient", x, kernel, stride, padding, size)
     check_fit("window_weight_gradient", g.shape, x.shape, kernel, stride, padding)
     if tuple(size) != tuple(kernel):
-        raise ShapeError(f"window_weight_gradient requires the kernel's shape {kernel} as size, got {size}")
+        raise ShapeError(
+            f"window_weight_gradient requires the kernel's shape {kernel} as size, got {size}"
+        )
     return Type(tuple(size), x.dtype)
 
 
-def _ref_gradient(x: Any, g: Any, *, kernel: Sizes, stride: Sizes, padding: Sizes, size: Sizes) -> np.ndarray:
+def _ref_gradient(
+    x: Any, g: Any, *, kernel: Sizes, stride: Sizes, padding: Sizes, size: Sizes
+) -> np.ndarray:
     w = np.empty(size, x.dtype)
     image = padded(x, 0, kernel, stride, padding, g.shape)
     for _, tap, window in taps_of(kernel, stride, g.shape):
@@ -56,7 +62,9 @@ def _ref_gradient(x: Any, g: Any, *, kernel: Sizes, stride: Sizes, padding: Size
 
 def _weights(kernel: Sizes, indices: tuple[Index, ...]) -> Read:
     _, taps = spanned(kernel, len(kernel))
-    return Read(tuple(Index(terms=((taps[a], 1),)) if a in taps else Index() for a in range(len(kernel))))
+    return Read(
+        tuple(Index(terms=((taps[a], 1),)) if a in taps else Index() for a in range(len(kernel)))
+    )
 
 
 def _loops_gradient(
@@ -65,7 +73,8 @@ def _loops_gradient(
     """The taps are the output axes, the windows the reduction axes."""
     rank = len(kernel)
     image = tuple(
-        Index(-before, ((rank + a, s), (a, 1))) for a, (s, before) in enumerate(zip(stride, padding, strict=True))
+        Index(-before, ((rank + a, s), (a, 1)))
+        for a, (s, before) in enumerate(zip(stride, padding, strict=True))
     )
     return Loops(g.shape, (Read(image, 0.0), Read(identity(rank, rank))))
 
@@ -100,7 +109,9 @@ WINDOW_WEIGHTED: Op = define(
     fold="sum",
     vjp=_vjp,
     cost=lambda out, x, w, *, kernel, **_: _operations(out, kernel, out),
-    example=lambda: WINDOW_WEIGHTED(input("x", 2, 3, 7, 6), input("w", 1, 1, 3, 2), **_EXAMPLE, size=(2, 3, 4, 6)),
+    example=lambda: WINDOW_WEIGHTED(
+        input("x", 2, 3, 7, 6), input("w", 1, 1, 3, 2), **_EXAMPLE, size=(2, 3, 4, 6)
+    ),
 )
 
 WINDOW_WEIGHTED_TRANSPOSE: Op = define(
@@ -133,4 +144,8 @@ WINDOW_WEIGHT_GRADIENT: Op = define(
     ),
 )
 
-_EXAMPLE: dict[str, Sizes] = {"kernel": (1, 1, 3, 2), "stride": (1, 1, 2, 1), "padding": (0, 0, 1, 1)}
+_EXAMPLE: dict[str, Sizes] = {
+    "kernel": (1, 1, 3, 2),
+    "stride": (1, 1, 2, 1),
+    "padding": (0, 0, 1, 1),
+}
