@@ -1,4 +1,4 @@
-"""What an operator's ``loops``, ``expr`` and ``fold`` say, carried out literally: independent of every ``ref``."""
+"""What ``loops``, ``expr`` and ``fold`` of an operator say, carried out literally."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Functions that build graphs follow NumPy and PyTorch; random numbers, custom gradients and errors hold their promises."""
+"""Functions that build graphs: they follow NumPy, and errors say what is wrong."""
 
 from __future__ import annotations
 
@@ -39,8 +39,9 @@ def same(fn: Callable[..., Node], expected: Callable[..., np.ndarray], *arrays: 
 
 X = np.random.default_rng(1).standard_normal((5, 4, 3)).astype("float32")
 KEYS = [
-    0, -1, (1, 2, 0), slice(1, 4), slice(None, None, 2), slice(None, None, -1), slice(4, 0, -2), (..., 1), (None, 2, ..., None),
-    (slice(3, 1),), (slice(None), -1), (slice(-3, None, 2), ..., slice(2, None, -1)), (), slice(1, 2), (slice(2, -9, -3), 0),
+    0, -1, (1, 2, 0), slice(1, 4), slice(None, None, 2), slice(None, None, -1), slice(4, 0, -2),
+    (..., 1), (None, 2, ..., None), (slice(3, 1),), (slice(None), -1), (), slice(1, 2),
+    (slice(-3, None, 2), ..., slice(2, None, -1)), (slice(2, -9, -3), 0),
 ]  # fmt: skip
 
 
@@ -171,7 +172,7 @@ def test_center_weights() -> None:
     )
 
 
-# -- gradients at kinks -----------------------------------------------------------------------------------------------
+# -- gradients at kinks ----------------------------------------------------------------------------
 
 
 def test_subgradients_are_those_of_pytorch() -> None:
@@ -196,7 +197,7 @@ def test_pooling_gradient_goes_to_the_first_maximum() -> None:
     assert gradient(pool, ties)[0].reshape(2, 4).tolist() == [[1, 0, 0, 1], [0, 0, 0, 0]]
 
 
-# -- random, custom gradients, errors --------------------------------------------------------------------------------
+# -- random, custom gradients, errors --------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Every operator record: type rule, reference, expression, loops and gradient agree. Walks the table OPS."""
+"""Every operator's type rule, reference, expression, loops and gradient agree: walks OPS."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def windows(
     low: tuple[int, ...],
     high: int = 0,
 ):
-    """Attributes of window operators over an image of shape x, with ``high`` more behind each spanned axis."""
+    """Attributes of windows over an image of shape x, ``high`` beyond it on each spanned axis."""
     behind = (high if k > 1 else 0 for k in kernel)
     axes = zip(x, kernel, stride, low, behind, strict=True)
     size = tuple((n + before + after - k) // s + 1 for n, k, s, before, after in axes)
@@ -254,7 +254,7 @@ def test_nan_passes_through(op: Callable) -> None:
     assert np.isnan(got).all()
 
 
-# -- gradients -------------------------------------------------------------------------------------------------------
+# -- gradients -------------------------------------------------------------------------------------
 
 POSITIVE = {"log", "log1p", "sqrt", "rsqrt", "pow"}
 FLAT = {"floor", "round", "sign", "stop_gradient", "random_uniform", "cast"}

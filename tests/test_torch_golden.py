@@ -1,4 +1,4 @@
-"""Results and gradients against values that PyTorch gave (tests/golden/make_torch_golden.py says how)."""
+"""Results and gradients against PyTorch's (made by tests/golden/make_torch_golden.py)."""
 
 from __future__ import annotations
 

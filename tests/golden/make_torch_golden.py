@@ -1,9 +1,10 @@
-"""Makes torch_ops.npz: results and gradients of PyTorch that tests/test_torch_golden.py compares with.
+"""Makes torch_ops.npz: PyTorch's results and gradients for tests/test_torch_golden.py.
 
     python tests/golden/make_torch_golden.py        needs PyTorch (made with 2.13); the tests do not
 
-Each case has inputs drawn from its own number, an output y, and the gradient of sum(y * weights) for every float
-input, where weights are fixed numbers of y's shape. The same names stand in the test, built with tinygraph.
+Each case has inputs drawn from its own number, an output y, and the gradient of sum(y * weights)
+for every float input, where weights are fixed numbers of y's shape. The same names stand in the
+test, built with tinygraph.
 """
 
 from __future__ import annotations

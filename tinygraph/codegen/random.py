@@ -1,9 +1,9 @@
-"""The counter-based random generator of generated code: straight-line uint32 arithmetic, like ``codegen.math``.
+"""The counter-based random generator of generated code: straight-line uint32 arithmetic.
 
-Threefry-2x32 with 20 rounds: Salmon, Moraes, Dror and Shaw, Parallel Random Numbers: As Easy as 1, 2, 3 (SC 2011),
-section 4.2. Every call is independent of every other: no state, so results do not depend on threads or order. The
-functions take and give uint32, ``random_uniform`` gives float32; ``uint32(...)`` stands around every operation,
-because compilers widen integers.
+Threefry-2x32 with 20 rounds: Salmon, Moraes, Dror and Shaw, Parallel Random Numbers: As Easy as 1,
+2, 3 (SC 2011), section 4.2. Every call is independent of every other: no state, so results do not
+depend on threads or order. The functions take and give uint32, ``random_uniform`` gives float32;
+``uint32(...)`` stands around every operation, because compilers widen integers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from .intrinsics import Number, float32, uint32
 
 
 def rotate_left(x: Number, left: Number, right: Number) -> Number:
-    """The bits of x moved up by ``left`` places, those at the top back in at the bottom; right = 32 - left."""
+    """The bits of x moved up by ``left`` places and round; right = 32 - left."""
     return uint32(uint32(x << left) | uint32(x >> right))
 
 

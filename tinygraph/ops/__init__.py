@@ -1,4 +1,4 @@
-"""Every operator, one record each; importing this fills the table. Functions that build graphs stand beside them."""
+"""Every operator, one record each, and the functions on top; importing this fills the table."""
 
 from ..ir import overload as _overload
 from .activation import elu, gelu, leaky_relu, log_softmax, logsumexp, silu, softmax

@@ -33,7 +33,8 @@ def silu(x: Node) -> Node:
 def gelu(x: Node, approximate: str = "none") -> Node:
     """x times the normal distribution's cumulative probability at x (Hendrycks and Gimpel 2016).
 
-    ``approximate='tanh'``: the paper's tanh form, 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))).
+    ``approximate='tanh'``: the paper's tanh form, 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715
+    x^3))).
     """
     if approximate == "none":
         return x * 0.5 * (erf(x * math.sqrt(0.5)) + 1)
@@ -43,7 +44,7 @@ def gelu(x: Node, approximate: str = "none") -> Node:
 
 
 def softmax(x: Node, axis: int = -1) -> Node:
-    """exp(x) / sum(exp(x)) along ``axis``; the maximum is subtracted first, so nothing overflows."""
+    """exp(x) / sum(exp(x)) along ``axis``, less the maximum first: nothing overflows."""
     e = exp(x - stop_gradient(max(x, axis, keepdims=True)))
     return e / sum(e, axis, keepdims=True)
 

@@ -1,7 +1,8 @@
-"""Convolutions, closed under differentiation: each gradient of the three is written with the other two.
+"""Convolutions, closed under differentiation: each one's gradient is the other two.
 
-The operators work on x[n, g, c, h, w] and w[g, o, c, kh, kw] with the group axis explicit, because an input channel is
-not affine in the output channel otherwise. The functions take PyTorch's shapes; the reshapes between are free.
+The operators work on x[n, g, c, h, w] and w[g, o, c, kh, kw] with the group axis explicit, because
+an input channel is not affine in the output channel otherwise. The functions take PyTorch's shapes;
+the reshapes between are free.
 """
 
 from __future__ import annotations
@@ -71,7 +72,9 @@ def _infer_input_gradient(
     expected = _sizes(size, (kernel[0], kernel[1]), stride, padding, dilation)
     if (groups, o) != (wg, wo) or tuple(image) != expected:
         raise ShapeError(
-            f"conv2d_input_gradient requires a gradient of {wg} groups of {wo} channels of size {expected}, got {g}"
+            f"conv2d_input_gradient requires a gradient of {wg} groups of {wo} channels, "
+            f"size {expected}, "
+            f"got {g}"
         )
     return Type((n, groups, c, *size), dtype)
 
@@ -86,12 +89,14 @@ def _infer_weight_gradient(
     expected = _sizes((image[0], image[1]), kernel, stride, padding, dilation)
     if (n, groups) != (gn, gg) or tuple(out) != expected:
         raise ShapeError(
-            f"conv2d_weight_gradient requires a gradient of {n} images, {groups} groups, size {expected}, got {g}"
+            f"conv2d_weight_gradient requires a gradient of {n} images, {groups} groups, "
+            f"size {expected}, "
+            f"got {g}"
         )
     return Type((groups, o, c, *kernel), dtype)
 
 
-# -- the NumPy meaning: one matrix product for each tap of the kernel ------------------------------------------------
+# -- the NumPy meaning: one matrix product for each tap of the kernel ------------------------------
 
 
 def _padded(x: np.ndarray, padding: Padding) -> np.ndarray:
@@ -148,7 +153,7 @@ def _ref_weight_gradient(
     return w
 
 
-# -- the loop nests --------------------------------------------------------------------------------------------------
+# -- the loop nests --------------------------------------------------------------------------------
 
 
 def _axis(number: int) -> Index:
@@ -178,7 +183,7 @@ def _loops_conv2d(
 def _loops_input_gradient(
     x: Type, g: Type, w: Type, *, size: Pair, stride: Pair, padding: Padding, dilation: Pair
 ) -> Loops:
-    """Tap i of output y touched input h = y * stride - padding + i * dilation: solved for y, where it divides."""
+    """Tap i of output y touches input y * stride - padding + i * dilation: solved for y."""
     n, group, c, _, _, o, i, j = map(_axis, range(8))
     image = (Index(padding[a][0], ((3 + a, 1), (6 + a, -dilation[a])), stride[a]) for a in (0, 1))
     return Loops(
@@ -195,7 +200,7 @@ def _loops_weight_gradient(
     return Loops((g.shape[0], *g.shape[3:]), reads)
 
 
-# -- the operators ---------------------------------------------------------------------------------------------------
+# -- the operators ---------------------------------------------------------------------------------
 
 
 def _window(node: Node) -> dict[str, Any]:

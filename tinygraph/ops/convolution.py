@@ -40,7 +40,8 @@ def conv2d(
     """
     if x.ndim != 4 or weight.ndim != 4:
         raise ShapeError(
-            f"conv2d requires x[N, C, H, W] and weight[O, I, KH, KW], got {x.type} and {weight.type}"
+            "conv2d requires x[N, C, H, W] and weight[O, I, KH, KW], "
+            f"got {x.type} and {weight.type}"
         )
     (n, c, h, w), (o, i, kh, kw) = x.shape, weight.shape
     if groups < 1 or o % groups or c != i * groups:
@@ -68,18 +69,21 @@ def conv_transpose2d(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Node:
-    """The gradient of a convolution with respect to its input: x[N, I, H, W], weight[I, O / groups, KH, KW].
+    """A convolution's input gradient as a layer: x[N, I, H, W], weight[I, O / groups, KH, KW].
 
-    The result is (H - 1) * stride - padding + dilation * (KH - 1) + output_padding + 1 high, as in PyTorch.
+    The result is (H - 1) * stride - padding + dilation * (KH - 1) + output_padding + 1 high, as in
+    PyTorch.
     """
     if x.ndim != 4 or weight.ndim != 4:
         raise ShapeError(
-            f"conv_transpose2d requires x[N, I, H, W] and weight[I, O, KH, KW], got {x.type} and {weight.type}"
+            "conv_transpose2d requires x[N, I, H, W] and weight[I, O, KH, KW], "
+            f"got {x.type} and {weight.type}"
         )
     (n, c, *image), (i, o, *kernel) = x.shape, weight.shape
     if groups < 1 or c != i or i % groups:
         raise ShapeError(
-            f"conv_transpose2d requires {i} input channels that divide by groups, got x {x.type}, groups={groups}"
+            f"conv_transpose2d requires {i} input channels that divide by groups, "
+            f"got x {x.type}, groups={groups}"
         )
     steps, gaps = (
         pair("conv_transpose2d stride", stride),
@@ -91,7 +95,8 @@ def conv_transpose2d(
     )
     if any(e >= max(s, d) for e, s, d in zip(extra, steps, gaps, strict=True)):
         raise ShapeError(
-            f"conv_transpose2d requires output_padding below stride or dilation, got {output_padding}"
+            "conv_transpose2d requires output_padding below stride or dilation, "
+            f"got {output_padding}"
         )
     size = tuple(
         (image[a] - 1) * steps[a] - sum(border[a]) + gaps[a] * (kernel[a] - 1) + extra[a] + 1

@@ -1,4 +1,4 @@
-"""Reading and adding at places that are data: take, scatter-add, dynamic slices, one-hot rows, running sums."""
+"""Reading and adding at places that are data: take, scatter-add, dynamic slices, running sums."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .logic import cast, equal, less, less_equal, logical_and, where
 from .source import arange, axis_index
 from .view import free, normalize_axis, reshape
 
-# -- take and its gradient -------------------------------------------------------------------------------------------
+# -- take and its gradient -------------------------------------------------------------------------
 
 
 def _integers(name: str, indices: Type) -> None:
@@ -66,7 +66,7 @@ TAKE: Op = define(
 
 
 def take(x: Node, indices: Any, axis: int = 0) -> Node:
-    """The slices of x at ``indices`` along ``axis``; their axes replace it. Indices outside are clamped to the edge."""
+    """The slices of x at ``indices`` along ``axis``, whose axes replace it; clamped at edges."""
     places = indices if isinstance(indices, Node) else constant(np.asarray(indices, np.int32))
     return TAKE(x, places, axis=normalize_axis("take", axis, x.ndim))
 
@@ -82,7 +82,7 @@ def _infer_scatter_add(indices: Type, updates: Type, *, axis: int, size: int) ->
 
 
 def _ref_scatter_add(indices: Any, updates: Any, *, axis: int, size: int) -> np.ndarray:
-    """One index after the other, in row-major order: the order of the additions is part of the meaning."""
+    """Adds in row-major order of the indices: the order is part of the meaning."""
     before, behind = updates.shape[:axis], updates.shape[axis + indices.ndim :]
     out = np.zeros((size, *before, *behind), updates.dtype)
     rows = np.moveaxis(updates.reshape(*before, indices.size, *behind), axis, 0)
@@ -90,7 +90,8 @@ def _ref_scatter_add(indices: Any, updates: Any, *, axis: int, size: int) -> np.
     return np.moveaxis(out, 0, axis)
 
 
-# Zeros of ``size`` along ``axis``, to which every slice of the updates is added where its index says, in order.
+# Zeros of ``size`` along ``axis``, to which every slice of the updates is added where its index
+# says, in order.
 SCATTER_ADD: Op = define(
     "scatter_add",
     Kind.OPAQUE,
@@ -103,7 +104,7 @@ SCATTER_ADD: Op = define(
 
 
 def scatter_add(indices: Any, updates: Node, axis: int, size: int) -> Node:
-    """Adds the slices of ``updates`` at ``indices`` into zeros of ``size`` along ``axis``: the gradient of take."""
+    """Zeros of ``size`` along ``axis`` plus ``updates`` at ``indices``: the gradient of take."""
     places = indices if isinstance(indices, Node) else constant(np.asarray(indices, np.int32))
     return SCATTER_ADD(
         places, updates, axis=normalize_axis("scatter_add", axis, updates.ndim + 1), size=size
@@ -111,11 +112,11 @@ def scatter_add(indices: Any, updates: Node, axis: int, size: int) -> Node:
 
 
 def one_hot(indices: Node, size: int, dtype: str = "float32") -> Node:
-    """1 at each index along a new last axis of ``size``, 0 elsewhere; an index outside gives zeros."""
+    """1 at each index along a new last axis, 0 elsewhere; an index outside gives zeros."""
     return cast(equal(reshape(indices, (*indices.shape, 1)), arange(size, indices.dtype)), dtype)
 
 
-# -- slices at places that are data ----------------------------------------------------------------------------------
+# -- slices at places that are data ----------------------------------------------------------------
 
 
 def _starts(name: str, x: Node, starts: Sequence[Any], size: Sequence[int]) -> list[Node]:
@@ -132,7 +133,7 @@ def _starts(name: str, x: Node, starts: Sequence[Any], size: Sequence[int]) -> l
 
 
 def dynamic_slice(x: Node, starts: Sequence[Any], size: Sequence[int]) -> Node:
-    """The part of x of the given size that begins at ``starts`` (integer nodes or numbers), clamped to lie inside."""
+    """The part of x that begins at ``starts`` (integer nodes or numbers), clamped to lie inside."""
     for axis, start in enumerate(_starts("dynamic_slice", x, starts, size)):
         if size[axis] != x.shape[axis]:
             x = TAKE(x, start + arange(size[axis], start.dtype), axis=axis)
@@ -154,7 +155,7 @@ def dynamic_update(x: Node, update: Node, starts: Sequence[Any]) -> Node:
     return update if inside is None else where(inside, update, x)
 
 
-# -- running sums ----------------------------------------------------------------------------------------------------
+# -- running sums ----------------------------------------------------------------------------------
 
 
 def _infer_cumsum(x: Type, *, axis: int, reverse: bool) -> Type:
@@ -180,6 +181,6 @@ CUMSUM: Op = define(
 
 
 def cumsum(x: Node, axis: int = 0, reverse: bool = False) -> Node:
-    """Sums of all elements up to each along ``axis``, itself included; with ``reverse`` of all from it on."""
+    """Running sums along ``axis``; with ``reverse`` they run from the end."""
     (x,) = promote("cumsum", (x,))
     return CUMSUM(x, axis=normalize_axis("cumsum", axis, x.ndim), reverse=reverse)

@@ -1,4 +1,4 @@
-"""Nodes that pass their first input on and say something beside it: state, gradients that stop or are the user's."""
+"""Nodes that pass their first input on: effects, stopped gradients, the user's gradients."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _loops_first(out: Type, x: Type, *others: Type, **_: Any) -> Loops:
     return Loops((), (Read(identity(len(out.shape))), *unused))
 
 
-# -- state -----------------------------------------------------------------------------------------------------------
+# -- state -----------------------------------------------------------------------------------------
 
 
 def _infer_effect(y: Type, p: Type, new: Type) -> Type:
@@ -38,7 +38,7 @@ EFFECT: Op = define(
 
 
 def effect(y: Node, parameter: Node, new: Node) -> Node:
-    """y itself; says that ``parameter`` becomes ``new`` once the program has run. Compiling strips it."""
+    """y itself; says that ``parameter`` becomes ``new`` once the program has run."""
     if not isinstance(parameter, Parameter):
         raise ShapeError(
             f"effect requires a parameter to change, got {parameter.op.name} of {parameter.type}"
@@ -46,7 +46,7 @@ def effect(y: Node, parameter: Node, new: Node) -> Node:
     return EFFECT(y, parameter, new)
 
 
-# -- gradients -------------------------------------------------------------------------------------------------------
+# -- gradients -------------------------------------------------------------------------------------
 
 STOP_GRADIENT: Op = define(
     "stop_gradient",
@@ -73,13 +73,14 @@ def _vjp_custom(g: Node, out: Node, y: Node, *inputs: Node) -> tuple[Node | None
     rule = _RULES.get(out.attr("rule"))
     if rule is None:
         raise ShapeError(
-            f"custom_gradient requires the rule {out.attr('rule')!r} of another process to differentiate"
+            f"custom_gradient requires its rule {out.attr('rule')!r}, got a graph of another process"
         )
     gradients = rule(g, y, *inputs)
     gradients = tuple(gradients) if isinstance(gradients, Sequence) else (gradients,)
     if len(gradients) != len(inputs):
         raise ShapeError(
-            f"custom_gradient requires {len(inputs)} gradients of its backward, got {len(gradients)}"
+            f"custom_gradient requires {len(inputs)} gradients of its backward, "
+            f"got {len(gradients)}"
         )
     return (None, *gradients)
 
@@ -101,16 +102,18 @@ def custom_gradient(
 ) -> Callable[..., Node]:
     """A function that computes ``forward(*inputs)`` and has the gradient ``backward``.
 
-    ``backward(g, y, *inputs)`` gets the result's gradient, the result and the inputs as nodes, and returns a gradient
-    node (or None) for each input. For example, a round that gradients pass straight through:
+    ``backward(g, y, *inputs)`` gets the result's gradient, the result and the inputs as nodes, and
+    returns a gradient node (or None) for each input. For example, a round that gradients pass
+    straight through:
 
         straight_round = tg.custom_gradient(tg.round, lambda g, y, x: g)
     """
-    rule = f"{getattr(forward, '__name__', None) or getattr(forward, 'name', 'function')}#{next(_NUMBERS)}"
+    name = getattr(forward, "__name__", None) or getattr(forward, "name", "function")
+    rule = f"{name}#{next(_NUMBERS)}"
     _RULES[rule] = backward
 
     def function(*inputs: Node) -> Node:
         return CUSTOM_GRADIENT(forward(*inputs), *inputs, rule=rule)
 
-    function.__name__ = function.__qualname__ = rule.split("#")[0]
+    function.__name__ = function.__qualname__ = name
     return function

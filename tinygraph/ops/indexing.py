@@ -14,7 +14,7 @@ from .view import FLIP, PAD, SLICE, free, normalize_axis, reshape
 
 
 def getitem(x: Node, key: Any) -> Node:
-    """x[key] with integers, slices, None and ...; or x[indices] with an integer node or array along the first axis."""
+    """x[key] with integers, slices, None and ...; or x[indices], a take along axis 0."""
     if isinstance(key, (Node, np.ndarray, list)):
         return take(x, key, 0)
     keys = _full_key(x, key if isinstance(key, tuple) else (key,))
@@ -90,7 +90,7 @@ def flatten(x: Node, start_axis: int = 1) -> Node:
     return reshape(x, (*x.shape[:start_axis], int(np.prod(x.shape[start_axis:]))))
 
 
-# -- joining and splitting -------------------------------------------------------------------------------------------
+# -- joining and splitting -------------------------------------------------------------------------
 
 
 def _infer_concat(*types: Type, axis: int) -> Type:
@@ -100,7 +100,8 @@ def _infer_concat(*types: Type, axis: int) -> Type:
     rest = {(len(t.shape), t.shape[:axis], t.shape[axis + 1 :]) for t in types}
     if not 0 <= axis < len(first) or len(rest) > 1:
         raise ShapeError(
-            f"concat requires shapes that differ in axis {axis} only, got {', '.join(map(str, types))}"
+            f"concat requires shapes that differ in axis {axis} only, "
+            f"got {', '.join(map(str, types))}"
         )
     return Type((*first[:axis], sum(t.shape[axis] for t in types), *first[axis + 1 :]), dtype)
 
@@ -151,13 +152,14 @@ def split(x: Node, parts: int | Sequence[int], axis: int = 0) -> tuple[Node, ...
     )
 
 
-# -- padding ---------------------------------------------------------------------------------------------------------
+# -- padding ---------------------------------------------------------------------------------------
 
 
 def pad(x: Node, widths: Any, mode: str = "constant", value: float = 0) -> Node:
-    """x with elements before and after: ``widths`` is a number, a (before, after) pair, or a pair for each axis.
+    """x with elements around: ``widths`` is a number, a (before, after) pair, or one for each axis.
 
-    ``mode``: 'constant' puts ``value`` there, 'edge' repeats the outermost elements, 'reflect' mirrors about them.
+    ``mode``: 'constant' puts ``value`` there, 'edge' repeats the outermost elements, 'reflect'
+    mirrors about them.
     """
     pairs = _pairs(x, widths)
     if mode == "constant":

@@ -1,4 +1,4 @@
-"""Losses, as functions that build graphs. All are means over the batch unless they say otherwise."""
+"""Losses, as functions that build graphs: means over the batch, if they do not say otherwise."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .view import reshape
 
 
 def cross_entropy(logits: Node, labels: Node, label_smoothing: float = 0.0) -> Node:
-    """The mean of -log softmax(logits)[label] over the batch: logits[N, C, ...], integer labels[N, ...].
+    """The mean of -log softmax(logits)[label]: logits[N, C, ...], integer labels[N, ...].
 
-    With ``label_smoothing`` s the target is 1 - s on the label plus s / C on each class, as in PyTorch. A label
-    outside of 0 to C - 1 adds nothing to the label's part.
+    With ``label_smoothing`` s the target is 1 - s on the label plus s / C on each class, as in
+    PyTorch. A label outside of 0 to C - 1 adds nothing to the label's part.
     """
     if logits.ndim < 2 or labels.shape != (logits.shape[0], *logits.shape[2:]):
         got = f"{logits.type} and {labels.type}"

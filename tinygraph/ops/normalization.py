@@ -1,4 +1,4 @@
-"""Normalizations, as functions that build graphs. Variances take two passes: E[x^2] - E[x]^2 cancels in float32."""
+"""Normalizations, as functions that build graphs. Variances take two passes, or they cancel."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def batch_norm(
     variance: Node,
     eps: float = 1e-5,
 ) -> Node:
-    """(x - mean) / sqrt(variance + eps) * scale + shift with one value per channel, the second axis of x."""
+    """(x - mean) / sqrt(variance + eps) * scale + shift, with a value for each channel (axis 1)."""
     if x.ndim < 2 or any(
         p is not None and p.shape != x.shape[1:2] for p in (scale, shift, mean, variance)
     ):
@@ -37,7 +37,7 @@ def batch_norm(
 def batch_norm_training(
     x: Node, scale: Node | None, shift: Node | None, eps: float = 1e-5
 ) -> tuple[Node, Node, Node]:
-    """Normalizes with the batch's own mean and variance; returns (y, mean, biased variance) per channel."""
+    """Normalizes with the batch's own statistics; returns (y, mean, biased variance)."""
     if x.ndim < 2:
         raise ShapeError(f"batch_norm requires x[N, C, ...], got {x.type}")
     axes = (0, *range(2, x.ndim))
@@ -54,7 +54,7 @@ def layer_norm(
     shift: Node | None = None,
     eps: float = 1e-5,
 ) -> Node:
-    """x normalized to mean 0 and variance 1 over ``axis``, then times ``scale`` plus ``shift`` (which broadcast)."""
+    """x normalized to mean 0 and variance 1 over ``axis``, times ``scale`` plus ``shift``."""
     axes = normalize_axes("layer_norm", axis, x.ndim)
     distance = x - mean(x, axes, keepdims=True)
     y = distance * rsqrt(mean(distance * distance, axes, keepdims=True) + eps)
@@ -65,13 +65,15 @@ def layer_norm(
 def local_response_norm(
     x: Node, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
 ) -> Node:
-    """x / (k + alpha / size * the sum of squares over ``size`` neighbouring channels) ** beta, as in PyTorch.
+    """x / (k + alpha / size * sum of squares over ``size`` channels around) ** beta.
 
-    The window of channel c is [c - size // 2, c + (size - 1) // 2], with zeros outside (Krizhevsky et al. 2012).
+    The window of channel c is [c - size // 2, c + (size - 1) // 2], with zeros outside (Krizhevsky
+    et al. 2012).
     """
     if x.ndim < 3 or size < 1:
         raise ShapeError(
-            f"local_response_norm requires x[N, C, ...] and size of at least 1, got {x.type}, size={size}"
+            "local_response_norm requires x[N, C, ...] and size of at least 1, "
+            f"got {x.type}, size={size}"
         )
     rest = x.ndim - 2
     squares = WINDOW_SUM(

@@ -1,4 +1,4 @@
-"""Pooling of images x[N, C, H, W], with PyTorch's sizes: maximum, average, L2 norm, centre-weighted average."""
+"""Pooling of x[N, C, H, W]: maximum, average, L2 norm, centre-weighted average."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class _Windows:
         }
 
     def coverage(self, weights: np.ndarray, count_padding: bool) -> np.ndarray:
-        """The sum of the weights of each window that lie on the image, or on the image with its padding.
+        """The sum of each window's weights on the image, or on the image with its padding.
 
         What ceil_mode adds beyond the padding never counts, as in PyTorch.
         """
@@ -73,13 +73,14 @@ def _windows(
     count = [_count(image[a], kernel[a], steps[a], border[a], ceil_mode) for a in (0, 1)]
     if min(count) < 1:
         raise ShapeError(
-            f"{name} requires windows that fit the padded image, got kernel_size={kernel_size}, {x.type}"
+            f"{name} requires windows that fit the padded image, "
+            f"got kernel_size={kernel_size}, {x.type}"
         )
     return _Windows(image, kernel, steps, border, (count[0], count[1]))
 
 
 def _count(image: int, kernel: int, stride: int, padding: tuple[int, int], ceil_mode: bool) -> int:
-    """How many windows; with ceil_mode a last one may hang over, if it starts on the image or the padding before it."""
+    """How many windows; with ceil_mode a last one may hang over, if it does not start behind."""
     room = image + sum(padding) - kernel
     count = (room + (stride - 1) * ceil_mode) // stride + 1
     return count - 1 if ceil_mode and (count - 1) * stride >= image + padding[0] else count
@@ -90,9 +91,9 @@ def max_pool2d(
 ) -> Node:
     """The maximum of each window; NaN if one is in it. Padding never wins.
 
-    The gradient goes to the first maximum in scan order. ``stride`` is ``kernel_size`` by default; ``padding`` is a
-    number, a (vertical, horizontal) pair, or ((top, bottom), (left, right)); with ``ceil_mode`` a last window may hang
-    over the edge. The other pooling functions take the same.
+    The gradient goes to the first maximum in scan order. ``stride`` is ``kernel_size`` by default;
+    ``padding`` is a number, a (vertical, horizontal) pair, or ((top, bottom), (left, right)); with
+    ``ceil_mode`` a last window may hang over the edge. The other pooling functions take the same.
     """
     return WINDOW_MAX(
         x, **_windows("max_pool2d", x, kernel_size, stride, padding, ceil_mode).attrs(x)
@@ -125,7 +126,7 @@ def l2_pool2d(
 
 
 def center_weights(kernel_size: Any) -> np.ndarray:
-    """w[i, j] proportional to 1 / (1 + d), d the distance of pixel (i, j) from the window's centre; the sum is 1."""
+    """w[i, j] ~ 1 / (1 + distance of pixel (i, j) from the centre in pixels); the sum is 1."""
     kh, kw = pair("center_weights", kernel_size)
     y, x = np.arange(kh) - (kh - 1) / 2, np.arange(kw) - (kw - 1) / 2
     weights = 1 / (1 + np.hypot(y[:, None], x))
@@ -143,8 +144,8 @@ def center_weighted_pool2d(
     """The mean of each window, weighted by the distance from its centre.
 
     Pixel (i, j) weighs 1 / (1 + d), where d is its Euclidean distance in pixels from the centre
-    ((KH - 1) / 2, (KW - 1) / 2), divided by the sum of the weights that count: those on the image and, with
-    ``count_include_pad``, on the padding.
+    ((KH - 1) / 2, (KW - 1) / 2), divided by the sum of the weights that count: those on the image
+    and, with ``count_include_pad``, on the padding.
     """
     windows = _windows("center_weighted_pool2d", x, kernel_size, stride, padding, ceil_mode)
     weights = center_weights(windows.kernel)
@@ -162,7 +163,7 @@ def _scaled(x: Node, factors: np.ndarray) -> Node:
 
 
 def adaptive_avg_pool2d(x: Node, output_size: Any) -> Node:
-    """The means of output_size x output_size regions: pixel i covers floor(i * H / n) to ceil((i + 1) * H / n)."""
+    """Means of n x n regions: region i covers floor(i * H / n) to ceil((i + 1) * H / n)."""
     if x.ndim != 4:
         raise ShapeError(f"adaptive_avg_pool2d requires x[N, C, H, W], got {x.type}")
     size, image = pair("adaptive_avg_pool2d output_size", output_size), x.shape[2:]
@@ -179,7 +180,7 @@ def adaptive_avg_pool2d(x: Node, output_size: Any) -> Node:
 
 
 def _regions(n: int, count: int) -> np.ndarray:
-    """A matrix [count, n] that takes the mean of each of ``count`` overlapping regions of n pixels."""
+    """A matrix [count, n]: the means of ``count`` regions of n pixels."""
     weights = np.zeros((count, n))
     for i in range(count):
         first, last = i * n // count, -(-(i + 1) * n // count)

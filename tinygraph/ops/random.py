@@ -1,4 +1,4 @@
-"""Random numbers without state: functions of seed, step, stream and position, so a run repeats bit for bit."""
+"""Random numbers without state, functions of seed, step, stream and position: runs repeat."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
 
 
 def threefry(k0: Any, k1: Any, c0: Any, c1: Any, rounds: int = 20) -> tuple[np.ndarray, np.ndarray]:
-    """Threefry-2x32 of key (k0, k1) and counter (c0, c1), all uint32 (Salmon et al., SC 2011, section 4.2)."""
+    """Threefry-2x32 of key (k0, k1) and counter (c0, c1) (Salmon et al., SC 2011, 4.2)."""
     k0, k1, x0, x1 = (np.atleast_1d(np.asarray(v)).astype(np.uint32) for v in (k0, k1, c0, c1))
     keys = (k0, k1, k0 ^ k1 ^ np.uint32(0x1BD11BDA))
     x0, x1 = x0 + keys[0], x1 + keys[1]
@@ -73,7 +73,7 @@ def stream_number(stream: str | int) -> int:
 
 
 def random_uniform(shape: tuple[int, ...], seed: Node, step: Node, stream: str | int) -> Node:
-    """float32 numbers in [0, 1), drawn from 0-d integer nodes ``seed`` and ``step`` and the stream's name."""
+    """float32 numbers in [0, 1), a function of 0-d integer nodes and the stream's name."""
     return RANDOM_UNIFORM(seed, step, flat_index(tuple(shape)), stream=stream_number(stream))
 
 

@@ -133,7 +133,7 @@ def mean(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
 
 
 def var(x: Node, axis: Axes = None, keepdims: bool = False, ddof: int = 0) -> Node:
-    """The mean squared distance from the mean, in two passes: E[x^2] - E[x]^2 cancels in float32."""
+    """The mean squared distance from the mean; E[x^2] - E[x]^2 would cancel in float32."""
     axes = normalize_axes("var", axis, x.ndim)
     centred = sub(x, mean(x, axes, keepdims=True))
     n = math.prod(x.shape[a] for a in axes)
@@ -155,12 +155,12 @@ def _arg_extreme(extreme: Callable[..., Node], x: Node, axis: int | None, keepdi
 
 
 def argmax(x: Node, axis: int | None = None, keepdims: bool = False) -> Node:
-    """The int32 index of the largest element, the first of equals; NaN counts as largest, as in NumPy."""
+    """The int32 index of the largest element, the first of equals; NaN counts as largest."""
     return _arg_extreme(max, x, axis, keepdims)
 
 
 def argmin(x: Node, axis: int | None = None, keepdims: bool = False) -> Node:
-    """The int32 index of the smallest element, the first of equals; NaN counts as smallest, as in NumPy."""
+    """The int32 index of the smallest element, the first of equals; NaN counts as smallest."""
     return _arg_extreme(min, x, axis, keepdims)
 
 

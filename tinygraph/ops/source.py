@@ -26,7 +26,8 @@ def _ref_iota(*, shape: tuple[int, ...], strides: tuple[int, ...], dtype: str) -
     ).astype(dtype)
 
 
-# Element [i, j, ...] is i * strides[0] + j * strides[1] + ...: computed from a kernel's indices, never stored.
+# Element [i, j, ...] is i * strides[0] + j * strides[1] + ...: computed from a kernel's indices,
+# never stored.
 IOTA: Op = define(
     "iota",
     Kind.SOURCE,

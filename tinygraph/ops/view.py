@@ -1,6 +1,7 @@
 """Operators that only move indices: a consumer reads through them and nothing is copied.
 
-A slice's gradient is a pad with gaps and a pad's gradient is a slice, so both are closed under differentiation.
+A slice's gradient is a pad with gaps and a pad's gradient is a slice, so both are closed under
+differentiation.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def normalize_axis(name: str, axis: int, rank: int) -> int:
     return axis % rank
 
 
-# -- reshape ---------------------------------------------------------------------------------------------------------
+# -- reshape ---------------------------------------------------------------------------------------
 
 
 def _infer_reshape(x: Type, *, shape: tuple[int, ...]) -> Type:
@@ -39,7 +40,8 @@ def _infer_reshape(x: Type, *, shape: tuple[int, ...]) -> Type:
     return out
 
 
-# Row-major order stays; loops is None, because a reshape is not affine in its axes: the planner treats it by itself.
+# Row-major order stays; loops is None, because a reshape is not affine in its axes: the planner
+# treats it by itself.
 RESHAPE: Op = define(
     "reshape",
     Kind.VIEW,
@@ -64,7 +66,7 @@ def reshape(x: Node, *shape: Any) -> Node:
     return x if sizes == x.shape else RESHAPE(x, shape=sizes)
 
 
-# -- transpose -------------------------------------------------------------------------------------------------------
+# -- transpose -------------------------------------------------------------------------------------
 
 
 def _infer_transpose(x: Type, *, axes: tuple[int, ...]) -> Type:
@@ -96,7 +98,7 @@ def transpose(x: Node, axes: Sequence[int] | None = None) -> Node:
     return x if order == tuple(range(x.ndim)) else TRANSPOSE(x, axes=order)
 
 
-# -- broadcast_to ----------------------------------------------------------------------------------------------------
+# -- broadcast_to ----------------------------------------------------------------------------------
 
 
 def _infer_broadcast_to(x: Type, *, shape: tuple[int, ...]) -> Type:
@@ -112,7 +114,7 @@ def _infer_broadcast_to(x: Type, *, shape: tuple[int, ...]) -> Type:
 
 
 def broadcast_read(shape: tuple[int, ...], rank: int) -> tuple[Index, ...]:
-    """Reads an input of ``shape`` in a nest of ``rank`` output axes, right-aligned; sizes of 1 stand still."""
+    """Reads ``shape`` in a nest of ``rank`` output axes, right-aligned; sizes of 1 stand still."""
     lead = rank - len(shape)
     return tuple(Index() if n == 1 else Index(terms=((lead + a, 1),)) for a, n in enumerate(shape))
 
@@ -139,7 +141,7 @@ def broadcast_to(x: Any, shape: Sequence[int]) -> Node:
     return x if tuple(shape) == x.shape else BROADCAST_TO(x, shape=tuple(shape))
 
 
-# -- slice -----------------------------------------------------------------------------------------------------------
+# -- slice -----------------------------------------------------------------------------------------
 
 
 def _infer_slice(
@@ -147,12 +149,14 @@ def _infer_slice(
 ) -> Type:
     if not len(start) == len(size) == len(step) == len(x.shape):
         raise ShapeError(
-            f"slice requires a start, size and step for each axis of {x}, got {start}, {size}, {step}"
+            f"slice requires a start, size and step for each axis of {x}, "
+            f"got {start}, {size}, {step}"
         )
     for n, first, count, s in zip(x.shape, start, size, step, strict=True):
         if s < 1 or first < 0 or count < 0 or (count and first + (count - 1) * s >= n):
             raise ShapeError(
-                f"slice requires positions inside of {x}, got start {start}, size {size}, step {step}"
+                f"slice requires positions inside of {x}, "
+                f"got start {start}, size {size}, step {step}"
             )
     return Type(tuple(size), x.dtype)
 
@@ -196,7 +200,7 @@ SLICE: Op = define(
     example=lambda: SLICE(input("x", 7, 5), start=(1, 0), size=(3, 5), step=(2, 1)),
 )
 
-# -- flip ------------------------------------------------------------------------------------------------------------
+# -- flip ------------------------------------------------------------------------------------------
 
 
 def _infer_flip(x: Type, *, axis: tuple[int, ...]) -> Type:
@@ -231,7 +235,7 @@ def flip(x: Node, axis: int | Sequence[int] | None = None) -> Node:
     return FLIP(x, axis=tuple(sorted(normalize_axis("flip", a, x.ndim) for a in axes)))
 
 
-# -- pad -------------------------------------------------------------------------------------------------------------
+# -- pad -------------------------------------------------------------------------------------------
 
 Widths = tuple[tuple[int, int, int], ...]
 

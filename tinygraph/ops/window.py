@@ -1,7 +1,8 @@
 """Folds over sliding windows of any rank, and the transposes that carry gradients back.
 
-Every operator has one kernel size, stride and padding (before the first element) per axis, and an explicit ``size``
-of its result; axes that no window spans have kernel 1. What lies behind the last element follows from the size.
+Every operator has one kernel size, stride and padding (before the first element) per axis, and an
+explicit ``size`` of its result; axes that no window spans have kernel 1. What lies behind the last
+element follows from the size.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def infer_transposed(name: str) -> Callable[..., Type]:
     return infer
 
 
-# -- the NumPy meaning: one strided view of the padded image for each tap of the kernel -------------------------------
+# -- the NumPy meaning: one strided view of the padded image for each tap of the kernel ------------
 
 
 def padded(
@@ -134,11 +135,11 @@ def _ref_max_index(
 
 NOWHERE = 2**31 - 1  # no element of the window is its maximum
 
-# -- the loop nests --------------------------------------------------------------------------------------------------
+# -- the loop nests --------------------------------------------------------------------------------
 
 
 def spanned(kernel: Sizes, rank: int) -> tuple[Sizes, dict[int, int]]:
-    """The sizes of the reduction axes and, for each axis that windows span, its reduction axis in the nest."""
+    """The reduction's sizes, and which axis of the nest walks the windows of each image axis."""
     axes = [a for a, k in enumerate(kernel) if k > 1]
     return tuple(kernel[a] for a in axes), {a: rank + i for i, a in enumerate(axes)}
 
@@ -152,7 +153,7 @@ def gathered(kernel: Sizes, stride: Sizes, padding: Sizes) -> tuple[Index, ...]:
 
 
 def scattered(kernel: Sizes, stride: Sizes, padding: Sizes) -> tuple[Index, ...]:
-    """Tap t of window y touched element i = y * stride - padding + t: solved for y, where it divides."""
+    """Tap t of window y touches element y * stride - padding + t: solved for y."""
     _, taps = spanned(kernel, len(kernel))
     return tuple(
         Index(p, ((a, 1), *(((taps[a], -1),) if a in taps else ())), s)
@@ -181,7 +182,7 @@ def own(kernel: Sizes, indices: tuple[Index, ...]) -> Read:
     return Read(identity(len(kernel)))
 
 
-# -- the operators ---------------------------------------------------------------------------------------------------
+# -- the operators ---------------------------------------------------------------------------------
 
 
 def like(node: Node, size: Sizes) -> dict[str, Any]:
@@ -190,7 +191,7 @@ def like(node: Node, size: Sizes) -> dict[str, Any]:
 
 
 def cost_of(per_tap: int, windows: str = "out") -> Callable[..., int]:
-    """``per_tap`` operations for each tap of each window; the windows are those of the result or the first input."""
+    """``per_tap`` operations for each tap of each window of the result or the first input."""
 
     def cost(out: Type, x: Type, *_: Type, kernel: Sizes, **__: Sizes) -> int:
         count = (out if windows == "out" else x).size

@@ -1,4 +1,4 @@
-"""Weighted sums over sliding windows: one small kernel for all channels. Closed under differentiation."""
+"""Weighted sums over windows, one small kernel for all; closed under differentiation."""
 
 from __future__ import annotations
 
