@@ -10,13 +10,13 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import tinygraph.codegen.intrinsics as twins
-import tinygraph.codegen.math as library
 from llvmlite import ir
 from numba import types
 from numba.core.typing.templates import Signature
 from numba.extending import intrinsic
 
+import tinygraph.codegen.intrinsics as twins
+import tinygraph.codegen.math as library
 from tinygraph_cpu import scalar
 
 Lowering = Callable[..., ir.Value]

@@ -23,15 +23,19 @@ def exp(x: Number) -> Number:
     t = where(low < 89.0, low, 89.0)
     n = rint(t * LOG2_E)
     r = fma(n, -LN2_LOW, fma(n, -LN2_HIGH, t))
+    return where(x == x, _scaled_exp(r, n), x)
+
+
+def _scaled_exp(r: Number, n: Number) -> Number:
+    """e**r * 2**n for r within ln(2) / 2 of 0 and a whole n of -150 to 128."""
     p = fma(r, 0.0013814467238262296, 0.008368780836462975)
     p = fma(p, r, 0.04166839271783829)
     p = fma(p, r, 0.1666651964187622)
     p = fma(p, r, 0.4999999403953552)
     p = fma(p * r, r, r) + 1.0
     i = int32(n)
-    half = i >> 1  # 2**n in two steps: n may be 128, or the result denormal
-    y = p * bits_float((half + 127) << 23) * bits_float((i - half + 127) << 23)
-    return where(x == x, y, x)
+    half = i >> 1  # in two steps, or 2**128 and denormals were out of reach
+    return p * bits_float((half + 127) << 23) * bits_float((i - half + 127) << 23)
 
 
 def expm1(x: Number) -> Number:
@@ -123,3 +127,55 @@ def erf(x: Number) -> Number:
     far = 1.0 - exp(q)
     y = where(abs(x) < 0.85, near, where(x < 0.0, -far, far))
     return where(x == x, y, x)
+
+
+def power(x: Number, y: Number) -> Number:
+    """x**y, special values as in C; error at most 3 ULP.
+
+    The logarithm and its product with y are carried as pairs of floats (Dekker, Numerische Mathematik 18, 1971); the first of a pair
+    is cut to 12 bits, so that products are exact with and without a fused multiply-add.
+    """
+    a = abs(x)
+    denormal = a < 1.1754943508222875e-38
+    i = float_bits(where(denormal, a * 8388608.0, a))
+    e = (i - 0x3F3504F3) >> 23
+    f = bits_float(i - (e << 23)) - 1.0
+    n = float32(where(denormal, e - 23, e))
+    # log(1 + f) = 2 s + s**3 q(s**2) with s = f / (2 + f)
+    t = 2.0 + f
+    t_first = _cut(t)
+    s_first = _cut(f / t)
+    s_rest = ((f - s_first * t_first) - s_first * (f - (t_first - 2.0))) / t
+    s = s_first + s_rest
+    w = s * s
+    q = fma(w, 0.23333418369293213, 0.2855069935321808)
+    q = fma(q, w, 0.4000012278556824)
+    q = fma(q, w, 0.6666666865348816)
+    whole = n * LN2_HIGH
+    log_first = whole + 2.0 * s_first
+    log_rest = (2.0 * s_first - (log_first - whole)) + (fma(s * w, q, n * LN2_LOW) + 2.0 * s_rest)
+    above = where(y > -1e10, y, -1e10)
+    bounded = where(above < 1e10, above, 1e10)
+    y_first = _cut(bounded)
+    first = _cut(log_first)
+    product = y_first * first
+    rest = (bounded - y_first) * first + bounded * ((log_first - first) + log_rest)
+    above = where(product > -150.0, product, -150.0)
+    exponent = where(above < 150.0, above, 150.0)
+    rest = where(abs(product) < 150.0, rest, 0.0)
+    above = where(exponent + rest > -104.0, exponent + rest, -104.0)
+    m = rint(where(above < 89.0, above, 89.0) * LOG2_E)
+    r = (fma(m, -LN2_HIGH, exponent) - m * LN2_LOW) + rest
+    r = where(r > -0.5, where(r < 0.5, r, 0.5), -0.5)
+    value = _scaled_exp(r, m)
+    value = where(a == 0.0, where(y < 0.0, INFINITY, 0.0), where(a == INFINITY, where(y < 0.0, 0.0, INFINITY), value))
+    whole_y = rint(y) == y
+    odd = where(whole_y, rint(0.5 * y) != 0.5 * y, False)
+    value = where(x < 0.0, where(odd, -value, where(whole_y, value, where(a == INFINITY, value, NAN))), value)
+    value = where(x == x, where(y == y, value, y), x)
+    return where(x == 1.0, 1.0, where(y == 0.0, 1.0, value))
+
+
+def _cut(x: Number) -> Number:
+    """The first 12 bits of the significand."""
+    return bits_float(float_bits(x) & -4096)

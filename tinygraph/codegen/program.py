@@ -26,10 +26,13 @@ class KernelCode:
     name: str
     text: str
     contraction: Contraction | None = None
+    known_key: str = ""  # of a kernel that comes from the store, without its text
 
     @property
     def key(self) -> str:
         """What its machine code depends on; its name does not count."""
+        if self.known_key:
+            return self.known_key
         content = repr(self.contraction) if self.contraction else self.text.replace(self.name, "NAME", 1)
         return hashlib.sha256(content.encode()).hexdigest()[:24]
 
@@ -64,7 +67,7 @@ def assemble(plan: Plan) -> Code:
 
     def call(launch: Launch) -> Call:
         made = kernel(launch)
-        content = made.text if isinstance(launch.work, Tile) is False else repr(launch.work.contraction)
+        content = made.text
         if content not in table:
             table[content] = len(kernels)
             name = f"{re.sub(r'[^a-z0-9_]', '_', launch.name)}_{len(kernels)}"
@@ -94,7 +97,7 @@ def tile(work: Tile) -> Kernel:
     arguments = [first[f] if f in first else sizes[f] for f in FIELDS]
     for operand in work.operands:
         arguments += [Address(operand), *operand.strides[:4]]
-    text = f"def NAME(part, tid, args):\n    contraction(part, tid, args, {work.contraction!r}, memory)\n"
+    text = f"def NAME(part, tid, args):\n    contraction(part, tid, args, {work.contraction!r})\n"
     return Kernel(text, tuple(arguments))
 
 

@@ -1,98 +1,127 @@
-"""Generated code as plain Python: a debugger steps through it, and nothing is compiled."""
+"""Generated modules as plain Python: what their kernels call, and memory with addresses and bounds.
+
+A debugger steps through a kernel, a NaN can be hunted in it, and generated code is tested without being compiled:
+
+    with Memory(blocks) as memory:
+        module.main(launch, memory.address)
+"""
 
 from __future__ import annotations
 
-import math
+import math as _math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from . import intrinsics, random
-from . import math as polynomials
-from .contraction import contraction
-from .program import Argument, Code
+from ..plan.body import Body, Statement
+from ..plan.contraction import Contraction, TileOperand
+from . import intrinsics as _intrinsics
+from . import math as _polynomials
+from . import random as _random
+from .contraction import contraction as _contraction
+from .program import Code
+
+inf, nan = _math.inf, _math.nan
+maximum, minimum = np.maximum, np.minimum
+
+
+def accumulate(acc: Any, value: Any) -> Any:
+    """``acc + value``; compiled code may add in another, fixed order."""
+    return acc + value
 
 
 class Flat:
-    """Memory from an address on, as kernels index it: flat, and an error beyond either end."""
+    """Memory around an address, as kernels index it: flat, and an error beyond either end of its block."""
 
-    __slots__ = ("data",)
+    __slots__ = ("block", "start")
 
-    def __init__(self, data: np.ndarray):
-        self.data = data
+    def __init__(self, block: np.ndarray, start: int):
+        self.block, self.start = block, start
 
     def __getitem__(self, i: int) -> Any:
-        if i < 0:
-            raise IndexError(f"element {i} lies before the buffer's view")
-        return self.data[i]
+        return self.block[self.inside(i)]
 
     def __setitem__(self, i: int, value: Any) -> None:
-        if i < 0:
-            raise IndexError(f"element {i} lies before the buffer's view")
-        self.data[i] = value
+        self.block[self.inside(i)] = value
+
+    def inside(self, i: int) -> int:
+        if self.start + i < 0:
+            raise IndexError(f"element {i} lies before the block")
+        return self.start + i
 
 
 class Memory:
-    """Blocks of memory by home and number, with addresses that kernels compute with."""
+    """Blocks of memory by home and number; within ``with memory:`` kernels see it."""
+
+    active: list[Memory] = []
 
     def __init__(self, blocks: Mapping[tuple[str, int], np.ndarray]):
-        self.blocks = {key: np.asarray(b).reshape(-1).view(np.uint8) for key, b in blocks.items()}
-        self.starts = {key: (number + 1) << 40 for number, key in enumerate(self.blocks)}
-        self.order = list(self.blocks)
+        self.blocks = [np.asarray(b).reshape(-1).view(np.uint8) for b in blocks.values()]
+        self.starts = {key: (number + 1) << 40 for number, key in enumerate(blocks)}
 
-    def address(self, argument: Argument) -> int:
-        if isinstance(argument, int):
-            return argument
-        home, number, offset = argument
+    def __enter__(self) -> Memory:
+        self.active.append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.active.pop()
+
+    def address(self, home: str, number: int, offset: int) -> int:
         return self.starts[home, number] + offset
 
-    def __call__(self, address: int, dtype: str) -> np.ndarray:
+    def flat(self, address: int, dtype: str) -> Flat:
+        """The block that an address lies in, indexed from there."""
         number, offset = (address >> 40) - 1, address & ((1 << 40) - 1)
-        if not 0 <= number < len(self.order):
-            raise IndexError(f"no buffer at {address:#x}")
-        block = self.blocks[self.order[number]]
+        if not 0 <= number < len(self.blocks) or offset > len(self.blocks[number]):
+            raise IndexError(f"no memory at {address:#x}")
         size = np.dtype(dtype).itemsize
-        if offset > len(block):
-            raise IndexError(f"{offset} bytes into a buffer of {len(block)}")
-        usable = (len(block) - offset) // size * size
-        return block[offset : offset + usable].view(dtype)
+        block = self.blocks[number][offset % size :]
+        return Flat(block[: len(block) // size * size].view(dtype), offset // size)
+
+    def view(self, address: int, dtype: str) -> np.ndarray:
+        """The rest of the block, from an address on."""
+        flat = self.flat(address, dtype)
+        return flat.block[flat.start :]
 
 
-def namespace(memory: Memory) -> dict[str, Any]:
-    """What generated text may call, as its Python twins."""
+def contraction(part: int, tid: int, args: Sequence[int], spec: Contraction) -> None:
+    """The contraction of the compiled code, by NumPy."""
+    _contraction(part, tid, args, spec, Memory.active[-1].view)
+
+
+def _views() -> dict[str, Any]:
     names: dict[str, Any] = {}
-    for module in (intrinsics, polynomials, random):
-        names.update({k: v for k, v in vars(module).items() if not k.startswith("_")})
     for dtype in ("float32", "float64", "int32", "int64", "uint8", "uint32", "bool"):
-        names[f"view_{dtype}"] = lambda address, dtype=dtype: Flat(memory(int(address), dtype))
-        names[f"stack_{dtype}"] = lambda n, dtype=dtype: np.zeros(n, dtype)
-    names.update(contraction=contraction, memory=memory, maximum=np.maximum, minimum=np.minimum, inf=math.inf, nan=math.nan, accumulate=lambda acc, x: acc + x)
+        names[f"view_{dtype}"] = lambda address, d=dtype: Memory.active[-1].flat(int(address), d)
+        names[f"stack_{dtype}"] = lambda n, d=dtype: np.zeros(n, d)
     return names
 
 
-def functions(code: Code, memory: Memory) -> list[Callable[[int, int, Sequence[int]], None]]:
-    """The kernels as Python functions."""
-    names = namespace(memory)
-    names["Contraction"] = __import__("tinygraph.plan.contraction", fromlist=["Contraction"]).Contraction
-    names["TileOperand"] = __import__("tinygraph.plan.contraction", fromlist=["TileOperand"]).TileOperand
-    names["Body"] = __import__("tinygraph.plan.body", fromlist=["Body"]).Body
-    names["Statement"] = __import__("tinygraph.plan.body", fromlist=["Statement"]).Statement
-    for kernel in code.kernels:
-        exec(compile(kernel.text, f"<{kernel.name}>", "exec"), names)  # noqa: S102  (our own text)
-    return [names[k.name] for k in code.kernels]
+for _module in (_intrinsics, _polynomials, _random):
+    globals().update({k: v for k, v in vars(_module).items() if not k.startswith("_")})
+globals().update(_views())
 
 
-def execute(code: Code, blocks: Mapping[tuple[str, int], np.ndarray]) -> None:
-    """Runs prepare and then every call, part by part, in plain Python on the given memory."""
+def execute(text: str, code: Code, blocks: Mapping[tuple[str, int], np.ndarray]) -> None:
+    """Runs a generated module on the given inputs, outputs, parameters and constants.
+
+    The arena and the prepared memory begin filled with a pattern, so that what is read before it is written shows.
+    """
     memory = Memory({
         **blocks,
         ("arena", 0): np.full(code.arena + 64, 0xA5, np.uint8),
         ("prepared", 0): np.full(code.prepared + 64, 0xA5, np.uint8),
     })  # fmt: skip
-    kernels = functions(code, memory)
-    with np.errstate(all="ignore"):
-        for call in (*code.prepare, *code.calls):
-            args = [memory.address(a) for a in call.arguments]
-            for part in range(call.parts):
-                kernels[call.kernel](part, 0, args)
+    module: dict[str, Any] = {}
+    exec(compile(text, f"<{code.name}>", "exec"), module)  # noqa: S102  (our own text)
+    with memory, np.errstate(all="ignore"):
+        module["main"](_launch, memory.address)
+
+
+def _launch(kernel: Callable[[int, int, Sequence[int]], None], parts: int, args: Sequence[int]) -> None:
+    for part in range(parts):
+        kernel(part, 0, args)
+
+
+__all__ = [n for n in globals() if not n.startswith("_") and n not in ("annotations", "Mapping", "Sequence", "Callable")]

@@ -57,6 +57,7 @@ class Group:
         anchor: the contraction, if there is one; all other nodes are its epilogue.
         windows: the reduction reads overlapping windows.
         opaque: the one node of a group with a template of its own.
+        copy: the one node is in memory already and is only copied.
     """
 
     number: int
@@ -66,6 +67,7 @@ class Group:
     anchor: Node | None = None
     windows: bool = False
     opaque: Node | None = None
+    copy: bool = False
     stores: list[Store] = field(default_factory=list)
     needs: set[int] = field(default_factory=set)  # numbers of the groups it reads from
 
@@ -151,7 +153,7 @@ class Fusion:
     def root(self, n: Node) -> Node:
         """What holds the value that ``n`` is a view of."""
         while n in self.aliases or (is_view(n) and n not in self.held):
-            n = self.aliases.get(n) or n.inputs[0]
+            n = self.aliases[n] if n in self.aliases else n.inputs[0]
         return n
 
     def pull(self, n: Node, indices: Indices, sizes: tuple[int, ...]) -> Leaf | None:
@@ -287,7 +289,7 @@ class Fusion:
         return self.writers[n][0]
 
     def fresh_copy(self, n: Node) -> Group:
-        group = Group(len(self.groups), n.shape)
+        group = Group(len(self.groups), n.shape, copy=True)
         self.groups.append(group)
         group.index[n] = own(n.shape)
         group.needs |= {g.number for g in self.writers.get(self.root(n), ())}

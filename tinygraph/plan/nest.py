@@ -77,7 +77,7 @@ class NestBuilder:
         leaf = self.fusion.pull(n, indices, self.group.axes)
         assert leaf is not None, f"{n!r} cannot be read here"
         root = leaf.root
-        if root not in self.group.index or root.op.kind is Kind.SOURCE:
+        if root not in self.group.index or self.group.copy:
             return self.load(leaf)
         scope = self.level(self.group.index[root])
         if root in self.outer.names:

@@ -22,10 +22,18 @@ GRAIN = 32_768  # elements that are worth a part of their own
 
 
 def schedule(
-    graph: Graph, updates: Sequence[Parameter] = (), target: Target | None = None, without: frozenset[str] = frozenset()
+    graph: Graph,
+    updates: Sequence[Parameter] = (),
+    parameters: Sequence[Parameter] | None = None,
+    target: Target | None = None,
+    without: frozenset[str] = frozenset(),
 ) -> Plan:
-    """Plans a graph whose last ``len(updates)`` outputs are the new values of these parameters."""
-    return Scheduler(graph, tuple(updates), target or Target(), without).plan()
+    """Plans a graph whose last ``len(updates)`` outputs are the new values of these parameters.
+
+    Buffers of parameters are numbered as in ``parameters``, by default the graph's own.
+    """
+    numbered = tuple(dict.fromkeys((*(graph.parameters if parameters is None else parameters), *updates)))
+    return Scheduler(graph, tuple(updates), numbered, target or Target(), without).plan()
 
 
 def row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -54,8 +62,11 @@ class Lowered:
 
 
 class Scheduler:
-    def __init__(self, graph: Graph, updates: tuple[Parameter, ...], target: Target, without: frozenset[str]):
-        self.graph, self.updates, self.target = graph, updates, target
+    def __init__(
+        self, graph: Graph, updates: tuple[Parameter, ...], parameters: tuple[Parameter, ...], target: Target,
+        without: frozenset[str],
+    ):
+        self.graph, self.updates, self.parameters, self.target = graph, updates, parameters, target
         self.fusion = Fusion(graph, enabled="fuse" not in without, contract="contract" not in without)
         self.buffers: list[Buffer] = []
         self.constants: list[Node] = []
@@ -75,7 +86,10 @@ class Scheduler:
         waits(self.prepare)
         waits(self.launches)
         plan = Plan(self.graph.name, self.buffers, self.prepare, self.launches, constants=self.constants)
-        plan.remarks = self.remarks
+        plan.remarks = self.remarks + [
+            f"{a.name or a.op.name} and {b.name or b.op.name} are separate: {reason.value}"
+            for a, b, reason in self.fusion.refused
+        ]
         place_buffers(plan)
         return plan
 
@@ -107,7 +121,7 @@ class Scheduler:
         for number, n in enumerate(self.graph.inputs):
             buffer = self.buffer(n.name or f"input{number}", n.type.size, n.dtype, "input", number)
             self.places[n] = Place(buffer, 0, row_major(n.shape), n.dtype)
-        for number, p in enumerate(self.graph.parameters):
+        for number, p in enumerate(self.parameters):
             buffer = self.buffer(p.name or f"parameter{number}", p.type.size, p.dtype, "parameter", number)
             self.places[p] = Place(buffer, 0, ordered_strides(p.shape, p.state.order), p.dtype)
         for n in self.graph.nodes:
@@ -134,15 +148,10 @@ class Scheduler:
         needed: dict[Node, None] = {}
         for group in fusion.groups:
             for n in group.index:
-                inputs = n.inputs if n.op.kind is not Kind.SOURCE else ()
-                if group.opaque is None and not n.inputs:
-                    inputs = ()
-                for x in inputs:
+                for x in (n,) if group.copy else n.inputs:
                     root = fusion.root(x)
-                    if root not in group.index or n is group.anchor:
+                    if root not in group.index or n is group.anchor or group.copy:
                         needed[root] = None
-                if fusion.writers.get(n) != [group] and n.op.kind is not Kind.SOURCE:
-                    needed[n] = None  # a copy reads it
         for root in needed:
             for group in fusion.writers.get(root, ()) if root not in fusion.housed else ():
                 if root in group.index and all(s.dest is not root for s in group.stores):
@@ -210,7 +219,7 @@ class Scheduler:
     def element_leaves(self, group: Group, n: Node):
         from .group import element_reads
 
-        if n.op.kind is Kind.SOURCE:
+        if group.copy:
             return [(n, group.index[n])]
         if n in self.fusion.held:
             from .index import pull
@@ -220,13 +229,13 @@ class Scheduler:
         return element_reads(n, group.index[n], group.axes)
 
     def main_strides(self, group: Group, number: int, n: Node | None = None) -> list[int]:
-        n = n or group.anchor
+        n = group.anchor if n is None else n
         assert n is not None
         return self.read_strides(group, n.inputs[number], self.fusion.read_at(n, group, number))
 
     def read_strides(self, group: Group, x: Node, at) -> list[int]:
         leaf = self.fusion.pull(x, at, group.axes)
-        if leaf is None or (leaf.root in group.index and leaf.root.op.kind is not Kind.SOURCE) or leaf.root.op.name == "iota":
+        if leaf is None or (leaf.root in group.index and not group.copy) or leaf.root.op.name == "iota":
             return [0] * len(group.axes)
         strides = [0] * len(group.axes)
         for index, stride in zip(leaf.indices, self.of(leaf.root).strides, strict=True):

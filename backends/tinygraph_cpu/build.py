@@ -1,0 +1,81 @@
+"""Compiles the kernels of a program that the store does not have."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import llvmlite
+from llvmlite import ir
+
+from tinygraph.cache import Store
+from tinygraph.codegen.program import Code, KernelCode
+
+from . import objects
+from .contraction import emit_contraction
+from .features import Features, detect
+
+VERSION = "1"  # rises when machine code changes for the same kernel text or record
+
+
+def object_key(kernel: KernelCode, features: Features) -> str:
+    """Names a kernel's object: its text or record, the processor, the compiler."""
+    content = "\n".join((kernel.key, repr(features), llvmlite.__version__, VERSION))
+    return hashlib.sha256(content.encode()).hexdigest()[:24]
+
+
+def symbol(key: str) -> str:
+    return f"tg_{key}"
+
+
+def symbol_of(kernel: KernelCode) -> str:
+    return symbol(object_key(kernel, detect()))
+
+
+def build(code: Code, store: Store) -> None:
+    """Puts an object into the store (and this process' memory) for every kernel that has none."""
+    features = detect()
+    missing: dict[str, KernelCode] = {}
+    for kernel in code.kernels:
+        key = object_key(kernel, features)
+        if key not in BUILT and store.get("kernel", key) is None:
+            missing[key] = kernel
+    tiles = {k: v for k, v in missing.items() if v.contraction is not None}
+    loops = {k: v for k, v in missing.items() if v.contraction is None}
+    for key, kernel in tiles.items():
+        keep(store, key, compile_contraction(kernel, symbol(key), features))
+    if loops:
+        from .numba_kernels import compile_kernels
+
+        source = "\n\n".join(k.text for k in loops.values())
+        made = compile_kernels(source, {k.name: symbol(key) for key, k in loops.items()}, features)
+        for key, kernel in loops.items():
+            keep(store, key, made[kernel.name])
+
+
+BUILT: dict[str, bytes] = {}  # objects of this process, for when the folder cannot be written
+
+
+def keep(store: Store, key: str, data: bytes) -> None:
+    BUILT[key] = data
+    store.put("kernel", key, data)
+
+
+def compile_contraction(kernel: KernelCode, name: str, features: Features) -> bytes:
+    assert kernel.contraction is not None
+    module = ir.Module(name=name, context=ir.Context())
+    emit_contraction(module, name, kernel.contraction)
+    return objects.compile_module(module, features)
+
+
+def fetch(kernels: Sequence[KernelCode], store: Store) -> dict[str, bytes] | None:
+    """Symbol and object of each kernel, in order; None if the store has lost one."""
+    features = detect()
+    found: dict[str, bytes] = {}
+    for kernel in kernels:
+        key = object_key(kernel, features)
+        data = BUILT.get(key) or store.get("kernel", key)
+        if data is None:
+            return None
+        found[symbol(key)] = data
+    return found

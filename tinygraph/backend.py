@@ -1,0 +1,73 @@
+"""What a backend is: it turns code into something that runs, and says for which processor plans are made."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Sequence
+from importlib.metadata import entry_points
+from typing import Protocol
+
+import numpy as np
+
+from .cache import Store
+from .codegen.program import Code
+from .ir import Parameter
+from .plan.contract import Target
+
+BUILT_IN = {"cpu": "tinygraph_cpu", "cuda": "tinygraph_cuda", "python": "tinygraph.codegen.reference"}
+GROUP = "tinygraph.backends"
+
+
+class BackendError(RuntimeError):
+    """A backend that is not there, or cannot do what was asked of it."""
+
+
+class Runner(Protocol):
+    """A program in memory, ready to run."""
+
+    def __call__(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+        """Runs once; arrays are C-contiguous and of the program's types. Parameters are updated in place."""
+
+    def time(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> list[float]:
+        """Runs once and returns the seconds that each call took, summed over threads."""
+
+
+class Backend(Protocol):
+    """One kind of device. A module with these functions is a backend.
+
+    ``runtime`` is what follows the backend's name in ``backend="name:runtime"``, empty by default.
+    """
+
+    def target(self, runtime: str) -> Target:
+        """What plans must know of the processor."""
+
+    def fingerprint(self, runtime: str) -> str:
+        """Everything about the processor and tools that compiled code depends on."""
+
+    def build(self, code: Code, store: Store, runtime: str) -> None:
+        """Compiles the kernels that the store does not have."""
+
+    def load(
+        self, code: Code, constants: Sequence[np.ndarray], parameters: Sequence[Parameter], store: Store, runtime: str
+    ) -> Runner:
+        """Loads compiled kernels, allocates memory and binds the program to it."""
+
+
+def find(spec: str) -> tuple[Backend, str]:
+    """The backend of ``name[:runtime]`` and the runtime.
+
+    Raises:
+        BackendError: no backend of this name is installed.
+    """
+    name, _, runtime = spec.partition(":")
+    module = BUILT_IN.get(name)
+    if module is not None and importlib.util.find_spec(module) is not None:
+        return importlib.import_module(module), runtime  # type: ignore[return-value]
+    for entry in entry_points(group=GROUP):
+        if entry.name == name:
+            return entry.load(), runtime
+    known = sorted({n for n, m in BUILT_IN.items() if importlib.util.find_spec(m)} | {e.name for e in entry_points(group=GROUP)})
+    raise BackendError(f"no backend {name!r} is installed; there is {', '.join(known)}")
+
+
