@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -270,6 +272,7 @@ BAD = [
     (lambda x: tg.where(x, x, x), "where requires a bool condition"),
     (lambda x: tg.cross_entropy(f32(2, 3), f32(2)), "cross_entropy requires integer labels"),
     (lambda x: tg.take(x, f32(2)), "take requires int32 or int64 indices"),
+    (lambda x: tg.exp(x, x), "exp requires 1 input, got 2"),
 ]
 
 
@@ -280,3 +283,26 @@ def test_errors_say_what_is_required_and_what_came(
     with pytest.raises(ShapeError) as error:
         build(f32(5, 4, 3))
     assert message in str(error.value)
+
+
+def test_errors_name_the_users_line() -> None:
+    with pytest.raises(ShapeError, match=r"^test_functions\.py:\d+: matmul requires"):
+        f32(2, 3) @ f32(2, 3)
+
+
+def test_uncaught_errors_show_no_frames_of_the_package() -> None:
+    program = """
+import tinygraph.ops as tg
+from tinygraph import tracebacks
+from tinygraph.op import input
+tracebacks.install()
+def layer(x):
+    return tg.conv2d(x, x)
+layer(input("x", 3, 4))
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith("Traceback") and "tinygraph/" not in done.stderr
+    assert "conv2d requires x[N, C, H, W] and weight[O, I, KH, KW], got f32[3,4]" in lines[-1]
+    assert done.stderr.count("File") == 2

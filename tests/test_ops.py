@@ -149,7 +149,7 @@ def cases() -> dict[str, Node]:
         tg.scatter_add(input("i", 2, 2, dtype="int64"), f32(2, 2, 3), 0, 3),
     ]
     more += [CONCAT(x, y, x, axis=1), tg.cast(x, "bool"), tg.cast(x, "float64")]
-    more += [tg.clip(x, high=0.25)]
+    more += [tg.clip(x, high=0.25), tg.custom_gradient(tg.round, lambda g, y, x: g)(x)]
     return found | {f"{n.op.name}-{i}": n for i, n in enumerate(more)}
 
 
@@ -257,7 +257,7 @@ def test_nan_passes_through(op: Callable) -> None:
 # -- gradients -------------------------------------------------------------------------------------
 
 POSITIVE = {"log", "log1p", "sqrt", "rsqrt", "pow"}
-FLAT = {"floor", "round", "sign", "stop_gradient", "random_uniform", "cast"}
+FLAT = {"floor", "round", "sign", "stop_gradient", "custom_gradient", "random_uniform", "cast"}
 SMOOTH = [
     k for k, n in CASES.items() if n.dtype == "float32" and n.inputs and n.op.name not in FLAT
 ]

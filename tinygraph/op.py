@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from .ir import Array, Node, Type, node
+from .ir import Array, Node, Type, node, user_origin
 
 
 class ShapeError(TypeError):
-    """Shapes or dtypes that do not fit an operator; the message says what it requires and got."""
+    """Shapes or dtypes that do not fit an operator: 'file.py:12: conv2d requires ..., got ...'."""
+
+    def __init__(self, message: str):
+        super().__init__(f"{user_origin()}: {message}")
 
 
 class Kind(Enum):

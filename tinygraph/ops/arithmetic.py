@@ -13,37 +13,32 @@ from ..op import Kind, Op, ShapeError, broadcast_shapes, define, input, same_dty
 from .logic import equal, is_float, less, less_equal, logical_or, where
 
 
-def numbers(name: str) -> Callable[..., Type]:
+def numbers(name: str, inputs: int) -> Callable[..., Type]:
     """Type rule: shapes broadcast, one dtype, which is not bool."""
-
-    def infer(*types: Type, **_: Any) -> Type:
-        dtype = same_dtype(name, *types)
-        if dtype == "bool":
-            raise ShapeError(f"{name} requires numbers, got bool; convert with tg.cast")
-        return Type(broadcast_shapes(name, *types), dtype)
-
-    return infer
+    return _rule(name, inputs, "numbers", lambda d: d != "bool", "convert with tg.cast")
 
 
-def floats(name: str, otherwise: str = "convert with tg.cast") -> Callable[..., Type]:
+def floats(name: str, inputs: int, otherwise: str = "convert with tg.cast") -> Callable[..., Type]:
     """Type rule: shapes broadcast, one floating-point dtype."""
-
-    def infer(*types: Type, **_: Any) -> Type:
-        dtype = same_dtype(name, *types)
-        if not is_float(dtype):
-            raise ShapeError(f"{name} requires float32 or float64, got {dtype}; {otherwise}")
-        return Type(broadcast_shapes(name, *types), dtype)
-
-    return infer
+    return _rule(name, inputs, "float32 or float64", is_float, otherwise)
 
 
-def integers(name: str, otherwise: str) -> Callable[..., Type]:
+def integers(name: str, inputs: int, otherwise: str) -> Callable[..., Type]:
     """Type rule: shapes broadcast, one integer dtype."""
+    return _rule(name, inputs, "integers", lambda d: d != "bool" and not is_float(d), otherwise)
 
+
+def _rule(
+    name: str, inputs: int, kinds: str, allowed: Callable[[str], bool], otherwise: str
+) -> Callable[..., Type]:
     def infer(*types: Type) -> Type:
+        if len(types) != inputs:
+            raise ShapeError(
+                f"{name} requires {inputs} input{'s' * (inputs > 1)}, got {len(types)}"
+            )
         dtype = same_dtype(name, *types)
-        if is_float(dtype) or dtype == "bool":
-            raise ShapeError(f"{name} requires integers, got {dtype}; {otherwise}")
+        if not allowed(dtype):
+            raise ShapeError(f"{name} requires {kinds}, got {dtype}; {otherwise}")
         return Type(broadcast_shapes(name, *types), dtype)
 
     return infer
@@ -53,7 +48,7 @@ add: Op = define(
     "add",
     Kind.ELEMENTWISE,
     commutative=True,
-    infer=numbers("add"),
+    infer=numbers("add", 2),
     ref=np.add,
     expr="{0} + {1}",
     vjp=lambda g, out, a, b: (g, g),
@@ -63,7 +58,7 @@ add: Op = define(
 sub: Op = define(
     "sub",
     Kind.ELEMENTWISE,
-    infer=numbers("sub"),
+    infer=numbers("sub", 2),
     ref=np.subtract,
     expr="{0} - {1}",
     vjp=lambda g, out, a, b: (g, neg(g)),
@@ -74,7 +69,7 @@ mul: Op = define(
     "mul",
     Kind.ELEMENTWISE,
     commutative=True,
-    infer=numbers("mul"),
+    infer=numbers("mul", 2),
     ref=np.multiply,
     expr="{0} * {1}",
     vjp=lambda g, out, a, b: (mul(g, b), mul(g, a)),
@@ -84,7 +79,7 @@ mul: Op = define(
 div: Op = define(
     "div",
     Kind.ELEMENTWISE,
-    infer=floats("div", "use tg.floor_divide, or tg.cast first"),
+    infer=floats("div", 2, "use tg.floor_divide, or tg.cast first"),
     ref=np.divide,
     expr="{0} / {1}",
     vjp=lambda g, out, a, b: (div(g, b), neg(mul(g, div(out, b)))),
@@ -94,7 +89,7 @@ div: Op = define(
 neg: Op = define(
     "neg",
     Kind.ELEMENTWISE,
-    infer=numbers("neg"),
+    infer=numbers("neg", 1),
     ref=np.negative,
     expr="-{0}",
     vjp=lambda g, out, x: (neg(g),),
@@ -104,7 +99,7 @@ neg: Op = define(
 floor_divide: Op = define(
     "floor_divide",
     Kind.ELEMENTWISE,
-    infer=integers("floor_divide", "use tg.floor(a / b)"),
+    infer=integers("floor_divide", 2, "use tg.floor(a / b)"),
     ref=np.floor_divide,
     expr="{0} // {1}",
     vjp=lambda g, out, a, b: (None, None),
@@ -114,7 +109,7 @@ floor_divide: Op = define(
 mod: Op = define(
     "mod",
     Kind.ELEMENTWISE,
-    infer=integers("mod", "use a - tg.floor(a / b) * b"),
+    infer=integers("mod", 2, "use a - tg.floor(a / b) * b"),
     ref=np.remainder,
     expr="{0} % {1}",
     vjp=lambda g, out, a, b: (None, None),
@@ -125,7 +120,7 @@ mod: Op = define(
 abs: Op = define(
     "abs",
     Kind.ELEMENTWISE,
-    infer=numbers("abs"),
+    infer=numbers("abs", 1),
     ref=np.abs,
     expr="abs({0})",
     vjp=lambda g, out, x: (mul(g, sign(x)),),
@@ -135,7 +130,7 @@ abs: Op = define(
 sign: Op = define(
     "sign",
     Kind.ELEMENTWISE,
-    infer=numbers("sign"),
+    infer=numbers("sign", 1),
     ref=np.sign,
     expr="K(1) if {0} > K(0) else (K(-1) if {0} < K(0) else {0})",
     vjp=lambda g, out, x: (None,),
@@ -145,7 +140,7 @@ sign: Op = define(
 floor: Op = define(
     "floor",
     Kind.ELEMENTWISE,
-    infer=floats("floor"),
+    infer=floats("floor", 1),
     ref=np.floor,
     expr="floor({0})",
     vjp=lambda g, out, x: (None,),
@@ -156,7 +151,7 @@ floor: Op = define(
 round: Op = define(
     "round",
     Kind.ELEMENTWISE,
-    infer=floats("round"),
+    infer=floats("round", 1),
     ref=np.round,
     expr="rint({0})",
     vjp=lambda g, out, x: (None,),
@@ -176,7 +171,7 @@ maximum: Op = define(
     "maximum",
     Kind.ELEMENTWISE,
     commutative=True,
-    infer=numbers("maximum"),
+    infer=numbers("maximum", 2),
     ref=np.maximum,
     expr="{0} if {0} > {1} or {0} != {0} else {1}",
     vjp=lambda g, out, a, b: _vjp_extreme(g, less(a, b), equal(a, b)),
@@ -187,7 +182,7 @@ minimum: Op = define(
     "minimum",
     Kind.ELEMENTWISE,
     commutative=True,
-    infer=numbers("minimum"),
+    infer=numbers("minimum", 2),
     ref=np.minimum,
     expr="{0} if {0} < {1} or {0} != {0} else {1}",
     vjp=lambda g, out, a, b: _vjp_extreme(g, less(b, a), equal(a, b)),
@@ -212,7 +207,7 @@ def _vjp_clip(g: Node, out: Node, x: Node) -> tuple[Node]:
 CLIP: Op = define(
     "clip",
     Kind.ELEMENTWISE,
-    infer=numbers("clip"),
+    infer=lambda x, *, low, high: numbers("clip", 1)(x),
     ref=lambda x, *, low, high: np.clip(x, low, high),
     expr=_expr_clip,
     vjp=_vjp_clip,
@@ -242,7 +237,7 @@ def _bound(x: Node, value: float | None, nothing: float) -> float | None:
 relu: Op = define(
     "relu",
     Kind.ELEMENTWISE,
-    infer=numbers("relu"),
+    infer=numbers("relu", 1),
     ref=lambda x: np.maximum(x, 0),
     expr="K(0) if {0} <= K(0) else {0}",
     vjp=lambda g, out, x: (where(less_equal(x, 0), 0, g),),

@@ -73,7 +73,7 @@ def _vjp_custom(g: Node, out: Node, y: Node, *inputs: Node) -> tuple[Node | None
     rule = _RULES.get(out.attr("rule"))
     if rule is None:
         raise ShapeError(
-            f"custom_gradient requires its rule {out.attr('rule')!r}, got a graph of another process"
+            f"custom_gradient requires its rule {out.attr('rule')!r}, got another process' graph"
         )
     gradients = rule(g, y, *inputs)
     gradients = tuple(gradients) if isinstance(gradients, Sequence) else (gradients,)
@@ -108,7 +108,7 @@ def custom_gradient(
 
         straight_round = tg.custom_gradient(tg.round, lambda g, y, x: g)
     """
-    name = getattr(forward, "__name__", None) or getattr(forward, "name", "function")
+    name = str(getattr(forward, "__name__", None) or getattr(forward, "name", "function"))
     rule = f"{name}#{next(_NUMBERS)}"
     _RULES[rule] = backward
 

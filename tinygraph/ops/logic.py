@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ def _compare(name: str, sign: str, ref: Any) -> Op:
         name,
         Kind.ELEMENTWISE,
         commutative=name in ("equal", "not_equal"),
-        infer=broadcast(name, "bool"),
+        infer=lambda a, b: broadcast(name, "bool")(a, b),
         ref=ref,
         expr=f"{{0}} {sign} {{1}}",
         vjp=lambda g, out, a, b: (None, None),
@@ -37,8 +38,12 @@ def _compare(name: str, sign: str, ref: Any) -> Op:
     )
 
 
-def _booleans(name: str) -> Any:
+def _booleans(name: str, inputs: int) -> Callable[..., Type]:
     def infer(*types: Type) -> Type:
+        if len(types) != inputs:
+            raise ShapeError(
+                f"{name} requires {inputs} input{'s' * (inputs > 1)}, got {len(types)}"
+            )
         if any(t.dtype != "bool" for t in types):
             got = " and ".join(t.dtype for t in types)
             raise ShapeError(f"{name} requires bool, got {got}; compare first")
@@ -73,7 +78,7 @@ logical_and: Op = define(
     "logical_and",
     Kind.ELEMENTWISE,
     commutative=True,
-    infer=_booleans("logical_and"),
+    infer=_booleans("logical_and", 2),
     ref=np.logical_and,
     expr="{0} and {1}",
     vjp=lambda g, out, a, b: (None, None),
@@ -84,7 +89,7 @@ logical_or: Op = define(
     "logical_or",
     Kind.ELEMENTWISE,
     commutative=True,
-    infer=_booleans("logical_or"),
+    infer=_booleans("logical_or", 2),
     ref=np.logical_or,
     expr="{0} or {1}",
     vjp=lambda g, out, a, b: (None, None),
@@ -94,7 +99,7 @@ logical_or: Op = define(
 logical_not: Op = define(
     "logical_not",
     Kind.ELEMENTWISE,
-    infer=_booleans("logical_not"),
+    infer=_booleans("logical_not", 1),
     ref=np.logical_not,
     expr="not {0}",
     vjp=lambda g, out, a: (None,),

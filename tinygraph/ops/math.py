@@ -15,7 +15,7 @@ from .logic import equal, is_float, where
 exp: Op = define(
     "exp",
     Kind.ELEMENTWISE,
-    infer=floats("exp"),
+    infer=floats("exp", 1),
     ref=np.exp,
     expr="exp({0})",
     vjp=lambda g, out, x: (mul(g, out),),
@@ -25,7 +25,7 @@ exp: Op = define(
 expm1: Op = define(
     "expm1",
     Kind.ELEMENTWISE,
-    infer=floats("expm1"),
+    infer=floats("expm1", 1),
     ref=np.expm1,
     expr="expm1({0})",
     vjp=lambda g, out, x: (mul(g, exp(x)),),
@@ -35,7 +35,7 @@ expm1: Op = define(
 log: Op = define(
     "log",
     Kind.ELEMENTWISE,
-    infer=floats("log"),
+    infer=floats("log", 1),
     ref=np.log,
     expr="log({0})",
     vjp=lambda g, out, x: (div(g, x),),
@@ -45,7 +45,7 @@ log: Op = define(
 log1p: Op = define(
     "log1p",
     Kind.ELEMENTWISE,
-    infer=floats("log1p"),
+    infer=floats("log1p", 1),
     ref=np.log1p,
     expr="log1p({0})",
     vjp=lambda g, out, x: (div(g, x + 1),),
@@ -55,7 +55,7 @@ log1p: Op = define(
 sqrt: Op = define(
     "sqrt",
     Kind.ELEMENTWISE,
-    infer=floats("sqrt"),
+    infer=floats("sqrt", 1),
     ref=np.sqrt,
     expr="sqrt({0})",
     vjp=lambda g, out, x: (div(mul(g, 0.5), out),),
@@ -65,7 +65,7 @@ sqrt: Op = define(
 rsqrt: Op = define(
     "rsqrt",
     Kind.ELEMENTWISE,
-    infer=floats("rsqrt"),
+    infer=floats("rsqrt", 1),
     ref=lambda x: 1 / np.sqrt(x),
     expr="K(1) / sqrt({0})",
     vjp=lambda g, out, x: (mul(mul(g, -0.5), div(out, x)),),
@@ -76,7 +76,7 @@ rsqrt: Op = define(
 tanh: Op = define(
     "tanh",
     Kind.ELEMENTWISE,
-    infer=floats("tanh"),
+    infer=floats("tanh", 1),
     ref=np.tanh,
     expr="tanh({0})",
     vjp=lambda g, out, x: (mul(g, sub(1, mul(out, out))),),
@@ -92,7 +92,7 @@ def _ref_sigmoid(x: np.ndarray) -> np.ndarray:
 sigmoid: Op = define(
     "sigmoid",
     Kind.ELEMENTWISE,
-    infer=floats("sigmoid"),
+    infer=floats("sigmoid", 1),
     ref=_ref_sigmoid,
     expr="sigmoid({0})",
     vjp=lambda g, out, x: (mul(g, mul(out, sub(1, out))),),
@@ -107,7 +107,7 @@ def _ref_erf(x: np.ndarray) -> np.ndarray:
 erf: Op = define(
     "erf",
     Kind.ELEMENTWISE,
-    infer=floats("erf"),
+    infer=floats("erf", 1),
     ref=_ref_erf,
     expr="erf({0})",
     vjp=lambda g, out, x: (mul(mul(g, 2 / math.sqrt(math.pi)), exp(neg(mul(x, x)))),),
@@ -118,7 +118,7 @@ erf: Op = define(
 softplus: Op = define(
     "softplus",
     Kind.ELEMENTWISE,
-    infer=floats("softplus"),
+    infer=floats("softplus", 1),
     ref=lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))),
     expr="softplus({0})",
     vjp=lambda g, out, x: (mul(g, sigmoid(x)),),
@@ -137,7 +137,7 @@ def _vjp_pow(g: Node, out: Node, a: Node, b: Node) -> tuple[Node, Node]:
 POW: Op = define(
     "pow",
     Kind.ELEMENTWISE,
-    infer=floats("pow"),
+    infer=floats("pow", 2),
     ref=np.power,
     expr="{0} ** {1}",
     vjp=_vjp_pow,
