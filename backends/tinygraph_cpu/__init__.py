@@ -28,9 +28,9 @@ def fingerprint(runtime: str) -> str:
 
 
 def build(code: Code, store: Store, runtime: str) -> None:
-    from .build import build as build_objects
+    from .kernels import compile_missing
 
-    build_objects(code, store)
+    compile_missing(code, store)
 
 
 def load(

@@ -274,14 +274,6 @@ def driver_module() -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Baseline:
-    """The plainest processor of this architecture: the driver computes nothing."""
-
-    cpu: str = ""
-    features: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Driver:
     """The native functions. Calling one releases the interpreter's lock."""
 
@@ -294,7 +286,7 @@ class Driver:
 def driver() -> Driver:
     """Loads the driver, once a process; it is compiled once a cache folder."""
     symbols = ("tinygraph_walk", "tinygraph_lead", "tinygraph_serve")
-    code = objects.stored_module(driver_module(), Baseline(), default_store())
+    code = objects.stored_module(driver_module(), objects.Processor(), default_store())
     addresses = objects.load(dict.fromkeys(symbols, code))
     word = ctypes.c_void_p
     return Driver(

@@ -12,11 +12,13 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.core.typing.templates import Signature
 from numba.extending import intrinsic
 
 import tinygraph.codegen.intrinsics as twins
 import tinygraph.codegen.math as library
+from tinygraph.codegen import random
 from tinygraph_cpu import scalar
 
 Lowering = Callable[..., ir.Value]
@@ -95,7 +97,7 @@ def _power(x: types.Type, y: types.Type) -> tuple[Signature, Lowering] | None:
     return (x(x, y), _expression("x0 ** x1", (x, y), x)) if x == y else None
 
 
-_RESULTS = {"float_bits": "int32", "bits_float": "float32"}
+_RESULTS = {"float_bits": "int32", "bits_float": "float32", "random_uniform": "float32"}
 
 
 def _c_call(builder: Any, symbol: str, args: list[ir.Value]) -> ir.Value:
@@ -129,6 +131,24 @@ def _where(
         return builder.select(*args)
 
     return (result(types.boolean, result, result), lower) if result else None
+
+
+def _stack(dtype: str) -> Any:
+    """stack_float32(128): so many elements on the stack, whose number must be a literal."""
+    view = VIEWS[f"view_{dtype}"]
+
+    def typer(count: types.Type) -> tuple[Signature, Lowering] | None:
+        if not isinstance(count, types.IntegerLiteral):
+            return None
+
+        def lower(context: Any, builder: Any, signature: Any, args: list[ir.Value]) -> ir.Value:
+            kind = context.get_value_type(view)
+            memory = ir.ArrayType(kind.pointee, count.literal_value)
+            return builder.bitcast(cgutils.alloca_once(builder, memory), kind)
+
+        return view(count), lower
+
+    return _intrinsic(f"stack_{dtype}", 1, typer, literals=True)
 
 
 def _accumulate(acc: types.Type, value: types.Type) -> tuple[Signature, Lowering] | None:
@@ -173,10 +193,10 @@ def _index_extremum(name: str, symbol: str) -> Any:
 
 
 def _scalar_functions() -> dict[str, Any]:
-    """Every primitive and every function of the library, with the arity of its twin."""
+    """Every primitive and every function of the project, with the arity of its twin."""
     functions = {
         name: function
-        for module in (twins, library)
+        for module in (twins, library, random)
         for name, function in vars(module).items()
         if inspect.isfunction(function) and function.__module__ == module.__name__
     }
@@ -187,6 +207,7 @@ def _scalar_functions() -> dict[str, Any]:
 SCOPE: dict[str, Any] = {
     **_scalar_functions(),
     **CONSTRUCTORS,
+    **{f"stack_{dtype}": _stack(dtype) for dtype in _DTYPES.values()},
     "where": _where,
     "power": _intrinsic("power", 2, _power, literals=True),
     "accumulate": _intrinsic("accumulate", 2, _accumulate),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import llvmlite
@@ -22,6 +23,14 @@ class Target(Protocol):
 
     @property
     def features(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Processor:
+    """A target; by default the plainest processor of this architecture."""
+
+    cpu: str = ""
+    features: str = ""
 
 
 def _machine(target: Target) -> llvm.TargetMachine:

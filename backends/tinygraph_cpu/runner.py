@@ -11,8 +11,8 @@ from tinygraph.codegen.program import Argument, Call, Code
 from tinygraph.ir import Parameter, Type, aligned
 
 from . import objects
-from .build import build, fetch, symbol_of
 from .driver import Launch, LaunchTable
+from .kernels import compile_missing, fetch, symbol_of
 from .team import default_threads, team
 
 SERIAL = 150_000  # cost below which a program runs on one thread: waking another costs more
@@ -24,7 +24,7 @@ class CpuRunner:
     def __init__(self, code: Code, constants: Sequence[np.ndarray], parameters: Sequence[Parameter], store: Store):
         found = fetch(code.kernels, store)
         if found is None:
-            build(code, store)
+            compile_missing(code, store)
             found = fetch(code.kernels, store)
         assert found is not None
         addresses = objects.load(found)

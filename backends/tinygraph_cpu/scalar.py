@@ -19,6 +19,7 @@ from typing import Any
 
 import llvmlite.ir as ir
 from tinygraph.codegen import math as library
+from tinygraph.codegen import random
 
 # never nnan or ninf, or NaN would not propagate; reassoc would undo the polynomials' care
 FAST = ("contract", "arcp", "nsz")
@@ -64,8 +65,8 @@ def _expression(text: str) -> ast.expr:
 
 @lru_cache(maxsize=1)
 def _functions() -> dict[str, ast.FunctionDef]:
-    tree = ast.parse(inspect.getsource(library))
-    return {f.name: f for f in tree.body if isinstance(f, ast.FunctionDef)}
+    trees = [ast.parse(inspect.getsource(module)) for module in (library, random)]
+    return {f.name: f for tree in trees for f in tree.body if isinstance(f, ast.FunctionDef)}
 
 
 class Emitter:
@@ -116,9 +117,9 @@ class Emitter:
 
     def _inline(self, function: ast.FunctionDef, args: list[Operand]) -> Operand:
         for arg in args:
-            if isinstance(arg, Value) and arg.dtype != "float32":
+            if isinstance(arg, Value) and arg.dtype == "float64":
                 raise TypeError(f"{function.name} requires float32, got {arg.dtype}")
-        values = [self.convert(arg, "float32") for arg in args]
+        values = [x if isinstance(x, Value) else self.convert(x, "float32") for x in args]
         scope: dict[str, Operand] = dict(
             zip((a.arg for a in function.args.args), values, strict=True)
         )

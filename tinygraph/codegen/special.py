@@ -22,12 +22,11 @@ def _cumsum(work: Special, parts: int) -> Kernel:
     views = [out.argument(name, Address(o), o.dtype) for name, o in (("x", x), ("y", y))]
     steps = [out.argument(f"{v}_s", o.strides[axis]) for v, o in zip(views, (x, y), strict=True)]
     bases = _outer_loops(out, [a for a in range(rank) if a != axis], shape, {"x": x.strides, "y": y.strides})
-    add = f"accumulate(acc, {views[0]}[{bases['x']} + i * {steps[0]}])"
-    if not x.dtype.startswith("float"):
-        add = f"{x.dtype}(acc + {views[0]}[{bases['x']} + i * {steps[0]}])"
+    value = f"{views[0]}[{bases['x']} + i * {steps[0]}]"
     out.line(f"acc = {x.dtype}(0)")
-    out.line("for i in range(n):")
-    out.line(f"    acc = {add}")
+    out.line("for k in range(n):")
+    out.line(f"    i = {'n - 1 - k' if sizes['reverse'] else 'k'}")
+    out.line(f"    acc = {x.dtype}(acc + {value})")
     out.line(f"    {views[1]}[{bases['y']} + i * {steps[1]}] = acc")
     return _kernel(out)
 
@@ -48,13 +47,11 @@ def _scatter_add(work: Special, parts: int) -> Kernel:
     out.argument("count", prod(positions))
     out.argument("y_s", y.strides[axis])
     rest = [a for a in range(rank) if a != axis]
-    of_update = [a if a < axis else a + inner for a in range(rank) if a != axis]
     # axes of the updates that belong to the index array, outermost first
     names = [out.argument(f"m{a}", n) for a, n in enumerate(positions)]
     u_steps = [out.argument(f"u_m{a}", updates.strides[axis + a]) for a in range(inner)]
     i_steps = [out.argument(f"i_m{a}", s) for a, s in enumerate(indices.strides)]
     u_strides = [updates.strides[a if a < axis else a + inner - 1] if a != axis else 0 for a in range(rank)]
-    del of_update
     bases = _outer_loops(out, rest, shape, {"y": y.strides, "u": u_strides})
     out.line("for i in range(n):")
     out.line(f"    y[{bases['y']} + i * y_s] = {y.dtype}(0)")

@@ -32,7 +32,7 @@ def symbol_of(kernel: KernelCode) -> str:
     return symbol(object_key(kernel, detect()))
 
 
-def build(code: Code, store: Store) -> None:
+def compile_missing(code: Code, store: Store) -> None:
     """Puts an object into the store (and this process' memory) for every kernel that has none."""
     features = detect()
     missing: dict[str, KernelCode] = {}
