@@ -3,7 +3,6 @@
 import ast
 import ctypes
 import dataclasses
-import hashlib
 import math
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from llvmlite import ir
 
 pytest.importorskip("tinygraph_cpu.features")
 from tinygraph.cache import Store
+from tinygraph.codegen.random import random_uniform
 from tinygraph_cpu import features, numba_kernels, objects
 
 SOURCE = '''
@@ -116,6 +116,34 @@ def functions(part, tid, args):
         t = exp(-abs(x[j])) + tanh(x[j]) * sigmoid(x[j]) + erf(x[j])
         y[j] = log1p(t * t) + sqrt(abs(x[j])) + fma(t, t, floor(x[j]))
 
+def column_max(part, tid, args):
+    y = view_float32(args[0])
+    seen = view_bool(args[1])
+    x = view_float32(args[2])
+    rows = args[3]
+    n = args[4]
+    best = stack_float32(32)
+    negative = stack_bool(32)
+    for block in range(0, n, 32):
+        width = min(32, n - block)
+        for c in range(width):
+            best[c] = float32(-inf)
+            negative[c] = False
+        for i in range(rows):
+            for c in range(width):
+                t = x[i * n + block + c]
+                best[c] = maximum(best[c], t)
+                negative[c] = negative[c] or t < float32(0)
+        for c in range(width):
+            y[block + c] = best[c]
+            seen[block + c] = not negative[c]
+
+def noise(part, tid, args):
+    y = view_float32(args[0])
+    n = args[1]
+    for j in range(n):
+        y[j] = random_uniform(uint32(7), uint32(8), uint32(j), uint32(part))
+
 def doubles(part, tid, args):
     y = view_float64(args[0])
     x = view_float64(args[1])
@@ -180,6 +208,21 @@ def test_maximum_propagates_nan(run, place):
     x[0, place] = np.nan
     run("row_max", 1, y, x, 71)
     assert np.isnan(y[0])
+
+
+def test_stack(run):
+    x, y, seen = numbers(5, 70), np.zeros(70, np.float32), np.zeros(70, bool)
+    run("column_max", 1, y, seen, x, 5, 70)
+    np.testing.assert_array_equal(y, x.max(0))
+    np.testing.assert_array_equal(seen, ~(x < 0).any(0))
+
+
+def test_random(run):
+    y, counter = np.zeros(100, np.float32), np.arange(100, dtype=np.uint32)
+    run("noise", 1, y, 100)
+    with np.errstate(over="ignore"):
+        key = np.uint32(7), np.uint32(8)
+        np.testing.assert_array_equal(y, random_uniform(*key, counter, np.uint32(0)))
 
 
 def test_window(run):
@@ -297,18 +340,13 @@ assert "numba" not in sys.modules
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def test_objects_do_not_depend_on_the_process(compiled, tmp_path):
-    (tmp_path / "s.py").write_text(SOURCE)
-    program = f"""
-import sys, hashlib
-sys.path[:0] = {sys.path!r}
-from tinygraph.cache import Store
-from tinygraph_cpu import features, numba_kernels
-source = open({str(tmp_path / "s.py")!r}).read()
-symbols = {{"row_sum": "test_objects_row_sum"}}
-code = numba_kernels.compile_kernels(source, symbols, features.detect())["row_sum"]
-print(hashlib.sha256(code).hexdigest())
-"""
-    out = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
-    assert out.stdout.strip() == hashlib.sha256(compiled["test_objects_row_sum"]).hexdigest()
+def test_other_processes_make_the_same_objects(compiled):
+    symbols = {name: f"test_objects_{name}" for name in ("row_sum", "relu", "cubes")}
+    made = numba_kernels.compile_kernels(SOURCE, symbols, TARGET, processes=2)
+    assert made == {name: compiled[symbol] for name, symbol in symbols.items()}
 
+
+def test_what_fails_in_another_process_is_raised_here():
+    source = f"{SOURCE}\n{PROLOGUE}    y[0] = y[1] * 0.1\n"
+    with pytest.raises(ValueError, match="kernel bad computes in float64"):
+        numba_kernels.compile_kernels(source, {"relu": "a", "bad": "b"}, TARGET, processes=2)

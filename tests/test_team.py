@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tinygraph_cpu import objects
-from tinygraph_cpu.driver import Baseline, Launch, LaunchTable, driver_module
+from tinygraph_cpu.driver import Launch, LaunchTable, driver_module
 from tinygraph_cpu.team import Team, allowed_cpus, default_threads, team
 
 # args = (output, input, cells of the input): output[part] = 3 * sum(input) + part + 1
@@ -44,7 +44,7 @@ done:
 
 
 def kernel_address():
-    code = objects.compile_module(KERNEL, Baseline())
+    code = objects.compile_module(KERNEL, objects.Processor())
     return objects.load({"test_team_sum": code})["test_team_sum"]
 
 
@@ -216,7 +216,11 @@ def test_counts_cycles(chain, own_team):
 
 @pytest.mark.parametrize(
     "launches",
-    [[Launch(1, 1, parts=0)], [Launch(1, 1, waits=(0,))], [Launch(1, 1), Launch(1, 1, waits=(-1,))]],
+    [
+        [Launch(1, 1, parts=0)],
+        [Launch(1, 1, waits=(0,))],
+        [Launch(1, 1), Launch(1, 1, waits=(-1,))],
+    ],
 )
 def test_refuses_an_illegal_table(launches):
     with pytest.raises(ValueError, match="not legal"):
