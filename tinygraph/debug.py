@@ -1,5 +1,6 @@
-"""Did a pass change a value? Runs the interpreter before and after each pass and shrinks what shows a difference.
+"""Did a pass change a value, and where did a NaN come from? Answers by the interpreter.
 
+``check_passes`` runs it before and after each pass and shrinks what shows a difference.
 Probes are random normal numbers, negatives, ties, zeros, and numbers with NaN, infinities and -0.0 among them. A
 difference counts if the result after the pass is further from the truth, the same graph in float64, than rounding
 explains and than it was before: a stable form of an overflowing function is no error, a lost NaN is.
@@ -8,15 +9,15 @@ explains and than it was before: a stable form of an overflowing function is no 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .dump import dump
 from .float64 import in_float64
-from .interpret import run
-from .ir import Graph, Node, Type
+from .interpret import evaluate, inputs_by_node, run
+from .ir import Graph, Node, Type, origins
 from .op import INPUT, PARAMETER, Kind, input
 from .rewrite import substitute
 from .verify import verify
@@ -65,12 +66,18 @@ def check_passes(graph: Graph, passes: Sequence[Pass], *arrays: Any, seed: int =
 
     ``arrays`` are values of the inputs that are tried besides the probes.
     """
-    probes = list(make_probes(graph, arrays, seed))
+    check = value_check(graph, *arrays, seed=seed)
     for p in passes:
         after = p(graph)
-        check_pass(p, graph, after, probes)
+        check(p, graph, after)
         graph = after
     return graph
+
+
+def value_check(graph: Graph, *arrays: Any, seed: int = 0) -> Callable[[Pass, Graph, Graph], None]:
+    """A function of (pass, before, after) for all passes over this graph: see ``check_pass``."""
+    probes = list(make_probes(graph, arrays, seed))
+    return lambda p, before, after: check_pass(p, before, after, probes)
 
 
 def check_pass(p: Pass, before: Graph, after: Graph, probes: Sequence[Probe]) -> None:
@@ -196,3 +203,17 @@ def _ending_in(graph: Graph, n: Node) -> Graph:
     """The part of the graph that this node needs."""
     needed = set(Graph("", (), (n,)).nodes)
     return Graph(graph.name, tuple(i for i in graph.inputs if i in needed), (n,))
+
+
+def first_nan(graph: Graph, arrays: Sequence[Any]) -> str | None:
+    """Says which node is the first to make a NaN from none, with the user's line; None if there is no NaN."""
+    values = inputs_by_node(graph, arrays)
+    for n in graph.nodes:
+        if n not in values:
+            values[n] = evaluate(n, [values[i] for i in n.inputs])
+        value = values[n]
+        if value.dtype.kind == "f" and np.isnan(value).any():
+            place = tuple(map(int, np.argwhere(np.isnan(value))[0]))
+            where = f" ({'; '.join(map(str, origins(n)))})" if n.inputs else ""
+            return f"NaN in {n.name or n.op.name} {n.type} at {list(place)}{where}"
+    return None

@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from .ir import SHORT, Array, Graph, Node, Parameter, Type, origins
+from .ir import SHORT, Array, Graph, Node, Parameter, Type, origins, overload
 from .op import CONSTANT, INPUT, PARAMETER, Kind, define
 
 WIDTH = 100
@@ -239,3 +239,14 @@ def dot(graph: Graph) -> str:
 
 def _escaped(*lines: str) -> str:
     return '"' + r"\n".join(s.replace("\\", r"\\").replace('"', r"\"") for s in lines) + '"'
+
+
+def markdown(value: Graph | Node) -> str:
+    """For notebooks: a graph's dump, or that of all a node is computed from."""
+    if isinstance(value, Node):
+        nodes = Graph("", (), (value,)).nodes
+        value = Graph(value.name or value.op.name, tuple(n for n in nodes if n.op is INPUT), (value,))
+    return f"```\n{dump(value)}\n```"
+
+
+overload(dump=dump, markdown=markdown)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ def run(graph: Graph, *arrays: Any, parameters: Mapping[Node, np.ndarray] | None
 
     Raises TypeError for inputs of another shape or dtype: nothing is converted but Python numbers and lists.
     """
-    values = _inputs(graph, arrays)
+    values = inputs_by_node(graph, arrays)
     last = {i: n for n in graph.nodes for i in n.inputs}
     kept = set(graph.outputs)
     with np.errstate(all="ignore"):
@@ -49,7 +49,8 @@ def evaluate(n: Node, arrays: list[np.ndarray], parameters: Mapping[Node, np.nda
     return value
 
 
-def _inputs(graph: Graph, arrays: tuple[Any, ...]) -> dict[Node, np.ndarray]:
+def inputs_by_node(graph: Graph, arrays: Sequence[Any]) -> dict[Node, np.ndarray]:
+    """The arrays by the input that they are for, checked."""
     if len(arrays) != len(graph.inputs):
         names = ", ".join(f"{i.name}: {i.type}" for i in graph.inputs)
         raise TypeError(f"{graph.name} takes {len(graph.inputs)} inputs ({names}), got {len(arrays)}")

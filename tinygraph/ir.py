@@ -159,6 +159,9 @@ class Node:
     def __invert__(self) -> Node: return _METHODS["logical_not"](self)
     def __getitem__(self, key: Any) -> Node: return _METHODS["getitem"](self, key)
 
+    def _repr_markdown_(self) -> str:
+        return _METHODS["markdown"](self)
+
     @property
     def T(self) -> Node:
         """The transpose of a matrix: all axes reversed."""
@@ -251,13 +254,13 @@ _INTERNED: WeakValueDictionary[tuple, Node] = WeakValueDictionary()
 _NAMES: WeakKeyDictionary[Node, str] = WeakKeyDictionary()
 _ORIGINS: WeakKeyDictionary[Node, tuple[Origin, ...]] = WeakKeyDictionary()
 _LOCK = threading.RLock()
-_METHODS: dict[str, Callable[..., Node]] = {}
+_METHODS: dict[str, Callable[..., Any]] = {}
 _SCOPE = threading.local()
 _PACKAGE = str(Path(__file__).parent)
 
 
-def overload(**methods: Callable[..., Node]) -> None:
-    """Tells nodes which functions stand behind ``+``, ``@``, slicing and their like."""
+def overload(**methods: Callable[..., Any]) -> None:
+    """Tells nodes and graphs which functions stand behind ``+``, ``@``, slicing, ``str`` and their like."""
     _METHODS.update(methods)
 
 
@@ -392,3 +395,9 @@ class Graph:
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         return tuple(n for n in self.nodes if isinstance(n, Parameter))
+
+    def __str__(self) -> str:
+        return _METHODS["dump"](self)
+
+    def _repr_markdown_(self) -> str:
+        return _METHODS["markdown"](self)

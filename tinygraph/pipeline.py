@@ -33,7 +33,7 @@ class Compiled:
 
 def run_passes(
     graph: Graph, passes: Sequence[Pass] = PIPELINE, without: frozenset[str] = frozenset(),
-    check: Callable[[Graph, Graph, str], None] | None = None,
+    check: Callable[[Pass, Graph, Graph], None] | None = None,
 ) -> dict[str, Graph]:
     """The graph after each pass, by the pass' name, the original first."""
     graphs = {"graph": verify(graph)}
@@ -43,7 +43,7 @@ def run_passes(
             continue
         after = verify(each(graph), after=name)
         if check is not None:
-            check(graph, after, name)
+            check(each, graph, after)
         graphs[name] = graph = after
     return graphs
 
@@ -51,7 +51,7 @@ def run_passes(
 def translate(
     graph: Graph, updates: Sequence[Parameter], parameters: Sequence[Parameter], target: Target,
     passes: Sequence[Pass] = PIPELINE, without: frozenset[str] = frozenset(),
-    check: Callable[[Graph, Graph, str], None] | None = None,
+    check: Callable[[Pass, Graph, Graph], None] | None = None,
 ) -> Compiled:
     """Code for a graph whose last outputs are the new values of ``updates``; buffers count ``parameters`` in order."""
     graphs = run_passes(graph, passes, without, check)
