@@ -140,6 +140,12 @@ def test_pow(exponent: float) -> None:
     same(lambda x: x**exponent, lambda x: x**exponent, np.array([0.3, 1, 2, 7.5], "float32"))
 
 
+def test_pow_of_integers() -> None:
+    same(lambda x: x**3, lambda x: x**3, np.arange(-3, 4, dtype="int32"))
+    with pytest.raises(ShapeError, match="pow requires float32 or float64, got int32"):
+        input("i", 3, dtype="int32") ** -1
+
+
 def test_where_and_comparisons() -> None:
     same(lambda x: tg.where(x > 0, x, -1.0), lambda x: np.where(x > 0, x, -1), X)
 

@@ -11,6 +11,7 @@ from ..ir import Node
 from ..op import Kind, Op, define, input
 from .arithmetic import div, floats, mul, neg, sub
 from .logic import equal, is_float, where
+from .source import ones_like
 
 exp: Op = define(
     "exp",
@@ -147,19 +148,22 @@ POW: Op = define(
 
 def pow(a: Any, b: Any) -> Node:
     """a ** b. Small whole and half exponents become products and roots."""
-    if not isinstance(a, Node) or isinstance(b, Node) or not _is_simple(b):
+    if not isinstance(a, Node) or not _is_simple(a, b):
         return POW(a, b)
-    if b < 0 and is_float(a.dtype):
+    if b < 0:
         return div(1, pow(a, -b))
+    if b == 0:
+        return ones_like(a)
     whole, half = divmod(b, 1)
     factors = [a] * int(whole) + ([sqrt(a)] if half else [])
-    if not factors:
-        return a * 0 + 1
     product = factors[0]
     for factor in factors[1:]:
         product = mul(product, factor)
     return product
 
 
-def _is_simple(b: Any) -> bool:
-    return isinstance(b, (int, float)) and b * 2 == int(b * 2) and -4 <= b <= 4
+def _is_simple(a: Node, b: Any) -> bool:
+    """Whether b is a small multiple of a half; for integers, of one, and not negative."""
+    if not isinstance(b, (int, float)) or not -4 <= b <= 4:
+        return False
+    return b * 2 == int(b * 2) if is_float(a.dtype) else b >= 0 and b == int(b)

@@ -22,6 +22,7 @@ Sizes = tuple[int, ...]
 
 
 def check(name: str, x: Type, kernel: Sizes, stride: Sizes, padding: Sizes, size: Sizes) -> None:
+    """What all window operators require of their attributes."""
     rank = len(x.shape)
     if not len(kernel) == len(stride) == len(padding) == len(size) == rank:
         raise ShapeError(
@@ -46,6 +47,8 @@ def check_fit(
 
 
 def infer_window(name: str) -> Callable[..., Type]:
+    """Type rule of what folds windows over the first input."""
+
     def infer(x: Type, *_: Type, kernel: Sizes, stride: Sizes, padding: Sizes, size: Sizes) -> Type:
         check(name, x, kernel, stride, padding, size)
         check_fit(name, size, x.shape, kernel, stride, padding)
@@ -55,6 +58,8 @@ def infer_window(name: str) -> Callable[..., Type]:
 
 
 def infer_transposed(name: str) -> Callable[..., Type]:
+    """Type rule of what adds windows, one for each element of the first input, into an image."""
+
     def infer(g: Type, *_: Type, kernel: Sizes, stride: Sizes, padding: Sizes, size: Sizes) -> Type:
         check(name, g, kernel, stride, padding, size)
         check_fit(name, g.shape, size, kernel, stride, padding)
@@ -145,6 +150,7 @@ def spanned(kernel: Sizes, rank: int) -> tuple[Sizes, dict[int, int]]:
 
 
 def gathered(kernel: Sizes, stride: Sizes, padding: Sizes) -> tuple[Index, ...]:
+    """Tap t of window y looks at element y * stride - padding + t."""
     _, taps = spanned(kernel, len(kernel))
     return tuple(
         Index(-p, ((a, s), *(((taps[a], 1),) if a in taps else ())))
@@ -179,6 +185,7 @@ def loops_of(
 
 
 def own(kernel: Sizes, indices: tuple[Index, ...]) -> Read:
+    """Reads an input that has one element for each window."""
     return Read(identity(len(kernel)))
 
 
@@ -190,14 +197,14 @@ def like(node: Node, size: Sizes) -> dict[str, Any]:
     return {key: node.attr(key) for key in ("kernel", "stride", "padding")} | {"size": size}
 
 
-def cost_of(per_tap: int, windows: str = "out") -> Callable[..., int]:
-    """``per_tap`` operations for each tap of each window of the result or the first input."""
+def cost_gathered(out: Type, *_: Type, kernel: Sizes, **__: Sizes) -> int:
+    """One operation for each tap of each window but the first."""
+    return out.size * (math.prod(kernel) - 1)
 
-    def cost(out: Type, x: Type, *_: Type, kernel: Sizes, **__: Sizes) -> int:
-        count = (out if windows == "out" else x).size
-        return count * per_tap * int(np.prod(kernel)) - out.size
 
-    return cost
+def cost_scattered(out: Type, g: Type, *_: Type, kernel: Sizes, **__: Sizes) -> int:
+    """One addition for each tap of each window, less the first into each element."""
+    return max(0, g.size * math.prod(kernel) - out.size)
 
 
 _WINDOW: dict[str, Sizes] = {
@@ -216,7 +223,7 @@ WINDOW_SUM: Op = define(
     loops=loops_of(gathered, 0.0),
     fold="sum",
     vjp=lambda g, y, x: (WINDOW_SUM_TRANSPOSE(g, **like(y, x.shape)),),
-    cost=cost_of(1),
+    cost=cost_gathered,
     example=lambda: WINDOW_SUM(input("x", 2, 3, 7, 6), **_SMALL),
 )
 
@@ -228,7 +235,7 @@ WINDOW_SUM_TRANSPOSE: Op = define(
     loops=loops_of(scattered, 0.0),
     fold="sum",
     vjp=lambda c, x, g: (WINDOW_SUM(c, **like(x, g.shape)),),
-    cost=cost_of(1, "in"),
+    cost=cost_scattered,
     example=lambda: WINDOW_SUM_TRANSPOSE(input("g", 2, 3, 4, 6), **_LARGE),
 )
 
@@ -270,7 +277,7 @@ WINDOW_MAX: Op = define(
     loops=loops_of(gathered, -math.inf),
     fold="max",
     vjp=_vjp_max,
-    cost=cost_of(1),
+    cost=cost_gathered,
     example=lambda: WINDOW_MAX(input("x", 2, 3, 7, 6), **_SMALL),
 )
 
@@ -284,7 +291,7 @@ WINDOW_MAX_INDEX: Op = define(
     loops=loops_of(gathered, -math.inf, own),
     fold="min",
     vjp=lambda g, index, x, y: (None, None),
-    cost=cost_of(1),
+    cost=cost_gathered,
     example=lambda: _example_index(),
 )
 
@@ -298,7 +305,7 @@ WINDOW_UNPOOL: Op = define(
     loops=loops_of(scattered, 0.0, lambda kernel, indices: Read(indices, -1)),
     fold="sum",
     vjp=lambda c, x, g, index: (WINDOW_PICK(c, index, **like(x, g.shape)), None),
-    cost=cost_of(1, "in"),
+    cost=cost_scattered,
     example=lambda: WINDOW_UNPOOL(
         input("g", 2, 3, 4, 6), input("index", 2, 3, 4, 6, dtype="int32"), **_LARGE
     ),
@@ -314,7 +321,7 @@ WINDOW_PICK: Op = define(
     loops=loops_of(gathered, 0.0, own),
     fold="sum",
     vjp=lambda g, y, x, index: (WINDOW_UNPOOL(g, index, **like(y, x.shape)), None),
-    cost=cost_of(1),
+    cost=cost_gathered,
     example=lambda: WINDOW_PICK(
         input("x", 2, 3, 7, 6), input("index", 2, 3, 4, 6, dtype="int32"), **_SMALL
     ),
