@@ -7,9 +7,9 @@ import hashlib
 import itertools
 from collections.abc import Mapping
 
-import llvmlite.ir as ir
 import numpy as np
 import pytest
+from llvmlite import ir
 from tinygraph_cpu import objects
 from tinygraph_cpu.contraction import emit_contraction
 from tinygraph_cpu.features import detect
@@ -17,7 +17,13 @@ from tinygraph_cpu.tile import tiles
 
 from tinygraph.codegen.contraction import contraction as twin
 from tinygraph.plan.body import Body, Statement
-from tinygraph.plan.contraction import FIELDS, TILE_OPERAND, Contraction, TileOperand
+from tinygraph.plan.contraction import (
+    FIELDS,
+    SIZES,
+    TILE_OPERAND,
+    Contraction,
+    TileOperand,
+)
 
 LEVELS = ("native", "x86-64-v3", "x86-64-v2", "twin")
 PLAIN = Body(stores=((0, "acc"),))
@@ -70,21 +76,29 @@ def native(spec: Contraction, level: str):
     return Function(objects.load({name: objects.compile_module(module, features)})[name])
 
 
+def block(**fields: int) -> dict[str, int]:
+    """The fields of an argument block; a size that is not given is 1, a stride 0."""
+    return {name: int(name in SIZES) for name in FIELDS} | fields
+
+
 def execute(
-    level: str, arena: Arena, spec: Contraction, fields: Mapping[str, int], operands: list[list[int]]
+    level: str,
+    arena: Arena,
+    spec: Contraction,
+    fields: Mapping[str, int],
+    operands: list[list[int]],
 ) -> None:
     """Runs every part, last one first: their order must not matter."""
-    values = {name: 1 if name in FIELDS[:10] else 0 for name in FIELDS} | dict(fields)
-    args = [values[name] for name in FIELDS] + list(itertools.chain(*operands))
+    args = [fields[name] for name in FIELDS] + list(itertools.chain(*operands))
     assert all(len(x) == len(TILE_OPERAND) for x in operands)
     before = arena.unused().copy()
-    block = np.array(args, np.int64)
+    words = np.array(args, np.int64)
     call = None if level == "twin" else native(spec, level)
-    for part in reversed(range(values["row_parts"] * values["column_parts"])):
+    for part in reversed(range(fields["row_parts"] * fields["column_parts"])):
         if call is None:
             twin(part, 0, args, spec, arena.memory)
         else:
-            call(part, 0, block.ctypes.data)
+            call(part, 0, words.ctypes.data)
     np.testing.assert_array_equal(arena.unused(), before)
 
 
@@ -101,10 +115,17 @@ def packed(b: np.ndarray, width: int) -> np.ndarray:
     """(k, n) as (blocks of columns, k, width)."""
     k, n = b.shape
     blocks = -(-n // width)
-    return np.pad(b, ((0, 0), (0, blocks * width - n))).reshape(k, blocks, width).transpose(1, 0, 2).copy()
+    return (
+        np.pad(b, ((0, 0), (0, blocks * width - n)))
+        .reshape(k, blocks, width)
+        .transpose(1, 0, 2)
+        .copy()
+    )
 
 
-def matmul(level, tile, m, n, k, *, parts=(1, 1), transpose_a=False, pack=True, body=PLAIN, extra=()):
+def matmul(
+    level, tile, m, n, k, *, parts=(1, 1), transpose_a=False, pack=True, body=PLAIN, extra=()
+):
     """A (m, k) or (k, m) times B (k, n); returns (what the code gave, the operands)."""
     lanes = lanes_of(level)
     a, b = normal(m, k), normal(k, n, seed=1)
@@ -112,13 +133,24 @@ def matmul(level, tile, m, n, k, *, parts=(1, 1), transpose_a=False, pack=True, 
     spec = Contraction.tiled(tile, m, n, body, operands, lanes)
     arrays = {f"x{i}": x for i, (_, x, _) in enumerate(extra)}
     arena = Arena(
-        a=a.T.copy() if transpose_a else a, b=packed(b, spec.width) if pack else b, c=np.zeros((m, n), np.float32), **arrays
+        a=a.T.copy() if transpose_a else a,
+        b=packed(b, spec.width) if pack else b,
+        c=np.zeros((m, n), np.float32),
+        **arrays,
     )
-    fields = dict(
-        row_parts=parts[0], column_parts=parts[1], m=m, n=n, k=k, a=arena.address("a"), b=arena.address("b"),
-        a_m=1 if transpose_a else k, a_k=m if transpose_a else 1,
-        b_j=spec.width * (k if pack else 1), b_k=spec.width if pack else n,
-    )  # fmt: skip
+    fields = block(
+        row_parts=parts[0],
+        column_parts=parts[1],
+        m=m,
+        n=n,
+        k=k,
+        a=arena.address("a"),
+        b=arena.address("b"),
+        a_m=1 if transpose_a else k,
+        a_k=m if transpose_a else 1,
+        b_j=spec.width * (k if pack else 1),
+        b_k=spec.width if pack else n,
+    )
     groups = [[arena.address("c"), 0, 0, 0, n]]
     groups += [[arena.address(f"x{i}"), 0, 0, 0, stride] for i, (_, _, stride) in enumerate(extra)]
     execute(level, arena, spec, fields, groups)
@@ -161,15 +193,21 @@ def test_layouts_of_both_operands(level: str, transpose_a: bool, pack: bool) -> 
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("parts", [(1, 3), (3, 1), (2, 2), (5, 4), (40, 1)])
 def test_parts_cover_everything_once(level: str, parts: tuple[int, int]) -> None:
-    body = Body((("old", 0),), (Statement("new", "{0} + {1}", ("old", "acc"), "float32"),), ((0, "new"),))
+    body = Body(
+        (("old", 0),), (Statement("new", "{0} + {1}", ("old", "acc"), "float32"),), ((0, "new"),)
+    )
     arena, expected = matmul(level, (6, 1), 40, 45, 7, parts=parts, body=body)
     close(arena["c"], expected, 7)
 
 
-def conv_arena(x: np.ndarray, w: np.ndarray, groups: int, padding: int, width: int, out: np.ndarray) -> Arena:
-    """x channels-last with a halo; w (kh, kw, groups, c, o) packed for each group: (g, block, kh, kw, c, width)."""
+def conv_arena(
+    x: np.ndarray, w: np.ndarray, groups: int, padding: int, width: int, out: np.ndarray
+) -> Arena:
+    """x channels-last with a halo; w (kh, kw, groups, c, o) as (group, block, kh, kw, c, width)."""
     blocks = [packed(w[:, :, g].reshape(-1, w.shape[-1]), width) for g in range(groups)]
-    return Arena(x=np.pad(x, ((0, 0), (padding,) * 2, (padding,) * 2, (0, 0))), w=np.stack(blocks), out=out)
+    return Arena(
+        x=np.pad(x, ((0, 0), (padding,) * 2, (padding,) * 2, (0, 0))), w=np.stack(blocks), out=out
+    )
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -178,41 +216,92 @@ def test_convolution(level: str, stride: int, dilation: int, groups: int) -> Non
     batch, size, kernel, c, o, padding = 2, 11, 3, 5, 21, 1
     out = (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
     x, w = normal(batch, size, size, groups * c), normal(kernel, kernel, groups, c, o)
-    spec = Contraction.tiled(small_tiles(level)[0], out, o, PLAIN, (TileOperand(),), lanes_of(level))
-    arena = conv_arena(x, w, groups, padding, spec.width, np.zeros((batch, out, out, groups * o), np.float32))
+    spec = Contraction.tiled(
+        small_tiles(level)[0], out, o, PLAIN, (TileOperand(),), lanes_of(level)
+    )
+    arena = conv_arena(
+        x, w, groups, padding, spec.width, np.zeros((batch, out, out, groups * o), np.float32)
+    )
     pixel, line = groups * c, (size + 2 * padding) * groups * c
-    block = kernel * kernel * c * spec.width
-    fields = dict(
-        row_parts=3, g=groups, z=batch, y=out, m=out, n=o, r=kernel, s=kernel, k=c, a=arena.address("x"), a_g=c,
-        a_z=line * (size + 2 * padding), a_y=stride * line, a_m=stride * pixel, a_r=dilation * line, a_s=dilation * pixel,
-        a_k=1, b=arena.address("w"), b_g=block * -(-o // spec.width), b_j=block, b_r=kernel * c * spec.width,
-        b_s=c * spec.width, b_k=spec.width,
-    )  # fmt: skip
-    execute(level, arena, spec, fields, [[arena.address("out"), o, out * out * groups * o, out * groups * o, groups * o]])
+    tap = c * spec.width
+    fields = block(
+        row_parts=3,
+        g=groups,
+        z=batch,
+        y=out,
+        m=out,
+        n=o,
+        r=kernel,
+        s=kernel,
+        k=c,
+        a=arena.address("x"),
+        a_g=c,
+        a_z=line * (size + 2 * padding),
+        a_y=stride * line,
+        a_m=stride * pixel,
+        a_r=dilation * line,
+        a_s=dilation * pixel,
+        a_k=1,
+        b=arena.address("w"),
+        b_g=kernel**2 * tap * -(-o // spec.width),
+        b_j=kernel**2 * tap,
+        b_r=kernel * tap,
+        b_s=tap,
+        b_k=spec.width,
+    )
+    execute(
+        level,
+        arena,
+        spec,
+        fields,
+        [[arena.address("out"), o, out * out * groups * o, out * groups * o, groups * o]],
+    )
     halo = np.zeros((batch, size + 2 * padding, size + 2 * padding, groups, c))
     halo[:, padding:-padding, padding:-padding] = x.reshape(batch, size, size, groups, c)
     expected = np.zeros((batch, out, out, groups, o))
     for r, s in np.ndindex(kernel, kernel):
-        rows, columns = (slice(t * dilation, t * dilation + stride * (out - 1) + 1, stride) for t in (r, s))
+        rows, columns = (
+            slice(t * dilation, t * dilation + stride * (out - 1) + 1, stride) for t in (r, s)
+        )
         expected += np.einsum("zyxgc,gco->zyxgo", halo[:, rows, columns], w[r, s])
     close(arena["out"], expected.reshape(arena["out"].shape), c * kernel**2)
 
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_weight_gradient(level: str) -> None:
-    """Rows are input channels (stride 1), the reduction runs over images, lines and pixels, B is the output's gradient."""
+    """Rows are input channels (stride 1), the reduction is over pixels, B the output's gradient."""
     batch, size, kernel, c, o = 2, 7, 3, 9, 13
     out = size - kernel + 1
     x, g = normal(batch, size, size, c), normal(batch, out, out, o)
     spec = Contraction.tiled(small_tiles(level)[0], c, o, PLAIN, (TileOperand(),), lanes_of(level))
     arena = Arena(x=x, g=g, w=np.zeros((kernel, kernel, c, o), np.float32))
-    fields = dict(
-        z=kernel, y=kernel, m=c, n=o, r=batch, s=out, k=out, a=arena.address("x"), a_z=size * c, a_y=c, a_m=1,
-        a_r=size * size * c, a_s=size * c, a_k=c, b=arena.address("g"), b_j=spec.width, b_r=out * out * o, b_s=out * o, b_k=o,
-    )  # fmt: skip
+    fields = block(
+        z=kernel,
+        y=kernel,
+        m=c,
+        n=o,
+        r=batch,
+        s=out,
+        k=out,
+        a=arena.address("x"),
+        a_z=size * c,
+        a_y=c,
+        a_m=1,
+        a_r=size * size * c,
+        a_s=size * c,
+        a_k=c,
+        b=arena.address("g"),
+        b_j=spec.width,
+        b_r=out * out * o,
+        b_s=out * o,
+        b_k=o,
+    )
     execute(level, arena, spec, fields, [[arena.address("w"), 0, kernel * c * o, c * o, o]])
     expected = [
-        [np.einsum("zyxc,zyxo->co", x[:, r : r + out, s : s + out].astype("f8"), g) for s in range(kernel)]
+        [
+            np.einsum("zyxc,zyxo->co", x[:, r : r + out, s : s + out].astype("f8"), g)
+            for s in range(kernel)
+        ]
         for r in range(kernel)
     ]
     close(arena["w"], np.array(expected), batch * out * out)
@@ -223,16 +312,38 @@ def test_input_gradient_of_stride_2_writes_one_phase(level: str) -> None:
     """The kernel is read backwards (negative strides), rows of C are two pixels apart."""
     size, kernel, c, o, stride = 6, 2, 7, 5, 2
     g, w = normal(size, size, o), normal(2 * kernel, 2 * kernel, o, c)
-    spec = Contraction.tiled(small_tiles(level)[0], size - 1, c, PLAIN, (TileOperand(),), lanes_of(level))
+    spec = Contraction.tiled(
+        small_tiles(level)[0], size - 1, c, PLAIN, (TileOperand(),), lanes_of(level)
+    )
     wide = np.pad(w, ((0, 0), (0, 0), (0, 0), (0, spec.width - c)))
     arena = Arena(g=g, w=wide, x=np.zeros((stride * size, stride * size, c), np.float32))
     tap = o * spec.width
-    fields = dict(
-        y=size - 1, m=size - 1, n=c, r=kernel, s=kernel, k=o, a=arena.address("g"), a_y=size * o, a_m=o, a_r=size * o,
-        a_s=o, a_k=1, b=arena.address("w", (2 * 2 * kernel + 2) * tap), b_r=-4 * kernel * tap, b_s=-2 * tap, b_k=spec.width,
-    )  # fmt: skip
+    fields = block(
+        y=size - 1,
+        m=size - 1,
+        n=c,
+        r=kernel,
+        s=kernel,
+        k=o,
+        a=arena.address("g"),
+        a_y=size * o,
+        a_m=o,
+        a_r=size * o,
+        a_s=o,
+        a_k=1,
+        b=arena.address("w", (2 * 2 * kernel + 2) * tap),
+        b_r=-4 * kernel * tap,
+        b_s=-2 * tap,
+        b_k=spec.width,
+    )
     line = stride * size * c
-    execute(level, arena, spec, fields, [[arena.address("x", line + c), 0, 0, stride * line, stride * c]])
+    execute(
+        level,
+        arena,
+        spec,
+        fields,
+        [[arena.address("x", line + c), 0, 0, stride * line, stride * c]],
+    )
     expected = np.zeros(arena["x"].shape)
     for r, s in np.ndindex(kernel, kernel):
         tap_value = w[2 - 2 * r, 2 - 2 * s].astype("f8")
@@ -253,7 +364,12 @@ def test_epilogues(level: str) -> None:
         statements=(
             Statement("t0", "fma({0}, {1}, {2})", ("acc", "scale", "bias"), "float32"),
             Statement("t1", RELU, ("t0",), "float32"),
-            Statement("t2", "{0} + {1} if {2} and not {0} > K(9) else {1}", ("t1", "rest", "keep"), "float32"),
+            Statement(
+                "t2",
+                "{0} + {1} if {2} and not {0} > K(9) else {1}",
+                ("t1", "rest", "keep"),
+                "float32",
+            ),
             Statement("t3", "tanh({0})", ("t2",), "float32"),
             Statement("t4", "float32(-1) < {0} <= float32(1)", ("t2",), "bool"),
             Statement("t5", "int32({0})", ("t2",), "int32"),
@@ -262,10 +378,17 @@ def test_epilogues(level: str) -> None:
     )
     f32, i32 = np.zeros((m, n), np.float32), np.zeros((m, n), np.int32)
     extra = [
-        (TileOperand(), bias, 0), (TileOperand(unit=False), scale, 1), (TileOperand(), rest, n), (TileOperand(dtype="bool"), keep, n),
-        (TileOperand(), f32, n), (TileOperand(dtype="bool"), f32 > 0, n), (TileOperand(dtype="int32"), i32, n),
-    ]  # fmt: skip
-    arena, product = matmul(level, small_tiles(level)[0], m, n, k, body=body, extra=extra, parts=(2, 2))
+        (TileOperand(), bias, 0),
+        (TileOperand(unit=False), scale, 1),
+        (TileOperand(), rest, n),
+        (TileOperand(dtype="bool"), keep, n),
+        (TileOperand(), f32, n),
+        (TileOperand(dtype="bool"), f32 > 0, n),
+        (TileOperand(dtype="int32"), i32, n),
+    ]
+    arena, product = matmul(
+        level, small_tiles(level)[0], m, n, k, body=body, extra=extra, parts=(2, 2)
+    )
     t1 = np.maximum(product * scale[:, None] + bias, 0)
     t2 = np.where(keep & ~(t1 > 9), t1 + rest, rest)
     close(arena["c"], t2, k)
@@ -288,7 +411,15 @@ def test_an_update_in_place(level: str) -> None:
     )
     velocity = normal(m, n, seed=7)
     arena, product = matmul(
-        level, small_tiles(level)[0], m, n, 6, transpose_a=True, pack=False, body=body, extra=[(TileOperand(), velocity, n)]
+        level,
+        small_tiles(level)[0],
+        m,
+        n,
+        6,
+        transpose_a=True,
+        pack=False,
+        body=body,
+        extra=[(TileOperand(), velocity, n)],
     )
     close(arena["x0"], 0.9 * velocity + product, 6)
     close(arena["c"], -0.1 * (0.9 * velocity + product), 6)
@@ -301,14 +432,18 @@ def test_nan_and_infinity_stay(level: str) -> None:
     a[1, 2], a[2, 0], a[3, 1] = np.nan, np.inf, -np.inf
     spec = Contraction.tiled(small_tiles(level)[0], 4, 5, body, (TileOperand(),), lanes_of(level))
     arena = Arena(a=a, b=packed(b, spec.width), c=np.zeros((4, 5), np.float32))
-    fields = dict(m=4, n=5, k=3, a=arena.address("a"), a_m=3, a_k=1, b=arena.address("b"), b_k=spec.width)
+    fields = block(
+        m=4, n=5, k=3, a=arena.address("a"), a_m=3, a_k=1, b=arena.address("b"), b_k=spec.width
+    )
     execute(level, arena, spec, fields, [[arena.address("c"), 0, 0, 0, 5]])
-    np.testing.assert_array_equal(arena["c"], np.repeat(np.float32([[3], [np.nan], [np.inf], [0]]), 5, 1))
+    np.testing.assert_array_equal(
+        arena["c"], np.repeat(np.float32([[3], [np.nan], [np.inf], [0]]), 5, 1)
+    )
 
 
 def test_the_twin_refuses_what_lies_outside() -> None:
     spec = Contraction.tiled((6, 2), 4, 4, PLAIN, (TileOperand(),), 8)
     arena = Arena(a=np.ones((4, 4), np.float32))
-    fields = dict(m=4, n=4, k=4, a=arena.address("a"), a_m=4, a_k=1, b=arena.address("a"), b_k=400)
+    fields = block(m=4, n=4, k=4, a=arena.address("a"), a_m=4, a_k=1, b=arena.address("a"), b_k=400)
     with pytest.raises(IndexError):
         execute("twin", arena, spec, fields, [[arena.address("a"), 0, 0, 0, 4]])

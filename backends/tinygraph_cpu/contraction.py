@@ -1,7 +1,7 @@
-"""A contraction as machine code: `void name(i64 part, i64 tid, i64* args)`, emitted whole with llvmlite.
+"""A contraction as machine code: `void name(i64 part, i64 tid, i64* args)`, emitted whole.
 
-The argument block and the division into parts are those of tinygraph/plan/contraction.py. Column blocks are the outer
-loop, so that a block of B stays in cache while all row tiles pass over it.
+The argument block and the division into parts are those of tinygraph/plan/contraction.py. Column
+blocks are the outer loop, so that a block of B stays in cache while all row tiles pass over it.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import llvmlite.ir as ir
+from llvmlite import ir
+
 from tinygraph.plan.contraction import FIELDS, TILE_OPERAND, Contraction
 
 from . import tile
-from .scalar import TYPES, Value, declare, emit_expression, vector_type
+from .scalar import TYPES, Value, declare, emit_expression
 from .tile import Reduction, Shape, i8, i32, i64, offset, pointer
 
 BYTES = {"bool": 1, "uint8": 1, "int32": 4, "uint32": 4, "float32": 4, "int64": 8, "float64": 8}
@@ -21,7 +22,7 @@ BYTES = {"bool": 1, "uint8": 1, "int32": 4, "uint32": 4, "float32": 4, "int64": 
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """An epilogue's operand: its address at the tile, the stride of its rows in bytes, whether n is contiguous."""
+    """An epilogue's operand: its address at the tile, its row stride in bytes, n contiguous?"""
 
     base: ir.Value
     row: ir.Value
@@ -55,11 +56,14 @@ class _Emitter:
     def _pointer(self, address: ir.Value) -> ir.Value:
         return self.b.inttoptr(address, pointer)
 
-    # -- the division of work ------------------------------------------------------------------------------------------
+    # -- the division of work ------------------------------------------------------------------
 
     def emit(self) -> None:
         b, f, spec = self.b, self.fields, self.spec
-        row_part, column_part = b.udiv(self.part, f["column_parts"]), b.urem(self.part, f["column_parts"])
+        row_part, column_part = (
+            b.udiv(self.part, f["column_parts"]),
+            b.urem(self.part, f["column_parts"]),
+        )
         self.tiles_m = self._ceil(f["m"], spec.rows)
         rows = b.mul(b.mul(f["g"], f["z"]), b.mul(f["y"], self.tiles_m))
         self.blocks = self._ceil(f["n"], spec.width)
@@ -68,9 +72,13 @@ class _Emitter:
         start = self._odometer(first_row)
         self.a_rows = tile.row_offsets(b, self._bytes("a_m"))
         row_count, block_count = b.sub(end_row, first_row), b.sub(end_block, first_block)
-        some = b.and_(b.icmp_signed(">", row_count, i64(0)), b.icmp_signed(">", block_count, i64(0)))
+        some = b.and_(
+            b.icmp_signed(">", row_count, i64(0)), b.icmp_signed(">", block_count, i64(0))
+        )
         with b.if_then(some):
-            tile.repeat(b, block_count, [first_block], lambda j: self._column_block(j, row_count, start))
+            tile.repeat(
+                b, block_count, [first_block], lambda j: self._column_block(j, row_count, start)
+            )
         b.ret_void()
 
     def _ceil(self, x: ir.Value, divisor: int) -> ir.Value:
@@ -100,7 +108,9 @@ class _Emitter:
             carry = b.zext(full, i64)
         return [b.add(g, carry), *reversed(after)]
 
-    def _column_block(self, j: ir.Value, row_count: ir.Value, start: list[ir.Value]) -> list[ir.Value]:
+    def _column_block(
+        self, j: ir.Value, row_count: ir.Value, start: list[ir.Value]
+    ) -> list[ir.Value]:
         b, spec = self.b, self.spec
         column = b.mul(j, i64(spec.width))
         last = b.icmp_signed("==", j, b.sub(self.blocks, i64(1))) if spec.vector_tail else None
@@ -112,13 +122,15 @@ class _Emitter:
         tile.repeat(b, row_count, start, row_tile)
         return [b.add(j, i64(1))]
 
-    # -- one tile ------------------------------------------------------------------------------------------------------
+    # -- one tile ------------------------------------------------------------------------------
 
-    def _row_tile(self, j: ir.Value, column: ir.Value, last: ir.Value | None, indices: list[ir.Value]) -> None:
+    def _row_tile(
+        self, j: ir.Value, column: ir.Value, last: ir.Value | None, indices: list[ir.Value]
+    ) -> None:
         b, f, spec = self.b, self.fields, self.spec
         g, z, y, t = indices
         row = b.mul(t, i64(spec.rows))
-        at = dict(g=g, z=z, y=y, m=row)
+        at = {"g": g, "z": z, "y": y, "m": row}
         a = self._element("a", [(i, f[f"a_{axis}"]) for axis, i in at.items()], 4, f["a"])
         columns = self._element("b", [(g, f["b_g"]), (j, f["b_j"])], 4, f["b"])
         operands = [self._operand(number, at, column) for number in range(len(spec.operands))]
@@ -191,9 +203,20 @@ class _Epilogue:
     """Body over the accumulators, vector by vector, while they are in registers."""
 
     def __init__(
-        self, b: ir.IRBuilder, spec: Contraction, shape: Shape, operands: list[Operand], mask: ir.Value | None
+        self,
+        b: ir.IRBuilder,
+        spec: Contraction,
+        shape: Shape,
+        operands: list[Operand],
+        mask: ir.Value | None,
     ) -> None:
-        self.b, self.body, self.shape, self.operands, self.mask = b, spec.body, shape, operands, mask
+        self.b, self.body, self.shape, self.operands, self.mask = (
+            b,
+            spec.body,
+            shape,
+            operands,
+            mask,
+        )
 
     def emit(self, sums: list[ir.Value]) -> None:
         b, vectors, lanes = self.b, self.shape.vectors, self.shape.lanes
@@ -226,7 +249,9 @@ class _Epilogue:
             x = b.icmp_unsigned("!=", x, ir.Constant(x.type, [0] * lanes))
         return Value(x, dtype)
 
-    def _store(self, operand: Operand, row: ir.Value, v: int, mask: ir.Value | None, value: Value) -> None:
+    def _store(
+        self, operand: Operand, row: ir.Value, v: int, mask: ir.Value | None, value: Value
+    ) -> None:
         b, lanes, dtype = self.b, self.shape.lanes, operand.dtype
         size = BYTES[dtype]
         if value.dtype != dtype:
@@ -240,5 +265,11 @@ class _Epilogue:
             b.call(store, [x, at, i32(size), mask])
 
     def _masked(self, what: str, dtype: str, result: ir.Type, args: list[ir.Type]) -> ir.Function:
-        width = "i8" if dtype == "bool" else f"{'f' if dtype.startswith('f') else 'i'}{8 * BYTES[dtype]}"
-        return declare(self.b.module, f"llvm.masked.{what}.v{self.shape.lanes}{width}.p0", result, args)
+        width = (
+            "i8"
+            if dtype == "bool"
+            else f"{'f' if dtype.startswith('f') else 'i'}{8 * BYTES[dtype]}"
+        )
+        return declare(
+            self.b.module, f"llvm.masked.{what}.v{self.shape.lanes}{width}.p0", result, args
+        )

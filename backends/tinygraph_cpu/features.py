@@ -1,4 +1,4 @@
-"""What the processor offers to LLVM: vector width, number of vector registers, name and features."""
+"""What the processor offers to LLVM: vector width and registers, name and features."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def detect(level: str | None = None) -> Features:
     """The host's features, or those of an x86-64 level.
 
     Args:
-        level: ``native``, ``x86-64-v2`` or ``x86-64-v3``; by default what ``TINYGRAPH_CPU`` says, else ``native``.
+        level: ``native``, ``x86-64-v2`` or ``x86-64-v3``; by default what ``TINYGRAPH_CPU`` says,
+            else ``native``.
     """
     level = level or os.environ.get("TINYGRAPH_CPU") or "native"
     if level == "x86-64-v2":

@@ -1,10 +1,12 @@
 """A small compiler from scalar Python text to LLVM IR, at any vector width.
 
-It eats what the expressions of operators and the functions of ``tinygraph.codegen.math`` are made of: arithmetic,
-comparisons, ``x if c else y`` (a select: both sides are evaluated), constructors such as ``float32(x)``, primitives, and
-calls of those functions, whose text is compiled in place. One lane gives scalar code, which LLVM's vectorizer can widen.
+It eats what the expressions of operators and the functions of ``tinygraph.codegen.math`` are made
+of: arithmetic, comparisons, ``x if c else y`` (a select: both sides are evaluated), constructors
+such as ``float32(x)``, primitives, and calls of those functions, whose text is compiled in place.
+One lane gives scalar code, which LLVM's vectorizer can widen.
 
-Literals are weak: they take the dtype of what they meet. Values of two dtypes never mix, but for bool, which is promoted.
+Literals are weak: they take the dtype of what they meet. Values of two dtypes never mix, but for
+    bool, which is promoted.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import llvmlite.ir as ir
+from llvmlite import ir
+
 from tinygraph.codegen import math as library
 from tinygraph.codegen import random
 
@@ -25,8 +28,9 @@ from tinygraph.codegen import random
 FAST = ("contract", "arcp", "nsz")
 
 TYPES: dict[str, ir.Type] = {
-    "bool": ir.IntType(1), "uint8": ir.IntType(8), "int32": ir.IntType(32), "uint32": ir.IntType(32),
-    "int64": ir.IntType(64), "float32": ir.FloatType(), "float64": ir.DoubleType(),
+    "bool": ir.IntType(1), "uint8": ir.IntType(8), "int32": ir.IntType(32),
+    "uint32": ir.IntType(32), "int64": ir.IntType(64), "float32": ir.FloatType(),
+    "float64": ir.DoubleType(),
 }  # fmt: skip
 
 
@@ -76,7 +80,7 @@ class Emitter:
         self.builder = builder
         self.lanes = lanes
 
-    # -- names, constants, control -----------------------------------------------------------------------------------
+    # -- names, constants, control -------------------------------------------------------------
 
     def visit(self, node: ast.expr, names: Mapping[str, Operand]) -> Operand:
         match node:
@@ -102,9 +106,9 @@ class Emitter:
     @staticmethod
     def _global(name: str) -> float:
         value = getattr(library, name, None)
-        if not isinstance(value, int | float):
-            raise NameError(f"unknown name {name!r} in scalar code")
-        return value
+        if isinstance(value, int | float):
+            return value
+        raise NameError(f"unknown name {name!r} in scalar code")
 
     def _call(self, name: str, args: list[Operand]) -> Operand:
         if name == "bool_" or name in TYPES:
@@ -135,10 +139,10 @@ class Emitter:
                     raise NotImplementedError(f"not straight-line code: {ast.unparse(statement)}")
         raise NotImplementedError(f"{function.name} returns nothing")
 
-    # -- dtypes --------------------------------------------------------------------------------------------------------
+    # -- dtypes --------------------------------------------------------------------------------
 
     def convert(self, x: Operand, dtype: str) -> Value:
-        """`x` as `dtype`, as NumPy's ``astype`` does it; a float out of an integer's range gives anything."""
+        """`x` as `dtype`, as NumPy's ``astype``; what an integer cannot hold gives anything."""
         if not isinstance(x, Value):
             return Value(constant(x, dtype, self.lanes), dtype)
         if x.dtype == dtype:
@@ -152,7 +156,9 @@ class Emitter:
             return Value((b.fpext if dtype == "float64" else b.fptrunc)(x.ir, to), dtype)
         if from_float:  # through a wider signed integer: negative floats wrap, as in NumPy
             if dtype in ("uint8", "uint32"):
-                return self.convert(self.convert(x, "int64" if dtype == "uint32" else "int32"), dtype)
+                return self.convert(
+                    self.convert(x, "int64" if dtype == "uint32" else "int32"), dtype
+                )
             return Value(b.fptosi(x.ir, to), dtype)
         if to_float:
             return Value((b.uitofp if unsigned else b.sitofp)(x.ir, to), dtype)
@@ -179,7 +185,7 @@ class Emitter:
             dtype = "float32"
         return self.convert(x, dtype), self.convert(y, dtype)
 
-    # -- operators -----------------------------------------------------------------------------------------------------
+    # -- operators -----------------------------------------------------------------------------
 
     def _unary(self, op: ast.unaryop, x: Operand) -> Operand:
         if not isinstance(x, Value):
@@ -238,7 +244,9 @@ class Emitter:
             return rest
         quotient = self._binary(ast.Div(), self._binary(ast.Sub(), x, rest), y)
         by_zero = self._compare("==", y, 0)
-        return self._where(by_zero, self._binary(ast.Div(), x, y), self._intrinsic("rint", quotient))
+        return self._where(
+            by_zero, self._binary(ast.Div(), x, y), self._intrinsic("rint", quotient)
+        )
 
     def _power(self, x: Operand, exponent: Operand) -> Operand:
         if isinstance(exponent, Value) or exponent != int(exponent) or not 1 <= exponent <= 8:
@@ -278,7 +286,7 @@ class Emitter:
         x, y = self._together(left, right)
         return Value(self.builder.select(self.convert(condition, "bool").ir, x.ir, y.ir), x.dtype)
 
-    # -- primitives: the twins are in tinygraph.codegen.intrinsics -----------------------------------------------------
+    # -- primitives: the twins are in tinygraph.codegen.intrinsics -----------------------------
 
     def _intrinsic(self, name: str, *args: Operand) -> Value:
         """One of LLVM's functions of floats, all of one dtype."""
@@ -287,7 +295,9 @@ class Emitter:
         if set(floats) - {dtype} or not dtype.startswith("float"):
             raise TypeError(f"{name} requires floats of one dtype, got {', '.join(floats)}")
         values = [self.convert(x, dtype).ir for x in args]
-        width = ("" if self.lanes == 1 else f"v{self.lanes}") + ("f32" if dtype == "float32" else "f64")
+        width = ("" if self.lanes == 1 else f"v{self.lanes}") + (
+            "f32" if dtype == "float32" else "f64"
+        )
         kinds = [x.type for x in values]
         function = declare(self.builder.module, f"llvm.{name}.{width}", kinds[0], kinds)
         return Value(self.builder.call(function, values, fastmath=FAST), dtype)
@@ -296,6 +306,10 @@ class Emitter:
         if isinstance(x, Value) and x.dtype.startswith("int"):
             return self._where(self._compare("<", x, 0), self._unary(ast.USub(), x), x)
         return self._intrinsic("fabs", x)
+
+    def _isnan(self, x: Operand) -> Value:
+        value = self.convert(x, "float32") if not isinstance(x, Value) else x
+        return Value(self.builder.fcmp_unordered("uno", value.ir, value.ir), "bool")
 
     def _bitcast(self, x: Operand, dtype: str) -> Value:
         source = "int32" if dtype == "float32" else "float32"
@@ -316,7 +330,8 @@ def _named(name: str) -> Callable[..., Operand]:
     return lambda emitter, *args: emitter._intrinsic(name, *args)
 
 
-# fmuladd, not fma: without the instruction it is a multiplication and an addition, not a library call
+# fmuladd, not fma: without the instruction it is a multiplication and an addition, not a library
+# call
 PRIMITIVES: dict[str, Callable[..., Operand]] = {
     "fma": _named("fmuladd"),
     "sqrt": _named("sqrt"),
@@ -327,6 +342,7 @@ PRIMITIVES: dict[str, Callable[..., Operand]] = {
     "round": _named("rint"),
     "abs": Emitter._abs,
     "where": Emitter._where,
+    "isnan": Emitter._isnan,
     "float_bits": lambda emitter, x: emitter._bitcast(x, "int32"),
     "bits_float": lambda emitter, x: emitter._bitcast(x, "float32"),
 }
@@ -348,7 +364,8 @@ INTEGER_OPERATORS: dict[type[ast.operator], str] = {
 FOLD: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod, ast.Pow: operator.pow,
-    ast.UAdd: operator.pos, ast.USub: operator.neg, ast.Not: operator.not_, ast.Invert: operator.inv,
+    ast.UAdd: operator.pos, ast.USub: operator.neg, ast.Not: operator.not_,
+    ast.Invert: operator.inv,
     ast.BitAnd: operator.and_, ast.BitOr: operator.or_, ast.BitXor: operator.xor,
     ast.LShift: operator.lshift, ast.RShift: operator.rshift,
 }  # fmt: skip

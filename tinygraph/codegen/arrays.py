@@ -1,4 +1,4 @@
-"""Scalar Python text evaluated on NumPy arrays: the same statements that backends compile, element by element."""
+"""Scalar Python text evaluated on NumPy arrays: the statements that backends compile."""
 
 from __future__ import annotations
 
@@ -12,13 +12,18 @@ import numpy as np
 
 from . import intrinsics, math
 
-# what the text may call besides names of its own; `bool`, `round` and `abs` are not Python's, which know no arrays
+# what the text may call besides names of its own; `bool`, `round` and `abs` are not Python's, which
+# know no arrays
 SCOPE: dict[str, Any] = {
     **{name: f for name, f in vars(intrinsics).items() if not name.startswith("_")},
     **{name: f for name, f in vars(math).items() if not name.startswith("_")},
-    "bool": np.bool_, "round": np.rint, "abs": np.abs, "logical_and": np.logical_and, "logical_or": np.logical_or,
+    "bool": np.bool_,
+    "round": np.rint,
+    "abs": np.abs,
+    "logical_and": np.logical_and,
+    "logical_or": np.logical_or,
     "logical_not": np.logical_not,
-}  # fmt: skip
+}
 
 
 def evaluate(text: str, names: Mapping[str, Any], dtype: str) -> np.ndarray:

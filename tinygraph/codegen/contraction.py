@@ -1,4 +1,4 @@
-"""The Python twin of a compiled contraction: the same argument block, parts and epilogue, executed by NumPy."""
+"""The Python twin of a compiled contraction: same argument block, parts and epilogue, by NumPy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from .arrays import evaluate
 Memory = Callable[[int, str], np.ndarray]
 
 
-def contraction(part: int, tid: int, args: Sequence[int], spec: Contraction, memory: Memory) -> None:
+def contraction(
+    part: int, tid: int, args: Sequence[int], spec: Contraction, memory: Memory
+) -> None:
     """Executes one part, as `void name(part, tid, args)` of the compiled code does.
 
     Raises:
@@ -38,7 +40,7 @@ def _share(total: int, part: int, parts: int) -> range:
 def _lines(
     share: range, f: Mapping[str, int], tiles: int, rows: int
 ) -> Iterator[tuple[tuple[int, ...], int, int]]:
-    """The row tiles of `share`, those with the same (g, z, y) together: indices, first row along m, number of rows."""
+    """The row tiles of `share` by (g, z, y): these indices, first row along m, number of rows."""
     flat = share.start
     while flat < share.stop:
         line, tile = divmod(flat, tiles)
@@ -57,7 +59,7 @@ def _view(
     size = np.dtype(dtype).itemsize
     flat = memory(address + low * size, dtype)
     if high - low >= len(flat):
-        raise IndexError(f"{high - low + 1} elements of {dtype} from {address + low * size}: {len(flat)} are there")
+        raise IndexError(f"{high - low + 1} elements of {dtype} where {len(flat)} are")
     return np.lib.stride_tricks.as_strided(flat[-low:], shape, [s * size for s in strides])
 
 
@@ -75,13 +77,20 @@ def _sums(
 
 
 def _epilogue(
-    spec: Contraction, args: Sequence[int], at: Mapping[str, int], column: int, sums: np.ndarray, memory: Memory
+    spec: Contraction,
+    args: Sequence[int],
+    at: Mapping[str, int],
+    column: int,
+    sums: np.ndarray,
+    memory: Memory,
 ) -> None:
     def tensor(number: int) -> np.ndarray:
         operand = spec.operands[number]
         first = len(FIELDS) + number * len(TILE_OPERAND)
         address, *strides = (int(x) for x in args[first : first + len(TILE_OPERAND)])
-        start = sum(i * s for i, s in zip(at.values(), strides, strict=True)) + operand.unit * column
+        start = (
+            sum(i * s for i, s in zip(at.values(), strides, strict=True)) + operand.unit * column
+        )
         address += start * np.dtype(operand.dtype).itemsize
         return _view(memory, address, operand.dtype, sums.shape, [strides[-1], int(operand.unit)])
 

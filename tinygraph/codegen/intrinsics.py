@@ -1,7 +1,8 @@
 """Primitives of generated code: their Python twins, on float32 scalars and on arrays alike.
 
-Backends replace each of them by one or two machine instructions; here they are NumPy, so that the very text that is
-compiled also runs in a debugger. Literals stay weak (NEP 50): float32 in, float32 out.
+Backends replace each of them by one or two machine instructions; here they are NumPy, so that the
+very text that is compiled also runs in a debugger. Literals stay weak (NEP 50): float32 in, float32
+out.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-Number = Any  # a NumPy scalar or array: the twins keep the shape and the dtype of what they are given
+# a NumPy scalar or array: the twins keep the shape and the dtype of what they are given
+Number = Any
 
 bool_ = np.bool_
 uint8 = np.uint8
@@ -22,14 +24,14 @@ float64 = np.float64
 
 
 def where(condition: Number, x: Number, y: Number) -> Number:
-    """``x if condition else y``, elementwise; both sides are evaluated. Two literals give float32."""
+    """``x if condition else y``, both sides evaluated. Two literals give float32."""
     if isinstance(x, float) and isinstance(y, float):
         x = np.float32(x)
     return np.where(condition, x, y)[()]
 
 
 def fma(x: Number, y: Number, z: Number) -> Number:
-    """``x * y + z``, rounded once where the processor can (the twin rounds through float64, which is as good but for ties)."""
+    """``x * y + z``, rounded once where the processor can; the twin rounds through float64."""
     exact = np.multiply(x, y, dtype=np.float64) + z
     return exact.astype(np.result_type(x, y, z))
 
@@ -42,6 +44,10 @@ def float_bits(x: Number) -> Number:
 def bits_float(i: Number) -> Number:
     """The float32 of these bits, given as int32."""
     return np.asarray(i, np.int32).view(np.float32)[()]
+
+
+def isnan(x: Number) -> Number:
+    return np.isnan(x)
 
 
 def floor(x: Number) -> Number:

@@ -1,14 +1,25 @@
-"""The project's own float32 functions: branch-free polynomials as straight-line code, with a stated error.
+"""The project's own float32 functions: branch-free straight-line code with a stated error.
 
-The text runs on NumPy scalars and arrays, and is compiled as it stands for the CPU (at any vector width) and for CUDA.
-Each function takes and gives float32; NaN in gives NaN out. Errors are in units in the last place, against a
-float64 reference, and hold with and without a fused multiply-add. Polynomials are near-minimax: fitted at Chebyshev nodes, weighted
-for relative error. Arguments are reduced as in Cody and Waite, Software Manual for the Elementary Functions (1980).
+The text runs on NumPy scalars and arrays, and is compiled as it stands for the CPU (at any vector
+width) and for CUDA. Each function takes and gives float32; NaN in gives NaN out. Errors are in
+units in the last place, against a float64 reference, and hold with and without a fused
+multiply-add. Polynomials are near-minimax: fitted at Chebyshev nodes, weighted for relative error.
+Arguments are reduced as in Cody and Waite, Software Manual for the Elementary Functions (1980).
 """
 
 from __future__ import annotations
 
-from .intrinsics import Number, bits_float, float_bits, float32, fma, int32, rint, where
+from .intrinsics import (
+    Number,
+    bits_float,
+    float32,
+    float_bits,
+    fma,
+    int32,
+    isnan,
+    rint,
+    where,
+)
 
 LOG2_E = 1.4426950408889634
 LN2_HIGH = 0.693359375  # 10 bits: its products with an exponent are exact
@@ -19,11 +30,11 @@ NAN = float("nan")
 
 def exp(x: Number) -> Number:
     """e**x; error at most 1.1 ULP, denormal results included."""
-    low = where(x > -104.0, x, -104.0)  # NaN becomes -104 as well: no conversion to int of what has none
+    low = where(x > -104.0, x, -104.0)  # NaN too, which int32 could not convert
     t = where(low < 89.0, low, 89.0)
     n = rint(t * LOG2_E)
     r = fma(n, -LN2_LOW, fma(n, -LN2_HIGH, t))
-    return where(x == x, _scaled_exp(r, n), x)
+    return where(isnan(x), x, _scaled_exp(r, n))
 
 
 def _scaled_exp(r: Number, n: Number) -> Number:
@@ -53,7 +64,7 @@ def expm1(x: Number) -> Number:
     scale = bits_float((int32(n) + 126) << 23)  # 2**(n - 1): n may be 128
     y = 2.0 * fma(scale, p, scale - 0.5)
     y = where(n == 0.0, p, y)
-    return where(x == x, y, x)
+    return where(isnan(x), x, y)
 
 
 def log(x: Number) -> Number:
@@ -75,7 +86,7 @@ def log(x: Number) -> Number:
     tail = fma(square * f, p, n * LN2_LOW)
     y = fma(n, LN2_HIGH, fma(square, -0.5, tail) + f)
     y = where(x > 0.0, where(x == INFINITY, x, y), where(x == 0.0, -INFINITY, NAN))
-    return where(x == x, y, x)
+    return where(isnan(x), x, y)
 
 
 def log1p(x: Number) -> Number:
@@ -126,14 +137,15 @@ def erf(x: Number) -> Number:
     q = fma(q, a, -0.00010452279093442485)
     far = 1.0 - exp(q)
     y = where(abs(x) < 0.85, near, where(x < 0.0, -far, far))
-    return where(x == x, y, x)
+    return where(isnan(x), x, y)
 
 
 def power(x: Number, y: Number) -> Number:
     """x**y, special values as in C; error at most 5 ULP.
 
-    The logarithm and its product with y are carried as pairs of floats (Dekker, Numerische Mathematik 18, 1971); the first of a pair
-    is cut to 12 bits, so that products are exact with and without a fused multiply-add.
+    The logarithm and its product with y are carried as pairs of floats (Dekker, Numerische
+    Mathematik 18, 1971); the first of a pair is cut to 12 bits, so that products are exact with and
+    without a fused multiply-add.
     """
     a = abs(x)
     denormal = a < 1.1754943508222875e-38
@@ -175,7 +187,7 @@ def power(x: Number, y: Number) -> Number:
     allowed = where(whole_y, True, where(a == 0.0, True, a == INFINITY))
     negative = where(odd, -value, where(allowed, value, NAN))
     value = where(float_bits(x) < 0, negative, value)
-    value = where(x == x, where(y == y, value, y), x)
+    value = where(isnan(x), x, where(isnan(y), y, value))
     return where(x == 1.0, 1.0, where(y == 0.0, 1.0, value))
 
 

@@ -2,11 +2,12 @@
 
     C[g,z,y,m,n] = epilogue(sum over r,s,k of  A[g,z,y,m, r,s,k] * B[g,n, r,s,k])
 
-``g`` is in A, B and C (batch, groups, Winograd points); ``z``, ``y`` and ``m`` are rows (A and C), ``n`` is columns
-(B and C), ``r``, ``s`` and ``k`` are the reduction, outermost first. Every operand is affine in these indices, so a
-convolution is an implicit GEMM: r and s walk over the kernel, nothing is stored. B lies in column blocks of ``width``
-elements: element n of row k stands at ``(n // width) * b_j + k * b_k + n % width``; a packed B has ``b_k = width``,
-an unpacked one ``b_j = width``. Strides and sizes are int64 at run time, counted in elements.
+``g`` is in A, B and C (batch, groups, Winograd points); ``z``, ``y`` and ``m`` are rows (A and C),
+``n`` is columns (B and C), ``r``, ``s`` and ``k`` are the reduction, outermost first. Every operand
+is affine in these indices, so a convolution is an implicit GEMM: r and s walk over the kernel,
+nothing is stored. B lies in column blocks of ``width`` elements: element n of row k stands at ``(n
+// width) * b_j + k * b_k + n % width``; a packed B has ``b_k = width``, an unpacked one ``b_j =
+width``. Strides and sizes are int64 at run time, counted in elements.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from .body import Body
 
 @dataclass(frozen=True, slots=True)
 class TileOperand:
-    """A tensor that the epilogue reads or writes: affine in g, z, y, m; along n it has stride 1 or 0."""
+    """A tensor that the epilogue reads or writes: affine in g, z, y, m; 1 or 0 along n."""
 
     unit: bool = True
     dtype: str = "float32"
@@ -31,10 +32,12 @@ class Contraction:
     Attributes:
         rows, vectors: the register tile: ``rows`` x ``vectors * lanes`` accumulators.
         row_tail: rows of the last tile along m (m % rows), 0 if rows divides m.
-        vector_tail: vectors of the last column block if that has code of its own; 0 if one code serves all blocks.
+        vector_tail: vectors of the last column block if that has code of its own; 0 if one code
+            serves all blocks.
         masked: whether the last vector of the last column block is used in part (n % lanes != 0).
         body: the epilogue; it reads the accumulator as ``acc`` and the operands that it names.
-        operands: of the epilogue, numbered as in ``body``; those that ``body.stores`` names are outputs.
+        operands: of the epilogue, numbered as in ``body``; those that ``body.stores`` names are
+            outputs.
     """
 
     rows: int
@@ -48,7 +51,12 @@ class Contraction:
 
     @staticmethod
     def tiled(
-        tile: tuple[int, int], m: int, n: int, body: Body, operands: tuple[TileOperand, ...], lanes: int
+        tile: tuple[int, int],
+        m: int,
+        n: int,
+        body: Body,
+        operands: tuple[TileOperand, ...],
+        lanes: int,
     ) -> Contraction:
         """The record for these sizes: the tile is cut down to them, tails and masks follow."""
         rows, columns = min(tile[0], m), -(-n // lanes)
@@ -63,11 +71,11 @@ class Contraction:
         return self.vectors * self.lanes
 
 
-# The argument block of a contraction, one int64 each; a, b and the operands are addresses, strides count elements.
-# The work is cut into row_parts * column_parts parts: part p takes row tiles of share p // column_parts and column blocks
-# of share p % column_parts.
+# The argument block of a contraction, one int64 each; a, b and the operands are addresses, strides
+# count elements. The work is cut into row_parts * column_parts parts: part p takes row tiles of
+# share p // column_parts and column blocks of share p % column_parts.
 SIZES = ("row_parts", "column_parts", "g", "z", "y", "m", "n", "r", "s", "k")
 OPERAND_A = ("a", "a_g", "a_z", "a_y", "a_m", "a_r", "a_s", "a_k")
 OPERAND_B = ("b", "b_g", "b_j", "b_r", "b_s", "b_k")
 FIELDS = SIZES + OPERAND_A + OPERAND_B
-TILE_OPERAND = ("p", "p_g", "p_z", "p_y", "p_m")      # one group for each entry of Contraction.operands, in order
+TILE_OPERAND = ("p", "p_g", "p_z", "p_y", "p_m")  # for each of Contraction.operands, in order
