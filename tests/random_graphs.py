@@ -6,12 +6,14 @@ inputs only: elsewhere a last bit could flip them.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from hypothesis import strategies as st
 
 from tinygraph import ops
-from tinygraph.ir import Graph, Node
-from tinygraph.op import CONSTANT, INPUT, constant, input
+from tinygraph.ir import Graph, Node, Parameter, ParameterState, Type
+from tinygraph.op import CONSTANT, INPUT, PARAMETER, constant, input
 from tinygraph.ops.logic import CAST
 from tinygraph.ops.math import POW
 from tinygraph.ops.reduce import MAX, SUM
@@ -29,6 +31,12 @@ def inputs_of(*outputs: Node) -> tuple[Node, ...]:
 
 def graph_of(*outputs: Node, name: str = "g") -> Graph:
     return Graph(name, inputs_of(*outputs), outputs)
+
+
+def parameter(name: str | None, *shape: int, value: float = 1.0) -> Parameter:
+    """A parameter that rises from ``value`` by a half."""
+    ramp = np.linspace(value, value + 0.5, math.prod(shape)).reshape(shape)
+    return Parameter(PARAMETER, ParameterState(Type(shape), name, lambda: ramp.astype("float32")))
 
 
 @st.composite

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given
-from random_graphs import graph_of, graphs
+from random_graphs import graph_of, graphs, parameter
 from wrong_rewrites import WRONG
 
 from tinygraph import ops
 from tinygraph.debug import PassError, Probe, check_pass, check_passes, difference, make_probes
 from tinygraph.dump import dump
 from tinygraph.interpret import run
-from tinygraph.ir import Graph, Node, Parameter, ParameterState, Type
-from tinygraph.op import PARAMETER, constant, input
+from tinygraph.ir import Graph, Node
+from tinygraph.op import constant, input
 from tinygraph.ops.identity import effect
 from tinygraph.passes import (
     PIPELINE,
@@ -28,12 +28,6 @@ from tinygraph.passes import (
 )
 from tinygraph.rewrite import Event, rewrite
 from tinygraph.verify import verify
-
-
-def parameter(name: str, *shape: int, value: float = 1.0) -> Parameter:
-    type = Type(shape)
-    ramp = np.linspace(value, value + 0.5, type.size).reshape(shape)
-    return Parameter(PARAMETER, (), (("type", type),), type, ParameterState(type, name, lambda: ramp.astype("f4")))
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda r: r.name)
@@ -53,9 +47,8 @@ def test_pass_keeps_values_of_random_graphs(p, graph):
 
 
 @given(graph=graphs())
-def test_pipeline_keeps_values_and_grows_nothing(graph):
-    after = check_passes(graph, PIPELINE)
-    assert len(after.nodes) <= len(graph.nodes) + 2 * len(graph.nodes)
+def test_pipeline_keeps_values_of_random_graphs(graph):
+    check_passes(graph, PIPELINE)
 
 
 def test_seeded_wrong_rewrites_are_twelve_and_half_are_subtle():
@@ -93,16 +86,9 @@ def test_smallest_graph_is_small():
 def test_fold_constants_computes_and_keeps_fills_small():
     x = input("x", 4, 3)
     y = x * (ops.exp(constant(0.0)) + 2) + ops.full((4, 3), 1.5) * ops.full((4, 3), 2.0)
-    assert dump(fold_constants(graph_of(y))) == "\n".join(
-        [
-            "graph g(x: f32[4,3]) {",
-            "  %0 = mul(x, 3.0)                       : f32[4,3]",
-            "  %1 = broadcast_to(3.0, shape=(4,3))    : f32[4,3]",
-            "  %2 = add(%0, %1)                       : f32[4,3]",
-            "  return %2",
-            "}",
-        ]
-    ).replace("                       :", "                    :").replace("    : f32[4,3]\n  %2", " : f32[4,3]\n  %2")
+    assert fold_constants(graph_of(y)).outputs == (x * 3.0 + ops.full((4, 3), 3.0),)
+    large = ops.full((1000, 1000), 2.0)
+    assert fold_constants(graph_of(ops.exp(large) * x[0, 0])).outputs[0].inputs[0].op.name == "broadcast_to"
 
 
 def test_stable_forms_survive_where_the_plain_ones_overflow():

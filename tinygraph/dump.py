@@ -191,7 +191,7 @@ def _outermost(n: Node) -> str:
 def _folded(name: str, nodes: list[Node], label: dict[Node, str]) -> str:
     kinds = ", ".join(f"{op} {count}" for op, count in Counter(n.op.name for n in nodes).most_common())
     tail = f" -> {label[nodes[-1]]} : {nodes[-1].type}"
-    head = f"  ... {name} ({len(nodes)} nodes: {kinds}"
+    head = f"  ... {name} ({len(nodes)} node{'s' * (len(nodes) > 1)}: {kinds}"
     room = WIDTH - len(tail) - 1
     return (head if len(head) <= room else head[: room - 3] + "...") + ")" + tail
 

@@ -91,6 +91,8 @@ class Node:
     attrs: tuple[tuple[str, Any], ...]
     type: Type
 
+    __array_ufunc__ = None  # array + node is node.__radd__, not an array of nodes
+
     @property
     def shape(self) -> tuple[int, ...]:
         return self.type.shape
@@ -168,11 +170,21 @@ class Node:
         return _METHODS["transpose"](self)
 
 
-@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class Parameter(Node):
     """A source with an identity of its own and a value that lives outside of every graph."""
 
+    __slots__ = ("state",)
     state: ParameterState
+
+    def __init__(self, op: Op, state: ParameterState):
+        for field_name, value in (("op", op), ("inputs", ()), ("attrs", (("type", state.type),)), ("type", state.type)):
+            object.__setattr__(self, field_name, value)
+        object.__setattr__(self, "state", state)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name != "value":
+            raise AttributeError(f"a parameter's {name} cannot be set; its value can")
+        object.__setattr__(self, name, value)
 
     @property
     def name(self) -> str | None:

@@ -134,8 +134,8 @@ class _Parser:
         found = self.known.get(label)
         if found is not None and found.type != type:
             self.fail(f"{label} is {found.type} in env")
-        made = Parameter(PARAMETER, (), (("type", type),), type, ParameterState(type, name, unknown))
-        self.values[label] = found or made
+        made = Parameter(PARAMETER, ParameterState(type, name, unknown))
+        self.values[label] = made if found is None else found
 
     def constant(self, label: str, type: Type) -> None:
         if label in self.arrays:
@@ -165,14 +165,15 @@ class _Parser:
                 operands.append(self.operand())
             if self.next in (",", "<-"):
                 self.take()
-        self.take(")")
-        self.take(":")
         try:
             made = op(*operands, **attrs)
         except (TypeError, ValueError) as e:
             self.fail(str(e))
-        if (stated := _type(self.take("type"))) != made.type:
-            self.fail(f"{op.name} gives {made.type}, the text says {stated}")
+        self.take(")")
+        self.take(":")
+        if self.next != str(made.type):
+            self.fail(f"{op.name} gives {made.type}, the text says {self.next}")
+        self.take("type")
         name, numbered = _name(label[1:])
         self.values[label] = made if numbered or name is None else made.named(name)
 
@@ -183,7 +184,7 @@ class _Parser:
                 self.fail(f"{text} is not defined above")
             self.take()
             return self.values[text]
-        value = _literal(self.raw())
+        value = self.value()
         dtype = None
         if self.next == ":":
             self.take()
@@ -200,10 +201,11 @@ class _Parser:
             if text not in self.arrays:
                 self.fail(f"the values of {text} are not in env")
             return self.arrays[text]
-        return _literal(self.raw())
+        return self.value()
 
-    def raw(self) -> str:
-        """The text of one value: up to a comma, colon or bracket that does not belong to it."""
+    def value(self) -> Any:
+        """A literal: all up to a comma, colon or bracket that does not belong to it."""
+        first = self.at
         start, depth = self.tokens[self.at][2], 0
         while self.tokens[self.at][0] != "end":
             text = self.next
@@ -211,7 +213,12 @@ class _Parser:
             if depth < 0 or depth == 0 and text in (",", ":"):
                 break
             self.take()
-        return self.text[start : self.tokens[self.at - 1][3]]
+        text = self.text[start : self.tokens[self.at - 1][3]] if self.at > first else ""
+        try:
+            return ast.literal_eval(_Floats().visit(ast.parse(text, mode="eval")))
+        except (SyntaxError, ValueError):
+            found, self.at = text or self.next or "the end", first
+            self.fail(f"expected a value, found {found!r}")
 
 
 def _name(label: str) -> tuple[str | None, bool]:
@@ -233,10 +240,3 @@ class _Floats(ast.NodeTransformer):
 
     def visit_Name(self, n: ast.Name) -> ast.expr:
         return ast.Constant(getattr(math, n.id)) if n.id in ("inf", "nan") else n
-
-
-def _literal(text: str) -> Any:
-    try:
-        return ast.literal_eval(_Floats().visit(ast.parse(text.strip(), mode="eval")))
-    except (SyntaxError, ValueError):
-        raise ParseError(f"{text!r} is no literal") from None
