@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ..plan.body import Body, Statement
-from ..plan.contraction import Contraction, TileOperand
+from ..plan.body import Body, Statement  # noqa: F401  (generated modules write records)
+from ..plan.contraction import Contraction, TileOperand  # noqa: F401
 from . import intrinsics as _intrinsics
 from . import math as _polynomials
 from . import random as _random

@@ -7,7 +7,7 @@ A's index contains is a row axis, one that only B's contains a column axis, one 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from math import gcd, prod
@@ -16,10 +16,10 @@ from ..ir import Node
 from ..op import Index
 from .body import Body, Statement
 from .contraction import Contraction, TileOperand
-from .group import Fusion, Group, loops_of
-from .index import Indices, Leaf, affine, outer_guards, span, substitute
+from .group import loops_of
+from .index import Indices, affine, span, substitute
 from .nest import arrange
-from .plan import Access, Buffer, Guard, Load, Nest, Place, Put, Stage, Tile
+from .plan import Access, Buffer, Guard, Load, Nest, Put, Stage, Tile
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,28 +49,18 @@ class Problem:
         return found
 
 
-def operand_leaf(fusion: Fusion, n: Node, number: int) -> Leaf:
-    """How the anchor's nest reads an input, guards included."""
+def operand_indices(n: Node, number: int) -> Indices:
+    """Where the anchor's nest reads an input: possibly beyond its edges."""
     loops = loops_of(n)
     axes = (*n.shape, *loops.reduce)
-    read, x = loops.reads[number], n.inputs[number]
-    indices = tuple(Index(i.constant, affine(0, dict(i.terms), axes).terms, i.divisor) for i in read.indices)
-    leaf = fusion.pull(x, indices, axes)
-    if leaf is None:
-        raise Unsuitable("an operand's views do not compose")
-    if read.outside is not None:
-        own_guards = tuple(outer_guards(indices, x.type, axes))
-        if leaf.guards and own_guards:
-            raise Unsuitable("an operand is padded twice")
-        if own_guards:
-            leaf = replace(leaf, guards=own_guards, outside=read.outside)
-    return leaf
+    indices = loops.reads[number].indices
+    return tuple(Index(i.constant, affine(0, dict(i.terms), axes).terms, i.divisor) for i in indices)
 
 
-def phases(axes: tuple[int, ...], outputs: int, leaves: tuple[Leaf, Leaf]) -> Iterator[Problem]:
+def phases(axes: tuple[int, ...], outputs: int, reads: Sequence[Indices]) -> Iterator[Problem]:
     """Splits output and reduction axes so that every divisor goes away; one problem without divisors is the rule."""
     identity = tuple(affine(0, {a: 1}, axes) for a in range(len(axes)))
-    divided = [i for leaf in leaves for i in leaf.indices if i.divisor != 1]
+    divided = [i for indices in reads for i in indices if i.divisor != 1]
     if not divided:
         yield Problem(axes, identity, outputs)
         return
@@ -107,34 +97,13 @@ def phases(axes: tuple[int, ...], outputs: int, leaves: tuple[Leaf, Leaf]) -> It
         yield Problem(tuple(sizes), clean, outputs)
 
 
-def padded_box(leaf: Leaf, axes: tuple[int, ...]) -> list[tuple[int, int]] | None:
-    """For each axis of the leaf's root the range of positions that is read, if it reaches beyond the edges."""
-    if not leaf.guards:
-        return None
+def reach(indices: Indices, axes: tuple[int, ...]) -> list[tuple[int, int]]:
+    """The first and last position that is read on each axis of an operand."""
     box = []
-    for index, size in zip(leaf.indices, leaf.root.shape, strict=True):
-        if any(g.index == index for g in leaf.guards):
-            low, high = span(index, axes)
-            box.append((-(-low // index.divisor) if index.divisor > 1 else low, high // index.divisor))
-        else:
-            box.append((0, size - 1))
-    if sum(any(g.index == i for i in leaf.indices) for g in leaf.guards) != len(leaf.guards):
-        raise Unsuitable("a padded view is not one axis of its value")
+    for index in indices:
+        low, high = span(index, axes)
+        box.append((-(-low // index.divisor), high // index.divisor))
     return box
-
-
-def box_access(leaf: Leaf, place: Place, box: list[tuple[int, int]]) -> Access:
-    """A nest over the box reads the value, with the outside value around it."""
-    guards, strides, offset = [], [], place.offset
-    for axis, ((low, high), size, stride) in enumerate(zip(box, leaf.root.shape, place.strides, strict=True)):
-        if low < 0 or high >= size:
-            terms = ((axis, 1),) if high > low else ()
-            guards.append(Guard(Index(low, terms), size, stride))
-            strides.append(0)
-        else:
-            strides.append(stride)
-            offset += low * stride
-    return Access(place.buffer, offset, tuple(strides), place.dtype, tuple(guards), leaf.outside or 0.0)
 
 
 def copy_nest(axes: tuple[int, ...], source: Access, target: Access) -> Nest:
@@ -295,7 +264,7 @@ def epilogue(nest: Nest, accumulator: str) -> Body:
 
 
 def make_tile(
-    roles: Roles, body: Body, a: Access, b: Access, operands: list[Access], b_j: int, target: Target
+    roles: Roles, body: Body, a: Access, b: Access, operands: list[Access], target: Target
 ) -> Tile:
     """The record and the argument values of one contraction; strides of ``a``, ``b`` are ignored, roles hold them."""
     pad = lambda axes, n: (*(ONE,) * (n - len(axes)), *axes)  # noqa: E731

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import prod
 
-from ..ir import Node, Type
+from ..ir import Node
 from ..op import Index, Kind, Read
 
 Sizes = tuple[int, ...]
@@ -136,12 +136,15 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A value as a nest reads it, views composed away: indices of ``root``, which views and operators gave."""
+    """A value as a nest reads it, views composed away.
+
+    A guarded position stands in ``indices`` as an axis of its own: guard k is axis number (axes of the nest) + k.
+    """
 
     root: Node
     indices: Indices
     guards: tuple[Guard, ...] = ()
-    outside: float | None = None
+    outside: float = 0.0
 
 
 def is_view(n: Node) -> bool:
@@ -161,36 +164,45 @@ def pull(n: Node, indices: Indices, sizes: Sizes, stop: frozenset[Node] | set[No
 
     Views in ``stop`` hold their value themselves.
     """
+    return read(n, indices, sizes, None, stop)
+
+
+def read(
+    n: Node, indices: Indices, sizes: Sizes, outside: float | None, stop: frozenset[Node] | set[Node] = frozenset()
+) -> Leaf | None:
+    """As ``pull``, where ``indices`` may lie beyond n's edges, which yields ``outside``."""
     guards: list[Guard] = []
-    outside: float | None = None
+    if outside is not None:
+        indices, guards, sizes = guarded(indices, n.shape, sizes)
+    value = outside if guards else None
     while is_view(n) and n not in stop:
         x = n.inputs[0]
-        if (read := view_read(n)) is None:
+        if (view := view_read(n)) is None:
             below = reshape(n.shape, x.shape, indices, sizes)
         else:
-            found = tuple(substitute(i, indices, sizes) for i in read.indices)
-            below = None if None in found else found  # type: ignore[assignment]
-            if below is not None and read.outside is not None:
-                more = outer_guards(below, x.type, sizes)
-                if more and guards and outside != read.outside:
+            found = [substitute(i, indices, sizes) for i in view.indices]
+            below = None if None in found else tuple(i for i in found if i is not None)
+            if below is not None and view.outside is not None:
+                below, more, sizes = guarded(below, x.shape, sizes)
+                if more and value not in (None, view.outside):
                     return None
-                if more:
-                    guards += more
-                    outside = read.outside
+                guards, value = guards + more, view.outside if more else value
         if below is None:
             return None
         n, indices = x, below
-    return Leaf(n, indices, tuple(guards), outside)
+    return Leaf(n, indices, tuple(guards), value or 0.0)
 
 
-def outer_guards(indices: Indices, type: Type, sizes: Sizes) -> list[Guard]:
-    """Guards for the axes whose index may fall beyond the edge or between two elements."""
-    guards = []
-    for index, size in zip(indices, type.shape, strict=True):
+def guarded(indices: Indices, shape: Sizes, sizes: Sizes) -> tuple[Indices, list[Guard], Sizes]:
+    """Indices with an axis of its own for each that may fall beyond the edge or between two elements."""
+    result, guards = list(indices), []
+    for axis, (index, size) in enumerate(zip(indices, shape, strict=True)):
         low, high = span(index, sizes)
         if index.divisor != 1 or low < 0 or high >= size * index.divisor:
             guards.append(Guard(index, size))
-    return guards
+            result[axis] = Index(0, ((len(sizes), 1),)) if size > 1 else ZERO
+            sizes = (*sizes, size)
+    return tuple(result), guards, sizes
 
 
 def push(n: Node, indices: Indices, sizes: Sizes) -> Indices | None:

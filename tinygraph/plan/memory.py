@@ -53,7 +53,6 @@ def waits(launches: list[Launch]) -> None:
     """Sets what each launch waits for: who wrote what it reads, and who touched what it overwrites."""
     writers: dict[int, list[int]] = {}
     readers: dict[int, list[int]] = {}
-    reach: list[set[int]] = []
     for number, launch in enumerate(launches):
         needs: set[int] = set()
         writes = launch.writes
@@ -62,14 +61,10 @@ def waits(launches: list[Launch]) -> None:
             needs |= set(writers.get(key, ()))
             if i in writes:
                 needs |= set(readers.get(key, ()))
-        needs.discard(number)
-        direct = set(needs)
-        for n in needs:
-            direct -= reach[n]
-        launch.waits = tuple(sorted(direct))
-        reach.append(set().union(*(reach[n] | {n} for n in direct)) if direct else set())
+        launch.waits = tuple(sorted(needs - {number}))
         for i, access in enumerate(launch.accesses):
             (writers if i in writes else readers).setdefault(id(access.buffer), []).append(number)
+    reduce_waits(launches)
 
 
 def place_buffers(plan: Plan) -> None:
@@ -108,8 +103,8 @@ def rounded(buffer: Buffer) -> int:
 
 
 def reuse_waits(launches: list[Launch]) -> None:
-    """A launch that first writes a buffer waits for the last users of what lay there before."""
-    live: dict[int, Buffer] = {}
+    """A launch that first writes a buffer waits for all who used what lay there before."""
+    seen: dict[int, Buffer] = {}
     users: dict[int, set[int]] = {}
     for number, launch in enumerate(launches):
         more: set[int] = set()
@@ -117,14 +112,25 @@ def reuse_waits(launches: list[Launch]) -> None:
             buffer = access.buffer
             if buffer.home != "arena":
                 continue
-            if buffer.first == number:
-                for key, other in list(live.items()):
-                    if other is not buffer and other.offset < buffer.offset + buffer.bytes and (
-                        buffer.offset < other.offset + other.bytes
-                    ):
-                        more |= users[key] - {number}
-                        if other.last < number:
-                            del live[key]
-                live[id(buffer)] = buffer
+            if buffer.first == number and id(buffer) not in seen:
+                for key, other in seen.items():
+                    if other.offset < buffer.offset + buffer.bytes and buffer.offset < other.offset + other.bytes:
+                        more |= users[key]
+                seen[id(buffer)] = buffer
             users.setdefault(id(buffer), set()).add(number)
-        launch.waits = tuple(sorted({*launch.waits, *more}))
+        launch.waits = tuple(sorted({*launch.waits, *more} - {number}))
+    reduce_waits(launches)
+
+
+def reduce_waits(launches: list[Launch]) -> None:
+    """Drops what other waits imply."""
+    complete: list[int] = []  # bit sets
+    for launch in launches:
+        kept: list[int] = []
+        implied = 0
+        for w in sorted(launch.waits, reverse=True):
+            if not implied >> w & 1:
+                kept.append(w)
+                implied |= complete[w] | 1 << w
+        launch.waits = tuple(sorted(kept))
+        complete.append(implied)

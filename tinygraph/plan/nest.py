@@ -10,7 +10,8 @@ from ..ir import Node
 from ..op import Index, Kind
 from .body import Statement
 from .group import Fusion, Group, Store, element_reads, is_gather, loops_of
-from .index import Indices, Leaf, is_view, outer_guards, pull, substitute
+from .index import Guard as Condition
+from .index import Indices, Leaf, is_view, pull, read, substitute
 from .plan import Access, Fold, Guard, Load, Nest, Place, Position, Put, Stage, Step
 
 
@@ -122,12 +123,10 @@ class NestBuilder:
 
     def guarded(self, n: Node, number: int) -> str:
         """A reduction's input that it reads beyond the edges."""
-        read, x = loops_of(n).reads[number], n.inputs[number]
-        indices = self.fusion.read_at(n, self.group, number)
-        leaf = self.fusion.pull(x, indices, self.group.axes)
-        assert leaf is not None and not leaf.guards, f"{x!r} must be in memory"
-        guards = tuple(outer_guards(indices, x.type, self.group.axes))
-        return self.load(replace(leaf, guards=guards, outside=read.outside))
+        outside, x = loops_of(n).reads[number].outside, n.inputs[number]
+        leaf = read(x, self.fusion.read_at(n, self.group, number), self.group.axes, outside, self.fusion.held)
+        assert leaf is not None, f"{x!r} cannot be read here"
+        return self.load(leaf)
 
     def flat_reduction(self, n: Node) -> Index:
         """The row-major position within a reduction's own axes."""
@@ -140,18 +139,18 @@ class NestBuilder:
 
     def gather(self, n: Node, indices: Indices) -> str:
         """Data at a position that is itself loaded: the position acts as one more axis of the nest."""
-        x, positions = n.inputs
-        read = loops_of(n).reads[0]
-        (at,) = [p for _, p in element_reads(n, indices, self.group.axes)]
+        (axis, _), *_ = loops_of(n).reads[0].gather
+        ((positions, at),) = element_reads(n, indices, self.group.axes)
         picked = self.value(positions, at)
-        (axis, _), *_ = read.gather
-        found = [substitute(i, indices, self.group.axes) for i in read.indices]
-        assert None not in found
-        place = self.places.of(x)
-        rest = replace(place, strides=tuple(0 if a == axis else s for a, s in enumerate(place.strides)))
-        guard = Guard(found[axis] or Index(), x.shape[axis], place.strides[axis], picked)
-        base = self.access(rest, tuple(i or Index() for i in found), (), 0.0)
-        return self.emit_load(replace(base, guards=(guard,)), self.level((*indices, *at)))
+        x, rank = n.inputs[0], len(self.group.axes)
+        found = [substitute(i, indices, self.group.axes) or Index() for i in loops_of(n).reads[0].indices]
+        rest, found[axis] = found[axis], Index(0, ((rank, 1),))
+        leaf = self.fusion.pull(x, tuple(found), (*self.group.axes, x.shape[axis]))
+        assert leaf is not None and not leaf.guards, f"{x!r} must be in memory"
+        access = resolve(self.places.of(leaf.root), replace(leaf, guards=(Condition(rest, x.shape[axis]),)), rank)
+        (guard,) = access.guards
+        access = replace(access, guards=(replace(guard, load=picked),))
+        return self.emit_load(access, self.level((*indices, *at)))
 
     def position(self, index: Index, dtype: str, scope: Scope) -> str:
         name = self.name()
@@ -162,21 +161,23 @@ class NestBuilder:
 
     def load(self, leaf: Leaf) -> str:
         n = leaf.root
-        if n in self.fusion.aliases:
-            pass
-        elif n.op.name == "constant" and n.shape == ():
+        if n.op.name == "constant" and n.shape == () and n not in self.fusion.aliases:
             return literal(n.attr("value").data.item(), n.dtype)
-        elif n.op.name == "iota":
-            terms: dict[int, int] = {}
-            constant = 0
-            for index, stride in zip(leaf.indices, n.attr("strides"), strict=True):
-                constant += stride * index.constant
-                for a, c in index.terms:
-                    terms[a] = terms.get(a, 0) + c * stride
-            assert not leaf.guards, "an index ramp is not read beyond its edges"
-            return self.position(Index(constant, tuple(sorted(terms.items()))), n.dtype, self.level(leaf.indices))
-        access = self.access(self.places.of(n), leaf.indices, leaf.guards, leaf.outside or 0.0)
+        if n.op.name == "iota" and n not in self.fusion.aliases:
+            return self.ramp(n, leaf)
+        access = resolve(self.places.of(n), leaf, len(self.group.axes))
         return self.emit_load(access, self.level((*leaf.indices, *(g.index for g in leaf.guards))))
+
+    def ramp(self, n: Node, leaf: Leaf) -> str:
+        """An index ramp is arithmetic on the loops' axes."""
+        assert not leaf.guards, "an index ramp is not read beyond its edges"
+        terms: dict[int, int] = {}
+        constant = 0
+        for index, stride in zip(leaf.indices, n.attr("strides"), strict=True):
+            constant += stride * index.constant
+            for a, c in index.terms:
+                terms[a] = terms.get(a, 0) + c * stride
+        return self.position(Index(constant, tuple(sorted(terms.items()))), n.dtype, self.level(leaf.indices))
 
     def emit_load(self, access: Access, scope: Scope) -> str:
         operand = self.operand(access)
@@ -187,9 +188,6 @@ class NestBuilder:
         scope.steps.append(Load(name, operand))
         return name
 
-    def access(self, place: Place, indices: Indices, guards: tuple, outside: float) -> Access:
-        return resolve(place, indices, guards, outside, len(self.group.axes))
-
     def operand(self, access: Access) -> int:
         if access not in self.operands:
             self.operands.append(access)
@@ -197,27 +195,19 @@ class NestBuilder:
 
     def store(self, store: Store, place: Place) -> None:
         value = self.value(store.value, self.group.index[store.value])
-        operand = self.operand(self.access(place, store.indices, (), 0.0))
+        operand = self.operand(resolve(place, Leaf(store.value, store.indices), len(self.group.axes)))
         self.level(self.group.index[store.value]).steps.append(Put(operand, value))
 
 
-def resolve(place: Place, indices: Indices, guards: tuple, outside: float, rank: int) -> Access:
-    """An access in a nest's axes; guarded axes keep their own index, all others melt into offset and strides."""
-    offset, strides, kept = place.offset, [0] * rank, []
-    for index, stride in zip(indices, place.strides, strict=True):
-        guard = next((g for g in guards if g.index == index), None)
-        if guard is not None and (index.divisor != 1 or guard_alone(guard, guards)):
-            kept.append(Guard(index, guard.size, stride))
-            continue
+def resolve(place: Place, leaf: Leaf, rank: int) -> Access:
+    """An access in the ``rank`` axes of a nest: indices melt into offset and strides, guards keep their own stride."""
+    offset, strides = place.offset, [0] * (rank + len(leaf.guards))
+    for index, stride in zip(leaf.indices, place.strides, strict=True):
         offset += index.constant * stride
         for a, c in index.terms:
             strides[a] += c * stride
-    extra = [Guard(g.index, g.size, 0) for g in guards if all(k.index != g.index for k in kept)]
-    return Access(place.buffer, offset, tuple(strides), place.dtype, (*kept, *extra), outside)
-
-
-def guard_alone(guard, guards) -> bool:
-    return sum(g.index == guard.index for g in guards) == 1
+    guards = tuple(Guard(g.index, g.size, strides[rank + k]) for k, g in enumerate(leaf.guards))
+    return Access(place.buffer, offset, tuple(strides[:rank]), place.dtype, guards, leaf.outside)
 
 
 def literal(value: float | int | bool, dtype: str) -> str:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from math import prod
 
 from ..ir import Graph, Node, Parameter
-from ..op import Kind
+from ..op import Index, Kind
+from .body import Body
 from .contract import (
-    Problem, Target, Unsuitable, Axis, assign_roles, box_access, copy_nest, epilogue, make_tile, operand_leaf,
-    pack_nest, padded_box, phases,
+    Axis, Problem, Target, Unsuitable, assign_roles, copy_nest, epilogue, make_tile, operand_indices, pack_nest,
+    phases, reach,
 )  # fmt: skip
-from .group import Fusion, Group, Slot, Store, loops_of
-from .index import Leaf
+from .group import Fusion, Group, Slot, Store, element_reads, loops_of
+from .index import Indices, Leaf, own, pull, read
 from .memory import order_groups, place_buffers, waits
 from .nest import NestBuilder, arrange, full_strides, resolve
-from .plan import SLACK, Access, Buffer, Launch, Nest, Place, Plan, Put, Special
+from .plan import SLACK, Access, Buffer, Launch, Nest, Place, Plan, Special
 
 ITEMSIZE = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "uint32": 4, "uint8": 1, "bool": 1}
 GRAIN = 32_768  # elements that are worth a part of their own
@@ -52,13 +54,6 @@ def ordered_strides(shape: tuple[int, ...], order: Sequence[int]) -> tuple[int, 
         strides[axis] = step
         step *= shape[axis]
     return tuple(strides)
-
-
-@dataclass(slots=True)
-class Lowered:
-    """The launches of one group, and buffers that live within it."""
-
-    launches: list[Launch]
 
 
 class Scheduler:
@@ -217,13 +212,9 @@ class Scheduler:
         return sorted(range(rank), key=lambda a: (-abs(best[a]) if best[a] else 0, a))
 
     def element_leaves(self, group: Group, n: Node):
-        from .group import element_reads
-
         if group.copy:
             return [(n, group.index[n])]
         if n in self.fusion.held:
-            from .index import pull
-
             leaf = pull(n, group.index[n], group.axes, self.fusion.held - {n})
             return [(leaf.root, leaf.indices)] if leaf else []
         return element_reads(n, group.index[n], group.axes)
@@ -234,14 +225,10 @@ class Scheduler:
         return self.read_strides(group, n.inputs[number], self.fusion.read_at(n, group, number))
 
     def read_strides(self, group: Group, x: Node, at) -> list[int]:
-        leaf = self.fusion.pull(x, at, group.axes)
+        leaf = read(x, at, group.axes, 0.0, self.fusion.held)
         if leaf is None or (leaf.root in group.index and not group.copy) or leaf.root.op.name == "iota":
             return [0] * len(group.axes)
-        strides = [0] * len(group.axes)
-        for index, stride in zip(leaf.indices, self.of(leaf.root).strides, strict=True):
-            for a, c in index.terms:
-                strides[a] += abs(c) * stride
-        return strides
+        return full_strides(resolve(self.of(leaf.root), leaf, len(group.axes)), len(group.axes))
 
     # ------------------------------------------------------------------ launches
 
@@ -263,9 +250,7 @@ class Scheduler:
         launches.append(self.launch(label(group), nest, tuple(group.index)))
 
     def launch(self, name: str, nest: Nest, nodes: tuple[Node, ...]) -> Launch:
-        work = 1
-        for n in nest.axes:
-            work *= n
+        work = prod(nest.axes)
         outer = nest.axes[0] if 0 not in nest.reduce and nest.axes else 1
         if nest.style == "column" and len(nest.reduce) == len(nest.axes) - 1:
             outer = -(-outer // 64)
@@ -277,9 +262,9 @@ class Scheduler:
         assert n is not None
         operands = []
         for x in n.inputs:
-            leaf = self.fusion.pull(x, tuple(loop_axis(a) for a in range(len(x.shape))), x.shape)
+            leaf = self.fusion.pull(x, own(x.shape), x.shape)
             assert leaf is not None and not leaf.guards
-            operands.append(resolve(self.of(leaf.root), leaf.indices, (), 0.0, len(x.shape)))
+            operands.append(resolve(self.of(leaf.root), leaf, len(x.shape)))
         ((_, place),) = stores
         operands.append(Access(place.buffer, place.offset, place.strides, place.dtype))
         sizes = tuple((f"{k}", v) for k, v in n.attrs if isinstance(v, int))
@@ -293,66 +278,68 @@ class Scheduler:
         assert n is not None
         nest = NestBuilder(self.fusion, group, self).build(stores, accumulator="acc")
         body = epilogue(nest, "acc")
-        leaves = (operand_leaf(self.fusion, n, 0), operand_leaf(self.fusion, n, 1))
+        reads = [operand_indices(n, number) for number in (0, 1)]
         launches: list[Launch] = []
-        reads = [self.readable(group, leaf, launches) for leaf in leaves]
-        outputs = len(n.shape)
-        writes = [o for o, _ in body.stores]
-        for problem in phases(group.axes, outputs, leaves):
-            accesses = [self.over(problem, place, leaf) for place, leaf in reads]
-            operands = [remap(o, problem) for o in nest.operands]
+        places = [self.readable(group, x, at, launches) for x, at in zip(n.inputs, reads, strict=True)]
+        for problem in phases(group.axes, len(n.shape), [at for _, at in places]):
             if 0 in problem.axes:
                 raise Unsuitable("a phase of its stride has no taps")
-            self.tile(group, problem, accesses, operands, body, writes, launches, leaves)
+            views = [resolve(p, Leaf(n, tuple(map(problem.at, at))), len(problem.axes)) for p, at in places]
+            operands = [remap(o, problem) for o in nest.operands]
+            self.tile(group, problem, views, operands, body, launches)
         return launches
 
-    def readable(self, group: Group, leaf: Leaf, launches: list[Launch]) -> tuple[Place, Leaf]:
-        """The operand's place; a padded copy, as far as it reads beyond the edges."""
-        place = self.of(leaf.root)
-        box = padded_box(leaf, group.axes)
-        if box is None:
-            return place, leaf
+    def readable(self, group: Group, x: Node, at: Indices, launches: list[Launch]) -> tuple[Place, Indices]:
+        """An operand's place, and the indices of its axes; a padded copy, if it is read beyond its edges."""
+        leaf = read(x, at, group.axes, 0.0, self.fusion.held)
+        if leaf is not None and not leaf.guards:
+            return self.of(leaf.root), leaf.indices
+        box = reach(at, group.axes)
         shape = tuple(high - low + 1 for low, high in box)
-        order = sorted(range(len(shape)), key=lambda a: (-place.strides[a], a))
-        strides = ordered_strides(shape, order)
-        size = 1
-        for s in shape:
-            size *= s
-        home = "prepared" if leaf.root in self.fixed else "arena"
-        buffer = self.buffer(f"{leaf.root.name or leaf.root.op.name}_padded", size, place.dtype, home)
-        nest = copy_nest(shape, box_access(leaf, place, box), Access(buffer, 0, strides, place.dtype))
-        copy = self.launch("pad", nest, (leaf.root,))
-        (self.prepare if home == "prepared" else launches).append(copy)
+        inside = tuple(Index(low, i.terms) for (low, _), i in zip(box, own(shape), strict=True))
+        leaf = read(x, inside, shape, 0.0, self.fusion.held)
+        if leaf is None:
+            raise Unsuitable("an operand's views do not compose")
+        source = resolve(self.of(leaf.root), leaf, len(shape))
+        strides = full_strides(source, len(shape))
+        order = sorted(range(len(shape)), key=lambda a: (-abs(strides[a]), a))
+        strides = list(ordered_strides(shape, order))
+        fixed = leaf.root in self.fixed
+        buffer = self.buffer(f"{leaf.root.name or leaf.root.op.name}_padded", prod(shape), x.dtype,
+                             "prepared" if fixed else "arena")  # fmt: skip
+        nest = copy_nest(shape, source, Access(buffer, 0, tuple(strides), x.dtype))
+        (self.prepare if fixed else launches).append(self.launch("pad", nest, (x,)))
         offset = -sum(low * s for (low, _), s in zip(box, strides, strict=True))
-        return Place(buffer, offset, strides, place.dtype), leaf
+        return Place(buffer, offset, tuple(strides), x.dtype), at
 
-    def over(self, problem: Problem, place: Place, leaf: Leaf) -> Access:
-        """An operand of the anchor over the axes of a problem."""
-        indices = tuple(problem.at(i) for i in leaf.indices)
-        return resolve(place, indices, (), 0.0, len(problem.axes))
-
-    def tile(self, group, problem, accesses, operands, body, writes, launches, leaves) -> None:
+    def tile(
+        self, group: Group, problem: Problem, views: list[Access], operands: list[Access], body: Body,
+        launches: list[Launch],
+    ) -> None:
         """One contraction, with whichever operand gives contiguous columns as B."""
         failure: Unsuitable | None = None
-        for first, second in ((0, 1), (1, 0)):
-            a, b = accesses[first], accesses[second]
+        anchor = group.anchor
+        assert anchor is not None
+        for a, b, source in ((*views, anchor.inputs[1]), (*reversed(views), anchor.inputs[0])):
             axes = [
                 Axis(size, a.strides[i], b.strides[i], tuple(o.strides[i] for o in operands))
                 for i, size in enumerate(problem.axes)
             ]
-            fixed = leaves[second].root in self.fixed
+            fixed = source in self.fixed
             try:
-                roles = assign_roles(axes, problem.outputs, writes, fixed or b.buffer.home == "input")
+                roles = assign_roles(
+                    axes, problem.outputs, [o for o, _ in body.stores], fixed or b.buffer.home == "input"
+                )
             except Unsuitable as reason:
                 failure = failure or reason
                 continue
-            made = make_tile(roles, body, a, b, operands, 0, self.target)
+            made = make_tile(roles, body, a, b, operands, self.target)
             if roles.packed:
-                made = replace(made, b=self.pack(roles, made, b, fixed, launches, leaves[second].root))
+                made = replace(made, b=self.pack(roles, made, b, fixed, launches, source))
             parts = dict(made.sizes)["row_parts"] * dict(made.sizes)["column_parts"]
             launches.append(Launch(label(group), made, tuple(group.index), parts))
             return
-        raise failure or Unsuitable("no roles")
+        raise failure or Unsuitable("its axes have no roles")
 
     def pack(self, roles, tile, b: Access, fixed: bool, launches: list[Launch], root: Node) -> Access:
         sizes, width = dict(tile.sizes), tile.contraction.width
@@ -366,12 +353,6 @@ class Scheduler:
             (self.prepare if fixed else launches).append(self.launch("pack", nest, (root,)))
             self.packed[key] = Access(buffer, 0, (), "float32")
         return replace(tile.b, buffer=self.packed[key].buffer, offset=0)
-
-
-def loop_axis(number: int):
-    from ..op import Index
-
-    return Index(0, ((number, 1),))
 
 
 def remap(access: Access, problem: Problem) -> Access:
