@@ -355,7 +355,9 @@ RELU = "K(0) if {0} <= K(0) else {0}"
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_epilogues(level: str) -> None:
+@pytest.mark.parametrize("long", [False, True])
+def test_epilogues(level: str, long: bool) -> None:
+    """A long body, one with a function in it, is emitted for one row only."""
     m, n, k = 29, 37, 11
     bias, scale, rest = normal(n), normal(m, seed=3), normal(m, n, seed=4)
     keep = rest > 0
@@ -370,7 +372,7 @@ def test_epilogues(level: str) -> None:
                 ("t1", "rest", "keep"),
                 "float32",
             ),
-            Statement("t3", "tanh({0})", ("t2",), "float32"),
+            Statement("t3", "tanh({0})" if long else "{0} * K(3)", ("t2",), "float32"),
             Statement("t4", "float32(-1) < {0} <= float32(1)", ("t2",), "bool"),
             Statement("t5", "int32({0})", ("t2",), "int32"),
         ),
@@ -392,7 +394,7 @@ def test_epilogues(level: str) -> None:
     t1 = np.maximum(product * scale[:, None] + bias, 0)
     t2 = np.where(keep & ~(t1 > 9), t1 + rest, rest)
     close(arena["c"], t2, k)
-    close(arena["x4"], np.tanh(t2), k)
+    close(arena["x4"], np.tanh(t2) if long else 3 * t2, 3 * k)
     np.testing.assert_array_equal(arena["x5"], (arena["c"] > -1) & (arena["c"] <= 1))
     np.testing.assert_array_equal(arena["x6"], arena["c"].astype(np.int32))
 
@@ -447,3 +449,18 @@ def test_the_twin_refuses_what_lies_outside() -> None:
     fields = block(m=4, n=4, k=4, a=arena.address("a"), a_m=4, a_k=1, b=arena.address("a"), b_k=400)
     with pytest.raises(IndexError):
         execute("twin", arena, spec, fields, [[arena.address("a"), 0, 0, 0, 4]])
+
+
+def test_the_environment_names_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINYGRAPH_CPU", "x86-64-v3")
+    assert (detect().lanes, detect().registers, detect().fma) == (8, 16, True)
+    monkeypatch.setenv("TINYGRAPH_CPU", "486")
+    with pytest.raises(ValueError, match="x86-64-v2"):
+        detect()
+
+
+@pytest.mark.parametrize("level", LEVELS[:-1])
+def test_tiles_fit_the_registers(level: str) -> None:
+    features = detect(level)
+    for rows, vectors in tiles(features):
+        assert rows * vectors + vectors + 1 <= features.registers

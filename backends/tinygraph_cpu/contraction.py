@@ -7,27 +7,14 @@ blocks are the outer loop, so that a block of B stays in cache while all row til
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from llvmlite import ir
 
 from tinygraph.plan.contraction import FIELDS, TILE_OPERAND, Contraction
 
 from . import tile
-from .scalar import TYPES, Value, declare, emit_expression
-from .tile import Reduction, Shape, i8, i32, i64, offset, pointer
-
-BYTES = {"bool": 1, "uint8": 1, "int32": 4, "uint32": 4, "float32": 4, "int64": 8, "float64": 8}
-
-
-@dataclass(frozen=True, slots=True)
-class Operand:
-    """An epilogue's operand: its address at the tile, its row stride in bytes, n contiguous?"""
-
-    base: ir.Value
-    row: ir.Value
-    dtype: str
-    unit: bool
+from .epilogue import BYTES, Epilogue, Operand
+from .tile import Reduction, Shape, i32, i64, offset, pointer
 
 
 def emit_contraction(module: ir.Module, name: str, contraction: Contraction) -> ir.Function:
@@ -131,8 +118,8 @@ class _Emitter:
         g, z, y, t = indices
         row = b.mul(t, i64(spec.rows))
         at = {"g": g, "z": z, "y": y, "m": row}
-        a = self._element("a", [(i, f[f"a_{axis}"]) for axis, i in at.items()], 4, f["a"])
-        columns = self._element("b", [(g, f["b_g"]), (j, f["b_j"])], 4, f["b"])
+        a = self._element([(i, f[f"a_{axis}"]) for axis, i in at.items()], 4, f["a"])
+        columns = self._element([(g, f["b_g"]), (j, f["b_j"])], 4, f["b"])
         operands = [self._operand(number, at, column) for number in range(len(spec.operands))]
         reduction = Reduction(
             [f["r"], f["s"], f["k"]],
@@ -144,7 +131,7 @@ class _Emitter:
         def body(rows: int, vectors: int, masked: bool) -> None:
             shape = Shape(rows, vectors, spec.lanes, masked)
             sums = tile.accumulate(b, shape, a, columns, reduction)
-            _Epilogue(b, spec, shape, operands, self._mask(shape, column)).emit(sums)
+            Epilogue(b, spec.body, shape, operands, self._mask(shape, column)).emit(sums)
 
         def by_columns(rows: int) -> None:
             self._choose(
@@ -169,7 +156,7 @@ class _Emitter:
                 otherwise()
 
     def _element(
-        self, name: str, terms: list[tuple[ir.Value, ir.Value]], size: int, base: ir.Value
+        self, terms: list[tuple[ir.Value, ir.Value]], size: int, base: ir.Value
     ) -> ir.Value:
         """The address base + size * (sum of index * stride)."""
         b, total = self.b, i64(0)
@@ -185,7 +172,7 @@ class _Emitter:
         terms = list(zip(at.values(), strides, strict=True))
         if operand.unit:
             terms.append((column, i64(1)))
-        there = self._element("p", terms, size, base)
+        there = self._element(terms, size, base)
         return Operand(there, self.b.mul(strides[-1], i64(size)), operand.dtype, operand.unit)
 
     def _mask(self, shape: Shape, column: ir.Value) -> ir.Value | None:
@@ -197,79 +184,3 @@ class _Emitter:
         used = tile.splat(b, b.trunc(b.sub(self.fields["n"], end), i32), lanes)
         lane = ir.Constant(ir.VectorType(i32, lanes), list(range(lanes)))
         return b.icmp_signed("<", lane, used)
-
-
-class _Epilogue:
-    """Body over the accumulators, vector by vector, while they are in registers."""
-
-    def __init__(
-        self,
-        b: ir.IRBuilder,
-        spec: Contraction,
-        shape: Shape,
-        operands: list[Operand],
-        mask: ir.Value | None,
-    ) -> None:
-        self.b, self.body, self.shape, self.operands, self.mask = (
-            b,
-            spec.body,
-            shape,
-            operands,
-            mask,
-        )
-
-    def emit(self, sums: list[ir.Value]) -> None:
-        b, vectors, lanes = self.b, self.shape.vectors, self.shape.lanes
-        for m in range(self.shape.rows):
-            rows = [offset(b, x.base, b.mul(x.row, i64(m))) for x in self.operands]
-            for v in range(vectors):
-                mask = self.mask if v == vectors - 1 else None
-                names = {"acc": Value(sums[m * vectors + v], "float32")}
-                for name, number in self.body.loads:
-                    names[name] = self._load(self.operands[number], rows[number], v, mask)
-                for s in self.body.statements:
-                    names[s.name] = emit_expression(b, s.text(), names, s.dtype, lanes)
-                for number, name in self.body.stores:
-                    self._store(self.operands[number], rows[number], v, mask, names[name])
-
-    def _load(self, operand: Operand, row: ir.Value, v: int, mask: ir.Value | None) -> Value:
-        b, lanes, dtype = self.b, self.shape.lanes, operand.dtype
-        scalar = i8 if dtype == "bool" else TYPES[dtype]
-        size = BYTES[dtype]
-        if not operand.unit:
-            x = tile.splat(b, b.load(row, typ=scalar, align=size), lanes)
-        else:
-            kind, at = ir.VectorType(scalar, lanes), offset(b, row, i64(v * lanes * size))
-            if mask is None:
-                x = b.load(at, typ=kind, align=size)
-            else:
-                load = self._masked("load", dtype, kind, [pointer, i32, mask.type, kind])
-                x = b.call(load, [at, i32(size), mask, ir.Constant(kind, ir.Undefined)])
-        if dtype == "bool":
-            x = b.icmp_unsigned("!=", x, ir.Constant(x.type, [0] * lanes))
-        return Value(x, dtype)
-
-    def _store(
-        self, operand: Operand, row: ir.Value, v: int, mask: ir.Value | None, value: Value
-    ) -> None:
-        b, lanes, dtype = self.b, self.shape.lanes, operand.dtype
-        size = BYTES[dtype]
-        if value.dtype != dtype:
-            raise TypeError(f"a store of {value.dtype} into an operand of {dtype}")
-        x = b.zext(value.ir, ir.VectorType(i8, lanes)) if dtype == "bool" else value.ir
-        at = offset(b, row, i64(v * lanes * size))
-        if mask is None:
-            b.store(x, at, align=size)
-        else:
-            store = self._masked("store", dtype, ir.VoidType(), [x.type, pointer, i32, mask.type])
-            b.call(store, [x, at, i32(size), mask])
-
-    def _masked(self, what: str, dtype: str, result: ir.Type, args: list[ir.Type]) -> ir.Function:
-        width = (
-            "i8"
-            if dtype == "bool"
-            else f"{'f' if dtype.startswith('f') else 'i'}{8 * BYTES[dtype]}"
-        )
-        return declare(
-            self.b.module, f"llvm.masked.{what}.v{self.shape.lanes}{width}.p0", result, args
-        )

@@ -23,7 +23,7 @@ def tiles(features: Features) -> tuple[tuple[int, int], ...]:
     """Tiles (rows, vectors) that fit the registers, best first; the last is for a vector's product.
 
     GFLOP/s of one Zen 5 core, operands in L1 or L2, against 248 (AVX-512) and 123 (AVX2) of
-    multiply-adds on registers alone: 14x2 245, 9x3 246, 6x4 244, 28x1 175 (loads bound it: two a
+    multiply-adds on registers alone: 14x2 245, 9x3 246, 6x4 244, 28x1 230 (loads bound it: two a
     cycle, and a broadcast is one); AVX2 6x2 121, 4x3 121, 12x1 105. A tile with no register left,
     7x4, does 145.
     """
