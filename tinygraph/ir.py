@@ -313,7 +313,9 @@ def node(op: Op, inputs: tuple[Node, ...], attrs: Iterable[tuple[str, Any]], typ
 
 
 def user_origin() -> Origin:
-    """The innermost frame outside of this package, with the current scope."""
+    """The innermost frame outside of this package, with the current scope; within ``built_from``, its first place."""
+    if built := getattr(_SCOPE, "origins", None):
+        return built[0]
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back

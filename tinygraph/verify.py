@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .dump import dump
-from .ir import Graph, Node, Parameter
+from .ir import Graph, Node, Parameter, built_from, origins
 from .op import INPUT, OPS, PARAMETER
 
 
@@ -41,7 +41,8 @@ def _wrong(n: Node, declared: set[Node], seen: set[Node]) -> str:
     if not all(i in seen for i in n.inputs):
         return f"{n.op.name} reads itself"
     try:
-        want = n.op.infer(*[i.type for i in n.inputs], **dict(n.attrs))
+        with built_from(origins(n)):  # errors name the line that built the node
+            want = n.op.infer(*[i.type for i in n.inputs], **dict(n.attrs))
     except Exception as e:
         return f"{n.op.name} refuses its inputs: {e}"
     return "" if want == n.type else f"{n.op.name} says {n.type}, its inputs give {want}"
