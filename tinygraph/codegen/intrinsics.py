@@ -27,7 +27,8 @@ def where(condition: Number, x: Number, y: Number) -> Number:
     """``x if condition else y``, both sides evaluated. Two literals give float32."""
     if isinstance(x, float) and isinstance(y, float):
         x = np.float32(x)
-    return np.where(condition, x, y)[()]
+    chosen: Number = np.where(condition, x, y)
+    return chosen[()]
 
 
 def fma(x: Number, y: Number, z: Number) -> Number:

@@ -6,7 +6,8 @@ so that kernels of one form share one compiled function whatever their sizes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import product
 
 from ..op import Index
 from ..plan.body import Statement
@@ -70,6 +71,8 @@ class NestWriter:
             for a, n in enumerate(nest.axes)
         ]
         self.views: dict[tuple, str] = {}
+        self.fixed: dict[int, int] = {}  # axes whose value is written out, while a window is unrolled
+        self.tapped: set[str] = set()  # names that exist once a tap
         for number, operand in enumerate(nest.operands):
             self.declare(number, operand)
 
@@ -88,6 +91,8 @@ class NestWriter:
     def kernel(self) -> Kernel:
         if self.nest.style == "column":
             self.column()
+        elif self.hoistable():
+            self.windows()
         else:
             self.rows()
         text = "\n".join(["def NAME(part, tid, args):", *self.out.prologue, *self.out.lines, ""])
@@ -125,6 +130,108 @@ class NestWriter:
             for step in stage.inner:
                 self.step(step)
             out.depth = depth
+
+    def hoistable(self) -> bool:
+        """Whether a window's edge tests can stand outside of the innermost output loop."""
+        last = self.outputs[-1] if self.outputs else -1
+        guards = [g for o in self.nest.operands for g in o.guards]
+        inner = [g for g in guards if any(a == last for a, _ in g.index.terms) or g.load is not None]
+        return self.nest.style == "literal" and bool(guards) and not inner
+
+    def windows(self) -> None:
+        """Windows with edges: every tap's position and edge test before the innermost loop, whose body is straight."""
+        out = self.out
+        *rows, last = self.outputs
+        self.open_outputs(rows)
+        taps = list(product(*(range(self.nest.axes[a]) for a in self.nest.reduce)))
+        inner = [s for stage in self.nest.stages for s in stage.inner]
+        for tap, values in enumerate(taps):
+            self.fixed = dict(zip(self.nest.reduce, values, strict=True))
+            for step in inner:
+                if isinstance(step, Load) and self.nest.operands[step.operand].guards:
+                    self.hoist(step, tap)
+        self.fixed = {}
+        if rows:
+            out.line(f"for i{last} in range({self.sizes[last]}):")
+            out.depth += 1
+        else:
+            self.open_outputs([last])
+        for stage in self.nest.stages:
+            for step in stage.outer:
+                self.step(step)
+            for step in stage.inner:
+                if isinstance(step, Fold):
+                    out.line(f"{step.name} = {initial(step)}")
+            for tap, values in enumerate(taps):
+                self.fixed = dict(zip(self.nest.reduce, values, strict=True))
+                for step in stage.inner:
+                    self.tap(step, tap)
+            self.fixed = {}
+
+    def hoist(self, step: Load, tap: int) -> None:
+        """Names a guarded read's place (clamped to the inside) and its condition."""
+        operand, out = self.nest.operands[step.operand], self.out
+        place, conditions = [self.linear(step.operand, skip=self.outputs[-1])], []
+        for number, guard in enumerate(operand.guards):
+            name = f"j{step.operand}_{number}_{tap}"
+            size = self.size_of(step.operand, number, guard)
+            out.line(f"{name} = {self.numeric(guard.index)}")
+            condition = f"0 <= {name} < {size}"
+            if guard.index.divisor != 1:
+                condition = f"{name} >= 0 and {name} % {guard.index.divisor} == 0 and {name} // {guard.index.divisor} < {size}"
+            out.line(f"{name}_ok = {condition}")
+            inside = name if guard.index.divisor == 1 else f"{name} // {guard.index.divisor}"
+            out.line(f"{name} = {inside} if {name}_ok else 0")
+            conditions.append(f"{name}_ok")
+            if guard.stride:
+                key = f"j{step.operand}_{number}_s"
+                stride = "" if guard.stride == 1 else " * " + self.once(key, guard.stride)
+                place.append(f"{name}{stride}")
+        out.line(f"{step.name}_ok{tap} = {' and '.join(conditions)}")
+        out.line(f"{step.name}_at{tap} = {' + '.join(place)}")
+
+    def size_of(self, operand: int, number: int, guard: Guard) -> str:
+        return self.once(f"j{operand}_{number}_n", guard.size)
+
+    def once(self, name: str, value: int) -> str:
+        """An argument that several lines use."""
+        if not any(line.startswith(f"    {name} = ") for line in self.out.prologue):
+            self.out.argument(name, value)
+        return name
+
+    def numeric(self, index: Index) -> str:
+        """An index with the taps' axes worked out; the rest stays text."""
+        constant = index.constant + sum(c * self.fixed[a] for a, c in index.terms if a in self.fixed)
+        terms = [f"i{a} * {c}" if c != 1 else f"i{a}" for a, c in index.terms if a not in self.fixed]
+        return " + ".join([*terms, str(constant)] if constant or not terms else terms).replace("+ -", "- ")
+
+    def tap(self, step: Step, tap: int) -> None:
+        """A step of the reduction at one tap; its names carry the tap's number."""
+        out = self.out
+        if isinstance(step, Load):
+            operand = self.nest.operands[step.operand]
+            if operand.guards:
+                last = self.outputs[-1]
+                stride = operand.strides[last]
+                moved = "" if not stride else f" + i{last}" + ("" if stride == 1 else f" * {self.view(operand)}_{last}")
+                read = f"{self.view(operand)}[{step.name}_at{tap}{moved}]"
+                out.line(f"{step.name}_{tap} = where({step.name}_ok{tap}, {read}, {operand.dtype}({operand.outside!r}))")
+            else:
+                out.line(f"{step.name}_{tap} = {self.view(operand)}[{self.linear(step.operand)}]")
+            self.tapped.add(step.name)
+        elif isinstance(step, Statement):
+            args = tuple(f"{a}_{tap}" if a in self.tapped else a for a in step.args)
+            out.line(f"{step.name}_{tap} = {wrapped(replace(step, args=args))}")
+            self.tapped.add(step.name)
+        elif isinstance(step, Position):
+            out.line(f"{step.name}_{tap} = {step.dtype}({self.numeric(step.index)})")
+            self.tapped.add(step.name)
+        elif isinstance(step, Fold):
+            value = f"{step.value}_{tap}" if step.value in self.tapped else step.value
+            out.line(f"{step.name} = {folded(replace(step, value=value), step.name)}")
+        elif isinstance(step, Put):
+            value = f"{step.value}_{tap}" if step.value in self.tapped else step.value
+            out.line(f"{self.view(self.nest.operands[step.operand])}[{self.linear(step.operand)}] = {value}")
 
     def column(self) -> None:
         """Reduction outside, a block of columns inside: accumulators on the stack, all loops over memory as it lies."""
@@ -209,19 +316,19 @@ class NestWriter:
         if guard.index.divisor == 1:
             self.out.line(f"{name} = {index}")
             return f"0 <= {name} < {size}"
-        divisor = self.out.argument(f"{name}_d", guard.index.divisor)
+        divisor = guard.index.divisor
         self.out.line(f"{name}_q = {index}")
         self.out.line(f"{name} = {name}_q // {divisor}")
         return f"{name}_q >= 0 and {name}_q % {divisor} == 0 and {name} < {size}"
 
-    def linear(self, number: int) -> str:
+    def linear(self, number: int, skip: int = -1) -> str:
         """An operand's element at the loops' axes."""
         operand = self.nest.operands[number]
         view = self.view(operand)
         terms = [
-            f"i{axis} * {view}_{axis}" if stride != 1 else f"i{axis}"
+            f"{self.fixed.get(axis, f'i{axis}')} * {view}_{axis}" if stride != 1 else f"{self.fixed.get(axis, f'i{axis}')}"
             for axis, stride in enumerate(operand.strides)
-            if stride
+            if stride and axis != skip
         ]
         return " + ".join(terms) or "0"
 

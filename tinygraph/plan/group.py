@@ -113,6 +113,8 @@ class Fusion:
         for n in graph.nodes:
             if n.op.kind is not Kind.SOURCE:
                 self.place(n)
+        if enabled:
+            self.absorb()
 
     # ------------------------------------------------------------------ one node
 
@@ -164,7 +166,7 @@ class Fusion:
         """Tries the groups of n's inputs, the latest first."""
         refused: dict[int, Reason] = {}
         for group in sorted(set(self.sources(n)), key=lambda g: -g.number):
-            reason = Reason.TEMPLATE if group.opaque or not self.enabled else attempt(n, group)
+            reason = Reason.TEMPLATE if group.opaque is not None or not self.enabled else attempt(n, group)
             if reason is None:
                 break
             refused[group.number] = reason
@@ -332,11 +334,13 @@ class Fusion:
         if group.anchor is not None or n.op.kind is Kind.ANCHOR:
             return Reason.STAGE
         loops, rank = loops_of(n), len(n.shape)
+        if group.windows:
+            return self.join_window(n, group)
         at = self.pushed(n.inputs[0], group)
         if at is None:
             return Reason.INDEX
         mapping = match(loops.reads[0].indices, at, rank + len(loops.reduce))
-        if mapping is None or group.windows or loops.reads[0].outside is not None:
+        if mapping is None or loops.reads[0].outside is not None:
             return Reason.WINDOW
         reduce = {a for i in mapping[rank:] for a, _ in i.terms}
         if (group.reduce and group.reduce != reduce) or not reduce:
@@ -353,6 +357,99 @@ class Fusion:
             group.reduce = frozenset(reduce)
             self.reduction_axes[n] = mapping[rank:]
         return reason
+
+
+    def join_window(self, n: Node, group: Group) -> Reason | None:
+        """A reduction over the very windows of the group, as the positions of the maxima that it has just found."""
+        loops, rank = loops_of(n), len(n.shape)
+        if (*n.shape, *loops.reduce) != group.axes:
+            return Reason.REDUCTION
+        mapping = (*own(n.shape), *own(loops.reduce, rank))
+        for x, read in zip(n.inputs, loops.reads, strict=True):
+            if self.root(x) in group.index:
+                found = tuple(substitute(i, mapping, group.axes) for i in read.indices)
+                leaf = self.pull(x, found, group.axes) if None not in found else None  # type: ignore[arg-type]
+                if leaf is None or leaf.guards or leaf.indices != group.index[leaf.root]:
+                    return Reason.WINDOW
+        reason = self.enter(n, group, mapping[:rank])
+        if reason is None:
+            self.reduction_axes[n] = mapping[rank:]
+        return reason
+
+    # ------------------------------------------------------------------ whole groups
+
+    def absorb(self) -> None:
+        """Element-wise groups whose values only one other group reads move into that group."""
+        for group in reversed(self.groups):
+            readers = self.readers(group)
+            if group.reduce or group.opaque is not None or group.copy or group.stores or len(readers) != 1:
+                continue
+            (reader,) = readers
+            indices = self.absorbed(group, reader)
+            if indices is not None:
+                self.move(group, reader, indices)
+
+    def readers(self, group: Group) -> set[Group]:
+        return {g for g in self.groups if any(self.root(x) in group.index for n in g.index for x in n.inputs)} - {group}
+
+    def absorbed(self, group: Group, reader: Group) -> dict[Node, Indices] | None:
+        """An index in the reader's axes for each node of the group; None if some node has none, or two."""
+        if reader.opaque is not None or reader.copy or any(n in self.held or n in self.housed for n in group.index):
+            return None
+        found: dict[Node, Indices] = {}
+
+        def claim(x: Node, at: Indices) -> bool:
+            leaf = self.pull(x, at, reader.axes)
+            if leaf is None:
+                return self.root(x) not in group.index
+            if leaf.root not in group.index:
+                return True
+            return not leaf.guards and found.setdefault(leaf.root, leaf.indices) == leaf.indices
+
+        for n, at in reader.index.items():
+            if n in self.reduction_axes:
+                if any(self.root(x) in group.index for x in n.inputs) and (reader.windows or reader.anchor is not None):
+                    return None
+                reads = [(x, self.read_at(n, reader, i)) for i, x in enumerate(n.inputs)]
+            elif n in self.held:
+                reads = []
+                if self.root(n.inputs[0]) in group.index:
+                    return None
+            else:
+                if is_gather(n) and self.root(n.inputs[0]) in group.index:
+                    return None
+                reads = element_reads(n, at, reader.axes)
+            if not all(claim(x, i) for x, i in reads):
+                return None
+        for n in reversed(group.index):
+            if n not in found or (is_gather(n) and self.root(n.inputs[0]) in group.index):
+                return None
+            if not all(claim(x, i) for x, i in element_reads(n, found[n], reader.axes)):
+                return None
+        inner = any(a in reader.reduce for at in found.values() for i in at for a, _ in i.terms)
+        return None if inner and reader.anchor is not None else found
+
+    def move(self, group: Group, reader: Group, indices: dict[Node, Indices]) -> None:
+        if any(g is not reader and self.depends(self.groups[number], group) for number in reader.needs
+               for g in (self.groups[number],) if g is not group):
+            return
+        reader.index = {**{n: indices[n] for n in group.index}, **reader.index}
+        reader.needs = (reader.needs | group.needs) - {group.number, reader.number}
+        for n in group.index:
+            self.writers[n] = [reader]
+        group.index, group.needs = {}, set()
+        self.refused = [r for r in self.refused if self.writers.get(r[0]) != self.writers.get(r[1])]
+
+    def depends(self, group: Group, other: Group) -> bool:
+        stack, seen = [group.number], set()
+        while stack:
+            number = stack.pop()
+            if number == other.number:
+                return True
+            if number not in seen:
+                seen.add(number)
+                stack.extend(self.groups[number].needs)
+        return False
 
 
 def element_reads(n: Node, indices: Indices, sizes: tuple[int, ...]) -> list[tuple[Node, Indices]]:
