@@ -12,7 +12,12 @@ import tinygraph.ops  # noqa: F401  (fills the operator table)
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 settings.register_profile(
-    "default", derandomize=True, deadline=None, max_examples=40, suppress_health_check=SLOW, database=None
+    "default",
+    derandomize=True,
+    deadline=None,
+    max_examples=40,
+    suppress_health_check=SLOW,
+    database=None,
 )
 settings.register_profile("deep", deadline=None, max_examples=3000, suppress_health_check=SLOW)
 settings.load_profile(os.environ.get("TINYGRAPH_FUZZ", "default"))
@@ -42,7 +47,11 @@ class Golden:
         return self.path.exists() and self.path.read_text() == actual + "\n"
 
     def __repr__(self) -> str:
-        return self.path.read_text().removesuffix("\n") if self.path.exists() else f"<no {self.path.name}>"
+        return (
+            self.path.read_text().removesuffix("\n")
+            if self.path.exists()
+            else f"<no {self.path.name}>"
+        )
 
 
 @pytest.fixture

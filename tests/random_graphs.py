@@ -1,7 +1,7 @@
 """Random graphs over the operator table's element-wise, reduction and view operators, in float64.
 
-In float64 the error of a legal reordering is far below every tolerance, so each difference is an error. Comparisons read
-inputs only: elsewhere a last bit could flip them.
+In float64 the error of a legal reordering is far below every tolerance, so each difference is an
+error. Comparisons read inputs only: elsewhere a last bit could flip them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,20 @@ from tinygraph.ops.view import BROADCAST_TO, PAD, RESHAPE, SLICE, TRANSPOSE
 
 SHAPES = [(3, 5), (5,), (1, 5), (3, 1), (2, 3, 5), (), (1,)]
 NUMBERS = [0.0, -0.0, 1.0, -1.0, 2.0, 0.5, 3.0, -2.5]
-UNARY = ["neg", "abs", "relu", "exp", "tanh", "sigmoid", "softplus", "sqrt", "log", "log1p", "expm1", "rsqrt"]
+UNARY = [
+    "neg",
+    "abs",
+    "relu",
+    "exp",
+    "tanh",
+    "sigmoid",
+    "softplus",
+    "sqrt",
+    "log",
+    "log1p",
+    "expm1",
+    "rsqrt",
+]
 BINARY = ["add", "sub", "mul", "div", "maximum", "minimum"]
 
 
@@ -43,7 +56,9 @@ def parameter(name: str | None, *shape: int, value: float = 1.0) -> Parameter:
 def graphs(draw: st.DrawFn, size: int = 14) -> Graph:
     """A graph of up to ``size`` operators with one to three outputs."""
     pick = lambda values: draw(st.sampled_from(values))  # noqa: E731
-    pool = [input(name, *pick(SHAPES), dtype="float64") for name in "abc"[: draw(st.integers(1, 3))]]
+    pool = [
+        input(name, *pick(SHAPES), dtype="float64") for name in "abc"[: draw(st.integers(1, 3))]
+    ]
     sources = list(pool)
     pool += [constant(pick(NUMBERS), "float64") for _ in range(2)]
     for _ in range(draw(st.integers(1, size))):
@@ -65,14 +80,20 @@ def _step(pick, pool: list[Node], sources: list[Node]) -> Node:
     if kind == "where":
         condition = ops.less(pick(sources), 0.0)
         others = [y for y in pool if _broadcast(x, y) and _broadcast(condition, y)]
-        return ops.where(condition, x, pick(others)) if others and _broadcast(condition, x) else ops.neg(x)
+        return (
+            ops.where(condition, x, pick(others))
+            if others and _broadcast(condition, x)
+            else ops.neg(x)
+        )
     if kind == "pow":
         return POW(x, pick([-1.0, 0.0, 1.0, 2.0, 3.0]))
     if kind == "cast":
         return CAST(x, dtype="float64")
     if kind == "reduce":
         axes = [(), (0,), (x.ndim - 1,), tuple(range(x.ndim))]
-        return pick([SUM, MAX])(x, axis=pick(axes if x.ndim else [()]), keepdims=pick([True, False]))
+        return pick([SUM, MAX])(
+            x, axis=pick(axes if x.ndim else [()]), keepdims=pick([True, False])
+        )
     return _view(pick, x)
 
 

@@ -73,20 +73,27 @@ def test_gradients_carry_origins_and_scope():
     with scope("block"):
         y = ops.tanh(x)
     [g] = grad(ops.sum(y * y), x)
-    [place] = {o for n in Graph("", (), (g,)).nodes for o in origins(n) if o.scope == "block" and o.how}
+    [place] = {
+        o for n in Graph("", (), (g,)).nodes for o in origins(n) if o.scope == "block" and o.how
+    }
     assert place.how == "gradient of" and place.file == __file__
     assert place.line == origins(y)[0].line
 
 
 def test_errors():
     x = input("x", 3)
-    with pytest.raises(GradientError, match=r"one float element, got f32\[3\] from exp \(test_autodiff.py:\d+\)"):
+    with pytest.raises(
+        GradientError, match=r"one float element, got f32\[3\] from exp \(test_autodiff.py:\d+\)"
+    ):
         grad(ops.exp(x), x)
     with pytest.raises(GradientError, match="int32 has no gradient"):
         grad(ops.sum(x), input("i", 3, dtype="int32"))
     steep = Op("steep", Kind.ELEMENTWISE, infer=lambda x: x, ref=np.sign)
     y = steep(ops.exp(x.named("x")) + input("z", 3))
-    with pytest.raises(GradientError, match=r"steep \(test_autodiff.py:\d+\) has no gradient; input x .*needed it for"):
+    with pytest.raises(
+        GradientError,
+        match=r"steep \(test_autodiff.py:\d+\) has no gradient; input x .*needed it for",
+    ):
         grad(ops.sum(y), [x, input("unrelated", 3)])
     [g] = grad(ops.sum(y) + ops.sum(x), input("unrelated", 3))  # nobody needs it
     assert g.shape == (3,)

@@ -15,7 +15,7 @@ from random_graphs import graph_of, graphs, parameter
 from tinygraph import ops
 from tinygraph.autodiff import grad
 from tinygraph.dump import WIDTH, canonical, dot, dump
-from tinygraph.ir import Graph, scope
+from tinygraph.ir import Graph, Parameter, scope
 from tinygraph.op import OPS, constant, input
 from tinygraph.ops.identity import effect
 from tinygraph.ops.math import POW
@@ -39,7 +39,9 @@ def examples() -> list:
 def odd_graph() -> Graph:
     x, y, b = input("two words", 2, 3), input("nan", 3), input("x", 3, dtype="bool")
     w, twin, nameless = parameter("w", 3), parameter("w", 3), parameter(None, 3)
-    z = (ops.where(b, x, np.array([np.inf, -np.inf, np.nan], "f4")) * w + twin * nameless).named("nan")
+    z = (ops.where(b, x, np.array([np.inf, -np.inf, np.nan], "f4")) * w + twin * nameless).named(
+        "nan"
+    )
     z = (effect(z, w, w - y) + np.arange(6, dtype="f4").reshape(2, 3) ** 0.5).named("it's # odd")
     wide = ops.cast(z, "float64") * constant(0.1, "float64") + constant([1e-300, 2, 3], "float64")
     many = np.arange(20, dtype="f4") + ops.concat([y] * 7)[:20].named("12")
@@ -82,14 +84,18 @@ def test_random_graphs_round_trip(graph):
     assert dump(parse(dump(graph))) == dump(graph)
 
 
+def one_line(statement: str) -> str:
+    return f"graph g(x: f32[3]) {{\n  %0 = {statement}\n  return %0\n}}"
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("graph g(x: f32[3]) {\n  %0 = nonsense(x) : f32[3]\n  return %0\n}", "line 2: there is no operator 'nonsense'"),
-        ("graph g(x: f32[3]) {\n  %0 = neg(y) : f32[3]\n  return %0\n}", "line 2: y is not defined above"),
-        ("graph g(x: f32[3]) {\n  %0 = neg(x) : f32[4]\n  return %0\n}", "line 2: neg gives f32\\[3\\], the text says"),
-        ("graph g(x: f32[3]) {\n  %0 = reshape(x, shape=open('f')) : f32[3]\n  return %0\n}", "line 2: expected a value"),
-        ("graph g(x: f32[3]) {\n  %0 = neg(x : f32[3]\n  return %0\n}", "line 2"),
+        (one_line("nonsense(x) : f32[3]"), "line 2: there is no operator 'nonsense'"),
+        (one_line("neg(y) : f32[3]"), "line 2: y is not defined above"),
+        (one_line("neg(x) : f32[4]"), r"line 2: neg gives f32\[3\], the text says f32\[4\]"),
+        (one_line("reshape(x, shape=open('f')) : f32[3]"), "line 2: expected a value"),
+        (one_line("neg(x : f32[3]"), "line 2"),
         ("graph g(x: f32[3]) {\n  return x", "found 'the end'"),
         ("", "expected 'graph'"),
     ],

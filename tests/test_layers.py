@@ -34,7 +34,11 @@ FORBIDDEN = ("numba", "llvmlite", "backends", "tinygraph_cpu", "tinygraph_cuda",
 
 
 def _for_checkers_only(tree: ast.AST) -> set[int]:
-    blocks = [n for n in ast.walk(tree) if isinstance(n, ast.If) and "TYPE_CHECKING" in ast.unparse(n.test)]
+    blocks = [
+        n
+        for n in ast.walk(tree)
+        if isinstance(n, ast.If) and "TYPE_CHECKING" in ast.unparse(n.test)
+    ]
     return {id(n) for block in blocks for n in ast.walk(block)}
 
 
@@ -72,7 +76,9 @@ def test_imports_point_down(path):
             assert me == "analysis", "networkx belongs to analysis.py"
         other = layer_of(name)
         if me != "__init__" and other and other != me:
-            assert RANK[other] < RANK[me], f"{me} (layer {RANK[me]}) imports {other} (layer {RANK[other]})"
+            assert RANK[other] < RANK[me], (
+                f"{me} (layer {RANK[me]}) imports {other} (layer {RANK[other]})"
+            )
 
 
 def test_importing_the_core_loads_no_heavy_module():
@@ -80,7 +86,10 @@ def test_importing_the_core_loads_no_heavy_module():
         "import sys, importlib; [importlib.import_module(m) for m in sys.argv[1:]];"
         "print([m for m in ('numba', 'llvmlite', 'networkx', 'torch') if m in sys.modules])"
     )
-    names = [layer for layer in ("ops", "dump", "parse", "autodiff", "passes", "analysis", "debug", "verify")]
+    names = [
+        layer
+        for layer in ("ops", "dump", "parse", "autodiff", "passes", "analysis", "debug", "verify")
+    ]
     done = subprocess.run(
         [sys.executable, "-c", code, *(f"tinygraph.{n}" for n in names)],
         cwd=ROOT,

@@ -65,11 +65,16 @@ def test_wrong_rewrite_is_caught_and_named(wrong):
     assert len(caught.value.graph.nodes) <= len(graph.nodes)
     if wrong.only:  # on friendly numbers nothing shows
         friendly = Probe("friendly", {i: _friendly(i) for i in graph.inputs})
-        assert wrong.only in ("odd sizes", "broadcasting") or difference(graph, wrong.run(graph), friendly) is None
+        assert (
+            wrong.only in ("odd sizes", "broadcasting")
+            or difference(graph, wrong.run(graph), friendly) is None
+        )
 
 
 def _friendly(n: Node) -> np.ndarray:
-    return (1 + np.random.default_rng(1).permutation(n.type.size).reshape(n.shape) / 7).astype(n.dtype)
+    return (1 + np.random.default_rng(1).permutation(n.type.size).reshape(n.shape) / 7).astype(
+        n.dtype
+    )
 
 
 def test_smallest_graph_is_small():
@@ -88,7 +93,10 @@ def test_fold_constants_computes_and_keeps_fills_small():
     y = x * (ops.exp(constant(0.0)) + 2) + ops.full((4, 3), 1.5) * ops.full((4, 3), 2.0)
     assert fold_constants(graph_of(y)).outputs == (x * 3.0 + ops.full((4, 3), 3.0),)
     large = ops.full((1000, 1000), 2.0)
-    assert fold_constants(graph_of(ops.exp(large) * x[0, 0])).outputs[0].inputs[0].op.name == "broadcast_to"
+    assert (
+        fold_constants(graph_of(ops.exp(large) * x[0, 0])).outputs[0].inputs[0].op.name
+        == "broadcast_to"
+    )
 
 
 def test_stable_forms_survive_where_the_plain_ones_overflow():
@@ -108,7 +116,9 @@ def batch_norm_net(groups: int = 1, bias: bool = True) -> Graph:
     y = ops.conv2d(x, w, padding=1, groups=groups)
     if bias:
         y = y + ops.reshape(parameter("b", 6), (6, 1, 1))
-    y = ops.batch_norm(y, *(parameter(name, 6, value=0.5) for name in ("scale", "shift", "mean", "variance")))
+    y = ops.batch_norm(
+        y, *(parameter(name, 6, value=0.5) for name in ("scale", "shift", "mean", "variance"))
+    )
     return graph_of(ops.relu(y))
 
 
@@ -121,7 +131,9 @@ def test_batch_norm_folds_into_the_convolution(groups, bias):
     assert len(log) == 1
     check_pass(fold_batch_norm, graph, verify(after), list(make_probes(graph)))
     on_data = [n for n in after.nodes if graph.inputs[0] in Graph("", (), (n,)).nodes]
-    assert [n.op.name for n in on_data if n.op.kind.value != "source"] == ["reshape"] * (groups > 0) + [
+    assert [n.op.name for n in on_data if n.op.kind.value != "source"] == ["reshape"] * (
+        groups > 0
+    ) + [
         "conv2d",
         "reshape",
         "add",
@@ -143,7 +155,9 @@ def test_effects_leave_the_graph_and_their_updates_stay():
     graph, updates = strip_effects(graph_of(y), [])
     assert graph.outputs == (x * 2 + 1,)
     assert updates == ((p, p + x),)
-    with pytest.raises(UpdateError, match=r"parameter p .*test_passes\.py:\d+ and test_passes\.py:\d+"):
+    with pytest.raises(
+        UpdateError, match=r"parameter p .*test_passes\.py:\d+ and test_passes\.py:\d+"
+    ):
         strip_effects(graph_of(y), [(p, p * 2)])
 
 

@@ -14,7 +14,18 @@ from tinygraph.ir import origins, scope
 from tinygraph.op import constant, input
 from tinygraph.ops.arithmetic import add, mul, neg, relu, sub
 from tinygraph.ops.view import RESHAPE
-from tinygraph.rewrite import Event, RewriteError, Rule, filled, is_filled, rebuild, rewrite, rule, substitute, var
+from tinygraph.rewrite import (
+    Event,
+    RewriteError,
+    Rule,
+    filled,
+    is_filled,
+    rebuild,
+    rewrite,
+    rule,
+    substitute,
+    var,
+)
 
 x, y, p = var("x"), var("y"), var("p")
 
@@ -39,7 +50,10 @@ def add_of_neg(out, x, y):
     return sub(x, y)
 
 
-@rule(RESHAPE(RESHAPE(x), shape=p), example=lambda: RESHAPE(RESHAPE(input("x", 4), shape=(2, 2)), shape=(4, 1)))
+@rule(
+    RESHAPE(RESHAPE(x), shape=p),
+    example=lambda: RESHAPE(RESHAPE(input("x", 4), shape=(2, 2)), shape=(4, 1)),
+)
 def reshape_twice(out, x, p):
     return ops.reshape(x, p)
 
@@ -73,7 +87,9 @@ def test_commutative_operators_match_both_ways():
 def test_attributes_bind_and_constrain():
     a = input("a", 4, 6)
     assert replaced(a[0], reshape_twice) is a[0]
-    assert replaced(RESHAPE(RESHAPE(a, shape=(24,)), shape=(2, 12)), reshape_twice) is RESHAPE(a, shape=(2, 12))
+    assert replaced(RESHAPE(RESHAPE(a, shape=(24,)), shape=(2, 12)), reshape_twice) is RESHAPE(
+        a, shape=(2, 12)
+    )
 
     @rule(RESHAPE(x, shape=(24,)), example=lambda: RESHAPE(input("x", 4, 6), shape=(24,)))
     def never(out, x):
@@ -116,7 +132,9 @@ def test_a_rule_that_changes_a_type_is_named():
     def shrink(out, x):
         return ops.sum(x)
 
-    with pytest.raises(RewriteError, match=r"rule shrink changed the type of relu: f32\[3\] -> f32\[\]"):
+    with pytest.raises(
+        RewriteError, match=r"rule shrink changed the type of relu: f32\[3\] -> f32\[\]"
+    ):
         replaced(relu(input("a", 3)), shrink)
 
 

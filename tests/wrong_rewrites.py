@@ -98,7 +98,10 @@ def sum_of_halves(out, x):
     return RESHAPE(SUM(low + high, axis=(0,), keepdims=True), shape=out.shape)
 
 
-@rule(SUM(add(x, y), axis=(0, 1)), example=lambda: SUM(_x() + input("y", 5), axis=(0, 1), keepdims=False))
+@rule(
+    SUM(add(x, y), axis=(0, 1)),
+    example=lambda: SUM(_x() + input("y", 5), axis=(0, 1), keepdims=False),
+)
 def sum_of_each(out, x, y):
     return ops.sum(x) + ops.sum(y)
 
@@ -119,7 +122,10 @@ def division_by_integer_inverse(out, x, number):
 @rule(
     SLICE(PAD(x, widths=p), start=q),
     example=lambda: SLICE(
-        PAD(_x(3, 5), widths=((1, 1, 0), (0, 0, 0)), value=0), start=(0, 0), size=(3, 5), step=(1, 1)
+        PAD(_x(3, 5), widths=((1, 1, 0), (0, 0, 0)), value=0),
+        start=(0, 0),
+        size=(3, 5),
+        step=(1, 1),
     ),
 )
 def slice_undoes_pad(out, x, p, q):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .ir import Graph, Node
 
 if TYPE_CHECKING:
-    import networkx
+    import networkx  # type: ignore[import-untyped]
 
 Key = TypeVar("Key", bound=Hashable)
 EXIT = "exit"  # the virtual node behind all outputs
@@ -27,7 +27,9 @@ def to_networkx(graph: Graph) -> networkx.MultiDiGraph:
     number = {n: k for k, n in enumerate(graph.nodes)}
     label, outputs = labels(graph), set(graph.outputs)
     for n, k in number.items():
-        result.add_node(k, op=n.op.name, type=str(n.type), label=label[n], node=n, output=n in outputs)
+        result.add_node(
+            k, op=n.op.name, type=str(n.type), label=label[n], node=n, output=n in outputs
+        )
         for position, i in enumerate(n.inputs):
             result.add_edge(number[i], k, key=position)
     return result
@@ -50,8 +52,9 @@ def generations(successors: Mapping[Key, Sequence[Key]]) -> list[list[Key]]:
     import networkx
 
     place = {k: i for i, k in enumerate(successors)}
+    levels = networkx.topological_generations(_digraph(successors))
     try:
-        return [sorted(level, key=place.__getitem__) for level in networkx.topological_generations(_digraph(successors))]
+        return [sorted(level, key=place.__getitem__) for level in levels]
     except networkx.NetworkXUnfeasible:
         raise ValueError("there is a cycle") from None
 

@@ -47,7 +47,9 @@ def grad(loss: Node, wrt: Node | Sequence[Node]) -> list[Node]:
 
 def _check(loss: Node, targets: list[Node]) -> None:
     if loss.shape != () or not _differentiable(loss):
-        raise GradientError(f"grad requires a loss of one float element, got {loss.type} from {_described(loss)}")
+        raise GradientError(
+            f"grad requires a loss of one float element, got {loss.type} from {_described(loss)}"
+        )
     for w in targets:
         if not _differentiable(w):
             raise GradientError(f"grad with respect to {_described(w)}: {w.dtype} has no gradient")
@@ -76,8 +78,12 @@ def _sum(parts: list[Node]) -> Node:
 
 def _pull_back(n: Node, g: Node, loss: Node, targets: list[Node]) -> tuple[Node | None, ...]:
     if n.op.vjp is None:
-        needed = ", ".join(_described(w) for w in targets if n in _dependents(Graph("", (), (n,)).nodes, [w]))
-        raise GradientError(f"{_described(n)} has no gradient; {needed} needed it for that of {_described(loss)}")
+        needed = ", ".join(
+            _described(w) for w in targets if n in _dependents(Graph("", (), (n,)).nodes, [w])
+        )
+        raise GradientError(
+            f"{_described(n)} has no gradient; {needed} needed it for that of {_described(loss)}"
+        )
     return n.op.vjp(g, n, *n.inputs)
 
 
@@ -110,7 +116,7 @@ def check_grad(
     """
     rng = np.random.default_rng(seed)
     graph, _ = in_float64(_as_graph(fn, arrays))
-    values = [np.asarray(a, n.dtype) for n, a in zip(graph.inputs, arrays)]
+    values = [np.asarray(a, n.dtype) for n, a in zip(graph.inputs, arrays, strict=False)]
     values += [_drawn(rng, n.type) for n in graph.inputs[len(values) :]]
     [out] = graph.outputs
     weights = constant(rng.standard_normal(out.shape))
@@ -130,7 +136,9 @@ def check_grad(
         numeric = (moved(step) - moved(-step)) / (2 * step)
         error = abs(float((g * direction).sum()) - numeric) / max(1.0, abs(numeric))
         if not error <= tolerance:
-            raise GradientError(f"the gradient of {out.op.name} with respect to {w.name} is off by {error:.3g}")
+            raise GradientError(
+                f"the gradient of {out.op.name} with respect to {w.name} is off by {error:.3g}"
+            )
         worst = max(worst, error)
     return worst
 

@@ -96,7 +96,7 @@ def make_probes(graph: Graph, arrays: Sequence[Any] = (), seed: int = 0) -> Iter
     """The given values, then each kind of number that passes get wrong."""
     rng = np.random.default_rng(seed)
     sources = [n for n in graph.nodes if n.op in (INPUT, PARAMETER)]
-    current = {n: n.state.read() for n in graph.parameters}
+    current: dict[Node, np.ndarray] = {n: n.state.read() for n in graph.parameters}
     if arrays:
         given = (np.asarray(a, i.dtype) for i, a in zip(graph.inputs, arrays, strict=True))
         yield Probe("the given values", {**current, **dict(zip(graph.inputs, given, strict=True))})
@@ -141,7 +141,9 @@ def difference(before: Graph, after: Graph, probe: Probe) -> Difference | None:
             size = np.where(wrong, _distance(a, b), -1)
             place = np.unravel_index(int(np.argmax(size)), a.shape)
             if found is None or size[place] > found.size:
-                found = Difference(k, tuple(map(int, place)), a[place], b[place], float(size[place]))
+                found = Difference(
+                    k, tuple(map(int, place)), a[place], b[place], float(size[place])
+                )
     return found
 
 

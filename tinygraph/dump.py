@@ -112,7 +112,12 @@ def _numbers(data: np.ndarray) -> str:
 
 
 def dump(
-    graph: Graph, *, lines: bool = False, scopes: bool = False, mark: Node | None = None, note: str = ""
+    graph: Graph,
+    *,
+    lines: bool = False,
+    scopes: bool = False,
+    mark: Node | None = None,
+    note: str = "",
 ) -> str:
     """The graph as text of at most 100 columns.
 
@@ -180,7 +185,12 @@ def _wrap(line: str, indent: str) -> list[str]:
     if len(line) <= WIDTH:
         return [line]
     return textwrap.wrap(
-        line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
+        line,
+        WIDTH,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+        drop_whitespace=True,
     )
 
 
@@ -189,7 +199,9 @@ def _outermost(n: Node) -> str:
 
 
 def _folded(name: str, nodes: list[Node], label: dict[Node, str]) -> str:
-    kinds = ", ".join(f"{op} {count}" for op, count in Counter(n.op.name for n in nodes).most_common())
+    kinds = ", ".join(
+        f"{op} {count}" for op, count in Counter(n.op.name for n in nodes).most_common()
+    )
     tail = f" -> {label[nodes[-1]]} : {nodes[-1].type}"
     head = f"  ... {name} ({len(nodes)} node{'s' * (len(nodes) > 1)}: {kinds}"
     room = WIDTH - len(tail) - 1
@@ -227,13 +239,20 @@ def dot(graph: Graph) -> str:
     label = labels(graph)
     key = {n: f"n{k}" for k, n in enumerate(graph.nodes)}
     shapes = {INPUT: "ellipse", PARAMETER: "cylinder", CONSTANT: "plaintext"}
-    text = [f"digraph {_escaped(graph.name)} {{", "  rankdir=TB; node [fontname=monospace, shape=box];"]
+    text = [
+        f"digraph {_escaped(graph.name)} {{",
+        "  rankdir=TB; node [fontname=monospace, shape=box];",
+    ]
     for n in graph.nodes:
         title = label[n] if n.op in shapes else f"{label[n]} {n.op.name}"
-        text.append(f"  {key[n]} [label={_escaped(title, str(n.type))}, shape={shapes.get(n.op, 'box')}];")
+        text.append(
+            f"  {key[n]} [label={_escaped(title, str(n.type))}, shape={shapes.get(n.op, 'box')}];"
+        )
         text += [f"  {key[i]} -> {key[n]};" for i in n.inputs]
     for k, o in enumerate(graph.outputs):
-        text.append(f"  out{k} [label={_escaped(f'output {k}')}, shape=ellipse]; {key[o]} -> out{k};")
+        text.append(
+            f"  out{k} [label={_escaped(f'output {k}')}, shape=ellipse]; {key[o]} -> out{k};"
+        )
     return "\n".join([*text, "}"])
 
 
@@ -245,7 +264,9 @@ def markdown(value: Graph | Node) -> str:
     """For notebooks: a graph's dump, or that of all a node is computed from."""
     if isinstance(value, Node):
         nodes = Graph("", (), (value,)).nodes
-        value = Graph(value.name or value.op.name, tuple(n for n in nodes if n.op is INPUT), (value,))
+        value = Graph(
+            value.name or value.op.name, tuple(n for n in nodes if n.op is INPUT), (value,)
+        )
     return f"```\n{dump(value)}\n```"
 
 

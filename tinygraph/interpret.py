@@ -15,7 +15,9 @@ class WrongReference(TypeError):
     """An operator's NumPy meaning gave another shape or dtype than its type rule says."""
 
 
-def run(graph: Graph, *arrays: Any, parameters: Mapping[Node, np.ndarray] | None = None) -> list[np.ndarray]:
+def run(
+    graph: Graph, *arrays: Any, parameters: Mapping[Node, np.ndarray] | None = None
+) -> list[np.ndarray]:
     """The graph's outputs for these inputs, in order; ``parameters`` replaces current values.
 
     Raises TypeError for inputs of another shape or dtype: nothing is converted but Python numbers and lists.
@@ -33,7 +35,9 @@ def run(graph: Graph, *arrays: Any, parameters: Mapping[Node, np.ndarray] | None
     return [np.array(values[o]) for o in graph.outputs]
 
 
-def evaluate(n: Node, arrays: list[np.ndarray], parameters: Mapping[Node, np.ndarray] | None = None) -> np.ndarray:
+def evaluate(
+    n: Node, arrays: list[np.ndarray], parameters: Mapping[Node, np.ndarray] | None = None
+) -> np.ndarray:
     """The value of one node from the values of its inputs, checked against its type."""
     if isinstance(n, Parameter):
         return parameters[n] if parameters is not None and n in parameters else n.state.read()
@@ -44,7 +48,8 @@ def evaluate(n: Node, arrays: list[np.ndarray], parameters: Mapping[Node, np.nda
     if value.shape != n.shape or value.dtype.name != n.dtype:
         where = f" ({origins(n)[0]})" if origins(n) else ""
         raise WrongReference(
-            f"the reference of {n.op.name}{where} gave {value.dtype.name}{list(value.shape)}, its type rule says {n.type}"
+            f"the reference of {n.op.name}{where} gave {value.dtype.name}{list(value.shape)}, "
+            f"its type rule says {n.type}"
         )
     return value
 
@@ -53,12 +58,16 @@ def inputs_by_node(graph: Graph, arrays: Sequence[Any]) -> dict[Node, np.ndarray
     """The arrays by the input that they are for, checked."""
     if len(arrays) != len(graph.inputs):
         names = ", ".join(f"{i.name}: {i.type}" for i in graph.inputs)
-        raise TypeError(f"{graph.name} takes {len(graph.inputs)} inputs ({names}), got {len(arrays)}")
+        raise TypeError(
+            f"{graph.name} takes {len(graph.inputs)} inputs ({names}), got {len(arrays)}"
+        )
     values: dict[Node, np.ndarray] = {}
     for n, a in zip(graph.inputs, arrays, strict=True):
         array = a if isinstance(a, (np.ndarray, np.generic)) else np.asarray(a, n.dtype)
         if array.shape != n.shape or array.dtype.name != n.dtype:
-            raise TypeError(f"input {n.name} is {n.type}, got {array.dtype.name}{list(array.shape)}")
+            raise TypeError(
+                f"input {n.name} is {n.type}, got {array.dtype.name}{list(array.shape)}"
+            )
         values[n] = np.asarray(array)
     for n in graph.nodes:
         if n.op is INPUT and n not in values:

@@ -15,19 +15,18 @@ from .ir import SHORT, Array, Graph, Node, Parameter, ParameterState, Type
 from .op import CONSTANT, OPS, PARAMETER, constant, input
 
 LONG = {short: long for long, short in SHORT.items()}
+_TYPE = re.compile(rf"({'|'.join(LONG)})\[([\d,]*)\]")
 _TOKEN = re.compile(
-    r"""\s*(?:
+    rf"""\s*(?:
       (?P<comment>\#[^\n]*)
     | (?P<const>const\#[0-9a-f]+)
-    | (?P<type>(?:%s)\[[\d,]*\])
-    | (?P<label>%%?(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[A-Za-z_][\w.]*|(?<=%%)\d+)(?:~\d+)?)
+    | (?P<type>(?:{"|".join(LONG)})\[[\d,]*\])
+    | (?P<label>%?(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[A-Za-z_][\w.]*|(?<=%)\d+)(?:~\d+)?)
     | (?P<number>-?(?:inf|nan|\d+(?:\.\d*)?(?:e[+-]?\d+)?))
-    | (?P<mark><-|[-=(){}\[\],:])
-    )"""
-    % "|".join(LONG),
+    | (?P<mark><-|[-=(){{}}\[\],:])
+    )""",
     re.VERBOSE,
 )
-_TYPE = re.compile(r"(\w+)\[([\d,]*)\]")
 
 
 class ParseError(ValueError):
@@ -129,7 +128,9 @@ class _Parser:
         name = _name(label)[0]
 
         def unknown() -> NoReturn:
-            raise ValueError(f"parameter {name} was parsed from text and has no value: set it, or parse with env=")
+            raise ValueError(
+                f"parameter {name} was parsed from text and has no value: set it, or parse with env="
+            )
 
         found = self.known.get(label)
         if found is not None and found.type != type:
@@ -190,7 +191,9 @@ class _Parser:
             self.take()
             dtype = LONG[self.take("label")]
         array = np.asarray(value)
-        return constant(array.astype(dtype or {"f": "float32", "i": "int32"}.get(array.dtype.kind, "bool")))
+        return constant(
+            array.astype(dtype or {"f": "float32", "i": "int32"}.get(array.dtype.kind, "bool"))
+        )
 
     def attribute(self) -> Any:
         kind, text, _, _ = self.tokens[self.at]

@@ -12,7 +12,7 @@ Rewriting keeps names and origins and checks types, so that no rule has to.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -40,7 +40,9 @@ class Pattern:
 
     op: Op | None
     inputs: tuple[Any, ...] = ()
-    attrs: dict[str, Any] = field(default_factory=dict)  # attribute -> value, or a variable that binds it
+    attrs: dict[str, Any] = field(
+        default_factory=dict
+    )  # attribute -> value, or a variable that binds it
     name: str = ""
     where: Callable[[Node], bool] | None = None
 
@@ -52,7 +54,7 @@ class Pattern:
         """The first way in which this pattern fits the node; commutative operators are tried both ways."""
         return next(self._matches(n, Match({}, ())), None)
 
-    def _matches(self, n: Node, so_far: Match) -> Iterable[Match]:
+    def _matches(self, n: Node, so_far: Match) -> Iterator[Match]:
         if self.op is None:
             if (self.where is None or self.where(n)) and so_far.values.get(self.name, n) is n:
                 yield Match({**so_far.values, self.name: n}, so_far.nodes)
@@ -79,7 +81,7 @@ class Match(NamedTuple):
     nodes: tuple[Node, ...]
 
 
-def _match_all(patterns: Sequence[Any], nodes: Sequence[Node], so_far: Match) -> Iterable[Match]:
+def _match_all(patterns: Sequence[Any], nodes: Sequence[Node], so_far: Match) -> Iterator[Match]:
     if not patterns:
         yield so_far
         return
@@ -133,11 +135,15 @@ class Rule:
         if out is None or out is n:
             return None
         if out.type != n.type:
-            raise RewriteError(f"rule {self.name} changed the type of {n.op.name}: {n.type} -> {out.type}")
+            raise RewriteError(
+                f"rule {self.name} changed the type of {n.op.name}: {n.type} -> {out.type}"
+            )
         return carry(out, n, places)
 
 
-def rule(pattern: Pattern, example: Callable[[], Node]) -> Callable[[Callable[..., Node | None]], Rule]:
+def rule(
+    pattern: Pattern, example: Callable[[], Node]
+) -> Callable[[Callable[..., Node | None]], Rule]:
     """Makes a function a rule; ``example`` builds a node that it fits, which the tests walk."""
     return lambda build: Rule(build.__name__, pattern, build, example)
 
@@ -186,7 +192,10 @@ class _Rewriter:
     """Memo and explicit stack: linear in nodes and rule applications, at any depth."""
 
     def __init__(
-        self, rules: Sequence[Rule], log: list[Event] | None, replacements: Mapping[Node, Node] | None = None
+        self,
+        rules: Sequence[Rule],
+        log: list[Event] | None,
+        replacements: Mapping[Node, Node] | None = None,
     ):
         self.log = log
         self.replacements = replacements or {}
@@ -197,7 +206,9 @@ class _Rewriter:
             self.by_op.setdefault(r.pattern.op, []).append(r)
 
     def normal(self, root: Node) -> Node:
-        stack: list[tuple[Node, Node | None]] = [(root, None)]  # a node, and what it was rewritten to
+        stack: list[tuple[Node, Node | None]] = [
+            (root, None)
+        ]  # a node, and what it was rewritten to
         while stack:
             n, became = stack[-1]
             became = self.replacements.get(n) if became is None else became

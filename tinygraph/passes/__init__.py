@@ -22,7 +22,12 @@ PIPELINE = (
     simplify_views,  # reshapes, transposes, slices and broadcasts that cancel or join
 )
 
-RULES: tuple[Rule, ...] = (*_fold_constants.RULES, *_stabilize.RULES, *_simplify.RULES, *_simplify_views.RULES)
+RULES: tuple[Rule, ...] = (
+    *_fold_constants.RULES,
+    *_stabilize.RULES,
+    *_simplify.RULES,
+    *_simplify_views.RULES,
+)
 
 __all__ = [
     "PIPELINE",

@@ -40,7 +40,9 @@ def strip_effects(graph: Graph, updates: Iterable[Update] = ()) -> tuple[Graph, 
         first, first_source = found.setdefault(parameter, (new, source))
         if first is not new:
             places = " and ".join(_place(n) for n in (first_source, source))
-            raise UpdateError(f"parameter {parameter.name} would become two different values: {places}")
+            raise UpdateError(
+                f"parameter {parameter.name} would become two different values: {places}"
+            )
     return (
         Graph(graph.name, graph.inputs, stripped[:count]),
         tuple((p, new) for p, (new, _) in found.items()),

@@ -37,10 +37,12 @@ def _reads_constants(n: Node) -> bool:
     return bool(n.inputs) and all(i.op is CONSTANT or filled(i) is not None for i in n.inputs)
 
 
-@rule(var("n", where=_reads_constants), example=lambda: mul(add(constant([1.0, 2.0], "float32"), 1), 3))
+@rule(
+    var("n", where=_reads_constants),
+    example=lambda: mul(add(constant([1.0, 2.0], "float32"), 1), 3),
+)
 def evaluate_constants(out: Node, n: Node) -> Node | None:
     return fold(n)
-
 
 
 RULES = (evaluate_constants,)

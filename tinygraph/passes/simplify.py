@@ -31,7 +31,11 @@ def _is_number(n: Node) -> bool:
 
 def _is_factor(n: Node) -> bool:
     value = filled(n)
-    return value is not None and n.dtype.startswith("float") and 1 / EXTREME <= math.fabs(value) <= EXTREME
+    return (
+        value is not None
+        and n.dtype.startswith("float")
+        and 1 / EXTREME <= math.fabs(value) <= EXTREME
+    )
 
 
 def _is_power_of_two(n: Node) -> bool:
@@ -207,7 +211,9 @@ def where_known(out: Node, number: Node, x: Node, y: Node) -> Node:
     return broadcast_to(x if filled(number) else y, out.shape)
 
 
-@rule(WHERE(condition, x, x), example=lambda: where(less(_sample(), 0), input("y", 3), input("y", 3)))
+@rule(
+    WHERE(condition, x, x), example=lambda: where(less(_sample(), 0), input("y", 3), input("y", 3))
+)
 def where_same(out: Node, condition: Node, x: Node) -> Node:
     return broadcast_to(x, out.shape)
 

@@ -28,8 +28,10 @@ inner_start, inner_step = var("inner_start"), var("inner_step")
 start, step, size = var("start"), var("step"), var("size")
 
 
-
-@rule(RESHAPE(RESHAPE(x, shape=p), shape=q), example=lambda: reshape(reshape(input("x", 4, 6), 24), 2, 12))
+@rule(
+    RESHAPE(RESHAPE(x, shape=p), shape=q),
+    example=lambda: reshape(reshape(input("x", 4, 6), 24), 2, 12),
+)
 def reshape_twice(out: Node, x: Node, p: Any, q: Any) -> Node:
     return reshape(x, q)
 
@@ -71,9 +73,13 @@ def broadcast_nothing(out: Node, x: Node, p: Any) -> Node | None:
         SLICE(input("x", 20), start=(1,), size=(9,), step=(2,)), start=(2,), size=(3,), step=(2,)
     ),
 )
-def slice_twice(out: Node, x: Node, inner_start: Any, inner_step: Any, start: Any, size: Any, step: Any) -> Node:
+def slice_twice(
+    out: Node, x: Node, inner_start: Any, inner_step: Any, start: Any, size: Any, step: Any
+) -> Node:
     first = tuple(a + b * t for a, b, t in zip(inner_start, start, inner_step, strict=True))
-    return SLICE(x, start=first, size=size, step=tuple(a * b for a, b in zip(inner_step, step, strict=True)))
+    return SLICE(
+        x, start=first, size=size, step=tuple(a * b for a, b in zip(inner_step, step, strict=True))
+    )
 
 
 @rule(SLICE(x), example=lambda: SLICE(input("x", 2, 3), start=(0, 0), size=(2, 3), step=(1, 1)))
@@ -84,7 +90,10 @@ def slice_nothing(out: Node, x: Node) -> Node | None:
 @rule(
     SLICE(PAD(x, widths=p), start=start, size=size, step=step),
     example=lambda: SLICE(
-        PAD(input("x", 4, 3), widths=((1, 2, 1), (0, 1, 0)), value=0), start=(1, 0), size=(4, 3), step=(2, 1)
+        PAD(input("x", 4, 3), widths=((1, 2, 1), (0, 1, 0)), value=0),
+        start=(1, 0),
+        size=(4, 3),
+        step=(2, 1),
     ),
 )
 def slice_of_pad(out: Node, x: Node, p: Any, start: Any, size: Any, step: Any) -> Node | None:
@@ -96,17 +105,23 @@ def slice_of_pad(out: Node, x: Node, p: Any, start: Any, size: Any, step: Any) -
     return x if taken else None
 
 
-@rule(PAD(x, widths=p), example=lambda: PAD(input("x", 2, 3), widths=((0, 0, 0), (0, 0, 0)), value=0))
+@rule(
+    PAD(x, widths=p), example=lambda: PAD(input("x", 2, 3), widths=((0, 0, 0), (0, 0, 0)), value=0)
+)
 def pad_nothing(out: Node, x: Node, p: Any) -> Node | None:
     return x if x.shape == out.shape and all(w == (0, 0, 0) for w in p) else None
 
 
 @rule(
     PAD(PAD(x, widths=p, value=r), widths=q, value=s),
-    example=lambda: PAD(PAD(input("x", 3), widths=((1, 0, 0),), value=0), widths=((2, 1, 0),), value=0),
+    example=lambda: PAD(
+        PAD(input("x", 3), widths=((1, 0, 0),), value=0), widths=((2, 1, 0),), value=0
+    ),
 )
 def pad_twice(out: Node, x: Node, p: Any, q: Any, r: Any, s: Any) -> Node | None:
-    plain = all(low >= 0 and high >= 0 for low, high, _ in (*p, *q)) and not any(gap for *_, gap in q)
+    plain = all(low >= 0 and high >= 0 for low, high, _ in (*p, *q)) and not any(
+        gap for *_, gap in q
+    )
     if not plain or (r, math.copysign(1, r)) != (s, math.copysign(1, s)):
         return None
     joined = ((a + c, b + d, gap) for (a, b, gap), (c, d, _) in zip(p, q, strict=True))
@@ -159,12 +174,15 @@ def _extreme_of_broadcast(n: Node) -> bool:
 
 
 @rule(
-    var("n", where=_extreme_of_broadcast), example=lambda: max(broadcast_to(input("x", 3, 1), (3, 4)), (0, 1))
+    var("n", where=_extreme_of_broadcast),
+    example=lambda: max(broadcast_to(input("x", 3, 1), (3, 4)), (0, 1)),
 )
 def extreme_of_broadcast(out: Node, n: Node) -> Node | None:
     """Copies do not change an extreme."""
     narrow = unrepeated(n)
-    return None if narrow is None else n.op(narrow, axis=n.attr("axis"), keepdims=n.attr("keepdims"))
+    return (
+        None if narrow is None else n.op(narrow, axis=n.attr("axis"), keepdims=n.attr("keepdims"))
+    )
 
 
 def unrepeated(n: Node) -> Node | None:

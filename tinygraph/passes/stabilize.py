@@ -13,7 +13,6 @@ from ..ops.reduce import SUM, sum
 from ..rewrite import Event, rewrite, rule, var
 
 
-
 def _is_sum_of_exp(n: Node) -> bool:
     return n.op is SUM and n.inputs[0].op is exp
 
