@@ -439,7 +439,7 @@ def test_nan_and_infinity_stay(level: str) -> None:
     )
     execute(level, arena, spec, fields, [[arena.address("c"), 0, 0, 0, 5]])
     np.testing.assert_array_equal(
-        arena["c"], np.repeat(np.float32([[3], [np.nan], [np.inf], [0]]), 5, 1)
+        arena["c"], np.repeat(np.array([[3], [np.nan], [np.inf], [0]], np.float32), 5, 1)
     )
 
 
@@ -463,4 +463,5 @@ def test_the_environment_names_the_processor(monkeypatch: pytest.MonkeyPatch) ->
 def test_tiles_fit_the_registers(level: str) -> None:
     features = detect(level)
     for rows, vectors in tiles(features):
-        assert rows * vectors + vectors + 1 <= features.registers
+        loaded = vectors if rows > 1 else 1  # what is used once can stay in memory
+        assert rows * vectors + loaded + 1 <= features.registers

@@ -177,19 +177,15 @@ class Emitter:
 
     def _together(self, x: Operand, y: Operand) -> tuple[Value, Value]:
         """Both operands in one dtype: a literal takes the other's, bool is promoted to it."""
-        if isinstance(x, Value) and isinstance(y, Value):
-            if x.dtype != y.dtype and "bool" not in (x.dtype, y.dtype):
-                raise TypeError(f"{x.dtype} meets {y.dtype}: convert one of them")
-            dtype = y.dtype if x.dtype == "bool" else x.dtype
-        elif isinstance(x, Value) or isinstance(y, Value):
-            strong, weak = (x, y) if isinstance(x, Value) else (y, x)
-            dtype = strong.dtype
-            if dtype == "bool" and not isinstance(weak, bool):
-                dtype = "float32" if isinstance(weak, float) else "int32"
-            elif isinstance(weak, float) and not dtype.startswith("float"):
-                raise TypeError(f"{dtype} meets the literal {weak}: convert one of them")
-        else:
-            dtype = "float32"
+        strong = {v.dtype for v in (x, y) if isinstance(v, Value)}
+        kinds = {type(v) for v in (x, y) if not isinstance(v, Value)}
+        literal = "float32" if float in kinds else "int32" if int in kinds else "bool"
+        numbers = strong - {"bool"}
+        dtype = min(numbers, default=literal)
+        if len(numbers) > 1:
+            raise TypeError(f"{' meets '.join(sorted(numbers))}: convert one of them")
+        if float in kinds and not dtype.startswith("float"):
+            raise TypeError(f"{dtype} meets a float literal: convert one of them")
         return self.convert(x, dtype), self.convert(y, dtype)
 
     # -- operators -----------------------------------------------------------------------------
@@ -246,14 +242,13 @@ class Emitter:
         rest = Value(self.builder.frem(x.ir, y.ir), x.dtype)
         signs_differ = self._compare("!=", self._compare("<", rest, 0), self._compare("<", y, 0))
         wrong = self._all([signs_differ, self._compare("!=", rest, 0)])
-        rest = self._where(wrong, self._binary(ast.Add(), rest, y), rest)
         if remainder:
-            return rest
-        quotient = self._binary(ast.Div(), self._binary(ast.Sub(), x, rest), y)
+            return self._where(wrong, self._binary(ast.Add(), rest, y), rest)
+        exact = self._binary(ast.Div(), self._binary(ast.Sub(), x, rest), y)
+        quotient = self._intrinsic("rint", exact)
+        quotient = self._where(wrong, self._binary(ast.Sub(), quotient, 1), quotient)
         by_zero = self._compare("==", y, 0)
-        return self._where(
-            by_zero, self._binary(ast.Div(), x, y), self._intrinsic("rint", quotient)
-        )
+        return self._where(by_zero, self._binary(ast.Div(), x, y), quotient)
 
     def _power(self, x: Operand, exponent: Operand) -> Operand:
         if isinstance(exponent, Value) or exponent != int(exponent) or not 1 <= exponent <= 8:
