@@ -1,4 +1,4 @@
-"""The architecture, as a test: a module imports only modules of lower layers, and the core no backend."""
+"""The architecture, as a test: modules import only lower layers, and the core no backend."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CORE = ROOT / "tinygraph"
 LAYERS = [
     ["ir"],
     ["op", "settings"],
-    ["ops", "dump", "interpret", "cache", "tracebacks"],
+    ["ops", "parameter", "dump", "interpret", "cache", "tracebacks"],
     ["parse", "rewrite", "analysis", "verify"],
     ["float64"],
     ["autodiff"],
@@ -25,7 +25,7 @@ LAYERS = [
     ["pipeline", "backend"],
     ["store"],
     ["compile"],
-    ["nn", "optim", "data"],
+    ["nn", "optim", "checkpoint", "data"],
     ["models", "train"],
     ["cli", "demo", "__main__"],
 ]

@@ -18,6 +18,8 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from .settings import settings
+
 KINDS = {"program": ".json", "kernel": ".o", "source": ".py"}
 LIMIT = 1 << 30  # bytes
 STALE = 3600  # seconds after which an unfinished file was left by a process that died
@@ -31,14 +33,9 @@ class CacheError(RuntimeError):
     """The cache folder is not safe to run code from."""
 
 
-def default_folder() -> Path:
-    """TINYGRAPH_CACHE, else ~/.cache/tinygraph."""
-    return Path(os.environ.get("TINYGRAPH_CACHE") or Path.home() / ".cache" / "tinygraph")
-
-
 def default_store() -> Store:
-    """The store in default_folder(), one a process."""
-    return _store(default_folder())
+    """The store in settings.cache, one a process."""
+    return _store(settings.cache)
 
 
 @cache
@@ -52,7 +49,7 @@ class Store:
     Any number of threads and processes may use one folder.
 
     Args:
-        folder: by default, default_folder().
+        folder: by default, settings.cache.
         limit: bytes; beyond it, the files that were not used for longest are removed.
 
     Raises:
@@ -60,7 +57,7 @@ class Store:
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None = None, limit: int = LIMIT) -> None:
-        self.folder = Path(folder) if folder is not None else default_folder()
+        self.folder = Path(folder) if folder is not None else settings.cache
         self.limit = limit
         self._room: int | None = None  # bytes left until the folder is looked through again
         self._writable = True

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 import llvmlite.binding as llvm
+
+from tinygraph.settings import settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +31,9 @@ def detect(level: str | None = None) -> Features:
     """The host's features, or those of an x86-64 level.
 
     Args:
-        level: ``native``, ``x86-64-v2`` or ``x86-64-v3``; by default what ``TINYGRAPH_CPU`` says,
-            else ``native``.
+        level: ``native``, ``x86-64-v2`` or ``x86-64-v3``; by default settings.cpu.
     """
-    level = level or os.environ.get("TINYGRAPH_CPU") or "native"
+    level = level or settings.cpu
     if level == "x86-64-v2":
         return Features(4, 16, False, level, "")
     if level == "x86-64-v3":

@@ -15,6 +15,7 @@ import weakref
 from collections.abc import Callable
 from functools import cache
 
+from tinygraph.settings import settings
 from tinygraph_cpu.driver import STATE_WORDS, LaunchTable, driver, words
 
 PATIENCE = 50_000  # pauses, one to three milliseconds, before a worker parks
@@ -29,13 +30,8 @@ def allowed_cpus() -> list[int]:
 
 
 def default_threads() -> int:
-    """TINYGRAPH_THREADS, else the number of processors that this process may use."""
-    given = os.environ.get("TINYGRAPH_THREADS", "")
-    if not given:
-        return len(allowed_cpus())
-    if not given.isdigit() or int(given) < 1:
-        raise ValueError(f"TINYGRAPH_THREADS must be a positive integer, not {given!r}")
-    return int(given)
+    """settings.threads, else the number of processors that this process may use."""
+    return settings.threads or len(allowed_cpus())
 
 
 class _Worker:

@@ -1,0 +1,89 @@
+"""Settings: read from the environment when asked for, settable from Python, checked either way."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tinygraph as tg
+from tinygraph.settings import Settings
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch) -> Settings:
+    for name in ("BACKEND", "THREADS", "CACHE", "DUMP", "VERIFY", "CUDA", "CPU"):
+        monkeypatch.delenv(f"TINYGRAPH_{name}", raising=False)
+    return Settings()
+
+
+def test_defaults(settings: Settings) -> None:
+    assert (settings.backend, settings.cuda, settings.cpu) == ("cpu", "auto", "native")
+    assert settings.threads is settings.dump is settings.verify is None
+    assert settings.cache == Path.home() / ".cache" / "tinygraph"
+
+
+def test_a_variable_is_read_each_time(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINYGRAPH_THREADS", "3")
+    monkeypatch.setenv("TINYGRAPH_CACHE", "/somewhere")
+    assert (settings.threads, settings.cache) == (3, Path("/somewhere"))
+    monkeypatch.setenv("TINYGRAPH_THREADS", "2")
+    assert settings.threads == 2
+    monkeypatch.setenv("TINYGRAPH_THREADS", "")
+    assert settings.threads is None
+
+
+def test_what_is_set_wins_until_it_is_none(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TINYGRAPH_BACKEND", "python")
+    settings.backend = "cuda:emulate"
+    settings.threads = 2
+    assert (settings.backend, settings.threads) == ("cuda:emulate", 2)
+    settings.backend = None
+    assert settings.backend == "python"
+    assert "threads = 2" in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "wanted"),
+    [
+        ("threads", "0", "a positive integer"),
+        ("threads", "two", "a positive integer"),
+        ("verify", "all", "values"),
+        ("cuda", "gpu", "auto or device or emulate or ptx"),
+        ("cpu", "486", "native or x86-64-v3 or x86-64-v2"),
+    ],
+)
+def test_wrong_values(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, name: str, wrong: str, wanted: str
+) -> None:
+    variable = f"TINYGRAPH_{name.upper()}"
+    with pytest.raises(ValueError, match=f"{variable} requires {wanted}, got '{wrong}'"):
+        setattr(settings, name, wrong)
+    monkeypatch.setenv(variable, wrong)
+    with pytest.raises(ValueError, match=f"{variable} requires {wanted}, got '{wrong}'"):
+        getattr(settings, name)
+
+
+def test_unknown_settings(settings: Settings) -> None:
+    with pytest.raises(AttributeError, match="'thread'; there is backend, threads"):
+        settings.thread = 2
+
+
+def test_importing_the_package_is_light() -> None:
+    heavy = "('numba', 'llvmlite', 'networkx', 'torch', 'safetensors')"
+    code = f"import sys, tinygraph; print([m for m in {heavy} if m in sys.modules])"
+    root = Path(__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_public_name_exists() -> None:
+    missing = [name for name in tg.__all__ if not hasattr(tg, name)]
+    assert not missing
+    assert len(set(tg.__all__)) == len(tg.__all__)

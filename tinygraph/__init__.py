@@ -1,0 +1,48 @@
+"""tinygraph: networks as static graphs, optimized by passes, run as generated Numba code.
+
+x = tg.input("image", 64, 1, 28, 28)
+net = tg.models.lenet5()
+predict = tg.compile([x], [net(x)])
+(logits,) = predict(images)
+"""
+
+from . import ops, tracebacks
+from .autodiff import GradientError, check_grad, grad
+from .backend import BackendError
+from .compile import Program, compile
+from .dump import dump
+from .interpret import run
+from .ir import Graph, Node, Parameter, Type, scope
+from .op import ShapeError, constant, input
+from .ops import *  # noqa: F403
+from .parameter import parameter
+from .parse import ParseError, parse
+from .settings import settings
+from .verify import VerifyError
+
+__all__ = [
+    "BackendError",
+    "GradientError",
+    "Graph",
+    "Node",
+    "Parameter",
+    "ParseError",
+    "Program",
+    "ShapeError",
+    "Type",
+    "VerifyError",
+    "check_grad",
+    "compile",
+    "constant",
+    "dump",
+    "grad",
+    "input",
+    "parameter",
+    "parse",
+    "run",
+    "scope",
+    "settings",
+]
+__all__ += ops.__all__
+
+tracebacks.install()

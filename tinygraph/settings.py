@@ -1,0 +1,97 @@
+"""Everything that the environment decides, in one place; each variable is also an attribute here.
+
+    TINYGRAPH_BACKEND   settings.backend   which backend compile() takes: ``name[:runtime]``
+    TINYGRAPH_THREADS   settings.threads   how many threads run a program; None: one a processor
+    TINYGRAPH_CACHE     settings.cache     the folder of compiled code
+    TINYGRAPH_DUMP      settings.dump      a folder that gets every stage as a file
+    TINYGRAPH_VERIFY    settings.verify    ``values``: check values before and after every pass
+    TINYGRAPH_CUDA      settings.cuda      what ``backend="cuda"`` is: auto, device, emulate or ptx
+    TINYGRAPH_CPU       settings.cpu       native, or the x86-64 level to compile for
+
+A variable is read whenever its attribute is, so it may change while the process runs. An attribute
+that was set wins over its variable; setting it to None hands it back to the variable.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Generic, TypeVar, overload
+
+T = TypeVar("T")
+
+
+class Setting(Generic[T]):
+    """An attribute: what was set, else what the environment variable says, else the default."""
+
+    def __init__(self, variable: str, read: Callable[[str], T], default: Callable[[], T]):
+        self.variable, self.read, self.default = variable, read, default
+
+    @overload
+    def __get__(self, owner: None, kind: type) -> Setting[T]: ...
+    @overload
+    def __get__(self, owner: object, kind: type) -> T: ...
+    def __get__(self, owner: object, kind: type) -> Setting[T] | T:
+        if owner is None:
+            return self
+        if self.variable in vars(owner):
+            return vars(owner)[self.variable]
+        text = os.environ.get(self.variable, "")
+        return self._checked(text) if text else self.default()
+
+    def __set__(self, owner: object, value: Any) -> None:
+        if value is None:
+            vars(owner).pop(self.variable, None)
+        else:
+            vars(owner)[self.variable] = self._checked(str(value))
+
+    def _checked(self, text: str) -> T:
+        try:
+            return self.read(text)
+        except ValueError as error:
+            raise ValueError(f"{self.variable} requires {error}, got {text!r}") from None
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in words:
+            raise ValueError(" or ".join(words))
+        return text
+
+    return read
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise ValueError("a positive integer")
+    return int(text)
+
+
+class Settings:
+    """The process' settings; ``tinygraph.settings`` is the only one."""
+
+    backend = Setting[str]("TINYGRAPH_BACKEND", str, lambda: "cpu")
+    threads = Setting[int | None]("TINYGRAPH_THREADS", _count, lambda: None)
+    cache = Setting[Path]("TINYGRAPH_CACHE", Path, lambda: Path.home() / ".cache" / "tinygraph")
+    dump = Setting[Path | None]("TINYGRAPH_DUMP", Path, lambda: None)
+    verify = Setting[str | None]("TINYGRAPH_VERIFY", _one_of("values"), lambda: None)
+    cuda = Setting[str](
+        "TINYGRAPH_CUDA", _one_of("auto", "device", "emulate", "ptx"), lambda: "auto"
+    )
+    cpu = Setting[str](
+        "TINYGRAPH_CPU", _one_of("native", "x86-64-v3", "x86-64-v2"), lambda: "native"
+    )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not isinstance(getattr(type(self), name, None), Setting):
+            raise AttributeError(f"there is no setting {name!r}; there is {', '.join(_NAMES)}")
+        super().__setattr__(name, value)
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{name} = {getattr(self, name)}" for name in _NAMES)
+
+
+_NAMES = tuple(name for name, field in vars(Settings).items() if isinstance(field, Setting))
+
+settings = Settings()
