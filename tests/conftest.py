@@ -1,4 +1,4 @@
-"""Shared by all tests: golden files, and how hard hypothesis looks (TINYGRAPH_FUZZ=deep, or --deep)."""
+"""Shared by all tests: golden files, and hypothesis profiles (TINYGRAPH_FUZZ=deep, or --deep)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class Golden:
-    """Equal to the text in tests/golden/<module>/<test>.txt; --update-golden writes it there instead."""
+    """Equal to the text in tests/golden/<module>/<test>.txt, which --update-golden writes."""
 
     def __init__(self, path: Path, update: bool):
         self.path, self.update = path, update

@@ -7,8 +7,8 @@ import time
 
 import numpy as np
 import pytest
-from random_graphs import graph_of, parameter
 
+from random_graphs import graph_of, parameter
 from tinygraph import ops
 from tinygraph.autodiff import GradientError, check_grad, grad
 from tinygraph.dump import dump

@@ -10,8 +10,8 @@ import time
 import numpy as np
 import pytest
 from hypothesis import given
-from random_graphs import graph_of, graphs, parameter
 
+from random_graphs import graph_of, graphs, parameter
 from tinygraph import ops
 from tinygraph.autodiff import grad
 from tinygraph.dump import WIDTH, canonical, dot, dump
@@ -74,7 +74,7 @@ def test_round_trip_with_parameters_and_large_constants(make):
 
 def test_placeholders_say_that_they_have_no_value():
     alone = parse(dump(mlp()))
-    with pytest.raises(ValueError, match="fc1.weight was parsed from text and has no value"):
+    with pytest.raises(ValueError, match=r"fc1\.weight was parsed from text and has no value"):
         alone.parameters[0].state.read()
 
 

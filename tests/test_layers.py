@@ -86,10 +86,7 @@ def test_importing_the_core_loads_no_heavy_module():
         "import sys, importlib; [importlib.import_module(m) for m in sys.argv[1:]];"
         "print([m for m in ('numba', 'llvmlite', 'networkx', 'torch') if m in sys.modules])"
     )
-    names = [
-        layer
-        for layer in ("ops", "dump", "parse", "autodiff", "passes", "analysis", "debug", "verify")
-    ]
+    names = ["ops", "dump", "parse", "autodiff", "passes", "analysis", "debug", "verify"]
     done = subprocess.run(
         [sys.executable, "-c", code, *(f"tinygraph.{n}" for n in names)],
         cwd=ROOT,

@@ -1,13 +1,12 @@
-"""Every pass and rule keeps values, NaN and infinities included; on random graphs and on each rule's example."""
+"""Every pass and rule keeps values, NaN and infinities included."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 from hypothesis import given
-from random_graphs import graph_of, graphs, parameter
-from wrong_rewrites import WRONG
 
+from random_graphs import graph_of, graphs, parameter
 from tinygraph import ops
 from tinygraph.debug import PassError, Probe, check_pass, check_passes, difference, make_probes
 from tinygraph.dump import dump
@@ -15,6 +14,7 @@ from tinygraph.interpret import run
 from tinygraph.ir import Graph, Node
 from tinygraph.op import constant, input
 from tinygraph.ops.identity import effect
+from tinygraph.parse import parse
 from tinygraph.passes import (
     PIPELINE,
     RULES,
@@ -28,6 +28,7 @@ from tinygraph.passes import (
 )
 from tinygraph.rewrite import Event, rewrite
 from tinygraph.verify import verify
+from wrong_rewrites import WRONG
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda r: r.name)
@@ -57,12 +58,14 @@ def test_seeded_wrong_rewrites_are_twelve_and_half_are_subtle():
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=lambda w: w.name)
-def test_wrong_rewrite_is_caught_and_named(wrong):
+def test_wrong_rewrite_is_caught_and_named(wrong, tmp_path):
     graph = graph_of(wrong.graph())
     with pytest.raises(PassError, match=f"pass {wrong.name} changed") as caught:
         check_passes(graph, [drop_identities, wrong.run, simplify])
     assert caught.value.difference > 0
     assert len(caught.value.graph.nodes) <= len(graph.nodes)
+    written = caught.value.write(tmp_path).read_text()
+    assert parse(written, env=caught.value.graph).outputs == caught.value.graph.outputs
     if wrong.only:  # on friendly numbers nothing shows
         friendly = Probe("friendly", {i: _friendly(i) for i in graph.inputs})
         assert (
@@ -163,5 +166,18 @@ def test_effects_leave_the_graph_and_their_updates_stay():
 
 def test_effect_within_an_update_counts():
     x, p, q = input("x", 3), parameter("p", 3), parameter("q", 3)
-    graph, updates = strip_effects(graph_of(x), [(p, effect(p + x, q, q * 2))])
+    _, updates = strip_effects(graph_of(x), [(p, effect(p + x, q, q * 2))])
     assert updates == ((p, p + x), (q, q * 2))
+
+
+def test_one_number_for_all_channels_does_not_move_into_the_weights():
+    graph = graph_of(input("x", 4, 3) @ parameter("w", 3, 5) * 0.5)
+    assert fold_batch_norm(graph).outputs == graph.outputs
+
+
+def test_scales_behind_a_matmul_move_into_its_weights():
+    w, s, b = parameter("w", 3, 5), parameter("s", 5, value=-2), parameter("b", 5)
+    graph = graph_of((1 - (input("x", 4, 3) @ w - b) / s) * s)
+    after = simplify(fold_batch_norm(graph))
+    check_pass(fold_batch_norm, graph, after, list(make_probes(graph)))
+    assert after.outputs[0].op.name == "add" and after.outputs[0].inputs[0].op.name == "matmul"

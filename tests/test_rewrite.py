@@ -1,4 +1,4 @@
-"""The rewriting engine: matching, fixed points, depth, what is carried over, and rules that misbehave."""
+"""The rewriting engine: matching, fixed points, depth, origins, and rules that misbehave."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import time
 
 import numpy as np
 import pytest
-from random_graphs import graph_of
 
+from random_graphs import graph_of
 from tinygraph import ops
 from tinygraph.dump import dump
 from tinygraph.ir import origins, scope

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given
-from random_graphs import graph_of, graphs, parameter
 
+from random_graphs import graph_of, graphs, parameter
 from tinygraph import ops
 from tinygraph.ir import Graph, Type, node
 from tinygraph.op import OPS, Kind, Op, input

@@ -1,4 +1,4 @@
-"""Twelve passes that compute something else; what makes each wrong stands beside it. Value checking must catch them."""
+"""Twelve passes that compute something else: value checking must catch each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ number = var("number", where=lambda n: filled(n) is not None)
 
 @dataclass(frozen=True)
 class Wrong:
-    """A wrong rule as a pass; ``only`` says on what it shows, and is empty where it shows on everything."""
+    """A wrong rule as a pass; ``only`` says on what it shows, if not on everything."""
 
     rule: Rule
     only: str

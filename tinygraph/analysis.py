@@ -1,4 +1,4 @@
-"""networkx as a solver: the one file that imports it, when it is called; what comes back is plain Python."""
+"""networkx as a solver: imported here only, when it is called; results are plain Python."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .ir import Graph, Node
 
 if TYPE_CHECKING:
-    import networkx  # type: ignore[import-untyped]
+    import networkx
 
 Key = TypeVar("Key", bound=Hashable)
 EXIT = "exit"  # the virtual node behind all outputs
 
 
 def to_networkx(graph: Graph) -> networkx.MultiDiGraph:
-    """Integer keys in the graph's order; attributes ``op``, ``type``, ``label`` and the node itself on each node.
+    """Integer keys in the graph's order, with ``op``, ``type``, ``label`` and the node itself.
 
     An edge's key is the number of the input that it is; outputs have a true attribute ``output``.
     """
@@ -67,7 +67,7 @@ def reachable(successors: Mapping[Key, Sequence[Key]], start: Key) -> set[Key]:
 
 
 def post_dominators(graph: Graph) -> dict[Node, Node | None]:
-    """The nearest node that every path from a node to an output passes; None where there is no such node."""
+    """The nearest node that every path from a node to an output passes, or None."""
     import networkx
 
     number = {n: k for k, n in enumerate(graph.nodes)}

@@ -1,4 +1,4 @@
-"""Reverse mode as graph building: gradients are ordinary nodes, so they can be differentiated again."""
+"""Reverse mode as graph building: gradients are nodes and can be differentiated again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ class GradientError(TypeError):
 def grad(loss: Node, wrt: Node | Sequence[Node]) -> list[Node]:
     """The gradients of a 0-d node with respect to ``wrt``, one node each, of its shape and dtype.
 
-    What the loss does not depend on gets zeros. Nodes carry the origins of the node they are a gradient of.
+    What the loss does not depend on gets zeros. Nodes carry the origins of the node they are a
+    gradient of.
     """
     targets = [wrt] if isinstance(wrt, Node) else list(wrt)
     _check(loss, targets)
@@ -110,9 +111,9 @@ def check_grad(
 ) -> float:
     """Compares gradients with central differences in float64, by the interpreter.
 
-    ``fn`` is a function of nodes, or (inputs, output); ``arrays`` are values of the inputs, drawn from a normal
-    distribution where left out. Returns the largest error relative to max(1, |gradient|) of random directional
-    derivatives; raises GradientError above ``tolerance``.
+    ``fn`` is a function of nodes, or (inputs, output); ``arrays`` are values of the inputs, drawn
+    from a normal distribution where left out. Returns the largest error relative to max(1,
+    |gradient|) of random directional derivatives; raises GradientError above ``tolerance``.
     """
     rng = np.random.default_rng(seed)
     graph, _ = in_float64(_as_graph(fn, arrays))

@@ -1,15 +1,17 @@
 """Did a pass change a value, and where did a NaN come from? Answers by the interpreter.
 
-``check_passes`` runs it before and after each pass and shrinks what shows a difference.
-Probes are random normal numbers, negatives, ties, zeros, and numbers with NaN, infinities and -0.0 among them. A
-difference counts if the result after the pass is further from the truth, the same graph in float64, than rounding
-explains and than it was before: a stable form of an overflowing function is no error, a lost NaN is.
+``check_passes`` runs it before and after each pass and shrinks what shows a difference. Probes are
+random normal numbers, negatives, ties, zeros, and numbers with NaN, infinities and -0.0 among them.
+A difference counts if the result after the pass is further from the truth, the same graph in
+float64, than rounding explains and than it was before: a stable form of an overflowing function is
+no error, a lost NaN is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,15 +30,23 @@ TRIES = 300  # runs of the pass while shrinking
 
 
 class PassError(AssertionError):
-    """A pass changed a value. ``graph`` is the smallest graph found that shows it, ``after`` what the pass made."""
+    """A pass changed a value: ``graph`` shows it and is small, ``after`` is what the pass made."""
 
     def __init__(self, name: str, graph: Graph, after: Graph, probe: Probe, found: Difference):
         self.name, self.graph, self.after, self.difference = name, graph, after, found.size
         self.node = graph.outputs[found.output]
         super().__init__(
-            f"pass {name} changed {self.node.op.name} from {found.before} to {found.after} at {list(found.place)} "
-            f"(largest difference {found.size:.3g}), on {probe.name}\n{dump(graph, lines=True)}\nbecame\n{dump(after)}"
+            f"pass {name} changed {self.node.op.name} from {found.before} to {found.after} "
+            f"at {list(found.place)} (largest difference {found.size:.3g}), on {probe.name}\n"
+            f"{dump(graph, lines=True)}\nbecame\n{dump(after)}"
         )
+
+    def write(self, folder: Path) -> Path:
+        """Writes the smallest graph into a file that ``parse`` reads."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{self.name}.graph"
+        path.write_text(dump(self.graph, lines=True) + "\n")
+        return path
 
 
 @dataclass(frozen=True)
@@ -62,7 +72,7 @@ class Difference:
 
 
 def check_passes(graph: Graph, passes: Sequence[Pass], *arrays: Any, seed: int = 0) -> Graph:
-    """Runs the passes and returns the last graph; raises PassError at the first that changes a value.
+    """The last graph of these passes; raises PassError at the first that changes a value.
 
     ``arrays`` are values of the inputs that are tried besides the probes.
     """
@@ -81,7 +91,7 @@ def value_check(graph: Graph, *arrays: Any, seed: int = 0) -> Callable[[Pass, Gr
 
 
 def check_pass(p: Pass, before: Graph, after: Graph, probes: Sequence[Probe]) -> None:
-    """Raises PassError with the smallest graph, if ``after`` computes other values than ``before``."""
+    """Raises PassError with a small graph, if ``after`` computes other values."""
     name = getattr(p, "__name__", type(p).__name__)
     verify(after, name)
     for probe in probes:
@@ -148,7 +158,7 @@ def difference(before: Graph, after: Graph, probe: Probe) -> Difference | None:
 
 
 def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """|a - b|; 0 for equal infinities and for NaN against NaN, infinite where only one of them is finite."""
+    """|a - b|; 0 for equal infinities or two NaN, infinite where only one of them is finite."""
     with np.errstate(all="ignore"):
         gap = np.abs(a.astype(np.float64) - b.astype(np.float64))
     same = (a == b) | ((a != a) & (b != b))
@@ -162,7 +172,7 @@ def _wrong(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _worse(graph: Graph, output: int, probe: Probe, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Where b is further from the graph in float64 than a: by more than a factor that reordering explains."""
+    """Where b is further from the result in float64 than a, by more than reordering explains."""
     single = Graph(graph.name, graph.inputs, (graph.outputs[output],))
     wide, parameters = in_float64(single)
     values = [probe.values[n] for n in (*graph.inputs, *parameters)]
@@ -174,7 +184,7 @@ def _worse(graph: Graph, output: int, probe: Probe, a: np.ndarray, b: np.ndarray
 
 
 def _shrunk(p: Pass, graph: Graph, probe: Probe) -> tuple[Graph, Probe]:
-    """A small graph on which the pass still goes wrong: cut below a node, then above, until nothing can go."""
+    """A small graph on which the pass still goes wrong: cut below a node, then above others."""
     budget = iter(range(TRIES))
 
     def fails(g: Graph, probe: Probe) -> bool:
@@ -208,7 +218,7 @@ def _ending_in(graph: Graph, n: Node) -> Graph:
 
 
 def first_nan(graph: Graph, arrays: Sequence[Any]) -> str | None:
-    """Says which node is the first to make a NaN from none, with the user's line; None if there is no NaN."""
+    """Which node is the first to make a NaN from none, with the user's line, or None."""
     values = inputs_by_node(graph, arrays)
     for n in graph.nodes:
         if n not in values:

@@ -8,9 +8,10 @@
       return %1
     }
 
-Names stand for inputs and parameters, ``%name`` for named nodes, ``%0`` and up for the others. Small constants are
-written where they are read (float32, int32 and bool as they are, others with their dtype: ``2:i64``); large ones are
-declared as ``const#digest``. ``w <- %7`` inside an effect says that parameter w becomes %7.
+Names stand for inputs and parameters, ``%name`` for named nodes, ``%0`` and up for the others.
+Small constants are written where they are read (float32, int32 and bool as they are, others with
+their dtype: ``2:i64``); large ones are declared as ``const#digest``. ``w <- %7`` inside an effect
+says that parameter w becomes %7.
 """
 
 from __future__ import annotations
@@ -121,8 +122,9 @@ def dump(
 ) -> str:
     """The graph as text of at most 100 columns.
 
-    ``lines`` adds the user's file and line as comments; ``scopes`` folds each run of nodes of one outermost
-    scope into one line (``parse`` then has too little to read); ``mark`` and ``note`` point at a node.
+    ``lines`` adds the user's file and line as comments; ``scopes`` folds each run of nodes of one
+    outermost scope into one line (``parse`` then has too little to read); ``mark`` and ``note``
+    point at a node.
     """
     label = labels(graph)
     shown = [n for n in graph.nodes if n.op not in SOURCES]
@@ -209,7 +211,7 @@ def _folded(name: str, nodes: list[Node], label: dict[Node, str]) -> str:
 
 
 def canonical(graph: Graph) -> str:
-    """The graph without names and lines: what a compiled program depends on, the same in every process.
+    """The graph without names and lines: what a program depends on, in every process the same.
 
     Inputs and parameters are numbered in order of first appearance, constants stand by digest.
     """

@@ -10,7 +10,7 @@ from .rewrite import rebuild
 
 
 def in_float64(graph: Graph) -> tuple[Graph, tuple[Node, ...]]:
-    """The graph in float64, and the parameters that became inputs of it, behind the others in this order."""
+    """The graph in float64, and the parameters that became inputs of it, behind the others."""
     parameters: dict[Node, Node] = {}
 
     def wide(n: Node) -> Node:

@@ -20,7 +20,8 @@ def run(
 ) -> list[np.ndarray]:
     """The graph's outputs for these inputs, in order; ``parameters`` replaces current values.
 
-    Raises TypeError for inputs of another shape or dtype: nothing is converted but Python numbers and lists.
+    Raises TypeError for inputs of another shape or dtype: nothing is converted but Python numbers
+    and lists.
     """
     values = inputs_by_node(graph, arrays)
     last = {i: n for n in graph.nodes for i in n.inputs}

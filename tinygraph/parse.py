@@ -36,8 +36,9 @@ class ParseError(ValueError):
 def parse(text: str, env: Graph | Mapping[str, Node] | None = None) -> Graph:
     """The graph that ``dump`` printed.
 
-    Parameters and large constants are taken from ``env`` (a graph that has them, or nodes by label); where it
-    has none they become placeholders: the structure is the same, but there are no values to compute with.
+    Parameters and large constants are taken from ``env`` (a graph that has them, or nodes by
+    label); where it has none they become placeholders: the structure is the same, but there are no
+    values to compute with.
     """
     known = dict(env.items()) if isinstance(env, Mapping) else {}
     arrays: dict[str, Array] = {}
@@ -129,7 +130,7 @@ class _Parser:
 
         def unknown() -> NoReturn:
             raise ValueError(
-                f"parameter {name} was parsed from text and has no value: set it, or parse with env="
+                f"parameter {name} was parsed from text and has no value: set it, or use env="
             )
 
         found = self.known.get(label)
@@ -213,7 +214,7 @@ class _Parser:
         while self.tokens[self.at][0] != "end":
             text = self.next
             depth += (text in ("(", "[")) - (text in (")", "]"))
-            if depth < 0 or depth == 0 and text in (",", ":"):
+            if depth < 0 or (depth == 0 and text in (",", ":")):
                 break
             self.take()
         text = self.text[start : self.tokens[self.at - 1][3]] if self.at > first else ""

@@ -36,7 +36,7 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Pattern:
-    """An operator over patterns and numbers, or a variable (no operator) with an optional condition."""
+    """An operator over patterns and numbers, or a variable (no operator) with a condition."""
 
     op: Op | None
     inputs: tuple[Any, ...] = ()
@@ -51,7 +51,7 @@ class Pattern:
         return cls(op, inputs, attrs)
 
     def match(self, n: Node) -> Match | None:
-        """The first way in which this pattern fits the node; commutative operators are tried both ways."""
+        """The first way in which this pattern fits; commutative operators are tried both ways."""
         return next(self._matches(n, Match({}, ())), None)
 
     def _matches(self, n: Node, so_far: Match) -> Iterator[Match]:
@@ -94,14 +94,16 @@ def _match_all(patterns: Sequence[Any], nodes: Sequence[Node], so_far: Match) ->
 
 
 def filled(n: Node) -> bool | int | float | None:
-    """The one number that all elements of a constant (or a broadcast of one) are; None where there is none."""
+    """The one number that all elements of a constant (or a view of one) are, or None."""
     while n.op.name in ("broadcast_to", "reshape") and n.type.size:
         n = n.inputs[0]
     if n.op is not CONSTANT or n.type.size == 0:
         return None
     data = n.attr("value").data.ravel()
-    first = data[:1]
-    return first.item() if data.tobytes() == first.tobytes() * data.size else None
+    first = data[:1].tobytes()
+    if data[-1:].tobytes() != first or data.tobytes() != first * data.size:
+        return None
+    return data[0].item()
 
 
 def is_filled(n: Node, value: float) -> bool:
@@ -111,13 +113,13 @@ def is_filled(n: Node, value: float) -> bool:
 
 
 def var(name: str, where: Callable[[Node], bool] | None = None) -> Pattern:
-    """A variable: stands for any node (or attribute) that meets the condition, everywhere for the same one."""
+    """A variable: any node (or attribute) that meets the condition, everywhere the same one."""
     return Pattern(None, name=name, where=where)
 
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """A rewrite as a value. ``build(out, **variables)`` gives the replacement of ``out``, or None for no change."""
+    """A rewrite as a value: ``build(out, **variables)`` replaces ``out``, unless it is None."""
 
     name: str
     pattern: Pattern
@@ -125,7 +127,7 @@ class Rule:
     example: Callable[[], Node]
 
     def apply(self, n: Node) -> Node | None:
-        """The replacement, built with the origins of all matched nodes; None where the rule does not fit."""
+        """The replacement, with the origins of all matched nodes; None where it does not fit."""
         found = self.pattern.match(n)
         if found is None:
             return None
@@ -166,7 +168,7 @@ def with_inputs(n: Node, inputs: tuple[Node, ...]) -> Node:
 
 
 def rebuild(graph: Graph, build: Callable[[Node], Node | None]) -> Graph:
-    """One walk in topological order: ``build`` gives a node's replacement (its inputs replaced already), or None."""
+    """One walk: ``build`` gives the replacement of a node (whose inputs are new) or None."""
     new: dict[Node, Node] = {}
     for n in graph.nodes:
         m = with_inputs(n, tuple(new[i] for i in n.inputs))
@@ -177,13 +179,13 @@ def rebuild(graph: Graph, build: Callable[[Node], Node | None]) -> Graph:
 
 
 def rewrite(graph: Graph, rules: Sequence[Rule], log: list[Event] | None = None) -> Graph:
-    """Applies rules bottom-up until none fits. Each rule must move towards fewer or simpler nodes."""
+    """Applies rules bottom-up until none fits. Each must move towards fewer or simpler nodes."""
     walk = _Rewriter(rules, log)
     return Graph(graph.name, graph.inputs, tuple(walk.normal(o) for o in graph.outputs))
 
 
 def substitute(graph: Graph, replacements: Mapping[Node, Node]) -> Graph:
-    """The graph with some nodes replaced, also within the replacements, which are written in the old nodes."""
+    """The graph with nodes replaced, also within the replacements, which read old nodes."""
     walk = _Rewriter((), None, replacements)
     return Graph(graph.name, graph.inputs, tuple(walk.normal(o) for o in graph.outputs))
 

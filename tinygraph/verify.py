@@ -1,4 +1,4 @@
-"""Is this graph well formed? Runs between passes; the error prints the graph and points at the node."""
+"""Is this graph well formed? Runs between passes; the error points at the node."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class VerifyError(Exception):
 
 
 def verify(graph: Graph, after: str = "construction") -> Graph:
-    """Returns the graph if every node has the type that its operator infers and every input is declared."""
+    """Returns the graph if its nodes have the types that are inferred and inputs are declared."""
     declared = set(graph.inputs)
     names: dict[str | None, Node] = {}
     for n in graph.inputs:

@@ -1,4 +1,4 @@
-"""Graph -> Graph, a file each. ``PIPELINE`` is what compile() runs, in this order; each can be left out by name."""
+"""Graph -> Graph, a file each. compile() runs ``PIPELINE``; each can be left out by name."""
 
 from ..rewrite import Rule
 from . import fold_constants as _fold_constants

@@ -1,4 +1,4 @@
-"""State leaves the graph before the first pass: an effect is the identity of its value, and a note for later."""
+"""State leaves the graph before the first pass: effects become updates of parameters."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ class UpdateError(ValueError):
 
 
 def strip_effects(graph: Graph, updates: Iterable[Update] = ()) -> tuple[Graph, tuple[Update, ...]]:
-    """The graph without effects, and what each parameter becomes: the given updates, then those of the effects.
+    """The graph without effects, and all updates: the given ones, then those of the effects.
 
-    An effect within an update's value counts as well. All values are computed from the parameters' old values.
+    An effect within an update's value counts as well. All values are computed from the parameters'
+    old values.
     """
     given = tuple(updates)
     whole = Graph(graph.name, graph.inputs, (*graph.outputs, *(new for _, new in given)))

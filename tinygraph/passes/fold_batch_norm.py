@@ -1,8 +1,9 @@
 """Per-channel scale and shift behind a convolution or matmul move into its weights.
 
-(conv(x, w) + b) * s + t becomes conv(x, w * s) + (b * s + t), where b, s and t depend on parameters and constants only:
-so do w * s and b * s + t, and the planner prepares them outside of the run. In training, batch norm's scale depends on
-the batch and nothing moves. No convolution is computed twice: every node in between has one reader.
+(conv(x, w) + b) * s + t becomes conv(x, w * s) + (b * s + t), where b, s and t depend on parameters
+and constants only: so do w * s and b * s + t, and the planner prepares them outside of the run. In
+training, batch norm's scale depends on the batch and nothing moves. No convolution is computed
+twice: every node in between has one reader.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ..rewrite import Event, substitute, with_inputs
 
 
 def fold_batch_norm(graph: Graph, log: list[Event] | None = None) -> Graph:
-    """Moves scales, with the shifts before and after them, into the weights of convolutions and matmuls."""
+    """Moves scales of channels into the weights of convolutions and matmuls."""
     fixed = _fixed(graph)
     replacements: dict[Node, Node] = {}
     seen: set[Node] = set()
@@ -49,7 +50,7 @@ def _fixed(graph: Graph) -> set[Node]:
 
 
 def _follow(end: Node, graph: Graph, fixed: Set[Node]) -> tuple[list[Node], Node | None]:
-    """The element-wise nodes from here down to an anchor with fixed weights, and that anchor if there is one."""
+    """The element-wise nodes from here down to an anchor with fixed weights, and that anchor."""
     members: list[Node] = []
     n = end
     while _axis(n, fixed) is None:
@@ -65,7 +66,7 @@ def _follow(end: Node, graph: Graph, fixed: Set[Node]) -> tuple[list[Node], Node
 
 
 def _axis(n: Node, fixed: Set[Node]) -> int | None:
-    """Where the channels are, if n is a matmul or a convolution (in its usual view) with fixed weights."""
+    """The axis of channels, if n is a matmul or a convolution's view with fixed weights."""
     if n.op is MATMUL and n.inputs[1] in fixed and n.inputs[1].ndim == 2:
         return n.ndim - 1
     if n.op is RESHAPE and n.inputs[0].op is CONV2D and n.inputs[0].inputs[1] in fixed:
@@ -75,7 +76,7 @@ def _axis(n: Node, fixed: Set[Node]) -> int | None:
 
 
 def _folded(members: list[Node], anchor: Node, fixed: Set[Node]) -> Node | None:
-    """anchor with scaled weights, plus one shift; None if an operand varies along other axes than the channels."""
+    """anchor with scaled weights, plus one shift; None if not the channels are scaled."""
     axis = _axis(anchor, fixed)
     assert axis is not None
     scale, shift = constant(1, anchor.dtype), constant(-0.0, anchor.dtype)
@@ -93,6 +94,8 @@ def _folded(members: list[Node], anchor: Node, fixed: Set[Node]) -> Node | None:
         else:
             part = mul(operand, scale)
             shift = add(shift, part) if n.op is add else sub(shift, part)
+    if not scale.ndim:  # one number costs nothing behind the anchor, but an array in the weights
+        return None
     return _shifted(_scaled(anchor, scale), shift, axis)
 
 

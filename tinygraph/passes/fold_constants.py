@@ -13,7 +13,7 @@ LIMIT = 1 << 14  # elements: a folded constant may be this large, or as large as
 
 
 def fold(n: Node) -> Node | None:
-    """This node as a constant; None where its inputs are not all constant or the result would grow too much.
+    """This node as a constant; None if its inputs are not constant or the result is too large.
 
     A filled array stays a broadcast of one number: nothing is stored, and consumers absorb it.
     """

@@ -1,7 +1,8 @@
 """Algebra that holds for floating point: NaN, infinities and the sign of zero stay what they were.
 
-So x + 0 stays (it turns -0.0 into 0.0), and so do x * 0, x - x, 0 / x and exp(log(x)). Chains of scalings are the one
-place where rounding may change, by an ULP: their factors are multiplied at compile time.
+So x + 0 stays (it turns -0.0 into 0.0), and so do x * 0, x - x, 0 / x and exp(log(x)). Chains of
+scalings are the one place where rounding may change, by an ULP: their factors are multiplied at
+compile time.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from ..rewrite import Event, filled, rewrite, rule, var
 from .fold_constants import fold
 from .simplify_views import unrepeated
 
-EXTREME = 1e8  # factors beyond this (or below its inverse) are not multiplied: x * 1e30 * 1e-30 may overflow on purpose
+# Factors beyond this, or below its inverse, are not multiplied: x * 1e30 * 1e-30 may overflow.
+EXTREME = 1e8
 
 
 def _is_number(n: Node) -> bool:

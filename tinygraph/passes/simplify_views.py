@@ -148,7 +148,7 @@ def _reads_broadcast(n: Node) -> bool:
     example=lambda: add(input("x", 4, 3), broadcast_to(input("b", 3), (4, 3))),
 )
 def absorb_broadcast(out: Node, n: Node) -> Node | None:
-    """Element-wise operators broadcast by themselves, as long as another input has the whole shape."""
+    """Element-wise operators broadcast by themselves, if another input has the whole shape."""
     inputs = list(n.inputs)
     for k, i in enumerate(inputs):
         if i.op is BROADCAST_TO:
@@ -186,7 +186,7 @@ def extreme_of_broadcast(out: Node, n: Node) -> Node | None:
 
 
 def unrepeated(n: Node) -> Node | None:
-    """The broadcast input of a reduction with size 1 along the axes that are repeated and folded again."""
+    """The broadcast input of a reduction, with size 1 along axes that are repeated and folded."""
     wide = n.inputs[0]
     x = wide.inputs[0]
     aligned = (1,) * (wide.ndim - x.ndim) + x.shape
