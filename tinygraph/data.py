@@ -1,13 +1,16 @@
-"""Data in NumPy arrays: the embedded digits, IDX files, batches, and small random warps of pictures.
+"""Data in NumPy arrays: the embedded digits, IDX files, batches, small random warps of pictures.
 
-Everything random follows from (seed, epoch, batch), so that a run repeats, or continues in its middle, bit for bit.
+Everything random follows from (seed, epoch, batch), so that a run repeats, or continues in its
+middle, bit for bit.
 """
 
 from __future__ import annotations
 
 import gzip
+import math
 import queue
 import threading
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import resources
@@ -26,14 +29,11 @@ class Labelled(NamedTuple):
     images: np.ndarray
     labels: np.ndarray
 
-    def __getitem__(self, key: Any) -> Any:
-        """A slice takes examples; a number the field, as in every tuple."""
-        return Labelled(self.images[key], self.labels[key]) if isinstance(key, slice) else tuple(self)[key]
-
 
 def digits() -> tuple[Labelled, Labelled]:
-    """The embedded MNIST digits: 8,000 to train with and 2,000 held back, pictures [n, 1, 28, 28]."""
-    with resources.files("tinygraph").joinpath("datasets/mnist10k.npz").open("rb") as f, np.load(f) as stored:
+    """The embedded MNIST digits: 8,000 to train with, 2,000 held back; pictures [n, 1, 28, 28]."""
+    file = resources.files("tinygraph").joinpath("datasets/mnist10k.npz")
+    with file.open("rb") as f, np.load(f) as stored:
         order = np.random.default_rng(0).permutation(10_000)
         images = pictures(stored["x"][order])
         labels = stored["y"][order].astype(np.int32)
@@ -41,27 +41,43 @@ def digits() -> tuple[Labelled, Labelled]:
 
 
 def pictures(pixels: np.ndarray) -> np.ndarray:
-    """uint8 pictures [n, height, width] or [n, channels, height, width] as float32 [n, channels, height, width] in 0..1."""
+    """uint8 pixels [n, (channels,) height, width] as float32 [n, channels, height, width], 0..1."""
     if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4):
-        raise ValueError(f"pictures are uint8 [n, (channels,) height, width], got {pixels.dtype} {pixels.shape}")
-    return np.multiply(pixels if pixels.ndim == 4 else pixels[:, None], np.float32(1 / 255), dtype=np.float32)
+        raise ValueError(
+            "pictures requires uint8 [n, (channels,) height, width], "
+            f"got {pixels.dtype} {list(pixels.shape)}"
+        )
+    planes = pixels if pixels.ndim == 4 else pixels[:, None]
+    return np.multiply(planes, np.float32(1 / 255), dtype=np.float32)
 
 
 _IDX_DTYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 
 def load_idx(path: str | Path) -> np.ndarray:
-    """The array of an IDX file (the format of MNIST and Fashion-MNIST), gzipped or not, in native byte order."""
+    """The array of an IDX file (MNIST's format: yann.lecun.com/exdb/mnist), gzipped or not.
+
+    Raises:
+        ValueError: the file is no IDX file, is cut short, or goes on after its data.
+    """
     raw = Path(path).read_bytes()
     if raw[:2] == b"\x1f\x8b":
-        raw = gzip.decompress(raw)
+        try:
+            raw = gzip.decompress(raw)
+        except (EOFError, OSError, zlib.error) as error:
+            raise ValueError(f"{path} is a damaged gzip file: {error}") from None
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in _IDX_DTYPES:
         raise ValueError(f"{path} is not an IDX file: it starts with {raw[:4]!r}")
     dtype, rank = np.dtype(_IDX_DTYPES[raw[2]]), raw[3]
-    shape = tuple(int(n) for n in np.frombuffer(raw, ">u4", rank, 4)) if len(raw) >= 4 + 4 * rank else ()
-    start, size = 4 + 4 * rank, int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    if len(shape) != rank or len(raw) != start + size:
-        raise ValueError(f"{path} says {dtype.name} {shape}, but holds {len(raw) - start} bytes of data instead of {size}")
+    start = 4 + 4 * rank
+    if len(raw) < start:
+        raise ValueError(f"{path} ends within its header of {start} bytes")
+    shape = [int(n) for n in np.frombuffer(raw, ">u4", rank, 4)]
+    size = math.prod(shape) * dtype.itemsize
+    if len(raw) != start + size:
+        raise ValueError(
+            f"{path} says {dtype.name} {shape}, {size} bytes, but holds {len(raw) - start}"
+        )
     return np.frombuffer(raw, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
 
 
@@ -72,8 +88,10 @@ class Batches:
         arrays: one or more arrays with the examples along their first axis.
         batch_size: examples in a batch.
         shuffle: a new order every epoch; False keeps the arrays' order.
-        last: what becomes of an incomplete last batch: 'drop', 'pad' (filled up with the epoch's first examples) or 'keep'.
-        transform: (examples of the first array, random generator) -> examples, e.g. ``RandomAffine()``.
+        last: what becomes of an incomplete last batch: 'drop' it, 'keep' it as it is, or 'pad' it
+            with the epoch's first examples.
+        transform: (examples of the first array, random generator) -> examples, such as
+            ``RandomAffine()``.
     """
 
     def __init__(
@@ -86,7 +104,11 @@ class Batches:
         transform: Transform | None = None,
     ):
         if not arrays or len({len(a) for a in arrays}) != 1:
-            raise ValueError(f"Batches requires arrays of one length, got {[len(a) for a in arrays]}")
+            raise ValueError(
+                f"Batches requires arrays of one length, got {[len(a) for a in arrays]}"
+            )
+        if batch_size < 1:
+            raise ValueError(f"batch_size is positive, got {batch_size}")
         if last not in ("drop", "pad", "keep"):
             raise ValueError(f"last is 'drop', 'pad' or 'keep', got {last!r}")
         if last == "drop" and len(arrays[0]) < batch_size:
@@ -100,7 +122,7 @@ class Batches:
         return whole + (rest > 0 and self.last != "drop")
 
     def epoch(self, number: int, start: int = 0) -> Iterator[tuple[np.ndarray, ...]]:
-        """The batches of an epoch, prepared one ahead in a background thread; ``start`` skips the first ones."""
+        """The batches of an epoch from ``start`` on, prepared ahead by a background thread."""
         order = np.arange(len(self.arrays[0]))
         if self.shuffle:
             order = np.random.default_rng((self.seed, number)).permutation(order)
@@ -120,7 +142,10 @@ class Batches:
 
 
 def prefetch(items: Iterable[T], ahead: int = 2) -> Iterator[T]:
-    """The items in order, made up to ``ahead`` early by a background thread; its exceptions are raised here."""
+    """The items in order, made up to ``ahead`` early by a background thread.
+
+    An exception in that thread is raised here; leaving the loop early stops the thread.
+    """
     ready: queue.Queue[tuple[str, Any]] = queue.Queue(ahead)
     stopped = threading.Event()
 
@@ -138,7 +163,7 @@ def prefetch(items: Iterable[T], ahead: int = 2) -> Iterator[T]:
                 if stopped.is_set():
                     return
             put("end", None)
-        except BaseException as error:  # noqa: BLE001  it is raised again in the consumer's thread
+        except BaseException as error:  # raised again in the consumer's thread
             put("error", error)
 
     threading.Thread(target=work, name="tinygraph prefetch", daemon=True).start()
@@ -153,7 +178,7 @@ def prefetch(items: Iterable[T], ahead: int = 2) -> Iterator[T]:
 
 @dataclass(frozen=True)
 class RandomAffine:
-    """Small random shifts, rotations, scales and shears of each picture, bilinear, with zeros around it.
+    """Small random shifts, rotations, scales and shears of each picture, with zeros around it.
 
     Args:
         shift: largest shift along each axis, pixels.
@@ -172,7 +197,7 @@ class RandomAffine:
         return warp(images, self.draw(len(images), rng))
 
     def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """n random maps [n, 2, 3] from output to input offsets from the centre, (y, x, 1) -> (y, x)."""
+        """n random maps [n, 2, 3] for ``warp``."""
         u = rng.uniform(-1, 1, (7, n))
         angle = np.deg2rad(self.rotate) * u[0]
         size = np.exp(np.log1p(self.scale) * u[1])
@@ -184,40 +209,44 @@ class RandomAffine:
 
 
 def warp(images: np.ndarray, maps: np.ndarray) -> np.ndarray:
-    """Each picture [n, channels, height, width] read through its affine map [n, 2, 3], bilinear, zeros outside.
+    """Each picture [n, channels, height, width] read through its affine map [n, 2, 3], bilinear.
 
-    A map takes an output pixel's offset from the centre, (y, x, 1), to the offset that it shows.
+    A map takes an output pixel's offset from the centre, (y, x, 1), to the offset that it shows;
+    outside the picture there are zeros.
     """
     n, channels, height, width = images.shape
-    tall, wide = height + 2, width + 2  # a border of zeros: clipped coordinates read it
-    padded = np.zeros((n, channels, tall, wide), np.float32)
-    padded[:, :, 1:-1, 1:-1] = images
-    m = maps.astype(np.float32)
-    y = (np.arange(height, dtype=np.float32) - (height - 1) / 2).astype(np.float32)[None, :, None]
-    x = (np.arange(width, dtype=np.float32) - (width - 1) / 2).astype(np.float32)[None, None, :]
+    # One row and column of zeros before, two after: what is outside is clipped to read them.
+    padded = np.pad(images, ((0, 0), (0, 0), (1, 2), (1, 2)))
+    tall, wide = padded.shape[2:]
+    row, fy = _source(maps[:, 0], height, width, height)
+    column, fx = _source(maps[:, 1], height, width, width)
+    picture = np.arange(n * channels).reshape(n, channels, 1, 1) * (tall * wide)
+    index = (row * wide + column)[:, None] + picture
+    fy, fx, flat = fy[:, None], fx[:, None], padded.reshape(-1)
 
-    def source(axis: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Padded coordinate along an axis: its floor, and the rest in 0..1; [n, height, width]."""
-        a, b, c = (m[:, axis, k, None, None] for k in range(3))
-        at = (a * y + (c + np.float32((size + 1) / 2))) + b * x
-        np.clip(at, 0, np.float32(size + 1 - 1e-3), out=at)
-        low = at.astype(np.int32)
-        return low, np.subtract(at, low, out=at, dtype=np.float32, casting="same_kind")
+    def tap(dy: int, dx: int) -> np.ndarray:
+        return flat[dy * wide + dx :].take(index, mode="clip")  # clip: no test of each index
 
-    row, fy = source(0, height)
-    column, fx = source(1, width)
-    start = np.arange(n * channels, dtype=np.int32).reshape(n, channels, 1, 1) * (tall * wide)
-    index = (row * wide + column)[:, None] + start
-    fy, fx = fy[:, None], fx[:, None]
-    flat = np.append(padded.reshape(-1), np.zeros(wide + 1, np.float32))
-
-    def tap(offset: int) -> np.ndarray:
-        return flat[offset:].take(index, mode="clip")
-
-    top, bottom = tap(0), tap(wide)
-    top += (tap(1) - top) * fx
-    bottom += (tap(wide + 1) - bottom) * fx
+    top, bottom = tap(0, 0), tap(1, 0)
+    top += (tap(0, 1) - top) * fx
+    bottom += (tap(1, 1) - bottom) * fx
     bottom -= top
     bottom *= fy
     bottom += top
     return bottom
+
+
+def _source(rows: np.ndarray, height: int, width: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where each pixel reads on an axis of ``size`` pixels, as a place in the padded picture.
+
+    ``rows`` [n, 3] are the axis' rows of the maps. Returns floor and rest in 0..1,
+    [n, height, width] each.
+    """
+    y = (np.arange(height) - (height - 1) / 2).astype(np.float32)[:, None]
+    x = (np.arange(width) - (width - 1) / 2).astype(np.float32)
+    a, b, c = rows.astype(np.float32).T[:, :, None, None]
+    at = a * y + (c + np.float32((size + 1) / 2)) + b * x
+    np.clip(at, 0, size + 1, out=at)
+    low = at.astype(np.intp)
+    at -= low.astype(np.float32)
+    return low, at
