@@ -21,7 +21,7 @@ import numpy as np
 
 from .backend import Backend
 from .cache import Store
-from .codegen.program import Call, Code, KernelCode
+from .codegen.program import Call, Code, KernelCode, Work
 from .dump import canonical
 from .ir import Graph, Parameter
 from .op import OPS
@@ -155,9 +155,7 @@ def read(data: bytes, store: Store, key: str) -> Built | None:
     )
     calls = [
         tuple(
-            Call(c["kernel"], tuple(a if isinstance(a, int) else tuple(a) for a in c["arguments"]), c["parts"],
-                 tuple(c["waits"]), c["name"])
-            for c in code[which]
+            Call(tuple(read_work(w) for w in c["work"]), tuple(c["waits"]), c["name"]) for c in code[which]
         )
         for which in ("prepare", "calls")
     ]  # fmt: skip
@@ -168,3 +166,8 @@ def read(data: bytes, store: Store, key: str) -> Built | None:
         Code(code["name"], kernels, calls[0], calls[1], code["arena"], code["prepared"]), constants,
         content["stages"], content["remarks"], content["live_bound"], source.decode(), content["source_path"], True,
     )  # fmt: skip
+
+
+def read_work(content: dict[str, Any]) -> Work:
+    arguments = tuple(a if isinstance(a, int) else (a[0], a[1], a[2]) for a in content["arguments"])
+    return Work(content["kernel"], arguments, content["parts"])

@@ -199,6 +199,26 @@ def _emit_work(module: ir.Module) -> ir.Function:
     return function
 
 
+def _emit_bundle(module: ir.Module) -> None:
+    """bundle(part, tid, args): a kernel of kernels. args: (end, function, args) of each, ends counting parts from 0."""
+    function, b = _function(module, "tinygraph_bundle", VOID, I64, I64, WORDS)
+    part, tid, args = function.args
+    search, found = b.append_basic_block("search"), b.append_basic_block("found")
+    entry = b.block
+    b.branch(search)
+    b.position_at_end(search)
+    at, begin = b.phi(I64), b.phi(I64)
+    end, following = b.word(args, at), b.add(at, I64(3))
+    for phi, first, next_value in ((at, I64(0), following), (begin, I64(0), end)):
+        phi.add_incoming(first, entry)
+        phi.add_incoming(next_value, search)
+    b.cbranch(b.icmp_signed("<", part, end), found, search)
+    b.position_at_end(found)
+    member = b.at(args, b.add(at, I64(1)))
+    _call(b, member, b.sub(part, begin), tid)
+    b.ret_void()
+
+
 def _emit_lead(module: ir.Module, work: ir.Function) -> None:
     """lead(state, table, threads): the caller's side of a run."""
     function, b = _function(module, "tinygraph_lead", VOID, WORDS, WORDS, I64)
@@ -267,6 +287,7 @@ def driver_module() -> str:
     module = ir.Module("tinygraph_driver")
     module.triple = llvm.get_process_triple()
     _emit_walk(module)
+    _emit_bundle(module)
     work = _emit_work(module)
     _emit_lead(module, work)
     _emit_serve(module, work)
@@ -280,12 +301,13 @@ class Driver:
     walk: Callable[[int], None]
     lead: Callable[[int, int, int], None]
     serve: Callable[[int, int, int], int]
+    bundle: int  # the address of a kernel
 
 
 @cache
 def driver() -> Driver:
     """Loads the driver, once a process; it is compiled once a cache folder."""
-    symbols = ("tinygraph_walk", "tinygraph_lead", "tinygraph_serve")
+    symbols = ("tinygraph_walk", "tinygraph_lead", "tinygraph_serve", "tinygraph_bundle")
     code = objects.stored_module(driver_module(), objects.Processor(), default_store())
     addresses = objects.load(dict.fromkeys(symbols, code))
     word = ctypes.c_void_p
@@ -295,6 +317,7 @@ def driver() -> Driver:
         serve=ctypes.CFUNCTYPE(ctypes.c_int64, word, ctypes.c_int64, ctypes.c_int64)(
             addresses["tinygraph_serve"]
         ),
+        bundle=addresses["tinygraph_bundle"],
     )
 
 

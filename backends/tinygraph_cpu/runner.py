@@ -11,7 +11,7 @@ from tinygraph.codegen.program import Argument, Call, Code
 from tinygraph.ir import Parameter, Type, aligned
 
 from . import objects
-from .driver import Launch, LaunchTable
+from .driver import Launch, LaunchTable, driver
 from .kernels import compile_missing, fetch, symbol_of
 from .team import default_threads, team
 
@@ -51,14 +51,26 @@ class CpuRunner:
         return memory
 
     def tabulate(self, calls: Sequence[Call]) -> LaunchTable:
-        launches = []
-        for call in calls:
-            block = np.zeros(len(call.arguments), np.int64)
-            self.blocks.append(block)
-            for i, argument in enumerate(call.arguments):
-                block[i] = self.value(argument, block, i)
-            launches.append(Launch(self.functions[call.kernel], block.ctypes.data, call.parts, call.waits))
-        return LaunchTable(launches)
+        return LaunchTable([self.launch(call) for call in calls])
+
+    def launch(self, call: Call) -> Launch:
+        pairs = [(self.functions[w.kernel], self.block(w.arguments)) for w in call.work]
+        if len(pairs) == 1:
+            ((function, block),) = pairs
+            return Launch(function, block.ctypes.data, call.parts, call.waits)
+        ends = np.cumsum([w.parts for w in call.work])
+        table = [(int(end), function, block.ctypes.data) for end, (function, block) in zip(ends, pairs, strict=True)]
+        block = np.array(table, np.int64).reshape(-1)
+        self.blocks.append(block)
+        return Launch(driver().bundle, block.ctypes.data, call.parts, call.waits)
+
+    def block(self, arguments: Sequence[Argument]) -> np.ndarray:
+        """An argument block with its addresses filled in, but for inputs and outputs."""
+        block = np.zeros(len(arguments), np.int64)
+        self.blocks.append(block)
+        for i, argument in enumerate(arguments):
+            block[i] = self.value(argument, block, i)
+        return block
 
     def value(self, argument: Argument, block: np.ndarray, i: int) -> int:
         if isinstance(argument, int):

@@ -26,7 +26,8 @@ def module_text(code: Code, plan: Plan, graph: Graph) -> str:
     docs: dict[int, list[str]] = {}
     names = labels(graph)
     for call, launch in zip((*code.prepare, *code.calls), (*plan.prepare, *plan.launches), strict=True):
-        docs.setdefault(call.kernel, []).append(describe(launch, names))
+        for work, member in zip(call.work, launch.members, strict=True):
+            docs.setdefault(work.kernel, []).append(describe(member, names))
     parts = [HEAD.format(name=code.name, kernels=len(code.kernels), calls=len(code.calls))]
     for number, kernel in enumerate(code.kernels):
         head, _, body = kernel.text.partition("\n")
@@ -47,13 +48,16 @@ def main_text(code: Code) -> str:
     for title, calls in (("prepared values", code.prepare), ("the run", code.calls)):
         if calls:
             lines.append(f"    # {title}")
-            lines += [f"    {call_text(code, call)}" for call in calls]
+            lines += [line for call in calls for line in call_text(code, call)]
     return "\n".join(lines if len(lines) > 1 else [*lines, "    pass"]) + "\n"
 
 
-def call_text(code: Code, call: Call) -> str:
-    arguments = ", ".join(place_text(a) if isinstance(a, tuple) else str(a) for a in call.arguments)
-    return f"launch({code.kernels[call.kernel].name}, {call.parts}, [{arguments}])"
+def call_text(code: Code, call: Call) -> list[str]:
+    lines = [f"    # a bundle of {len(call.work)}"] if len(call.work) > 1 else []
+    for work in call.work:
+        arguments = ", ".join(place_text(a) if isinstance(a, tuple) else str(a) for a in work.arguments)
+        lines.append(f"    launch({code.kernels[work.kernel].name}, {work.parts}, [{arguments}])")
+    return lines
 
 
 def place_text(place: Place) -> str:

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from ..plan.contraction import FIELDS, Contraction
-from ..plan.plan import Access, Launch, Nest, Plan, Tile
+from ..plan.plan import Access, Launch, Nest, Plan, Special, Tile
 from ..plan.schedule import ITEMSIZE
 from . import nest, special
 from .nest import Address, Kernel
@@ -38,14 +38,25 @@ class KernelCode:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """A launch: which kernel, its arguments, its parts, the calls it waits for, and what it is called in profiles."""
+class Work:
+    """A kernel with its arguments, in so many parts."""
 
     kernel: int
     arguments: tuple[Argument, ...]
     parts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A launch: its work (several where launches are bundled), the calls it waits for, its name in profiles."""
+
+    work: tuple[Work, ...]
     waits: tuple[int, ...]
     name: str
+
+    @property
+    def parts(self) -> int:
+        return sum(w.parts for w in self.work)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +76,17 @@ def assemble(plan: Plan) -> Code:
     table: dict[str, int] = {}
     kernels: list[KernelCode] = []
 
-    def call(launch: Launch) -> Call:
+    def work(launch: Launch) -> Work:
         made = kernel(launch)
-        content = made.text
-        if content not in table:
-            table[content] = len(kernels)
+        if made.text not in table:
+            table[made.text] = len(kernels)
             name = f"{re.sub(r'[^a-z0-9_]', '_', launch.name)}_{len(kernels)}"
             contraction = launch.work.contraction if isinstance(launch.work, Tile) else None
             kernels.append(KernelCode(name, made.text.replace("NAME", name, 1), contraction))
-        arguments = tuple(resolve(a) for a in made.arguments)
-        return Call(table[content], arguments, launch.parts, launch.waits, launch.name)
+        return Work(table[made.text], tuple(resolve(a) for a in made.arguments), launch.parts)
+
+    def call(launch: Launch) -> Call:
+        return Call(tuple(work(m) for m in launch.members), launch.waits, launch.name)
 
     prepare = tuple(call(x) for x in plan.prepare)
     calls = tuple(call(x) for x in plan.launches)
@@ -87,6 +99,7 @@ def kernel(launch: Launch) -> Kernel:
         return nest.emit(work, launch.parts)
     if isinstance(work, Tile):
         return tile(work)
+    assert isinstance(work, Special)
     return special.emit(work, launch.parts)
 
 

@@ -147,7 +147,14 @@ class Tile:
     operands: tuple[Access, ...]  # strides along g, z, y, m, n
 
 
-Work = Nest | Tile | Special
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Small independent launches that go out as one: its parts are theirs, one after the other."""
+
+    launches: tuple[Launch, ...]
+
+
+Work = Nest | Tile | Special | Bundle
 
 
 @dataclass(eq=False, slots=True)
@@ -171,7 +178,14 @@ class Launch:
     note: str = ""
 
     @property
+    def members(self) -> tuple[Launch, ...]:
+        """The launches of a bundle; itself otherwise."""
+        return self.work.launches if isinstance(self.work, Bundle) else (self,)
+
+    @property
     def accesses(self) -> tuple[Access, ...]:
+        if isinstance(self.work, Bundle):
+            return tuple(a for launch in self.work.launches for a in launch.accesses)
         if isinstance(self.work, Tile):
             return (self.work.a, self.work.b, *self.work.operands)
         return self.work.operands
@@ -182,6 +196,12 @@ class Launch:
         if isinstance(self.work, Nest):
             steps = [s for stage in self.work.stages for s in (*stage.outer, *stage.inner)]
             return frozenset(s.operand for s in steps if isinstance(s, Put))
+        if isinstance(self.work, Bundle):
+            found, first = set(), 0
+            for launch in self.work.launches:
+                found |= {first + i for i in launch.writes}
+                first += len(launch.accesses)
+            return frozenset(found)
         if isinstance(self.work, Tile):
             return frozenset(2 + o for o, _ in self.work.contraction.body.stores)
         return frozenset({len(self.work.operands) - 1})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from .plan import Access, Launch, Nest, Plan, Tile
+from .plan import Access, Bundle, Launch, Nest, Plan, Tile
 
 COLUMNS = 64  # of the memory chart
 
@@ -32,12 +32,16 @@ def buffer_names(plan: Plan) -> dict[int, str]:
 
 
 def launch_text(number: int, launch: Launch, names: dict[int, str]) -> list[str]:
+    if isinstance(launch.work, Bundle):
+        waits = f"  waits {', '.join(map(str, launch.waits))}" if launch.waits else ""
+        inside = [line for m in launch.members for line in launch_text(-1, m, names)]
+        return [f"  {number:>3} bundle of {len(launch.members)}, parts {launch.parts}{waits}", *inside]
     writes = launch.writes
     reads = ", ".join(access_text(a, names) for i, a in enumerate(launch.accesses) if i not in writes)
     target = ", ".join(access_text(a, names) for i, a in enumerate(launch.accesses) if i in writes)
     waits = f"  waits {', '.join(map(str, launch.waits))}" if launch.waits else ""
     return [
-        f"  {number:>3} {launch.name}  {work_text(launch)}, parts {launch.parts}{waits}",
+        f"  {number if number >= 0 else '   -':>3} {launch.name}  {work_text(launch)}, parts {launch.parts}{waits}",
         f"        {target} <- {reads or 'nothing'}",
     ]
 

@@ -15,7 +15,8 @@ from .contract import (
 )  # fmt: skip
 from .group import Fusion, Group, Slot, Store, element_reads, loops_of
 from .index import Indices, Leaf, own, pull, read
-from .memory import order_groups, place_buffers, waits
+from .bundle import bundle
+from .memory import order_groups, place_buffers
 from .nest import NestBuilder, arrange, full_strides, resolve
 from .plan import SLACK, Access, Buffer, Launch, Nest, Place, Plan, Special
 
@@ -71,6 +72,7 @@ class Scheduler:
         self.remarks: list[str] = []
         self.fixed = self.fixed_nodes()
         self.packed: dict[tuple, Access] = {}
+        self.padded: dict[Access, tuple[Buffer, tuple[int, ...]]] = {}
 
     def plan(self) -> Plan:
         self.sources()
@@ -78,8 +80,7 @@ class Scheduler:
         self.store_values()
         for group in order_groups(self.fusion, self.updates):
             self.lower(group)
-        waits(self.prepare)
-        waits(self.launches)
+        self.prepare, self.launches = bundle(self.prepare), bundle(self.launches)
         plan = Plan(self.graph.name, self.buffers, self.prepare, self.launches, constants=self.constants)
         plan.remarks = self.remarks + [
             f"{a.name or a.op.name} and {b.name or b.op.name} are separate: {reason.value}"
@@ -200,6 +201,8 @@ class Scheduler:
             columns = [x for x in range(rank) if b[x] and not a[x]]
             rest = sorted((x for x in range(rank) if x not in columns), key=lambda x: (-abs(a[x]), x))
             return rest + columns
+        if group.windows and (image := self.image_axes(group)) is not None:
+            return image
         best = [0] * rank
         for n in group.index:
             if n in self.fusion.reduction_axes:
@@ -210,6 +213,15 @@ class Scheduler:
                 if sum(map(bool, strides)) > sum(map(bool, best)):
                     best = strides
         return sorted(range(rank), key=lambda a: (-abs(best[a]) if best[a] else 0, a))
+
+    def image_axes(self, group: Group) -> list[int] | None:
+        """Channels last, if the group's windows slide over the last two axes of images."""
+        n = next(n for n in group.index if n in self.fusion.reduction_axes)
+        slid = {a for r in loops_of(n).reads for i in r.indices if len(i.terms) > 1 for a, _ in i.terms}
+        outputs = len(n.shape)
+        if outputs < 4 or {a for a in slid if a < outputs} != {outputs - 2, outputs - 1}:
+            return None
+        return [0, outputs - 2, outputs - 1, *range(1, outputs - 2), *range(outputs, len(group.axes))]
 
     def element_leaves(self, group: Group, n: Node):
         if group.copy:
@@ -301,16 +313,23 @@ class Scheduler:
         if leaf is None:
             raise Unsuitable("an operand's views do not compose")
         source = resolve(self.of(leaf.root), leaf, len(shape))
-        strides = full_strides(source, len(shape))
-        order = sorted(range(len(shape)), key=lambda a: (-abs(strides[a]), a))
-        strides = list(ordered_strides(shape, order))
-        fixed = leaf.root in self.fixed
-        buffer = self.buffer(f"{leaf.root.name or leaf.root.op.name}_padded", prod(shape), x.dtype,
-                             "prepared" if fixed else "arena")  # fmt: skip
-        nest = copy_nest(shape, source, Access(buffer, 0, tuple(strides), x.dtype))
-        (self.prepare if fixed else launches).append(self.launch("pad", nest, (x,)))
+        if source not in self.padded:
+            self.padded[source] = self.pad(source, shape, x, leaf.root in self.fixed, launches)
+        buffer, strides = self.padded[source]
         offset = -sum(low * s for (low, _), s in zip(box, strides, strict=True))
-        return Place(buffer, offset, tuple(strides), x.dtype), at
+        return Place(buffer, offset, strides, x.dtype), at
+
+    def pad(
+        self, source: Access, shape: tuple[int, ...], x: Node, fixed: bool, launches: list[Launch]
+    ) -> tuple[Buffer, tuple[int, ...]]:
+        """A copy with its edges around it, in the order of the original."""
+        lie = full_strides(source, len(shape))
+        strides = ordered_strides(shape, sorted(range(len(shape)), key=lambda a: (-abs(lie[a]), a)))
+        home = "prepared" if fixed else "arena"
+        buffer = self.buffer(f"{x.name or x.op.name}_padded", prod(shape), x.dtype, home)
+        nest = copy_nest(shape, source, Access(buffer, 0, strides, x.dtype))
+        (self.prepare if fixed else launches).append(self.launch("pad", nest, (x,)))
+        return buffer, strides
 
     def tile(
         self, group: Group, problem: Problem, views: list[Access], operands: list[Access], body: Body,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from .plan import Access, Buffer, Launch, Nest, Plan, Tile
+from .plan import Access, Buffer, Bundle, Launch, Nest, Plan, Tile
 
 
 class PlanError(Exception):
@@ -48,6 +48,8 @@ def region(access: Access, sizes: tuple[int, ...]) -> Region:
 def regions(launch: Launch) -> list[Region]:
     """What each access of a launch may touch, in the order of ``launch.accesses``."""
     work = launch.work
+    if isinstance(work, Bundle):
+        return [area for member in work.launches for area in regions(member)]
     if isinstance(work, Nest):
         return [region(o, work.axes) for o in work.operands]
     if isinstance(work, Tile):
@@ -91,6 +93,11 @@ def in_bounds(launch: Launch, areas: list[Region]) -> None:
 def disjoint_parts(launch: Launch, areas: list[Region]) -> None:
     """Concurrent parts of one launch write different elements: every parallel axis moves every write."""
     work = launch.work
+    if isinstance(work, Bundle):
+        touched = [regions(member) for member in work.launches]
+        for member, mine in zip(work.launches, touched, strict=True):
+            disjoint_parts(member, mine)
+        ordered([replace(m, waits=()) for m in work.launches], touched)
     if not isinstance(work, Nest) or launch.parts == 1:
         return
     for i in launch.writes:
