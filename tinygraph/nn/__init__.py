@@ -1,0 +1,61 @@
+"""Layers, losses and initial values: sugar that builds graphs."""
+
+from ..ops import cross_entropy, l2_penalty, mse_loss
+from . import init
+from .functional import (
+    ELU,
+    GELU,
+    AdaptiveAvgPool2d,
+    AvgPool2d,
+    CenterWeightedPool2d,
+    Flatten,
+    GlobalAvgPool,
+    L2Pool2d,
+    LeakyReLU,
+    MaxPool2d,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Tanh,
+)
+from .linear import Conv1d, Conv2d, ConvTranspose2d, Embedding, Linear
+from .module import Module, Sequential
+from .norm import BatchNorm1d, BatchNorm2d, Dropout, Identity, LayerNorm, LocalResponseNorm
+from .random import manual_seed
+
+__all__ = [
+    "ELU",
+    "GELU",
+    "AdaptiveAvgPool2d",
+    "AvgPool2d",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "CenterWeightedPool2d",
+    "Conv1d",
+    "Conv2d",
+    "ConvTranspose2d",
+    "Dropout",
+    "Embedding",
+    "Flatten",
+    "GlobalAvgPool",
+    "Identity",
+    "L2Pool2d",
+    "LayerNorm",
+    "LeakyReLU",
+    "Linear",
+    "LocalResponseNorm",
+    "MaxPool2d",
+    "Module",
+    "ReLU",
+    "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
+    "cross_entropy",
+    "init",
+    "l2_penalty",
+    "manual_seed",
+    "mse_loss",
+]

@@ -1,0 +1,24 @@
+"""Parameters of layers: a shape and a way to draw it at first use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..ir import Parameter
+from ..parameter import parameter
+from .init import Initializer
+from .random import current_seed, generator
+
+
+def drawn(shape: tuple[int, ...], initial: Initializer, **options: Any) -> Parameter:
+    """A parameter whose value follows from the seed and its name; options of ``tg.parameter``."""
+    seed = current_seed()
+    p = parameter(shape, initial=lambda: initial(shape, generator(seed, p.name or "")), **options)
+    return p
+
+
+def buffer(shape: tuple[int, ...], initial: Initializer) -> Parameter:
+    """State that no optimizer changes, such as running statistics."""
+    p = drawn(shape, initial)
+    p.state.trainable = False
+    return p

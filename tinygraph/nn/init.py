@@ -1,0 +1,67 @@
+"""Initial values: functions that draw an array from a shape and a random generator.
+
+Weights are [outputs, inputs, *kernel]; fan-in is inputs times the kernel's size, fan-out is
+outputs times it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+Initializer = Callable[[tuple[int, ...], np.random.Generator], Any]
+
+
+def fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Fan-in and fan-out of a weight."""
+    if len(shape) < 2:
+        raise ValueError(f"fans are those of weights [outputs, inputs, ...], got shape {shape}")
+    kernel = math.prod(shape[2:])
+    return shape[1] * kernel, shape[0] * kernel
+
+
+def constant(value: float) -> Initializer:
+    return lambda shape, rng: np.full(shape, value, np.float32)
+
+
+def normal(std: float = 0.01, mean: float = 0.0) -> Initializer:
+    return lambda shape, rng: rng.normal(mean, std, shape)
+
+
+def uniform(low: float, high: float) -> Initializer:
+    return lambda shape, rng: rng.uniform(low, high, shape)
+
+
+def _with_variance(variance: Callable[[int, int], float], distribution: str) -> Initializer:
+    if distribution not in ("normal", "uniform"):
+        raise ValueError(f"distribution is 'normal' or 'uniform', got {distribution!r}")
+
+    def draw(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+        std = math.sqrt(variance(*fans(shape)))
+        if distribution == "normal":
+            return rng.normal(0, std, shape)
+        return rng.uniform(-math.sqrt(3) * std, math.sqrt(3) * std, shape)
+
+    return draw
+
+
+def xavier(gain: float = 1.0, distribution: str = "uniform") -> Initializer:
+    """Variance 2 gain^2 / (fan-in + fan-out) (Glorot and Bengio, AISTATS 2010, eq. 16)."""
+    return _with_variance(lambda fan_in, fan_out: 2 * gain**2 / (fan_in + fan_out), distribution)
+
+
+def he(gain: float = math.sqrt(2), distribution: str = "normal", fan: str = "in") -> Initializer:
+    """Variance gain^2 / fan (He et al., ICCV 2015, section 2.2); ``fan`` is 'in' or 'out'."""
+    if fan not in ("in", "out"):
+        raise ValueError(f"fan is 'in' or 'out', got {fan!r}")
+    return _with_variance(
+        lambda fan_in, fan_out: gain**2 / (fan_in if fan == "in" else fan_out), distribution
+    )
+
+
+def fan_in_uniform() -> Initializer:
+    """Uniform in +-1 / sqrt(fan-in): what PyTorch gives linear layers and convolutions."""
+    return he(gain=math.sqrt(1 / 3), distribution="uniform")

@@ -1,0 +1,192 @@
+"""Module: parameters and modules as attributes, found by name; called on nodes, it builds graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from typing import Any, Self
+
+import numpy as np
+
+from ..ir import Node, Parameter, scope
+
+_CALLING: ContextVar[str] = ContextVar(
+    "module", default=""
+)  # path of the module that is being called
+
+
+class Module:
+    """The base of layers and networks.
+
+    Assign parameters, modules, or lists of them to attributes and write
+    ``forward(self, x, training=False)``. Names are dotted paths of attributes, as in PyTorch
+    (``blocks.0.conv.weight``), and parameters are named by them. A list is kept as a tuple, so that
+    its names stay. Parameters that are not ``state.trainable`` when they are assigned are buffers:
+    part of ``state_dict``, not of ``parameters``.
+    """
+
+    path = ""  # from the outermost module; set by its owner
+    ignored_state: tuple[str, ...] = ()  # names in other libraries' state that mean nothing here
+    forward: Callable[..., Any]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, list) and any(isinstance(v, (Module, Parameter)) for v in value):
+            value = tuple(value)
+        object.__setattr__(self, name, value)
+        if isinstance(value, Parameter) and not value.state.trainable:
+            self.__dict__.setdefault("_buffers", {})[name] = None
+        if any(True for _ in _members(name, value)):
+            self._set_paths()
+
+    def _set_paths(self) -> None:
+        for path, module in self.named_modules():
+            if path:
+                module.__dict__["path"] = path
+        for path, p in _first_names(self._named_state()):
+            p.state.name = path
+
+    def __call__(self, *inputs: Any, training: bool = False) -> Any:
+        """What ``forward`` builds, in the scope of this module's name."""
+        outer = _CALLING.get()
+        inside = bool(outer) and self.path.startswith(outer + ".")
+        local = self.path[len(outer) + 1 :] if inside else self.path
+        if not local:
+            return self.forward(*inputs, training=training)
+        token = _CALLING.set(self.path)
+        try:
+            with scope(local):
+                return self.forward(*inputs, training=training)
+        finally:
+            _CALLING.reset(token)
+
+    def children(self) -> Iterator[tuple[str, Module]]:
+        """The modules among the attributes, with their names, in order."""
+        for name, value in vars(self).items():
+            yield from ((n, m) for n, m in _members(name, value) if isinstance(m, Module))
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """This module and all below it, with dotted names; this one's is empty."""
+        yield prefix, self
+        for name, child in self.children():
+            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+
+    def _own_state(self) -> Iterator[tuple[str, Parameter]]:
+        for name, value in vars(self).items():
+            yield from ((n, p) for n, p in _members(name, value) if isinstance(p, Parameter))
+
+    def _named_state(self) -> Iterator[tuple[str, Parameter]]:
+        """Parameters and buffers; one that is shared comes under each of its names."""
+        for path, module in self.named_modules():
+            for name, p in module._own_state():
+                yield (f"{path}.{name}" if path else name), p
+
+    def named_parameters(self) -> dict[str, Parameter]:
+        """The trainable parameters by dotted name; a shared one once, under its first."""
+        return {path: p for path, p in _first_names(self._named_state()) if p.state.trainable}
+
+    def parameters(self) -> list[Parameter]:
+        """The trainable parameters."""
+        return list(self.named_parameters().values())
+
+    def freeze(self, frozen: bool = True) -> Self:
+        """Takes the parameters below out of ``parameters()``, or puts them back; never buffers."""
+        for _, module in self.named_modules():
+            for name, p in module._own_state():
+                if name not in vars(module).get("_buffers", {}):
+                    p.state.trainable = not frozen
+        return self
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copies of all values by dotted name, buffers included."""
+        return {path: p.value for path, p in self._named_state()}
+
+    def load_state_dict(self, values: Mapping[str, Any], strict: bool = True) -> None:
+        """Sets all values, or none if names or shapes do not fit.
+
+        Args:
+            values: arrays by dotted name.
+            strict: False accepts missing and unexpected names.
+
+        Raises:
+            ValueError: lists every missing, unexpected or misshapen name.
+        """
+        ignored = {
+            f"{path}.{name}" if path else name
+            for path, module in self.named_modules()
+            for name in module.ignored_state
+        }
+        assign(
+            dict(self._named_state()), {k: v for k, v in values.items() if k not in ignored}, strict
+        )
+
+    def extra_repr(self) -> str:
+        """What stands in the parentheses of ``repr``."""
+        return ""
+
+    def __repr__(self) -> str:
+        rows = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.children()]
+        head = f"{type(self).__name__}({self.extra_repr()}"
+        return head + (")" if not rows else "\n  " + "\n  ".join(rows) + "\n)")
+
+
+class Sequential(Module):
+    """Modules one after the other, named by number, or by keyword: ``Sequential(conv=...)``."""
+
+    def __init__(self, *modules: Module, **named: Module):
+        for name, module in (*((str(i), m) for i, m in enumerate(modules)), *named.items()):
+            if not isinstance(module, Module):
+                raise TypeError(f"Sequential takes modules, got {module!r} as {name!r}")
+            setattr(self, name, module)
+
+    def forward(self, x: Node, training: bool = False) -> Node:
+        for _, module in self.children():
+            x = module(x, training=training)
+        return x
+
+    def __getitem__(self, index: int) -> Module:
+        return [m for _, m in self.children()][index]
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self.children())
+
+
+def _members(name: str, value: Any) -> Iterator[tuple[str, Module | Parameter]]:
+    if isinstance(value, (Module, Parameter)):
+        yield name, value
+    elif isinstance(value, tuple) and not hasattr(value, "_fields"):
+        yield from (
+            (f"{name}.{i}", v) for i, v in enumerate(value) if isinstance(v, (Module, Parameter))
+        )
+
+
+def _first_names(named: Iterator[tuple[str, Parameter]]) -> Iterator[tuple[str, Parameter]]:
+    seen: set[Parameter] = set()
+    for path, p in named:
+        if p not in seen:
+            seen.add(p)
+            yield path, p
+
+
+def assign(
+    parameters: Mapping[str, Parameter], values: Mapping[str, Any], strict: bool = True
+) -> None:
+    """Sets parameters by name; or none, and raises one ValueError that lists all that does not fit."""
+    arrays = {name: np.asarray(v) for name, v in values.items()}
+    problems = []
+    if strict:
+        problems += [
+            f"missing: {name} {p.shape}" for name, p in parameters.items() if name not in arrays
+        ]
+        problems += [
+            f"unexpected: {name} {a.shape}" for name, a in arrays.items() if name not in parameters
+        ]
+    both = [(name, p, arrays[name]) for name, p in parameters.items() if name in arrays]
+    for name, p, a in both:
+        if a.shape != p.shape:
+            problems.append(f"wrong shape: {name} is {p.shape}, got {a.shape}")
+        elif not np.can_cast(a.dtype, p.dtype, "same_kind"):
+            problems.append(f"wrong dtype: {name} is {p.dtype}, got {a.dtype.name}")
+    if problems:
+        raise ValueError(f"{len(problems)} names do not fit:\n  " + "\n  ".join(problems))
+    for _, p, a in both:
+        p.value = a
