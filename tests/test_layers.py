@@ -25,7 +25,9 @@ LAYERS = [
     ["pipeline", "backend"],
     ["store"],
     ["compile"],
-    ["nn", "optim", "checkpoint", "data"],
+    ["nn", "data"],
+    ["optim"],
+    ["checkpoint"],
     ["models", "train"],
     ["cli", "demo", "__main__"],
 ]

@@ -170,7 +170,7 @@ def _first_names(named: Iterator[tuple[str, Parameter]]) -> Iterator[tuple[str, 
 def assign(
     parameters: Mapping[str, Parameter], values: Mapping[str, Any], strict: bool = True
 ) -> None:
-    """Sets parameters by name; or none, and raises one ValueError that lists all that does not fit."""
+    """Sets parameters by name; or none, and raises one ValueError that lists what does not fit."""
     arrays = {name: np.asarray(v) for name, v in values.items()}
     problems = []
     if strict:
