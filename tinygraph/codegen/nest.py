@@ -13,7 +13,7 @@ from ..op import Index
 from ..plan.body import Statement
 from ..plan.plan import Access, Fold, Guard, Load, Nest, Position, Put, Step
 
-BLOCK = 128  # accumulators of a column reduction that stand on the stack at a time
+CHUNK = 256  # steps of a column reduction that are summed before they join the total
 
 INITIAL = {"sum": "0", "max": "-inf", "min": "inf"}
 LIMITS = {"int32": 2**31, "int64": 2**63, "uint8": 2**8, "uint32": 2**32, "bool": 2}
@@ -234,45 +234,85 @@ class NestWriter:
             out.line(f"{self.view(self.nest.operands[step.operand])}[{self.linear(step.operand)}] = {value}")
 
     def column(self) -> None:
-        """Reduction outside, a block of columns inside: accumulators on the stack, all loops over memory as it lies."""
-        out, nest = self.out, self.nest
-        *rows, last = self.outputs
-        stage, after = nest.stages
-        folds = [s for s in stage.inner if isinstance(s, Fold)]
+        """Reductions outside, a block of columns inside, so that all loops run over memory as it lies.
+
+        What is known per column, accumulators above all, stands on the stack between loops. Sums go in two levels,
+        a chunk of the reduction and the total, which keeps float32 sums of many elements accurate.
+        """
+        out, last, block = self.out, self.outputs[-1], self.nest.block
+        loops: list[list[Step]] = [list(part) for stage in self.nest.stages for part in (stage.outer, stage.inner)]
+        shared = shared_names(loops)
+        for name, dtype in shared.items():
+            out.line(f"{name}_block = stack_{dtype}({block})")
+        folds = [s for steps in loops for s in steps if isinstance(s, Fold)]
         for fold in folds:
-            out.line(f"{fold.name}_block = stack_{fold.dtype}({BLOCK})")
+            out.line(f"{fold.name}_chunk = stack_{fold.dtype}({block})")
+        self.open_columns(self.outputs[:-1], last, block)
+        for number, steps in enumerate(loops):
+            if number % 2 == 0 or not steps:
+                self.column_loop(last, steps, shared)
+            else:
+                self.column_reduction(last, steps, shared)
+
+    def open_columns(self, rows: list[int], last: int, block: int) -> None:
+        """Loops over rows and blocks of columns; parts share out the rows, or the blocks if there are no rows."""
+        out, size = self.out, self.sizes[last]
         if rows:
             self.open_outputs(rows)
-            bounds = ("0", self.sizes[last])
+            out.line(f"for block in range(0, {size}, {block}):")
         else:
-            out.line(f"first = part * {self.sizes[last]} // parts")
-            out.line(f"last = (part + 1) * {self.sizes[last]} // parts")
-            bounds = ("first", "last")
-        out.line(f"for block in range({bounds[0]}, {bounds[1]}, {BLOCK}):")
+            out.line(f"blocks = ({size} + {block - 1}) // {block}")
+            out.line("first = part * blocks // parts")
+            out.line("last = (part + 1) * blocks // parts")
+            out.line(f"for block in range(first * {block}, min(last * {block}, {size}), {block}):")
         out.depth += 1
-        out.line(f"width = min({BLOCK}, {bounds[1]} - block)")
-        self.columns(last, [f"{f.name}_block[c] = {initial(f)}" for f in folds])
+        out.line(f"width = min({block}, {size} - block)")
+
+    def column_reduction(self, last: int, steps: list[Step], shared: dict[str, str]) -> None:
+        """One pass over the reduction axes, the first of them in chunks."""
+        out = self.out
+        folds = [s for s in steps if isinstance(s, Fold)]
+        first, *rest = self.nest.reduce
         depth = out.depth
-        for axis in nest.reduce:
+        self.each_column([f"{f.name}_block[c] = {initial(f)}" for f in folds])
+        out.line(f"for chunk in range(0, {self.sizes[first]}, {CHUNK}):")
+        out.depth += 1
+        self.each_column([f"{f.name}_chunk[c] = {initial(f)}" for f in folds])
+        out.line(f"for i{first} in range(chunk, min(chunk + {CHUNK}, {self.sizes[first]})):")
+        out.depth += 1
+        for axis in rest:
             out.line(f"for i{axis} in range({self.sizes[axis]}):")
             out.depth += 1
-        self.columns(last, [*stage.outer, *stage.inner], "_block[c]")
+        self.column_loop(last, steps, shared, "_chunk[c]")
+        out.depth = depth + 1
+        self.each_column(
+            [f"{f.name}_block[c] = {folded(replace(f, value=f'{f.name}_chunk[c]'), f'{f.name}_block[c]')}" for f in folds]
+        )
         out.depth = depth
-        fetch = [f"{f.name} = {f.name}_block[c]" for f in folds]
-        self.columns(last, [*fetch, *stage.outer, *after.outer])
-        out.depth -= 1
 
-    def columns(self, axis: int, steps: list, suffix: str = "") -> None:
+    def each_column(self, lines: list[str]) -> None:
+        if lines:
+            self.out.line("for c in range(width):")
+            for line in lines:
+                self.out.line("    " + line)
+
+    def column_loop(self, last: int, steps: list[Step], shared: dict[str, str], suffix: str = "") -> None:
+        """The steps for each column of the block, with names that other loops define fetched and kept."""
+        if not steps:
+            return
         out = self.out
+        defined = {name for name, _ in map(defines, steps) if name}
+        fetched = [n for n in dict.fromkeys(n for s in steps for n in uses(s)) if n in shared and n not in defined]
         out.line("for c in range(width):")
         out.depth += 1
-        if any(not isinstance(s, str) for s in steps):
-            out.line(f"i{axis} = block + c")
+        out.line(f"i{last} = block + c")
+        for name in fetched:
+            out.line(f"{name} = {name}_block[c]")
         for step in steps:
-            if isinstance(step, str):
-                out.line(step)
-            else:
-                self.step(step, suffix)
+            self.step(step, suffix)
+            name, _ = defines(step)
+            if name in shared and not isinstance(step, Fold):
+                out.line(f"{name}_block[c] = {name}")
         out.depth -= 1
 
     # ------------------------------------------------------------------ steps
@@ -287,7 +327,7 @@ class NestWriter:
             out.line(f"{step.name} = {step.dtype}({self.affine(step.index, f'{step.name}_c')})")
         elif isinstance(step, Fold):
             out.line(f"{step.name}{suffix} = {folded(step, step.name + suffix)}")
-        elif isinstance(step, Put):
+        else:
             out.line(f"{self.view(self.nest.operands[step.operand])}[{self.linear(step.operand)}] = {step.value}")
 
     def load(self, step: Load) -> None:
@@ -342,6 +382,36 @@ class NestWriter:
         if index.constant or not terms:
             terms.append(self.out.argument(name, index.constant))
         return " + ".join(terms).replace("+ -", "- ")
+
+
+def defines(step: Step) -> tuple[str, str]:
+    """The name that a step defines, and its dtype; empty for a store."""
+    return ("", "") if isinstance(step, Put) else (step.name, getattr(step, "dtype", "float32"))
+
+
+def uses(step: Step) -> tuple[str, ...]:
+    """The names that a step reads."""
+    if isinstance(step, Statement):
+        return step.args
+    if isinstance(step, (Fold, Put)):
+        return (step.value,)
+    return ()
+
+
+def shared_names(loops: list[list[Step]]) -> dict[str, str]:
+    """Names that one loop defines and another uses, with their dtypes; accumulators are always among them."""
+    home: dict[str, int] = {}
+    dtypes: dict[str, str] = {}
+    for number, steps in enumerate(loops):
+        for step in steps:
+            name, dtype = defines(step)
+            if name:
+                home[name], dtypes[name] = number, dtype
+    found = {s.name: s.dtype for steps in loops for s in steps if isinstance(s, Fold)}
+    for number, steps in enumerate(loops):
+        for step in steps:
+            found.update({n: dtypes[n] for n in uses(step) if home.get(n, number) != number})
+    return found
 
 
 def view_key(operand: Access) -> tuple:

@@ -185,7 +185,7 @@ class NestBuilder:
             if isinstance(step, Load) and step.operand == operand:
                 return step.name
         name = self.name("x")
-        scope.steps.append(Load(name, operand))
+        scope.steps.append(Load(name, operand, access.dtype))
         return name
 
     def operand(self, access: Access) -> int:
@@ -232,7 +232,8 @@ def arrange(nest: Nest) -> Nest:
     sizes |= more
     order = outputs + reduces
     nest = permute(nest, order, sizes, len(outputs))
-    return replace(nest, style=style(nest))
+    nest = replace(nest, style=style(nest))
+    return replace(nest, block=block_of(nest)) if nest.style == "column" else nest
 
 
 def stride_order(nest: Nest):
@@ -310,11 +311,19 @@ def style(nest: Nest) -> str:
     if not nest.reduce or len(nest.reduce) == len(nest.axes):
         return "row"
     last = nest.reduce[0] - 1
-    reads = [o for o in nest.operands if any(full_strides(o, len(nest.axes))[a] for a in nest.reduce)]
-    if not reads or any(full_strides(o, len(nest.axes))[last] != 1 for o in reads):
+    rank = len(nest.axes)
+    reads = [s for s in (full_strides(o, rank) for o in nest.operands) if any(s[a] for a in nest.reduce)]
+    main = max(reads, key=lambda s: prod(n for n, x in zip(nest.axes, s, strict=True) if x), default=None)
+    if main is None or main[last] != 1:
         return "row"
     if prod(nest.axes[a] for a in nest.reduce) <= LITERAL:
         return "literal"
-    single = len(nest.stages) == 2 and not nest.stages[1].inner
-    pure = not any(isinstance(s, Put) for s in nest.stages[0].inner)
-    return "column" if single and pure else "row"
+    return "column"
+
+
+def block_of(nest: Nest) -> int:
+    """Columns that are worked on at a time: whole cache lines, and blocks enough for several threads."""
+    columns = nest.axes[nest.reduce[0] - 1] if nest.reduce else 1
+    if columns >= 256:
+        return 64
+    return 32 if columns >= 64 else 16

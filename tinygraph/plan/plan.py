@@ -74,6 +74,7 @@ class Access:
 class Load:
     name: str
     operand: int
+    dtype: str = "float32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +117,8 @@ class Stage:
 class Nest:
     """A loop nest: output axes outside, reduction axes inside, stages one after the other within the output axes.
 
-    ``literal`` unrolls the reduction axes (windows); ``column`` keeps a block of accumulators, so that the innermost
-    output axis can be the innermost loop.
+    ``literal`` unrolls the reduction axes (windows); ``column`` keeps accumulators for a ``block`` of the innermost
+    output axis, so that it can be the innermost loop.
     """
 
     axes: tuple[int, ...]
@@ -125,6 +126,7 @@ class Nest:
     operands: tuple[Access, ...]
     stages: tuple[Stage, ...]
     style: str = "row"  # 'row', 'literal', 'column'
+    block: int = 0
 
 
 @dataclass(frozen=True, slots=True)

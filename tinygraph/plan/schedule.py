@@ -265,7 +265,7 @@ class Scheduler:
         work = prod(nest.axes)
         outer = nest.axes[0] if 0 not in nest.reduce and nest.axes else 1
         if nest.style == "column" and len(nest.reduce) == len(nest.axes) - 1:
-            outer = -(-outer // 64)
+            outer = -(-outer // nest.block)
         return Launch(name, nest, nodes, parts=max(1, min(outer, 64, work // GRAIN)))
 
     def special(self, group: Group, stores: list[tuple[Store, Place]]) -> Launch:
