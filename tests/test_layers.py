@@ -25,11 +25,12 @@ LAYERS = [
     ["pipeline", "backend"],
     ["store"],
     ["compile"],
-    ["nn", "data"],
+    ["nn", "data", "picture"],
     ["optim"],
     ["checkpoint"],
     ["models", "train"],
-    ["cli", "demo", "__main__"],
+    ["demo"],
+    ["__main__"],
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 FORBIDDEN = ("numba", "llvmlite", "backends", "tinygraph_cpu", "tinygraph_cuda", "torch")

@@ -1,0 +1,39 @@
+"""python -m tinygraph COMMAND: each command is a module of this package.
+
+Such a module has a docstring, whose first line is the command's help, ``add_arguments(parser)`` and
+``main(arguments)``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+COMMANDS = ("demo",)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m tinygraph", description="tinygraph: a graph compiler for neural networks."
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for name in COMMANDS:
+        module = importlib.import_module(f"tinygraph.{name}")
+        text = (module.__doc__ or "").partition("\n")[0]
+        command = commands.add_parser(name, help=text, description=text)
+        module.add_arguments(command)
+        command.set_defaults(main=module.main)
+    arguments = parser.parse_args(argv)
+    if not hasattr(arguments, "main"):
+        parser.print_help()
+        return
+    try:
+        arguments.main(arguments)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""Picture files of single digits, brought to the form of MNIST's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+BOX, SIDE = 20, 28  # pixels of the digit's longer side, and of the picture
+
+
+def read_digit(path: str | Path) -> np.ndarray:
+    """A picture file with one digit in it, as float32 [1, 28, 28] in 0..1.
+
+    Any size and colours do, dark on light or light on dark; what is transparent shows white.
+
+    Raises:
+        ImportError: Pillow is not installed.
+        OSError: there is no such file, or it is no picture.
+        ValueError: the picture shows nothing.
+    """
+    try:
+        from PIL import Image
+    except ImportError:
+        raise ImportError(
+            "reading pictures requires Pillow: python -m pip install pillow"
+        ) from None
+
+    with Image.open(path) as picture:
+        colours = picture.convert("RGBA")
+    paper = Image.new("RGBA", colours.size, "white")
+    grey = Image.alpha_composite(paper, colours).convert("L")
+    try:
+        return as_digit(np.asarray(grey))[None]
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def as_digit(grey: np.ndarray) -> np.ndarray:
+    """One digit in uint8 [height, width] as MNIST has it: float32 [28, 28], 0 paper, 1 ink.
+
+    Ink is what differs from the median of the border. The box around it is scaled to 20 pixels on
+    its longer side, and its centre of mass put in the middle (yann.lecun.com/exdb/mnist).
+
+    Raises:
+        ValueError: there is no ink.
+    """
+    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+    ink = np.abs(grey.astype(np.float32) - np.median(border).astype(np.float32))
+    strongest = ink.max(initial=0)
+    if strongest < 32:
+        raise ValueError("the picture shows no digit: it is of nearly one shade")
+    ink = np.clip(ink / strongest * 1.5 - 0.25, 0, 1)  # paper's shades become 0, uneven ink 1
+    rows, columns = (np.flatnonzero((ink > 0.25).any(axis=axis)) for axis in (1, 0))
+    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return _centred(_scaled(ink, BOX / max(ink.shape)))
+
+
+def _scaled(ink: np.ndarray, factor: float) -> np.ndarray:
+    """Resized by the mean over each pixel's area, or between pixels where it grows."""
+    height, width = (max(1, round(n * factor)) for n in ink.shape)
+    return _weights(ink.shape[0], height) @ ink @ _weights(ink.shape[1], width).T
+
+
+def _weights(old: int, new: int) -> np.ndarray:
+    """A triangle filter as wide as the coarser pixels, float32 [new, old]; rows sum to 1."""
+    reach = max(1.0, old / new)
+    at = (np.arange(new)[:, None] + 0.5) * (old / new) - 0.5
+    weights = np.maximum(0, 1 - np.abs(np.arange(old) - at) / reach)
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _centred(ink: np.ndarray) -> np.ndarray:
+    """Placed with its centre of mass at pixel (14, 14), as far as it fits."""
+    start = []
+    for axis in (0, 1):
+        mass = ink.sum(axis=1 - axis)
+        centre = float((mass * np.arange(len(mass))).sum() / mass.sum())
+        start.append(min(max(round(SIDE / 2 - centre), 0), SIDE - len(mass)))
+    y, x = start
+    picture = np.zeros((SIDE, SIDE), np.float32)
+    picture[y : y + ink.shape[0], x : x + ink.shape[1]] = ink
+    return picture
