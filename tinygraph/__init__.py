@@ -6,13 +6,14 @@ predict = tg.compile([x], [net(x)])
 (logits,) = predict(images)
 """
 
-from . import ops, tracebacks
+from . import checkpoint, models, nn, ops, optim, tracebacks
 from .autodiff import GradientError, check_grad, grad
 from .backend import BackendError
 from .compile import Program, compile
 from .dump import dump
 from .interpret import run
 from .ir import Graph, Node, Parameter, Type, scope
+from .nn import manual_seed
 from .op import ShapeError, constant, input
 from .ops import *  # noqa: F403
 from .parameter import parameter
@@ -32,11 +33,16 @@ __all__ = [
     "Type",
     "VerifyError",
     "check_grad",
+    "checkpoint",
     "compile",
     "constant",
     "dump",
     "grad",
     "input",
+    "manual_seed",
+    "models",
+    "nn",
+    "optim",
     "parameter",
     "parse",
     "run",
