@@ -40,7 +40,7 @@ class Optimizer:
         self.step = _state("step", (), "int32")
         self.lr: Parameter | Schedule = lr if callable(lr) else _state("lr", (), value=lr)
         self.weight_decay, self.clip = weight_decay, clip
-        self._slots: dict[str, tuple[Parameter, Parameter]] = {}  # name -> (slot, its parameter)
+        self._slots: dict[tuple[str, Parameter], Parameter] = {}  # by kind and parameter
 
     def updates(
         self, loss: Node, parameters: Sequence[Parameter], grads: Sequence[Node] | None = None
@@ -71,15 +71,20 @@ class Optimizer:
 
     def _slot(self, kind: str, p: Parameter) -> Parameter:
         """State of p's shape, 0 at first; the same one for every program."""
-        name = f"{kind}.{p.name}"
-        slot, owner = self._slots.setdefault(name, (_state(name, p.shape, p.dtype, like=p), p))
-        if owner is not p:
-            raise ValueError(f"two parameters are named {p.name!r}; state is kept by name")
-        return slot
+        key = kind, p
+        if key not in self._slots:
+            self._slots[key] = _state(f"{kind}.{p.name}", p.shape, p.dtype, like=p)
+        return self._slots[key]
 
     def _named_state(self) -> dict[str, Parameter]:
-        rate = {"lr": self.lr} if isinstance(self.lr, Parameter) else {}
-        return {"step": self.step, **rate, **{name: s for name, (s, _) in self._slots.items()}}
+        found = {"step": self.step}
+        if isinstance(self.lr, Parameter):
+            found["lr"] = self.lr
+        for (kind, p), slot in self._slots.items():
+            name = f"{kind}.{p.name}"
+            same = sum(1 for other in found if other.split("~")[0] == name)
+            found[f"{name}~{same + 1}" if same else name] = slot
+        return found
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of the step counter, the learning rate unless it is a schedule, and all slots."""

@@ -7,13 +7,17 @@ from typing import Any
 from ..ir import Parameter
 from ..parameter import parameter
 from .init import Initializer
-from .random import current_seed, generator
+from .random import current_source
 
 
 def drawn(shape: tuple[int, ...], initial: Initializer, **options: Any) -> Parameter:
     """A parameter whose value follows from the seed and its name; options of ``tg.parameter``."""
-    seed = current_seed()
-    p = parameter(shape, initial=lambda: initial(shape, generator(seed, p.name or "")), **options)
+    source = current_source()
+
+    def draw() -> Any:
+        return initial(shape, source.generator(p.name or ""))
+
+    p = parameter(shape, initial=draw, **options)
     return p
 
 

@@ -32,8 +32,10 @@ class Linear(Module):
     def forward(self, x: Node, training: bool = False) -> Node:
         if x.shape[-1:] != self.weight.shape[1:]:
             raise ShapeError(f"Linear requires x[..., {self.weight.shape[1]}], got {x.type}")
-        y = x @ self.weight.T
-        return y if self.bias is None else y + self.bias
+        rows = ops.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))  # one product, not a batch
+        y = rows @ self.weight.T
+        y = y if self.bias is None else y + self.bias
+        return ops.reshape(y, (*x.shape[:-1], y.shape[-1]))
 
     def extra_repr(self) -> str:
         outputs, inputs = self.weight.shape
@@ -64,7 +66,8 @@ class _Convolution(Module):
             )
         kernel = pair(f"{name} kernel_size", kernel_size) if self.rank == 2 else (int(kernel_size),)
         shape = (inputs, outputs // groups) if self.transposed else (outputs, inputs // groups)
-        self.weight = drawn((*shape, *kernel), initial or fan_in_uniform())
+        order = (2, 1, 0) if self.rank == 1 else None  # as a convolution of height 1 lies
+        self.weight = drawn((*shape, *kernel), initial or fan_in_uniform(), order=order)
         self.bias = _bias(self.weight.shape, outputs, bias)
         self.channels, self.kernel_size = (inputs, outputs), kernel
         self.options = {

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 
 from ..ir import Node, Parameter, scope
 
-_CALLING: ContextVar[str] = ContextVar(
-    "module", default=""
-)  # path of the module that is being called
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """The module that is being called: its path, and whether for training."""
+
+    path: str = ""
+    training: bool = False
+
+
+_CALLING: ContextVar[_Call] = ContextVar("module", default=_Call())
 
 
 class Module:
@@ -45,16 +54,17 @@ class Module:
         for path, p in _first_names(self._named_state()):
             p.state.name = path
 
-    def __call__(self, *inputs: Any, training: bool = False) -> Any:
-        """What ``forward`` builds, in the scope of this module's name."""
+    def __call__(self, *inputs: Any, training: bool | None = None) -> Any:
+        """What ``forward`` builds, in the scope of this module's name.
+
+        ``training`` is by default that of the module which makes the call, outside of one False.
+        """
         outer = _CALLING.get()
-        inside = bool(outer) and self.path.startswith(outer + ".")
-        local = self.path[len(outer) + 1 :] if inside else self.path
-        if not local:
-            return self.forward(*inputs, training=training)
-        token = _CALLING.set(self.path)
+        training = outer.training if training is None else training
+        local = self.path.removeprefix(f"{outer.path}.")
+        token = _CALLING.set(_Call(self.path, training))
         try:
-            with scope(local):
+            with scope(local) if local else nullcontext():
                 return self.forward(*inputs, training=training)
         finally:
             _CALLING.reset(token)
@@ -87,6 +97,15 @@ class Module:
     def parameters(self) -> list[Parameter]:
         """The trainable parameters."""
         return list(self.named_parameters().values())
+
+    def named_buffers(self) -> dict[str, Parameter]:
+        """State that no optimizer changes, such as running statistics, by dotted name."""
+        return {
+            f"{path}.{name}" if path else name: p
+            for path, module in self.named_modules()
+            for name, p in module._own_state()
+            if name in vars(module).get("_buffers", {})
+        }
 
     def freeze(self, frozen: bool = True) -> Self:
         """Takes the parameters below out of ``parameters()``, or puts them back; never buffers."""

@@ -1,20 +1,37 @@
 """Where randomness comes from: a seed for initial values; a seed and a counter that dropout reads.
 
-Initial values depend on the seed and the parameter's dotted name, so not on the order of
-construction. Dropout reads two parameters, ``random.seed`` and ``random.step``; every run of a
+Initial values depend on the seed, on the parameter's dotted name, and on how many of this name
+were drawn before: not on the order of construction, and two networks start differently. Dropout reads two parameters, ``random.seed`` and ``random.step``; every run of a
 program with dropout advances the second. A checkpoint carries both.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 
 import numpy as np
 
 from ..ir import Parameter, ParameterState, Type
 from ..op import PARAMETER
 
-_seed = 0
+
+class Source:
+    """Random generators by name, for one seed."""
+
+    def __init__(self, seed: int):
+        self.seed = seed
+        self._drawn: Counter[str] = Counter()
+
+    def generator(self, name: str) -> np.random.Generator:
+        """The generator of the next parameter with this name."""
+        digest = hashlib.sha256(name.encode()).digest()
+        words = (self.seed, int.from_bytes(digest[:8], "little"), self._drawn[name])
+        self._drawn[name] += 1
+        return np.random.default_rng(words)
+
+
+_source = Source(0)
 
 
 def _counter(name: str, dtype: str) -> Parameter:
@@ -29,17 +46,14 @@ STEP = _counter("random.step", "int32")
 
 def manual_seed(seed: int) -> None:
     """Sets the seed of parameters made from now on, and of dropout, whose counter returns to 0."""
-    global _seed
-    _seed = int(seed)
-    SEED.value = np.uint32(_seed % 2**32)
+    global _source
+    if seed < 0:
+        raise ValueError(f"manual_seed requires a number of at least 0, got {seed}")
+    _source = Source(int(seed))
+    SEED.value = np.uint32(seed % 2**32)
     STEP.value = np.int32(0)
 
 
-def current_seed() -> int:
-    return _seed
-
-
-def generator(seed: int, name: str) -> np.random.Generator:
-    """The random generator of the parameter with this name."""
-    digest = hashlib.sha256(name.encode()).digest()
-    return np.random.default_rng((seed % 2**64, int.from_bytes(digest[:8], "little")))
+def current_source() -> Source:
+    """Where parameters that are made now draw from."""
+    return _source
