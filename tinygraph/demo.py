@@ -59,6 +59,8 @@ def main(arguments: argparse.Namespace) -> None:
 
 def demonstrate(epochs: int, seed: int, output: Path) -> None:
     """Compiles, shows the compiler's work, trains, tests and saves the weights."""
+    if epochs < 1:
+        raise ValueError(f"--epochs requires a positive number, got {epochs}")
     check_output(output)
     training, held_back = digits()
     nn.manual_seed(seed)

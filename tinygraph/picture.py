@@ -50,24 +50,26 @@ def as_digit(grey: np.ndarray) -> np.ndarray:
     strongest = ink.max(initial=0)
     if strongest < 32:
         raise ValueError("the picture shows no digit: it is of nearly one shade")
-    ink = np.clip(ink / strongest * 1.5 - 0.25, 0, 1)  # paper's shades become 0, uneven ink 1
-    rows, columns = (np.flatnonzero((ink > 0.25).any(axis=axis)) for axis in (1, 0))
+    ink = np.clip(
+        (ink / strongest - 0.1) / 0.8, 0, 1
+    )  # the paper's shades are none, uneven ink is 1
+    rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
     ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return _centred(_scaled(ink, BOX / max(ink.shape)))
+    ink = _scaled(ink, BOX / max(ink.shape))
+    return _centred(ink / ink.max())  # thin lines faded
 
 
 def _scaled(ink: np.ndarray, factor: float) -> np.ndarray:
-    """Resized by the mean over each pixel's area, or between pixels where it grows."""
+    """Resized: each new pixel is the mean of what it covers."""
     height, width = (max(1, round(n * factor)) for n in ink.shape)
-    return _weights(ink.shape[0], height) @ ink @ _weights(ink.shape[1], width).T
+    return _cover(ink.shape[0], height) @ ink @ _cover(ink.shape[1], width).T
 
 
-def _weights(old: int, new: int) -> np.ndarray:
-    """A triangle filter as wide as the coarser pixels, float32 [new, old]; rows sum to 1."""
-    reach = max(1.0, old / new)
-    at = (np.arange(new)[:, None] + 0.5) * (old / new) - 0.5
-    weights = np.maximum(0, 1 - np.abs(np.arange(old) - at) / reach)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+def _cover(old: int, new: int) -> np.ndarray:
+    """The part that each of ``old`` pixels has in each of ``new`` ones, float32 [new, old]."""
+    edges = np.arange(new + 1)[:, None] * (old / new)
+    before = np.clip(edges - np.arange(old), 0, 1)  # of each old pixel, up to an edge
+    return (np.diff(before, axis=0) * (new / old)).astype(np.float32)
 
 
 def _centred(ink: np.ndarray) -> np.ndarray:
