@@ -244,7 +244,7 @@ def exponential(lr: float, decay: float, every: int = 1) -> Schedule:
 def cosine(lr: float, steps: int, warmup: int = 0, final: float = 0.0) -> Schedule:
     """Half a cosine from lr down to ``final`` at ``steps`` (Loshchilov and Hutter, ICLR 2017).
 
-    Before it, the rate rises in equal parts to lr in the ``warmup`` steps, which are among ``steps``.
+    Before it, the rate rises in equal parts to lr in the ``warmup`` steps, part of ``steps``.
     """
     if not 0 <= warmup < steps:
         raise ValueError(f"cosine requires 0 <= warmup < steps, got {warmup} and {steps}")

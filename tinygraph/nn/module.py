@@ -17,11 +17,12 @@ from ..ir import Node, Parameter, scope
 class _Call:
     """The module that is being called: its path, and whether for training."""
 
-    path: str = ""
-    training: bool = False
+    path: str
+    training: bool
 
 
-_CALLING: ContextVar[_Call] = ContextVar("module", default=_Call())
+_OUTSIDE = _Call("", False)
+_CALLING: ContextVar[_Call] = ContextVar("module", default=_OUTSIDE)
 
 
 class Module:

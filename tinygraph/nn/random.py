@@ -1,8 +1,9 @@
 """Where randomness comes from: a seed for initial values; a seed and a counter that dropout reads.
 
 Initial values depend on the seed, on the parameter's dotted name, and on how many of this name
-were drawn before: not on the order of construction, and two networks start differently. Dropout reads two parameters, ``random.seed`` and ``random.step``; every run of a
-program with dropout advances the second. A checkpoint carries both.
+were drawn before: not on the order of construction, and two networks start differently. Dropout
+reads two parameters, ``random.seed`` and ``random.step``; every run of a program with dropout
+advances the second. A checkpoint carries both.
 """
 
 from __future__ import annotations
