@@ -24,7 +24,7 @@ from .picture import read_digit
 from .train import Evaluation, evaluate, fit
 
 EPOCHS, BATCH, MANY = 30, 64, 500
-WARP = RandomAffine(shift=2, rotate=15, scale=0.15, shear=0.2)
+WARP = RandomAffine(shift=2, rotate=10, scale=0.1, shear=0.1)
 OUTPUT = "lenet5.safetensors" if importlib.util.find_spec("safetensors") else "lenet5.npz"
 
 
