@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from ..ir import Graph, Node, Parameter
-from ..op import Index, Kind, Loops
-from .index import Indices, Leaf, aligned, is_view, own, pull, push, reshape, substitute, view_read
+from ..op import Index, Kind
+from ..ops.identity import STOP_GRADIENT
+from .held import held_nodes, is_gather, is_merge, loops_of
+from .index import Indices, Leaf, aligned, is_view, own, pull, push, substitute
 
 
 class Reason(Enum):
@@ -76,21 +78,6 @@ class Group:
         return any(a in self.reduce for i in self.index[n] for a, _ in i.terms)
 
 
-def is_merge(n: Node) -> bool:
-    """A reshape that readers cannot absorb, because it joins axes."""
-    return is_view(n) and view_read(n) is None and reshape(n.shape, n.inputs[0].shape, own(n.shape), n.shape) is None
-
-
-def loops_of(n: Node) -> Loops:
-    assert n.op.loops is not None
-    return n.op.loops(n.type, *[i.type for i in n.inputs], **dict(n.attrs))
-
-
-def is_gather(n: Node) -> bool:
-    """Reads its first input at positions that its second input holds."""
-    return n.op.kind is Kind.VIEW and len(n.inputs) > 1
-
-
 class Fusion:
     """Builds the groups of a graph.
 
@@ -109,9 +96,9 @@ class Fusion:
         self.aliases: dict[Node, Node] = {}
         self.housed: dict[Node, tuple[Node, int, int]] = {}
         self.reduction_axes: dict[Node, Indices] = {}
-        self.held: set[Node] = set()  # views that hold their value in memory or a register
+        self.held = held_nodes(graph)
         for n in graph.nodes:
-            if n.op.kind is not Kind.SOURCE:
+            if n.op.kind is not Kind.SOURCE or n in self.held:
                 self.place(n)
         if enabled:
             self.absorb()
@@ -119,9 +106,11 @@ class Fusion:
     # ------------------------------------------------------------------ one node
 
     def place(self, n: Node) -> None:
-        if is_view(n):
-            if is_merge(n):
-                self.place_merge(n)
+        if n.op.kind is Kind.SOURCE:
+            self.writers[n] = [self.fresh_copy(n)]
+        elif is_view(n):
+            if n in self.held:
+                self.place_view(n)
         elif n.op.name == "concat":
             self.place_concat(n)
         elif n.op.kind is Kind.OPAQUE:
@@ -132,10 +121,7 @@ class Fusion:
             self.fresh(n, n.shape, own(n.shape))
 
     def fresh(self, n: Node, axes: tuple[int, ...], indices: Indices) -> Group:
-        """A group of n's own, whose inputs are made readable where views do not compose."""
-        for x in n.inputs:
-            while is_view(x) and x not in self.held and self.pull(x, own(x.shape), x.shape) is None:
-                self.hold(x.inputs[0])
+        """A group of n's own."""
         group = Group(len(self.groups), axes)
         self.groups.append(group)
         self.add(group, n, indices)
@@ -166,7 +152,8 @@ class Fusion:
         """Tries the groups of n's inputs, the latest first."""
         refused: dict[int, Reason] = {}
         for group in sorted(set(self.sources(n)), key=lambda g: -g.number):
-            reason = Reason.TEMPLATE if group.opaque is not None or not self.enabled else attempt(n, group)
+            closed = group.opaque is not None or group.copy or not self.enabled
+            reason = Reason.TEMPLATE if closed else attempt(n, group)
             if reason is None:
                 break
             refused[group.number] = reason
@@ -254,20 +241,35 @@ class Fusion:
                 return Reason.INDEX
         return None
 
-    # ------------------------------------------------------------------ reshapes that join axes, and copies
+    # ------------------------------------------------------------------ views that hold their value, and copies
 
-    def place_merge(self, n: Node) -> None:
+    def place_view(self, n: Node) -> None:
+        """A view's value: in the group of what it is a view of, as another name for that memory, or copied."""
         x = n.inputs[0]
-        self.held.add(n)
-        root = self.root(x)
-        if x is root and x.op.kind is Kind.SOURCE and not isinstance(x, Parameter):
+        if is_merge(n) and self.is_stored(x):
             self.aliases[n] = x
         elif not self.join(n, self.join_view):
-            indices = push(n, own(x.shape), x.shape)
-            if indices is not None:
-                self.fresh(n, x.shape, indices)
+            indices = push(n, own(x.shape), x.shape) if is_merge(n) else own(n.shape)
+            if indices is None and isinstance(x, Parameter):
+                self.aliases[n] = self.row_major(x)
+            elif indices is None:
+                self.aliases[n] = x
+                self.housed.pop(x, None)  # its memory must be its own, in row-major order
             else:
-                self.aliases[n] = self.hold(x)
+                self.fresh(n, x.shape if is_merge(n) else n.shape, indices)
+
+    def row_major(self, p: Parameter) -> Node:
+        """A copy of a parameter, whose own axes lie in an order of their own."""
+        n = STOP_GRADIENT(p)
+        if n not in self.held:
+            self.held.add(n)
+            self.fresh(n, n.shape, own(n.shape))
+        return n
+
+    @staticmethod
+    def is_stored(x: Node) -> bool:
+        """A source that lies in memory in row-major order."""
+        return x.op.kind is Kind.SOURCE and x.op.name != "iota" and not isinstance(x, Parameter)
 
     def join_view(self, n: Node, group: Group) -> Reason | None:
         """A view held in the group of what it is a view of."""
@@ -275,20 +277,12 @@ class Fusion:
         indices = push(n, indices, group.axes) if indices is not None else None
         return Reason.INDEX if indices is None else self.enter(n, group, indices)
 
-    def hold(self, n: Node) -> Node:
-        """Makes sure that some group computes ``n``, also if it is a view or a source."""
-        if is_view(n) and n not in self.held:
-            self.held.add(n)
-            if not self.join(n, self.join_view):
-                self.fresh(n, n.shape, own(n.shape))
-        return n
-
     def group_for(self, n: Node) -> Group:
         """The group that has ``n``'s value at hand to store it once more; a copy if there is none."""
-        self.hold(n)
-        if n in self.aliases or n.op.kind is Kind.SOURCE or len(self.writers[n]) > 1 or n in self.housed:
+        writers = self.writers.get(n, ())
+        if n in self.aliases or n in self.housed or len(writers) != 1 or n not in writers[0].index:
             return self.fresh_copy(n)
-        return self.writers[n][0]
+        return writers[0]
 
     def fresh_copy(self, n: Node) -> Group:
         group = Group(len(self.groups), n.shape, copy=True)
@@ -306,7 +300,7 @@ class Fusion:
             at = list(group.index[x])
             at[axis] = Index(at[axis].constant + offset, at[axis].terms)
             group.stores.append(Store(x, n, tuple(at)))
-            if self.writers.get(x) == [group]:
+            if self.writers.get(x) == [group] and x not in self.aliases.values():
                 self.housed[x] = (n, axis, offset)
             writers.append(group)
             offset += x.shape[axis]
@@ -408,7 +402,8 @@ class Fusion:
 
         for n, at in reader.index.items():
             if n in self.reduction_axes:
-                if any(self.root(x) in group.index for x in n.inputs) and (reader.windows or reader.anchor is not None):
+                within = [how for x, how in zip(n.inputs, loops_of(n).reads, strict=True) if self.root(x) in group.index]
+                if within and (reader.windows or reader.anchor is not None or any(r.outside is not None for r in within)):
                     return None
                 reads = [(x, self.read_at(n, reader, i)) for i, x in enumerate(n.inputs)]
             elif n in self.held:

@@ -172,6 +172,7 @@ def read(
 ) -> Leaf | None:
     """As ``pull``, where ``indices`` may lie beyond n's edges, which yields ``outside``."""
     guards: list[Guard] = []
+    rank = len(sizes)
     if outside is not None:
         indices, guards, sizes = guarded(indices, n.shape, sizes)
     value = outside if guards else None
@@ -184,7 +185,8 @@ def read(
             below = None if None in found else tuple(i for i in found if i is not None)
             if below is not None and view.outside is not None:
                 below, more, sizes = guarded(below, x.shape, sizes)
-                if more and value not in (None, view.outside):
+                chained = any(a >= rank for g in more for a, _ in g.index.terms)
+                if chained or (more and value not in (None, view.outside)):
                     return None
                 guards, value = guards + more, view.outside if more else value
         if below is None:

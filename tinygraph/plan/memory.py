@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from ..ir import Parameter
-from .group import Fusion, Group, Slot
+from .group import Fusion, Group
 from .plan import Access, Buffer, Launch, Plan
 
 ALIGN = 64
 
 
-def order_groups(fusion: Fusion, updates: Sequence[Parameter]) -> list[Group]:
-    """Groups in an order of execution: producers first; who reads a parameter's old value before who overwrites it."""
-    before: dict[int, set[int]] = {g.number: set(g.needs) for g in fusion.groups}
-    writer = {
-        updates[s.dest.number]: g for g in fusion.groups for s in g.stores
-        if isinstance(s.dest, Slot) and s.dest.kind == "update"
-    }  # fmt: skip
-    for group in fusion.groups:
-        for n in group.index:
-            for x in n.inputs:
-                owner = writer.get(fusion.root(x))  # type: ignore[arg-type]
-                if owner is not None and owner is not group:
-                    before[owner.number].add(group.number)
+def order_groups(fusion: Fusion, before: dict[int, set[int]]) -> list[Group]:
+    """The groups in an order in which each comes behind those that it waits for."""
     order: list[Group] = []
     done: set[int] = set()
     state: dict[int, int] = {}
@@ -36,12 +22,12 @@ def order_groups(fusion: Fusion, updates: Sequence[Parameter]) -> list[Group]:
                 continue
             missing = sorted(before[number] - done)
             if state.get(number) and missing:
-                raise ValueError("the new value of a parameter is needed before its old one is read")
+                raise ValueError("kernels wait for each other")
             state[number] = 1
             if missing:
                 stack.extend(m for m in reversed(missing) if not state.get(m))
                 if all(state.get(m) for m in missing):
-                    raise ValueError("the new value of a parameter is needed before its old one is read")
+                    raise ValueError("kernels wait for each other")
             else:
                 done.add(number)
                 order.append(fusion.groups[number])

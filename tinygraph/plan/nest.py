@@ -27,6 +27,15 @@ class Scope:
     names: dict[Node, str]
 
 
+def depths(fusion: Fusion, group: Group) -> dict[Node, int]:
+    """How many reductions of the group must be complete before a node is."""
+    depth: dict[Node, int] = {}
+    for n in group.index:
+        below = [depth.get(fusion.root(i), 0) for i in n.inputs] if n.op.kind is not Kind.SOURCE else []
+        depth[n] = max(below, default=0) + (n in fusion.reduction_axes and not group.copy)
+    return depth
+
+
 class NestBuilder:
     """Evaluates the nodes of a group within its axes; each value once per level and stage."""
 
@@ -39,7 +48,7 @@ class NestBuilder:
     def build(self, stores: list[tuple[Store, Place]], accumulator: str | None = None) -> Nest:
         """The nest, its axes still in the group's order; ``accumulator`` names an anchor's sum that others compute."""
         group = self.group
-        depth = self.depths()
+        depth = depths(self.fusion, group)
         stages = []
         for level in range(max(depth.values()) + 1):
             self.outer = Scope([], self.outer.names)
@@ -47,21 +56,14 @@ class NestBuilder:
             for n in group.index:
                 if n is group.anchor and accumulator:
                     self.outer.names[n] = accumulator
-                elif n in self.fusion.reduction_axes and depth[n] == level + 1:
+                elif n in self.fusion.reduction_axes and not group.copy and depth[n] == level + 1:
                     self.fold(n)
-            for store, place in stores:
-                if depth[store.value] == level:
-                    self.store(store, place)
+            due = [(store, place) for store, place in stores if depth[store.value] == level]
+            values = [self.value(store.value, group.index[store.value]) for store, _ in due]
+            for (store, place), value in zip(due, values, strict=True):  # all loads come before the first store
+                self.store(store, place, value)
             stages.append(Stage(tuple(self.outer.steps), tuple(self.inner.steps)))
         return Nest(group.axes, tuple(sorted(group.reduce)), tuple(self.operands), tuple(stages))
-
-    def depths(self) -> dict[Node, int]:
-        """How many reductions of the group must be complete before a node is."""
-        depth: dict[Node, int] = {}
-        for n in self.group.index:
-            below = [depth.get(self.fusion.root(i), 0) for i in n.inputs] if n.op.kind is not Kind.SOURCE else []
-            depth[n] = max(below, default=0) + (n in self.fusion.reduction_axes)
-        return depth
 
     def level(self, indices: Indices) -> Scope:
         inner = any(a in self.group.reduce for i in indices for a, _ in i.terms)
@@ -161,16 +163,15 @@ class NestBuilder:
 
     def load(self, leaf: Leaf) -> str:
         n = leaf.root
-        if n.op.name == "constant" and n.shape == () and n not in self.fusion.aliases:
+        if n.op.name == "constant" and n.shape == () and not leaf.guards:
             return literal(n.attr("value").data.item(), n.dtype)
-        if n.op.name == "iota" and n not in self.fusion.aliases:
+        if n.op.name == "iota" and not leaf.guards:
             return self.ramp(n, leaf)
         access = resolve(self.places.of(n), leaf, len(self.group.axes))
         return self.emit_load(access, self.level((*leaf.indices, *(g.index for g in leaf.guards))))
 
     def ramp(self, n: Node, leaf: Leaf) -> str:
         """An index ramp is arithmetic on the loops' axes."""
-        assert not leaf.guards, "an index ramp is not read beyond its edges"
         terms: dict[int, int] = {}
         constant = 0
         for index, stride in zip(leaf.indices, n.attr("strides"), strict=True):
@@ -193,8 +194,7 @@ class NestBuilder:
             self.operands.append(access)
         return self.operands.index(access)
 
-    def store(self, store: Store, place: Place) -> None:
-        value = self.value(store.value, self.group.index[store.value])
+    def store(self, store: Store, place: Place, value: str) -> None:
         operand = self.operand(resolve(place, Leaf(store.value, store.indices), len(self.group.axes)))
         self.level(self.group.index[store.value]).steps.append(Put(operand, value))
 

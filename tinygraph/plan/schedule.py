@@ -14,11 +14,12 @@ from .contract import (
     phases, reach,
 )  # fmt: skip
 from .group import Fusion, Group, Slot, Store, element_reads, loops_of
-from .index import Indices, Leaf, own, pull, read
+from .index import Indices, Leaf, own, read
 from .bundle import bundle
 from .memory import order_groups, place_buffers
 from .nest import NestBuilder, arrange, full_strides, resolve
-from .plan import SLACK, Access, Buffer, Launch, Nest, Place, Plan, Special
+from .updates import order_updates
+from .plan import SLACK, Access, Buffer, Launch, Nest, Place, Plan, Special, Tile
 
 ITEMSIZE = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "uint32": 4, "uint8": 1, "bool": 1}
 GRAIN = 32_768  # elements that are worth a part of their own
@@ -70,15 +71,17 @@ class Scheduler:
         self.launches: list[Launch] = []
         self.prepare: list[Launch] = []
         self.remarks: list[str] = []
-        self.fixed = self.fixed_nodes()
+        self.fixed: set[Node] = set()
         self.packed: dict[tuple, Access] = {}
         self.padded: dict[Access, tuple[Buffer, tuple[int, ...]]] = {}
 
     def plan(self) -> Plan:
         self.sources()
         self.store_outputs()
+        order = order_updates(self.fusion, self.updates)
         self.store_values()
-        for group in order_groups(self.fusion, self.updates):
+        self.fixed = self.fixed_nodes()
+        for group in order_groups(self.fusion, order):
             self.lower(group)
         self.prepare, self.launches = bundle(self.prepare), bundle(self.launches)
         plan = Plan(self.graph.name, self.buffers, self.prepare, self.launches, constants=self.constants)
@@ -92,19 +95,24 @@ class Scheduler:
     # ------------------------------------------------------------------ values that stand still
 
     def fixed_nodes(self) -> set[Node]:
-        """Nodes that depend on constants and on parameters that this program does not update."""
-        changing = set(self.updates)
-        fixed: set[Node] = set()
-        for n in self.graph.nodes:
-            if n.op.kind is Kind.SOURCE:
-                if n.op.name != "input" and n not in changing:
-                    fixed.add(n)
-            elif all(i in fixed for i in n.inputs):
-                fixed.add(n)
-        return fixed
+        """Nodes that depend on constants and on parameters that this program does not update.
+
+        Without those whose kernel also does what must be done in every run.
+        """
+        changing: set[Node] = set(self.updates)
+        while True:
+            self.fixed = set()
+            for n in (*self.graph.nodes, *(n for g in self.fusion.groups for n in g.index)):
+                if n.op.name != "input" and n not in changing and all(i in self.fixed for i in n.inputs):
+                    self.fixed.add(n)
+            mixed = [g for g in self.fusion.groups if not self.is_fixed(g)]
+            more = {n for g in mixed for n in g.index if n in self.fixed and n.op.kind is not Kind.SOURCE}
+            if not more:
+                return self.fixed
+            changing |= more
 
     def is_fixed(self, group: Group) -> bool:
-        return all(n in self.fixed for n in group.index) and not any(isinstance(s.dest, Slot) for s in group.stores)
+        return all(n in self.fixed for n in (*group.index, *(s.dest for s in group.stores)))
 
     # ------------------------------------------------------------------ sources, stores
 
@@ -205,7 +213,7 @@ class Scheduler:
             return image
         best = [0] * rank
         for n in group.index:
-            if n in self.fusion.reduction_axes:
+            if n in self.fusion.reduction_axes and not group.copy:
                 options = [self.main_strides(group, number, n) for number in range(len(n.inputs))]
             else:
                 options = [self.read_strides(group, x, at) for x, at in self.element_leaves(group, n)]
@@ -224,11 +232,8 @@ class Scheduler:
         return [0, outputs - 2, outputs - 1, *range(1, outputs - 2), *range(outputs, len(group.axes))]
 
     def element_leaves(self, group: Group, n: Node):
-        if group.copy:
+        if group.copy or n in self.fusion.held:
             return [(n, group.index[n])]
-        if n in self.fusion.held:
-            leaf = pull(n, group.index[n], group.axes, self.fusion.held - {n})
-            return [(leaf.root, leaf.indices)] if leaf else []
         return element_reads(n, group.index[n], group.axes)
 
     def main_strides(self, group: Group, number: int, n: Node | None = None) -> list[int]:
@@ -237,7 +242,8 @@ class Scheduler:
         return self.read_strides(group, n.inputs[number], self.fusion.read_at(n, group, number))
 
     def read_strides(self, group: Group, x: Node, at) -> list[int]:
-        leaf = read(x, at, group.axes, 0.0, self.fusion.held)
+        below = x in group.index and not group.copy
+        leaf = read(x, at, group.axes, 0.0, self.fusion.held - {x} if below else self.fusion.held)
         if leaf is None or (leaf.root in group.index and not group.copy) or leaf.root.op.name == "iota":
             return [0] * len(group.axes)
         return full_strides(resolve(self.of(leaf.root), leaf, len(group.axes)), len(group.axes))
@@ -256,7 +262,7 @@ class Scheduler:
             except Unsuitable as reason:
                 self.remarks.append(f"{label(group)}: plain loops, because {reason}")
         if group.opaque is not None:
-            launches.append(self.special(group, stores))
+            launches += self.special(group, stores)
             return
         nest = arrange(NestBuilder(self.fusion, group, self).build(stores))
         launches.append(self.launch(label(group), nest, tuple(group.index)))
@@ -268,8 +274,8 @@ class Scheduler:
             outer = -(-outer // nest.block)
         return Launch(name, nest, nodes, parts=max(1, min(outer, 64, work // GRAIN)))
 
-    def special(self, group: Group, stores: list[tuple[Store, Place]]) -> Launch:
-        """A kernel with its own template reads whole row-major values and writes one."""
+    def special(self, group: Group, stores: list[tuple[Store, Place]]) -> list[Launch]:
+        """A kernel with its own template reads whole values and writes one, which is copied to where else it belongs."""
         n = group.opaque
         assert n is not None
         operands = []
@@ -277,11 +283,12 @@ class Scheduler:
             leaf = self.fusion.pull(x, own(x.shape), x.shape)
             assert leaf is not None and not leaf.guards
             operands.append(resolve(self.of(leaf.root), leaf, len(x.shape)))
-        ((_, place),) = stores
-        operands.append(Access(place.buffer, place.offset, place.strides, place.dtype))
+        targets = [resolve(place, Leaf(n, store.indices), len(n.shape)) for store, place in stores]
+        operands.append(targets[0])
         sizes = tuple((f"{k}", v) for k, v in n.attrs if isinstance(v, int))
         shapes = tuple((f"n{i}_{a}", s) for i, x in enumerate((*n.inputs, n)) for a, s in enumerate(x.shape))
-        return Launch(n.op.name, Special(n.op.name, sizes + shapes, tuple(operands)), (n,))
+        copies = [self.launch("copy", copy_nest(n.shape, targets[0], other), (n,)) for other in targets[1:]]
+        return [Launch(n.op.name, Special(n.op.name, sizes + shapes, tuple(operands)), (n,)), *copies]
 
     # ------------------------------------------------------------------ contractions
 
@@ -355,10 +362,19 @@ class Scheduler:
             made = make_tile(roles, body, a, b, operands, self.target)
             if roles.packed:
                 made = replace(made, b=self.pack(roles, made, b, fixed, launches, source))
+            if made.contraction.chunked:
+                made = replace(made, partial=self.partial(made))
             parts = dict(made.sizes)["row_parts"] * dict(made.sizes)["column_parts"]
             launches.append(Launch(label(group), made, tuple(group.index), parts))
             return
         raise failure or Unsuitable("its axes have no roles")
+
+    def partial(self, tile: Tile) -> Access:
+        """Memory for the sums of every tile between chunks."""
+        s, spec = dict(tile.sizes), tile.contraction
+        tiles = s["g"] * s["z"] * s["y"] * -(-s["m"] // spec.rows) * -(-s["n"] // spec.width)
+        buffer = self.buffer("partial_sums", tiles * spec.rows * spec.width, "float32", "arena")
+        return Access(buffer, 0, (), "float32")
 
     def pack(self, roles, tile, b: Access, fixed: bool, launches: list[Launch], root: Node) -> Access:
         sizes, width = dict(tile.sizes), tile.contraction.width

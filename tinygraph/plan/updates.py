@@ -1,0 +1,98 @@
+"""Updates read old values: which parameter may be overwritten by the kernel that computes its new value.
+
+Others get their new value aside, in the arena, and a copy at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..ir import Node, Parameter
+from ..op import Kind
+from ..ops.identity import STOP_GRADIENT
+from .group import Fusion, Group, Slot, Store, element_reads
+from .held import is_gather, loops_of
+from .index import Indices, Leaf, own, pull, read
+from .nest import depths
+
+Order = dict[int, set[int]]  # group -> groups that run before it
+
+
+def order_updates(fusion: Fusion, updates: Sequence[Parameter]) -> Order:
+    """What each group waits for, once every parameter is overwritten after all that read its old value.
+
+    Stores that would overwrite too early are led aside.
+    """
+    before: Order = {g.number: set(g.needs) for g in fusion.groups}
+    for number, p in enumerate(updates):
+        slot = Slot("update", number)
+        owner = next(g for g in fusion.groups if any(s.dest == slot for s in g.stores))
+        readers = {g.number for g in fusion.groups if g is not owner and reads(fusion, g, p)}
+        if not in_place(fusion, owner, slot, p) or owner.number in ancestors(before, readers):
+            owner = lead_aside(fusion, owner, slot, before)
+            readers = {g.number for g in fusion.groups if g is not owner and reads(fusion, g, p)}
+        before[owner.number] |= readers
+    return before
+
+
+def reads(fusion: Fusion, group: Group, p: Node) -> bool:
+    return any(fusion.root(x) is p for n in group.index for x in ((n,) if group.copy else n.inputs))
+
+
+def ancestors(before: Order, groups: set[int]) -> set[int]:
+    """The groups themselves and all that run before them."""
+    found: set[int] = set()
+    stack = list(groups)
+    while stack:
+        number = stack.pop()
+        if number not in found:
+            found.add(number)
+            stack.extend(before[number])
+    return found
+
+
+def lead_aside(fusion: Fusion, group: Group, slot: Slot, before: Order) -> Group:
+    """Gives a new value a place of its own and a group that copies it to the parameter."""
+    (store,) = (s for s in group.stores if s.dest == slot)
+    group.stores.remove(store)
+    value = store.value
+    if value.op.kind is Kind.SOURCE:  # another parameter: its old value
+        value = STOP_GRADIENT(value)
+        fusion.held.add(value)
+        fusion.writers[value] = [group]
+        group.copy, group.index = False, {value: own(value.shape)}
+    copy = fusion.fresh_copy(value)
+    copy.stores.append(Store(value, slot, copy.index[value]))
+    before[copy.number] = set(copy.needs)
+    return copy
+
+
+def in_place(fusion: Fusion, group: Group, slot: Slot, p: Node) -> bool:
+    """Whether each element of p is read by no other iteration, and no later stage, than the one that overwrites it."""
+    (store,) = (s for s in group.stores if s.dest == slot)
+    if not reads(fusion, group, p):
+        return True
+    if group.opaque is not None:
+        return False
+    depth = depths(fusion, group)
+    if depth[store.value] < max(depth.values()):
+        return False
+    return all(leaf == Leaf(p, store.indices) for leaf in leaves(fusion, group) if leaf is None or leaf.root is p)
+
+
+def leaves(fusion: Fusion, group: Group) -> list[Leaf | None]:
+    """Everywhere that a group reads; None where that is not known so simply."""
+    found: list[Leaf | None] = []
+    for n, at in group.index.items():
+        if group.copy:
+            found.append(fusion.pull(n, at, group.axes))
+        elif n in fusion.reduction_axes:
+            for number, (x, how) in enumerate(zip(n.inputs, loops_of(n).reads, strict=True)):
+                found.append(read(x, fusion.read_at(n, group, number), group.axes, how.outside, fusion.held))
+        elif n in fusion.held:
+            found.append(pull(n, at, group.axes, fusion.held - {n}))
+        else:
+            if is_gather(n):
+                found.append(None if fusion.root(n.inputs[0]).op.kind is Kind.SOURCE else Leaf(n, at))
+            found += [fusion.pull(x, i, group.axes) for x, i in element_reads(n, at, group.axes)]
+    return found
