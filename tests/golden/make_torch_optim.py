@@ -1,0 +1,55 @@
+"""Makes torch_optim.npz: what PyTorch's optimizers do in five steps, for tests/test_optim.py.
+
+    python tests/golden/make_torch_optim.py        needs PyTorch (made with 2.13); the tests do not
+
+Two parameters w[4, 3] and b[3] are fitted to fixed points with the loss mean((x @ w + b - t) ** 2).
+Each case has w and b after each step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+STEPS = 5
+CASES: dict[str, Callable[[list[Any]], torch.optim.Optimizer]] = {
+    "sgd": lambda p: torch.optim.SGD(p, 0.1),
+    "sgd_decay": lambda p: torch.optim.SGD(p, 0.1, weight_decay=0.05),
+    "momentum": lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, weight_decay=0.01),
+    "nesterov": lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, nesterov=True),
+    "adam": lambda p: torch.optim.Adam(p, 0.05),
+    "adam_decay": lambda p: torch.optim.Adam(p, 0.05, (0.8, 0.95), 1e-3, weight_decay=0.1),
+    "adamw": lambda p: torch.optim.AdamW(p, 0.05, weight_decay=0.1),
+    "rmsprop": lambda p: torch.optim.RMSprop(p, 0.02, weight_decay=0.01),
+    "rmsprop_momentum": lambda p: torch.optim.RMSprop(p, 0.02, alpha=0.9, eps=1e-4, momentum=0.7),
+    "rmsprop_centered": lambda p: torch.optim.RMSprop(p, 0.02, centered=True, momentum=0.5),
+    "clipped": lambda p: torch.optim.SGD(p, 0.1, momentum=0.9),
+}
+
+
+def main() -> None:
+    rng = np.random.default_rng(0)
+    start = {n: rng.standard_normal(s).astype("float32") for n, s in (("w", (4, 3)), ("b", (3,)))}
+    x, t = (rng.standard_normal(s).astype("float32") for s in ((8, 4), (8, 3)))
+    found: dict[str, np.ndarray] = {"x": x, "t": t, **start}
+    for name, make in CASES.items():
+        w, b = (torch.tensor(v, requires_grad=True) for v in start.values())
+        optimizer = make([w, b])
+        steps = []
+        for _ in range(STEPS):
+            optimizer.zero_grad()
+            ((torch.tensor(x) @ w + b - torch.tensor(t)) ** 2).mean().backward()
+            if name == "clipped":
+                torch.nn.utils.clip_grad_norm_([w, b], 0.5)
+            optimizer.step()
+            steps.append(np.concatenate([w.detach().numpy().ravel(), b.detach().numpy()]))
+        found[name] = np.stack(steps)
+    np.savez_compressed(Path(__file__).with_name("torch_optim.npz"), **found)
+
+
+if __name__ == "__main__":
+    main()
