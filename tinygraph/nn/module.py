@@ -49,11 +49,14 @@ class Module:
             self._set_paths()
 
     def _set_paths(self) -> None:
-        for path, module in self.named_modules():
-            if path:
+        """Names what is below; seen from further outside, names grow longer, else they stay."""
+        for path, module in self.named_modules(self.path):
+            if not module.path or path.endswith(f".{module.path}"):
                 module.__dict__["path"] = path
-        for path, p in _first_names(self._named_state()):
-            p.state.name = path
+            for name, p in module._own_state():
+                full = f"{path}.{name}" if path else name
+                if not p.name or full.endswith(f".{p.name}"):
+                    p.state.name = full
 
     def __call__(self, *inputs: Any, training: bool | None = None) -> Any:
         """What ``forward`` builds, in the scope of this module's name.

@@ -1,0 +1,59 @@
+"""Makes torch_nn.npz: PyTorch's layers in training and inference, for tests/test_nn.py.
+
+    python tests/golden/make_torch_nn.py        needs PyTorch (made with 2.13); the tests do not
+
+Each case has the layer's state, an input x, its output y (in training for the normalizations, whose
+buffers afterwards are there as well, and their output z in inference then), and the gradient g of
+sum(y * cos(0, 1, 2, ...)) for x.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+CASES: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
+    "linear": (nn.Linear(5, 3), (2, 4, 5)),
+    "linear_plain": (nn.Linear(5, 3, bias=False), (2, 5)),
+    "conv1d": (nn.Conv1d(4, 6, 3, stride=2, padding=1, groups=2), (2, 4, 9)),
+    "conv2d": (nn.Conv2d(4, 6, (3, 2), stride=2, padding=(1, 0), dilation=2), (2, 4, 9, 8)),
+    "conv2d_groups": (nn.Conv2d(4, 6, 3, padding=1, groups=2, bias=False), (2, 4, 5, 5)),
+    "conv_transpose2d": (
+        nn.ConvTranspose2d(4, 6, 3, stride=2, padding=1, output_padding=1, groups=2),
+        (2, 4, 4, 5),
+    ),
+    "batch_norm1d": (nn.BatchNorm1d(4, momentum=0.3), (6, 4)),
+    "batch_norm2d": (nn.BatchNorm2d(4, eps=1e-3), (3, 4, 3, 2)),
+    "layer_norm": (nn.LayerNorm((4, 3)), (2, 5, 4, 3)),
+    "embedding": (nn.Embedding(7, 3), (2, 4)),
+}
+
+
+def main() -> None:
+    found: dict[str, np.ndarray] = {}
+    for number, (name, (layer, shape)) in enumerate(CASES.items()):
+        rng = np.random.default_rng(number)
+        for p in layer.parameters():
+            p.data = torch.tensor(rng.standard_normal(tuple(p.shape)).astype("float32"))
+        found |= {f"{name}/state/{k}": v.numpy().copy() for k, v in layer.state_dict().items()}
+        if name == "embedding":
+            x = torch.tensor(rng.integers(0, 7, shape), dtype=torch.int32)
+        else:
+            x = torch.tensor(rng.standard_normal(shape).astype("float32"), requires_grad=True)
+        y = layer(x)
+        weights = torch.cos(torch.arange(y.numel(), dtype=torch.float32)).reshape(y.shape)
+        (y * weights).sum().backward()
+        found |= {f"{name}/x": x.detach().numpy(), f"{name}/y": y.detach().numpy()}
+        if x.grad is not None:
+            found[f"{name}/g"] = x.grad.numpy()
+        if "batch_norm" in name:
+            found |= {f"{name}/after/{k}": v.numpy().copy() for k, v in layer.named_buffers()}
+            found[f"{name}/z"] = layer.eval()(x).detach().numpy()
+    np.savez_compressed(Path(__file__).with_name("torch_nn.npz"), **found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,396 @@
+"""Modules and layers: names, state, modes, PyTorch's numbers (tests/golden/make_torch_nn.py)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygraph as tg
+from tinygraph import models, nn, optim
+from tinygraph.ir import Graph, origins
+from tinygraph.passes.effects import strip_effects
+
+GOLDEN = dict(np.load(Path(__file__).with_name("golden") / "torch_nn.npz"))
+
+LAYERS: dict[str, Callable[[], nn.Module]] = {
+    "linear": lambda: nn.Linear(5, 3),
+    "linear_plain": lambda: nn.Linear(5, 3, bias=False),
+    "conv1d": lambda: nn.Conv1d(4, 6, 3, stride=2, padding=1, groups=2),
+    "conv2d": lambda: nn.Conv2d(4, 6, (3, 2), stride=2, padding=(1, 0), dilation=2),
+    "conv2d_groups": lambda: nn.Conv2d(4, 6, 3, padding=1, groups=2, bias=False),
+    "conv_transpose2d": lambda: nn.ConvTranspose2d(
+        4, 6, 3, stride=2, padding=1, output_padding=1, groups=2
+    ),
+    "batch_norm1d": lambda: nn.BatchNorm1d(4, momentum=0.3),
+    "batch_norm2d": lambda: nn.BatchNorm2d(4, eps=1e-3),
+    "layer_norm": lambda: nn.LayerNorm((4, 3)),
+    "embedding": lambda: nn.Embedding(7, 3),
+}
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> Iterator[None]:
+    nn.manual_seed(0)
+    yield
+    nn.manual_seed(0)
+
+
+def values(inputs: Any, *outputs: tg.Node) -> list[np.ndarray]:
+    """The outputs for inputs given as {node: array}."""
+    return tg.run(Graph("g", tuple(inputs), outputs), *inputs.values())
+
+
+def golden(prefix: str) -> dict[str, np.ndarray]:
+    return {k.removeprefix(prefix): v for k, v in GOLDEN.items() if k.startswith(prefix)}
+
+
+class Small(nn.Module):
+    """A bit of everything: a parameter, a layer, a list, a buffer, dropout."""
+
+    def __init__(self) -> None:
+        self.scale = tg.parameter(np.ones(4))
+        self.first = nn.Linear(3, 4)
+        self.blocks = [nn.Sequential(nn.Linear(4, 4), nn.Tanh()), nn.BatchNorm1d(4)]
+        self.drop = nn.Dropout(0.5)
+
+    def forward(self, x: tg.Node, training: bool = False) -> tg.Node:
+        x = self.first(x) * self.scale
+        for block in self.blocks:
+            x = block(x)
+        return self.drop(x)
+
+
+# -- PyTorch's numbers -----------------------------------------------------------------------------
+
+
+def test_every_golden_layer_is_tested() -> None:
+    assert {key.split("/")[0] for key in GOLDEN} == set(LAYERS)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_are_those_of_pytorch(name: str) -> None:
+    case, layer = golden(f"{name}/"), LAYERS[name]()
+    layer.load_state_dict(golden(f"{name}/state/"))
+    x = tg.input("x", *case["x"].shape, dtype=case["x"].dtype.name)
+    y = layer(x, training=True)
+    outputs = [y]
+    if "g" in case:
+        weights = np.cos(np.arange(y.type.size, dtype=np.float32)).reshape(y.shape)
+        outputs += tg.grad(tg.sum(y * weights), [x])
+    found = values({x: case["x"]}, *outputs)
+    np.testing.assert_allclose(found[0], case["y"], rtol=2e-5, atol=2e-6)
+    if "g" in case:
+        np.testing.assert_allclose(found[1], case["g"], rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", ["batch_norm1d", "batch_norm2d"])
+def test_statistics_of_a_batch_are_kept(name: str) -> None:
+    case, layer = golden(f"{name}/"), LAYERS[name]()
+    layer.load_state_dict(golden(f"{name}/state/"))
+    x = tg.input("x", *case["x"].shape)
+    tg.compile([x], [layer(x, training=True)])(case["x"])
+    for key, buffer in layer.named_buffers().items():
+        np.testing.assert_allclose(buffer.value, golden(f"{name}/after/")[key], rtol=1e-5)
+    (z,) = tg.compile([x], [layer(x)])(case["x"])
+    np.testing.assert_allclose(z, case["z"], rtol=2e-5, atol=2e-6)
+
+
+# -- names, repr, state ----------------------------------------------------------------------------
+
+NAMES = ["scale", "first.weight", "first.bias", "blocks.0.0.weight", "blocks.0.0.bias"]
+NAMES += ["blocks.1.weight", "blocks.1.bias"]
+BUFFERS = ["blocks.1.running_mean", "blocks.1.running_var"]
+
+
+def test_names_are_dotted_paths_in_order() -> None:
+    net = Small()
+    assert list(net.named_parameters()) == NAMES
+    assert list(net.named_buffers()) == BUFFERS
+    assert [p.name for p in net.parameters()] == NAMES
+    assert list(net.state_dict()) == NAMES + BUFFERS
+    names = ["", "first", "blocks.0", "blocks.0.0", "blocks.0.1", "blocks.1", "drop"]
+    assert [path for path, _ in net.named_modules()] == names
+
+
+def test_a_shared_parameter_is_one() -> None:
+    net = nn.Sequential(a=nn.Linear(3, 3), b=nn.Linear(3, 3))
+    net[1].weight = net[0].weight  # type: ignore[attr-defined]
+    assert list(net.named_parameters()) == ["a.weight", "a.bias", "b.bias"]
+    assert net[0].weight.name == "a.weight"  # type: ignore[attr-defined]
+
+
+def test_repr_is_a_tree() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 6, 5, padding=2), nn.Sequential(nn.ReLU(), nn.Dropout(0.1)))
+    assert repr(net) == (
+        "Sequential(\n"
+        "  (0): Conv2d(1, 6, kernel_size=(5, 5), padding=2)\n"
+        "  (1): Sequential(\n"
+        "    (0): ReLU()\n"
+        "    (1): Dropout(0.1)\n"
+        "  )\n"
+        ")"
+    )
+
+
+def test_state_goes_from_one_network_to_another() -> None:
+    first, second = Small(), Small()
+    state = first.state_dict()
+    assert not np.array_equal(second.first.weight.value, state["first.weight"])
+    second.load_state_dict(state)
+    for name, value in second.state_dict().items():
+        np.testing.assert_array_equal(value, state[name])
+
+
+def test_state_that_does_not_fit_is_one_list_and_changes_nothing() -> None:
+    net = Small()
+    before, state = net.state_dict(), {k: v + 1 for k, v in net.state_dict().items()}
+    del state["scale"]
+    state |= {"extra": np.zeros(2), "first.weight": np.zeros((3, 4), "float32")}
+    with pytest.raises(ValueError) as error:
+        net.load_state_dict(state)
+    text = str(error.value)
+    assert "missing: scale" in text
+    assert "unexpected: extra" in text
+    assert "first.weight is (4, 3), got (3, 4)" in text
+    for name, value in net.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_what_is_not_strict_takes_what_is_there() -> None:
+    net = nn.Linear(2, 2)
+    bias = net.state_dict()["bias"]
+    net.load_state_dict({"weight": np.ones((2, 2)), "other": np.zeros(1)}, strict=False)
+    np.testing.assert_array_equal(net.weight.value, np.ones((2, 2)))
+    np.testing.assert_array_equal(net.state_dict()["bias"], bias)
+
+
+def test_what_pytorch_counts_is_left() -> None:
+    net = nn.Sequential(bn=nn.BatchNorm2d(3))
+    net.load_state_dict(net.state_dict() | {"bn.num_batches_tracked": np.array(7)})
+
+
+def test_freeze() -> None:
+    net = Small()
+    net.first.freeze()
+    assert list(net.named_parameters()) == [n for n in NAMES if not n.startswith("first.")]
+    assert list(net.named_buffers()) == BUFFERS
+    assert list(net.state_dict()) == NAMES + BUFFERS
+    net.freeze(False)
+    assert list(net.named_parameters()) == NAMES
+
+
+# -- calls -----------------------------------------------------------------------------------------
+
+
+def test_nodes_know_the_module_that_built_them() -> None:
+    x = tg.input("x", 2, 3)
+    net = nn.Sequential(body=nn.Sequential(fc=nn.Linear(3, 3)), act=nn.Tanh())
+    y = net(x)
+    assert origins(y)[0].scope == "act"
+    assert origins(y.inputs[0])[0].scope == "body.fc"
+
+
+def test_the_mode_goes_down_unless_a_module_says_otherwise() -> None:
+    seen = []
+
+    class Spy(nn.Module):
+        def forward(self, x: tg.Node, training: bool = False) -> tg.Node:
+            seen.append(training)
+            return x
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            self.spy, self.row = Spy(), nn.Sequential(Spy(), Spy())
+
+        def forward(self, x: tg.Node, training: bool = False) -> tg.Node:
+            return self.spy(self.row(self.spy(x)), training=False)
+
+    x = tg.input("x", 2)
+    Net()(x, training=True)
+    Net()(x)
+    assert seen == [True, True, True, False, False, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "message"),
+    [
+        (nn.Linear(5, 3), (2, 4), "Linear requires x[..., 5], got f32[2,4]"),
+        (nn.BatchNorm2d(3), (2, 4, 5, 5), "BatchNorm2d requires x[N, 3, H, W], got f32[2,4,5,5]"),
+        (nn.BatchNorm1d(3), (2, 3, 5, 5), "BatchNorm1d requires x[N, 3] or x[N, 3, W]"),
+        (nn.LayerNorm((3, 2)), (2, 3), "LayerNorm requires x[..., 3, 2], got f32[2,3]"),
+        (nn.Conv2d(3, 4, 3), (2, 2, 5, 5), "conv2d requires 3 input channels"),
+    ],
+)
+def test_wrong_shapes_name_the_layer_and_the_line(
+    layer: nn.Module, shape: tuple[int, ...], message: str
+) -> None:
+    with pytest.raises(tg.ShapeError) as error:
+        layer(tg.input("x", *shape))
+    assert message in str(error.value)
+    assert "test_nn.py" in str(error.value)
+
+
+def test_one_value_a_channel_has_no_variance() -> None:
+    with pytest.raises(tg.ShapeError, match="more than one value"):
+        nn.BatchNorm1d(3)(tg.input("x", 1, 3), training=True)
+
+
+def test_sequential_takes_modules() -> None:
+    with pytest.raises(TypeError, match="Sequential takes modules"):
+        nn.Sequential(nn.ReLU(), tg.relu)  # type: ignore[arg-type]
+    assert len(nn.Sequential(nn.ReLU(), nn.Tanh())) == 2
+
+
+@pytest.mark.parametrize(
+    ("layer", "function"),
+    [
+        (nn.ReLU(), tg.relu),
+        (nn.LeakyReLU(0.2), lambda x: tg.leaky_relu(x, 0.2)),
+        (nn.Tanh(), tg.tanh),
+        (nn.Sigmoid(), tg.sigmoid),
+        (nn.GELU(), tg.gelu),
+        (nn.SiLU(), tg.silu),
+        (nn.ELU(0.5), lambda x: tg.elu(x, 0.5)),
+        (nn.Softmax(1), lambda x: tg.softmax(x, 1)),
+        (nn.MaxPool2d(2), lambda x: tg.max_pool2d(x, 2)),
+        (nn.AvgPool2d(3, 2, 1), lambda x: tg.avg_pool2d(x, 3, 2, 1)),
+        (nn.L2Pool2d(2), lambda x: tg.l2_pool2d(x, 2)),
+        (nn.CenterWeightedPool2d(3), lambda x: tg.center_weighted_pool2d(x, 3)),
+        (nn.AdaptiveAvgPool2d(2), lambda x: tg.adaptive_avg_pool2d(x, 2)),
+        (nn.LocalResponseNorm(3, k=2.0), lambda x: tg.local_response_norm(x, 3, k=2.0)),
+        (nn.Flatten(), tg.flatten),
+        (nn.Identity(), lambda x: x),
+    ],
+    ids=lambda v: type(v).__name__ if isinstance(v, nn.Module) else "",
+)
+def test_layers_without_weights_are_functions(
+    layer: nn.Module, function: Callable[[tg.Node], tg.Node]
+) -> None:
+    x = tg.input("x", 2, 4, 6, 6)
+    assert layer(x) is function(x)
+    assert not layer.state_dict()
+
+
+# -- initial values --------------------------------------------------------------------------------
+
+
+def test_values_depend_on_names_not_on_the_order_of_building_or_use() -> None:
+    def build(order: str) -> dict[str, np.ndarray]:
+        nn.manual_seed(7)
+        layers = {name: nn.Linear(3, 3) for name in order}
+        net = nn.Sequential(**{name: layers[name] for name in "ab"})
+        return {name: net.named_parameters()[f"{name}.weight"].value for name in order}
+
+    first, second = build("ab"), build("ba")
+    np.testing.assert_array_equal(first["a"], second["a"])
+    np.testing.assert_array_equal(first["b"], second["b"])
+    assert not np.array_equal(first["a"], first["b"])
+
+
+def test_networks_of_one_process_start_differently_and_a_seed_repeats_them() -> None:
+    a, b = nn.Linear(3, 3).weight.value, nn.Linear(3, 3).weight.value
+    nn.manual_seed(0)
+    np.testing.assert_array_equal(nn.Linear(3, 3).weight.value, a)
+    nn.manual_seed(1)
+    c = nn.Linear(3, 3).weight.value
+    assert not np.array_equal(a, b) and not np.array_equal(a, c)
+
+
+def test_the_seed_is_that_of_the_time_of_building() -> None:
+    nn.manual_seed(3)
+    late = nn.Linear(3, 3)
+    nn.manual_seed(4)
+    value = late.weight.value
+    nn.manual_seed(3)
+    np.testing.assert_array_equal(nn.Linear(3, 3).weight.value, value)
+
+
+@pytest.mark.parametrize(
+    ("initial", "std", "bound"),
+    [
+        (nn.init.normal(0.5), 0.5, math.inf),
+        (nn.init.uniform(-2, 2), 2 / math.sqrt(3), 2),
+        (nn.init.xavier(), math.sqrt(2 / 450), math.sqrt(6 / 450)),
+        (nn.init.xavier(2.0, "normal"), 2 * math.sqrt(2 / 450), math.inf),
+        (nn.init.he(), math.sqrt(2 / 270), math.inf),
+        (nn.init.he(1.0, "uniform", "out"), math.sqrt(1 / 180), math.sqrt(3 / 180)),
+        (nn.init.fan_in_uniform(), math.sqrt(1 / 3 / 270), 1 / math.sqrt(270)),
+    ],
+)
+def test_distributions(initial: nn.init.Initializer, std: float, bound: float) -> None:
+    value = nn.Conv2d(30, 20, 3, initial=initial).weight.value
+    assert value.dtype == np.float32
+    assert abs(value.std() / std - 1) < 0.03 and abs(value.mean()) < 0.05 * std
+    assert np.abs(value).max() <= bound * 1.0001
+
+
+def test_default_values_are_in_the_range_of_pytorchs() -> None:
+    for layer, inputs in ((nn.Linear(50, 40), 50), (nn.ConvTranspose2d(4, 50, 3), 450)):
+        for p in layer.parameters():
+            assert 0.9 < np.abs(p.value).max() * math.sqrt(inputs) <= 1.0001
+
+
+# -- dropout ---------------------------------------------------------------------------------------
+
+
+def test_dropout_keeps_its_share_and_scale_and_only_in_training() -> None:
+    x = tg.input("x", 100, 100)
+    layer = nn.Dropout(0.3)
+    assert layer(x) is x
+    (y,) = tg.compile([x], [layer(x, training=True)])(np.ones((100, 100), "float32"))
+    assert abs((y != 0).mean() - 0.7) < 0.02
+    np.testing.assert_allclose(y[y != 0], 1 / 0.7, rtol=1e-6)
+
+
+def test_no_two_masks_are_the_same() -> None:
+    ones = np.ones((8, 64), "float32")
+    x = tg.input("x", 8, 64)
+    net = nn.Sequential(a=nn.Dropout(), b=nn.Dropout())
+    calls = [net[0](x, training=True), net[1](x, training=True), net[0](x, training=True)]
+    program = tg.compile([x], calls)
+    masks = [y for _ in range(2) for y in program(ones)]
+    assert len({m.tobytes() for m in masks}) == 6
+    nn.manual_seed(0)
+    again = [y for _ in range(2) for y in program(ones)]
+    for mask, other in zip(masks, again, strict=True):
+        np.testing.assert_array_equal(mask, other)
+    nn.manual_seed(1)
+    assert not np.array_equal(program(ones)[0], masks[0])
+
+
+def test_dropout_requires_a_probability() -> None:
+    with pytest.raises(ValueError, match="p in"):
+        nn.Dropout(1.5)
+
+
+# -- training --------------------------------------------------------------------------------------
+
+
+def test_lenet_learns_as_the_reference_says() -> None:
+    net = models.lenet5()
+    assert sum(p.type.size for p in net.parameters()) == 61_706
+    rng = np.random.default_rng(0)
+    images = rng.random((8, 1, 28, 28), dtype=np.float32)
+    labels = np.arange(8, dtype=np.int32)
+    x, y = tg.input("image", 8, 1, 28, 28), tg.input("label", 8, dtype="int32")
+    loss = nn.cross_entropy(net(x, training=True), y)
+    updates = optim.SGD(0.1, momentum=0.9).updates(loss, net.parameters())
+    graph, pairs = strip_effects(Graph("step", (x, y), (loss,)), updates)
+    reference = Graph("step", graph.inputs, (*graph.outputs, *(new for _, new in pairs)))
+    step = tg.compile([x, y], [loss], updates=updates)
+    losses = []
+    for _ in range(6):
+        expected, *news = tg.run(reference, images, labels)
+        (found,) = step(images, labels)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+        for (p, _), new in zip(pairs, news, strict=True):
+            np.testing.assert_allclose(p.value, new, rtol=1e-4, atol=1e-6, err_msg=p.name or "")
+        losses.append(float(found))
+    assert losses[-1] < losses[0] - 0.02
+    (logits,) = tg.compile([x], [net(x)])(images)
+    assert logits.shape == (8, 10)
