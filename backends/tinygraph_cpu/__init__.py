@@ -6,25 +6,36 @@ processes load without Numba.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+import llvmlite
 import numpy as np
 
 from tinygraph.cache import Store
 from tinygraph.codegen.program import Code
 from tinygraph.ir import Parameter
-from tinygraph.plan.contract import Target
 
 from .features import detect
 
+if TYPE_CHECKING:
+    from tinygraph.plan.contract import Target
+
 
 def target(runtime: str) -> Target:
+    from tinygraph.plan.contract import Target
+
     features = detect()
     return Target(features.lanes, features.registers)
 
 
 def fingerprint(runtime: str) -> str:
-    return repr(detect())
+    numba = importlib.util.find_spec("numba")  # its version without importing it
+    assert numba is not None and numba.origin is not None
+    version = Path(numba.origin).with_name("_version.py").read_text()
+    return f"{detect()!r} llvmlite {llvmlite.__version__} numba {version}"
 
 
 def build(code: Code, store: Store, runtime: str) -> None:

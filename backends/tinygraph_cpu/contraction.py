@@ -7,6 +7,7 @@ blocks are the outer loop, so that a block of B stays in cache while all row til
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from llvmlite import ir
 
@@ -23,6 +24,17 @@ def emit_contraction(module: ir.Module, name: str, contraction: Contraction) -> 
     function = ir.Function(module, kind, name)
     _Emitter(ir.IRBuilder(function.append_basic_block("entry")), contraction, function).emit()
     return function
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A share of the reduction: one r, `count` of s from `s` on; whether it is the first, the last."""
+
+    r: ir.Value
+    s: ir.Value
+    count: ir.Value
+    first: ir.Value
+    last: ir.Value
 
 
 class _Emitter:
@@ -62,11 +74,38 @@ class _Emitter:
         some = b.and_(
             b.icmp_signed(">", row_count, i64(0)), b.icmp_signed(">", block_count, i64(0))
         )
-        with b.if_then(some):
+        def tiles(chunk: Chunk | None) -> None:
             tile.repeat(
-                b, block_count, [first_block], lambda j: self._column_block(j, row_count, start)
+                b,
+                block_count,
+                [first_block],
+                lambda j: self._column_block(j, row_count, [*start, first_row], chunk),
             )
+
+        with b.if_then(some):
+            if spec.chunked:
+                self._chunks(tiles)
+            else:
+                tiles(None)
         b.ret_void()
+
+    def _chunks(self, tiles: Callable[[Chunk], None]) -> None:
+        """All tiles of the part for each r and each share of s, in order."""
+        b, f = self.b, self.fields
+        shares = b.udiv(
+            b.sub(b.add(f["s"], f["s_chunk"]), i64(1)), f["s_chunk"]
+        )
+
+        def one(number: ir.Value) -> list[ir.Value]:
+            r, share = b.udiv(number, shares), b.urem(number, shares)
+            s = b.mul(share, f["s_chunk"])
+            left = b.sub(f["s"], s)
+            count = b.select(b.icmp_signed("<", left, f["s_chunk"]), left, f["s_chunk"])
+            last = b.icmp_signed("==", b.add(number, i64(1)), b.mul(f["r"], shares))
+            tiles(Chunk(r, s, count, b.icmp_signed("==", number, i64(0)), last))
+            return [b.add(number, i64(1))]
+
+        tile.repeat(b, b.mul(f["r"], shares), [i64(0)], one)
 
     def _ceil(self, x: ir.Value, divisor: int) -> ir.Value:
         return self.b.udiv(self.b.add(x, i64(divisor - 1)), i64(divisor))
@@ -96,15 +135,16 @@ class _Emitter:
         return [b.add(g, carry), *reversed(after)]
 
     def _column_block(
-        self, j: ir.Value, row_count: ir.Value, start: list[ir.Value]
+        self, j: ir.Value, row_count: ir.Value, start: list[ir.Value], chunk: Chunk | None
     ) -> list[ir.Value]:
         b, spec = self.b, self.spec
         column = b.mul(j, i64(spec.width))
         last = b.icmp_signed("==", j, b.sub(self.blocks, i64(1))) if spec.vector_tail else None
 
-        def row_tile(*indices: ir.Value) -> list[ir.Value]:
-            self._row_tile(j, column, last, list(indices))
-            return self._advance(list(indices))
+        def row_tile(*state: ir.Value) -> list[ir.Value]:
+            *indices, flat = state
+            self._row_tile(j, column, last, indices, chunk and (chunk, flat))
+            return [*self._advance(indices), b.add(flat, i64(1))]
 
         tile.repeat(b, row_count, start, row_tile)
         return [b.add(j, i64(1))]
@@ -112,17 +152,24 @@ class _Emitter:
     # -- one tile ------------------------------------------------------------------------------
 
     def _row_tile(
-        self, j: ir.Value, column: ir.Value, last: ir.Value | None, indices: list[ir.Value]
+        self,
+        j: ir.Value,
+        column: ir.Value,
+        last: ir.Value | None,
+        indices: list[ir.Value],
+        chunk: tuple[Chunk, ir.Value] | None,
     ) -> None:
         b, f, spec = self.b, self.fields, self.spec
         g, z, y, t = indices
         row = b.mul(t, i64(spec.rows))
         at = {"g": g, "z": z, "y": y, "m": row}
-        a = self._element([(i, f[f"a_{axis}"]) for axis, i in at.items()], 4, f["a"])
-        columns = self._element([(g, f["b_g"]), (j, f["b_j"])], 4, f["b"])
+        done = [(chunk[0].r, "r"), (chunk[0].s, "s")] if chunk else []
+        in_a = [*((i, f[f"a_{axis}"]) for axis, i in at.items()), *((i, f[f"a_{x}"]) for i, x in done)]
+        in_b = [(g, f["b_g"]), (j, f["b_j"]), *((i, f[f"b_{x}"]) for i, x in done)]
+        a, columns = self._element(in_a, 4, f["a"]), self._element(in_b, 4, f["b"])
         operands = [self._operand(number, at, column) for number in range(len(spec.operands))]
         reduction = Reduction(
-            [f["r"], f["s"], f["k"]],
+            [i64(1), chunk[0].count, f["k"]] if chunk else [f["r"], f["s"], f["k"]],
             [self._bytes("a_r"), self._bytes("a_s"), self._bytes("a_k")],
             [self._bytes("b_r"), self._bytes("b_s"), self._bytes("b_k")],
             self.a_rows,
@@ -130,8 +177,19 @@ class _Emitter:
 
         def body(rows: int, vectors: int, masked: bool) -> None:
             shape = Shape(rows, vectors, spec.lanes, masked)
-            sums = tile.accumulate(b, shape, a, columns, reduction)
-            Epilogue(b, spec.body, shape, operands, self._mask(shape, column)).emit(sums)
+            epilogue = Epilogue(b, spec.body, shape, operands, self._mask(shape, column))
+            if chunk is None:
+                initial = tile.zeros(shape)
+                epilogue.emit(tile.accumulate(b, shape, a, columns, reduction, initial))
+                return
+            waiting = self._partial(chunk[1], j)
+            initial = self._resume(shape, waiting, chunk[0].first)
+            sums = tile.accumulate(b, shape, a, columns, reduction, initial)
+            self._choose(
+                chunk[0].last,
+                lambda: epilogue.emit(sums),
+                lambda: self._suspend(shape, waiting, sums),
+            )
 
         def by_columns(rows: int) -> None:
             self._choose(
@@ -142,6 +200,35 @@ class _Emitter:
 
         last_row = b.icmp_signed("==", t, b.sub(self.tiles_m, i64(1))) if spec.row_tail else None
         self._choose(last_row, lambda: by_columns(spec.row_tail), lambda: by_columns(spec.rows))
+
+    def _partial(self, flat: ir.Value, j: ir.Value) -> ir.Value:
+        """Where a tile's sums wait between chunks."""
+        b, spec = self.b, self.spec
+        number = b.add(b.mul(flat, self.blocks), j)
+        size = i64(4 * spec.rows * spec.width)
+        return offset(b, self._pointer(self.fields["partial"]), b.mul(number, size))
+
+    def _resume(self, shape: Shape, waiting: ir.Value, first: ir.Value) -> list[ir.Value]:
+        """Zeros in the first chunk, the sums so far in every other."""
+        b, start = self.b, self.b.block
+        more, merged = b.append_basic_block("resume"), b.append_basic_block("start")
+        b.cbranch(first, merged, more)
+        b.position_at_end(more)
+        places = [offset(b, waiting, i64(4 * shape.lanes * i)) for i in range(shape.rows * shape.vectors)]
+        found = [b.load(at, typ=shape.vector, align=4) for at in places]
+        b.branch(merged)
+        b.position_at_end(merged)
+        sums = []
+        for zero, old in zip(tile.zeros(shape), found, strict=True):
+            phi = b.phi(shape.vector)
+            phi.add_incoming(zero, start)
+            phi.add_incoming(old, more)
+            sums.append(phi)
+        return sums
+
+    def _suspend(self, shape: Shape, waiting: ir.Value, sums: list[ir.Value]) -> None:
+        for i, x in enumerate(sums):
+            self.b.store(x, offset(self.b, waiting, i64(4 * shape.lanes * i)), align=4)
 
     def _choose(
         self, condition: ir.Value | None, then: Callable[[], None], otherwise: Callable[[], None]

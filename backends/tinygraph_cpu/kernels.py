@@ -6,13 +6,11 @@ import hashlib
 from collections.abc import Sequence
 
 import llvmlite
-from llvmlite import ir
 
 from tinygraph.cache import Store
 from tinygraph.codegen.program import Code, KernelCode
 
 from . import objects
-from .contraction import emit_contraction
 from .features import Features, detect
 
 VERSION = "1"  # rises when machine code changes for the same kernel text or record
@@ -62,6 +60,10 @@ def keep(store: Store, key: str, data: bytes) -> None:
 
 
 def compile_contraction(kernel: KernelCode, name: str, features: Features) -> bytes:
+    from llvmlite import ir
+
+    from .contraction import emit_contraction
+
     assert kernel.contraction is not None
     module = ir.Module(name=name, context=ir.Context())
     emit_contraction(module, name, kernel.contraction)

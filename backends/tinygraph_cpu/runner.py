@@ -12,7 +12,7 @@ from tinygraph.ir import Parameter, Type, aligned
 
 from . import objects
 from .driver import Launch, LaunchTable, driver
-from .kernels import compile_missing, fetch, symbol_of
+from .kernels import fetch, symbol_of
 from .team import default_threads, team
 
 SERIAL = 150_000  # cost below which a program runs on one thread: waking another costs more
@@ -24,9 +24,7 @@ class CpuRunner:
     def __init__(self, code: Code, constants: Sequence[np.ndarray], parameters: Sequence[Parameter], store: Store):
         found = fetch(code.kernels, store)
         if found is None:
-            compile_missing(code, store)
-            found = fetch(code.kernels, store)
-        assert found is not None
+            raise LookupError(f"the cache has lost a kernel of {code.name}")
         addresses = objects.load(found)
         self.functions = [addresses[symbol_of(k)] for k in code.kernels]
         self.code, self.parameters = code, list(parameters)

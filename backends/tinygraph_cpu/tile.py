@@ -110,10 +110,20 @@ def splat(b: ir.IRBuilder, scalar: ir.Value, lanes: int) -> ir.Value:
     return b.shuffle_vector(first, ir.Constant(vector, ir.Undefined), zeros)
 
 
+def zeros(shape: Shape) -> list[ir.Value]:
+    """Accumulators before the first product."""
+    return [ir.Constant(shape.vector, [0.0] * shape.lanes)] * (shape.rows * shape.vectors)
+
+
 def accumulate(
-    b: ir.IRBuilder, shape: Shape, a: ir.Value, columns: ir.Value, reduction: Reduction
+    b: ir.IRBuilder,
+    shape: Shape,
+    a: ir.Value,
+    columns: ir.Value,
+    reduction: Reduction,
+    initial: Sequence[ir.Value],
 ) -> list[ir.Value]:
-    """Row after row, the sums over r, s and k of A[row] * B[columns]."""
+    """Row after row, `initial` and the sums over r, s and k of A[row] * B[columns]."""
     a_strides, b_strides = reduction.a_strides, reduction.b_strides
     ahead = b.mul(b_strides[2], i64(max(1, PREFETCH_BYTES // (4 * shape.vectors * shape.lanes))))
 
@@ -131,8 +141,7 @@ def accumulate(
 
         return outer
 
-    zeros = [ir.Constant(shape.vector, [0.0] * shape.lanes)] * (shape.rows * shape.vectors)
-    return repeat(b, reduction.counts[0], [a, columns, *zeros], nest(0))[2:]
+    return repeat(b, reduction.counts[0], [a, columns, *initial], nest(0))[2:]
 
 
 def _multiply_add(

@@ -25,15 +25,15 @@ def contraction(
     f = dict(zip(FIELDS, (int(x) for x in args), strict=False))
     column_part, row_part = part % f["column_parts"], part // f["column_parts"]
     tiles = -(-f["m"] // spec.rows)
-    rows = _share(f["g"] * f["z"] * f["y"] * tiles, row_part, f["row_parts"])
-    for j in _share(-(-f["n"] // spec.width), column_part, f["column_parts"]):
+    rows = share(f["g"] * f["z"] * f["y"] * tiles, row_part, f["row_parts"])
+    for j in share(-(-f["n"] // spec.width), column_part, f["column_parts"]):
         for indices, first, count in _lines(rows, f, tiles, spec.rows):
             at = dict(zip("gzym", (*indices, first), strict=True))
             sums = _sums(f, at, j, count, spec.width, memory)
             _epilogue(spec, args, at, j * spec.width, sums, memory)
 
 
-def _share(total: int, part: int, parts: int) -> range:
+def share(total: int, part: int, parts: int) -> range:
     return range(total * part // parts, total * (part + 1) // parts)
 
 
@@ -50,7 +50,7 @@ def _lines(
         flat += end - tile
 
 
-def _view(
+def strided_view(
     memory: Memory, address: int, dtype: str, shape: Sequence[int], strides: Sequence[int]
 ) -> np.ndarray:
     """A strided view of memory; strides count elements and may be negative or zero."""
@@ -71,8 +71,8 @@ def _sums(
     loops = [f[axis] for axis in "rsk"]
     a_at = f["a"] + 4 * sum(index * f[f"a_{axis}"] for axis, index in at.items())
     b_at = f["b"] + 4 * (at["g"] * f["b_g"] + j * f["b_j"])
-    a = _view(memory, a_at, "float32", [count, *loops], [f[f"a_{x}"] for x in "mrsk"])
-    b = _view(memory, b_at, "float32", [*loops, columns], [*(f[f"b_{x}"] for x in "rsk"), 1])
+    a = strided_view(memory, a_at, "float32", [count, *loops], [f[f"a_{x}"] for x in "mrsk"])
+    b = strided_view(memory, b_at, "float32", [*loops, columns], [*(f[f"b_{x}"] for x in "rsk"), 1])
     return a.reshape(count, -1) @ b.reshape(-1, columns)
 
 
@@ -92,7 +92,7 @@ def _epilogue(
             sum(i * s for i, s in zip(at.values(), strides, strict=True)) + operand.unit * column
         )
         address += start * np.dtype(operand.dtype).itemsize
-        return _view(memory, address, operand.dtype, sums.shape, [strides[-1], int(operand.unit)])
+        return strided_view(memory, address, operand.dtype, sums.shape, [strides[-1], int(operand.unit)])
 
     names = {name: tensor(number).copy() for name, number in spec.body.loads} | {"acc": sums}
     for s in spec.body.statements:

@@ -9,9 +9,10 @@ import hashlib
 import re
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..plan.contraction import FIELDS, Contraction
 from ..plan.plan import Access, Launch, Nest, Plan, Special, Tile
-from ..plan.schedule import ITEMSIZE
 from . import nest, special
 from .nest import Address, Kernel
 
@@ -106,7 +107,7 @@ def kernel(launch: Launch) -> Kernel:
 def tile(work: Tile) -> Kernel:
     """A contraction's text, which runs its Python twin, and its argument block."""
     sizes = dict(work.sizes)
-    first = {"a": Address(work.a), "b": Address(work.b)}
+    first = {"a": Address(work.a), "b": Address(work.b), "partial": Address(work.partial) if work.partial else 0}
     arguments = [first[f] if f in first else sizes[f] for f in FIELDS]
     for operand in work.operands:
         arguments += [Address(operand), *operand.strides[:4]]
@@ -122,5 +123,5 @@ def place(access: Access) -> Place:
     """Where an access begins: buffers of the arena and of the prepared memory share one block each."""
     buffer = access.buffer
     shared = buffer.home in ("arena", "prepared")
-    offset = access.offset * ITEMSIZE[access.dtype] + (buffer.offset if shared else 0)
+    offset = access.offset * np.dtype(access.dtype).itemsize + (buffer.offset if shared else 0)
     return (buffer.home, 0 if shared else buffer.number, offset)

@@ -235,6 +235,29 @@ def choose_parts(tiles: int, blocks: int, work: int, b_larger: bool) -> tuple[in
     return rows, min(blocks, -(-wanted // rows))
 
 
+CACHE = 384 * 1024  # bytes of A and B that a chunk of the reduction may touch: well within L2
+
+
+def choose_chunk(m: Axis, s: Axis, k: Axis, n: int, depth: int) -> int:
+    """How much of s (or of k, where s is 1) a chunk of a long reduction takes; 0: the reduction is not cut.
+
+    Only where A is read across its rows (as the weight gradient reads images, m contiguous): there every tile would
+    stream all of A and B anew.
+    """
+    step = 4 * (m.size + n)
+    if m.a != 1 or depth * step <= 2 * CACHE:
+        return 0
+    if s.size > 1:
+        return max(1, CACHE // (step * k.size))
+    return max(d for d in range(1, k.size + 1) if k.size % d == 0 and (d == 1 or d * step <= CACHE))
+
+
+def split_axis(axis: Axis, inner: int) -> tuple[Axis, Axis]:
+    """An axis as an outer and an inner one of the given size."""
+    outer = replace(axis, size=axis.size // inner, a=axis.a * inner, b=axis.b * inner, parts=())
+    return outer, replace(axis, size=inner, parts=())
+
+
 # ---------------------------------------------------------------------- the epilogue
 
 
@@ -281,8 +304,12 @@ def make_tile(
     blocks = -(-n // width)
     work = g.size * z.size * y.size * m.size * n * depth
     row_parts, column_parts = choose_parts(tiles, blocks, work, n * 2 > z.size * y.size * m.size)
+    chunk = 0 if roles.packed else choose_chunk(m, s, k, n, depth)
+    if chunk and s.size == 1:
+        s, k = split_axis(k, chunk)
+        chunk = 1
     specs = tuple(TileOperand(roles.column.ops[i] == 1 if n > 1 else True, o.dtype) for i, o in enumerate(operands))
-    record = Contraction.tiled((rows, vectors), m.size, n, body, specs, target.lanes)
+    record = Contraction.tiled((rows, vectors), m.size, n, body, specs, target.lanes, chunk > 0)
     packed_k = width
     if roles.packed:
         b_k, b_s, b_r = packed_k, packed_k * k.size, packed_k * k.size * s.size
@@ -292,7 +319,7 @@ def make_tile(
     sizes = dict(
         row_parts=row_parts, column_parts=column_parts, g=g.size, z=z.size, y=y.size, m=m.size, n=n, r=r.size,
         s=s.size, k=k.size, a_g=g.a, a_z=z.a, a_y=y.a, a_m=m.a, a_r=r.a, a_s=s.a, a_k=k.a,
-        b_g=b_g, b_j=b_j, b_r=b_r, b_s=b_s, b_k=b_k,
+        b_g=b_g, b_j=b_j, b_r=b_r, b_s=b_s, b_k=b_k, s_chunk=chunk,
     )  # fmt: skip
     views = tuple(
         replace(o, strides=(g.ops[i], z.ops[i], y.ops[i], m.ops[i], roles.column.ops[i] if n > 1 else 0))

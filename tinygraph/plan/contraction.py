@@ -48,6 +48,7 @@ class Contraction:
     body: Body
     operands: tuple[TileOperand, ...]
     lanes: int = 16
+    chunked: bool = False
 
     @staticmethod
     def tiled(
@@ -57,6 +58,7 @@ class Contraction:
         body: Body,
         operands: tuple[TileOperand, ...],
         lanes: int,
+        chunked: bool = False,
     ) -> Contraction:
         """The record for these sizes: the tile is cut down to them, tails and masks follow."""
         rows, columns = min(tile[0], m), -(-n // lanes)
@@ -64,7 +66,7 @@ class Contraction:
         tail, masked = columns % vectors, n % lanes != 0
         if masked and not tail and columns > vectors:
             tail = vectors  # full blocks keep unmasked stores
-        return Contraction(rows, vectors, m % rows, tail, masked, body, operands, lanes)
+        return Contraction(rows, vectors, m % rows, tail, masked, body, operands, lanes, chunked)
 
     @property
     def width(self) -> int:
@@ -77,5 +79,6 @@ class Contraction:
 SIZES = ("row_parts", "column_parts", "g", "z", "y", "m", "n", "r", "s", "k")
 OPERAND_A = ("a", "a_g", "a_z", "a_y", "a_m", "a_r", "a_s", "a_k")
 OPERAND_B = ("b", "b_g", "b_j", "b_r", "b_s", "b_k")
-FIELDS = SIZES + OPERAND_A + OPERAND_B
+CHUNKS = ("s_chunk", "partial")
+FIELDS = SIZES + OPERAND_A + OPERAND_B + CHUNKS
 TILE_OPERAND = ("p", "p_g", "p_z", "p_y", "p_m")  # for each of Contraction.operands, in order

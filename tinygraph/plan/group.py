@@ -337,7 +337,8 @@ class Fusion:
         if mapping is None or loops.reads[0].outside is not None:
             return Reason.WINDOW
         reduce = {a for i in mapping[rank:] for a, _ in i.terms}
-        if (group.reduce and group.reduce != reduce) or not reduce:
+        reduces = bool(group.reduce) or any(m in self.reduction_axes for m in group.index)
+        if (reduces and group.reduce != reduce) or not reduce:
             return Reason.REDUCTION
         if any(a in reduce for i in mapping[:rank] for a, _ in i.terms):
             return Reason.INDEX
@@ -376,7 +377,8 @@ class Fusion:
         """Element-wise groups whose values only one other group reads move into that group."""
         for group in reversed(self.groups):
             readers = self.readers(group)
-            if group.reduce or group.opaque is not None or group.copy or group.stores or len(readers) != 1:
+            folds = any(n in self.reduction_axes for n in group.index)
+            if folds or group.opaque is not None or group.copy or group.stores or len(readers) != 1:
                 continue
             (reader,) = readers
             indices = self.absorbed(group, reader)

@@ -51,7 +51,7 @@ class NestBuilder:
         depth = depths(self.fusion, group)
         stages = []
         for level in range(max(depth.values()) + 1):
-            self.outer = Scope([], self.outer.names)
+            self.outer = Scope([] if level else self.outer.steps, self.outer.names)
             self.inner = Scope([], {})
             for n in group.index:
                 if n is group.anchor and accumulator:

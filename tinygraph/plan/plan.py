@@ -9,6 +9,7 @@ from ..ir import Node
 from ..op import Index
 from .body import Statement
 from .contraction import Contraction
+from .winograd_kernel import WinogradTile, WinogradWeights
 
 SLACK = 64  # bytes behind every buffer that vector loads may touch
 
@@ -18,8 +19,8 @@ class Buffer:
     """Memory that kernels read and write.
 
     Attributes:
-        home: 'arena' (reused between launches), 'prepared' (kept between runs), 'input', 'output', 'parameter',
-            'constant'.
+        home: 'arena' (reused between launches), 'prepared' (kept between runs), 'scratch' (of this size for every
+            thread, used within one part), 'input', 'output', 'parameter', 'constant'.
         number: of the input, output, parameter or constant.
         offset: in bytes, from the start of the arena or of the prepared memory.
         first, last: the launches between which an arena buffer is live.
@@ -147,6 +148,28 @@ class Tile:
     a: Access
     b: Access
     operands: tuple[Access, ...]  # strides along g, z, y, m, n
+    partial: Access | None = None  # sums between chunks of the reduction
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """A kernel whose machine code is made from a record, with the values of its argument block.
+
+    The block holds ``fields``, then the scratch memory if there is some (address, bytes of a thread), then the address
+    and the strides of every operand.
+
+    Attributes:
+        boxes: for each operand, the sizes that its strides run through.
+        outputs: numbers of the operands that are written.
+        scratch: memory of which every thread has its own.
+    """
+
+    record: WinogradTile | WinogradWeights
+    fields: tuple[tuple[str, int], ...]
+    operands: tuple[Access, ...]
+    boxes: tuple[tuple[int, ...], ...]
+    outputs: frozenset[int]
+    scratch: Buffer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +179,7 @@ class Bundle:
     launches: tuple[Launch, ...]
 
 
-Work = Nest | Tile | Special | Bundle
+Work = Nest | Tile | Emitted | Special | Bundle
 
 
 @dataclass(eq=False, slots=True)
@@ -189,7 +212,8 @@ class Launch:
         if isinstance(self.work, Bundle):
             return tuple(a for launch in self.work.launches for a in launch.accesses)
         if isinstance(self.work, Tile):
-            return (self.work.a, self.work.b, *self.work.operands)
+            waiting = (self.work.partial,) if self.work.partial else ()
+            return (self.work.a, self.work.b, *self.work.operands, *waiting)
         return self.work.operands
 
     @property
@@ -205,7 +229,10 @@ class Launch:
                 first += len(launch.accesses)
             return frozenset(found)
         if isinstance(self.work, Tile):
-            return frozenset(2 + o for o, _ in self.work.contraction.body.stores)
+            stored = {2 + o for o, _ in self.work.contraction.body.stores}
+            return frozenset(stored | ({2 + len(self.work.operands)} if self.work.partial else set()))
+        if isinstance(self.work, Emitted):
+            return self.work.outputs
         return frozenset({len(self.work.operands) - 1})
 
 

@@ -260,12 +260,41 @@ class Scheduler:
                 launches += self.contraction(group, stores)
                 return
             except Unsuitable as reason:
-                self.remarks.append(f"{label(group)}: plain loops, because {reason}")
+                if self.detached(group, stores, launches, reason):
+                    return
         if group.opaque is not None:
             launches += self.special(group, stores)
             return
         nest = arrange(NestBuilder(self.fusion, group, self).build(stores))
         launches.append(self.launch(label(group), nest, tuple(group.index)))
+
+    def detached(
+        self, group: Group, stores: list[tuple[Store, Place]], launches: list[Launch], why: Unsuitable
+    ) -> bool:
+        """The contraction into memory of its own, and its epilogue as a kernel behind it; False for plain loops."""
+        anchor, home = group.anchor, "prepared" if self.is_fixed(group) else "arena"
+        assert anchor is not None
+        alone = replace(group, index={anchor: group.index[anchor]}, stores=[])
+        store = Store(anchor, anchor, group.index[anchor])
+        if anchor not in self.places:
+            order = self.physical_order(alone, store, anchor)
+            buffer = self.buffer(anchor.name or anchor.op.name, anchor.type.size, anchor.dtype, home)
+            self.places[anchor] = Place(buffer, 0, ordered_strides(anchor.shape, order), anchor.dtype)
+        try:
+            launches += self.contraction(alone, [(store, self.places[anchor])])
+        except Unsuitable as reason:
+            self.remarks.append(f"{label(group)}: plain loops, because {reason}")
+            return False
+        others = [(s, p) for s, p in stores if s.dest is not anchor]
+        if others:
+            after = replace(group, axes=anchor.shape, reduce=frozenset())
+            builder = NestBuilder(self.fusion, after, self)
+            loaded = builder.load(Leaf(anchor, group.index[anchor]))
+            nest = arrange(builder.build(others, accumulator=loaded))
+            nodes = tuple(n for n in group.index if n is not anchor) or (anchor,)
+            launches.append(self.launch("_".join(dict.fromkeys(n.op.name for n in nodes)), nest, nodes))
+            self.remarks.append(f"{label(group)}: its epilogue is a kernel of its own, because {why}")
+        return True
 
     def launch(self, name: str, nest: Nest, nodes: tuple[Node, ...]) -> Launch:
         work = prod(nest.axes)
@@ -293,6 +322,16 @@ class Scheduler:
     # ------------------------------------------------------------------ contractions
 
     def contraction(self, group: Group, stores: list[tuple[Store, Place]]) -> list[Launch]:
+        """The launches of a group with an anchor; nothing is left behind where it is unsuitable."""
+        padded, packed, prepared, count = dict(self.padded), dict(self.packed), list(self.prepare), len(self.buffers)
+        try:
+            return self.tiles(group, stores)
+        except Unsuitable:
+            self.padded, self.packed, self.prepare[:] = padded, packed, prepared
+            del self.buffers[count:]
+            raise
+
+    def tiles(self, group: Group, stores: list[tuple[Store, Place]]) -> list[Launch]:
         n = group.anchor
         assert n is not None
         nest = NestBuilder(self.fusion, group, self).build(stores, accumulator="acc")

@@ -62,7 +62,8 @@ def regions(launch: Launch) -> list[Region]:
         b = region(work.b, (s["g"], blocks, *inner))
         columns = width if s["b_k"] == width else s["n"] - (blocks - 1) * width
         b = Region(b.buffer, b.first, b.last + 4 * (columns - 1))
-        return [a, b, *(region(o, (*outer, s["n"])) for o in work.operands)]
+        waiting = [region(work.partial, ())] if work.partial else []
+        return [a, b, *(region(o, (*outer, s["n"])) for o in work.operands), *waiting]
     sizes = dict(work.sizes)
     return [
         region(o, tuple(sizes[f"n{i}_{a}"] for a in range(len(o.strides)))) for i, o in enumerate(work.operands)
