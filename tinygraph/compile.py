@@ -30,18 +30,20 @@ def compile(
     check_nan: bool = False,
     name: str | None = None,
 ) -> Program:
-    """Compiles a function of ``inputs`` that returns ``outputs`` and replaces parameters by ``updates``.
+    """Compiles a function of ``inputs`` that returns ``outputs`` and makes ``updates``.
 
     Args:
         inputs: nodes made by ``tg.input``; the program takes arrays in this order, or by name.
         outputs: what a call returns, as fresh NumPy arrays.
-        updates: (parameter, new value) pairs; all new values are computed from old ones. Effects that the outputs
-            reach, such as the running statistics of batch normalization, are added.
+        updates: (parameter, new value) pairs; all new values are computed from old ones. Effects
+            that the outputs reach, such as the running statistics of batch normalization, are
+            added.
         backend: ``name[:runtime]``; by default what TINYGRAPH_BACKEND says, else ``cpu``.
         without: names of passes, or ``fuse`` or ``contract`` of the planner, to leave out.
         passes: instead of ``tinygraph.passes.PIPELINE``.
         verify: ``"values"`` runs the reference interpreter before and after every pass.
-        check_nan: each call also checks every value, and names the first node that made a NaN from none.
+        check_nan: each call also checks every value, and names the first node that made a NaN from
+            none.
         name: of the program, for dumps and profiles.
 
     Raises:
@@ -54,16 +56,24 @@ def compile(
             raise TypeError(f"parameter {p.name} is {p.type}, its update is {new.type}")
     whole = Graph(graph.name, stripped.inputs, (*stripped.outputs, *(new for _, new in pairs)))
     options = manifest.Options(
-        backend or settings.backend, frozenset(without), tuple(PIPELINE if passes is None else passes),
+        backend or settings.backend,
+        frozenset(without),
+        tuple(PIPELINE if passes is None else passes),
         verify or settings.verify,
-    )  # fmt: skip
+    )
     return Program(whole, tuple(p for p, _ in pairs), options, check_nan)
 
 
 class Program:
     """A compiled function. Call it with arrays in the order of its inputs, or by their names."""
 
-    def __init__(self, graph: Graph, updates: tuple[Parameter, ...], options: manifest.Options, check_nan: bool):
+    def __init__(
+        self,
+        graph: Graph,
+        updates: tuple[Parameter, ...],
+        options: manifest.Options,
+        check_nan: bool,
+    ):
         self.graph, self.options = graph, options
         self.updates = updates
         self.parameters = tuple(dict.fromkeys((*graph.parameters, *updates)))
@@ -73,11 +83,15 @@ class Program:
         self._dtypes = [np.dtype(n.dtype) for n in graph.inputs]
         backend, runtime = find(options.backend)
         store = default_store()
-        self.built = manifest.obtain(graph, updates, self.parameters, options, backend, runtime, store)
+        self.built = manifest.obtain(
+            graph, updates, self.parameters, options, backend, runtime, store
+        )
         constants = self.built.constants
-        self._runner: Any = backend.load(self.built.code, constants, self.parameters, store, runtime)
+        self._runner: Any = backend.load(
+            self.built.code, constants, self.parameters, store, runtime
+        )
         self._prepared: tuple[int, ...] | None = None
-        self._watched = [p.state for p in self.parameters if p not in set(updates)] if self.built.code.prepare else []
+        self._watched = [p.state for p in self.parameters if p not in set(updates)]
 
     def __call__(self, *arrays: Any, **named: Any) -> tuple[np.ndarray, ...]:
         inputs = self._inputs(arrays, named)
@@ -104,23 +118,38 @@ class Program:
         if named:
             unknown = sorted(set(named) - set(self._names[len(arrays) :]))
             if unknown:
-                raise TypeError(f"{self.graph.name} has no further input {unknown[0]!r}; its inputs are {', '.join(self._names)}")
+                raise TypeError(
+                    f"{self.graph.name} has no further input {unknown[0]!r}; "
+                    f"its inputs are {', '.join(self._names)}"
+                )
             arrays = (*arrays, *(named[n] for n in self._names[len(arrays) :] if n in named))
         if len(arrays) != len(self._names):
-            raise TypeError(f"{self.graph.name} takes {len(self._names)} arrays ({', '.join(self._names)}), got {len(arrays)}")
+            raise TypeError(
+                f"{self.graph.name} takes {len(self._names)} arrays "
+                f"({', '.join(self._names)}), got {len(arrays)}"
+            )
         return [self._input(i, a) for i, a in enumerate(arrays)]
 
     def _input(self, number: int, value: Any) -> np.ndarray:
         n = self.graph.inputs[number]
-        if not (type(value) is np.ndarray and value.dtype == self._dtypes[number] and value.flags.c_contiguous):
+        if not (
+            type(value) is np.ndarray
+            and value.dtype == self._dtypes[number]
+            and value.flags.c_contiguous
+        ):
             array = np.asarray(value)
             if array.dtype != self._dtypes[number]:
                 if isinstance(value, (np.ndarray, np.generic)):
-                    raise TypeError(f"input {n.name!r} is {n.dtype}, got {array.dtype.name}; convert with astype ({_place(n)})")
+                    raise TypeError(
+                        f"input {n.name!r} is {n.dtype}, got {array.dtype.name}; "
+                        f"convert with astype ({_place(n)})"
+                    )
                 array = array.astype(self._dtypes[number])
             value = np.ascontiguousarray(array).reshape(array.shape)
         if value.shape != n.type.shape:
-            raise ValueError(f"input {n.name!r} has shape {n.type.shape}, got {value.shape} ({_place(n)})")
+            raise ValueError(
+                f"input {n.name!r} has shape {n.type.shape}, got {value.shape} ({_place(n)})"
+            )
         return value
 
     def _check(self, inputs: list[np.ndarray]) -> None:
@@ -164,25 +193,35 @@ class Program:
         return to_networkx(self.graph)
 
     def cost(self) -> dict[str, int]:
-        """Floating-point operations of the graph, bytes of parameters and of memory, before anything runs."""
+        """Operations (floating-point), bytes and launches, known before anything runs."""
         flops = sum(node_cost(n) for n in self.graph.nodes)
         parameter_bytes = sum(p.type.bytes for p in self.parameters)
         return {
-            "flops": flops, "parameters": sum(p.type.size for p in self.parameters), "parameter_bytes": parameter_bytes,
-            "arena_bytes": self.built.code.arena, "live_bytes": self.built.live_bound,
-            "prepared_bytes": self.built.code.prepared, "launches": len(self.built.code.calls),
+            "flops": flops,
+            "parameters": sum(p.type.size for p in self.parameters),
+            "parameter_bytes": parameter_bytes,
+            "arena_bytes": self.built.code.arena,
+            "live_bytes": self.built.live_bound,
+            "prepared_bytes": self.built.code.prepared,
+            "launches": len(self.built.code.calls),
             "kernels": len(self.built.code.kernels),
-        }  # fmt: skip
+        }
 
     def __repr__(self) -> str:
-        inputs = ", ".join(f"{name}: {n.type}" for name, n in zip(self._names, self.graph.inputs, strict=True))
+        inputs = ", ".join(
+            f"{name}: {n.type}" for name, n in zip(self._names, self.graph.inputs, strict=True)
+        )
         outputs = ", ".join(map(str, self.types))
-        return f"<program {self.graph.name}({inputs}) -> {outputs}, {len(self.built.code.calls)} launches on {self.options.backend}>"
+        launches = len(self.built.code.calls)
+        return (
+            f"<program {self.graph.name}({inputs}) -> {outputs}, "
+            f"{launches} launches on {self.options.backend}>"
+        )
 
 
 def node_cost(n: Node) -> int:
     """Floating-point operations of one node."""
-    if not n.op.infer or not n.inputs:
+    if not n.inputs:
         return 0
     if n.op.cost is not None:
         return int(n.op.cost(n.type, *[i.type for i in n.inputs], **dict(n.attrs)))

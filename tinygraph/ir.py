@@ -70,7 +70,7 @@ class Array:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a node comes from: the user's file and line, the scope, and how ('gradient of' or '')."""
+    """Where a node comes from: the user's file and line, the scope, and how ('gradient of')."""
 
     file: str
     line: int
@@ -84,7 +84,7 @@ class Origin:
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class Node:
-    """One operator applied to nodes. Interned: equal nodes are one object, so compare with ``is``."""
+    """One operator applied to nodes. Interned: equal nodes are one object; compare with ``is``."""
 
     op: Op
     inputs: tuple[Node, ...]
@@ -128,7 +128,9 @@ class Node:
         return f"<{self.op.name}({len(self.inputs)} inputs{attrs}): {self.type}>"
 
     def __bool__(self) -> bool:
-        raise TypeError("a node has no value while the graph is built; use tg.where for a choice by value")
+        raise TypeError(
+            "a node has no value while the graph is built; use tg.where for a choice by value"
+        )
 
     def __iter__(self) -> Any:
         if not self.shape:
@@ -138,6 +140,7 @@ class Node:
     def __len__(self) -> int:
         return self.shape[0]
 
+    # fmt: off
     def __add__(self, other: Any) -> Node: return _METHODS["add"](self, other)
     def __radd__(self, other: Any) -> Node: return _METHODS["add"](other, self)
     def __sub__(self, other: Any) -> Node: return _METHODS["sub"](self, other)
@@ -160,6 +163,7 @@ class Node:
     def __or__(self, other: Any) -> Node: return _METHODS["logical_or"](self, other)
     def __invert__(self) -> Node: return _METHODS["logical_not"](self)
     def __getitem__(self, key: Any) -> Node: return _METHODS["getitem"](self, key)
+    # fmt: on
 
     def _repr_markdown_(self) -> str:
         return _METHODS["markdown"](self)
@@ -177,9 +181,10 @@ class Parameter(Node):
     state: ParameterState
 
     def __init__(self, op: Op, state: ParameterState):
-        for field_name, value in (("op", op), ("inputs", ()), ("attrs", (("type", state.type),)), ("type", state.type)):
+        attrs = (("type", state.type),)
+        fields = {"op": op, "inputs": (), "attrs": attrs, "type": state.type, "state": state}
+        for field_name, value in fields.items():
             object.__setattr__(self, field_name, value)
-        object.__setattr__(self, "state", state)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name != "value":
@@ -207,13 +212,17 @@ class Parameter(Node):
 class ParameterState:
     """The value of a parameter, drawn at first use, and a version that rises with every change.
 
-    The memory never moves once it exists: compiled programs hold its address. ``order`` is that of the axes in
-    memory, outermost first: convolution weights lie as height, width, input, output channels, which is how both the
-    convolution and its weight gradient run through them.
+    The memory never moves once it exists: compiled programs hold its address. ``order`` is that of
+    the axes in memory, outermost first: convolution weights lie as height, width, input, output
+    channels, which is how both the convolution and its weight gradient run through them.
     """
 
     def __init__(
-        self, type: Type, name: str | None, initial: Callable[[], Any], order: tuple[int, ...] | None = None
+        self,
+        type: Type,
+        name: str | None,
+        initial: Callable[[], Any],
+        order: tuple[int, ...] | None = None,
     ):
         self.type, self.name, self._initial = type, name, initial
         rank = len(type.shape)
@@ -249,8 +258,10 @@ class ParameterState:
     def _checked(self, value: Any) -> np.ndarray:
         array = np.asarray(value)
         if array.shape != self.type.shape:
-            raise ValueError(f"parameter {self.name} has shape {self.type.shape}, got {array.shape}")
-        if array.dtype.name != self.type.dtype and not np.can_cast(array.dtype, self.type.dtype, "same_kind"):
+            raise ValueError(
+                f"parameter {self.name} has shape {self.type.shape}, got {array.shape}"
+            )
+        if not np.can_cast(array.dtype, self.type.dtype, "same_kind"):
             raise TypeError(f"parameter {self.name} is {self.type.dtype}, got {array.dtype.name}")
         return array
 
@@ -272,12 +283,12 @@ _PACKAGE = str(Path(__file__).parent)
 
 
 def overload(**methods: Callable[..., Any]) -> None:
-    """Tells nodes and graphs which functions stand behind ``+``, ``@``, slicing, ``str`` and their like."""
+    """Tells nodes and graphs which functions stand behind ``+``, ``@``, slicing and ``str``."""
     _METHODS.update(methods)
 
 
 def attribute(value: Any) -> Any:
-    """An attribute value as nodes keep it; NumPy scalars become Python's, unknown kinds are refused."""
+    """An attribute value as nodes keep it; NumPy scalars become Python's, others are refused."""
     if isinstance(value, (bool, int, float, str, Type, Array)) or value is None:
         return value
     if isinstance(value, np.generic):
@@ -313,7 +324,7 @@ def node(op: Op, inputs: tuple[Node, ...], attrs: Iterable[tuple[str, Any]], typ
 
 
 def user_origin() -> Origin:
-    """The innermost frame outside of this package, with the current scope; within ``built_from``, its first place."""
+    """The innermost frame outside of this package; within ``built_from``, its first place."""
     if built := getattr(_SCOPE, "origins", None):
         return built[0]
     frame = sys._getframe(1)
@@ -348,7 +359,7 @@ def origins(n: Node) -> tuple[Origin, ...]:
 
 
 class built_from:
-    """``with built_from(places, how):`` what is built inside has these origins, not the calling frame."""
+    """``with built_from(places, how):`` what is built inside has these origins, not the caller."""
 
     def __init__(self, places: Iterable[Origin], how: str = ""):
         marked = (Origin(o.file, o.line, o.scope, how or o.how) for o in places)
@@ -383,7 +394,7 @@ class Graph:
 
     @cached_property
     def nodes(self) -> tuple[Node, ...]:
-        """Inputs first, then every node after what it reads; the order depends on the graph only."""
+        """Inputs first, then every node after what it reads; depends on the graph only."""
         done: dict[Node, None] = dict.fromkeys(self.inputs)
         stack = [(n, False) for n in reversed(self.outputs)]
         while stack:

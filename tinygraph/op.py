@@ -32,9 +32,10 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """One axis of an input as a function of a loop nest's axes: (constant + sum of coefficient * axis) / divisor.
+    """One axis of an input as a function of a loop nest's axes.
 
-    With a divisor above 1, loop positions where the division leaves a remainder lie outside of the input.
+    It is (constant + sum of coefficient * axis) / divisor, terms being (axis, coefficient). With a
+    divisor above 1, loop positions where the division leaves a remainder lie outside of the input.
     """
 
     constant: int = 0
@@ -46,8 +47,9 @@ class Index:
 class Read:
     """How a loop nest reads an input: an Index for each of its axes.
 
-    ``outside`` is the value beyond the input's edges; None promises that no index is beyond them. ``gather`` maps
-    an axis to the number of the integer input whose value is added to that axis' index, clamped to the input.
+    ``outside`` is the value beyond the input's edges; None promises that no index is beyond them.
+    ``gather`` maps an axis to the number of the integer input whose value is added to that axis'
+    index, clamped to the input.
     """
 
     indices: tuple[Index, ...]
@@ -57,7 +59,7 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Loops:
-    """An operator as a loop nest: output axes first, then the reduction axes of the given sizes; a Read per input."""
+    """An operator as a loop nest: output axes, then reduction axes of these sizes; its reads."""
 
     reduce: tuple[int, ...]
     reads: tuple[Read, ...]
@@ -70,14 +72,17 @@ class Op:
     Attributes:
         infer: (*types, **attrs) -> Type; raises ShapeError.
         ref: (*arrays, **attrs) -> array, its NumPy meaning and the definition of truth.
-        expr: scalar Python of one element, ``{0}``, ``{1}`` stand for the inputs and ``K`` for the dtype's
-            constructor; a function of the attributes where they matter. For REDUCE and ANCHOR the element that is
-            folded (default ``{0}``; ``{r}`` is the flat index within the reduction).
+        expr: scalar Python of one element, ``{0}``, ``{1}`` stand for the inputs and ``K`` for the
+            dtype's constructor; a function of the attributes where they matter. For REDUCE and
+            ANCHOR the element that is folded (default ``{0}``; ``{r}`` is the flat index within the
+            reduction).
         loops: (out, *types, **attrs) -> Loops, for VIEW (no reduction), REDUCE and ANCHOR.
         commutative: its two inputs may be swapped; patterns are then matched both ways.
         fold: how REDUCE and ANCHOR combine elements: 'sum', 'max' or 'min'; max and min keep NaN.
-        vjp: (g, out, *inputs) -> one gradient node or None per input; None as a whole: not differentiable.
-        cost: (out, *types, **attrs) -> floating-point operations; default: one per output element and statement.
+        vjp: (g, out, *inputs) -> one gradient node or None per input; None as a whole: not
+            differentiable.
+        cost: (out, *types, **attrs) -> floating-point operations; default: one per output element
+            and statement.
         example: () -> node; tests and docs walk these.
         version: of a user's operator; None switches the program cache off for programs that use it.
     """
@@ -124,9 +129,11 @@ def define(name: str, kind: Kind, **fields: Any) -> Op:
 
 
 def promote(name: str, inputs: tuple[Any, ...]) -> tuple[Node, ...]:
-    """Numbers and arrays among nodes become constants of the nodes' dtype; between nodes nothing is promoted."""
+    """Numbers and arrays among nodes become constants of the nodes' dtype; nodes stay."""
     dtype = next((i.dtype for i in inputs if isinstance(i, Node)), "float32")
-    return tuple(i if isinstance(i, Node) else constant(i, _dtype_for(name, i, dtype)) for i in inputs)
+    return tuple(
+        i if isinstance(i, Node) else constant(i, _dtype_for(name, i, dtype)) for i in inputs
+    )
 
 
 def _dtype_for(name: str, value: Any, dtype: str) -> str | None:
@@ -141,7 +148,9 @@ def same_dtype(name: str, *types: Type) -> str:
     """The dtype that all share; a ShapeError that names tg.cast otherwise."""
     dtypes = tuple(dict.fromkeys(t.dtype for t in types))
     if len(dtypes) > 1:
-        raise ShapeError(f"{name} requires one dtype, got {' and '.join(dtypes)}; convert with tg.cast")
+        raise ShapeError(
+            f"{name} requires one dtype, got {' and '.join(dtypes)}; convert with tg.cast"
+        )
     return dtypes[0]
 
 
@@ -155,7 +164,7 @@ def broadcast_shapes(name: str, *types: Type) -> tuple[int, ...]:
 
 
 def broadcast(name: str, dtype: str | None = None) -> Callable[..., Type]:
-    """The type rule of an element-wise operator: shapes broadcast, dtypes agree; ``dtype`` is the result's if fixed."""
+    """The rule of element-wise operators: shapes broadcast, dtypes agree; dtype overrules."""
 
     def infer(*types: Type, **_: Any) -> Type:
         common = same_dtype(name, *types)
@@ -171,7 +180,9 @@ def identity(rank: int, first: int = 0) -> tuple[Index, ...]:
 
 INPUT = define("input", Kind.SOURCE, infer=lambda *, name, type: type)
 PARAMETER = define("parameter", Kind.SOURCE, infer=lambda *, type: type)
-CONSTANT = define("constant", Kind.SOURCE, infer=lambda *, value: value.type, ref=lambda *, value: value.data)
+CONSTANT = define(
+    "constant", Kind.SOURCE, infer=lambda *, value: value.type, ref=lambda *, value: value.data
+)
 
 
 def input(name: str, *shape: int, dtype: str = "float32") -> Node:
@@ -180,7 +191,7 @@ def input(name: str, *shape: int, dtype: str = "float32") -> Node:
 
 
 def constant(value: Any, dtype: str | None = None) -> Node:
-    """A constant from a number or array; Python numbers are float32 unless ``dtype`` says otherwise."""
+    """A constant from a number or array; Python numbers are float32 unless ``dtype`` is given."""
     if dtype is None and isinstance(value, (bool, int, float)):
         dtype = "bool" if isinstance(value, bool) else "float32"
     array = np.asarray(value, dtype)
