@@ -7,12 +7,13 @@ stands under names that begin with ``@``, which no attribute can have.
 
 from __future__ import annotations
 
+import io
 import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
@@ -20,21 +21,27 @@ from .nn.module import Module, assign
 from .nn.random import SEED, STEP
 from .optim import Optimizer
 
+OPTIMIZER, NUMBER = "@optimizer.", "@number."
 Arrays = dict[str, np.ndarray]
+Number = int | float | bool
 
 
 def save(
-    path: str | Path, module: Module, optimizer: Optimizer | None = None, *, step: int = 0
+    path: str | Path, module: Module, optimizer: Optimizer | None = None, **numbers: Number
 ) -> None:
     """Writes a module's values, and with an optimizer all that a run needs to continue.
 
-    The file appears whole or not at all. ``step`` is the caller's own count, for ``load`` to return.
+    The file appears whole or not at all. ``numbers``, such as ``epoch=3``, are for ``load`` to
+    return.
     """
     arrays = module.state_dict()
     if optimizer is not None:
-        arrays |= {f"@optimizer.{k}": v for k, v in optimizer.state_dict().items()}
+        arrays |= {OPTIMIZER + k: v for k, v in optimizer.state_dict().items()}
         arrays |= {f"@{p.name}": p.value for p in (SEED, STEP)}
-        arrays["@step"] = np.asarray(step, np.int64)
+    for name, number in numbers.items():
+        if not isinstance(number, (bool, int, float, np.number)):
+            raise TypeError(f"a checkpoint keeps numbers, got {name}={number!r}")
+        arrays[NUMBER + name] = np.asarray(number)
     write_arrays(path, arrays)
 
 
@@ -44,29 +51,39 @@ def load(
     optimizer: Optimizer | None = None,
     *,
     strict: bool = True,
-) -> int:
+) -> dict[str, Number]:
     """Sets a module's values from a file; with an optimizer, goes on where ``save`` was called.
 
     Returns:
-        The ``step`` that was saved, 0 if the file has only weights.
+        The numbers that were saved beside.
 
     Raises:
         ValueError: no such format, a damaged file, no optimizer state in it, or a list of all names
             that do not fit; ``strict=False`` lets the module's names be missing or unexpected.
+            Nothing was changed then.
     """
     arrays = read_arrays(path)
-    rest = {k[1:]: arrays.pop(k) for k in list(arrays) if k.startswith("@")}
-    if optimizer is not None and "step" not in rest:
+    state = _taken(arrays, OPTIMIZER)
+    numbers = _taken(arrays, NUMBER)
+    random = _taken(arrays, "@")
+    if optimizer is not None and not state:
         raise ValueError(f"{path} has weights only, no optimizer's state to continue from")
+    before = module.state_dict()
     try:
         module.load_state_dict(arrays, strict)
         if optimizer is not None:
-            state = {k.removeprefix("optimizer."): v for k, v in rest.items() if "optimizer." in k}
             optimizer.load_state_dict(state)
-            assign({p.name or "": p for p in (SEED, STEP)}, rest, strict=False)
+            assign({p.name or "": p for p in (SEED, STEP)}, random)
     except ValueError as error:
+        module.load_state_dict(before)
         raise ValueError(f"{path}: {error}") from None
-    return int(rest.get("step", 0))
+    return {name: a.item() for name, a in numbers.items()}
+
+
+def _taken(arrays: Arrays, prefix: str) -> Arrays:
+    """Takes what has a prefix out of the arrays, and the prefix off the names."""
+    names = [name for name in arrays if name.startswith(prefix)]
+    return {name.removeprefix(prefix): arrays.pop(name) for name in names}
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, Any]) -> None:
@@ -74,9 +91,9 @@ def write_arrays(path: str | Path, arrays: Mapping[str, Any]) -> None:
     path = Path(path)
     contiguous = {k: np.asarray(v, order="C") for k, v in arrays.items()}
     kind = _format(path)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
-        with os.fdopen(descriptor, "wb") as f:
+        with open(temporary, "xb") as f:
             if kind == ".npz":
                 np.savez(f, **contiguous)  # type: ignore[arg-type]  # names, not options
             else:
@@ -84,23 +101,34 @@ def write_arrays(path: str | Path, arrays: Mapping[str, Any]) -> None:
             f.flush()
             os.fsync(f.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_arrays(path: str | Path) -> Arrays:
     """The named arrays of a .safetensors or .npz file; never executes what is in it."""
     path = Path(path)
-    kind = _format(path)
+    read = _read_npz if _format(path) == ".npz" else _read_safetensors
     data = path.read_bytes()
     try:
-        if kind == ".safetensors":
-            return dict(_safetensors().load(data))
-        with np.load(path, allow_pickle=False) as stored:
-            return dict(stored)
+        return read(data)
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile, OSError) as error:
-        raise ValueError(f"{path} is a damaged {kind} file: {error}") from None
+        raise ValueError(f"{path} is a damaged {path.suffix} file: {error}") from None
+
+
+def _read_npz(data: bytes) -> Arrays:
+    with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+        return dict(stored)
+
+
+def _read_safetensors(data: bytes) -> Arrays:
+    load = _safetensors().load
+    from safetensors import SafetensorError
+
+    try:
+        return load(data)
+    except SafetensorError as error:
+        raise ValueError(error) from None
 
 
 def _format(path: Path) -> str:
