@@ -1,0 +1,149 @@
+"""tinygraph against PyTorch, ONNX Runtime and OpenVINO: same networks, weights and threads.
+
+    python benchmarks/compare.py                              every row
+    python benchmarks/compare.py googlenet-b1 lenet-b64-train --threads 2 --json out.json
+    python benchmarks/compare.py --peers torch onnxruntime --rounds 30 --picture out.svg
+
+Outputs are compared before anything is timed. Contenders run one after the other, round by round,
+in one process; the ratio is tinygraph's median over that of the best peer: below 1, tinygraph is
+faster. Peers that are not installed are left out; `pip install tinygraph[bench]` brings them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import peers
+import picture
+import profile_launches
+from networks import NETWORKS
+from timing import interleave
+
+
+@dataclass(frozen=True)
+class Row:
+    network: str
+    batch: int
+    training: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.network}-b{self.batch}" + ("-train" if self.training else "")
+
+    @property
+    def title(self) -> str:
+        what = "training step" if self.training else "inference"
+        return f"{NETWORKS[self.network].title} batch {self.batch}, {what}"
+
+
+ROWS = {
+    row.name: row
+    for row in (
+        Row("lenet", 1),
+        Row("lenet", 64, training=True),
+        Row("alexnet", 1),
+        Row("alexnet", 16),
+        Row("alexnet", 16, training=True),
+        Row("googlenet", 1),
+        Row("googlenet", 8),
+        Row("googlenet", 8, training=True),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """Milliseconds by contender; ratios are tinygraph's time over the best peer's."""
+
+    row: str
+    title: str
+    median_ms: dict[str, float]
+    least_ms: dict[str, float]
+    difference: float  # the largest from the peers, relative to the largest value
+    ratio: float | None
+    least_ratio: float | None
+    launches: list[profile_launches.Launch]
+
+
+def measure(row: Row, threads: int, names: list[str], rounds: int) -> Result:
+    """Builds, compares and times one row.
+
+    Raises:
+        ValueError: outputs or losses differ by more than float32 explains.
+    """
+    make = peers.training if row.training else peers.inference
+    contenders = make(NETWORKS[row.network], row.batch, threads, names)
+    difference = agreement(contenders, calls=3 if row.training else 1)
+    times = interleave(contenders, rounds)
+    median = {name: t.median * 1e3 for name, t in times.items()}
+    least = {name: t.least * 1e3 for name, t in times.items()}
+    launches = profile_launches.profile(contenders["tinygraph"])
+    return Result(
+        row.name, row.title, median, least, difference, ratio(median), ratio(least), launches
+    )
+
+
+def agreement(contenders: peers.Contenders, calls: int, tolerance: float = 1e-3) -> float:
+    """The largest difference of the peers' results from tinygraph's, relative to their size."""
+    results = {name: np.stack([run() for _ in range(calls)]) for name, run in contenders.items()}
+    mine, worst = results["tinygraph"], 0.0
+    for name, theirs in results.items():
+        error = float(np.abs(theirs - mine).max() / np.abs(mine).max())
+        if not error <= tolerance:
+            raise ValueError(f"{name} and tinygraph differ by {error:.1e} of the largest value")
+        worst = max(worst, error)
+    return worst
+
+
+def ratio(times: dict[str, float]) -> float | None:
+    best = min((t for name, t in times.items() if name != "tinygraph"), default=None)
+    return None if best is None else times["tinygraph"] / best
+
+
+def table(results: list[Result]) -> str:
+    """Medians in milliseconds and both ratios, as a Markdown table."""
+    names = ["tinygraph", *(p for p in peers.PEERS if any(p in r.median_ms for r in results))]
+    head = ["", *names, "ratio", "ratio of least"]
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1)]
+    for r in results:
+        cells = [f"{r.median_ms[n]:.3g}" if n in r.median_ms else "" for n in names]
+        ratios = ["" if q is None else f"{q:.2f}" for q in (r.ratio, r.least_ratio)]
+        lines.append([r.title, *cells, *ratios])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("rows", nargs="*", default=list(ROWS), choices=[*ROWS], metavar="row")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--peers", nargs="*", default=list(peers.PEERS), choices=peers.PEERS)
+    parser.add_argument("--json", type=Path, help="where results go as JSON")
+    parser.add_argument("--picture", type=Path, help="where results go as SVG")
+    parser.add_argument("--profile", action="store_true", help="print tinygraph's slowest launches")
+    options = parser.parse_args()
+    results = []
+    for name in options.rows:
+        print(f"{ROWS[name].title} ...", file=sys.stderr, flush=True)
+        results.append(measure(ROWS[name], options.threads, options.peers, options.rounds))
+        print(table(results[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
+        if options.profile:
+            print(profile_launches.table(results[-1].launches), flush=True)
+        gc.collect()  # AlexNet's contenders hold gigabytes
+    print(table(results))
+    if options.json:
+        options.json.write_text(json.dumps([asdict(r) for r in results], indent=1) + "\n")
+    if options.picture:
+        options.picture.write_text(
+            picture.bars({r.title: r.median_ms for r in results}, options.threads)
+        )
+
+
+if __name__ == "__main__":
+    main()

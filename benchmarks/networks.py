@@ -1,0 +1,68 @@
+"""The networks of the comparison: one definition in each library, the same weights in both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygraph import models, nn
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network by its builders in tinygraph and PyTorch, and the shape of one image."""
+
+    title: str
+    tinygraph: Callable[[], nn.Module]
+    torch: str  # a class of torch_networks, with its arguments
+    arguments: tuple[Any, ...]
+    image: tuple[int, int, int]
+    classes: int
+
+    def build(self) -> nn.Module:
+        """The tinygraph module with weights that keep activations of one size."""
+        net = self.tinygraph()
+        rng = np.random.default_rng(0)
+        net.load_state_dict({name: _drawn(rng, name, v) for name, v in net.state_dict().items()})
+        return net
+
+    def build_torch(self, state: dict[str, np.ndarray]) -> Any:
+        """The PyTorch module with these weights."""
+        import torch
+        import torch_networks
+
+        net = getattr(torch_networks, self.torch)(*self.arguments)
+        net.load_state_dict({n: torch.from_numpy(v) for n, v in state.items()}, strict=False)
+        return net
+
+    def batch(self, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Images and labels."""
+        rng = np.random.default_rng(1)
+        images = rng.standard_normal((size, *self.image), dtype=np.float32)
+        return images, rng.integers(0, self.classes, size, dtype=np.int32)
+
+
+def _drawn(rng: np.random.Generator, name: str, old: np.ndarray) -> np.ndarray:
+    """Weights of variance 2 / fan-in, scales and variances near 1, all else near 0."""
+    noise = rng.standard_normal(old.shape, dtype=np.float32)
+    if old.ndim > 1:
+        return noise * np.float32(np.sqrt(2 * old.shape[0] / old.size))
+    near_one = name.endswith("running_var") or (name.endswith("weight") and old.ndim == 1)
+    return np.float32(near_one) + noise * np.float32(0.05)
+
+
+NETWORKS = {
+    "lenet": Network("LeNet-5", models.lenet5, "LeNet5", (), (1, 28, 28), 10),
+    "alexnet": Network("AlexNet", models.alexnet, "AlexNet", (), (3, 227, 227), 1000),
+    "googlenet": Network(
+        "GoogLeNet",
+        lambda: models.googlenet("batch_norm", auxiliary=False),
+        "GoogLeNet",
+        ("batch_norm", 1000, False),
+        (3, 224, 224),
+        1000,
+    ),
+}

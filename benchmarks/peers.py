@@ -1,0 +1,209 @@
+"""Contenders: a network as a function without arguments that runs it once, one for each library.
+
+Inference returns the logits. A training step (loss, gradients, SGD with momentum) returns the loss
+and changes the weights; dropout is off, so that losses can be compared.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from networks import Network
+
+import tinygraph as tg
+from tinygraph import nn, optim
+
+Run = Callable[[], np.ndarray]
+Contenders = dict[str, Run]
+RATE, MOMENTUM = 1e-3, 0.9
+PEERS = ("torch", "torch-nhwc", "torch-compile", "onnxruntime", "openvino")
+
+
+def inference(network: Network, batch: int, threads: int, peers: list[str]) -> Contenders:
+    """tinygraph first, then the peers that are installed and wanted."""
+    net = network.build()
+    images, _ = network.batch(batch)
+    contenders: Contenders = {"tinygraph": tinygraph_inference(net, images, threads)}
+    if not any(map(_installed, peers)):
+        return contenders
+    torch = _torch(threads)
+    module = network.build_torch(net.state_dict()).eval()
+    if "torch" in peers:
+        contenders["torch"] = _torch_inference(module, torch.from_numpy(images))
+    nhwc = network.build_torch(net.state_dict()).eval().to(memory_format=torch.channels_last)
+    x = torch.from_numpy(images).to(memory_format=torch.channels_last)
+    if "torch-nhwc" in peers:
+        contenders["torch-nhwc"] = _torch_inference(nhwc, x)
+    if "torch-compile" in peers:
+        _offer(contenders, "torch-compile", lambda: _torch_inference(_compiled(nhwc), x))
+    runtimes = {"onnxruntime": _onnxruntime, "openvino": _openvino}
+    wanted = [name for name in runtimes if name in peers and _installed(name)]
+    if wanted:
+        with tempfile.TemporaryDirectory() as folder:
+            path = _export(module, images, Path(folder))
+            for name in wanted:
+                contenders[name] = runtimes[name](path, images, threads)
+    return contenders
+
+
+def training(network: Network, batch: int, threads: int, peers: list[str]) -> Contenders:
+    """Training steps; the loss of a contender's n-th call is that of the others' n-th."""
+    net = network.build()
+    state = net.state_dict()
+    images, labels = network.batch(batch)
+    contenders: Contenders = {"tinygraph": tinygraph_training(net, images, labels, threads)}
+    if not any(p.startswith("torch") for p in peers) or not _installed("torch"):
+        return contenders
+    torch = _torch(threads)
+    x, y = torch.from_numpy(images), torch.from_numpy(labels).long()
+    nhwc = x.to(memory_format=torch.channels_last)
+
+    def build(memory_format: Any) -> Any:
+        return _without_dropout(network.build_torch(state)).to(memory_format=memory_format)
+
+    if "torch" in peers:
+        contenders["torch"] = _torch_training(build(torch.contiguous_format), x, y)
+    if "torch-nhwc" in peers:
+        contenders["torch-nhwc"] = _torch_training(build(torch.channels_last), nhwc, y)
+    if "torch-compile" in peers:
+        compiled = lambda: _torch_training(_compiled(build(torch.channels_last)), nhwc, y)  # noqa: E731
+        _offer(contenders, "torch-compile", compiled)
+    return contenders
+
+
+# -- tinygraph -------------------------------------------------------------------------------------
+
+
+def tinygraph_inference(net: nn.Module, images: np.ndarray, threads: int) -> Run:
+    tg.settings.threads = threads
+    x = tg.input("images", *images.shape)
+    return _program(tg.compile([x], [net(x)]), images)
+
+
+def tinygraph_training(net: nn.Module, images: np.ndarray, labels: np.ndarray, threads: int) -> Run:
+    tg.settings.threads = threads
+    for _, module in net.named_modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    x, y = tg.input("images", *images.shape), tg.input("labels", len(labels), dtype="int32")
+    loss = nn.cross_entropy(net(x, training=True), y)
+    updates = optim.SGD(RATE, momentum=MOMENTUM).updates(loss, net.parameters())
+    return _program(tg.compile([x, y], [loss], updates=updates), images, labels)
+
+
+def _program(program: tg.Program, *arrays: np.ndarray) -> Run:
+    def run() -> np.ndarray:
+        return program(*arrays)[0]
+
+    run.program, run.arrays = program, arrays  # type: ignore[attr-defined]
+    return run
+
+
+# -- PyTorch ---------------------------------------------------------------------------------------
+
+
+def _torch(threads: int) -> Any:
+    import torch
+
+    torch.set_num_threads(threads)
+    return torch
+
+
+def _torch_inference(module: Any, x: Any) -> Run:
+    import torch
+
+    def run() -> np.ndarray:
+        with torch.inference_mode():
+            return module(x).numpy()
+
+    return run
+
+
+def _torch_training(module: Any, x: Any, y: Any) -> Run:
+    import torch
+
+    module.train()
+    optimizer = torch.optim.SGD(module.parameters(), lr=RATE, momentum=MOMENTUM)
+
+    def run() -> np.ndarray:
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(module(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss.detach().numpy()
+
+    return run
+
+
+def _compiled(module: Any) -> Any:
+    import torch
+
+    return torch.compile(module)
+
+
+def _without_dropout(module: Any) -> Any:
+    import torch
+
+    for part in module.modules():
+        if isinstance(part, torch.nn.Dropout):
+            part.p = 0.0
+    return module
+
+
+# -- ONNX Runtime and OpenVINO ---------------------------------------------------------------------
+
+
+def _export(module: Any, images: np.ndarray, folder: Path) -> Path:
+    import torch
+
+    path = folder / "network.onnx"
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module, (torch.from_numpy(images),), path, input_names=["x"], verbose=False
+        )
+    return path
+
+
+def _onnxruntime(path: Path, images: np.ndarray, threads: int) -> Run:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    # else its threads spin for tens of milliseconds into the next contender's time
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda: session.run(None, {"x": images})[0]
+
+
+def _openvino(path: Path, images: np.ndarray, threads: int) -> Run:
+    import openvino
+
+    settings = {
+        "INFERENCE_NUM_THREADS": threads,
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
+    request = openvino.Core().compile_model(path, "CPU", settings).create_infer_request()
+    return lambda: request.infer({0: images})[0]
+
+
+def _installed(peer: str) -> bool:
+    return importlib.util.find_spec(peer.split("-")[0]) is not None
+
+
+def _offer(contenders: Contenders, name: str, make: Callable[[], Run]) -> None:
+    """torch.compile needs a C++ compiler and may refuse a network; then there is one peer less."""
+    try:
+        contenders[name] = make()
+    except Exception as error:
+        print(f"{name} is left out: {type(error).__name__}: {error}", file=sys.stderr)
