@@ -200,7 +200,8 @@ class Fusion:
                 yield indices
         if not group.windows and group.anchor is None:
             for other in list(group.index):
-                if other.op.kind is Kind.REDUCE and other.inputs[0].shape == n.shape:
+                whole = other.op.kind is Kind.REDUCE and loops_of(other).reads[0].outside is None
+                if whole and other.inputs[0].shape == n.shape:
                     yield self.read_at(other, group)
 
     def pushed(self, n: Node, group: Group) -> Indices | None:
