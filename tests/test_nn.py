@@ -117,6 +117,27 @@ def test_names_are_dotted_paths_in_order() -> None:
     assert [path for path, _ in net.named_modules()] == names
 
 
+def test_lists_and_dicts_hold_modules_at_any_depth() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            self.rows = [[nn.Linear(2, 2, bias=False)], [nn.Linear(2, 2, bias=False)]]
+            self.heads = {"left": nn.Linear(2, 2, bias=False)}
+            self.sizes = [1, 2]
+
+    net = Net()
+    assert list(net.named_parameters()) == [
+        "rows.0.0.weight",
+        "rows.1.0.weight",
+        "heads.left.weight",
+    ]
+    assert net.heads["left"].path == "heads.left"
+    assert net.sizes == [1, 2]
+    with pytest.raises(AttributeError):
+        net.rows.append([])
+    with pytest.raises(TypeError):
+        net.heads["right"] = nn.Linear(2, 2)
+
+
 def test_a_shared_parameter_is_one() -> None:
     net = nn.Sequential(a=nn.Linear(3, 3), b=nn.Linear(3, 3))
     net[1].weight = net[0].weight  # type: ignore[attr-defined]

@@ -148,6 +148,14 @@ def test_given_gradients_are_taken() -> None:
     np.testing.assert_array_equal(w.value, [0, -1, -2])
 
 
+def test_parameters_and_gradients_must_match() -> None:
+    w = tg.parameter(np.ones(3), "w")
+    with pytest.raises(ValueError, match="got 1 parameters and 2 gradients"):
+        optim.SGD(0.5).updates(tg.sum(w), [w], [w, w])
+    with pytest.raises(ValueError, match="got 0 parameters"):
+        optim.SGD(0.5, clip=1.0).updates(tg.sum(w), [])
+
+
 def test_nesterov_requires_momentum() -> None:
     with pytest.raises(ValueError, match="momentum"):
         optim.SGD(0.1, nesterov=True)

@@ -51,6 +51,11 @@ class Optimizer:
             grads: the gradients, if they are not those of ``tg.grad(loss, parameters)``.
         """
         grads = grad(loss, parameters) if grads is None else list(grads)
+        if not parameters or len(parameters) != len(grads):
+            raise ValueError(
+                f"{type(self).__name__} requires parameters and a gradient for each, "
+                f"got {len(parameters)} parameters and {len(grads)} gradients"
+            )
         if self.clip is not None:
             grads = clip_by_global_norm(grads, self.clip)
         rate = self.lr if isinstance(self.lr, Parameter) else _node(self.lr(self.step))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
@@ -28,11 +29,12 @@ _CALLING: ContextVar[_Call] = ContextVar("module", default=_OUTSIDE)
 class Module:
     """The base of layers and networks.
 
-    Assign parameters, modules, or lists of them to attributes and write
+    Assign parameters, modules, or lists and dicts of them to attributes and write
     ``forward(self, x, training=False)``. Names are dotted paths of attributes, as in PyTorch
-    (``blocks.0.conv.weight``), and parameters are named by them. A list is kept as a tuple, so that
-    its names stay. Parameters that are not ``state.trainable`` when they are assigned are buffers:
-    part of ``state_dict``, not of ``parameters``.
+    (``blocks.0.conv.weight``), and parameters are named by them. Lists and dicts that hold some
+    are kept in a form that cannot change, so that names stay. Parameters that are not
+    ``state.trainable`` when they are assigned are buffers: part of ``state_dict``, not of
+    ``parameters``.
     """
 
     path = ""  # from the outermost module; set by its owner
@@ -40,12 +42,12 @@ class Module:
     forward: Callable[..., Any]
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(value, list) and any(isinstance(v, (Module, Parameter)) for v in value):
-            value = tuple(value)
-        object.__setattr__(self, name, value)
-        if isinstance(value, Parameter) and not value.state.trainable:
-            self.__dict__.setdefault("_buffers", {})[name] = None
-        if any(True for _ in _members(name, value)):
+        members = list(_members(name, value))
+        object.__setattr__(self, name, _unchanging(value) if members else value)
+        for path, member in members:
+            if isinstance(member, Parameter) and not member.state.trainable:
+                self.__dict__.setdefault("_buffers", {})[path] = None
+        if members:
             self._set_paths()
 
     def _set_paths(self) -> None:
@@ -58,7 +60,7 @@ class Module:
                 if not p.name or full.endswith(f".{p.name}"):
                     p.state.name = full
 
-    def __call__(self, *inputs: Any, training: bool | None = None) -> Any:
+    def __call__(self, *inputs: Any, training: bool | None = None, **options: Any) -> Any:
         """What ``forward`` builds, in the scope of this module's name.
 
         ``training`` is by default that of the module which makes the call, outside of one False.
@@ -69,7 +71,7 @@ class Module:
         token = _CALLING.set(_Call(self.path, training))
         try:
             with scope(local) if local else nullcontext():
-                return self.forward(*inputs, training=training)
+                return self.forward(*inputs, training=training, **options)
         finally:
             _CALLING.reset(token)
 
@@ -176,10 +178,21 @@ class Sequential(Module):
 def _members(name: str, value: Any) -> Iterator[tuple[str, Module | Parameter]]:
     if isinstance(value, (Module, Parameter)):
         yield name, value
-    elif isinstance(value, tuple) and not hasattr(value, "_fields"):
-        yield from (
-            (f"{name}.{i}", v) for i, v in enumerate(value) if isinstance(v, (Module, Parameter))
-        )
+    elif isinstance(value, (list, tuple)):
+        for i, v in enumerate(value):
+            yield from _members(f"{name}.{i}", v)
+    elif isinstance(value, Mapping):
+        for key, v in value.items():
+            yield from _members(f"{name}.{key}", v)
+
+
+def _unchanging(value: Any) -> Any:
+    """Lists as tuples and dicts as their read-only views, at any depth."""
+    if isinstance(value, (list, tuple)):
+        return tuple(_unchanging(v) for v in value)
+    if isinstance(value, dict):
+        return MappingProxyType({key: _unchanging(v) for key, v in value.items()})
+    return value
 
 
 def _first_names(named: Iterator[tuple[str, Parameter]]) -> Iterator[tuple[str, Parameter]]:
