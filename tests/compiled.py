@@ -17,7 +17,9 @@ from tinygraph.plan.schedule import schedule
 from tinygraph.plan.verify import verify_plan
 
 
-def run_python(graph: Graph, *arrays: np.ndarray, target: Target | None = None, without: Sequence[str] = ()) -> list:
+def run_python(
+    graph: Graph, *arrays: np.ndarray, target: Target | None = None, without: Sequence[str] = ()
+) -> list:
     """The outputs of a graph, computed by its generated module in plain Python."""
     plan = verify_plan(schedule(graph, target=target, without=frozenset(without)))
     return execute_plan(plan, graph, *arrays)
@@ -28,7 +30,9 @@ def execute_plan(plan: Plan, graph: Graph, *arrays: np.ndarray) -> list:
     outputs = [np.zeros(o.shape, o.dtype) for o in graph.outputs]
     blocks = {("input", i): np.ascontiguousarray(a) for i, a in enumerate(arrays)}
     blocks |= {("output", i): o.reshape(-1) for i, o in enumerate(outputs)}
-    blocks |= {("constant", i): np.array(c.attr("value").data) for i, c in enumerate(plan.constants)}
+    blocks |= {
+        ("constant", i): np.array(c.attr("value").data) for i, c in enumerate(plan.constants)
+    }
     for i, p in enumerate(graph.parameters):
         blocks["parameter", i] = np.ascontiguousarray(p.state.read().transpose(p.state.order))
     execute(module_text(code, plan, graph), code, blocks)

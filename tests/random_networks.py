@@ -104,7 +104,8 @@ class Builder:
         x = self.node()
         kinds = [
             self.unary, self.binary, self.binary, self.choice, self.reduce, self.view, self.view,
-            self.concat, self.gather, self.scatter, self.window, self.matmul, self.matmul, self.conv,
+            self.concat, self.gather, self.scatter, self.window, self.matmul, self.matmul,
+            self.conv,
         ]  # fmt: skip
         return self.pick(kinds)(x, self.bound[x])
 
@@ -143,7 +144,9 @@ class Builder:
     def view(self, x: Node, b: float) -> Node:
         n = self.number(0, 6)
         if n == 0:
-            return self.keep(ops.reshape(x, self.draw(st.permutations(factors(x.type.size, self)))), b)
+            return self.keep(
+                ops.reshape(x, self.draw(st.permutations(factors(x.type.size, self)))), b
+            )
         if n == 1:
             return self.keep(ops.transpose(x, self.draw(st.permutations(range(x.ndim)))), b)
         if n == 2:
@@ -154,10 +157,14 @@ class Builder:
             size = tuple(-(-(s - a) // t) for s, a, t in zip(x.shape, start, step, strict=True))
             return self.keep(SLICE(x, start=start, size=size, step=step), b)
         if n == 4 and x.type.size < 60:
-            widths = tuple((self.number(0, 2), self.number(0, 2), self.number(0, 1)) for _ in x.shape)
+            widths = tuple(
+                (self.number(0, 2), self.number(0, 2), self.number(0, 1)) for _ in x.shape
+            )
             return self.keep(PAD(x, widths=widths, value=self.pick([0, 0, 2])), max(b, 2))
         if n == 5 and x.type.size < 100:
-            return self.keep(ops.broadcast_to(ops.expand_dims(x, 0), (self.number(1, 3), *x.shape)), b)
+            return self.keep(
+                ops.broadcast_to(ops.expand_dims(x, 0), (self.number(1, 3), *x.shape)), b
+            )
         axis = self.number(0, x.ndim)
         return self.keep(ops.expand_dims(x, axis), b)
 
@@ -165,13 +172,13 @@ class Builder:
         if not x.ndim or x.type.size > 150:
             return self.unary(x, b)
         axis = self.number(0, x.ndim - 1)
+
+        def beside(y: Node) -> tuple[int, ...]:
+            return (y.ndim, *y.shape[:axis], *y.shape[axis + 1 :])
+
         parts = [x]
         for _ in range(self.number(0, 2)):
-            others = [
-                y for y in self.bound
-                if y.ndim == x.ndim and all(y.shape[a] == x.shape[a] for a in range(x.ndim) if a != axis)
-                and y.type.size <= 150
-            ]  # fmt: skip
+            others = [y for y in self.bound if beside(y) == beside(x) and y.type.size <= 150]
             parts.append(self.pick(others or [x]))
         joined = ops.concat(self.draw(st.permutations(parts)), axis)
         return self.keep(joined, max(self.bound[p] for p in parts))
@@ -212,8 +219,8 @@ class Builder:
             s, p = self.number(1, 3), self.number(0, k - 1)
             kernel, stride, padding = [*kernel, k], [*stride, s], [*padding, p]
             size.append((n + p - 1) // s + 1 if self.number(0, 1) else max(1, (n + p - k) // s + 1))
-        window: dict[str, Any] = {k: tuple(v) for k, v in
-                                  (("kernel", kernel), ("stride", stride), ("padding", padding))}  # fmt: skip
+        window: dict[str, Any] = {"kernel": tuple(kernel), "stride": tuple(stride)}
+        window["padding"] = tuple(padding)
         f = self.pick([WINDOW_SUM, WINDOW_MAX, WINDOW_SUM_TRANSPOSE])
         taps = math.prod(kernel)
         if f is WINDOW_SUM_TRANSPOSE:
@@ -232,7 +239,9 @@ class Builder:
         batch = self.pick([(), x.shape[:-2], (1,) * len(x.shape[:-2])]) if x.ndim >= 2 else ()
         y = self.operand(*batch, k, n)
         if self.number(0, 1):
-            y = ops.transpose(self.operand(*batch, n, k), (*range(len(batch)), len(batch) + 1, len(batch)))
+            y = ops.transpose(
+                self.operand(*batch, n, k), (*range(len(batch)), len(batch) + 1, len(batch))
+            )
             self.bound.setdefault(y, self.bound[y.inputs[0]])
         return self.keep(ops.matmul(x, y), b * self.bound[y] * k)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from compiled import draw, graph_of, run_python
 
+from compiled import draw, graph_of, run_python
 from tinygraph import ops
 from tinygraph.autodiff import grad
 from tinygraph.interpret import run
@@ -23,12 +23,18 @@ def agree(graph: Graph, seed: int = 0, **options) -> None:
 
 
 @pytest.mark.parametrize("op", RECORDS, ids=lambda o: o.name)
-@pytest.mark.parametrize("without", [(), ("fuse",), ("contract",)], ids=["all", "no fusion", "no contraction"])
+@pytest.mark.parametrize(
+    "without", [(), ("fuse",), ("contract",)], ids=["all", "no fusion", "no contraction"]
+)
 def test_examples(op, without):
     agree(graph_of(op.example()), without=without)
 
 
-@pytest.mark.parametrize("op", [o for o in RECORDS if o.vjp is not None and o.kind is not Kind.SOURCE], ids=lambda o: o.name)
+@pytest.mark.parametrize(
+    "op",
+    [o for o in RECORDS if o.vjp is not None and o.kind is not Kind.SOURCE],
+    ids=lambda o: o.name,
+)
 def test_gradients(op):
     y = op.example()
     wrt = [i for i in graph_of(y).inputs if i.dtype.startswith("float")]

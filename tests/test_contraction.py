@@ -10,10 +10,6 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 from llvmlite import ir
-from tinygraph_cpu import objects
-from tinygraph_cpu.contraction import emit_contraction
-from tinygraph_cpu.features import detect
-from tinygraph_cpu.tile import tiles
 
 from tinygraph.codegen.contraction import contraction as twin
 from tinygraph.plan.body import Body, Statement
@@ -24,6 +20,10 @@ from tinygraph.plan.contraction import (
     Contraction,
     TileOperand,
 )
+from tinygraph_cpu import objects
+from tinygraph_cpu.contraction import emit_contraction
+from tinygraph_cpu.features import detect
+from tinygraph_cpu.tile import tiles
 
 LEVELS = ("native", "x86-64-v3", "x86-64-v2", "twin")
 PLAIN = Body(stores=((0, "acc"),))

@@ -9,11 +9,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from llvmlite import ir
+
+from tinygraph.codegen import math as library
 from tinygraph_cpu import objects
 from tinygraph_cpu.features import detect
 from tinygraph_cpu.scalar import Value, emit_expression, vector_type
-
-from tinygraph.codegen import math as library
 
 REFERENCES: dict[str, tuple[Callable[..., np.ndarray], float]] = {
     "exp": (np.exp, 1.1),
@@ -51,7 +51,8 @@ def powers() -> tuple[np.ndarray, np.ndarray]:
     pairs = np.array(np.meshgrid(special, special)).reshape(2, -1)
     near = random.uniform(0.5, 2, 20_000), random.integers(-30, 30, 20_000)
     x, y = (
-        np.concatenate(z).astype(np.float32) for z in zip((x, y), pairs, near, (-near[0], near[1]))
+        np.concatenate(z).astype(np.float32)
+        for z in zip((x, y), pairs, near, (-near[0], near[1]), strict=True)
     )
     return x, y
 

@@ -8,9 +8,9 @@ from itertools import product
 
 import numpy as np
 import pytest
-from loop_interpreter import element, run_loops
 
 import tinygraph.ops as tg
+from loop_interpreter import element, run_loops
 from tinygraph.autodiff import check_grad, grad
 from tinygraph.codegen import math as library
 from tinygraph.interpret import evaluate, run

@@ -8,11 +8,11 @@ import hashlib
 import numpy as np
 import pytest
 from llvmlite import ir
+
+from tinygraph.codegen.arrays import evaluate
 from tinygraph_cpu import objects, scalar
 from tinygraph_cpu.features import detect
 from tinygraph_cpu.tile import pointer
-
-from tinygraph.codegen.arrays import evaluate
 
 FLOATS = np.array(
     [0, -0.0, 1, -1, 2.5, -2.5, 3, 7, -7, 1e-40, 1e30, np.nan, np.inf, -np.inf, 0.5, -3], np.float32
