@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,9 +155,8 @@ def build(source: Source, store: Store, key: str | None) -> Built:
 
 def write(built: Built) -> bytes:
     """A manifest; arrays as base64 of their bytes."""
-    code = asdict(built.code)
-    for kernel, known in zip(code["kernels"], built.code.kernels, strict=True):
-        kernel.update(text="", contraction=None, known_key=known.key)
+    code = asdict(replace(built.code, kernels=()))
+    code["kernels"] = [(k.name, k.key) for k in built.code.kernels]
     constants = [
         {"dtype": c.dtype.name, "shape": c.shape, "data": base64.b64encode(np.ascontiguousarray(c).tobytes()).decode()}
         for c in built.constants
@@ -169,7 +168,7 @@ def read(data: bytes, source_path: Path) -> Built:
     """The contents of a manifest."""
     content: dict[str, Any] = json.loads(data)
     code = content["code"]
-    kernels = tuple(KernelCode(**k) for k in code["kernels"])
+    kernels = tuple(KernelCode(name, "", known_key=key) for name, key in code["kernels"])
     prepare, calls = (
         tuple(
             Call(tuple(read_work(w) for w in c["work"]), tuple(c["waits"]), c["name"])
@@ -181,7 +180,7 @@ def read(data: bytes, source_path: Path) -> Built:
         np.frombuffer(base64.b64decode(c["data"]), c["dtype"]).reshape(c["shape"])
         for c in content["constants"]
     ]
-    made = Code(code["name"], kernels, prepare, calls, code["arena"], code["prepared"])
+    made = Code(code["name"], kernels, prepare, calls, code["arena"], code["prepared"], code["scratch"])
     return Built(made, constants, source_path)
 
 

@@ -9,6 +9,8 @@ import llvmlite
 
 from tinygraph.cache import Store
 from tinygraph.codegen.program import Code, KernelCode
+from tinygraph.plan.contraction import Contraction
+from tinygraph.plan.winograd_kernel import WinogradTile, WinogradWeights
 
 from . import objects
 from .features import Features, detect
@@ -38,10 +40,10 @@ def compile_missing(code: Code, store: Store) -> None:
         key = object_key(kernel, features)
         if key not in BUILT and store.get("kernel", key) is None:
             missing[key] = kernel
-    tiles = {k: v for k, v in missing.items() if v.contraction is not None}
-    loops = {k: v for k, v in missing.items() if v.contraction is None}
+    tiles = {k: v for k, v in missing.items() if v.record is not None}
+    loops = {k: v for k, v in missing.items() if v.record is None}
     for key, kernel in tiles.items():
-        keep(store, key, compile_contraction(kernel, symbol(key), features))
+        keep(store, key, compile_record(kernel, symbol(key), features))
     if loops:
         from .numba_kernels import compile_kernels
 
@@ -59,14 +61,21 @@ def keep(store: Store, key: str, data: bytes) -> None:
     store.put("kernel", key, data)
 
 
-def compile_contraction(kernel: KernelCode, name: str, features: Features) -> bytes:
+def compile_record(kernel: KernelCode, name: str, features: Features) -> bytes:
     from llvmlite import ir
 
     from .contraction import emit_contraction
+    from .winograd import emit_winograd
+    from .winograd_weights import emit_weights
 
-    assert kernel.contraction is not None
     module = ir.Module(name=name, context=ir.Context())
-    emit_contraction(module, name, kernel.contraction)
+    match kernel.record:
+        case Contraction() as record:
+            emit_contraction(module, name, record)
+        case WinogradTile() as record:
+            emit_winograd(module, name, record)
+        case WinogradWeights() as record:
+            emit_weights(module, name, record)
     return objects.compile_module(module, features)
 
 

@@ -31,7 +31,11 @@ class CpuRunner:
         self.arena = aligned(Type((max(code.arena, 1),), "uint8"), 4096)
         self.prepared = aligned(Type((max(code.prepared, 1),), "uint8"), 4096)
         self.constants = [self.copied(c) for c in constants]
+        parallel = sum(c.parts for c in code.calls) > len(code.calls)
+        self.threads = default_threads() if parallel else 1
+        self.scratch = aligned(Type((max(self.threads * code.scratch, 1),), "uint8"), 4096)
         self.bases = {("arena", 0): self.arena.ctypes.data, ("prepared", 0): self.prepared.ctypes.data}
+        self.bases["scratch", 0] = self.scratch.ctypes.data
         self.bases |= {("constant", i): c.ctypes.data for i, c in enumerate(self.constants)}
         self.bases |= {("parameter", i): p.state.read().ctypes.data for i, p in enumerate(parameters)}
         self.blocks: list[np.ndarray] = []
@@ -39,8 +43,6 @@ class CpuRunner:
         self.table = self.tabulate(code.calls)
         self.prepare = self.tabulate(code.prepare) if code.prepare else None
         self.team = team()
-        parallel = sum(c.parts for c in code.calls) > len(code.calls)
-        self.threads = default_threads() if parallel else 1
 
     @staticmethod
     def copied(constant: np.ndarray) -> np.ndarray:

@@ -12,21 +12,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..plan.contraction import FIELDS, Contraction
-from ..plan.plan import Access, Launch, Nest, Plan, Special, Tile
+from ..plan.plan import Access, Emitted, Launch, Nest, Plan, Special, Tile
+from ..plan.winograd_kernel import WinogradTile, WinogradWeights
 from . import nest, special
 from .nest import Address, Kernel
 
 Place = tuple[str, int, int]  # home, number, byte offset: resolved when a program is bound to memory
 Argument = int | Place
+Record = Contraction | WinogradTile | WinogradWeights
 
 
 @dataclass(frozen=True, slots=True)
 class KernelCode:
-    """One compiled function: the text of a Python function, or a contraction's record."""
+    """One compiled function: the text of a Python function, and the record if it is emitted from one."""
 
     name: str
     text: str
-    contraction: Contraction | None = None
+    record: Record | None = None
     known_key: str = ""  # of a kernel that comes from the store, without its text
 
     @property
@@ -34,7 +36,7 @@ class KernelCode:
         """What its machine code depends on; its name does not count."""
         if self.known_key:
             return self.known_key
-        content = repr(self.contraction) if self.contraction else self.text.replace(self.name, "NAME", 1)
+        content = repr(self.record) if self.record else self.text.replace(self.name, "NAME", 1)
         return hashlib.sha256(content.encode()).hexdigest()[:24]
 
 
@@ -70,6 +72,7 @@ class Code:
     calls: tuple[Call, ...]
     arena: int
     prepared: int
+    scratch: int = 0  # for each thread
 
 
 def assemble(plan: Plan) -> Code:
@@ -82,8 +85,7 @@ def assemble(plan: Plan) -> Code:
         if made.text not in table:
             table[made.text] = len(kernels)
             name = f"{re.sub(r'[^a-z0-9_]', '_', launch.name)}_{len(kernels)}"
-            contraction = launch.work.contraction if isinstance(launch.work, Tile) else None
-            kernels.append(KernelCode(name, made.text.replace("NAME", name, 1), contraction))
+            kernels.append(KernelCode(name, made.text.replace("NAME", name, 1), record(launch)))
         return Work(table[made.text], tuple(resolve(a) for a in made.arguments), launch.parts)
 
     def call(launch: Launch) -> Call:
@@ -91,11 +93,20 @@ def assemble(plan: Plan) -> Code:
 
     prepare = tuple(call(x) for x in plan.prepare)
     calls = tuple(call(x) for x in plan.launches)
-    return Code(plan.name, tuple(kernels), prepare, calls, plan.arena, plan.prepared)
+    return Code(plan.name, tuple(kernels), prepare, calls, plan.arena, plan.prepared, plan.scratch)
+
+
+def record(launch: Launch) -> Record | None:
+    """What the kernel of a launch is emitted from, if not from its text."""
+    if isinstance(launch.work, Tile):
+        return launch.work.contraction
+    return launch.work.record if isinstance(launch.work, Emitted) else None
 
 
 def kernel(launch: Launch) -> Kernel:
     work = launch.work
+    if isinstance(work, Emitted):
+        return emitted(work)
     if isinstance(work, Nest):
         return nest.emit(work, launch.parts)
     if isinstance(work, Tile):
@@ -112,6 +123,18 @@ def tile(work: Tile) -> Kernel:
     for operand in work.operands:
         arguments += [Address(operand), *operand.strides[:4]]
     text = f"def NAME(part, tid, args):\n    contraction(part, tid, args, {work.contraction!r})\n"
+    return Kernel(text, tuple(arguments))
+
+
+def emitted(work: Emitted) -> Kernel:
+    """The text runs the record's Python twin."""
+    arguments: list[int | Address] = [value for _, value in work.fields]
+    if work.scratch is not None:
+        arguments += [Address(Access(work.scratch, 0, (), "uint8")), work.scratch.bytes]
+    for operand in work.operands:
+        arguments += [Address(operand), *operand.strides]
+    twin = "winograd_tile" if isinstance(work.record, WinogradTile) else "winograd_weights"
+    text = f"def NAME(part, tid, args):\n    {twin}(part, tid, args, {work.record!r})\n"
     return Kernel(text, tuple(arguments))
 
 

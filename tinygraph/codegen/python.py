@@ -16,11 +16,14 @@ import numpy as np
 
 from ..plan.body import Body, Statement  # noqa: F401  (generated modules write records)
 from ..plan.contraction import Contraction, TileOperand  # noqa: F401
+from ..plan.winograd_kernel import WinogradTile, WinogradWeights  # noqa: F401
 from . import intrinsics as _intrinsics
 from . import math as _polynomials
 from . import random as _random
 from .contraction import contraction as _contraction
 from .program import Code
+from .winograd import winograd_tile as _winograd_tile
+from .winograd import winograd_weights as _winograd_weights
 
 inf, nan = _math.inf, _math.nan
 maximum, minimum = np.maximum, np.minimum
@@ -90,6 +93,16 @@ def contraction(part: int, tid: int, args: Sequence[int], spec: Contraction) -> 
     _contraction(part, tid, args, spec, Memory.active[-1].view)
 
 
+def winograd_tile(part: int, tid: int, args: Sequence[int], spec: WinogradTile) -> None:
+    """The Winograd convolution of the compiled code, by NumPy."""
+    _winograd_tile(part, tid, args, spec, Memory.active[-1].view)
+
+
+def winograd_weights(part: int, tid: int, args: Sequence[int], spec: WinogradWeights) -> None:
+    """The weight transform of the compiled code, by NumPy."""
+    _winograd_weights(part, tid, args, spec, Memory.active[-1].view)
+
+
 def _views() -> dict[str, Any]:
     names: dict[str, Any] = {}
     for dtype in ("float32", "float64", "int32", "int64", "uint8", "uint32", "bool"):
@@ -112,6 +125,7 @@ def execute(text: str, code: Code, blocks: Mapping[tuple[str, int], np.ndarray])
         **blocks,
         ("arena", 0): np.full(code.arena + 64, 0xA5, np.uint8),
         ("prepared", 0): np.full(code.prepared + 64, 0xA5, np.uint8),
+        ("scratch", 0): np.full(code.scratch, 0xA5, np.uint8),
     })  # fmt: skip
     module: dict[str, Any] = {}
     exec(compile(text, f"<{code.name}>", "exec"), module)  # noqa: S102  (our own text)

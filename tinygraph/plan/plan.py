@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..ir import Node
 from ..op import Index
 from .body import Statement
 from .contraction import Contraction
 from .winograd_kernel import WinogradTile, WinogradWeights
+
+if TYPE_CHECKING:
+    from .group import Reason
 
 SLACK = 64  # bytes behind every buffer that vector loads may touch
 
@@ -249,3 +252,9 @@ class Plan:
     live_bound: int = 0
     constants: list[Any] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    refused: list[tuple[Node, Node, Reason]] = field(default_factory=list)  # neighbours that stayed apart, and why
+
+    @property
+    def scratch(self) -> int:
+        """Bytes that every thread needs for itself."""
+        return max((b.bytes for b in self.buffers if b.home == "scratch"), default=0)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from .plan import Access, Bundle, Launch, Nest, Plan, Tile
+from .plan import Access, Bundle, Emitted, Launch, Nest, Plan, Tile
+from .winograd_kernel import WinogradTile
 
 COLUMNS = 64  # of the memory chart
 
@@ -58,7 +59,19 @@ def work_text(launch: Launch) -> str:
             f"contraction {s['g']}x{s['z']}x{s['y']}x{s['m']} rows, {s['n']} columns, {s['r']}x{s['s']}x{s['k']} deep, "
             f"tile {c.rows}x{c.width}"
         )
+    if isinstance(work, Emitted):
+        return winograd_text(work)
     return f"template {work.template}"
+
+
+def winograd_text(work: Emitted) -> str:
+    f, record = dict(work.fields), work.record
+    if isinstance(record, WinogradTile):
+        return (
+            f"winograd({record.m}) {record.r}x{record.r}, {f['z']}x{f['tiles_y']}x{f['tiles_x']} tiles, {f['n']} columns, "
+            f"{f['k']} deep at {record.points} points, tile {record.rows}x{record.width}"
+        )
+    return f"weights of winograd({record.m}) {record.r}x{record.r}, {f['groups']}x{f['n']}x{f['k']}"
 
 
 def access_text(access: Access, names: dict[int, str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
 
@@ -20,6 +20,7 @@ from .memory import order_groups, place_buffers
 from .nest import NestBuilder, arrange, full_strides, resolve
 from .updates import order_updates
 from .plan import SLACK, Access, Buffer, Launch, Nest, Place, Plan, Special, Tile
+from .winograd_launch import winograd_launches
 
 ITEMSIZE = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "uint32": 4, "uint8": 1, "bool": 1}
 GRAIN = 32_768  # elements that are worth a part of their own
@@ -31,13 +32,15 @@ def schedule(
     parameters: Sequence[Parameter] | None = None,
     target: Target | None = None,
     without: frozenset[str] = frozenset(),
+    conv: Mapping[str, str] | None = None,
 ) -> Plan:
     """Plans a graph whose last ``len(updates)`` outputs are the new values of these parameters.
 
-    Buffers of parameters are numbered as in ``parameters``, by default the graph's own.
+    Buffers of parameters are numbered as in ``parameters``, by default the graph's own. ``conv`` overrules how
+    convolutions are computed: by name, "" for all others.
     """
     numbered = tuple(dict.fromkeys((*(graph.parameters if parameters is None else parameters), *updates)))
-    return Scheduler(graph, tuple(updates), numbered, target or Target(), without).plan()
+    return Scheduler(graph, tuple(updates), numbered, target or Target(), without, conv or {}).plan()
 
 
 def row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -61,9 +64,10 @@ def ordered_strides(shape: tuple[int, ...], order: Sequence[int]) -> tuple[int, 
 class Scheduler:
     def __init__(
         self, graph: Graph, updates: tuple[Parameter, ...], parameters: tuple[Parameter, ...], target: Target,
-        without: frozenset[str],
+        without: frozenset[str], conv: Mapping[str, str],
     ):
         self.graph, self.updates, self.parameters, self.target = graph, updates, parameters, target
+        self.conv = conv
         self.fusion = Fusion(graph, enabled="fuse" not in without, contract="contract" not in without)
         self.buffers: list[Buffer] = []
         self.constants: list[Node] = []
@@ -85,10 +89,7 @@ class Scheduler:
             self.lower(group)
         self.prepare, self.launches = bundle(self.prepare), bundle(self.launches)
         plan = Plan(self.graph.name, self.buffers, self.prepare, self.launches, constants=self.constants)
-        plan.remarks = self.remarks + [
-            f"{a.name or a.op.name} and {b.name or b.op.name} are separate: {reason.value}"
-            for a, b, reason in self.fusion.refused
-        ]
+        plan.remarks, plan.refused = self.remarks, self.fusion.refused
         place_buffers(plan)
         return plan
 
@@ -336,6 +337,8 @@ class Scheduler:
         assert n is not None
         nest = NestBuilder(self.fusion, group, self).build(stores, accumulator="acc")
         body = epilogue(nest, "acc")
+        if (found := winograd_launches(self, group, nest, body, label(group))) is not None:
+            return found
         reads = [operand_indices(n, number) for number in (0, 1)]
         launches: list[Launch] = []
         places = [self.readable(group, x, at, launches) for x, at in zip(n.inputs, reads, strict=True)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from .plan import Access, Buffer, Bundle, Launch, Nest, Plan, Tile
+from .plan import Access, Buffer, Bundle, Emitted, Launch, Nest, Plan, Tile
 
 
 class PlanError(Exception):
@@ -64,6 +64,8 @@ def regions(launch: Launch) -> list[Region]:
         b = Region(b.buffer, b.first, b.last + 4 * (columns - 1))
         waiting = [region(work.partial, ())] if work.partial else []
         return [a, b, *(region(o, (*outer, s["n"])) for o in work.operands), *waiting]
+    if isinstance(work, Emitted):
+        return [region(o, box) for o, box in zip(work.operands, work.boxes, strict=True)]
     sizes = dict(work.sizes)
     return [
         region(o, tuple(sizes[f"n{i}_{a}"] for a in range(len(o.strides)))) for i, o in enumerate(work.operands)

@@ -1,0 +1,49 @@
+"""What emitted kernels share: reading an argument block, cutting work into parts, masks of lanes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from llvmlite import ir
+
+from . import tile
+from .tile import i32, i64, pointer
+
+
+class Arguments:
+    """Takes int64 words from an argument block, front to back."""
+
+    def __init__(self, b: ir.IRBuilder, block: ir.Value) -> None:
+        self.b, self.block, self.taken = b, block, 0
+
+    def word(self) -> ir.Value:
+        at = self.b.gep(self.block, [i64(self.taken)], source_etype=i64)
+        self.taken += 1
+        return self.b.load(at, typ=i64)
+
+    def fields(self, names: Sequence[str]) -> dict[str, ir.Value]:
+        return {name: self.word() for name in names}
+
+    def operand(self, axes: Sequence[str]) -> tuple[ir.Value, dict[str, ir.Value]]:
+        """A tensor: its pointer, its stride along each axis in elements."""
+        base = self.b.inttoptr(self.word(), pointer)
+        return base, self.fields(axes)
+
+
+def ceil_divide(b: ir.IRBuilder, x: ir.Value, divisor: int) -> ir.Value:
+    return b.udiv(b.add(x, i64(divisor - 1)), i64(divisor))
+
+
+def minimum(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+    return b.select(b.icmp_signed("<", x, y), x, y)
+
+
+def share(b: ir.IRBuilder, total: ir.Value, part: ir.Value, parts: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """Where share number `part` of `parts` begins and ends."""
+    return b.udiv(b.mul(total, part), parts), b.udiv(b.mul(total, b.add(part, i64(1))), parts)
+
+
+def lane_mask(b: ir.IRBuilder, left: ir.Value, lanes: int) -> ir.Value:
+    """The first `left` lanes, all of them if `left` is more."""
+    used = tile.splat(b, b.trunc(minimum(b, left, i64(lanes)), i32), lanes)
+    return b.icmp_signed("<", ir.Constant(ir.VectorType(i32, lanes), list(range(lanes))), used)

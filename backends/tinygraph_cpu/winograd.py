@@ -1,0 +1,286 @@
+"""Winograd convolutions as machine code: `void name(i64 part, i64 tid, i64* args)`, emitted whole.
+
+See tinygraph/plan/winograd_kernel.py for what a part does and for its argument block. A transform goes over the n x n
+window in two passes, columns then rows, with the n x n intermediate vectors on the stack: as one straight line, they would
+be spilled anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from llvmlite import ir
+
+from tinygraph.plan.toom_cook import Matrix, transforms
+from tinygraph.plan.winograd_kernel import EPILOGUE_STRIDES, SCRATCH, TILE_FIELDS, TILE_STRIDES, WinogradTile
+
+from . import tile
+from .arguments import Arguments, ceil_divide, lane_mask, minimum, share
+from .epilogue import BYTES, Epilogue, Operand
+from .linear import multiply
+from .scalar import declare
+from .tile import Reduction, Shape, i1, i32, i64, offset, pointer
+
+Values = list[ir.Value]
+
+
+def emit_winograd(module: ir.Module, name: str, spec: WinogradTile) -> ir.Function:
+    """Adds the function `name` to `module`."""
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [i64, i64, pointer]), name)
+    b = ir.IRBuilder(function.append_basic_block("entry"))
+    _Emitter(b, spec, function).emit()
+    b.ret_void()
+    return function
+
+
+def count(b: ir.IRBuilder, times: ir.Value, start: Sequence[ir.Value], body: Callable[..., Sequence[ir.Value]]) -> None:
+    """`values = body(*values)`, `times` times, perhaps never."""
+    with b.if_then(b.icmp_signed(">", times, i64(0))):
+        tile.repeat(b, times, start, body)
+
+
+class _Emitter:
+    def __init__(self, b: ir.IRBuilder, spec: WinogradTile, function: ir.Function) -> None:
+        self.b, self.spec = b, spec
+        self.part, self.tid, args = function.args
+        arguments = Arguments(b, args)
+        self.f = arguments.fields(TILE_FIELDS + SCRATCH)
+        self.image, self.image_s = arguments.operand(TILE_STRIDES[0])
+        self.u, self.u_s = arguments.operand(TILE_STRIDES[1])
+        self.epilogue = [arguments.operand(EPILOGUE_STRIDES) for _ in spec.operands]
+        self.n = spec.m + spec.r - 1
+        self.a_t, _, self.b_t = transforms(spec.m, spec.r)
+        self.vector = ir.VectorType(ir.FloatType(), spec.lanes)
+        self.stack = b.alloca(ir.ArrayType(self.vector, self.n * self.n))
+        self.pixels = b.alloca(ir.ArrayType(self.vector, spec.m))
+
+    # -- the division of work ------------------------------------------------------------------
+
+    def emit(self) -> None:
+        b, f, spec = self.b, self.f, self.spec
+        column_part, rest = b.urem(self.part, f["column_parts"]), b.udiv(self.part, f["column_parts"])
+        row_part, self.group = b.urem(rest, f["row_parts"]), b.udiv(rest, f["row_parts"])
+        first, end = share(b, b.mul(f["z"], f["tiles_y"]), row_part, f["row_parts"])
+        self.blocks = ceil_divide(b, f["n"], spec.width)
+        first_block, end_block = share(b, self.blocks, column_part, f["column_parts"])
+        self.lines = b.sub(end, first)
+        self.start = [b.udiv(first, f["tiles_y"]), b.urem(first, f["tiles_y"])]
+        scratch = offset(b, b.inttoptr(f["scratch"], pointer), b.mul(self.tid, f["scratch_stride"]))
+        self.v, self.m = scratch, self.element(scratch, [(f["m_offset"], i64(1))])
+        self.v_row, self.v_point, self.m_point = (b.mul(f[x], i64(4)) for x in ("v_row", "v_point", "m_point"))
+        self.a_rows = tile.row_offsets(b, self.v_row)
+        blocks = b.sub(end_block, first_block)
+        some = b.and_(b.icmp_signed(">", self.lines, i64(0)), b.icmp_signed(">", blocks, i64(0)))
+        with b.if_then(some):
+            self.each_tile(self.v, self.v_row, self.transform_in)
+            tile.repeat(b, blocks, [first_block], self.column_block)
+
+    def element(self, base: ir.Value, terms: Sequence[tuple[ir.Value, ir.Value]], size: int = 4) -> ir.Value:
+        """The address base + size * (sum of index * stride)."""
+        b, total = self.b, i64(0)
+        for index, stride in terms:
+            total = b.add(total, b.mul(index, stride))
+        return offset(b, base, b.mul(total, i64(size)))
+
+    def each_tile(self, start: ir.Value, step: ir.Value, body: Callable[[Values, ir.Value], None]) -> None:
+        """body([image, tile row, tile column], there) for every tile of the part; `there` moves by `step`."""
+        b, f = self.b, self.f
+
+        def line(z: ir.Value, y: ir.Value, there: ir.Value) -> Values:
+            def one(x: ir.Value, there: ir.Value) -> Values:
+                body([z, y, x], there)
+                return [b.add(x, i64(1)), offset(b, there, step)]
+
+            after = tile.repeat(b, f["tiles_x"], [i64(0), there], one)[1]
+            more = b.add(y, i64(1))
+            full = b.icmp_signed("==", more, f["tiles_y"])
+            return [b.add(z, b.zext(full, i64)), b.select(full, i64(0), more), after]
+
+        tile.repeat(b, self.lines, [*self.start, start], line)
+
+    # -- vectors on the stack ------------------------------------------------------------------
+
+    def slot(self, stack: ir.Value, index: ir.Value) -> ir.Value:
+        return self.b.gep(stack, [i64(0), index])
+
+    def load(self, there: ir.Value) -> ir.Value:
+        return self.b.load(there, typ=self.vector, align=4)
+
+    def first_pass(self, matrix: Matrix, pixel: Callable[[int, ir.Value], ir.Value]) -> None:
+        """stack[i][j] = (matrix @ column j)[i], where pixel(row, j) gives the column's elements."""
+        b, n = self.b, self.n
+
+        def column(j: ir.Value) -> Values:
+            for i, y in enumerate(multiply(b, matrix, [pixel(row, j) for row in range(n)])):
+                b.store(y, self.slot(self.stack, b.add(j, i64(i * n))))
+            return [b.add(j, i64(1))]
+
+        tile.repeat(b, i64(n), [i64(0)], column)
+
+    def second_pass(self, matrix: Matrix, row: ir.Value) -> Values:
+        """matrix @ row of the stack."""
+        b, n = self.b, self.n
+        first = b.mul(row, i64(n))
+        return multiply(b, matrix, [b.load(self.slot(self.stack, b.add(first, i64(j)))) for j in range(n)])
+
+    # -- into the transformed domain -----------------------------------------------------------
+
+    def transform_in(self, at: Values, there: ir.Value) -> None:
+        """V[...][tile] = B^T window B, one vector of channels after the other."""
+        b, f, n = self.b, self.f, self.n
+        z, ty, tx = at
+        y, x = (b.sub(b.mul(i, i64(self.spec.m)), f[edge]) for i, edge in ((ty, "top"), (tx, "left")))
+        s = self.image_s
+        corner = self.element(self.image, [(self.group, s["g"]), (z, s["z"]), (y, s["y"]), (x, s["x"])])
+        sizes = f["image_height"], f["image_width"]
+        inside = i1(1)
+        for i, size in zip((y, x), sizes, strict=True):
+            inside = b.and_(inside, b.icmp_signed(">=", i, i64(0)))
+            inside = b.and_(inside, b.icmp_signed("<=", b.add(i, i64(n)), size))
+        rows = [b.icmp_unsigned("<", b.add(y, i64(i)), sizes[0]) for i in range(n)]
+        whole = b.select(inside, b.udiv(f["k"], i64(self.spec.lanes)), i64(0))
+        step = i64(4 * self.spec.lanes)
+
+        def plain(source: ir.Value, target: ir.Value) -> Values:
+            self.window(source, target, lambda there, i, j: self.load(there))
+            return [offset(b, source, step), offset(b, target, step)]
+
+        def edge(c: ir.Value, source: ir.Value, target: ir.Value) -> Values:
+            lanes = lane_mask(b, b.sub(f["k"], c), self.spec.lanes)
+            nothing = ir.Constant(lanes.type, [0] * self.spec.lanes)
+            masks = [b.select(row, lanes, nothing) for row in rows]
+
+            def pixel(there: ir.Value, i: int, j: ir.Value) -> ir.Value:
+                column = b.icmp_unsigned("<", b.add(x, j), sizes[1])
+                return self.masked_load(there, b.select(column, masks[i], nothing))
+
+            self.window(source, target, pixel)
+            return [b.add(c, i64(self.spec.lanes)), offset(b, source, step), offset(b, target, step)]
+
+        count(b, whole, [corner, there], plain)
+        begun = b.mul(whole, step)
+        left = b.sub(ceil_divide(b, f["k"], self.spec.lanes), whole)
+        first = b.mul(whole, i64(self.spec.lanes))
+        count(b, left, [first, offset(b, corner, begun), offset(b, there, begun)], edge)
+
+    def window(
+        self, source: ir.Value, target: ir.Value, read: Callable[[ir.Value, int, ir.Value], ir.Value]
+    ) -> None:
+        b, s = self.b, self.image_s
+        down, right = b.mul(s["y"], i64(4)), b.mul(s["x"], i64(4))
+
+        def pixel(i: int, j: ir.Value) -> ir.Value:
+            return read(offset(b, source, b.add(b.mul(down, i64(i)), b.mul(right, j))), i, j)
+
+        self.first_pass(self.b_t, pixel)
+
+        def row(i: ir.Value, target: ir.Value) -> Values:
+            for y in self.second_pass(self.b_t, i):
+                b.store(y, target, align=4)
+                target = offset(b, target, self.v_point)
+            return [b.add(i, i64(1)), target]
+
+        tile.repeat(b, i64(self.n), [i64(0), target], row)
+
+    def masked_load(self, there: ir.Value, mask: ir.Value) -> ir.Value:
+        name = f"llvm.masked.load.v{self.spec.lanes}f32.p0"
+        load = declare(self.b.module, name, self.vector, [pointer, i32, mask.type, self.vector])
+        return self.b.call(load, [there, i32(4), mask, ir.Constant(self.vector, None)])
+
+    # -- products, and back ----------------------------------------------------------------------
+
+    def column_block(self, j: ir.Value) -> Values:
+        b, spec = self.b, self.spec
+        last = b.icmp_signed("==", j, b.sub(self.blocks, i64(1)))
+        if spec.vector_tail:
+            with b.if_else(last) as (tail, full):
+                with tail:
+                    self.products(j, spec.vector_tail)
+                with full:
+                    self.products(j, spec.vectors)
+            vectors = b.select(last, i64(spec.vector_tail), i64(spec.vectors))
+        else:
+            self.products(j, spec.vectors)
+            vectors = i64(spec.vectors)
+        step = i64(4 * spec.width)
+        self.each_tile(self.m, step, lambda at, there: self.transform_out(at, there, j, vectors))
+        return [b.add(j, i64(1))]
+
+    def products(self, j: ir.Value, vectors: int) -> None:
+        """M[point][tile] = V[point][tile] U[point], for every point and all tiles of the part."""
+        b, f, spec = self.b, self.f, self.spec
+        shape = Shape(spec.rows, vectors, spec.lanes)
+        tiles = ceil_divide(b, b.mul(self.lines, f["tiles_x"]), spec.rows)
+        panel = self.element(self.u, [(self.group, self.u_s["g"]), (j, self.u_s["j"])])
+        one, zero, row_of_b = i64(1), i64(0), i64(4 * spec.width)
+        reduction = Reduction(
+            [one, one, f["k"]], [zero, zero, i64(4)], [zero, zero, row_of_b], self.a_rows
+        )
+
+        def point(v: ir.Value, u: ir.Value, m: ir.Value) -> Values:
+            def rows(v: ir.Value, m: ir.Value) -> Values:
+                for i, x in enumerate(tile.accumulate(b, shape, v, u, reduction, tile.zeros(shape))):
+                    row, vector = divmod(i, vectors)
+                    b.store(x, offset(b, m, i64(4 * (row * spec.width + vector * spec.lanes))), align=4)
+                return [offset(b, v, b.mul(self.v_row, i64(spec.rows))), offset(b, m, i64(4 * spec.rows * spec.width))]
+
+            tile.repeat(b, tiles, [v, m], rows)
+            return [offset(b, v, self.v_point), offset(b, u, b.mul(f["k"], row_of_b)), offset(b, m, self.m_point)]
+
+        tile.repeat(b, i64(spec.points), [self.v, panel, self.m], point)
+
+    def transform_out(self, at: Values, there: ir.Value, j: ir.Value, vectors: ir.Value) -> None:
+        """The output tile A^T M A and its epilogue, one vector of columns after the other."""
+        b, f, spec = self.b, self.f, self.spec
+        z, y, x = at[0], b.mul(at[1], i64(spec.m)), b.mul(at[2], i64(spec.m))
+        height, width = (minimum(b, b.sub(f[size], i), i64(spec.m)) for size, i in (("height", y), ("width", x)))
+        corners = [
+            self.element(
+                base,
+                [(self.group, s["g"]), (z, s["z"]), (y, s["y"]), (x, s["x"])],
+                BYTES[operand.dtype],
+            )
+            for (base, s), operand in zip(self.epilogue, spec.operands, strict=True)
+        ]
+
+        def vector(column: ir.Value, there: ir.Value) -> Values:
+            across = b.mul(self.m_point, i64(self.n))
+
+            def pixel(i: int, j: ir.Value) -> ir.Value:
+                return self.load(offset(b, there, b.add(b.mul(across, i64(i)), b.mul(self.m_point, j))))
+
+            self.first_pass(self.a_t, pixel)
+            mask = lane_mask(b, b.sub(f["n"], column), spec.lanes) if spec.masked else None
+            starts = [
+                offset(b, corner, b.mul(column, i64(BYTES[o.dtype] * o.unit)))
+                for corner, o in zip(corners, spec.operands, strict=True)
+            ]
+            tile.repeat(b, height, [i64(0), *starts], lambda i, *rows: self.row_out(i, rows, width, mask))
+            return [b.add(column, i64(spec.lanes)), offset(b, there, i64(4 * spec.lanes))]
+
+        tile.repeat(b, vectors, [b.mul(j, i64(spec.width)), there], vector)
+
+    def row_out(self, i: ir.Value, rows: Sequence[ir.Value], width: ir.Value, mask: ir.Value | None) -> Values:
+        """One row of an output tile: those of its pixels that the output has, through the epilogue."""
+        b, spec = self.b, self.spec
+        for place, y in enumerate(self.second_pass(self.a_t, i)):
+            b.store(y, self.slot(self.pixels, i64(place)))
+        sizes = [BYTES[o.dtype] for o in spec.operands]
+
+        def pixel(j: ir.Value, *there: ir.Value) -> Values:
+            operands = [Operand(at, i64(0), o.dtype, o.unit) for at, o in zip(there, spec.operands, strict=True)]
+            shape = Shape(1, 1, spec.lanes, mask is not None)
+            acc = b.load(self.slot(self.pixels, j))
+            Epilogue(b, spec.body, shape, operands, mask).emit([acc])
+            return [b.add(j, i64(1)), *self.moved(there, "x", sizes)]
+
+        tile.repeat(b, width, [i64(0), *rows], pixel)
+        return [b.add(i, i64(1)), *self.moved(rows, "y", sizes)]
+
+    def moved(self, places: Sequence[ir.Value], axis: str, sizes: Sequence[int]) -> Values:
+        """The operands' addresses one step further along an axis."""
+        b = self.b
+        return [
+            offset(b, at, b.mul(s[axis], i64(size)))
+            for at, (_, s), size in zip(places, self.epilogue, sizes, strict=True)
+        ]

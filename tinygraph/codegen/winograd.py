@@ -1,0 +1,110 @@
+"""The Python twins of the compiled Winograd kernels: same argument blocks, parts and epilogue, by NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from ..plan.toom_cook import Matrix, transforms
+from ..plan.winograd_kernel import (
+    EPILOGUE_STRIDES, SCRATCH, TILE_FIELDS, TILE_STRIDES, WEIGHT_FIELDS, WEIGHT_STRIDES, WinogradTile, WinogradWeights,
+)  # fmt: skip
+from .arrays import evaluate
+from .contraction import Memory, share, strided_view
+
+Words = Iterator[int]
+
+
+def winograd_tile(part: int, tid: int, args: Sequence[int], spec: WinogradTile, memory: Memory) -> None:
+    """Executes one part, as `void name(part, tid, args)` of the compiled code does."""
+    del tid
+    words = iter(int(x) for x in args)
+    f = _fields(TILE_FIELDS + SCRATCH, words)
+    image, u = (_Tensor(words, axes, "float32", memory) for axes in TILE_STRIDES)
+    operands = [_Tensor(words, EPILOGUE_STRIDES, o.dtype, memory) for o in spec.operands]
+    rest, column_part = divmod(part, f["column_parts"])
+    g, row_part = divmod(rest, f["row_parts"])
+    a_t, _, b_t = (_array(x) for x in transforms(spec.m, spec.r))
+    for line in share(f["z"] * f["tiles_y"], row_part, f["row_parts"]):
+        z, ty = divmod(line, f["tiles_y"])
+        window = _windows(image, f, spec, g, z, ty)
+        v = np.einsum("ia,tabk,jb->ijtk", b_t, window, b_t).astype(np.float32)
+        for j in share(-(-f["n"] // spec.width), column_part, f["column_parts"]):
+            columns = min(spec.width, f["n"] - j * spec.width)
+            panel = u.view({"g": g, "j": j}, (len(b_t), len(b_t), f["k"], columns),
+                           (len(b_t) * f["k"] * spec.width, f["k"] * spec.width, spec.width, 1))
+            tiles = np.einsum("ia,abtn,jb->itjn", a_t, v @ panel, a_t).astype(np.float32)
+            top = ty * spec.m
+            sums = tiles.reshape(spec.m, -1, columns)[: f["height"] - top, : f["width"]]
+            _epilogue(spec, operands, {"g": g, "z": z, "y": top, "n": j * spec.width}, sums)
+
+
+def winograd_weights(part: int, tid: int, args: Sequence[int], spec: WinogradWeights, memory: Memory) -> None:
+    """Executes one part, as `void name(part, tid, args)` of the compiled code does."""
+    del tid
+    words = iter(int(x) for x in args)
+    f = _fields(WEIGHT_FIELDS, words)
+    w, u = (_Tensor(words, axes, "float32", memory) for axes in WEIGHT_STRIDES)
+    _, matrix, _ = (_array(x) for x in transforms(spec.m, spec.r))
+    for row in share(f["groups"] * f["blocks"] * f["k"], part, f["parts"]):
+        g, j, k = (int(i) for i in np.unravel_index(row, (f["groups"], f["blocks"], f["k"])))
+        columns = min(spec.width, f["n"] - j * spec.width)
+        s = w.strides
+        taps = w.view({"g": g, "n": j * spec.width, "k": k}, (spec.r, spec.r, columns), (s["i"], s["j"], s["n"]))
+        points = np.zeros((len(matrix) ** 2, spec.width))
+        points[:, :columns] = np.einsum("ia,abn,jb->ijn", matrix, taps, matrix).reshape(-1, columns)
+        u.view({"g": g, "j": j, "k": k}, points.shape, (u.strides["p"], u.strides["n"]))[...] = points
+
+
+def _fields(names: Sequence[str], words: Words) -> dict[str, int]:
+    return {name: next(words) for name in names}
+
+
+class _Tensor:
+    """An operand of an argument block: the words for its address and strides are taken from `words`."""
+
+    def __init__(self, words: Words, axes: Sequence[str], dtype: str, memory: Memory):
+        self.address, self.dtype, self.memory = next(words), dtype, memory
+        self.strides = {axis: next(words) for axis in axes}
+
+    def view(self, at: dict[str, int], shape: Sequence[int], strides: Sequence[int]) -> np.ndarray:
+        """Elements from a position on; strides count elements."""
+        first = sum(index * self.strides[axis] for axis, index in at.items())
+        address = self.address + first * np.dtype(self.dtype).itemsize
+        return strided_view(self.memory, address, self.dtype, shape, strides)
+
+
+def _array(matrix: Matrix) -> np.ndarray:
+    return np.array([[float(x) for x in row] for row in matrix])
+
+
+def _windows(image: _Tensor, f: dict[str, int], spec: WinogradTile, g: int, z: int, ty: int) -> np.ndarray:
+    """The windows of a row of tiles, zero outside of the image: (tile, n, n, channel)."""
+    m, n = spec.m, spec.m + spec.r - 1
+    rows, columns = f["image_height"], f["image_width"]
+    top, wide = ty * m - f["top"], (f["tiles_x"] - 1) * m + n
+    strip = np.zeros((n, wide, f["k"]), np.float32)
+    low, high = max(top, 0), min(top + n, rows)
+    first, last = max(-f["left"], 0), min(wide - f["left"], columns)
+    if low < high and first < last:
+        s = image.strides
+        shape, strides = (high - low, last - first, f["k"]), (s["y"], s["x"], s["k"])
+        inside = image.view({"g": g, "z": z, "y": low, "x": first}, shape, strides)
+        strip[low - top : high - top, first + f["left"] : last + f["left"]] = inside
+    return np.stack([strip[:, i * m : i * m + n] for i in range(f["tiles_x"])])
+
+
+def _epilogue(spec: WinogradTile, operands: Sequence[_Tensor], at: dict[str, int], sums: np.ndarray) -> None:
+    """The body over rows of output pixels: sums is (row, pixel, column)."""
+
+    def tensor(number: int) -> np.ndarray:
+        x = operands[number]
+        start = at if spec.operands[number].unit else at | {"n": 0}
+        return x.view(start, sums.shape, (x.strides["y"], x.strides["x"], x.strides["n"]))
+
+    names = {name: tensor(number).copy() for name, number in spec.body.loads} | {"acc": sums}
+    for s in spec.body.statements:
+        names[s.name] = evaluate(s.text(), names, s.dtype)
+    for number, name in spec.body.stores:
+        tensor(number)[...] = names[name]
