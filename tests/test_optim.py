@@ -143,7 +143,7 @@ def test_two_programs_share_the_state() -> None:
 
 def test_given_gradients_are_taken() -> None:
     w = tg.parameter(np.ones(3), "w")
-    updates = optim.SGD(0.5).updates(tg.sum(w), [w], [tg.constant([2.0, 4.0, 6.0], "float32")])
+    updates = optim.SGD(0.5).updates(tg.sum(w), [w], [tg.constant([2.0, 4.0, 6.0])])
     interpreted(Graph("g", (), ()), updates)
     np.testing.assert_array_equal(w.value, [0, -1, -2])
 

@@ -191,8 +191,10 @@ def input(name: str, *shape: int, dtype: str = "float32") -> Node:
 
 
 def constant(value: Any, dtype: str | None = None) -> Node:
-    """A constant from a number or array; Python numbers are float32 unless ``dtype`` is given."""
+    """A constant from a number, list or array; Python's floats are float32 without ``dtype``."""
     if dtype is None and isinstance(value, (bool, int, float)):
         dtype = "bool" if isinstance(value, bool) else "float32"
     array = np.asarray(value, dtype)
+    if dtype is None and array.dtype == np.float64 and isinstance(value, (list, tuple)):
+        array = array.astype(np.float32)
     return CONSTANT(value=Array.of(array))
