@@ -77,7 +77,7 @@ class Scheduler:
         self.remarks: list[str] = []
         self.fixed: set[Node] = set()
         self.packed: dict[tuple, Access] = {}
-        self.padded: dict[Access, tuple[Buffer, tuple[int, ...]]] = {}
+        self.padded: dict[tuple[Access, tuple[int, ...]], tuple[Buffer, tuple[int, ...]]] = {}
 
     def plan(self) -> Plan:
         self.sources()
@@ -277,7 +277,8 @@ class Scheduler:
         assert anchor is not None
         alone = replace(group, index={anchor: group.index[anchor]}, stores=[])
         store = Store(anchor, anchor, group.index[anchor])
-        if anchor not in self.places:
+        fresh = anchor not in self.places
+        if fresh:
             order = self.physical_order(alone, store, anchor)
             buffer = self.buffer(anchor.name or anchor.op.name, anchor.type.size, anchor.dtype, home)
             self.places[anchor] = Place(buffer, 0, ordered_strides(anchor.shape, order), anchor.dtype)
@@ -285,6 +286,8 @@ class Scheduler:
             launches += self.contraction(alone, [(store, self.places[anchor])])
         except Unsuitable as reason:
             self.remarks.append(f"{label(group)}: plain loops, because {reason}")
+            if fresh:
+                self.buffers.remove(self.places.pop(anchor).buffer)
             return False
         others = [(s, p) for s, p in stores if s.dest is not anchor]
         if others:
@@ -362,9 +365,9 @@ class Scheduler:
         if leaf is None:
             raise Unsuitable("an operand's views do not compose")
         source = resolve(self.of(leaf.root), leaf, len(shape))
-        if source not in self.padded:
-            self.padded[source] = self.pad(source, shape, x, leaf.root in self.fixed, launches)
-        buffer, strides = self.padded[source]
+        if (source, shape) not in self.padded:
+            self.padded[source, shape] = self.pad(source, shape, x, leaf.root in self.fixed, launches)
+        buffer, strides = self.padded[source, shape]
         offset = -sum(low * s for (low, _), s in zip(box, strides, strict=True))
         return Place(buffer, offset, strides, x.dtype), at
 
