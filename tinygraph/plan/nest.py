@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Protocol
@@ -236,20 +237,35 @@ def arrange(nest: Nest) -> Nest:
     return replace(nest, block=block_of(nest)) if nest.style == "column" else nest
 
 
-def stride_order(nest: Nest):
-    """Sort key: outermost first. The access that spans most elements decides, ties by the axes' own order."""
-    def reach(access: Access) -> int:
-        return prod(n for n, s in zip(nest.axes, full_strides(access, len(nest.axes)), strict=True) if s)
+def stride_order(nest: Nest) -> Callable[[int], tuple[int, int]]:
+    """Sort key for axes, outermost first: as the operands lie whose contiguous axis most others share."""
+    rank = len(nest.axes)
+    strides = [full_strides(o, rank) for o in nest.operands]
+    spans = [prod(n for n, s in zip(nest.axes, found, strict=True) if s) for found in strides]
+    innermost = [contiguous_output(found, nest) for found in strides]
 
-    written = {s.operand for stage in nest.stages for s in (*stage.outer, *stage.inner) if isinstance(s, Put)}
-    ranked = sorted(range(len(nest.operands)), key=lambda o: (-reach(nest.operands[o]), o in written, o))
-    strides = [full_strides(nest.operands[o], len(nest.axes)) for o in ranked]
+    def sharing(number: int) -> int:
+        return sum(s[innermost[number]] == 1 for s in strides) if innermost[number] >= 0 else 0
 
-    def key(axis: int):
-        main = next((abs(s[axis]) for s in strides if s[axis]), 0)
+    widest = max(spans, default=0)
+    wide = {o for o, span in enumerate(spans) if span == widest or o in written_operands(nest)}
+    ranked = sorted(range(len(strides)), key=lambda o: (o not in wide, -sharing(o), -spans[o], o))
+
+    def key(axis: int) -> tuple[int, int]:
+        main = next((abs(strides[o][axis]) for o in ranked if strides[o][axis]), 0)
         return (-main, axis)
 
     return key
+
+
+def written_operands(nest: Nest) -> set[int]:
+    return {s.operand for stage in nest.stages for s in (*stage.outer, *stage.inner) if isinstance(s, Put)}
+
+
+def contiguous_output(strides: list[int], nest: Nest) -> int:
+    """The output axis along which an operand is contiguous; -1 if there is none."""
+    found = [a for a, s in enumerate(strides) if s == 1 and a not in nest.reduce and nest.axes[a] > 1]
+    return found[0] if found else -1
 
 
 def full_strides(access: Access, rank: int) -> list[int]:
@@ -314,7 +330,7 @@ def style(nest: Nest) -> str:
     rank = len(nest.axes)
     reads = [s for s in (full_strides(o, rank) for o in nest.operands) if any(s[a] for a in nest.reduce)]
     main = max(reads, key=lambda s: prod(n for n, x in zip(nest.axes, s, strict=True) if x), default=None)
-    if main is None or main[last] != 1:
+    if main is None or all(s[last] != 1 for s in reads):
         return "row"
     if prod(nest.axes[a] for a in nest.reduce) <= LITERAL:
         return "literal"
