@@ -11,7 +11,7 @@ import math
 import queue
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -141,7 +141,7 @@ class Batches:
         return (first, *others)
 
 
-def prefetch(items: Iterable[T], ahead: int = 2) -> Iterator[T]:
+def prefetch(items: Iterable[T], ahead: int = 2) -> Generator[T, None, None]:
     """The items in order, made up to ``ahead`` early by a background thread.
 
     An exception in that thread is raised here; leaving the loop early stops the thread.
