@@ -103,7 +103,7 @@ def test_wrong_use_is_one_clear_line(trained, tmp_path, monkeypatch):
         ("--output", weights, "--predict", "empty.png"): "empty.png: the picture shows no digit",
         ("--output", weights, "--predict", "text.png"): "cannot identify image file",
         ("--output", weights, "--predict", "gone.png"): "No such file",
-        ("--output", "weights.txt"): "requires a file name in .npz",
+        ("--output", "weights.txt"): "requires a .npz file",
         ("--output", "gone/weights.npz"): "there is no folder gone",
         ("--epochs", "0"): "--epochs requires",
     }.items():

@@ -90,9 +90,10 @@ def demonstrate(epochs: int, seed: int, output: Path) -> None:
 
 def check_output(path: Path) -> None:
     """Raises ValueError now rather than after the training."""
-    kinds = [".npz", ".safetensors"][: 1 + (importlib.util.find_spec("safetensors") is not None)]
-    if path.suffix not in kinds:
-        raise ValueError(f"--output requires a file name in {' or '.join(kinds)}, got {path.name}")
+    if path.suffix not in (".npz", Path(OUTPUT).suffix):
+        raise ValueError(
+            f"--output requires a .npz file, or .safetensors with that package; got {path.name}"
+        )
     if not path.absolute().parent.is_dir():
         raise ValueError(f"--output: there is no folder {path.parent}")
 
