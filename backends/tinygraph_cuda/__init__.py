@@ -1,0 +1,21 @@
+"""The CUDA backend: numba-cuda compiles kernels to PTX, a device or the emulator runs them.
+
+Importing this package, or its emulator, imports neither numba nor anything of CUDA's; compiling does,
+and needs the extra: ``pip install 'tinygraph[cuda]'``.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from tinygraph.backend import BackendError
+
+INSTALL = "backend 'cuda' needs numba-cuda: pip install 'tinygraph[cuda]'"
+
+
+def require_toolchain() -> None:
+    """Raises:
+    BackendError: the extra is not installed; one line says what to install.
+    """
+    if find_spec("numba_cuda") is None:
+        raise BackendError(INSTALL)

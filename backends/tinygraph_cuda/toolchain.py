@@ -1,0 +1,146 @@
+"""Text of a kernel to PTX, and PTX to machine code; no GPU and no driver is needed.
+
+The one module that imports numba.cuda and cuda.core, so that what comes after them can be swapped in.
+What others need of them, to write intrinsics, they import from here.
+"""
+
+from __future__ import annotations
+
+import linecache
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from numba import cuda
+from numba.cuda import types
+from numba.cuda.extending import intrinsic
+
+__all__ = ["Card", "compile_ptx", "cuda", "intrinsic", "link", "occupancy", "types"]
+
+Capability = tuple[int, int]
+
+SCALARS: dict[str, Any] = {
+    "bool": types.boolean, "uint8": types.uint8, "int32": types.int32, "uint32": types.uint32, "int64": types.int64,
+    "uint64": types.uint64, "float32": types.float32, "float64": types.float64,
+}  # fmt: skip
+
+# a multiprocessor's 32-bit registers, bytes of shared memory, threads and blocks
+# (CUDA C++ Programming Guide, technical specifications per compute capability)
+LIMITS = {
+    "sm_80": (65536, 164 * 1024, 2048, 32),
+    "sm_86": (65536, 100 * 1024, 1536, 16),
+    "sm_89": (65536, 100 * 1024, 1536, 24),
+    "sm_90": (65536, 228 * 1024, 2048, 32),
+    "sm_100": (65536, 228 * 1024, 2048, 32),
+    "sm_120": (65536, 100 * 1024, 1536, 24),
+}
+SHARED_RESERVED = 1024  # bytes that the system takes of each block's shared memory
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a kernel takes of a GPU, as the assembler says; per thread, shared memory per block, in bytes."""
+
+    arch: str
+    registers: int
+    spill_stores: int
+    spill_loads: int
+    stack: int
+    shared: int
+
+
+def compile_ptx(
+    text: str,
+    name: str,
+    signature: Sequence[str],
+    cc: Capability = (8, 0),
+    launch_bounds: int | tuple[int, int] | None = None,
+    scope: Mapping[str, Any] | None = None,
+) -> str:
+    """The PTX of one kernel, with line information.
+
+    Args:
+        text: Python; defines a function `name`, the kernel, in Numba's subset of the language.
+        name: of the kernel, in the PTX too.
+        signature: a type for each parameter: 'uint32', or 'float32*' for a pointer.
+        cc: the lowest compute capability that the kernel runs on.
+        launch_bounds: the most threads of a block; also the least blocks of a multiprocessor.
+        scope: further names that the text may use; `cuda` and the scalar types it may always.
+
+    Raises:
+        numba.core.errors.NumbaError: Numba cannot type or lower the text.
+        ValueError: the kernel computes in float64 without mentioning it.
+    """
+    filename = f"<kernel {name}>"
+    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+    names = {"cuda": cuda, "bool_": types.boolean, **SCALARS, **(scope or {})}
+    exec(compile(text, filename, "exec"), names)  # noqa: S102  (our own text)
+    ptx, _ = cuda.compile(
+        names[name],
+        types.void(*map(parameter_type, signature)),
+        cc=cc,
+        device=False,
+        abi="numba",
+        lineinfo=True,
+        launch_bounds=launch_bounds,
+    )
+    if re.search(r"\.f64\s", ptx) and "float64" not in text:
+        raise ValueError(f"kernel {name} computes in float64 without mentioning it")
+    return readable(ptx, name)
+
+
+def parameter_type(text: str) -> Any:
+    kind = SCALARS[text.removesuffix("*")]
+    return types.CPointer(kind) if text.endswith("*") else kind
+
+
+def readable(ptx: str, name: str) -> str:
+    """The PTX with the kernel's own name for Numba's mangled one, and nothing that depends on the machine."""
+    mangled = re.search(r"\.entry\s+(\w+)", ptx)
+    assert mangled is not None
+    ptx = re.sub(
+        r"^\.common .*\n", "", ptx.replace(mangled[1], name), flags=re.M
+    )  # an environment that nothing reads
+    return re.sub(r'(\.file\s+\d+) "[^"]*"', rf'\1 "{name}.py"', ptx)
+
+
+def link(ptx: str, arch: str = "sm_80", name: str = "kernel") -> tuple[bytes, Card]:
+    """(cubin, what the kernel takes), by nvJitLink.
+
+    Raises:
+        ImportError: cuda.core or nvJitLink is not installed.
+        RuntimeError: the assembler refuses the PTX.
+    """
+    from cuda.core import Linker, LinkerOptions, ObjectCode
+
+    options = LinkerOptions(arch=arch, ptxas_options=["-v"], verbose=True)
+    linker = Linker(ObjectCode.from_ptx(ptx.encode(), name=name), options=options)
+    cubin = bytes(linker.link("cubin").code)
+    log = linker.get_info_log() or ""
+
+    def figure(pattern: str) -> int:
+        found = re.search(pattern, log)
+        return int(found[1]) if found else 0
+
+    card = Card(
+        arch,
+        figure(r"Used (\d+) registers"),
+        figure(r"(\d+) bytes spill stores"),
+        figure(r"(\d+) bytes spill loads"),
+        figure(r"(\d+) bytes stack"),
+        sum(
+            int(n) for n in re.findall(r"^\s*(?:\.visible )?\.shared\b.*\[(\d+)\]", ptx, flags=re.M)
+        ),
+    )
+    return cubin, card
+
+
+def occupancy(card: Card, threads: int) -> float:
+    """Which part of a multiprocessor's threads can be resident, with blocks of so many threads."""
+    registers, shared, most_threads, most_blocks = LIMITS[card.arch]
+    warps = -(-threads // 32)
+    per_warp = -(-card.registers * 32 // 256) * 256  # registers are given to warps by 256
+    blocks = min(most_blocks, most_threads // (32 * warps), registers // max(1, per_warp * warps))
+    blocks = min(blocks, shared // (card.shared + SHARED_RESERVED))
+    return blocks * warps * 32 / most_threads
