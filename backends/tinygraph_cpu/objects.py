@@ -41,6 +41,14 @@ def _machine(target: Target) -> llvm.TargetMachine:
     )
 
 
+@cache
+def _mask_tails() -> None:
+    """Lets loops do what is left over under a mask instead of element by element, for the rest of
+    the process. Images with 6 or 24 channels have little else: LeNet's pooling takes a fifth of the time.
+    """
+    llvm.set_option("", "-prefer-predicate-over-epilogue=predicate-else-scalar-epilogue")
+
+
 def optimize(module: ir.Module | str, target: Target) -> tuple[llvm.ModuleRef, llvm.TargetMachine]:
     """Parses, verifies and optimizes a module, once.
 
@@ -55,6 +63,8 @@ def optimize(module: ir.Module | str, target: Target) -> tuple[llvm.ModuleRef, l
     parsed.triple = machine.triple
     parsed.data_layout = str(machine.target_data)
     parsed.verify()
+    if "+avx512f" in target.features:
+        _mask_tails()
     tuning = llvm.create_pipeline_tuning_options(speed_level=3)
     tuning.loop_vectorization = tuning.slp_vectorization = True
     passes = llvm.create_pass_builder(machine, tuning)
