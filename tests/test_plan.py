@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from random_networks import Network, integers, networks
 
 from tinygraph import ops
@@ -86,6 +86,7 @@ def state(*shape: int, order: tuple[int, ...] | None = None) -> Parameter:
 
 
 @pytest.mark.parametrize("without", WITHOUT, ids=IDS)
+@settings(max_examples=max(150, settings.default.max_examples))
 @given(net=networks())
 def test_random_graphs(net, without):
     agree(net, without)
@@ -273,7 +274,18 @@ def two_parameters_of_one_new_value() -> Network:
     return network(updates={p: p + q, q: p + q})
 
 
+def output_that_is_broadcast() -> Network:
+    p = state(5)
+    return network(p + p + x(3, 5), updates={p: p + p})
+
+
+def output_that_is_read_in_part() -> Network:
+    h = ops.neg(x(2, 2))
+    return network(h, h[:, 0] + x(2, 2, name="y"))
+
+
 HARD = [
+    output_that_is_broadcast, output_that_is_read_in_part,
     view_is_output_and_operand, view_beside_a_reader_that_came_first, concat_is_output, concat_of_one_value_twice,
     concat_of_a_view, concat_of_fixed_and_run, part_of_a_concat_read_as_another_shape, template_to_two_outputs,
     template_of_a_padded_value, gather_from_a_padded_value, padded_ramp, product_with_a_ramp, ramp_of_another_shape,
@@ -293,6 +305,11 @@ def test_hard_graphs(make, without):
 def test_outputs_may_be_sources_and_repeat():
     n, p, c = x(3), state(2, 2), constant(integers((2,), "float32", 1))
     agree(network(n, p, c, n, ops.transpose(p), ops.neg(n), ops.neg(n)))
+
+
+def test_large_outputs_that_are_broadcast_are_not_written_by_every_part():
+    n, p = x(300, 1000), state(1000)
+    assert any(launch.parts > 1 for launch in planned(network(n + (p + p), p + p)).launches)
 
 
 # -- contractions ----------------------------------------------------------------------------------

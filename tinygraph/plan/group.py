@@ -100,6 +100,7 @@ class Fusion:
         for n in graph.nodes:
             if n.op.kind is not Kind.SOURCE or n in self.held:
                 self.place(n)
+        self.results = {self.root(n) for n in graph.outputs}
         if enabled:
             self.absorb()
 
@@ -425,7 +426,10 @@ class Fusion:
             if not all(claim(x, i) for x, i in element_reads(n, found[n], reader.axes)):
                 return None
         inner = any(a in reader.reduce for at in found.values() for i in at for a, _ in i.terms)
-        return None if inner and reader.anchor is not None else found
+        if inner and reader.anchor is not None:
+            return None
+        whole = all(once(n, found[n], reader) for n in group.index if n in self.results)
+        return found if whole else None
 
     def move(self, group: Group, reader: Group, indices: dict[Node, Indices]) -> None:
         if any(g is not reader and self.depends(self.groups[number], group) for number in reader.needs
@@ -448,6 +452,22 @@ class Fusion:
                 seen.add(number)
                 stack.extend(self.groups[number].needs)
         return False
+
+
+def once(n: Node, indices: Indices, group: Group) -> bool:
+    """Whether a group that computes n at ``indices`` computes each element, and each once."""
+    axes: list[int] = []
+    for index, size in zip(indices, n.shape, strict=True):
+        if size > 1:
+            if len(index.terms) != 1 or index.divisor != 1:
+                return False
+            ((axis, coefficient),) = index.terms
+            if abs(coefficient) != 1 or group.axes[axis] != size:
+                return False
+            axes.append(axis)
+    inner = any(a in group.reduce for a in axes)
+    needed = [a for a, size in enumerate(group.axes) if size > 1 and (inner or a not in group.reduce)]
+    return sorted(axes) == needed
 
 
 def element_reads(n: Node, indices: Indices, sizes: tuple[int, ...]) -> list[tuple[Node, Indices]]:
