@@ -1,21 +1,27 @@
-"""What a backend is: it turns code into something that runs, and says for which processor plans are made."""
+"""What a backend is: it turns code into something that runs, for the processor that it names."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
 from collections.abc import Sequence
-from importlib.metadata import entry_points
-from typing import Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from .cache import Store
 from .codegen.program import Code
 from .ir import Parameter
-from .plan.contract import Target
 
-BUILT_IN = {"cpu": "tinygraph_cpu", "cuda": "tinygraph_cuda", "python": "tinygraph.codegen.reference"}
+if TYPE_CHECKING:
+    from .plan.contract import Target
+
+BUILT_IN = {
+    "cpu": "tinygraph_cpu",
+    "cuda": "tinygraph_cuda",
+    "python": "tinygraph.codegen.reference",
+}
 GROUP = "tinygraph.backends"
 
 
@@ -23,14 +29,26 @@ class BackendError(RuntimeError):
     """A backend that is not there, or cannot do what was asked of it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Roofline:
+    """What the processor does at best: operations and bytes per second of all threads together."""
+
+    threads: int
+    flops: float
+    bandwidth: float
+
+
 class Runner(Protocol):
     """A program in memory, ready to run."""
 
     def __call__(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
-        """Runs once; arrays are C-contiguous and of the program's types. Parameters are updated in place."""
+        """Runs once; arrays are C-contiguous and of the program's types. Parameters change in place."""
 
     def time(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> list[float]:
         """Runs once and returns the seconds that each call took, summed over threads."""
+
+    def roofline(self) -> Roofline:
+        """Measured once a process, on as many threads as this program runs on."""
 
 
 class Backend(Protocol):
@@ -49,7 +67,12 @@ class Backend(Protocol):
         """Compiles the kernels that the store does not have."""
 
     def load(
-        self, code: Code, constants: Sequence[np.ndarray], parameters: Sequence[Parameter], store: Store, runtime: str
+        self,
+        code: Code,
+        constants: Sequence[np.ndarray],
+        parameters: Sequence[Parameter],
+        store: Store,
+        runtime: str,
     ) -> Runner:
         """Loads compiled kernels, allocates memory and binds the program to it."""
 
@@ -63,11 +86,16 @@ def find(spec: str) -> tuple[Backend, str]:
     name, _, runtime = spec.partition(":")
     module = BUILT_IN.get(name)
     if module is not None and importlib.util.find_spec(module) is not None:
-        return importlib.import_module(module), runtime  # type: ignore[return-value]
+        return importlib.import_module(module), runtime
+    from importlib.metadata import (
+        entry_points,
+    )  # not at the start: it takes as long as all of the core
+
     for entry in entry_points(group=GROUP):
         if entry.name == name:
             return entry.load(), runtime
-    known = sorted({n for n, m in BUILT_IN.items() if importlib.util.find_spec(m)} | {e.name for e in entry_points(group=GROUP)})
+    known = sorted(
+        {n for n, m in BUILT_IN.items() if importlib.util.find_spec(m)}
+        | {e.name for e in entry_points(group=GROUP)}
+    )
     raise BackendError(f"no backend {name!r} is installed; there is {', '.join(known)}")
-
-

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import store as manifest
 from .backend import find
 from .cache import default_store
-from .ir import Graph, Node, Parameter, Type, origins
+from .ir import Graph, Node, Parameter, origins
+from .op import constant
 from .passes import PIPELINE, Update, strip_effects
+from .rewrite import substitute
 from .settings import settings
+
+if TYPE_CHECKING:
+    from .inspect import Inspection
+    from .plan.cost import LaunchCost
+    from .profiler import Profile
 
 RUNNING = threading.RLock()  # programs share parameters, so one runs at a time
 
@@ -25,9 +33,11 @@ def compile(
     updates: Iterable[Update] = (),
     backend: str | None = None,
     without: Iterable[str] = (),
-    passes: Sequence[Callable[[Graph], Graph]] | None = None,
+    passes: Sequence[Callable[..., Graph]] | None = None,
     verify: str | None = None,
     check_nan: bool = False,
+    conv: str | Mapping[str, str] | None = None,
+    seed: int | None = None,
     name: str | None = None,
 ) -> Program:
     """Compiles a function of ``inputs`` that returns ``outputs`` and makes ``updates``.
@@ -40,10 +50,14 @@ def compile(
             added.
         backend: ``name[:runtime]``; by default what TINYGRAPH_BACKEND says, else ``cpu``.
         without: names of passes, or ``fuse`` or ``contract`` of the planner, to leave out.
-        passes: instead of ``tinygraph.passes.PIPELINE``.
+        passes: instead of ``tinygraph.passes.PIPELINE``: functions of a graph, which may take a
+            ``log`` for their events.
         verify: ``"values"`` runs the reference interpreter before and after every pass.
         check_nan: each call also checks every value, and names the first node that made a NaN from
             none.
+        conv: overrules how convolutions are computed: one word for all, or words by the names of
+            layers (scopes) or nodes.
+        seed: of dropout in this program, instead of what ``tg.manual_seed`` set.
         name: of the program, for dumps and profiles.
 
     Raises:
@@ -60,8 +74,20 @@ def compile(
         frozenset(without),
         tuple(PIPELINE if passes is None else passes),
         verify or settings.verify,
+        tuple(sorted({"": conv}.items() if isinstance(conv, str) else (conv or {}).items())),
     )
-    return Program(whole, tuple(p for p, _ in pairs), options, check_nan)
+    if seed is not None:
+        whole = seeded(whole, seed)
+    program = Program(whole, tuple(p for p, _ in pairs), options, check_nan)
+    if settings.dump is not None:
+        program.inspection.write(settings.dump)
+    return program
+
+
+def seeded(graph: Graph, seed: int) -> Graph:
+    """The graph with a seed of its own for every random operator."""
+    draws = (n for n in graph.nodes if n.op.name == "random_uniform")
+    return substitute(graph, {n.inputs[0]: constant(seed, n.inputs[0].dtype) for n in draws})
 
 
 class Program:
@@ -82,20 +108,31 @@ class Program:
         self._names = [n.name or f"input{i}" for i, n in enumerate(graph.inputs)]
         self._dtypes = [np.dtype(n.dtype) for n in graph.inputs]
         backend, runtime = find(options.backend)
-        store = default_store()
-        self.built = manifest.obtain(
-            graph, updates, self.parameters, options, backend, runtime, store
-        )
-        constants = self.built.constants
-        self._runner: Any = backend.load(
-            self.built.code, constants, self.parameters, store, runtime
-        )
+        self.source = manifest.Source(
+            graph, updates, self.parameters, options, backend, runtime
+        )  # fmt: skip
+        self._load()
         self._prepared: tuple[int, ...] | None = None
         self._watched = [p.state for p in self.parameters if p not in set(updates)]
 
+    def _load(self) -> None:
+        """Compiles or finds the code and binds it to memory; what the store has lost is rebuilt."""
+        store, backend = default_store(), self.source.backend
+
+        def load() -> Any:
+            code, constants = self.built.code, self.built.constants
+            return backend.load(code, constants, self.parameters, store, self.source.runtime)
+
+        self.built = manifest.obtain(self.source, store)
+        try:
+            self._runner = load()
+        except LookupError:
+            self.built = manifest.obtain(self.source, store, fresh=True)
+            self._runner = load()
+
     def __call__(self, *arrays: Any, **named: Any) -> tuple[np.ndarray, ...]:
         inputs = self._inputs(arrays, named)
-        outputs = [np.empty(t.shape, t.dtype) for t in self.types]
+        outputs = self._outputs()
         with RUNNING:
             if self.check_nan:
                 self._check(inputs)
@@ -113,6 +150,9 @@ class Program:
         if versions != self._prepared:
             self._runner.refresh()
             self._prepared = versions
+
+    def _outputs(self) -> list[np.ndarray]:
+        return [np.empty(t.shape, t.dtype) for t in self.types]
 
     def _inputs(self, arrays: tuple[Any, ...], named: dict[str, Any]) -> list[np.ndarray]:
         if named:
@@ -161,51 +201,69 @@ class Program:
 
     # ------------------------------------------------------------------ inspection
 
+    @cached_property
+    def inspection(self) -> Inspection:
+        """What was recorded while compiling; a program from the store is translated anew."""
+        from .inspect import Inspection
+
+        return Inspection(self.built.compiled or self.source.translate(), self.parameters)
+
     @property
     def stages(self) -> tuple[str, ...]:
-        """Names of what ``dump`` can show: the graph after each pass, the plan, the source."""
-        return (*self.built.stages, "source")
+        """Names of what ``dump`` shows: ``graph``, each pass, ``plan``, ``source``."""
+        return self.inspection.stages
 
     @property
     def remarks(self) -> list[str]:
         """What the compiler chose and why, and why neighbours are not in one kernel."""
-        return list(self.built.remarks)
+        return self.inspection.remarks
 
     @property
     def source_path(self) -> str:
-        """The generated module."""
-        return self.built.source_path
+        """The file of the generated module, without the user's lines."""
+        return str(self.built.source_path)
 
-    def dump(self, stage: str | None = None) -> str:
-        """A stage as text; by default the optimized graph."""
-        graphs = [s for s in self.built.stages if s != "plan"]
-        stage = stage or graphs[-1]
-        if stage == "source":
-            return self.built.source
-        if stage not in self.built.stages:
-            raise KeyError(f"no stage {stage!r}; there is {', '.join(self.stages)}")
-        return self.built.stages[stage]
+    def dump(self, stage: str | None = None, *, lines: bool = False) -> str:
+        """A stage as text, by default the optimized graph; ``lines`` adds the user's lines."""
+        return self.inspection.dump(stage, lines=lines)
+
+    def dot(self, stage: str | None = None) -> str:
+        """The graph after a pass for Graphviz, by default the optimized one."""
+        return self.inspection.dot(stage)
 
     def to_networkx(self) -> Any:
-        """The graph as handed to compile(), as a networkx.MultiDiGraph."""
-        from .analysis import to_networkx
-
-        return to_networkx(self.graph)
+        """The optimized graph as networkx.MultiDiGraph; a node's ``launches`` compute it."""
+        return self.inspection.to_networkx()
 
     def cost(self) -> dict[str, int]:
-        """Operations (floating-point), bytes and launches, known before anything runs."""
-        flops = sum(node_cost(n) for n in self.graph.nodes)
-        parameter_bytes = sum(p.type.bytes for p in self.parameters)
-        return {
-            "flops": flops,
-            "parameters": sum(p.type.size for p in self.parameters),
-            "parameter_bytes": parameter_bytes,
-            "arena_bytes": self.built.code.arena,
-            "live_bytes": self.built.live_bound,
-            "prepared_bytes": self.built.code.prepared,
-            "launches": len(self.built.code.calls),
-            "kernels": len(self.built.code.kernels),
-        }
+        """Operations, bytes, memory, launches and kernels of one call, before anything runs."""
+        return self.inspection.cost()
+
+    def costs(self) -> list[LaunchCost]:
+        """Operations and bytes of each launch."""
+        return self.inspection.costs
+
+    def explain(self, name: str) -> str:
+        """What became of a node, layer, scope or parameter, and what it costs."""
+        return self.inspection.explain(name, self._profile)
+
+    _profile: Profile | None = None
+
+    def profile(self, *arrays: Any, repeat: int = 20, **named: Any) -> Profile:
+        """Times each launch on these inputs; print the result. Parameters keep their values."""
+        from .profiler import measure
+
+        inputs, outputs = self._inputs(arrays, named), self._outputs()
+        kept = [(p, p.value) for p in self.updates]
+        with RUNNING:
+            self._refresh()
+            try:
+                timing = measure(self._runner, inputs, outputs, repeat)
+            finally:
+                for p, value in kept:
+                    p.value = value
+        self._profile = self.inspection.profile(timing)
+        return self._profile
 
     def __repr__(self) -> str:
         inputs = ", ".join(
@@ -218,14 +276,11 @@ class Program:
             f"{launches} launches on {self.options.backend}>"
         )
 
+    def __str__(self) -> str:
+        return f"{self!r}\n{self.inspection.summary()}"
 
-def node_cost(n: Node) -> int:
-    """Floating-point operations of one node."""
-    if not n.inputs:
-        return 0
-    if n.op.cost is not None:
-        return int(n.op.cost(n.type, *[i.type for i in n.inputs], **dict(n.attrs)))
-    return n.type.size if isinstance(n.type, Type) else 0
+    def _repr_markdown_(self) -> str:
+        return f"```\n{self}\n\n{self.dump()}\n```"
 
 
 def _place(n: Node) -> str:

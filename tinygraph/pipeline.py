@@ -2,67 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from .codegen.program import Code, assemble
-from .dump import dump
 from .ir import Graph, Parameter
 from .passes import PIPELINE
 from .plan.contract import Target
 from .plan.plan import Plan
-from .plan.report import plan_text, remarks
 from .plan.schedule import schedule
 from .plan.verify import verify_plan
+from .rewrite import Event
 from .verify import verify
 
-Pass = Callable[[Graph], Graph]
+Pass = Callable[..., Graph]
+Check = Callable[[Pass, Graph, Graph], None]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The graph that a pass left, and the rules applied on the way; the first is the original."""
+
+    name: str
+    graph: Graph
+    events: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Compiled:
     """What compiling made of a graph, and everything that was recorded on the way."""
 
-    graph: Graph
+    steps: tuple[Step, ...]
     plan: Plan
     code: Code
-    stages: dict[str, str] = field(default_factory=dict)
-    remarks: list[str] = field(default_factory=list)
-    graphs: dict[str, Graph] = field(default_factory=dict)
+
+    @property
+    def graph(self) -> Graph:
+        """The optimized graph."""
+        return self.steps[-1].graph
 
 
 def run_passes(
-    graph: Graph, passes: Sequence[Pass] = PIPELINE, without: frozenset[str] = frozenset(),
-    check: Callable[[Pass, Graph, Graph], None] | None = None,
-) -> dict[str, Graph]:
-    """The graph after each pass, by the pass' name, the original first."""
-    graphs = {"graph": verify(graph)}
-    for each in passes:
-        name = each.__name__
-        if name in without:
+    graph: Graph,
+    passes: Sequence[Pass] = PIPELINE,
+    without: frozenset[str] = frozenset(),
+    check: Check | None = None,
+) -> tuple[Step, ...]:
+    """The graph after each pass, the original first.
+
+    A pass is ``f(graph) -> Graph``; one with a second argument ``log`` is given a list for its
+    events. ``check(pass, before, after)`` may raise.
+    """
+    steps = [Step("graph", verify(graph))]
+    for each, name in zip(passes, step_names(passes), strict=True):
+        if each.__name__ in without:
             continue
-        after = verify(each(graph), after=name)
+        before, log = steps[-1].graph, list[Event]()
+        keywords = {"log": log} if "log" in inspect.signature(each).parameters else {}
+        after = verify(each(before, **keywords), after=name)
         if check is not None:
-            check(each, graph, after)
-        graphs[name] = graph = after
-    return graphs
+            check(each, before, after)
+        steps.append(Step(name, after, tuple(log)))
+    return tuple(steps)
+
+
+def step_names(passes: Sequence[Pass]) -> list[str]:
+    """What the steps are called: the passes' names, a second one of a name with its number."""
+    names: list[str] = []
+    for each in passes:
+        count = sum(n.partition(".")[0] == each.__name__ for n in names)
+        names.append(f"{each.__name__}.{count + 1}" if count else each.__name__)
+    return names
 
 
 def translate(
-    graph: Graph, updates: Sequence[Parameter], parameters: Sequence[Parameter], target: Target,
-    passes: Sequence[Pass] = PIPELINE, without: frozenset[str] = frozenset(),
-    check: Callable[[Pass, Graph, Graph], None] | None = None,
+    graph: Graph,
+    updates: Sequence[Parameter],
+    parameters: Sequence[Parameter],
+    target: Target,
+    passes: Sequence[Pass] = PIPELINE,
+    without: frozenset[str] = frozenset(),
+    conv: Mapping[str, str] | None = None,
+    check: Check | None = None,
 ) -> Compiled:
-    """Code for a graph whose last outputs are the new values of ``updates``; buffers count ``parameters`` in order."""
-    graphs = run_passes(graph, passes, without, check)
-    optimized = list(graphs.values())[-1]
-    plan = schedule(optimized, updates, parameters, target, without)
+    """Code for a graph whose last outputs are the new values of ``updates``.
+
+    Buffers count ``parameters`` in order. ``conv`` overrules how convolutions are computed, by
+    name; "" stands for all others.
+    """
+    steps = run_passes(graph, passes, without, check)
+    plan = schedule(steps[-1].graph, updates, parameters, target, without, conv)
     verify_plan(plan)
-    code = assemble(plan)
-    result = Compiled(optimized, plan, code, graphs=graphs)
-    result.stages = {name: dump(g) for name, g in graphs.items()}
-    result.stages["plan"] = plan_text(plan)
-    result.remarks = remarks(plan)
-    return result
-
-
+    return Compiled(steps, plan, assemble(plan))

@@ -1,4 +1,4 @@
-"""Programs on disk: from the graph as handed to compile() to its code, without a pass when it is known.
+"""Programs on disk: from the graph as handed to compile() to its code, without a pass if known.
 
 The program key is made from the graph's canonical text, the options, and a digest of this project's
 own sources, of the libraries' versions and of the processor. It leads to a manifest (JSON) of what
@@ -68,8 +68,9 @@ class Source:
         from .pipeline import translate
 
         o, target = self.options, self.backend.target(self.runtime)
+        graph, updates, parameters = self.graph, self.updates, self.parameters
         return translate(
-            self.graph, self.updates, self.parameters, target, o.passes, o.without, dict(o.conv), check
+            graph, updates, parameters, target, o.passes, o.without, dict(o.conv), check
         )  # fmt: skip
 
 
@@ -158,9 +159,9 @@ def write(built: Built) -> bytes:
     code = asdict(replace(built.code, kernels=()))
     code["kernels"] = [(k.name, k.key) for k in built.code.kernels]
     constants = [
-        {"dtype": c.dtype.name, "shape": c.shape, "data": base64.b64encode(np.ascontiguousarray(c).tobytes()).decode()}
+        {"dtype": c.dtype.name, "shape": c.shape, "data": base64.b64encode(c.tobytes()).decode()}
         for c in built.constants
-    ]  # fmt: skip
+    ]
     return json.dumps({"code": code, "constants": constants}).encode()
 
 
@@ -180,12 +181,12 @@ def read(data: bytes, source_path: Path) -> Built:
         np.frombuffer(base64.b64decode(c["data"]), c["dtype"]).reshape(c["shape"])
         for c in content["constants"]
     ]
-    made = Code(code["name"], kernels, prepare, calls, code["arena"], code["prepared"], code["scratch"])
+    made = Code(
+        code["name"], kernels, prepare, calls, code["arena"], code["prepared"], code["scratch"]
+    )
     return Built(made, constants, source_path)
 
 
 def read_work(content: dict[str, Any]) -> Work:
-    arguments = tuple(
-        a if isinstance(a, int) else (a[0], a[1], a[2]) for a in content["arguments"]
-    )
+    arguments = tuple(a if isinstance(a, int) else (a[0], a[1], a[2]) for a in content["arguments"])
     return Work(content["kernel"], arguments, content["parts"])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tinygraph.backend import Roofline
 from tinygraph.cache import Store
 from tinygraph.codegen.program import Argument, Call, Code
 from tinygraph.ir import Parameter, Type, aligned
@@ -21,7 +22,13 @@ SERIAL = 150_000  # cost below which a program runs on one thread: waking anothe
 class CpuRunner:
     """Owns the arena, the prepared memory and the argument blocks of one program."""
 
-    def __init__(self, code: Code, constants: Sequence[np.ndarray], parameters: Sequence[Parameter], store: Store):
+    def __init__(
+        self,
+        code: Code,
+        constants: Sequence[np.ndarray],
+        parameters: Sequence[Parameter],
+        store: Store,
+    ):
         found = fetch(code.kernels, store)
         if found is None:
             raise LookupError(f"the cache has lost a kernel of {code.name}")
@@ -34,10 +41,15 @@ class CpuRunner:
         parallel = sum(c.parts for c in code.calls) > len(code.calls)
         self.threads = default_threads() if parallel else 1
         self.scratch = aligned(Type((max(self.threads * code.scratch, 1),), "uint8"), 4096)
-        self.bases = {("arena", 0): self.arena.ctypes.data, ("prepared", 0): self.prepared.ctypes.data}
+        self.bases = {
+            ("arena", 0): self.arena.ctypes.data,
+            ("prepared", 0): self.prepared.ctypes.data,
+        }
         self.bases["scratch", 0] = self.scratch.ctypes.data
         self.bases |= {("constant", i): c.ctypes.data for i, c in enumerate(self.constants)}
-        self.bases |= {("parameter", i): p.state.read().ctypes.data for i, p in enumerate(parameters)}
+        self.bases |= {
+            ("parameter", i): p.state.read().ctypes.data for i, p in enumerate(parameters)
+        }
         self.blocks: list[np.ndarray] = []
         self.patches: dict[tuple[str, int], list[tuple[np.ndarray, int, int]]] = {}
         self.table = self.tabulate(code.calls)
@@ -59,7 +71,10 @@ class CpuRunner:
             ((function, block),) = pairs
             return Launch(function, block.ctypes.data, call.parts, call.waits)
         ends = np.cumsum([w.parts for w in call.work])
-        table = [(int(end), function, block.ctypes.data) for end, (function, block) in zip(ends, pairs, strict=True)]
+        table = [
+            (int(end), function, block.ctypes.data)
+            for end, (function, block) in zip(ends, pairs, strict=True)
+        ]
         block = np.array(table, np.int64).reshape(-1)
         self.blocks.append(block)
         return Launch(driver().bundle, block.ctypes.data, call.parts, call.waits)
@@ -98,12 +113,18 @@ class CpuRunner:
         self.team.run(self.table, self.threads)
 
     def time(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> list[float]:
+        from .calibrate import cycles_per_second
+
+        rate = cycles_per_second()
         self.table.count_cycles(True)
         try:
             self(inputs, outputs)
             cycles, _ = self.table.cycles()
         finally:
             self.table.count_cycles(False)
-        return [float(c) for c in cycles]
+        return [float(c) / rate for c in cycles]
 
+    def roofline(self) -> Roofline:
+        from .calibrate import measured_roofline
 
+        return measured_roofline(self.threads)

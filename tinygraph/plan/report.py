@@ -1,29 +1,44 @@
-"""Plans as text: buffers, launches, the arena as a chart, and remarks that say why."""
+"""Plans as text: buffers, launches, the arena as a chart; and what remarks say of a plan."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping
+from textwrap import wrap
 
+from ..ir import Graph, Node, origins
+from .cost import computes
 from .plan import Access, Bundle, Emitted, Launch, Nest, Plan, Tile
-from .winograd_kernel import WinogradTile
 
-COLUMNS = 64  # of the memory chart
+WIDTH = 100  # of a line
+COLUMNS = 40  # of the memory chart
 
 
-def plan_text(plan: Plan) -> str:
-    """A plan to read: what is launched, on which memory, and who lives when."""
+def plan_text(plan: Plan, lines: bool = False) -> str:
+    """A plan to read: what is launched, on which memory, and who lives when.
+
+    ``lines`` adds the user's lines that a launch comes from.
+    """
     names = buffer_names(plan)
-    lines = [f"plan {plan.name}", f"  arena {plan.arena:,} bytes, {plan.live_bound:,} are live at the peak"]
+    live = f"{plan.live_bound:,} are live at the peak"
+    text = [f"plan {plan.name}", f"  arena {plan.arena:,} bytes, {live}"]
     for title, launches in (("prepare", plan.prepare), ("run", plan.launches)):
         if launches:
-            lines += ["", f"{title}: {len(launches)} launches"]
-            lines += [line for i, launch in enumerate(launches) for line in launch_text(i, launch, names)]
-    lines += ["", "buffers", *(f"  {names[id(b)]:<28} {b.home:<9} {b.bytes:>12,} bytes" for b in plan.buffers if b.home != "arena")]
-    lines += ["", "arena (one column is a share of the launches)", *chart(plan, names)]
-    return "\n".join(lines) + "\n"
+            text += ["", f"{title}: {len(launches)} launches"]
+            for number, launch in enumerate(launches):
+                text += launch_text(str(number), launch, names, lines)
+    rest = [b for b in plan.buffers if b.home != "arena"]
+    text += [
+        "",
+        "buffers",
+        *(f"  {names[id(b)]:<40.40} {b.home:<9} {b.bytes:>14,} bytes" for b in rest),
+    ]
+    text += ["", "arena: address, bytes, the launches in which it is live", *chart(plan, names)]
+    return "\n".join(text) + "\n"
 
 
 def buffer_names(plan: Plan) -> dict[int, str]:
+    """A name for each buffer, by its id: unique."""
     seen: Counter[str] = Counter()
     names = {}
     for b in plan.buffers:
@@ -32,69 +47,104 @@ def buffer_names(plan: Plan) -> dict[int, str]:
     return names
 
 
-def launch_text(number: int, launch: Launch, names: dict[int, str]) -> list[str]:
+def launch_text(
+    number: str, launch: Launch, names: Mapping[int, str], lines: bool = False
+) -> list[str]:
+    """A launch in a few lines: what it runs, what it writes and reads."""
+    waits = f", waits for {', '.join(map(str, launch.waits))}" if launch.waits else ""
+    head = f"  {number:>3} {launch.name}: {work_text(launch)}, parts {launch.parts}{waits}"
+    text = wrap(head, WIDTH, subsequent_indent=" " * 8, drop_whitespace=True)
+    text[0] = "  " + f"{number:>3}" + text[0].lstrip()[len(number) :]
     if isinstance(launch.work, Bundle):
-        waits = f"  waits {', '.join(map(str, launch.waits))}" if launch.waits else ""
-        inside = [line for m in launch.members for line in launch_text(-1, m, names)]
-        return [f"  {number:>3} bundle of {len(launch.members)}, parts {launch.parts}{waits}", *inside]
+        return text + [line for m in launch.members for line in launch_text("-", m, names, lines)]
     writes = launch.writes
-    reads = ", ".join(access_text(a, names) for i, a in enumerate(launch.accesses) if i not in writes)
-    target = ", ".join(access_text(a, names) for i, a in enumerate(launch.accesses) if i in writes)
-    waits = f"  waits {', '.join(map(str, launch.waits))}" if launch.waits else ""
-    return [
-        f"  {number if number >= 0 else '   -':>3} {launch.name}  {work_text(launch)}, parts {launch.parts}{waits}",
-        f"        {target} <- {reads or 'nothing'}",
-    ]
+    reads = [access_text(a, names) for i, a in enumerate(launch.accesses) if i not in writes]
+    target = [access_text(a, names) for i, a in enumerate(launch.accesses) if i in writes]
+    data = f"{', '.join(target)} <- {', '.join(reads) or 'nothing'}"
+    text += wrap(data, WIDTH, initial_indent=" " * 8, subsequent_indent=" " * 10)
+    if lines and (places := launch_places(launch)):
+        text += wrap(
+            f"# {'; '.join(places)}",
+            WIDTH,
+            initial_indent=" " * 8,
+            subsequent_indent=" " * 8 + "# ",
+        )
+    return text
+
+
+def launch_places(launch: Launch) -> list[str]:
+    """The user's lines that a launch comes from."""
+    nodes = (n for m in launch.members for n in m.nodes)
+    return list(dict.fromkeys(str(o) for n in nodes for o in origins(n)))
 
 
 def work_text(launch: Launch) -> str:
+    """What kind of kernel it is, and its sizes."""
     work = launch.work
+    if isinstance(work, Bundle):
+        return f"bundle of {len(work.launches)}"
     if isinstance(work, Nest):
         loops = "x".join(str(n) for a, n in enumerate(work.axes) if a not in work.reduce) or "1"
         over = "x".join(str(work.axes[a]) for a in work.reduce)
         return f"nest {loops}" + (f" over {over} ({work.style})" if over else "")
     if isinstance(work, Tile):
         s, c = dict(work.sizes), work.contraction
+        rows, depth = (
+            "x".join(str(s[a]) for a in axes if s[a] > 1) or "1" for axes in ("gzym", "rsk")
+        )
         return (
-            f"contraction {s['g']}x{s['z']}x{s['y']}x{s['m']} rows, {s['n']} columns, {s['r']}x{s['s']}x{s['k']} deep, "
-            f"tile {c.rows}x{c.width}"
+            f"contraction of {rows} rows, {s['n']} columns, {depth} deep, tile {c.rows}x{c.width}"
         )
     if isinstance(work, Emitted):
-        return winograd_text(work)
-    return f"template {work.template}"
+        kind, sizes = type(work.record).__name__, work.fields
+    else:
+        kind, sizes = work.template, work.sizes
+    return f"{kind} ({', '.join(f'{name} {size}' for name, size in sizes)})"
 
 
-def winograd_text(work: Emitted) -> str:
-    f, record = dict(work.fields), work.record
-    if isinstance(record, WinogradTile):
-        return (
-            f"winograd({record.m}) {record.r}x{record.r}, {f['z']}x{f['tiles_y']}x{f['tiles_x']} tiles, {f['n']} columns, "
-            f"{f['k']} deep at {record.points} points, tile {record.rows}x{record.width}"
-        )
-    return f"weights of winograd({record.m}) {record.r}x{record.r}, {f['groups']}x{f['n']}x{f['k']}"
-
-
-def access_text(access: Access, names: dict[int, str]) -> str:
+def access_text(access: Access, names: Mapping[int, str]) -> str:
+    """An access as buffer+offset[strides], in elements; a dot is a stride of 0."""
     strides = ",".join(str(s) if s else "." for s in access.strides)
     offset = f"+{access.offset}" if access.offset else ""
     guards = f" {len(access.guards)} guards" if access.guards else ""
     return f"{names[id(access.buffer)]}{offset}[{strides}]{guards}"
 
 
-def chart(plan: Plan, names: dict[int, str]) -> list[str]:
+def chart(plan: Plan, names: Mapping[int, str]) -> list[str]:
     """One line per arena buffer, by address; # where it is live."""
     count = max(len(plan.launches), 1)
     width = min(count, COLUMNS)
     lines = []
-    for b in sorted((b for b in plan.buffers if b.home == "arena" and b.first >= 0), key=lambda b: (b.offset, b.first)):
+    held = (b for b in plan.buffers if b.home == "arena" and b.first >= 0)
+    for b in sorted(held, key=lambda b: (b.offset, b.first)):
         first, last = b.first * width // count, b.last * width // count
         bar = "." * first + "#" * (last - first + 1) + "." * (width - last - 1)
-        lines.append(f"  {b.offset:>12,} {b.bytes:>12,}  {bar}  {names[id(b)]}")
+        lines.append(f"  {b.offset:>12,} {b.bytes:>12,}  {bar}  {names[id(b)]}"[:WIDTH])
     return lines
 
 
-def remarks(plan: Plan) -> list[str]:
-    """Why things are as they are, in the order of the plan."""
-    return list(dict.fromkeys(plan.remarks))
+def plan_remarks(plan: Plan, graph: Graph, name: Callable[[Node], str]) -> list[str]:
+    """What the planner chose, and a reason for every two neighbours that are not in one kernel."""
+    apart = [
+        f"{name(a)} and {name(b)} are in two kernels: {reason.value}"
+        for a, b, reason in plan.refused
+        if (a, b) in unfused(plan, graph)
+    ]
+    return list(dict.fromkeys((*plan.remarks, *apart)))
 
 
+def unfused(plan: Plan, graph: Graph) -> dict[tuple[Node, Node], None]:
+    """Pairs (producer, consumer) that no launch has in common; views between them do not count."""
+    where: dict[Node, set[int]] = {}
+    every = [m for launch in (*plan.prepare, *plan.launches) for m in launch.members]
+    for number, launch in enumerate(every):
+        for n in launch.nodes if computes(launch) else ():
+            where.setdefault(n, set()).add(number)
+    pairs: dict[tuple[Node, Node], None] = {}
+    for n in graph.nodes:
+        for x in n.inputs if n in where else ():
+            while x not in where and len(x.inputs) == 1:
+                x = x.inputs[0]
+            if x in where and x.inputs and not where[x] & where[n]:
+                pairs[x, n] = None
+    return pairs

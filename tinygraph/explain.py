@@ -1,0 +1,166 @@
+"""What became of one node, layer, scope or parameter: ``program.explain("conv1")``."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from textwrap import wrap
+from typing import TYPE_CHECKING
+
+from .dump import labels
+from .ir import Graph, Node, Parameter, origins
+from .op import Kind
+from .plan.plan import Launch
+
+if TYPE_CHECKING:
+    from .inspect import Inspection
+    from .pipeline import Step
+    from .profiler import Profile
+
+WIDTH = 100
+
+
+def explain(inspection: Inspection, name: str, profile: Profile | None = None) -> str:
+    """A page about a name: its nodes, the passes that changed them, kernels, costs, remarks.
+
+    Raises ValueError, with the names that come close, where the program has no such name.
+    """
+    before, after = inspection.steps[0].graph, inspection.compiled.graph
+    nodes = named(before, name) or named(after, name)
+    if not nodes:
+        raise ValueError(unknown(name, before))
+    left = named(after, name)
+    text = [f"{name}: {counted(nodes)}", *listed(before, nodes)]
+    changes = [
+        c for i, s in enumerate(inspection.steps[1:]) for c in changed(inspection.steps[i], s, name)
+    ]
+    text += section("passes", changes or ["no pass changed it"])
+    text += section("kernels", kernels(inspection, left, profile))
+    known = {inspection.names[n] for n in left if n.inputs} | {name}
+    mentioned = [r for r in inspection.remarks if any(mentions(r, k) for k in known)]
+    return "\n".join([*text, *section("remarks", mentioned)])
+
+
+def section(title: str, lines: list[str]) -> list[str]:
+    if not lines:
+        return []
+    folded = [
+        f
+        for line in lines
+        for f in wrap(line, WIDTH, initial_indent="  ", subsequent_indent="      ")
+    ]
+    return ["", title, *folded]
+
+
+def named(graph: Graph, name: str) -> list[Node]:
+    """Nodes of this label, name or scope, or below it; those that read a parameter of this name."""
+    label = labels(graph)
+    found: dict[Node, None] = {}
+    for n in graph.nodes:
+        if isinstance(n, Parameter):
+            if n.name is not None and within(n.name, name):
+                found |= dict.fromkeys((n, *readers(graph, n)))
+        elif name in (n.name, label[n], label[n].lstrip("%")) or in_scope(n, name):
+            found[n] = None
+    return [n for n in graph.nodes if n in found]
+
+
+def in_scope(n: Node, name: str) -> bool:
+    return n.op.kind is not Kind.SOURCE and any(within(o.scope, name) for o in origins(n))
+
+
+def readers(graph: Graph, n: Node) -> list[Node]:
+    """Who reads a node, also through views, with the views."""
+    found: dict[Node, None] = {}
+    stack = [n]
+    while stack:
+        for user in graph.users[stack.pop()]:
+            found[user] = None
+            if user.op.kind is Kind.VIEW:
+                stack.append(user)
+    return list(found)
+
+
+def within(path: str, name: str) -> bool:
+    """Whether a dotted path is ``name``, lies below it, or has it as one of its last parts."""
+    return path == name or path.startswith(name + ".") or f".{name}." in f".{path}."
+
+
+def unknown(name: str, graph: Graph) -> str:
+    """An error that says which names there are."""
+    scopes = (o.scope for n in graph.nodes for o in origins(n) if o.scope)
+    names = (n.name for n in graph.nodes if n.name is not None)
+    known = list(dict.fromkeys((*scopes, *names)))
+    close = difflib.get_close_matches(name, known, 3, 0.4) or known[:8]
+    return f"no node, scope or parameter {name!r}; there is {', '.join(close)}"
+
+
+def counted(nodes: list[Node]) -> str:
+    kinds = Counter(n.op.name for n in nodes)
+    return ", ".join(f"{op} {count}" if count > 1 else op for op, count in kinds.items())
+
+
+def listed(graph: Graph, nodes: list[Node]) -> list[str]:
+    """The nodes as they were written, with the user's lines."""
+    label = labels(graph)
+    text = []
+    for n in nodes:
+        if n.op.kind is Kind.SOURCE:
+            text.append(f"  {n.op.name} {label[n]}: {n.type}")
+            continue
+        places = "; ".join(map(str, origins(n)))
+        call = f"{n.op.name}({', '.join(label[i] for i in n.inputs)})"
+        line = f"  {label[n]} = {call}: {n.type}  # {places}"
+        text += wrap(line, WIDTH, subsequent_indent="      ")
+    return text
+
+
+def changed(before: Step, after: Step, name: str) -> list[str]:
+    """What a pass did to the nodes of this name: the rules, and how their number changed."""
+    old, new = named(before.graph, name), named(after.graph, name)
+    rules = Counter(
+        e.rule for e in after.events if e.before in set(old) | set(new) or e.after in new
+    )
+    if not rules and set(old) == set(new):
+        return []
+    how = ", ".join(f"{r} ({c} times)" if c > 1 else r for r, c in rules.items())
+    shape = "operands only" if Counter(n.op for n in old) == Counter(n.op for n in new) else (
+        f"{counted(old) or 'nothing'} became {counted(new) or 'nothing'}"
+    )  # fmt: skip
+    return [f"{after.name}: " + "; ".join(filter(None, (how, shape)))]
+
+
+def kernels(inspection: Inspection, nodes: list[Node], profile: Profile | None) -> list[str]:
+    """The launches that compute some of the nodes, with their share of the work and the time."""
+    wanted = {n for n in nodes if n.op.kind is not Kind.SOURCE}
+    buffers = {n.name for n in nodes if isinstance(n, Parameter)}
+    total = sum(c.flops for c in inspection.costs) or 1
+    text = []
+    for number, launch in enumerate(inspection.plan.prepare):
+        if touches(launch, wanted, buffers):
+            text.append(f"prepare {number} {launch.name}: only when parameters have changed")
+    for number, cost in enumerate(inspection.costs):
+        if not touches(cost.launch, wanted, buffers):
+            continue
+        line = f"run {number} {cost.launch.name}: {cost.flops:,} operations "
+        line += f"({100 * cost.flops / total:.1f} %), {cost.bytes:,} bytes"
+        if profile is not None:
+            row = profile.launches[number]
+            line += f", {row.seconds * 1e6:,.1f} us ({100 * row.share:.1f} %), {row.hint}"
+        here = dict.fromkeys(n for m in cost.launch.members for n in m.nodes)
+        rest = [inspection.names[n] for n in here if n not in wanted and n in inspection.names]
+        text.append(line + (f"; also computes {', '.join(rest[:8])}" if rest else ""))
+    return text
+
+
+def touches(launch: Launch, wanted: set[Node], buffers: set[str | None]) -> bool:
+    """Whether a launch computes one of the nodes or reads or writes a parameter of these names."""
+    if any(n in wanted for m in launch.members for n in m.nodes):
+        return True
+    return any(a.buffer.home == "parameter" and a.buffer.name in buffers for a in launch.accesses)
+
+
+def mentions(remark: str, name: str) -> bool:
+    """Whether a word of the remark is this name or a path to it."""
+    words = remark.replace("(", " ").replace(")", " ").replace(";", " ").replace(":", " ").split()
+    return any(w == name or w == "%" + name or within(w, name) for w in words)

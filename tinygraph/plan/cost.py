@@ -1,0 +1,138 @@
+"""What a launch costs: operations by the operators' records, bytes by what its accesses touch.
+
+Operations are those of the definition: a Winograd convolution counts as the direct one, so that
+its rate can be compared. Bytes are compulsory traffic: each element that a launch touches, once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from math import prod
+
+import numpy as np
+
+from ..ir import Node
+from .body import Statement
+from .plan import Access, Emitted, Fold, Launch, Nest, Plan, Special, Tile
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchCost:
+    """Floating-point operations of a launch, and bytes that it reads and writes."""
+
+    launch: Launch
+    flops: int
+    bytes: int
+
+
+def node_cost(n: Node) -> int:
+    """Floating-point operations of one node."""
+    if not n.inputs:
+        return 0
+    if n.op.cost is not None:
+        return int(n.op.cost(n.type, *[i.type for i in n.inputs], **dict(n.attrs)))
+    return n.type.size
+
+
+def costs(plan: Plan) -> list[LaunchCost]:
+    """One record for each launch of a run, in order."""
+    members = [m for launch in plan.launches for m in launch.members]
+    flops = dict(zip(map(id, members), _flops(members), strict=True))
+    return [
+        LaunchCost(x, sum(flops[id(m)] for m in x.members), sum(map(traffic, x.members)))
+        for x in plan.launches
+    ]
+
+
+def _flops(launches: Sequence[Launch]) -> list[int]:
+    """Where several launches compute the same nodes (phases of a stride), each gets its share."""
+    weight = [_points(launch) if computes(launch) else 0 for launch in launches]
+    total: Counter[tuple[Node, ...]] = Counter()
+    for launch, points in zip(launches, weight, strict=True):
+        total[launch.nodes] += points
+    return [
+        sum(map(node_cost, launch.nodes)) * points // total[launch.nodes] if points else 0
+        for launch, points in zip(launches, weight, strict=True)
+    ]
+
+
+def computes(launch: Launch) -> bool:
+    """Whether a launch does more than copy."""
+    if not isinstance(launch.work, Nest):
+        return True
+    steps = chain.from_iterable((*s.outer, *s.inner) for s in launch.work.stages)
+    return any(isinstance(s, Statement | Fold) for s in steps)
+
+
+def _points(launch: Launch) -> int:
+    """The size of a launch's loops; what shares of one node's work are measured by."""
+    if isinstance(launch.work, Nest):
+        return max(1, prod(launch.work.axes))
+    if isinstance(launch.work, Tile):
+        sizes = dict(launch.work.sizes)
+        return prod(sizes[axis] for axis in "gzymnrsk")
+    return 1
+
+
+def traffic(launch: Launch) -> int:
+    """Bytes that a launch must read and write; what it reads twice counts once."""
+    writes = launch.writes
+    seen: dict[tuple, int] = {}
+    for number, (access, sizes) in enumerate(_accesses(launch)):
+        size = np.dtype(access.dtype).itemsize
+        touched = access.buffer.bytes
+        if sizes is not None:
+            touched = min(touched, size * elements(access, sizes))
+        key = (number in writes, id(access.buffer), access.offset, access.strides, access.guards)
+        seen[key] = max(touched, seen.get(key, 0))
+    return sum(seen.values())
+
+
+def _accesses(launch: Launch) -> Iterable[tuple[Access, Sequence[int] | None]]:
+    """Every access, in the order of ``launch.accesses``, with its axes' sizes; None: all of it."""
+    work = launch.work
+    if isinstance(work, Nest):
+        return [(a, work.axes) for a in work.operands]
+    if isinstance(work, Tile):
+        s = dict(work.sizes)
+        rows, depth = [s["g"], s["z"], s["y"], s["m"]], [s["r"], s["s"], s["k"]]
+        columns = Access(work.b.buffer, 0, (*work.b.strides, 1), work.b.dtype)
+        width = work.contraction.width
+        blocks = [s["g"], -(-s["n"] // width), *depth, min(width, s["n"])]
+        rest = ((a, [*rows, s["n"]]) for a in launch.accesses[2:])
+        return [(work.a, [*rows, *depth]), (columns, blocks), *rest]
+    if isinstance(work, Emitted):
+        return list(zip(work.operands, work.boxes, strict=True))
+    if isinstance(work, Special):
+        s = dict(work.sizes)
+        return [
+            (a, [s[f"n{i}_{d}"] for d in range(len(a.strides))])
+            for i, a in enumerate(work.operands)
+        ]
+    return [(a, None) for a in launch.accesses]
+
+
+def elements(access: Access, sizes: Sequence[int]) -> int:
+    """How many different elements an access reaches; overlapping windows count once.
+
+    Axes by rising stride: one that is not longer than the run so far makes the run longer, any
+    other repeats it. Exact for windows over dense images, never too small otherwise.
+    """
+    axes: Counter[int] = Counter()  # stride -> steps beyond the first position
+    for size, stride in zip(sizes, access.strides, strict=False):
+        axes[abs(stride)] += size - 1
+    for guard in access.guards:
+        reach = sum(abs(c) * (sizes[a] - 1) for a, c in guard.index.terms)
+        axes[abs(guard.stride)] += min(guard.size - 1, reach if guard.load is None else guard.size)
+    run, repeated = 1, 1
+    for stride, steps in sorted(axes.items()):
+        if stride == 0:
+            continue
+        if stride <= run:
+            run += steps * stride
+        else:
+            repeated *= steps + 1
+    return run * repeated
