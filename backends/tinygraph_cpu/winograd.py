@@ -39,6 +39,38 @@ def count(b: ir.IRBuilder, times: ir.Value, start: Sequence[ir.Value], body: Cal
         tile.repeat(b, times, start, body)
 
 
+def emit_products(caller: ir.Function, spec: WinogradTile, vectors: int) -> ir.Function:
+    """products(v, u, m, tiles / rows, k, strides of v by row and by point, of m by point, in bytes), `vectors` wide.
+
+    M[point][tile] = V[point][tile] U[point]. A function of its own: LLVM would hoist the transforms' constants out of
+    the caller's loops into registers that the accumulators need.
+    """
+    kind = ir.FunctionType(ir.VoidType(), [*[pointer] * 3, *[i64] * 5])
+    function = ir.Function(caller.module, kind, f"{caller.name}_products{vectors}")
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    b = ir.IRBuilder(function.append_basic_block("entry"))
+    v, u, m, tiles, k, v_row, v_point, m_point = function.args
+    shape = Shape(spec.rows, vectors, spec.lanes)
+    one, zero, row_of_b = i64(1), i64(0), i64(4 * spec.width)
+    strides = [zero, zero, i64(4)], [zero, zero, row_of_b]
+    reduction = Reduction([one, one, k], *strides, tile.row_offsets(b, v_row))
+
+    def point(v: ir.Value, u: ir.Value, m: ir.Value) -> Values:
+        def rows(v: ir.Value, m: ir.Value) -> Values:
+            for i, x in enumerate(tile.accumulate(b, shape, v, u, reduction, tile.zeros(shape))):
+                row, vector = divmod(i, vectors)
+                b.store(x, offset(b, m, i64(4 * (row * spec.width + vector * spec.lanes))), align=4)
+            return [offset(b, v, b.mul(v_row, i64(spec.rows))), offset(b, m, i64(4 * spec.rows * spec.width))]
+
+        tile.repeat(b, tiles, [v, m], rows)
+        return [offset(b, v, v_point), offset(b, u, b.mul(k, row_of_b)), offset(b, m, m_point)]
+
+    tile.repeat(b, i64(spec.points), [v, u, m], point)
+    b.ret_void()
+    return function
+
+
 class _Emitter:
     def __init__(self, b: ir.IRBuilder, spec: WinogradTile, function: ir.Function) -> None:
         self.b, self.spec = b, spec
@@ -51,6 +83,7 @@ class _Emitter:
         self.n = spec.m + spec.r - 1
         self.a_t, _, self.b_t = transforms(spec.m, spec.r)
         self.vector = ir.VectorType(ir.FloatType(), spec.lanes)
+        self.products = {v: emit_products(function, spec, v) for v in (spec.vectors, spec.vector_tail) if v}
         self.stack = b.alloca(ir.ArrayType(self.vector, self.n * self.n))
         self.pixels = b.alloca(ir.ArrayType(self.vector, spec.m))
 
@@ -68,7 +101,6 @@ class _Emitter:
         scratch = offset(b, b.inttoptr(f["scratch"], pointer), b.mul(self.tid, f["scratch_stride"]))
         self.v, self.m = scratch, self.element(scratch, [(f["m_offset"], i64(1))])
         self.v_row, self.v_point, self.m_point = (b.mul(f[x], i64(4)) for x in ("v_row", "v_point", "m_point"))
-        self.a_rows = tile.row_offsets(b, self.v_row)
         blocks = b.sub(end_block, first_block)
         some = b.and_(b.icmp_signed(">", self.lines, i64(0)), b.icmp_signed(">", blocks, i64(0)))
         with b.if_then(some):
@@ -191,43 +223,18 @@ class _Emitter:
 
     def column_block(self, j: ir.Value) -> Values:
         b, spec = self.b, self.spec
-        last = b.icmp_signed("==", j, b.sub(self.blocks, i64(1)))
+        function, vectors = self.products[spec.vectors], i64(spec.vectors)
         if spec.vector_tail:
-            with b.if_else(last) as (tail, full):
-                with tail:
-                    self.products(j, spec.vector_tail)
-                with full:
-                    self.products(j, spec.vectors)
-            vectors = b.select(last, i64(spec.vector_tail), i64(spec.vectors))
-        else:
-            self.products(j, spec.vectors)
-            vectors = i64(spec.vectors)
+            last = b.icmp_signed("==", j, b.sub(self.blocks, i64(1)))
+            function = b.select(last, self.products[spec.vector_tail], function)
+            vectors = b.select(last, i64(spec.vector_tail), vectors)
+        panel = self.element(self.u, [(self.group, self.u_s["g"]), (j, self.u_s["j"])])
+        tiles = ceil_divide(b, b.mul(self.lines, self.f["tiles_x"]), spec.rows)
+        sizes = [tiles, self.f["k"], self.v_row, self.v_point, self.m_point]
+        b.call(function, [self.v, panel, self.m, *sizes])
         step = i64(4 * spec.width)
         self.each_tile(self.m, step, lambda at, there: self.transform_out(at, there, j, vectors))
         return [b.add(j, i64(1))]
-
-    def products(self, j: ir.Value, vectors: int) -> None:
-        """M[point][tile] = V[point][tile] U[point], for every point and all tiles of the part."""
-        b, f, spec = self.b, self.f, self.spec
-        shape = Shape(spec.rows, vectors, spec.lanes)
-        tiles = ceil_divide(b, b.mul(self.lines, f["tiles_x"]), spec.rows)
-        panel = self.element(self.u, [(self.group, self.u_s["g"]), (j, self.u_s["j"])])
-        one, zero, row_of_b = i64(1), i64(0), i64(4 * spec.width)
-        reduction = Reduction(
-            [one, one, f["k"]], [zero, zero, i64(4)], [zero, zero, row_of_b], self.a_rows
-        )
-
-        def point(v: ir.Value, u: ir.Value, m: ir.Value) -> Values:
-            def rows(v: ir.Value, m: ir.Value) -> Values:
-                for i, x in enumerate(tile.accumulate(b, shape, v, u, reduction, tile.zeros(shape))):
-                    row, vector = divmod(i, vectors)
-                    b.store(x, offset(b, m, i64(4 * (row * spec.width + vector * spec.lanes))), align=4)
-                return [offset(b, v, b.mul(self.v_row, i64(spec.rows))), offset(b, m, i64(4 * spec.rows * spec.width))]
-
-            tile.repeat(b, tiles, [v, m], rows)
-            return [offset(b, v, self.v_point), offset(b, u, b.mul(f["k"], row_of_b)), offset(b, m, self.m_point)]
-
-        tile.repeat(b, i64(spec.points), [self.v, panel, self.m], point)
 
     def transform_out(self, at: Values, there: ir.Value, j: ir.Value, vectors: ir.Value) -> None:
         """The output tile A^T M A and its epilogue, one vector of columns after the other."""
