@@ -1,7 +1,12 @@
-"""verify_plan: exact, because shapes are static. In bounds, no two writers at once, nothing live overwritten."""
+"""verify_plan: exact, because shapes are static. In bounds, no two writers at once, nothing live overwritten.
+
+One walk over the launches keeps, for every byte, who wrote it for which buffer and who has read it since.
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from .plan import Access, Buffer, Bundle, Emitted, Launch, Nest, Plan, Tile
@@ -28,11 +33,6 @@ class Region:
         shared = self.buffer.home in ("arena", "prepared")
         base = self.buffer.offset if shared else 0
         return (self.buffer.home, 0 if shared else self.buffer.number, base + self.first, base + self.last)
-
-
-def overlap(a: Region, b: Region) -> bool:
-    (home, number, first, last), (home2, number2, first2, last2) = a.absolute, b.absolute
-    return (home, number) == (home2, number2) and first < last2 and first2 < last
 
 
 def region(access: Access, sizes: tuple[int, ...]) -> Region:
@@ -73,15 +73,29 @@ def regions(launch: Launch) -> list[Region]:
 
 
 def verify_plan(plan: Plan) -> Plan:
-    """Raises PlanError unless every launch stays in bounds and no two launches are in each other's way."""
+    """Raises PlanError unless every launch stays in bounds, reads what was meant for it, and is in no other's way."""
+    written = {id(a.buffer) for launch in plan.launches for i, a in enumerate(launch.accesses) if i in launch.writes}
+    memory: dict[tuple[str, int], Line] = {}
     for launches in (plan.prepare, plan.launches):
-        touched = [regions(launch) for launch in launches]
-        for launch, areas in zip(launches, touched, strict=True):
-            in_bounds(launch, areas)
-            disjoint_parts(launch, areas)
-        ordered(launches, touched)
-    written_before_read(plan)
+        order = Order(launches)
+        for number, launch in enumerate(launches):
+            for member, (one, areas) in enumerate(members(launch)):
+                in_bounds(one, areas)
+                disjoint_parts(one, areas)
+                touched = [(area, i in one.writes) for i, area in enumerate(areas)]
+                for area, writes in sorted(touched, key=lambda t: t[1]):  # a launch reads before it writes
+                    place = allowed(one, area.buffer, writes, launches is plan.prepare, written)
+                    line = memory.setdefault(area.absolute[:2], Line())
+                    Touch(one, number, member, order).on(line, area, writes, place)
+        for line in memory.values():
+            line.settle()
     return plan
+
+
+def members(launch: Launch) -> list[tuple[Launch, list[Region]]]:
+    """A launch, or those of a bundle, each with what it touches."""
+    each = launch.work.launches if isinstance(launch.work, Bundle) else (launch,)
+    return [(one, regions(one)) for one in each]
 
 
 def in_bounds(launch: Launch, areas: list[Region]) -> None:
@@ -94,63 +108,114 @@ def in_bounds(launch: Launch, areas: list[Region]) -> None:
 
 
 def disjoint_parts(launch: Launch, areas: list[Region]) -> None:
-    """Concurrent parts of one launch write different elements: every parallel axis moves every write."""
+    """Concurrent parts of one launch write different elements: no two positions of the parallel axis meet."""
     work = launch.work
-    if isinstance(work, Bundle):
-        touched = [regions(member) for member in work.launches]
-        for member, mine in zip(work.launches, touched, strict=True):
-            disjoint_parts(member, mine)
-        ordered([replace(m, waits=()) for m in work.launches], touched)
-    if not isinstance(work, Nest) or launch.parts == 1:
+    if not isinstance(work, Nest) or launch.parts == 1 or not work.axes or 0 in work.reduce:
         return
     for i in launch.writes:
-        if work.axes and 0 not in work.reduce and work.operands[i].strides[0] == 0:
-            raise PlanError(f"{launch.name}: its parts all write the same elements of {areas[i].buffer.name}")
+        strides = work.operands[i].strides
+        steps = sorted((abs(s), n) for s, n in zip(strides, work.axes, strict=True) if s and n > 1)
+        reach = 0
+        apart = work.axes[0] == 1 or strides[0] != 0
+        for step, size in steps:
+            apart &= step > reach
+            reach += step * (size - 1)
+        if not apart:
+            raise PlanError(f"{launch.name}: its parts write the same elements of {areas[i].buffer.name}")
 
 
-def ordered(launches: list[Launch], touched: list[list[Region]]) -> None:
-    """Two launches that touch the same bytes, one of them writing, are ordered by what they wait for."""
-    before: list[int] = []  # bit sets: every launch that is complete when this one starts
-    spans: list[list[tuple[Region, bool]]] = []
-    for number, launch in enumerate(launches):
-        done = 0
-        for w in launch.waits:
-            if not 0 <= w < number:
-                raise PlanError(f"{launch.name} waits for launch {w}, which does not come before it")
-            done |= before[w] | 1 << w
-        before.append(done)
-        mine = [(area, i in launch.writes) for i, area in enumerate(touched[number])]
-        for other in range(number):
-            if done >> other & 1:
-                continue
-            for area, writes in mine:
-                for theirs, wrote in spans[other]:
-                    if (writes or wrote) and overlap(area, theirs):
+def allowed(launch: Launch, buffer: Buffer, writes: bool, preparing: bool, written: set[int]) -> bool:
+    """Checks what prepared values are made of; returns whether what is read must have been written before."""
+    if preparing and not writes and (buffer.home in ("arena", "input", "output") or id(buffer) in written):
+        raise PlanError(f"{launch.name} prepares from {buffer.name}, which every run changes")
+    if writes and not preparing and buffer.home == "prepared":
+        raise PlanError(f"{launch.name} writes {buffer.name}, which is prepared before the run")
+    if writes and buffer.home in ("input", "constant"):
+        raise PlanError(f"{launch.name} writes {buffer.name}, which is the caller's")
+    return buffer.home in ("arena", "prepared")
+
+
+# ---------------------------------------------------------------------- who touched which bytes
+
+
+class Order:
+    """Which launches are complete when another starts, as bit sets."""
+
+    def __init__(self, launches: Sequence[Launch]):
+        self.before: list[int] = []
+        for number, launch in enumerate(launches):
+            done = 0
+            for w in launch.waits:
+                if not 0 <= w < number:
+                    raise PlanError(f"{launch.name} waits for launch {w}, which does not come before it")
+                done |= self.before[w] | 1 << w
+            self.before.append(done)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Bytes that one launch wrote for one buffer, and who has read them since."""
+
+    buffer: Buffer
+    writer: Touch | None
+    readers: tuple[Touch, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """An access by a launch, or by one member of a bundle."""
+
+    launch: Launch
+    number: int
+    member: int
+    order: Order
+
+    def follows(self, other: Touch | None) -> bool:
+        if other is None or (other.number, other.member) == (self.number, self.member):
+            return True
+        return bool(self.order.before[self.number] >> other.number & 1)
+
+    def on(self, line: Line, area: Region, writes: bool, written: bool) -> None:
+        """Checks this access of a region against all before it, and takes it down.
+
+        ``written``: what is read here must have been written before, as the same buffer.
+        """
+        _, _, first, last = area.absolute
+        for i in line.cut(first, last):
+            piece = line.pieces[i]
+            if not writes and written and (piece is None or piece.buffer is not area.buffer):
+                other = "nothing" if piece is None else piece.buffer.name
+                raise PlanError(f"{self.launch.name} reads {area.buffer.name}, but {other} was written there last")
+            if piece is not None:
+                for before in (piece.writer, *(piece.readers if writes else ())):
+                    if before is not None and not self.follows(before):
                         raise PlanError(
-                            f"{launch.name} and {launches[other].name} run at the same time and both touch "
-                            f"{area.buffer.name} and {theirs.buffer.name}, at least one of them writing"
+                            f"{self.launch.name} and {before.launch.name} run at the same time and both touch "
+                            f"{area.buffer.name} and {piece.buffer.name}, at least one of them writing"
                         )
-        spans.append(mine)
+            if writes:
+                line.pieces[i] = Piece(area.buffer, self)
+            else:
+                piece = piece or Piece(area.buffer, None)
+                line.pieces[i] = replace(piece, readers=(*piece.readers, self))
 
 
-def written_before_read(plan: Plan) -> None:
-    """Every byte range of the arena that is read was last written under the same buffer's name."""
-    prepared = {id(a.buffer) for launch in plan.prepare for i, a in enumerate(launch.accesses) if i in launch.writes}
-    owner: list[Region] = []
-    for launch in plan.launches:
-        areas = regions(launch)
-        for i, area in enumerate(areas):
-            if i in launch.writes:
-                continue
-            if area.buffer.home == "prepared" and id(area.buffer) not in prepared:
-                raise PlanError(f"{launch.name} reads {area.buffer.name}, which nothing prepares")
-            if area.buffer.home == "arena":
-                last = [o for o in owner if overlap(o, area)]
-                if not last or any(o.buffer is not area.buffer for o in last):
-                    other = next((o.buffer.name for o in last if o.buffer is not area.buffer), "nothing")
-                    raise PlanError(f"{launch.name} reads {area.buffer.name}, but {other} was written there last")
-        for i, area in enumerate(areas):
-            if i in launch.writes:
-                if area.buffer.home == "prepared":
-                    raise PlanError(f"{launch.name} writes {area.buffer.name}, which is prepared before the run")
-                owner = [o for o in owner if o.buffer is area.buffer or not overlap(o, area)] + [area]
+class Line:
+    """Memory as a line of bytes in pieces: piece i begins at ``starts[i]`` and ends where the next begins."""
+
+    def __init__(self) -> None:
+        self.starts: list[int] = [0]
+        self.pieces: list[Piece | None] = [None]
+
+    def cut(self, first: int, last: int) -> range:
+        """Numbers of the pieces that make up [first, last)."""
+        for at in (first, last):
+            i = bisect_left(self.starts, at)
+            if i == len(self.starts) or self.starts[i] != at:
+                self.starts.insert(i, at)
+                self.pieces.insert(i, self.pieces[i - 1])
+        return range(bisect_left(self.starts, first), bisect_left(self.starts, last))
+
+    def settle(self) -> None:
+        """All launches so far are complete."""
+        self.pieces = [piece and Piece(piece.buffer, None) for piece in self.pieces]
