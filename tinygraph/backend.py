@@ -42,7 +42,7 @@ class Runner(Protocol):
     """A program in memory, ready to run."""
 
     def __call__(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
-        """Runs once; arrays are C-contiguous and of the program's types. Parameters change in place."""
+        """Runs once, updates included; arrays are C-contiguous and of the program's types."""
 
     def time(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> list[float]:
         """Runs once and returns the seconds that each call took, summed over threads."""

@@ -56,7 +56,7 @@ class Row:
         share: of all launches' time.
         roofline: the time that the operations or the bytes take at best, over the time taken; above
             1 where data came from a cache.
-        hint: what bounds it: ``compute``, ``memory``, ``cache`` (memory that is near) or ``launch``.
+        hint: ``compute``, ``memory``, ``cache`` (memory that is near) or ``launch`` bounds it.
     """
 
     name: str

@@ -30,6 +30,8 @@ class Reason(Enum):
     CYCLE = "another kernel stands between them"
     TEMPLATE = "its kernel has a template of its own"
     STAGE = "a contraction's tile holds sums, not whole rows"
+    JOINED = "its reader had joined another kernel"
+    LEFT_OUT = "fusion is left out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +155,8 @@ class Fusion:
         """Tries the groups of n's inputs, the latest first."""
         refused: dict[int, Reason] = {}
         for group in sorted(set(self.sources(n)), key=lambda g: -g.number):
-            closed = group.opaque is not None or group.copy or not self.enabled
-            reason = Reason.TEMPLATE if closed else attempt(n, group)
+            closed = Reason.TEMPLATE if group.opaque is not None or group.copy else None
+            reason = (closed or attempt(n, group)) if self.enabled else Reason.LEFT_OUT
             if reason is None:
                 break
             refused[group.number] = reason

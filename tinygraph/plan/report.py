@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from textwrap import wrap
 
 from ..ir import Graph, Node, origins
+from ..op import Kind
 from .cost import computes
+from .group import Reason
 from .plan import Access, Bundle, Emitted, Launch, Nest, Plan, Tile
 
 WIDTH = 100  # of a line
@@ -127,24 +129,33 @@ def plan_remarks(plan: Plan, graph: Graph, name: Callable[[Node], str]) -> list[
     """What the planner chose, and a reason for every two neighbours that are not in one kernel."""
     apart = [
         f"{name(a)} and {name(b)} are in two kernels: {reason.value}"
-        for a, b, reason in plan.refused
-        if (a, b) in unfused(plan, graph)
+        for (a, b), reason in unfused(plan, graph).items()
     ]
     return list(dict.fromkeys((*plan.remarks, *apart)))
 
 
-def unfused(plan: Plan, graph: Graph) -> dict[tuple[Node, Node], None]:
-    """Pairs (producer, consumer) that no launch has in common; views between them do not count."""
+def unfused(plan: Plan, graph: Graph) -> dict[tuple[Node, Node], Reason]:
+    """Why no launch has (producer, consumer) in common, for each such pair.
+
+    Views between them do not count, nor does what is computed from parameters before the runs.
+    """
     where: dict[Node, set[int]] = {}
-    every = [m for launch in (*plan.prepare, *plan.launches) for m in launch.members]
-    for number, launch in enumerate(every):
+    for number, launch in enumerate(m for x in plan.launches for m in x.members):
         for n in launch.nodes if computes(launch) else ():
             where.setdefault(n, set()).add(number)
-    pairs: dict[tuple[Node, Node], None] = {}
+    known = {(a, b): reason for a, b, reason in plan.refused}
+    pairs: dict[tuple[Node, Node], Reason] = {}
     for n in graph.nodes:
         for x in n.inputs if n in where else ():
             while x not in where and len(x.inputs) == 1:
                 x = x.inputs[0]
-            if x in where and x.inputs and not where[x] & where[n]:
-                pairs[x, n] = None
+            if x in where and not where[x] & where[n] and not is_source(x):
+                pairs[x, n] = known.get((x, n), Reason.JOINED)
     return pairs
+
+
+def is_source(n: Node) -> bool:
+    """Whether a value is an input, parameter or constant, or a view of one."""
+    while n.op.kind is Kind.VIEW:
+        n = n.inputs[0]
+    return n.op.kind is Kind.SOURCE
