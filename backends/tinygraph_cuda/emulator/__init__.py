@@ -21,7 +21,7 @@ from .faults import (
     Uninitialized,
     UnsupportedInstruction,
 )
-from .launch import Kernel
+from .kernel import Kernel
 from .memory import Memory
 
 __all__ = [

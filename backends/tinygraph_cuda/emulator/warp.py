@@ -10,7 +10,6 @@ import numpy as np
 from .faults import DivergentWarp, Fault
 
 WARP = 32
-FULL = np.uint32(0xFFFFFFFF)
 BITS = np.uint32(1) << np.arange(WARP, dtype=np.uint32)
 
 
@@ -39,6 +38,12 @@ class Warps:
             detail = f"names lane {absent} of its warp in the member mask, which is elsewhere"
             raise self.fail(DivergentWarp, int(lanes[lane]), detail, instruction)
         return here
+
+    def together(self, lanes: np.ndarray) -> np.ndarray:
+        """For each lane, which of its warp are among them."""
+        here = np.zeros(self.alive.size, bool)
+        here[self.slots[lanes]] = True
+        return pack(here)[self.slots[lanes] // WARP]
 
     def shuffle(
         self,
