@@ -379,18 +379,28 @@ class Fusion:
 
     def absorb(self) -> None:
         """Element-wise groups whose values only one other group reads move into that group."""
+        users = self.users()
         for group in reversed(self.groups):
-            readers = self.readers(group)
+            readers = {g for n in group.index for g in users.get(n, ())} - {group}
             folds = any(n in self.reduction_axes for n in group.index)
             if folds or group.opaque is not None or group.copy or group.stores or len(readers) != 1:
                 continue
             (reader,) = readers
             indices = self.absorbed(group, reader)
             if indices is not None:
-                self.move(group, reader, indices)
+                for n in self.move(group, reader, indices):
+                    for x in n.inputs:
+                        users[self.root(x)].discard(group)
+                        users[self.root(x)].add(reader)
 
-    def readers(self, group: Group) -> set[Group]:
-        return {g for g in self.groups if any(self.root(x) in group.index for n in g.index for x in n.inputs)} - {group}
+    def users(self) -> dict[Node, set[Group]]:
+        """The groups that read each value."""
+        users: dict[Node, set[Group]] = {}
+        for group in self.groups:
+            for n in group.index:
+                for x in (n,) if group.copy else n.inputs:
+                    users.setdefault(self.root(x), set()).add(group)
+        return users
 
     def absorbed(self, group: Group, reader: Group) -> dict[Node, Indices] | None:
         """An index in the reader's axes for each node of the group; None if some node has none, or two."""
@@ -433,16 +443,19 @@ class Fusion:
         whole = all(once(n, found[n], reader) for n in group.index if n in self.results)
         return found if whole else None
 
-    def move(self, group: Group, reader: Group, indices: dict[Node, Indices]) -> None:
+    def move(self, group: Group, reader: Group, indices: dict[Node, Indices]) -> tuple[Node, ...]:
+        """Moves a group's nodes, and returns them; none if that would close a cycle."""
         if any(g is not reader and self.depends(self.groups[number], group) for number in reader.needs
                for g in (self.groups[number],) if g is not group):
-            return
+            return ()
+        moved = tuple(group.index)
         reader.index = {**{n: indices[n] for n in group.index}, **reader.index}
         reader.needs = (reader.needs | group.needs) - {group.number, reader.number}
         for n in group.index:
             self.writers[n] = [reader]
         group.index, group.needs = {}, set()
         self.refused = [r for r in self.refused if self.writers.get(r[0]) != self.writers.get(r[1])]
+        return moved
 
     def depends(self, group: Group, other: Group) -> bool:
         stack, seen = [group.number], set()

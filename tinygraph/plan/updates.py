@@ -24,19 +24,16 @@ def order_updates(fusion: Fusion, updates: Sequence[Parameter]) -> Order:
     Stores that would overwrite too early are led aside.
     """
     before: Order = {g.number: set(g.needs) for g in fusion.groups}
+    users = fusion.users()
+    owners = {s.dest: g for g in fusion.groups for s in g.stores}
     for number, p in enumerate(updates):
         slot = Slot("update", number)
-        owner = next(g for g in fusion.groups if any(s.dest == slot for s in g.stores))
-        readers = {g.number for g in fusion.groups if g is not owner and reads(fusion, g, p)}
-        if not in_place(fusion, owner, slot, p) or owner.number in ancestors(before, readers):
+        owner, readers = owners[slot], {g.number for g in users.get(p, ())}
+        safe = owner.number not in readers or in_place(fusion, owner, slot, p)
+        if not safe or owner.number in ancestors(before, readers - {owner.number}):
             owner = lead_aside(fusion, owner, slot, before)
-            readers = {g.number for g in fusion.groups if g is not owner and reads(fusion, g, p)}
-        before[owner.number] |= readers
+        before[owner.number] |= readers - {owner.number}
     return before
-
-
-def reads(fusion: Fusion, group: Group, p: Node) -> bool:
-    return any(fusion.root(x) is p for n in group.index for x in ((n,) if group.copy else n.inputs))
 
 
 def ancestors(before: Order, groups: set[int]) -> set[int]:
@@ -70,8 +67,6 @@ def lead_aside(fusion: Fusion, group: Group, slot: Slot, before: Order) -> Group
 def in_place(fusion: Fusion, group: Group, slot: Slot, p: Node) -> bool:
     """Whether each element of p is read by no other iteration, and no later stage, than the one that overwrites it."""
     (store,) = (s for s in group.stores if s.dest == slot)
-    if not reads(fusion, group, p):
-        return True
     if group.opaque is not None:
         return False
     depth = depths(fusion, group)
