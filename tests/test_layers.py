@@ -30,7 +30,7 @@ LAYERS = [
     ["optim"],
     ["checkpoint"],
     ["models", "train"],
-    ["demo"],
+    ["demo", "profile"],
     ["__main__"],
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

@@ -11,7 +11,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-COMMANDS = ("demo",)
+COMMANDS = ("demo", "profile")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

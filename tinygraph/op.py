@@ -187,6 +187,11 @@ CONSTANT = define(
 
 def input(name: str, *shape: int, dtype: str = "float32") -> Node:
     """A named input of a graph, e.g. ``input("image", 64, 1, 28, 28)``."""
+    if None in shape:
+        raise ShapeError(
+            f"input {name!r} requires numbers, got None: a size that is bound at the call is not "
+            f"built yet; compile a program for each size, they share their parameters"
+        )
     return INPUT(name=name, type=Type(tuple(int(n) for n in shape), dtype))
 
 
