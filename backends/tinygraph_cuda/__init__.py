@@ -1,7 +1,7 @@
 """The CUDA backend: numba-cuda compiles kernels to PTX, a device or the emulator runs them.
 
-Importing this package, or its emulator, imports neither numba nor anything of CUDA's; compiling does,
-and needs the extra: ``pip install 'tinygraph[cuda]'``.
+Importing this package, or its emulator, imports neither numba nor anything of CUDA's; compiling
+does, and needs the extra: ``pip install 'tinygraph[cuda]'``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""What the text of a kernel may call when numba-cuda compiles it; the twins are in tinygraph.codegen.
+"""What the text of a kernel may call when numba-cuda compiles it; the twins are in
+tinygraph.codegen.
 
 Importing this module imports numba-cuda.
 """
@@ -169,7 +170,9 @@ def vector_pointer(builder: Any, pointer: ir.Value, index: ir.Value, signed: boo
 
 
 def load4(pointer: Any, index: Any) -> Typed:
-    """load4(x, i): x[i], x[i + 1], x[i + 2], x[i + 3] in one access; its address is a multiple of 16."""
+    """load4(x, i): x[i], x[i + 1], x[i + 2], x[i + 3] in one access; its address is a multiple of
+    16.
+    """
     if not isinstance(pointer, types.CPointer):
         return None
 

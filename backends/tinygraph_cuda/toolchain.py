@@ -1,7 +1,7 @@
 """Text of a kernel to PTX, and PTX to machine code; no GPU and no driver is needed.
 
-The one module that imports numba.cuda and cuda.core, so that what comes after them can be swapped in.
-What others need of them, to write intrinsics, they import from here.
+The one module that imports numba.cuda and cuda.core, so that what comes after them can be swapped
+in. What others need of them, to write intrinsics, they import from here.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ __all__ = ["Card", "compile_ptx", "cuda", "intrinsic", "link", "occupancy", "typ
 Capability = tuple[int, int]
 
 SCALARS: dict[str, Any] = {
-    "bool": types.boolean, "uint8": types.uint8, "int32": types.int32, "uint32": types.uint32, "int64": types.int64,
-    "uint64": types.uint64, "float32": types.float32, "float64": types.float64,
+    "bool": types.boolean, "uint8": types.uint8, "int32": types.int32, "uint32": types.uint32,
+    "int64": types.int64, "uint64": types.uint64,
+    "float32": types.float32, "float64": types.float64,
 }  # fmt: skip
 
 # a multiprocessor's 32-bit registers, bytes of shared memory, threads and blocks
@@ -40,7 +41,9 @@ SHARED_RESERVED = 1024  # bytes that the system takes of each block's shared mem
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What a kernel takes of a GPU, as the assembler says; per thread, shared memory per block, in bytes."""
+    """What a kernel takes of a GPU, as the assembler says; per thread, shared memory per block, in
+    bytes.
+    """
 
     arch: str
     registers: int
@@ -75,7 +78,7 @@ def compile_ptx(
     filename = f"<kernel {name}>"
     linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
     names = {"cuda": cuda, "bool_": types.boolean, **SCALARS, **(scope or {})}
-    exec(compile(text, filename, "exec"), names)  # noqa: S102  (our own text)
+    exec(compile(text, filename, "exec"), names)
     ptx, _ = cuda.compile(
         names[name],
         types.void(*map(parameter_type, signature)),
@@ -96,7 +99,9 @@ def parameter_type(text: str) -> Any:
 
 
 def readable(ptx: str, name: str) -> str:
-    """The PTX with the kernel's own name for Numba's mangled one, and nothing that depends on the machine."""
+    """The PTX with the kernel's own name for Numba's mangled one, and nothing that depends on the
+    machine.
+    """
     mangled = re.search(r"\.entry\s+(\w+)", ptx)
     assert mangled is not None
     ptx = re.sub(

@@ -11,7 +11,7 @@ class Source(NamedTuple):
     threads: int = 128
 
 
-F, I, U = "float32*", "int32*", "uint32"
+F32, I32, U32 = "float32*", "int32*", "uint32"
 
 KERNELS = {
     "saxpy": Source(
@@ -21,7 +21,7 @@ def saxpy(a, x, y, n):
     if i < n:
         y[i] = a * x[i] + y[i]
 """,
-        ("float32", F, F, U),
+        ("float32", F32, F32, U32),
     ),
     "grid_stride": Source(
         """
@@ -31,7 +31,7 @@ def grid_stride(x, n):
         x[i] = x[i] * x[i]
         i = uint32(i + cuda.gridDim.x * cuda.blockDim.x)
 """,
-        (F, U),
+        (F32, U32),
     ),
     "tiled": Source(
         """
@@ -57,7 +57,7 @@ def tiled(a, b, c, m, n, k):
     if row < m and column < n:
         c[uint32(row * n + column)] = total
 """,
-        (F, F, F, U, U, U),
+        (F32, F32, F32, U32, U32, U32),
         256,
     ),
     "reduce": Source(
@@ -86,7 +86,7 @@ def reduce(x, y, n):
         if t == 0:
             y[cuda.blockIdx.x] = value
 """,
-        (F, F, U),
+        (F32, F32, U32),
         256,
     ),
     "histogram": Source(
@@ -99,7 +99,7 @@ def histogram(x, counts, order, total, n):
         atomic_max(counts, 11, x[i])
         atomic_add(total, 0, float32(x[i]))
 """,
-        (I, I, "uint32*", F, U),
+        (I32, I32, "uint32*", F32, U32),
     ),
     "double": Source(
         """
@@ -108,7 +108,7 @@ def double(x, y, n):
     if i < n:
         y[i] = math.exp(x[i]) * math.sin(x[i]) + math.sqrt(abs(x[i])) / (float64(1) + x[i] * x[i])
 """,
-        ("float64*", "float64*", U),
+        ("float64*", "float64*", U32),
     ),
     "integers": Source(
         """
@@ -119,11 +119,12 @@ def integers(a, b, wide, out, n):
         out[i + n] = a[i] % b[i]
         out[i + 2 * n] = int32(uint32(a[i]) // uint32(7))
         out[i + 3 * n] = (a[i] << 3) ^ (a[i] >> 2)
-        out[i + 4 * n] = int32(cuda.popc(a[i])) + int32(cuda.clz(a[i])) + int32(cuda.brev(uint32(b[i])) >> uint32(5))
+        out[i + 4 * n] = int32(cuda.popc(a[i])) + int32(cuda.clz(a[i]))
+        out[i + 4 * n] += int32(cuda.brev(uint32(b[i])) >> uint32(5))
         out[i + 5 * n] = int32(float32(a[i]) * float32(1e-3)) + abs(b[i]) + min(a[i], b[i])
         wide[i] = (wide[i] * 2654435761) // 1000003 + (wide[i] >> 7) % 12345
 """,
-        (I, I, "int64*", I, U),
+        (I32, I32, "int64*", I32, U32),
     ),
     "edges": Source(
         """
@@ -142,7 +143,7 @@ def edges(x, y, n):
                 total -= float32(k)
         y[i] = left + right * float32(3) + total
 """,
-        (F, F, "int32"),
+        (F32, F32, "int32"),
     ),
     "warp": Source(
         """
@@ -161,7 +162,7 @@ def warp(x, y, counts):
     counts[t + uint32(64)] = int32(above) + int32(2) * int32(inside)
     counts[t + uint32(128)] = int32(positive)
 """,
-        (F, F, I),
+        (F32, F32, I32),
         64,
     ),
     "vector": Source(
@@ -172,7 +173,7 @@ def vector(x, y, n):
         a, b, c, d = load4(x, uint32(i * uint32(4)))
         store4(y, uint32(i * uint32(4)), d, c, b, a)
 """,
-        (F, F, U),
+        (F32, F32, U32),
     ),
     "functions": Source(
         """
@@ -190,7 +191,7 @@ def functions(x, y, n):
         y[i + uint32(7) * n] = maximum(v, float32(0))
         y[i + uint32(8) * n] = rint(v)
 """,
-        (F, F, U),
+        (F32, F32, U32),
     ),
     "uniform": Source(
         """
@@ -199,6 +200,6 @@ def uniform(y, k0, k1, n):
     if i < n:
         y[i] = random_uniform(k0, k1, i, uint32(7))
 """,
-        (F, U, U, U),
+        (F32, U32, U32, U32),
     ),
 }

@@ -1,6 +1,7 @@
 """The emulator runs the PTX that numba-cuda makes, and names what is wrong with a kernel.
 
-Three kernels' PTX is stored, so that parser and executor are tested where numba-cuda is not installed.
+Three kernels' PTX is stored, so that parser and executor are tested where numba-cuda is not
+installed.
 """
 
 from __future__ import annotations
@@ -9,10 +10,13 @@ import math
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import dedent, indent
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 from emulated_kernels import KERNELS, Source
+
 from tinygraph_cuda import emulator
 from tinygraph_cuda.emulator import Counters, Fault, Kernel, Memory
 
@@ -42,14 +46,17 @@ def kernel(request):
     """kernel(name): from the stored PTX, or compiled now."""
 
     def make(name: str) -> Kernel:
+        path = STORED / f"{name}.ptx"
         if request.param == "stored":
-            path = STORED / f"{name}.ptx"
             if not path.exists():
                 pytest.skip("its PTX is not stored")
             return Kernel(path.read_text(), name, KERNELS[name].text)
         if not HAS_NUMBA_CUDA:
             pytest.skip("numba-cuda is not installed")
-        return Kernel(compiled(KERNELS[name], name), name, KERNELS[name].text)
+        ptx = compiled(KERNELS[name], name)
+        if path.exists() and request.config.getoption("--update-golden"):
+            path.write_text(ptx)
+        return Kernel(ptx, name, KERNELS[name].text)
 
     return make
 
@@ -220,7 +227,9 @@ def test_random_generator(kernel):
 
 
 def test_counters(kernel):
-    """Rows of 64 bytes are read whole: no sector more than needed; a 16-wide tile has no bank conflict."""
+    """Rows of 64 bytes are read whole: no sector more than needed; a 16-wide tile has no bank
+    conflict.
+    """
     a = normal(32, 32)
     counters, tiled = Counters(), kernel("tiled")
     run(tiled, (2, 2), (16, 16), a, a, np.zeros_like(a), 32, 32, 32, counters=counters)
@@ -230,90 +239,122 @@ def test_counters(kernel):
 
 # ---------------------------------------------------------------------- planted faults
 
+
+class Planted(NamedTuple):
+    kind: type[Fault]
+    body: str
+    line: str  # part of the line that the fault names
+    thread: tuple[int, int, int] | None = None
+
+
 PLANTED = {
-    "out of bounds": (
-        emulator.OutOfBounds,
-        "y[t] = x[t + 1]",
-        "y[t] = x[t + 1]",
-        (127, 0, 0),
-    ),
-    "misaligned": (
+    "out of bounds": Planted(emulator.OutOfBounds, "y[t] = x[t + 1]", "x[t + 1]", (127, 0, 0)),
+    "misaligned": Planted(
         emulator.Misaligned,
-        "a, b, c, d = load4(x, uint32(t * uint32(4) + (uint32(1) if t == uint32(9) else uint32(0))))\n    y[t] = a + b + c + d",
+        """
+        odd = uint32(1) if t == uint32(9) else uint32(0)
+        a, b, c, d = load4(x, uint32(t * uint32(4) + odd))
+        y[t] = a + b + c + d""",
         "load4",
         (9, 0, 0),
     ),
-    "missing barrier": (
+    "missing barrier": Planted(
         emulator.Race,
-        "shared[t] = x[t]\n    y[t] = shared[uint32(127) - t]",
+        """
+        shared[t] = x[t]
+        y[t] = shared[uint32(127) - t]""",
         "y[t] = shared",
-        None,
     ),
-    "wrong barrier": (
+    "wrong barrier": Planted(
         emulator.Race,
-        "shared[t] = x[t]\n    cuda.syncwarp()\n    y[t] = shared[uint32(127) - t]",
+        """
+        shared[t] = x[t]
+        cuda.syncwarp()
+        y[t] = shared[uint32(127) - t]""",
         "y[t] = shared",
-        None,
     ),
-    "race": (
+    "race": Planted(emulator.Race, "y[t // uint32(2)] = x[t]", "y[t // uint32(2)]"),
+    "race between blocks": Planted(
         emulator.Race,
-        "y[t // uint32(2)] = x[t]",
-        "y[t // uint32(2)]",
-        None,
-    ),
-    "race between blocks": (
-        emulator.Race,
-        "if cuda.blockIdx.x == 0:\n        y[t] = x[t]\n    else:\n        x[t] = y[t]",
+        """
+        if cuda.blockIdx.x == 0:
+            y[t] = x[t]
+        else:
+            x[t] = y[t]""",
         "y[t]",
-        None,
     ),
-    "divergent barrier": (
+    "divergent barrier": Planted(
         emulator.DivergentBarrier,
-        "if t < uint32(40):\n        shared[t] = x[t]\n        cuda.syncthreads()\n        y[t] = shared[t]",
+        """
+        if t < uint32(40):
+            shared[t] = x[t]
+            cuda.syncthreads()
+            y[t] = shared[t]""",
         "cuda.syncthreads()",
         (0, 0, 0),
     ),
-    "two barriers": (
+    "two barriers": Planted(
         emulator.DivergentBarrier,
-        "if t < uint32(40):\n        y[t] = float32(1)\n        cuda.syncthreads()\n        y[t] += float32(1)\n"
-        "    else:\n        y[t] = float32(2)\n        cuda.syncthreads()\n        y[t] += float32(3)",
+        """
+        if t < uint32(40):
+            y[t] = float32(1)
+            cuda.syncthreads()
+            y[t] += float32(1)
+        else:
+            y[t] = float32(2)
+            cuda.syncthreads()
+            y[t] += float32(3)""",
         "cuda.syncthreads()",
         (0, 0, 0),
     ),
-    "lanes missing in a shuffle": (
+    "lanes missing in a shuffle": Planted(
         emulator.DivergentWarp,
-        "if t < uint32(7):\n        y[t] = cuda.shfl_sync(0xFFFFFFFF, x[t], 3)",
+        """
+        if t < uint32(7):
+            y[t] = cuda.shfl_sync(0xFFFFFFFF, x[t], 3)""",
         "cuda.shfl_sync",
         (0, 0, 0),
     ),
-    "uninitialized": (
+    "uninitialized": Planted(
         emulator.Uninitialized,
-        "if t < uint32(100):\n        shared[t] = x[t]\n    cuda.syncthreads()\n    y[t] = shared[t]",
+        """
+        if t < uint32(100):
+            shared[t] = x[t]
+        cuda.syncthreads()
+        y[t] = shared[t]""",
         "y[t] = shared[t]",
         (100, 0, 0),
     ),
-    "outside of shared memory": (
+    "outside of shared memory": Planted(
         emulator.OutOfBounds,
-        "shared[t + uint32(1)] = x[t]\n    cuda.syncthreads()\n    y[t] = other[t] + shared[t]",
+        """
+        shared[t + uint32(1)] = x[t]
+        cuda.syncthreads()
+        y[t] = other[t] + shared[t]""",
         "shared[t + uint32(1)]",
         (127, 0, 0),
     ),
-}  # fmt: skip
+}
 PLANT = """
 def planted(x, y):
     shared = cuda.shared.array(128, float32)
     other = cuda.shared.array(128, float32)
     t = uint32(cuda.threadIdx.x)
-    {body}
 """
+
+
+def planted(body: str) -> tuple[str, Kernel]:
+    """The text of a kernel with this body, and the kernel."""
+    text = PLANT + indent(dedent(body), "    ") + "\n"
+    source = Source(text, ("float32*", "float32*"))
+    return text, Kernel(compiled(source, "planted"), source=text)
 
 
 @needs_numba_cuda
 @pytest.mark.parametrize("name", PLANTED)
 def test_planted_faults_are_named(name):
     kind, body, line, thread = PLANTED[name]
-    text = PLANT.format(body=body)
-    kernel = Kernel(compiled(Source(text, ("float32*", "float32*")), "planted"), source=text)
+    text, kernel = planted(body)
     elements = 128 if name != "misaligned" else 1024
     with pytest.raises(Fault) as caught:
         run(kernel, 2 if "blocks" in name else 1, 128, normal(elements), normal(elements))
@@ -339,11 +380,11 @@ def test_missing_barriers_of_a_stored_kernel(missing):
     assert ("tile_a[y, j]" if missing == 0 else "tile_a[y, x] =") in line or "tile_b" in line
 
 
+@needs_numba_cuda
 def test_barriers_make_the_order():
-    """A thread may read what it wrote itself, and a warp what its lanes wrote before a warp barrier."""
-    if not HAS_NUMBA_CUDA:
-        pytest.skip("numba-cuda is not installed")
-    body = """shared[t] = x[t]
+    """A thread may read what it wrote itself, and what its warp wrote before a warp barrier."""
+    body = """
+    shared[t] = x[t]
     shared[t] = shared[t] + float32(1)
     cuda.syncwarp()
     value = shared[t ^ uint32(1)]
@@ -352,8 +393,7 @@ def test_barriers_make_the_order():
     cuda.syncthreads()
     y[t] = shared[t]"""
     x = normal(128)
-    source = Source(PLANT.format(body=body), ("float32*", "float32*"))
-    _, got = run(Kernel(compiled(source, "planted")), 1, 128, x, np.zeros_like(x))
+    _, got = run(planted(body)[1], 1, 128, x, np.zeros_like(x))
     np.testing.assert_array_equal(got, (x + 1)[np.arange(128) ^ 1][::-1])
 
 

@@ -1,4 +1,6 @@
-"""Loads, stores and atomic operations of many lanes at once, each checked before it is carried out."""
+"""Loads, stores and atomic operations of many lanes at once, each checked before it is carried
+out.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ Fail = Callable[[type[Fault], int, str, int], Fault]  # (kind, lane, detail, ins
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A memory instruction: number of the instruction, space ('' is generic), element, elements of a vector."""
+    """A memory instruction: number of the instruction, space ('' is generic), element, elements of
+    a vector.
+    """
 
     instruction: int
     space: str
@@ -33,7 +37,9 @@ class Request:
 
 @dataclass(slots=True)
 class Window:
-    """Shared memory of blocks, or local memory of threads: a piece of `stride` bytes of one region for each."""
+    """Shared memory of blocks, or local memory of threads: a piece of `stride` bytes of one region
+    for each.
+    """
 
     region: Region
     stride: int
@@ -118,7 +124,9 @@ class Access:
         operands: list[np.ndarray],
         request: Request,
     ) -> np.ndarray:
-        """Atomic ``memory = change(memory, *operands)``, one lane after the other; returns the old values."""
+        """Atomic ``memory = change(memory, *operands)``, one lane after the other; returns the old
+        values.
+        """
         old = np.zeros(lanes.size, request.dtype)
         for region, offsets, chosen in self.pieces(lanes, address, request):
             index = np.arange(lanes.size) if chosen is None else chosen
@@ -139,14 +147,17 @@ class Access:
     def pieces(
         self, lanes: np.ndarray, address: Lanes, request: Request
     ) -> Iterator[tuple[Region, np.ndarray, np.ndarray | None]]:
-        """(region, byte offsets, which lanes or None for all) of an access, bounds and alignment checked."""
+        """(region, byte offsets, which lanes or None for all) of an access, bounds and alignment
+        checked.
+        """
         places = np.broadcast_to(address, lanes.shape).view(np.int64)
         if places.size == 0:
             return
         wrong = places & (request.bytes - 1)
         if wrong.any():
             lane = int(np.flatnonzero(wrong)[0])
-            detail = f"accesses {request.bytes} bytes at {int(places[lane]):#x}, which is no multiple of that"
+            where = f"{int(places[lane]):#x}"
+            detail = f"accesses {request.bytes} bytes at {where}, which is no multiple of that"
             raise self.fail(Misaligned, int(lanes[lane]), detail, request.instruction)
         if request.space in self.windows:
             yield *self.in_window(request.space, lanes, places, request), None
@@ -185,7 +196,8 @@ class Access:
             outside = ~(window.valid.take(places) & window.valid.take(last))
         if outside.any():
             lane = int(np.flatnonzero(outside)[0])
-            detail = f"accesses {request.bytes} bytes at {int(places[lane])} of {space} memory, outside of its arrays"
+            where = f"byte {int(places[lane])} of {space} memory"
+            detail = f"accesses {request.bytes} bytes at {where}, outside of its arrays"
             raise self.fail(OutOfBounds, int(lanes[lane]), detail, request.instruction)
         if self.counters is not None and space == "shared":
             self.counters.shared(
@@ -215,14 +227,17 @@ class Access:
             beyond = np.flatnonzero(offsets + request.bytes > region.bytes)
             if beyond.size:
                 lane, where = int(lanes[chosen[beyond[0]]]), int(offsets[beyond[0]])
-                detail = f"accesses {request.bytes} bytes at byte {where} of {region.name}, which has {region.bytes}"
+                detail = f"accesses {request.bytes} bytes at byte {where} of {region.name}"
+                detail += f", which has {region.bytes}"
                 raise self.fail(OutOfBounds, lane, detail, request.instruction)
             yield region, offsets, chosen
 
     # ------------------------------------------------------------------ who
 
     def pass_barrier(self, lanes: np.ndarray) -> None:
-        """Lanes leave a block barrier. Arrays of times are never changed: lists of reads hold them."""
+        """Lanes leave a block barrier. Arrays of times are never changed: lists of reads hold
+        them.
+        """
         times = self.times.copy()
         times[lanes] = next_interval(times[lanes])
         self.times = times

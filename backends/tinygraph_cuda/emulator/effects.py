@@ -1,4 +1,5 @@
-"""Instructions that touch memory or other lanes, as steps: ``EFFECTS[opcode](operands, i, number)``.
+"""Instructions that touch memory or other lanes, as steps: ``EFFECTS[opcode](operands, i,
+number)``.
 
 ``number`` is the instruction's, by which faults and counters know it.
 """

@@ -1,7 +1,7 @@
 """Runs a kernel: all threads of many blocks at once, one basic block at a time.
 
-Where threads diverge, the lowest basic block that lanes wait for runs first, with all lanes that wait
-for it; compilers lay code out so that lanes meet again behind a branch.
+Where threads diverge, the lowest basic block that lanes wait for runs first, with all lanes that
+wait for it; compilers lay code out so that lanes meet again behind a branch.
 """
 
 from __future__ import annotations

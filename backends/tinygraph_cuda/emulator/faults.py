@@ -1,4 +1,6 @@
-"""What the emulator finds wrong with a kernel, with the place: kernel, generated line, thread and block."""
+"""What the emulator finds wrong with a kernel, with the place: kernel, generated line, thread and
+block.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +38,8 @@ class Fault(RuntimeError):
         self.thread, self.block, self.instruction = thread, block, instruction
         shown = f"\n    {line} | {source.strip()}" if source else ""
         super().__init__(
-            f"{self.kind} in kernel {kernel}, line {line}: thread {thread} of block {block} {detail}"
-            f" [{instruction}]{shown}"
+            f"{self.kind} in kernel {kernel}, line {line}: "
+            f"thread {thread} of block {block} {detail} [{instruction}]{shown}"
         )
 
 

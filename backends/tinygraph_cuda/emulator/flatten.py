@@ -1,4 +1,6 @@
-"""A kernel as basic blocks: calls in place, names resolved, and which registers live on between blocks."""
+"""A kernel as basic blocks: calls in place, names resolved, and which registers live on between
+blocks.
+"""
 
 from __future__ import annotations
 
@@ -101,7 +103,9 @@ class Inliner:
             self.registers.setdefault(place, item.type())
 
     def call(self, item: Instruction, names: dict[str, str]) -> None:
-        """``call (results), function, (arguments)``; results and arguments are parameters of this scope."""
+        """``call (results), function, (arguments)``; results and arguments are parameters of this
+        scope.
+        """
         if item.predicate:
             raise UnsupportedInstruction(f"a predicated call: {item.text}")
         lists = [split(o[1:-1]) if o.startswith("(") else o for o in item.operands]

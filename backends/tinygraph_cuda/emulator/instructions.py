@@ -1,7 +1,7 @@
 """PTX instructions that only compute: operand types, result types and a function on lanes for each.
 
-``TABLE[opcode](instruction)`` gives a Pure. What touches memory, other threads or control flow is in
-tinygraph_cuda.emulator.translate.
+``TABLE[opcode](instruction)`` gives a Pure. What touches memory, other threads or control flow is
+in tinygraph_cuda.emulator.translate.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from .types import DTYPES, Lanes, unsigned
 
 @dataclass(frozen=True, slots=True)
 class Pure:
-    """``results = function(*operands)``, each of the type named; several results come as a tuple."""
+    """``results = function(*operands)``, each of the type named; several results come as a
+    tuple.
+    """
 
     results: tuple[str, ...]
     operands: tuple[str, ...]
@@ -91,7 +93,9 @@ def uses_carry(i: Instruction) -> bool:
 
 
 def carrying(i: Instruction) -> Pure:
-    """Arithmetic with the carry flag, its last operand and last result: add.cc begins with 0, addc takes it."""
+    """Arithmetic with the carry flag, its last operand and last result: add.cc begins with 0, addc
+    takes it.
+    """
     if DTYPES[i.type()].itemsize != 4:
         raise unsupported(i)
     name = i.opcode.removesuffix("c")
@@ -170,8 +174,9 @@ def funnel(i: Instruction) -> Pure:
 
 
 COMPARE: dict[str, Callable[[Lanes, Lanes], Lanes]] = {
-    "eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge,
-    "lo": operator.lt, "ls": operator.le, "hi": operator.gt, "hs": operator.ge,
+    "eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "le": operator.le,
+    "gt": operator.gt, "ge": operator.ge,
+    "lo": operator.lt, "ls": operator.le, "hi": operator.gt, "hs": operator.ge,  # unsigned
 }  # fmt: skip
 
 
@@ -180,7 +185,9 @@ def unordered(x: Lanes, y: Lanes) -> Lanes:
 
 
 def comparison(i: Instruction) -> Callable[[Lanes, Lanes], Lanes]:
-    """``lt`` is false where an operand is NaN, ``ltu`` true; ``num`` and ``nan`` ask for just that."""
+    """``lt`` is false where an operand is NaN, ``ltu`` true; ``num`` and ``nan`` ask for just
+    that.
+    """
     name = i.modifiers[0]
     if name == "num":
         return lambda x, y: ~unordered(x, y)
@@ -251,29 +258,41 @@ def convert(i: Instruction) -> Pure:
 def move(i: Instruction) -> Pure:
     """mov: also packs narrow registers into a wide one, and takes a wide one apart."""
     kind = i.type()
-    size = DTYPES[kind].itemsize
-    for vector, operand in ((False, i.operands[0]), (True, i.operands[1])):
-        if not operand.startswith("{"):
-            continue
-        count = operand.count(",") + 1
-        narrow, wide = np.dtype(f"u{size // count}"), np.dtype(f"u{size}")
-        shifts = [wide.type(8 * narrow.itemsize * k) for k in range(count)]
-        parts, bits = (f"b{8 * narrow.itemsize}",) * count, f"b{8 * size}"
-        if vector:
-            return Pure(
-                (bits,),
-                parts,
-                lambda *x: sum(
-                    (v.astype(wide) << s for v, s in zip(x, shifts, strict=True)), wide.type(0)
-                ),
-            )
-        return Pure(parts, (bits,), lambda x: tuple((x >> s).astype(narrow) for s in shifts))
+    result, source = i.operands
+    if result.startswith("{"):
+        return unpack(DTYPES[kind].itemsize, result.count(",") + 1)
+    if source.startswith("{"):
+        return pack(DTYPES[kind].itemsize, source.count(",") + 1)
     return Pure((kind,), (kind,), lambda x: x)
+
+
+def pack(size: int, count: int) -> Pure:
+    """`count` registers side by side in one of `size` bytes, the first lowest."""
+    wide, bits = np.dtype(f"u{size}"), 8 * size // count
+
+    def joined(*parts: Lanes) -> Lanes:
+        whole = parts[0].astype(wide)
+        for k, part in enumerate(parts[1:], 1):
+            whole = whole | part.astype(wide) << wide.type(k * bits)
+        return whole
+
+    return Pure((f"b{8 * size}",), (f"b{bits}",) * count, joined)
+
+
+def unpack(size: int, count: int) -> Pure:
+    wide, bits = np.dtype(f"u{size}"), 8 * size // count
+    narrow = np.dtype(f"u{size // count}")
+
+    def parts(x: Lanes) -> tuple[Lanes, ...]:
+        return tuple((x >> wide.type(k * bits)).astype(narrow) for k in range(count))
+
+    return Pure((f"b{bits}",) * count, (f"b{8 * size}",), parts)
 
 
 def test_property(i: Instruction) -> Pure:
     tests = {
-        "finite": np.isfinite, "infinite": np.isinf, "notanumber": np.isnan, "number": lambda x: ~np.isnan(x),
+        "finite": np.isfinite, "infinite": np.isinf, "notanumber": np.isnan,
+        "number": lambda x: ~np.isnan(x),
     }  # fmt: skip
     if i.modifiers[0] not in tests:
         raise unsupported(i)

@@ -56,7 +56,8 @@ class Region:
 class Memory:
     """A device's global memory: allocations with unused addresses between them.
 
-    ``allocate`` gives the address that kernels are passed; ``write`` and ``read`` copy to and from it.
+    ``allocate`` gives the address that kernels are passed; ``write`` and ``read`` copy to and from
+    it.
     """
 
     def __init__(self) -> None:

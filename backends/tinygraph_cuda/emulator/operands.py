@@ -1,8 +1,8 @@
 """Registers by number, and operands as functions that read and write them.
 
-``values[number]`` holds a register: an array with one value for each lane, or a scalar that all lanes
-share. Special registers, kernel parameters and addresses of variables are registers too, which a
-launch fills when it begins.
+``values[number]`` holds a register: an array with one value for each lane, or a scalar that all
+lanes share. Special registers, kernel parameters and addresses of variables are registers too,
+which a launch fills when it begins.
 """
 
 from __future__ import annotations
@@ -103,7 +103,9 @@ class Operands:
         return store
 
     def write_all(self, i: Instruction, names: list[str], kinds: tuple[str, ...]) -> Writer:
-        """Writes a result, or a tuple; where the predicate is false, registers keep their values."""
+        """Writes a result, or a tuple; where the predicate is false, registers keep their
+        values.
+        """
         guard = self.predicate(i) if i.predicate else None
         old = [
             self.read(name, kind) if guard and name != "_" else None

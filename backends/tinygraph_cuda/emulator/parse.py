@@ -1,6 +1,7 @@
 """PTX text to functions, variables and instructions.
 
-Source: NVIDIA, Parallel Thread Execution ISA; the subset that compilers emit (numba-cuda, nvcc, inline assembly in braces).
+Source: NVIDIA, Parallel Thread Execution ISA; the subset that compilers emit (numba-cuda, nvcc,
+inline assembly in braces).
 """
 
 from __future__ import annotations
@@ -169,7 +170,9 @@ def split(text: str) -> list[str]:
 
 
 class Body:
-    """Reads the statements of a function; names declared in inner braces get a number, so that they are unique."""
+    """Reads the statements of a function; names declared in inner braces get a number, so that
+    they are unique.
+    """
 
     def __init__(self, module: Module, function: Function, text: str):
         self.module, self.function, self.text = module, function, text
@@ -192,7 +195,9 @@ class Body:
                 self.statement(" ".join(match[4].split()))
 
     def location(self, text: str) -> None:
-        """``.loc file line column[, function_name ..., inlined_at file line column]``; line 0 says nothing."""
+        """``.loc file line column[, function_name ..., inlined_at file line column]``; line 0 says
+        nothing.
+        """
         lines = [int(n) for n in re.findall(r"(?:\.loc|inlined_at)\s+\d+\s+(\d+)", text)]
         self.line = lines[-1] or self.line
 

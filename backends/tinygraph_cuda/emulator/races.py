@@ -1,14 +1,14 @@
 """Who touched which bytes: races between the threads of a launch, by the barriers that order them.
 
-Two accesses race if different threads make them, one is a plain write, or one a plain access and the
-other an atomic one, and neither a block barrier (same block) nor a warp barrier (same warp) lies
-between them. Nothing orders blocks. The order in which the emulator happens to run threads plays no
-part.
+Two accesses race if different threads make them, one is a plain write, or one a plain access and
+the other an atomic one, and neither a block barrier (same block) nor a warp barrier (same warp)
+lies between them. Nothing orders blocks. The order in which the emulator happens to run threads
+plays no part.
 
 A thread's number is unique over all launches on a memory. A record keeps, for each cell, the last
-thread, its time and its instruction; of several readers it keeps what they have in common: each block
-has numbers for 'several threads of warp w' and 'several threads of the block' behind those of its
-threads, and one number stands for 'threads of several blocks'.
+thread, its time and its instruction; of several readers it keeps what they have in common: each
+block has numbers for 'several threads of warp w' and 'several threads of the block' behind those
+of its threads, and one number stands for 'threads of several blocks'.
 
 A time is the block's number, the block barriers that it has passed, and the warp barriers since the
 last of them, in fields of one integer.
@@ -50,7 +50,9 @@ class Numbering:
         return self.first + (block << self.bits) + thread
 
     def split(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(block, warp) of threads; the warp of 'several threads of the block' is the number of warps."""
+        """(block, warp) of threads; the warp of 'several threads of the block' is the number of
+        warps.
+        """
         relative = numbers - self.first
         thread = relative & ((1 << self.bits) - 1)
         return relative >> self.bits, np.where(
@@ -67,7 +69,9 @@ class Numbering:
 
 @dataclass(frozen=True, slots=True)
 class Actors:
-    """Lanes that make an access: their threads' numbers and times, and the number of their instruction."""
+    """Lanes that make an access: their threads' numbers and times, and the number of their
+    instruction.
+    """
 
     numbering: Numbering
     threads: np.ndarray
@@ -222,7 +226,9 @@ class Shadow:
         return None
 
     def unwritten(self, offsets: np.ndarray, width: int, first: int) -> np.ndarray:
-        """Lanes that read a cell which nobody has written in the launch that begins with thread `first`."""
+        """Lanes that read a cell which nobody has written in the launch that begins with thread
+        `first`.
+        """
         missing = np.zeros(offsets.shape, bool)
         for cells in self.cells(offsets, width):
             missing |= self.writes.thread[cells] < first

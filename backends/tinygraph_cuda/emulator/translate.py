@@ -1,4 +1,6 @@
-"""Basic blocks as lists of steps, ``step(values, frame)``, each an instruction on all lanes of a frame."""
+"""Basic blocks as lists of steps, ``step(values, frame)``, each an instruction on all lanes of a
+frame.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,8 @@ class CompiledBlock:
     """A basic block.
 
     Attributes:
-        uses, keeps: registers that it reads before it writes them, and that later blocks want of it.
-        end_number: of the last instruction, if it has one.
+        uses, keeps: registers that it reads before it writes them, and that later blocks want of
+        it. end_number: of the last instruction, if it has one.
         condition: of its branch or exit; None where that is always taken.
         vote: for a barrier that reduces: (kind, operand, destination).
     """
@@ -126,7 +128,9 @@ class Translator:
         return lambda values, frame: write(values, function(*[r(values) for r in reads]))
 
     def parameter(self, i: Instruction) -> Step:
-        """ld.param of the kernel's parameters, filled by the launch; those of calls are registers."""
+        """ld.param of the kernel's parameters, filled by the launch; those of calls are
+        registers.
+        """
         kind = i.type()
         copy = Pure((kind,), (kind,), same)
         if i.opcode == "st":

@@ -18,8 +18,8 @@ class Warps:
     """The warps of a group of blocks.
 
     Attributes:
-        slots: for each lane, 32 times its warp plus its place in the warp; the last warp of a block may have
-            slots without a lane.
+        slots: for each lane, 32 times its warp plus its place in the warp; the last warp of a
+            block may have slots without a lane.
         alive: for each slot, whether its thread exists and has not ended.
     """
 
@@ -28,7 +28,9 @@ class Warps:
     fail: Callable[[type[Fault], int, str, int], Fault]
 
     def active(self, lanes: np.ndarray, members: np.ndarray, instruction: int) -> np.ndarray:
-        """Whether each slot takes part; a fault if one that `members` names and that lives does not."""
+        """Whether each slot takes part; a fault if one that `members` names and that lives does
+        not.
+        """
         here = np.zeros(self.alive.size, bool)
         here[self.slots[lanes]] = True
         missing = pack(self.alive & ~here)[self.slots[lanes] // WARP] & members
@@ -55,7 +57,9 @@ class Warps:
         members: np.ndarray,
         instruction: int,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """(the value of another lane, whether that lane is within the segment), as shfl.sync defines it."""
+        """(the value of another lane, whether that lane is within the segment), as shfl.sync
+        defines it.
+        """
         here = self.active(lanes, members, instruction)
         slots = self.slots[lanes]
         own = slots % WARP
@@ -78,7 +82,8 @@ class Warps:
         absent = np.flatnonzero(~here[source])
         if absent.size:
             lane = int(absent[0])
-            detail = f"takes the value of lane {int(source[lane]) % WARP} of its warp, which is not there"
+            which = int(source[lane]) % WARP
+            detail = f"takes the value of lane {which} of its warp, which is not there"
             raise self.fail(DivergentWarp, int(lanes[lane]), detail, instruction)
         all_values = np.zeros(self.alive.size, values.dtype)
         all_values[slots] = values
