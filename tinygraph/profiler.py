@@ -56,6 +56,7 @@ class Row:
         share: of all launches' time.
         roofline: the time that the operations or the bytes take at best, over the time taken; above
             1 where data came from a cache.
+        places: scopes or lines that it comes from.
         hint: ``compute``, ``memory``, ``cache`` (memory that is near) or ``launch`` bounds it.
     """
 
@@ -177,8 +178,7 @@ def cells(row: Row) -> tuple[str, ...]:
         f"{row.bandwidth:,.1f}",
         f"{100 * row.roofline:.0f} %",
         row.hint,
-        "; ".join(row.places[:2])
-        + (f" and {len(row.places) - 2} more" if len(row.places) > 2 else ""),
+        "; ".join(row.places),
     )
 
 
@@ -186,7 +186,7 @@ def table(title: str, rows: Sequence[Row]) -> list[str]:
     """Rows under a head, in 100 columns."""
     lines = [(title, *HEAD), *((r.name, *cells(r)) for r in rows)]
     left = (0, *(1 + HEAD.index(name) for name in LEFT))
-    widths = [min(max(len(line[k]) for line in lines), 34) for k in range(len(HEAD))]
+    widths = [min(max(len(line[k]) for line in lines), 30) for k in range(len(HEAD))]
     text = []
     for line in lines:
         fields = [
@@ -198,9 +198,12 @@ def table(title: str, rows: Sequence[Row]) -> list[str]:
 
 
 def launch_places(cost: LaunchCost) -> tuple[str, ...]:
-    """The user's lines that a launch comes from."""
+    """Where a launch comes from: scopes, and the user's lines of what stands in none."""
     nodes = (n for m in cost.launch.members for n in m.nodes)
-    return tuple(dict.fromkeys(str(o) for n in nodes for o in origins(n) if not o.how))
+    found = (
+        f"{o.how} {o.scope}".lstrip() if o.scope else str(o) for n in nodes for o in origins(n)
+    )
+    return tuple(dict.fromkeys(found))
 
 
 def shares(cost: LaunchCost) -> dict[str, float]:
