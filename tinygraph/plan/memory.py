@@ -54,28 +54,67 @@ def waits(launches: list[Launch]) -> None:
 
 
 def place_buffers(plan: Plan) -> None:
-    """Lifetimes, then offsets: largest first, each at the lowest address that is free while it is live."""
+    """Lifetimes, then offsets; the best of several orders of placing, since none is best for every plan."""
     for number, launch in enumerate(plan.launches):
         for access in launch.accesses:
             touch(access, number)
     live = [b for b in plan.buffers if b.home == "arena" and b.first >= 0]
-    for step in range(len(plan.launches)):
-        plan.live_bound = max(plan.live_bound, sum(rounded(b) for b in live if b.first <= step <= b.last))
-    placed: list[Buffer] = []
-    for buffer in sorted(live, key=lambda b: (-b.bytes, b.first)):
-        offset = 0
-        for other in sorted(placed, key=lambda b: b.offset):
-            if other.first <= buffer.last and buffer.first <= other.last:
-                if offset + rounded(buffer) <= other.offset:
-                    break
-                offset = max(offset, other.offset + rounded(other))
-        buffer.offset = offset
-        placed.append(buffer)
-        plan.arena = max(plan.arena, offset + rounded(buffer))
+    plan.live_bound = live_bound(live, len(plan.launches))
+    for order in ORDERS:
+        offsets, size = pack_buffers(sorted(live, key=order))
+        if not plan.arena or size < plan.arena:
+            plan.arena = size
+            for buffer, offset in offsets:
+                buffer.offset = offset
     for buffer in plan.buffers:
         if buffer.home == "prepared":
             buffer.offset, plan.prepared = plan.prepared, plan.prepared + rounded(buffer)
     reuse_waits(plan.launches)
+
+
+# Largest first, longest-lived first, by bytes times lifetime, and as they come.
+ORDERS: tuple[Callable[[Buffer], tuple[int, int]], ...] = (
+    lambda b: (-b.bytes, b.first),
+    lambda b: (b.first - b.last, -b.bytes),
+    lambda b: ((b.first - b.last - 1) * b.bytes, b.first),
+    lambda b: (b.first, -b.bytes),
+    lambda b: (-b.last, -b.bytes),
+)
+
+
+def live_bound(buffers: list[Buffer], launches: int) -> int:
+    """The most bytes that are live during one launch: no arena can be smaller."""
+    change = [0] * (launches + 2)
+    for b in buffers:
+        change[b.first] += rounded(b)
+        change[b.last + 1] -= rounded(b)
+    most = now = 0
+    for step in change:
+        now += step
+        most = max(most, now)
+    return most
+
+
+def pack_buffers(buffers: list[Buffer]) -> tuple[list[tuple[Buffer, int]], int]:
+    """An offset for each buffer, in the given order: the tightest gap among those that are live with it."""
+    placed: list[tuple[int, Buffer]] = []
+    top = 0
+    for buffer in buffers:
+        taken = [(o, o + rounded(b)) for o, b in placed if b.first <= buffer.last and buffer.first <= b.last]
+        offset = tightest_gap(sorted(taken), rounded(buffer))
+        placed.append((offset, buffer))
+        top = max(top, offset + rounded(buffer))
+    return [(b, o) for o, b in placed], top
+
+
+def tightest_gap(taken: list[tuple[int, int]], size: int) -> int:
+    """Where ``size`` bytes fit best between taken intervals; behind them all if nowhere."""
+    best, at, end = None, 0, 0
+    for first, last in taken:
+        if first - end >= size and (best is None or first - end < best):
+            best, at = first - end, end
+        end = max(end, last)
+    return end if best is None else at
 
 
 def touch(access: Access, number: int) -> None:
