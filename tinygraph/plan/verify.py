@@ -170,10 +170,11 @@ class Touch:
     member: int
     order: Order
 
-    def follows(self, other: Touch | None) -> bool:
-        if other is None or (other.number, other.member) == (self.number, self.member):
-            return True
-        return bool(self.order.before[self.number] >> other.number & 1)
+    def same(self, other: Touch) -> bool:
+        return (other.number, other.member) == (self.number, self.member)
+
+    def follows(self, other: Touch) -> bool:
+        return self.same(other) or bool(self.order.before[self.number] >> other.number & 1)
 
     def on(self, line: Line, area: Region, writes: bool, written: bool) -> None:
         """Checks this access of a region against all before it, and takes it down.
@@ -187,6 +188,8 @@ class Touch:
                 other = "nothing" if piece is None else piece.buffer.name
                 raise PlanError(f"{self.launch.name} reads {area.buffer.name}, but {other} was written there last")
             if piece is not None:
+                if writes and piece.buffer is not area.buffer and any(self.same(r) for r in piece.readers):
+                    raise PlanError(f"{self.launch.name} writes {area.buffer.name} over {piece.buffer.name}, which it reads")
                 for before in (piece.writer, *(piece.readers if writes else ())):
                     if before is not None and not self.follows(before):
                         raise PlanError(
