@@ -177,7 +177,7 @@ def load4(pointer: Any, index: Any) -> Typed:
         return None
 
     def lower(context: Any, builder: Any, signature: Any, args: list[ir.Value]) -> ir.Value:
-        vector = builder.load(vector_pointer(builder, *args, index.signed), align=16)
+        vector = builder.load(vector_pointer(builder, args[0], args[1], index.signed), align=16)
         parts = [builder.extract_element(vector, ir.IntType(32)(i)) for i in range(VECTOR)]
         return context.make_tuple(builder, signature.return_type, parts)
 
@@ -191,7 +191,7 @@ def store4(pointer: Any, index: Any, a: Any, b: Any, c: Any, d: Any) -> Typed:
     kind = pointer.dtype
 
     def lower(context: Any, builder: Any, signature: Any, args: list[ir.Value]) -> ir.Value:
-        target = vector_pointer(builder, *args[:2], index.signed)
+        target = vector_pointer(builder, args[0], args[1], index.signed)
         vector = ir.Constant(target.type.pointee, ir.Undefined)
         for i, part in enumerate(args[2:]):
             vector = builder.insert_element(vector, part, ir.IntType(32)(i))

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from numba import cuda
-from numba.cuda import types
 from numba.cuda.extending import intrinsic
 
 __all__ = ["Card", "compile_ptx", "cuda", "intrinsic", "link", "occupancy", "types"]
+
+types: Any = cuda.types
 
 Capability = tuple[int, int]
 
@@ -117,7 +118,11 @@ def link(ptx: str, arch: str = "sm_80", name: str = "kernel") -> tuple[bytes, Ca
         ImportError: cuda.core or nvJitLink is not installed.
         RuntimeError: the assembler refuses the PTX.
     """
-    from cuda.core import Linker, LinkerOptions, ObjectCode
+    from cuda.core import (  # type: ignore[import-not-found]
+        Linker,
+        LinkerOptions,
+        ObjectCode,
+    )
 
     options = LinkerOptions(arch=arch, ptxas_options=["-v"], verbose=True)
     linker = Linker(ObjectCode.from_ptx(ptx.encode(), name=name), options=options)

@@ -51,7 +51,7 @@ def round_up(x: Lanes) -> Lanes:
 
 
 def round_to_zero(x: Lanes) -> Lanes:
-    return np.where(x > 0, round_down(x), round_up(x))[()]
+    return select(round_down(x), round_up(x), x > 0)
 
 
 ROUNDED: dict[str, Callable[[Lanes], Lanes]] = {
@@ -73,7 +73,7 @@ def divide(x: Lanes, y: Lanes) -> Lanes:
     quotient = np.floor_divide(x, safe)
     if quotient.dtype.kind == "i":
         quotient = quotient + ((quotient * safe != x) & ((x < 0) != (safe < 0)))
-    return np.where(zero, ~quotient.dtype.type(0), quotient)[()]
+    return select(~quotient.dtype.type(0), quotient, zero)
 
 
 def remainder(x: Lanes, y: Lanes) -> Lanes:
@@ -184,7 +184,7 @@ def permute_bytes(x: Lanes, y: Lanes, selector: Lanes) -> Lanes:
     sign.
     """
     pair = (y.astype(np.uint64) << np.uint64(32)) | x
-    result = np.uint32(0)
+    result: Lanes = np.uint32(0)
     for i in range(4):
         nibble = (selector >> np.uint32(4 * i)) & np.uint32(15)
         byte = (
@@ -197,7 +197,7 @@ def permute_bytes(x: Lanes, y: Lanes, selector: Lanes) -> Lanes:
 
 def logic3(x: Lanes, y: Lanes, z: Lanes, table: int) -> Lanes:
     """The bitwise function of three words whose truth table is `table`."""
-    result = np.uint32(0)
+    result: Lanes = np.uint32(0)
     for row in range(8):
         if table >> row & 1:
             result = result | (
@@ -222,7 +222,9 @@ def saturate(x: Lanes) -> Lanes:
 
 
 def select(x: Lanes, y: Lanes, condition: Lanes) -> Lanes:
-    return np.where(condition, x, y)[()]
+    """x where the condition holds, y elsewhere; a scalar if all three are."""
+    chosen: Lanes = np.where(condition, x, y)
+    return chosen[()]
 
 
 LOW_WORD = np.uint64(0xFFFFFFFF)

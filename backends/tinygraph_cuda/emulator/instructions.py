@@ -99,14 +99,15 @@ def carrying(i: Instruction) -> Pure:
     if DTYPES[i.type()].itemsize != 4:
         raise unsupported(i)
     name = i.opcode.removesuffix("c")
-    if name == "mad":
-        function = a.multiply_high_add_carry if "hi" in i.modifiers else a.multiply_low_add_carry
-    else:
-        function = a.add_carry if name == "add" else a.subtract_borrow
-    count = 3 if name == "mad" else 2
+    functions: dict[str, Callable[..., Lanes]] = {
+        "add": a.add_carry,
+        "sub": a.subtract_borrow,
+        "mad": a.multiply_high_add_carry if "hi" in i.modifiers else a.multiply_low_add_carry,
+    }
+    function, kinds = functions[name], ("u32",) * (4 if name == "mad" else 3)
     if i.opcode != name:
-        return Pure(("u32", "u32"), ("u32",) * (count + 1), function)
-    return Pure(("u32", "u32"), ("u32",) * (count + 1), lambda *x: function(*x[:-1], np.uint32(0)))
+        return Pure(("u32", "u32"), kinds, function)
+    return Pure(("u32", "u32"), kinds, lambda *x: function(*x[:-1], np.uint32(0)))
 
 
 def widened(kind: str) -> str:
@@ -221,7 +222,7 @@ def set_value(i: Instruction) -> Pure:
     """set: all ones, or 1.0, where the comparison holds."""
     compare, result, kind = comparison(i), i.type(0), i.type()
     true = np.float32(1) if result == "f32" else ~unsigned(DTYPES[result]).type(0)
-    return Pure((result,), (kind, kind), lambda x, y: np.where(compare(x, y), true, true * 0)[()])
+    return Pure((result,), (kind, kind), lambda x, y: a.select(true, true * 0, compare(x, y)))
 
 
 ROUND_WHOLE = {"rni": np.rint, "rzi": np.trunc, "rmi": np.floor, "rpi": np.ceil}
@@ -290,7 +291,7 @@ def unpack(size: int, count: int) -> Pure:
 
 
 def test_property(i: Instruction) -> Pure:
-    tests = {
+    tests: dict[str, Callable[[Lanes], Lanes]] = {
         "finite": np.isfinite, "infinite": np.isinf, "notanumber": np.isnan,
         "number": lambda x: ~np.isnan(x),
     }  # fmt: skip
@@ -301,7 +302,7 @@ def test_property(i: Instruction) -> Pure:
 
 def select_by_sign(i: Instruction) -> Pure:
     kind = i.type(0)
-    return Pure((kind,), (kind, kind, i.type()), lambda x, y, z: np.where(z >= 0, x, y)[()])
+    return Pure((kind,), (kind, kind, i.type()), lambda x, y, z: a.select(x, y, z >= 0))
 
 
 def count_bits(function: Callable[[Lanes], Lanes]) -> Maker:

@@ -13,6 +13,7 @@ from operator import itemgetter
 
 import numpy as np
 
+from .arithmetic import select
 from .faults import UnsupportedInstruction
 from .flatten import Flat
 from .parse import NAME, Instruction
@@ -117,10 +118,10 @@ class Operands:
 
         def write(values: Values, results: Lanes) -> None:
             each = results if isinstance(results, tuple) else (results,)
-            chosen = guard(values) if guard else None
+            chosen = guard(values) if guard else np.True_
             kept = [k(values) if k else None for k in old]
             for one, result, before in zip(writes, each, kept, strict=True):
-                one(values, result if before is None else np.where(chosen, result, before)[()])
+                one(values, result if before is None else select(result, before, chosen))
 
         return write
 
