@@ -11,9 +11,9 @@ from tinygraph.codegen.program import assemble
 from tinygraph.codegen.python import execute
 from tinygraph.ir import Graph, Node, Type
 from tinygraph.op import INPUT
-from tinygraph.plan.contract import Target
 from tinygraph.plan.plan import Plan
 from tinygraph.plan.schedule import schedule
+from tinygraph.plan.tiling import Target
 from tinygraph.plan.verify import verify_plan
 
 

@@ -24,7 +24,7 @@ from tinygraph.ops.conv import CONV2D, CONV2D_INPUT_GRADIENT, CONV2D_WEIGHT_GRAD
 from tinygraph.ops.view import BROADCAST_TO, PAD, RESHAPE, TRANSPOSE
 from tinygraph.ops.window import WINDOW_MAX, WINDOW_SUM
 from tinygraph.parameter import parameter
-from tinygraph.plan.contract import Target
+from tinygraph.plan.tiling import Target
 from tinygraph.plan.plan import Plan
 from tinygraph.plan.schedule import schedule
 from tinygraph.plan.verify import verify_plan

@@ -15,7 +15,7 @@ from .codegen.program import Code
 from .ir import Parameter
 
 if TYPE_CHECKING:
-    from .plan.contract import Target
+    from .plan.tiling import Target
 
 BUILT_IN = {
     "cpu": "tinygraph_cpu",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import struct
 import sys
 import threading
@@ -266,9 +267,25 @@ class ParameterState:
         return array
 
 
+HUGE = 8 << 20  # bytes from which on an array gets pages of its own
+
+
+def huge(size: int) -> mmap.mmap:
+    """Anonymous memory, in huge pages where that can be asked for."""
+    memory = mmap.mmap(-1, size)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return memory
+
+
 def aligned(type: Type, slack: int = 64) -> np.ndarray:
-    """Zeroed memory on a cache line, with ``slack`` bytes behind it that vector loads may touch."""
-    raw = np.zeros(type.bytes + 64 + slack, np.uint8)
+    """Zeroed memory on a cache line, with ``slack`` bytes behind it that vector loads may touch.
+
+    Large arrays lie in huge pages where the system has them: kernels walk over weights in steps of
+    many kilobytes, each of which would need a page table entry of its own.
+    """
+    size = type.bytes + 64 + slack
+    raw = np.frombuffer(huge(size), np.uint8) if size >= HUGE else np.zeros(size, np.uint8)
     start = -raw.ctypes.data % 64
     return raw[start : start + type.bytes].view(type.dtype).reshape(type.shape)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from .codegen.program import Code, assemble
 from .ir import Graph, Parameter
 from .passes import PIPELINE
-from .plan.contract import Target
+from .plan.tiling import Target
 from .plan.plan import Plan
 from .plan.schedule import schedule
 from .plan.verify import verify_plan

@@ -21,11 +21,11 @@ from tinygraph.ir import Parameter
 from .features import detect
 
 if TYPE_CHECKING:
-    from tinygraph.plan.contract import Target
+    from tinygraph.plan.tiling import Target
 
 
 def target(runtime: str) -> Target:
-    from tinygraph.plan.contract import Target
+    from tinygraph.plan.tiling import Target
 
     features = detect()
     return Target(features.lanes, features.registers)

@@ -20,18 +20,15 @@ from .group import loops_of
 from .index import Indices, affine, span, substitute
 from .nest import arrange
 from .plan import Access, Buffer, Guard, Load, Nest, Put, Stage, Tile
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What the planner must know of a processor: float32 lanes of a vector, vector registers."""
-
-    lanes: int = 16
-    registers: int = 32
+from .tiling import Target, choose_chunk, choose_parts, choose_tile, is_streamed
 
 
 class Unsuitable(Exception):
     """A contraction cannot be laid out as tiles; the message is the remark."""
+
+
+class Heavy(Unsuitable):
+    """It would have to repack a large operand every time it runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,66 +189,6 @@ def assign_roles(axes: list[Axis], outputs: int, writes: list[int], pack: bool) 
     return Roles(tuple(batch), tuple(rows), column[0], tuple(reduce), packed)
 
 
-# ---------------------------------------------------------------------- tiles and parts
-
-
-def tile_cycles(rows: int, vectors: int) -> float:
-    """Cycles of one step of the reduction: two multiply-adds or two loads a cycle, latency four."""
-    return max(rows * vectors / 2, (rows + vectors) / 2, 4.0 if rows * vectors < 8 else 0.0)
-
-
-def choose_tile(m: int, row_count: int, n: int, k: int, target: Target) -> tuple[int, int]:
-    """(rows, vectors) of the register tile with the least estimated time for row_count times m rows and n columns."""
-    vectors = -(-n // target.lanes)
-
-    def cost(rows: int, width: int) -> float:
-        def column(v: int) -> float:
-            full, tail = divmod(m, rows)
-            once = [(full, rows), (1, tail)] if tail else [(full, rows)]
-            return sum(c * (k * tile_cycles(r, v) + 24 + 2 * r * v) for c, r in once)
-
-        full, tail = divmod(vectors, width)
-        return row_count * (full * column(width) + (column(tail) if tail else 0.0))
-
-    shapes = [
-        (r, v)
-        for v in range(1, min(vectors, 8) + 1)
-        for r in range(1, min(m, 28) + 1)
-        if r * v + v + 1 <= target.registers
-    ]
-    return min(shapes, key=lambda s: (round(cost(*s), 3), -s[0] * s[1], s))
-
-
-WORTH = 400_000  # multiply-adds that are worth a part of their own
-
-
-def choose_parts(tiles: int, blocks: int, work: int, b_larger: bool) -> tuple[int, int]:
-    """(row parts, column parts): by the work alone, so that results are the same for any number of threads."""
-    wanted = max(1, min(64, work // WORTH))
-    if b_larger:
-        columns = min(blocks, wanted)
-        return min(tiles, -(-wanted // columns)), columns
-    rows = min(tiles, wanted)
-    return rows, min(blocks, -(-wanted // rows))
-
-
-CACHE = 384 * 1024  # bytes of A and B that a chunk of the reduction may touch: well within L2
-
-
-def choose_chunk(m: Axis, s: Axis, k: Axis, n: int, depth: int) -> int:
-    """How much of s (or of k, where s is 1) a chunk of a long reduction takes; 0: the reduction is not cut.
-
-    Only where A is read across its rows (as the weight gradient reads images, m contiguous): there every tile would
-    stream all of A and B anew.
-    """
-    step = 4 * (m.size + n)
-    if m.a != 1 or depth * step <= 2 * CACHE:
-        return 0
-    if s.size > 1:
-        return max(1, CACHE // (step * k.size))
-    return max(d for d in range(1, k.size + 1) if k.size % d == 0 and (d == 1 or d * step <= CACHE))
-
-
 def split_axis(axis: Axis, inner: int) -> tuple[Axis, Axis]:
     """An axis as an outer and an inner one of the given size."""
     outer = replace(axis, size=axis.size // inner, a=axis.a * inner, b=axis.b * inner, parts=())
@@ -298,13 +235,17 @@ def make_tile(
     g, z, y, m = (x if x.size > 1 or x.ops else zero for x in (g, z, y, m))
     n = roles.column.size
     depth = r.size * s.size * k.size
-    rows, vectors = choose_tile(m.size, g.size * z.size * y.size, n, depth, target)
+    row_count = g.size * z.size * y.size
+    streamed = is_streamed(m.size * row_count, n, depth, target)
+    rows, vectors = choose_tile(m.size, row_count, n, depth, target, streamed)
     width = vectors * target.lanes
     tiles = g.size * z.size * y.size * -(-m.size // rows)
     blocks = -(-n // width)
     work = g.size * z.size * y.size * m.size * n * depth
     row_parts, column_parts = choose_parts(tiles, blocks, work, n * 2 > z.size * y.size * m.size)
-    chunk = 0 if roles.packed else choose_chunk(m, s, k, n, depth)
+    if streamed:
+        row_parts, column_parts = tiles, 1
+    chunk = 0 if roles.packed or m.a != 1 else choose_chunk(m.size, s.size, k.size, n, depth)
     if chunk and s.size == 1:
         s, k = split_axis(k, chunk)
         chunk = 1

@@ -62,6 +62,7 @@ class Group:
         windows: the reduction reads overlapping windows.
         opaque: the one node of a group with a template of its own.
         copy: the one node is in memory already and is only copied.
+        swapped: the anchor's first operand gives the columns of the contraction.
     """
 
     number: int
@@ -72,6 +73,7 @@ class Group:
     windows: bool = False
     opaque: Node | None = None
     copy: bool = False
+    swapped: bool = False
     stores: list[Store] = field(default_factory=list)
     needs: set[int] = field(default_factory=set)  # numbers of the groups it reads from
 

@@ -9,20 +9,33 @@ from math import prod
 from ..ir import Graph, Node, Parameter
 from ..op import Index, Kind
 from .body import Body
+from .bundle import bundle
 from .contract import (
-    Axis, Problem, Target, Unsuitable, assign_roles, copy_nest, epilogue, make_tile, operand_indices, pack_nest,
-    phases, reach,
-)  # fmt: skip
+    Axis,
+    Heavy,
+    Problem,
+    Roles,
+    Unsuitable,
+    assign_roles,
+    copy_nest,
+    epilogue,
+    make_tile,
+    operand_indices,
+    pack_nest,
+    phases,
+    reach,
+)
 from .group import Fusion, Group, Slot, Store, element_reads, loops_of
 from .index import Indices, Leaf, own, read
-from .bundle import bundle
 from .memory import order_groups, place_buffers
 from .nest import NestBuilder, arrange, full_strides, resolve
-from .updates import order_updates
 from .plan import SLACK, Access, Buffer, Launch, Nest, Place, Plan, Special, Tile
+from .tiling import Target
+from .updates import order_updates
 from .winograd_launch import winograd_launches
 
 ITEMSIZE = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "uint32": 4, "uint8": 1, "bool": 1}
+HEAVY = 16 << 20  # bytes of an operand that is rather read as it lies than repacked every time
 GRAIN = 32_768  # elements that are worth a part of their own
 
 
@@ -207,6 +220,8 @@ class Scheduler:
         if group.anchor is not None:
             reads = loops_of(group.anchor).reads
             a, b = (self.main_strides(group, number) for number in range(len(reads)))
+            if group.swapped:
+                a, b = b, a
             columns = [x for x in range(rank) if b[x] and not a[x]]
             rest = sorted((x for x in range(rank) if x not in columns), key=lambda x: (-abs(a[x]), x))
             return rest + columns
@@ -263,6 +278,10 @@ class Scheduler:
             except Unsuitable as reason:
                 if self.detached(group, stores, launches, reason):
                     return
+                if isinstance(reason, Heavy):
+                    launches += self.contraction(group, stores, heavy=True)
+                    return
+                self.remarks.append(f"{label(group)}: plain loops, because {reason}")
         if group.opaque is not None:
             launches += self.special(group, stores)
             return
@@ -275,7 +294,7 @@ class Scheduler:
         """The contraction into memory of its own, and its epilogue as a kernel behind it; False for plain loops."""
         anchor, home = group.anchor, "prepared" if self.is_fixed(group) else "arena"
         assert anchor is not None
-        alone = replace(group, index={anchor: group.index[anchor]}, stores=[])
+        alone = replace(group, index={anchor: group.index[anchor]}, stores=[], swapped=isinstance(why, Heavy))
         store = Store(anchor, anchor, group.index[anchor])
         fresh = anchor not in self.places
         if fresh:
@@ -325,17 +344,21 @@ class Scheduler:
 
     # ------------------------------------------------------------------ contractions
 
-    def contraction(self, group: Group, stores: list[tuple[Store, Place]]) -> list[Launch]:
+    def contraction(
+        self, group: Group, stores: list[tuple[Store, Place]], heavy: bool = False
+    ) -> list[Launch]:
         """The launches of a group with an anchor; nothing is left behind where it is unsuitable."""
         padded, packed, prepared, count = dict(self.padded), dict(self.packed), list(self.prepare), len(self.buffers)
         try:
-            return self.tiles(group, stores)
+            return self.tiles(group, stores, heavy)
         except Unsuitable:
             self.padded, self.packed, self.prepare[:] = padded, packed, prepared
             del self.buffers[count:]
             raise
 
-    def tiles(self, group: Group, stores: list[tuple[Store, Place]]) -> list[Launch]:
+    def tiles(
+        self, group: Group, stores: list[tuple[Store, Place]], heavy: bool
+    ) -> list[Launch]:
         n = group.anchor
         assert n is not None
         nest = NestBuilder(self.fusion, group, self).build(stores, accumulator="acc")
@@ -350,7 +373,7 @@ class Scheduler:
                 raise Unsuitable("a phase of its stride has no taps")
             views = [resolve(p, Leaf(n, tuple(map(problem.at, at))), len(problem.axes)) for p, at in places]
             operands = [remap(o, problem) for o in nest.operands]
-            self.tile(group, problem, views, operands, body, launches)
+            self.tile(group, problem, views, operands, body, launches, heavy)
         return launches
 
     def readable(self, group: Group, x: Node, at: Indices, launches: list[Launch]) -> tuple[Place, Indices]:
@@ -385,9 +408,12 @@ class Scheduler:
 
     def tile(
         self, group: Group, problem: Problem, views: list[Access], operands: list[Access], body: Body,
-        launches: list[Launch],
+        launches: list[Launch], heavy: bool,
     ) -> None:
-        """One contraction, with whichever operand gives contiguous columns as B."""
+        """One contraction, with whichever operand gives contiguous columns as B.
+
+        A large operand that changes between runs is not repacked unless ``heavy`` says so.
+        """
         failure: Unsuitable | None = None
         anchor = group.anchor
         assert anchor is not None
@@ -405,6 +431,9 @@ class Scheduler:
                 failure = failure or reason
                 continue
             made = make_tile(roles, body, a, b, operands, self.target)
+            if roles.packed and not fixed and not heavy and packed_bytes(roles) > HEAVY:
+                failure = Heavy("a large operand would be repacked every time")
+                continue
             if roles.packed:
                 made = replace(made, b=self.pack(roles, made, b, fixed, launches, source))
             if made.contraction.chunked:
@@ -433,6 +462,10 @@ class Scheduler:
             (self.prepare if fixed else launches).append(self.launch("pack", nest, (root,)))
             self.packed[key] = Access(buffer, 0, (), "float32")
         return replace(tile.b, buffer=self.packed[key].buffer, offset=0)
+
+
+def packed_bytes(roles: Roles) -> int:
+    return 4 * prod(axis.size for axis in (*roles.batch, *roles.reduce, roles.column))
 
 
 def remap(access: Access, problem: Problem) -> Access:

@@ -13,10 +13,11 @@ from itertools import product
 
 from ..ir import Node
 from .body import Body
-from .contract import Axis, Target, Unsuitable, join_all, tile_cycles
+from .contract import Axis, Unsuitable, join_all
 from .contraction import TileOperand
 from .index import Leaf
 from .plan import Access, Buffer, Emitted, Place
+from .tiling import Target, tile_cycles
 from .toom_cook import POINTS
 from .winograd_kernel import TILE_FIELDS, WEIGHT_FIELDS, WinogradTile, WinogradWeights
 
