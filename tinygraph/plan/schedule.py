@@ -303,8 +303,7 @@ class Scheduler:
             self.places[anchor] = Place(buffer, 0, ordered_strides(anchor.shape, order), anchor.dtype)
         try:
             launches += self.contraction(alone, [(store, self.places[anchor])])
-        except Unsuitable as reason:
-            self.remarks.append(f"{label(group)}: plain loops, because {reason}")
+        except Unsuitable:
             if fresh:
                 self.buffers.remove(self.places.pop(anchor).buffer)
             return False
