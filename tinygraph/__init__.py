@@ -10,7 +10,7 @@ from . import checkpoint, models, nn, ops, optim, tracebacks
 from .autodiff import GradientError, check_grad, grad
 from .backend import BackendError
 from .compile import Program, compile
-from .dump import dump
+from .dump import dot, dump
 from .interpret import run
 from .ir import Graph, Node, Parameter, Type, scope
 from .nn import manual_seed
@@ -36,6 +36,7 @@ __all__ = [
     "checkpoint",
     "compile",
     "constant",
+    "dot",
     "dump",
     "grad",
     "input",

@@ -133,14 +133,18 @@ def changed(before: Step, after: Step, name: str) -> list[str]:
 def kernels(inspection: Inspection, nodes: list[Node], profile: Profile | None) -> list[str]:
     """The launches that compute some of the nodes, with their share of the work and the time."""
     wanted = {n for n in nodes if n.op.kind is not Kind.SOURCE}
-    buffers = {n.name for n in nodes if isinstance(n, Parameter)}
-    total = sum(c.flops for c in inspection.costs) or 1
+    names = {n.name for n in nodes if isinstance(n, Parameter)}
+    plan = inspection.plan
+    held = {id(b) for b in plan.buffers if b.home == "parameter" and b.name in names}
     text = []
-    for number, launch in enumerate(inspection.plan.prepare):
-        if touches(launch, wanted, buffers):
+    for number, launch in enumerate(plan.prepare):
+        found = [m for m in launch.members if touches(m, wanted, held)]
+        held |= {id(m.accesses[i].buffer) for m in found for i in m.writes}
+        if found:
             text.append(f"prepare {number} {launch.name}: only when parameters have changed")
+    total = sum(c.flops for c in inspection.costs) or 1
     for number, cost in enumerate(inspection.costs):
-        if not touches(cost.launch, wanted, buffers):
+        if not any(touches(m, wanted, held) for m in cost.launch.members):
             continue
         line = f"run {number} {cost.launch.name}: {cost.flops:,} operations "
         line += f"({100 * cost.flops / total:.1f} %), {cost.bytes:,} bytes"
@@ -153,11 +157,11 @@ def kernels(inspection: Inspection, nodes: list[Node], profile: Profile | None) 
     return text
 
 
-def touches(launch: Launch, wanted: set[Node], buffers: set[str | None]) -> bool:
-    """Whether a launch computes one of the nodes or reads or writes a parameter of these names."""
-    if any(n in wanted for m in launch.members for n in m.nodes):
-        return True
-    return any(a.buffer.home == "parameter" and a.buffer.name in buffers for a in launch.accesses)
+def touches(launch: Launch, wanted: set[Node], held: set[int]) -> bool:
+    """Whether a launch computes one of the nodes, or reads or writes one of the buffers."""
+    return any(n in wanted for n in launch.nodes) or any(
+        id(a.buffer) in held for a in launch.accesses
+    )
 
 
 def mentions(remark: str, name: str) -> bool:

@@ -107,10 +107,12 @@ class Inspection:
         uses: dict[str, list[Node]] = {}
         for event in step.events:
             uses.setdefault(event.rule, []).append(event.before)
-        return [
-            f"{step.name}: {rule}{times(len(nodes))} ({places(nodes)})"
-            for rule, nodes in uses.items()
-        ]
+        remarks = []
+        for rule, nodes in uses.items():
+            what = step.name if rule == step.name else f"{step.name}: {rule}"
+            often = f", {len(nodes)} times" if len(nodes) > 1 else ""
+            remarks.append(f"{what}{often} ({places(nodes)})")
+        return remarks
 
     def name(self, n: Node) -> str:
         """A node as remarks call it: its label, its operator, the user's line."""
@@ -167,10 +169,6 @@ class Inspection:
     def explain(self, name: str, profile: Profile | None = None) -> str:
         """What became of a node, scope or parameter."""
         return explain(self, name, profile)
-
-
-def times(count: int) -> str:
-    return f", {count} times" if count > 1 else ""
 
 
 def places(nodes: Iterable[Node], shown: int = SHOWN) -> str:

@@ -198,12 +198,15 @@ def table(title: str, rows: Sequence[Row]) -> list[str]:
 
 
 def launch_places(cost: LaunchCost) -> tuple[str, ...]:
-    """Where a launch comes from: scopes, and the user's lines of what stands in none."""
-    nodes = (n for m in cost.launch.members for n in m.nodes)
-    found = (
-        f"{o.how} {o.scope}".lstrip() if o.scope else str(o) for n in nodes for o in origins(n)
+    """Where a launch comes from: scopes, then the user's lines of what stands in none."""
+    places = [o for m in cost.launch.members for n in m.nodes for o in origins(n)]
+    plain = {o.scope for o in places if o.scope and not o.how}
+    scopes = (
+        f"{o.how} {o.scope}".lstrip()
+        for o in places
+        if o.scope and (not o.how or o.scope not in plain)
     )
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys((*scopes, *(str(o) for o in places if not o.scope))))
 
 
 def shares(cost: LaunchCost) -> dict[str, float]:
