@@ -16,7 +16,7 @@ from .scalar import declare
 i1, i8, i32, i64 = (ir.IntType(n) for n in (1, 8, 32, 64))
 f32 = ir.FloatType()
 pointer = ir.PointerType()
-PREFETCH_BYTES = 4096  # how far ahead B is fetched: far enough for the latency of L3
+PREFETCH_BYTES = 8192  # how far ahead B is fetched: far enough for the latency of memory
 
 
 def tiles(features: Features) -> tuple[tuple[int, int], ...]:

@@ -23,6 +23,10 @@ from .tile import Reduction, Shape, i1, i32, i64, offset, pointer
 
 Values = list[ir.Value]
 
+# Input channels that are summed up by themselves. The rounding error of one long sum grows with its length; the bound
+# that it would break is that of larger tiles.
+CHUNK = 32
+
 
 def emit_winograd(module: ir.Module, name: str, spec: WinogradTile) -> ir.Function:
     """Adds the function `name` to `module`."""
@@ -31,12 +35,6 @@ def emit_winograd(module: ir.Module, name: str, spec: WinogradTile) -> ir.Functi
     _Emitter(b, spec, function).emit()
     b.ret_void()
     return function
-
-
-def count(b: ir.IRBuilder, times: ir.Value, start: Sequence[ir.Value], body: Callable[..., Sequence[ir.Value]]) -> None:
-    """`values = body(*values)`, `times` times, perhaps never."""
-    with b.if_then(b.icmp_signed(">", times, i64(0))):
-        tile.repeat(b, times, start, body)
 
 
 def emit_products(caller: ir.Function, spec: WinogradTile, vectors: int) -> ir.Function:
@@ -54,13 +52,28 @@ def emit_products(caller: ir.Function, spec: WinogradTile, vectors: int) -> ir.F
     shape = Shape(spec.rows, vectors, spec.lanes)
     one, zero, row_of_b = i64(1), i64(0), i64(4 * spec.width)
     strides = [zero, zero, i64(4)], [zero, zero, row_of_b]
-    reduction = Reduction([one, one, k], *strides, tile.row_offsets(b, v_row))
+    a_rows, chunks = tile.row_offsets(b, v_row), ceil_divide(b, k, CHUNK)
+    places = [4 * (i // vectors * spec.width + i % vectors * spec.lanes) for i in range(spec.rows * vectors)]
 
     def point(v: ir.Value, u: ir.Value, m: ir.Value) -> Values:
         def rows(v: ir.Value, m: ir.Value) -> Values:
-            for i, x in enumerate(tile.accumulate(b, shape, v, u, reduction, tile.zeros(shape))):
-                row, vector = divmod(i, vectors)
-                b.store(x, offset(b, m, i64(4 * (row * spec.width + vector * spec.lanes))), align=4)
+            there = [offset(b, m, i64(place)) for place in places]
+
+            def chunk(left: ir.Value, v: ir.Value, u: ir.Value) -> Values:
+                count = minimum(b, left, i64(CHUNK))
+                reduction = Reduction([one, one, count], *strides, a_rows)
+                sums = tile.accumulate(b, shape, v, u, reduction, tile.zeros(shape))
+                with b.if_else(b.icmp_signed("==", left, k)) as (first, later):
+                    with first:
+                        for x, place in zip(sums, there, strict=True):
+                            b.store(x, place, align=4)
+                    with later:
+                        for x, place in zip(sums, there, strict=True):
+                            b.store(b.fadd(b.load(place, typ=x.type, align=4), x), place, align=4)
+                after = offset(b, v, i64(4 * CHUNK)), offset(b, u, b.mul(row_of_b, i64(CHUNK)))
+                return [b.sub(left, i64(CHUNK)), *after]
+
+            tile.repeat(b, chunks, [k, v, u], chunk)
             return [offset(b, v, b.mul(v_row, i64(spec.rows))), offset(b, m, i64(4 * spec.rows * spec.width))]
 
         tile.repeat(b, tiles, [v, m], rows)
@@ -159,45 +172,40 @@ class _Emitter:
 
     def transform_in(self, at: Values, there: ir.Value) -> None:
         """V[...][tile] = B^T window B, one vector of channels after the other."""
-        b, f, n = self.b, self.f, self.n
+        b, f, n, lanes = self.b, self.f, self.n, self.spec.lanes
         z, ty, tx = at
         y, x = (b.sub(b.mul(i, i64(self.spec.m)), f[edge]) for i, edge in ((ty, "top"), (tx, "left")))
         s = self.image_s
         corner = self.element(self.image, [(self.group, s["g"]), (z, s["z"]), (y, s["y"]), (x, s["x"])])
-        sizes = f["image_height"], f["image_width"]
         inside = i1(1)
-        for i, size in zip((y, x), sizes, strict=True):
+        for i, size in ((y, f["image_height"]), (x, f["image_width"])):
             inside = b.and_(inside, b.icmp_signed(">=", i, i64(0)))
             inside = b.and_(inside, b.icmp_signed("<=", b.add(i, i64(n)), size))
-        rows = [b.icmp_unsigned("<", b.add(y, i64(i)), sizes[0]) for i in range(n)]
-        whole = b.select(inside, b.udiv(f["k"], i64(self.spec.lanes)), i64(0))
-        step = i64(4 * self.spec.lanes)
+        rows = [b.icmp_unsigned("<", b.add(y, i64(i)), f["image_height"]) for i in range(n)]
 
-        def plain(source: ir.Value, target: ir.Value) -> Values:
-            self.window(source, target, lambda there, i, j: self.load(there))
-            return [offset(b, source, step), offset(b, target, step)]
+        def vector(left: ir.Value, source: ir.Value, target: ir.Value) -> Values:
+            whole = b.and_(inside, b.icmp_signed(">=", left, i64(lanes)))
+            with b.if_else(whole) as (then, otherwise):
+                with then:
+                    self.window(source, lambda there, i, j: self.load(there))
+                with otherwise:
+                    masks = [self.where(row, lane_mask(b, left, lanes)) for row in rows]
 
-        def edge(c: ir.Value, source: ir.Value, target: ir.Value) -> Values:
-            lanes = lane_mask(b, b.sub(f["k"], c), self.spec.lanes)
-            nothing = ir.Constant(lanes.type, [0] * self.spec.lanes)
-            masks = [b.select(row, lanes, nothing) for row in rows]
+                    def pixel(there: ir.Value, i: int, j: ir.Value) -> ir.Value:
+                        column = b.icmp_unsigned("<", b.add(x, j), f["image_width"])
+                        return self.masked_load(there, self.where(column, masks[i]))
 
-            def pixel(there: ir.Value, i: int, j: ir.Value) -> ir.Value:
-                column = b.icmp_unsigned("<", b.add(x, j), sizes[1])
-                return self.masked_load(there, b.select(column, masks[i], nothing))
+                    self.window(source, pixel)
+            tile.repeat(b, i64(n), [i64(0), target], self.row_in)
+            return [b.sub(left, i64(lanes)), *(offset(b, at, i64(4 * lanes)) for at in (source, target))]
 
-            self.window(source, target, pixel)
-            return [b.add(c, i64(self.spec.lanes)), offset(b, source, step), offset(b, target, step)]
+        tile.repeat(b, ceil_divide(b, f["k"], lanes), [f["k"], corner, there], vector)
 
-        count(b, whole, [corner, there], plain)
-        begun = b.mul(whole, step)
-        left = b.sub(ceil_divide(b, f["k"], self.spec.lanes), whole)
-        first = b.mul(whole, i64(self.spec.lanes))
-        count(b, left, [first, offset(b, corner, begun), offset(b, there, begun)], edge)
+    def where(self, condition: ir.Value, mask: ir.Value) -> ir.Value:
+        return self.b.select(condition, mask, ir.Constant(mask.type, [0] * self.spec.lanes))
 
-    def window(
-        self, source: ir.Value, target: ir.Value, read: Callable[[ir.Value, int, ir.Value], ir.Value]
-    ) -> None:
+    def window(self, source: ir.Value, read: Callable[[ir.Value, int, ir.Value], ir.Value]) -> None:
+        """The first pass over the image's window at `source`."""
         b, s = self.b, self.image_s
         down, right = b.mul(s["y"], i64(4)), b.mul(s["x"], i64(4))
 
@@ -206,13 +214,13 @@ class _Emitter:
 
         self.first_pass(self.b_t, pixel)
 
-        def row(i: ir.Value, target: ir.Value) -> Values:
-            for y in self.second_pass(self.b_t, i):
-                b.store(y, target, align=4)
-                target = offset(b, target, self.v_point)
-            return [b.add(i, i64(1)), target]
-
-        tile.repeat(b, i64(self.n), [i64(0), target], row)
+    def row_in(self, i: ir.Value, target: ir.Value) -> Values:
+        """A row of points, from the stack to V."""
+        b = self.b
+        for y in self.second_pass(self.b_t, i):
+            b.store(y, target, align=4)
+            target = offset(b, target, self.v_point)
+        return [b.add(i, i64(1)), target]
 
     def masked_load(self, there: ir.Value, mask: ir.Value) -> ir.Value:
         name = f"llvm.masked.load.v{self.spec.lanes}f32.p0"
