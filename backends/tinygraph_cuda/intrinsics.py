@@ -149,11 +149,15 @@ def float_extremum(name: str, symbol: str) -> Any:
     return define(name, 2, typer)
 
 
-def where(condition: Any, x: Any, y: Any) -> Typed:
-    if x != y or x not in DTYPES:
-        return None
-    lower: Lowering = lambda context, builder, signature, args: builder.select(*args)  # noqa: E731
-    return x(types.boolean, x, x), lower
+@intrinsic
+def where(context: Any, condition: Any, x: Any, y: Any) -> Typed:
+    """x if condition else y, without a branch; x and y may be integers of two widths."""
+    result = context.unify_pairs(x, y)
+
+    def lower(context: Any, builder: Any, signature: Any, args: list[ir.Value]) -> ir.Value:
+        return builder.select(*args)
+
+    return (result(types.boolean, result, result), lower) if result else None
 
 
 def as_int64(builder: Any, index: ir.Value, signed: bool) -> ir.Value:
@@ -241,7 +245,7 @@ ATOMIC_ADD = {  # of floats, which NVVM's dialect has no instruction for
 
 SCOPE: dict[str, Any] = {
     **scalar_functions(),
-    "where": define("where", 3, where),
+    "where": where,
     "power": same_type("power", 2, "x0 ** x1"),
     "accumulate": same_type("accumulate", 2, "x0 + x1"),
     "maximum": float_extremum("maximum", ">"),

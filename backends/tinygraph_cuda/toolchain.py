@@ -95,8 +95,10 @@ def compile_ptx(
 
 
 def parameter_type(text: str) -> Any:
-    kind = SCALARS[text.removesuffix("*")]
-    return types.CPointer(kind) if text.endswith("*") else kind
+    """A bool in memory is a byte; the text of a kernel puts bool_(...) around what it loads."""
+    if not text.endswith("*"):
+        return SCALARS[text]
+    return types.CPointer(SCALARS["uint8" if text == "bool*" else text[:-1]])
 
 
 def readable(ptx: str, name: str) -> str:

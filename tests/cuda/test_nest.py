@@ -1,0 +1,49 @@
+"""Loop nests as CUDA kernels, run from their PTX, agree with the reference interpreter."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+if find_spec("numba_cuda") is None:
+    pytest.skip("numba-cuda is not installed", allow_module_level=True)
+
+from compiled import draw, graph_of
+from emulated import run_emulated
+
+from tinygraph import ops
+from tinygraph.autodiff import grad
+from tinygraph.interpret import run
+from tinygraph.op import OPS, Kind, input
+
+RECORDS = [o for o in OPS.values() if o.example is not None]
+
+
+def agree(graph, **options) -> None:
+    rng = np.random.default_rng(0)
+    arrays = [draw(i.type, rng) for i in graph.inputs]
+    for got, want in zip(run_emulated(graph, *arrays, **options), run(graph, *arrays), strict=True):
+        np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("op", RECORDS, ids=lambda o: o.name)
+def test_examples(op):
+    agree(graph_of(op.example()))
+
+
+@pytest.mark.parametrize("op", RECORDS, ids=lambda o: o.name)
+def test_gradients(op):
+    y = op.example()
+    wrt = [i for i in graph_of(y).inputs if i.dtype.startswith("float")]
+    if op.vjp is None or op.kind is Kind.SOURCE or not wrt or not y.dtype.startswith("float"):
+        pytest.skip("no gradient")
+    agree(graph_of(*grad(ops.sum(y * input("weight", *y.shape)), wrt)))
+
+
+@pytest.mark.parametrize("shape", [(7, 100), (3, 5, 33), (1, 1000)])
+def test_softmax_by_warps(shape):
+    x = input("x", *shape)
+    exponential = ops.exp(x - ops.max(x, axis=-1, keepdims=True))
+    agree(graph_of(exponential / ops.sum(exponential, axis=-1, keepdims=True)))
