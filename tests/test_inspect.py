@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 import subprocess
@@ -271,7 +272,7 @@ def test_profiles_leave_parameters_alone(train):
 def test_profiles_show_with_rich(predict):
     console = pytest.importorskip("rich.console")
     profile = predict.profile(np.ones((3, 1, 8, 8), np.float32), repeat=1)
-    out = console.Console(width=160, record=True, file=open(os.devnull, "w"))
+    out = console.Console(width=160, record=True, file=io.StringIO())
     out.print(profile)
     assert "conv1" in out.export_text()
     with pytest.raises(ValueError, match="repeat"):
