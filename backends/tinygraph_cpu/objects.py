@@ -15,6 +15,8 @@ from llvmlite import ir
 
 from tinygraph.cache import Store
 
+from .features import detect
+
 
 class Target(Protocol):
     """The processor that code is made for, in LLVM's words."""
@@ -44,10 +46,14 @@ def _machine(target: Target) -> llvm.TargetMachine:
 
 @cache
 def _mask_tails() -> None:
-    """Lets loops do what is left over under a mask instead of element by element, for the rest of
-    the process. Images with 6 or 24 channels have little else: LeNet's pooling takes a fifth of the time.
+    """On AVX-512 lets loops do what is left over under a mask instead of element by element.
+
+    Images with 6 or 24 channels have little else: LeNet's pooling takes a fifth of the time. LLVM
+    has the option once for the whole process, so it follows the process' processor, not a module's:
+    the code of a module does not depend on what was compiled before it.
     """
-    llvm.set_option("", "-prefer-predicate-over-epilogue=predicate-else-scalar-epilogue")
+    if "+avx512f" in detect().features:
+        llvm.set_option("", "-prefer-predicate-over-epilogue=predicate-else-scalar-epilogue")
 
 
 def optimize(module: ir.Module | str, target: Target) -> tuple[llvm.ModuleRef, llvm.TargetMachine]:
@@ -64,8 +70,7 @@ def optimize(module: ir.Module | str, target: Target) -> tuple[llvm.ModuleRef, l
     parsed.triple = machine.triple
     parsed.data_layout = str(machine.target_data)
     parsed.verify()
-    if "+avx512f" in target.features:
-        _mask_tails()
+    _mask_tails()
     tuning = llvm.create_pipeline_tuning_options(speed_level=3)
     tuning.loop_vectorization = tuning.slp_vectorization = True
     passes = llvm.create_pass_builder(machine, tuning)
