@@ -179,7 +179,8 @@ class Program:
         ):
             array = np.asarray(value)
             if array.dtype != self._dtypes[number]:
-                if isinstance(value, (np.ndarray, np.generic)):
+                other = array.dtype.newbyteorder("=") != self._dtypes[number]
+                if other and isinstance(value, (np.ndarray, np.generic)):
                     raise TypeError(
                         f"input {n.name!r} is {n.dtype}, got {array.dtype.name}; "
                         f"convert with astype ({_place(n)})"

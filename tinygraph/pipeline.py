@@ -6,7 +6,8 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from .codegen.program import Code, assemble
+from .codegen.assemble import assemble
+from .codegen.program import Code
 from .ir import Graph, Parameter
 from .passes import PIPELINE
 from .plan.tiling import Target
@@ -14,7 +15,7 @@ from .plan.plan import Plan
 from .plan.schedule import schedule
 from .plan.verify import verify_plan
 from .rewrite import Event
-from .verify import verify
+from .verify import verify, verify_pass
 
 Pass = Callable[..., Graph]
 Check = Callable[[Pass, Graph, Graph], None]
@@ -60,7 +61,7 @@ def run_passes(
             continue
         before, log = steps[-1].graph, list[Event]()
         keywords = {"log": log} if "log" in inspect.signature(each).parameters else {}
-        after = verify(each(before, **keywords), after=name)
+        after = verify_pass(before, each(before, **keywords), name)
         if check is not None:
             check(each, before, after)
         steps.append(Step(name, after, tuple(log)))

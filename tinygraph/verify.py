@@ -28,6 +28,18 @@ def verify(graph: Graph, after: str = "construction") -> Graph:
     return graph
 
 
+def verify_pass(before: Graph, after: Graph, name: str) -> Graph:
+    """``verify``, and that the pass kept what callers see: inputs and the outputs' types."""
+    for what, old, new in (
+        ("inputs", before.inputs, after.inputs),
+        ("outputs", tuple(n.type for n in before.outputs), tuple(n.type for n in after.outputs)),
+    ):
+        if old != new:
+            listed = [", ".join(str(getattr(x, "name", x)) for x in side) for side in (old, new)]
+            raise VerifyError(f"after {name}: the graph's {what} were {listed[0]}, now {listed[1]}")
+    return verify(after, after=name)
+
+
 def _wrong(n: Node, declared: set[Node], seen: set[Node]) -> str:
     """What is wrong with this node; nothing if the text is empty."""
     if OPS.get(n.op.name) is not n.op:

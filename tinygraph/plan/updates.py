@@ -12,7 +12,7 @@ from ..op import Kind
 from ..ops.identity import STOP_GRADIENT
 from .group import Fusion, Group, Slot, Store, element_reads
 from .held import is_gather, loops_of
-from .index import Indices, Leaf, own, pull, read
+from .index import Leaf, own, pull, read
 from .nest import depths
 
 Order = dict[int, set[int]]  # group -> groups that run before it
