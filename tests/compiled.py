@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinygraph.codegen.module import module_text
-from tinygraph.codegen.program import assemble
+from tinygraph.codegen.assemble import assemble
 from tinygraph.codegen.python import execute
 from tinygraph.ir import Graph, Node, Type
 from tinygraph.op import INPUT

@@ -15,7 +15,7 @@ from random_networks import Network, integers, networks
 
 from tinygraph import ops
 from tinygraph.codegen.module import module_text
-from tinygraph.codegen.program import assemble
+from tinygraph.codegen.assemble import assemble
 from tinygraph.codegen.python import execute
 from tinygraph.interpret import run
 from tinygraph.ir import Graph, Node, Parameter

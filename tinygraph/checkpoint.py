@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -112,13 +111,18 @@ def read_arrays(path: str | Path) -> Arrays:
     data = path.read_bytes()
     try:
         return read(data)
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, OSError) as error:
+    except (ValueError, KeyError, EOFError, OSError) as error:
         raise ValueError(f"{path} is a damaged {path.suffix} file: {error}") from None
 
 
 def _read_npz(data: bytes) -> Arrays:
-    with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-        return dict(stored)
+    from zipfile import BadZipFile  # not at the start: few programs read files
+
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+            return dict(stored)
+    except BadZipFile as error:
+        raise ValueError(error) from None
 
 
 def _read_safetensors(data: bytes) -> Arrays:

@@ -119,7 +119,7 @@ def sources_digest() -> str:
     """Of every source file of the project: editing one line of a pass is seen as a miss."""
     here = Path(__file__).parent
     roots = [root for root in (here.parent / "backends", here.parent) if root.is_dir()]
-    digest = hashlib.sha256()
+    digest = hashlib.blake2b()  # twice as fast as SHA-256 where that has no instructions
     for folder in (here, *(f for root in roots for f in sorted(root.glob("tinygraph_*")))):
         for path in sources(str(folder)):
             digest.update(path.encode())

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -308,7 +309,8 @@ class Driver:
 def driver() -> Driver:
     """Loads the driver, once a process; it is compiled once a cache folder."""
     symbols = ("tinygraph_walk", "tinygraph_lead", "tinygraph_serve", "tinygraph_bundle")
-    code = objects.stored_module(driver_module(), objects.Processor(), default_store())
+    source, target = Path(__file__).read_text(), objects.Processor()
+    code = objects.stored_module(driver_module, target, default_store(), source)
     addresses = objects.load(dict.fromkeys(symbols, code))
     word = ctypes.c_void_p
     return Driver(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import llvmlite.binding as llvm
 
@@ -33,7 +34,11 @@ def detect(level: str | None = None) -> Features:
     Args:
         level: ``native``, ``x86-64-v2`` or ``x86-64-v3``; by default settings.cpu.
     """
-    level = level or settings.cpu
+    return _features(level or settings.cpu)
+
+
+@cache
+def _features(level: str) -> Features:
     if level == "x86-64-v2":
         return Features(4, 16, False, level, "")
     if level == "x86-64-v3":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
@@ -93,15 +93,23 @@ def compile_module(module: ir.Module | str, target: Target) -> bytes:
     return machine.emit_object(optimized)
 
 
-def stored_module(module: ir.Module | str, target: Target, store: Store) -> bytes:
-    """compile_module, or what an earlier process put in the store for the same text and target."""
-    text = str(module)
+def stored_module(
+    module: ir.Module | str | Callable[[], str],
+    target: Target,
+    store: Store,
+    source: str | None = None,
+) -> bytes:
+    """compile_module, or what an earlier process put in the store for the same text and target.
+
+    Where ``source`` determines the text, the module may be a function that is called if need be.
+    """
+    text = source or str(module)
     maker = f"llvmlite {llvmlite.__version__}, LLVM {llvm.llvm_version_info}"
     facts = "\n".join((text, maker, target.cpu, target.features))
     key = hashlib.sha256(facts.encode()).hexdigest()
     code = store.get("kernel", key)
     if code is None:
-        code = compile_module(text, target)
+        code = compile_module(module() if callable(module) else module, target)
         store.put("kernel", key, code)
     return code
 

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
-from tinygraph_cuda.emulator import Kernel, Memory
-from tinygraph_cuda.intrinsics import SCOPE
-from tinygraph_cuda.nest import emit
-from tinygraph_cuda.toolchain import compile_ptx
 
 from tinygraph.codegen import python
+from tinygraph.codegen.assemble import kernel, place
 from tinygraph.codegen.nest import Address
-from tinygraph.codegen.program import kernel, place
 from tinygraph.ir import Graph
 from tinygraph.plan.plan import Launch, Nest, Plan
 from tinygraph.plan.schedule import schedule
 from tinygraph.plan.verify import verify_plan
+from tinygraph_cuda.emulator import Kernel, Memory
+from tinygraph_cuda.intrinsics import SCOPE
+from tinygraph_cuda.nest import emit
+from tinygraph_cuda.toolchain import compile_ptx
 
 Blocks = dict[tuple[str, int], np.ndarray]
 
@@ -31,8 +31,9 @@ def run_emulated(graph: Graph, *arrays: np.ndarray, without: Sequence[str] = ())
     blocks |= constants(plan)
     blocks["arena", 0] = np.full(plan.arena + 64, 0xA5, np.uint8)
     blocks["prepared", 0] = np.full(plan.prepared + 64, 0xA5, np.uint8)
-    for launch in (*plan.prepare, *plan.launches):
-        (run_nest if isinstance(launch.work, Nest) else run_python)(launch, blocks)
+    for whole in (*plan.prepare, *plan.launches):
+        for launch in whole.members:
+            (run_nest if isinstance(launch.work, Nest) else run_python)(launch, blocks)
     return outputs
 
 

@@ -1,30 +1,25 @@
-"""From a plan to code: kernels without repetition, and the calls that make up a program.
+"""A program as data: kernels and the calls that make it up, independent of any device.
 
-What leaves here is independent of any device and can be written to a file: texts, records and integers.
+It can be written to a file: texts, records and integers. ``assemble`` makes it from a plan; nothing
+else of the compiler is imported here, since this is what a program that is known starts from.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    from ..plan.plan import Record
 
-from ..plan.contraction import FIELDS, Contraction
-from ..plan.plan import Access, Emitted, Launch, Nest, Plan, Special, Tile
-from ..plan.winograd_kernel import WinogradTile, WinogradWeights
-from . import nest, special
-from .nest import Address, Kernel
-
-Place = tuple[str, int, int]  # home, number, byte offset: resolved when a program is bound to memory
+Place = tuple[str, int, int]  # home, number, byte offset: an address once there is memory
 Argument = int | Place
-Record = Contraction | WinogradTile | WinogradWeights
 
 
 @dataclass(frozen=True, slots=True)
 class KernelCode:
-    """One compiled function: the text of a Python function, and the record if it is emitted from one."""
+    """One compiled function: its Python text, and the record if it is emitted from one."""
 
     name: str
     text: str
@@ -51,7 +46,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A launch: its work (several where launches are bundled), the calls it waits for, its name in profiles."""
+    """A launch: its work (several where launches are bundled), and the calls it waits for."""
 
     work: tuple[Work, ...]
     waits: tuple[int, ...]
@@ -73,78 +68,3 @@ class Code:
     arena: int
     prepared: int
     scratch: int = 0  # for each thread
-
-
-def assemble(plan: Plan) -> Code:
-    """The code of a plan."""
-    table: dict[str, int] = {}
-    kernels: list[KernelCode] = []
-
-    def work(launch: Launch) -> Work:
-        made = kernel(launch)
-        if made.text not in table:
-            table[made.text] = len(kernels)
-            name = f"{re.sub(r'[^a-z0-9_]', '_', launch.name)}_{len(kernels)}"
-            kernels.append(KernelCode(name, made.text.replace("NAME", name, 1), record(launch)))
-        return Work(table[made.text], tuple(resolve(a) for a in made.arguments), launch.parts)
-
-    def call(launch: Launch) -> Call:
-        return Call(tuple(work(m) for m in launch.members), launch.waits, launch.name)
-
-    prepare = tuple(call(x) for x in plan.prepare)
-    calls = tuple(call(x) for x in plan.launches)
-    return Code(plan.name, tuple(kernels), prepare, calls, plan.arena, plan.prepared, plan.scratch)
-
-
-def record(launch: Launch) -> Record | None:
-    """What the kernel of a launch is emitted from, if not from its text."""
-    if isinstance(launch.work, Tile):
-        return launch.work.contraction
-    return launch.work.record if isinstance(launch.work, Emitted) else None
-
-
-def kernel(launch: Launch) -> Kernel:
-    work = launch.work
-    if isinstance(work, Emitted):
-        return emitted(work)
-    if isinstance(work, Nest):
-        return nest.emit(work, launch.parts)
-    if isinstance(work, Tile):
-        return tile(work)
-    assert isinstance(work, Special)
-    return special.emit(work, launch.parts)
-
-
-def tile(work: Tile) -> Kernel:
-    """A contraction's text, which runs its Python twin, and its argument block."""
-    sizes = dict(work.sizes)
-    first = {"a": Address(work.a), "b": Address(work.b), "partial": Address(work.partial) if work.partial else 0}
-    arguments = [first[f] if f in first else sizes[f] for f in FIELDS]
-    for operand in work.operands:
-        arguments += [Address(operand), *operand.strides[:4]]
-    text = f"def NAME(part, tid, args):\n    contraction(part, tid, args, {work.contraction!r})\n"
-    return Kernel(text, tuple(arguments))
-
-
-def emitted(work: Emitted) -> Kernel:
-    """The text runs the record's Python twin."""
-    arguments: list[int | Address] = [value for _, value in work.fields]
-    if work.scratch is not None:
-        arguments += [Address(Access(work.scratch, 0, (), "uint8")), work.scratch.bytes]
-    for operand in work.operands:
-        arguments += [Address(operand), *operand.strides]
-    twin = "winograd_tile" if isinstance(work.record, WinogradTile) else "winograd_weights"
-    text = f"def NAME(part, tid, args):\n    {twin}(part, tid, args, {work.record!r})\n"
-    return Kernel(text, tuple(arguments))
-
-
-def resolve(argument: int | Address) -> Argument:
-    return place(argument.access) if isinstance(argument, Address) else argument
-
-
-def place(access: Access) -> Place:
-    """Where an access begins: buffers of the arena and of the prepared memory share one block each."""
-    buffer = access.buffer
-    shared = buffer.home in ("arena", "prepared")
-    offset = access.offset * np.dtype(access.dtype).itemsize + (buffer.offset if shared else 0)
-    return (buffer.home, 0 if shared else buffer.number, offset)

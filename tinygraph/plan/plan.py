@@ -14,6 +14,7 @@ from .winograd_kernel import WinogradTile, WinogradWeights
 if TYPE_CHECKING:
     from .group import Reason
 
+Record = Contraction | WinogradTile | WinogradWeights  # what machine code is emitted from
 SLACK = 64  # bytes behind every buffer that vector loads may touch
 
 
