@@ -35,7 +35,8 @@ from .updates import order_updates
 from .winograd_launch import winograd_launches
 
 ITEMSIZE = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "uint32": 4, "uint8": 1, "bool": 1}
-HEAVY = 16 << 20  # bytes of an operand that is rather read as it lies than repacked every time
+HEAVY = 1 << 20  # bytes of an operand that is rather read as it lies than repacked every time,
+FEW = 128  # if it is used for at most so many rows
 GRAIN = 32_768  # elements that are worth a part of their own
 
 
@@ -296,7 +297,8 @@ class Scheduler:
         assert anchor is not None
         alone = replace(group, index={anchor: group.index[anchor]}, stores=[], swapped=isinstance(why, Heavy))
         store = Store(anchor, anchor, group.index[anchor])
-        fresh = anchor not in self.places
+        kept = self.places.get(anchor)
+        fresh = kept is None or alone.swapped
         if fresh:
             order = self.physical_order(alone, store, anchor)
             buffer = self.buffer(anchor.name or anchor.op.name, anchor.type.size, anchor.dtype, home)
@@ -306,7 +308,11 @@ class Scheduler:
         except Unsuitable:
             if fresh:
                 self.buffers.remove(self.places.pop(anchor).buffer)
+            if kept is not None:
+                self.places[anchor] = kept
             return False
+        if kept is not None and fresh:
+            self.buffers.remove(kept.buffer)
         others = [(s, p) for s, p in stores if s.dest is not anchor]
         if others:
             after = replace(group, axes=anchor.shape, reduce=frozenset())
@@ -430,7 +436,7 @@ class Scheduler:
                 failure = failure or reason
                 continue
             made = make_tile(roles, body, a, b, operands, self.target)
-            if roles.packed and not fixed and not heavy and packed_bytes(roles) > HEAVY:
+            if roles.packed and not fixed and not heavy and is_heavy(roles):
                 failure = Heavy("a large operand would be repacked every time")
                 continue
             if roles.packed:
@@ -463,8 +469,10 @@ class Scheduler:
         return replace(tile.b, buffer=self.packed[key].buffer, offset=0)
 
 
-def packed_bytes(roles: Roles) -> int:
-    return 4 * prod(axis.size for axis in (*roles.batch, *roles.reduce, roles.column))
+def is_heavy(roles: Roles) -> bool:
+    """Whether repacking B costs as much as multiplying with it: it is large, and used for few rows."""
+    packed = 4 * prod(axis.size for axis in (*roles.batch, *roles.reduce, roles.column))
+    return packed > HEAVY and prod(axis.size for axis in roles.rows) <= FEW
 
 
 def remap(access: Access, problem: Problem) -> Access:
