@@ -46,7 +46,7 @@ def emit(nest: Nest) -> CudaKernel:
     body = module.body[0]
     assert isinstance(body, ast.FunctionDef)
     read = {n.id for n in ast.walk(body) if isinstance(n, ast.Name)}
-    kept = [p for p in parameters if p.name in read]
+    kept = list({p.name: p for p in parameters if p.name in read}.values())  # some are named twice
     body.args.args = [ast.arg(p.name) for p in kept]
     signature = (f"{p.view.removeprefix('view_')}*" if p.view else "int32" for p in kept)
     arguments = tuple(made.arguments[p.slot] for p in kept)
@@ -86,7 +86,10 @@ class CudaNestWriter(NestWriter):
         step = "uint32(cuda.gridDim.x * cuda.blockDim.x)"
         if self.by_warps:
             out.line(f"lane = uint32(cuda.threadIdx.x % uint32({WARP}))")
-            thread, step = f"uint32({thread} // uint32({WARP}))", f"uint32({step} // uint32({WARP}))"
+            thread, step = (
+                f"uint32({thread} // uint32({WARP}))",
+                f"uint32({step} // uint32({WARP}))",
+            )
         out.line(f"flat = {thread}")
         out.line(f"step = {step}")
         out.line("while flat < uint32(total):")

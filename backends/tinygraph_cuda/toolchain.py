@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import linecache
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from numba import cuda
+from numba.cuda.debuginfo import CUDADIBuilder
 from numba.cuda.extending import intrinsic
 
 __all__ = ["Card", "compile_ptx", "cuda", "intrinsic", "link", "occupancy", "types"]
@@ -80,18 +82,36 @@ def compile_ptx(
     linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
     names = {"cuda": cuda, "bool_": types.boolean, **SCALARS, **(scope or {})}
     exec(compile(text, filename, "exec"), names)
-    ptx, _ = cuda.compile(
-        names[name],
-        types.void(*map(parameter_type, signature)),
-        cc=cc,
-        device=False,
-        abi="numba",
-        lineinfo=True,
-        launch_bounds=launch_bounds,
-    )
+    with only_lines():
+        ptx, _ = cuda.compile(
+            names[name],
+            types.void(*map(parameter_type, signature)),
+            cc=cc,
+            device=False,
+            abi="numba",
+            lineinfo=True,
+            launch_bounds=launch_bounds,
+        )
     if re.search(r"\.f64\s", ptx) and "float64" not in text:
         raise ValueError(f"kernel {name} computes in float64 without mentioning it")
     return readable(ptx, name)
+
+
+@contextmanager
+def only_lines() -> Iterator[None]:
+    """Numba describes no variables to NVVM, only lines.
+
+    NVVM refuses some descriptions: 'Symbol name with unsupported characters' (numba-cuda, issue
+    876), for instance where a loop stores a constant.
+    """
+    emitters = {name: getattr(CUDADIBuilder, name) for name in ("mark_variable", "update_variable")}
+    for name in emitters:
+        setattr(CUDADIBuilder, name, lambda *arguments, **options: None)
+    try:
+        yield
+    finally:
+        for name, emitter in emitters.items():
+            setattr(CUDADIBuilder, name, emitter)
 
 
 def parameter_type(text: str) -> Any:

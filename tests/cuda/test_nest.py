@@ -10,9 +10,9 @@ import pytest
 if find_spec("numba_cuda") is None:
     pytest.skip("numba-cuda is not installed", allow_module_level=True)
 
-from compiled import draw, graph_of
 from emulated import run_emulated
 
+from compiled import draw, graph_of
 from tinygraph import ops
 from tinygraph.autodiff import grad
 from tinygraph.interpret import run
