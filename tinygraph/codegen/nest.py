@@ -47,6 +47,8 @@ class Writer:
     depth: int = 1
 
     def argument(self, name: str, value: Argument, view: str | None = None) -> str:
+        if any(line.startswith(f"    {name} = ") for line in self.prologue):
+            return name  # a read in another stage fetches it already
         fetch = f"args[{len(self.arguments)}]"
         self.prologue.append(f"    {name} = {f'view_{view}({fetch})' if view else fetch}")
         self.arguments.append(value)
@@ -185,19 +187,13 @@ class NestWriter:
             conditions.append(f"{name}_ok")
             if guard.stride:
                 key = f"j{step.operand}_{number}_s"
-                stride = "" if guard.stride == 1 else " * " + self.once(key, guard.stride)
+                stride = "" if guard.stride == 1 else " * " + self.out.argument(key, guard.stride)
                 place.append(f"{name}{stride}")
         out.line(f"{step.name}_ok{tap} = {' and '.join(conditions)}")
         out.line(f"{step.name}_at{tap} = {' + '.join(place)}")
 
     def size_of(self, operand: int, number: int, guard: Guard) -> str:
-        return self.once(f"j{operand}_{number}_n", guard.size)
-
-    def once(self, name: str, value: int) -> str:
-        """An argument that several lines use."""
-        if not any(line.startswith(f"    {name} = ") for line in self.out.prologue):
-            self.out.argument(name, value)
-        return name
+        return self.out.argument(f"j{operand}_{number}_n", guard.size)
 
     def numeric(self, index: Index) -> str:
         """An index with the taps' axes worked out; the rest stays text."""
