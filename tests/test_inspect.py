@@ -127,11 +127,17 @@ def test_dump_folder(tmp_path):
         program = predicting()
     finally:
         tg.settings.dump = None
+    assert not (tmp_path / "predict.2").exists()
     written = sorted(p.name for p in (tmp_path / "predict").iterdir())
     assert written[0] == "00-graph.graph" and "remarks.txt" in written
     assert len(written) == len(program.stages) + 1
     for path in (tmp_path / "predict").glob("*.graph"):
         tg.parse(path.read_text())
+
+
+def test_layers_fold(predict):
+    folded = predict.dump("graph", scopes=True)
+    assert "... conv1 (" in folded and "conv2d(" not in folded
 
 
 def test_networkx_and_dot_show_the_optimized_graph(predict):
@@ -292,6 +298,14 @@ def test_the_seed_of_a_program():
     first, again, other = (dropped(s)(ones)[0] for s in (1, 1, 2))
     assert (first != other).any()
     assert np.isin(again, first).all()
+
+
+def test_options_that_mean_nothing_are_errors():
+    x = tg.input("x", 3)
+    with pytest.raises(ValueError, match=r"without='fuze' is none of drop_identities, .*fuse"):
+        tg.compile([x], [x], without=["fuze"])
+    with pytest.raises(ValueError, match="verify is 'values' or None"):
+        tg.compile([x], [x], verify="value")
 
 
 def test_a_size_that_is_bound_at_the_call_is_one_clear_error():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +17,14 @@ from .op import constant
 from .passes import PIPELINE, Update, strip_effects
 from .rewrite import substitute
 from .settings import settings
+from .store import Pass
 
 if TYPE_CHECKING:
     from .inspect import Inspection
     from .plan.cost import LaunchCost
     from .profiler import Profile
 
+PLANNING = ("fuse", "contract")  # what of the planner can be left out
 RUNNING = threading.RLock()  # programs share parameters, so one runs at a time
 
 
@@ -33,7 +35,7 @@ def compile(
     updates: Iterable[Update] = (),
     backend: str | None = None,
     without: Iterable[str] = (),
-    passes: Sequence[Callable[..., Graph]] | None = None,
+    passes: Sequence[Pass] | None = None,
     verify: str | None = None,
     check_nan: bool = False,
     conv: str | Mapping[str, str] | None = None,
@@ -63,6 +65,8 @@ def compile(
     Raises:
         ShapeError, VerifyError, UpdateError, BackendError: with the node and the user's line.
     """
+    pipeline = tuple(PIPELINE if passes is None else passes)
+    check_options(without := frozenset(without), pipeline, verify)
     graph = Graph(name or "program", tuple(inputs), tuple(outputs))
     stripped, pairs = strip_effects(graph, updates)
     for p, new in pairs:
@@ -71,8 +75,8 @@ def compile(
     whole = Graph(graph.name, stripped.inputs, (*stripped.outputs, *(new for _, new in pairs)))
     options = manifest.Options(
         backend or settings.backend,
-        frozenset(without),
-        tuple(PIPELINE if passes is None else passes),
+        without,
+        pipeline,
         verify or settings.verify,
         tuple(sorted({"": conv}.items() if isinstance(conv, str) else (conv or {}).items())),
     )
@@ -82,6 +86,15 @@ def compile(
     if settings.dump is not None:
         program.inspection.write(settings.dump)
     return program
+
+
+def check_options(without: frozenset[str], passes: tuple[Pass, ...], verify: str | None) -> None:
+    """Raises ValueError for a name that means nothing."""
+    known = (*(p.__name__ for p in passes), *PLANNING)
+    for each in sorted(without.difference(known)):
+        raise ValueError(f"without={each!r} is none of {', '.join(known)}")
+    if verify not in (None, "values"):
+        raise ValueError(f"verify is 'values' or None, got {verify!r}")
 
 
 def seeded(graph: Graph, seed: int) -> Graph:
@@ -224,9 +237,12 @@ class Program:
         """The file of the generated module, without the user's lines."""
         return str(self.built.source_path)
 
-    def dump(self, stage: str | None = None, *, lines: bool = False) -> str:
-        """A stage as text, by default the optimized graph; ``lines`` adds the user's lines."""
-        return self.inspection.dump(stage, lines=lines)
+    def dump(self, stage: str | None = None, *, lines: bool = False, scopes: bool = False) -> str:
+        """A stage as text, by default the optimized graph.
+
+        ``lines`` adds the user's lines; ``scopes`` folds each layer of a graph into one line.
+        """
+        return self.inspection.dump(stage, lines=lines, scopes=scopes)
 
     def dot(self, stage: str | None = None) -> str:
         """The graph after a pass for Graphviz, by default the optimized one."""

@@ -23,6 +23,7 @@ from .plan.report import plan_remarks, plan_text
 from .profiler import Profile, Timing
 
 SHOWN = 3  # places in a remark
+WRITTEN: Counter[Path] = Counter()  # folders of this process' programs
 
 
 class Inspection:
@@ -46,13 +47,13 @@ class Inspection:
         """What ``dump`` knows: the graph as it was written and after each pass, plan, source."""
         return (*(s.name for s in self.steps), "plan", "source")
 
-    def dump(self, stage: str | None = None, *, lines: bool = False) -> str:
+    def dump(self, stage: str | None = None, *, lines: bool = False, scopes: bool = False) -> str:
         """A stage as text; by default the optimized graph."""
         if stage == "plan":
             return plan_text(self.plan, lines)
         if stage == "source":
             return module_text(self.code, self.plan, self.compiled.graph, lines)
-        return dump(self.step(stage).graph, lines=lines)
+        return dump(self.step(stage).graph, lines=lines, scopes=scopes)
 
     def step(self, stage: str | None) -> Step:
         """The step of a pass; by default the last one."""
@@ -84,8 +85,14 @@ class Inspection:
         return result
 
     def write(self, folder: Path) -> Path:
-        """Writes every stage, and the remarks, as a file into ``folder``/program's name."""
+        """Writes every stage, and the remarks, as files into a folder with the program's name.
+
+        A second program of this name in one process has a folder of its own.
+        """
         target = folder / self.plan.name.replace("/", "_")
+        WRITTEN[target] += 1
+        if WRITTEN[target] > 1:
+            target = target.with_name(f"{target.name}.{WRITTEN[target]}")
         target.mkdir(parents=True, exist_ok=True)
         for number, stage in enumerate(self.stages):
             ending = {"plan": "txt", "source": "py"}.get(stage, "graph")

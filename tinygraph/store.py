@@ -122,7 +122,7 @@ def sources_digest() -> str:
     digest = hashlib.blake2b()  # twice as fast as SHA-256 where that has no instructions
     for folder in (here, *(f for root in roots for f in sorted(root.glob("tinygraph_*")))):
         for path in sources(str(folder)):
-            digest.update(path.encode())
+            digest.update(path.removeprefix(str(folder)).encode())
             with open(path, "rb") as file:
                 digest.update(file.read())
     return digest.hexdigest()
