@@ -1,4 +1,6 @@
-"""What emitted kernels share: reading an argument block, cutting work into parts, masks of lanes."""
+"""What emitted kernels share: reading an argument block, cutting work into parts, masks of
+lanes.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ def minimum(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
     return b.select(b.icmp_signed("<", x, y), x, y)
 
 
-def share(b: ir.IRBuilder, total: ir.Value, part: ir.Value, parts: ir.Value) -> tuple[ir.Value, ir.Value]:
+def share(
+    b: ir.IRBuilder, total: ir.Value, part: ir.Value, parts: ir.Value
+) -> tuple[ir.Value, ir.Value]:
     """Where share number `part` of `parts` begins and ends."""
     return b.udiv(b.mul(total, part), parts), b.udiv(b.mul(total, b.add(part, i64(1))), parts)
 

@@ -1,7 +1,9 @@
-"""Small constant matrices times vectors of registers, with the fewest operations that symmetry gives.
+"""Small constant matrices times vectors of registers, with the fewest operations that symmetry
+gives.
 
-Winograd's matrices come in opposite points: rows of B^T agree up to the signs of odd columns, columns of A^T up to the
-signs of odd rows. So two rows share an even and an odd half, two columns their sum and difference.
+Winograd's matrices come in opposite points: rows of B^T agree up to the signs of odd columns,
+columns of A^T up to the signs of odd rows. So two rows share an even and an odd half, two columns
+their sum and difference.
 """
 
 from __future__ import annotations
@@ -26,7 +28,10 @@ def multiply(b: ir.IRBuilder, matrix: Sequence[Row], xs: Sequence[ir.Value]) -> 
     for i, row in enumerate(rows):
         if i in result:
             continue
-        twin = next((j for j in range(i + 1, len(rows)) if j not in result and _opposite(row, rows[j])), None)
+        twin = next(
+            (j for j in range(i + 1, len(rows)) if j not in result and _opposite(row, rows[j])),
+            None,
+        )
         if twin is None:
             result[i] = combine(b, list(zip(row, values, strict=True)))
             continue
@@ -40,8 +45,12 @@ def multiply(b: ir.IRBuilder, matrix: Sequence[Row], xs: Sequence[ir.Value]) -> 
     return [result[i] for i in range(len(rows))]
 
 
-def _with_sums(b: ir.IRBuilder, columns: list[Row], xs: Sequence[ir.Value]) -> list[tuple[Row, ir.Value]]:
-    """(column, value) pairs; two columns that agree up to signs become those of their values' sum and difference."""
+def _with_sums(
+    b: ir.IRBuilder, columns: list[Row], xs: Sequence[ir.Value]
+) -> list[tuple[Row, ir.Value]]:
+    """(column, value) pairs; two columns that agree up to signs become those of their values'
+    sum and difference.
+    """
     result: list[tuple[Row, ir.Value]] = []
     left = list(zip(columns, xs, strict=True))
     while left:
@@ -52,8 +61,12 @@ def _with_sums(b: ir.IRBuilder, columns: list[Row], xs: Sequence[ir.Value]) -> l
             continue
         other, y = left.pop(twin)
         same = [c == d for c, d in zip(column, other, strict=True)]
-        result.append(([c if s else Fraction(0) for c, s in zip(column, same, strict=True)], b.fadd(x, y)))
-        result.append(([Fraction(0) if s else c for c, s in zip(column, same, strict=True)], b.fsub(x, y)))
+        result.append(
+            ([c if s else Fraction(0) for c, s in zip(column, same, strict=True)], b.fadd(x, y))
+        )
+        result.append(
+            ([Fraction(0) if s else c for c, s in zip(column, same, strict=True)], b.fsub(x, y))
+        )
     return result
 
 

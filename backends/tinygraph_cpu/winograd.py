@@ -1,8 +1,8 @@
 """Winograd convolutions as machine code: `void name(i64 part, i64 tid, i64* args)`, emitted whole.
 
-See tinygraph/plan/winograd_kernel.py for what a part does and for its argument block. A transform goes over the n x n
-window in two passes, columns then rows, with the n x n intermediate vectors on the stack: as one straight line, they would
-be spilled anyway.
+See tinygraph/plan/winograd_kernel.py for what a part does and for its argument block. A transform
+goes over the n x n window in two passes, columns then rows, with the n x n intermediate vectors on
+the stack: as one straight line, they would be spilled anyway.
 """
 
 from __future__ import annotations
@@ -12,7 +12,13 @@ from collections.abc import Callable, Sequence
 from llvmlite import ir
 
 from tinygraph.plan.toom_cook import Matrix, transforms
-from tinygraph.plan.winograd_kernel import EPILOGUE_STRIDES, SCRATCH, TILE_FIELDS, TILE_STRIDES, WinogradTile
+from tinygraph.plan.winograd_kernel import (
+    EPILOGUE_STRIDES,
+    SCRATCH,
+    TILE_FIELDS,
+    TILE_STRIDES,
+    WinogradTile,
+)
 
 from . import tile
 from .arguments import Arguments, ceil_divide, lane_mask, minimum, share
@@ -23,8 +29,8 @@ from .tile import Reduction, Shape, i1, i32, i64, offset, pointer
 
 Values = list[ir.Value]
 
-# Input channels that are summed up by themselves. The rounding error of one long sum grows with its length; the bound
-# that it would break is that of larger tiles.
+# Input channels that are summed up by themselves. The rounding error of one long sum grows with its
+# length; the bound that it would break is that of larger tiles.
 CHUNK = 32
 
 
@@ -38,10 +44,11 @@ def emit_winograd(module: ir.Module, name: str, spec: WinogradTile) -> ir.Functi
 
 
 def emit_products(caller: ir.Function, spec: WinogradTile, vectors: int) -> ir.Function:
-    """products(v, u, m, tiles / rows, k, strides of v by row and by point, of m by point, in bytes), `vectors` wide.
+    """products(v, u, m, tiles / rows, k, strides of v by row and by point, of m by point, in
+    bytes), `vectors` wide.
 
-    M[point][tile] = V[point][tile] U[point]. A function of its own: LLVM would hoist the transforms' constants out of
-    the caller's loops into registers that the accumulators need.
+    M[point][tile] = V[point][tile] U[point]. A function of its own: LLVM would hoist the
+    transforms' constants out of the caller's loops into registers that the accumulators need.
     """
     kind = ir.FunctionType(ir.VoidType(), [*[pointer] * 3, *[i64] * 5])
     function = ir.Function(caller.module, kind, f"{caller.name}_products{vectors}")
@@ -53,7 +60,10 @@ def emit_products(caller: ir.Function, spec: WinogradTile, vectors: int) -> ir.F
     one, zero, row_of_b = i64(1), i64(0), i64(4 * spec.width)
     strides = [zero, zero, i64(4)], [zero, zero, row_of_b]
     a_rows, chunks = tile.row_offsets(b, v_row), ceil_divide(b, k, CHUNK)
-    places = [4 * (i // vectors * spec.width + i % vectors * spec.lanes) for i in range(spec.rows * vectors)]
+    places = [
+        4 * (i // vectors * spec.width + i % vectors * spec.lanes)
+        for i in range(spec.rows * vectors)
+    ]
 
     def point(v: ir.Value, u: ir.Value, m: ir.Value) -> Values:
         def rows(v: ir.Value, m: ir.Value) -> Values:
@@ -74,7 +84,10 @@ def emit_products(caller: ir.Function, spec: WinogradTile, vectors: int) -> ir.F
                 return [b.sub(left, i64(CHUNK)), *after]
 
             tile.repeat(b, chunks, [k, v, u], chunk)
-            return [offset(b, v, b.mul(v_row, i64(spec.rows))), offset(b, m, i64(4 * spec.rows * spec.width))]
+            return [
+                offset(b, v, b.mul(v_row, i64(spec.rows))),
+                offset(b, m, i64(4 * spec.rows * spec.width)),
+            ]
 
         tile.repeat(b, tiles, [v, m], rows)
         return [offset(b, v, v_point), offset(b, u, b.mul(k, row_of_b)), offset(b, m, m_point)]
@@ -96,7 +109,9 @@ class _Emitter:
         self.n = spec.m + spec.r - 1
         self.a_t, _, self.b_t = transforms(spec.m, spec.r)
         self.vector = ir.VectorType(ir.FloatType(), spec.lanes)
-        self.products = {v: emit_products(function, spec, v) for v in (spec.vectors, spec.vector_tail) if v}
+        self.products = {
+            v: emit_products(function, spec, v) for v in (spec.vectors, spec.vector_tail) if v
+        }
         self.stack = b.alloca(ir.ArrayType(self.vector, self.n * self.n))
         self.pixels = b.alloca(ir.ArrayType(self.vector, spec.m))
 
@@ -104,7 +119,10 @@ class _Emitter:
 
     def emit(self) -> None:
         b, f, spec = self.b, self.f, self.spec
-        column_part, rest = b.urem(self.part, f["column_parts"]), b.udiv(self.part, f["column_parts"])
+        column_part, rest = (
+            b.urem(self.part, f["column_parts"]),
+            b.udiv(self.part, f["column_parts"]),
+        )
         row_part, self.group = b.urem(rest, f["row_parts"]), b.udiv(rest, f["row_parts"])
         first, end = share(b, b.mul(f["z"], f["tiles_y"]), row_part, f["row_parts"])
         self.blocks = ceil_divide(b, f["n"], spec.width)
@@ -113,22 +131,30 @@ class _Emitter:
         self.start = [b.udiv(first, f["tiles_y"]), b.urem(first, f["tiles_y"])]
         scratch = offset(b, b.inttoptr(f["scratch"], pointer), b.mul(self.tid, f["scratch_stride"]))
         self.v, self.m = scratch, self.element(scratch, [(f["m_offset"], i64(1))])
-        self.v_row, self.v_point, self.m_point = (b.mul(f[x], i64(4)) for x in ("v_row", "v_point", "m_point"))
+        self.v_row, self.v_point, self.m_point = (
+            b.mul(f[x], i64(4)) for x in ("v_row", "v_point", "m_point")
+        )
         blocks = b.sub(end_block, first_block)
         some = b.and_(b.icmp_signed(">", self.lines, i64(0)), b.icmp_signed(">", blocks, i64(0)))
         with b.if_then(some):
             self.each_tile(self.v, self.v_row, self.transform_in)
             tile.repeat(b, blocks, [first_block], self.column_block)
 
-    def element(self, base: ir.Value, terms: Sequence[tuple[ir.Value, ir.Value]], size: int = 4) -> ir.Value:
+    def element(
+        self, base: ir.Value, terms: Sequence[tuple[ir.Value, ir.Value]], size: int = 4
+    ) -> ir.Value:
         """The address base + size * (sum of index * stride)."""
         b, total = self.b, i64(0)
         for index, stride in terms:
             total = b.add(total, b.mul(index, stride))
         return offset(b, base, b.mul(total, i64(size)))
 
-    def each_tile(self, start: ir.Value, step: ir.Value, body: Callable[[Values, ir.Value], None]) -> None:
-        """body([image, tile row, tile column], there) for every tile of the part; `there` moves by `step`."""
+    def each_tile(
+        self, start: ir.Value, step: ir.Value, body: Callable[[Values, ir.Value], None]
+    ) -> None:
+        """body([image, tile row, tile column], there) for every tile of the part; `there` moves
+        by `step`.
+        """
         b, f = self.b, self.f
 
         def line(z: ir.Value, y: ir.Value, there: ir.Value) -> Values:
@@ -166,7 +192,9 @@ class _Emitter:
         """matrix @ row of the stack."""
         b, n = self.b, self.n
         first = b.mul(row, i64(n))
-        return multiply(b, matrix, [b.load(self.slot(self.stack, b.add(first, i64(j)))) for j in range(n)])
+        return multiply(
+            b, matrix, [b.load(self.slot(self.stack, b.add(first, i64(j)))) for j in range(n)]
+        )
 
     # -- into the transformed domain -----------------------------------------------------------
 
@@ -174,9 +202,13 @@ class _Emitter:
         """V[...][tile] = B^T window B, one vector of channels after the other."""
         b, f, n, lanes = self.b, self.f, self.n, self.spec.lanes
         z, ty, tx = at
-        y, x = (b.sub(b.mul(i, i64(self.spec.m)), f[edge]) for i, edge in ((ty, "top"), (tx, "left")))
+        y, x = (
+            b.sub(b.mul(i, i64(self.spec.m)), f[edge]) for i, edge in ((ty, "top"), (tx, "left"))
+        )
         s = self.image_s
-        corner = self.element(self.image, [(self.group, s["g"]), (z, s["z"]), (y, s["y"]), (x, s["x"])])
+        corner = self.element(
+            self.image, [(self.group, s["g"]), (z, s["z"]), (y, s["y"]), (x, s["x"])]
+        )
         inside = i1(1)
         for i, size in ((y, f["image_height"]), (x, f["image_width"])):
             inside = b.and_(inside, b.icmp_signed(">=", i, i64(0)))
@@ -197,7 +229,10 @@ class _Emitter:
 
                     self.window(source, pixel)
             tile.repeat(b, i64(n), [i64(0), target], self.row_in)
-            return [b.sub(left, i64(lanes)), *(offset(b, at, i64(4 * lanes)) for at in (source, target))]
+            return [
+                b.sub(left, i64(lanes)),
+                *(offset(b, at, i64(4 * lanes)) for at in (source, target)),
+            ]
 
         tile.repeat(b, ceil_divide(b, f["k"], lanes), [f["k"], corner, there], vector)
 
@@ -248,7 +283,9 @@ class _Emitter:
         """The output tile A^T M A and its epilogue, one vector of columns after the other."""
         b, f, spec = self.b, self.f, self.spec
         z, y, x = at[0], b.mul(at[1], i64(spec.m)), b.mul(at[2], i64(spec.m))
-        height, width = (minimum(b, b.sub(f[size], i), i64(spec.m)) for size, i in (("height", y), ("width", x)))
+        height, width = (
+            minimum(b, b.sub(f[size], i), i64(spec.m)) for size, i in (("height", y), ("width", x))
+        )
         corners = [
             self.element(
                 base,
@@ -262,7 +299,9 @@ class _Emitter:
             across = b.mul(self.m_point, i64(self.n))
 
             def pixel(i: int, j: ir.Value) -> ir.Value:
-                return self.load(offset(b, there, b.add(b.mul(across, i64(i)), b.mul(self.m_point, j))))
+                return self.load(
+                    offset(b, there, b.add(b.mul(across, i64(i)), b.mul(self.m_point, j)))
+                )
 
             self.first_pass(self.a_t, pixel)
             mask = lane_mask(b, b.sub(f["n"], column), spec.lanes) if spec.masked else None
@@ -270,20 +309,29 @@ class _Emitter:
                 offset(b, corner, b.mul(column, i64(BYTES[o.dtype] * o.unit)))
                 for corner, o in zip(corners, spec.operands, strict=True)
             ]
-            tile.repeat(b, height, [i64(0), *starts], lambda i, *rows: self.row_out(i, rows, width, mask))
+            tile.repeat(
+                b, height, [i64(0), *starts], lambda i, *rows: self.row_out(i, rows, width, mask)
+            )
             return [b.add(column, i64(spec.lanes)), offset(b, there, i64(4 * spec.lanes))]
 
         tile.repeat(b, vectors, [b.mul(j, i64(spec.width)), there], vector)
 
-    def row_out(self, i: ir.Value, rows: Sequence[ir.Value], width: ir.Value, mask: ir.Value | None) -> Values:
-        """One row of an output tile: those of its pixels that the output has, through the epilogue."""
+    def row_out(
+        self, i: ir.Value, rows: Sequence[ir.Value], width: ir.Value, mask: ir.Value | None
+    ) -> Values:
+        """One row of an output tile: those of its pixels that the output has, through the
+        epilogue.
+        """
         b, spec = self.b, self.spec
         for place, y in enumerate(self.second_pass(self.a_t, i)):
             b.store(y, self.slot(self.pixels, i64(place)))
         sizes = [BYTES[o.dtype] for o in spec.operands]
 
         def pixel(j: ir.Value, *there: ir.Value) -> Values:
-            operands = [Operand(at, i64(0), o.dtype, o.unit) for at, o in zip(there, spec.operands, strict=True)]
+            operands = [
+                Operand(at, i64(0), o.dtype, o.unit)
+                for at, o in zip(there, spec.operands, strict=True)
+            ]
             shape = Shape(1, 1, spec.lanes, mask is not None)
             acc = b.load(self.slot(self.pixels, j))
             Epilogue(b, spec.body, shape, operands, mask).emit([acc])

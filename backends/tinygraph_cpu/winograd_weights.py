@@ -1,7 +1,7 @@
 """The transform of a Winograd convolution's weights, U = G w G^T, as machine code.
 
-See tinygraph/plan/winograd_kernel.py. It is done in double: a weight is read by every pixel, so its rounding would be
-seen by all of them, and this is a small part of the work.
+See tinygraph/plan/winograd_kernel.py. It is done in double: a weight is read by every pixel, so its
+rounding would be seen by all of them, and this is a small part of the work.
 """
 
 from __future__ import annotations
@@ -44,7 +44,11 @@ class _Emitter:
         """Row (group, block, channel) after row of the part."""
         b, f = self.b, self.f
         first, end = share(b, b.mul(b.mul(f["groups"], f["blocks"]), f["k"]), self.part, f["parts"])
-        start = [b.udiv(first, b.mul(f["blocks"], f["k"])), b.urem(b.udiv(first, f["k"]), f["blocks"]), b.urem(first, f["k"])]
+        start = [
+            b.udiv(first, b.mul(f["blocks"], f["k"])),
+            b.urem(b.udiv(first, f["k"]), f["blocks"]),
+            b.urem(first, f["k"]),
+        ]
 
         def row(g: ir.Value, j: ir.Value, k: ir.Value) -> Values:
             tile.repeat(b, i64(self.spec.vectors), [i64(0)], lambda v: self.vector_of(g, j, k, v))
@@ -72,7 +76,10 @@ class _Emitter:
         corner = self.address(self.w, self.w_s, g=g, n=column, k=k)
         _, matrix, _ = transforms(spec.m, spec.r)
         taps = range(spec.r)
-        read = [[self.load(self.address(corner, self.w_s, i=i64(i), j=i64(t)), mask) for t in taps] for i in taps]
+        read = [
+            [self.load(self.address(corner, self.w_s, i=i64(i), j=i64(t)), mask) for t in taps]
+            for i in taps
+        ]
         half = [multiply(b, matrix, [read[i][t] for i in taps]) for t in taps]
         target = self.address(self.u, self.u_s, g=g, j=j, k=k, n=b.mul(v, i64(spec.lanes)))
         step = b.mul(self.u_s["p"], i64(4))
@@ -91,7 +98,9 @@ class _Emitter:
         else:
             addresses = self.lane_addresses(there)
             name = f"llvm.masked.gather.v{lanes}f32.v{lanes}p0"
-            gather = declare(b.module, name, self.vector, [addresses.type, i32, mask.type, self.vector])
+            gather = declare(
+                b.module, name, self.vector, [addresses.type, i32, mask.type, self.vector]
+            )
             x = b.call(gather, [addresses, i32(4), mask, zeros])
         return b.fpext(x, self.double)
 
@@ -99,5 +108,11 @@ class _Emitter:
         """The address of each lane's column."""
         b, lanes = self.b, self.spec.lanes
         kind = ir.VectorType(i64, lanes)
-        steps = b.mul(tile.splat(b, b.mul(self.w_s["n"], i64(4)), lanes), ir.Constant(kind, list(range(lanes))))
-        return b.inttoptr(b.add(tile.splat(b, b.ptrtoint(there, i64), lanes), steps), ir.VectorType(pointer, lanes))
+        steps = b.mul(
+            tile.splat(b, b.mul(self.w_s["n"], i64(4)), lanes),
+            ir.Constant(kind, list(range(lanes))),
+        )
+        return b.inttoptr(
+            b.add(tile.splat(b, b.ptrtoint(there, i64), lanes), steps),
+            ir.VectorType(pointer, lanes),
+        )

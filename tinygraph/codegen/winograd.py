@@ -1,4 +1,6 @@
-"""The Python twins of the compiled Winograd kernels: same argument blocks, parts and epilogue, by NumPy."""
+"""The Python twins of the compiled Winograd kernels: same argument blocks, parts and epilogue,
+by NumPy.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +10,24 @@ import numpy as np
 
 from ..plan.toom_cook import Matrix, transforms
 from ..plan.winograd_kernel import (
-    EPILOGUE_STRIDES, SCRATCH, TILE_FIELDS, TILE_STRIDES, WEIGHT_FIELDS, WEIGHT_STRIDES, WinogradTile, WinogradWeights,
-)  # fmt: skip
+    EPILOGUE_STRIDES,
+    SCRATCH,
+    TILE_FIELDS,
+    TILE_STRIDES,
+    WEIGHT_FIELDS,
+    WEIGHT_STRIDES,
+    WinogradTile,
+    WinogradWeights,
+)
 from .arrays import evaluate
 from .contraction import Memory, share, strided_view
 
 Words = Iterator[int]
 
 
-def winograd_tile(part: int, tid: int, args: Sequence[int], spec: WinogradTile, memory: Memory) -> None:
+def winograd_tile(
+    part: int, tid: int, args: Sequence[int], spec: WinogradTile, memory: Memory
+) -> None:
     """Executes one part, as `void name(part, tid, args)` of the compiled code does."""
     del tid
     words = iter(int(x) for x in args)
@@ -32,15 +43,20 @@ def winograd_tile(part: int, tid: int, args: Sequence[int], spec: WinogradTile, 
         v = np.einsum("ia,tabk,jb->ijtk", b_t, window, b_t).astype(np.float32)
         for j in share(-(-f["n"] // spec.width), column_part, f["column_parts"]):
             columns = min(spec.width, f["n"] - j * spec.width)
-            panel = u.view({"g": g, "j": j}, (len(b_t), len(b_t), f["k"], columns),
-                           (len(b_t) * f["k"] * spec.width, f["k"] * spec.width, spec.width, 1))
+            panel = u.view(
+                {"g": g, "j": j},
+                (len(b_t), len(b_t), f["k"], columns),
+                (len(b_t) * f["k"] * spec.width, f["k"] * spec.width, spec.width, 1),
+            )
             tiles = np.einsum("ia,abtn,jb->itjn", a_t, v @ panel, a_t).astype(np.float32)
             top = ty * spec.m
             sums = tiles.reshape(spec.m, -1, columns)[: f["height"] - top, : f["width"]]
             _epilogue(spec, operands, {"g": g, "z": z, "y": top, "n": j * spec.width}, sums)
 
 
-def winograd_weights(part: int, tid: int, args: Sequence[int], spec: WinogradWeights, memory: Memory) -> None:
+def winograd_weights(
+    part: int, tid: int, args: Sequence[int], spec: WinogradWeights, memory: Memory
+) -> None:
     """Executes one part, as `void name(part, tid, args)` of the compiled code does."""
     del tid
     words = iter(int(x) for x in args)
@@ -51,10 +67,16 @@ def winograd_weights(part: int, tid: int, args: Sequence[int], spec: WinogradWei
         g, j, k = (int(i) for i in np.unravel_index(row, (f["groups"], f["blocks"], f["k"])))
         columns = min(spec.width, f["n"] - j * spec.width)
         s = w.strides
-        taps = w.view({"g": g, "n": j * spec.width, "k": k}, (spec.r, spec.r, columns), (s["i"], s["j"], s["n"]))
+        taps = w.view(
+            {"g": g, "n": j * spec.width, "k": k},
+            (spec.r, spec.r, columns),
+            (s["i"], s["j"], s["n"]),
+        )
         points = np.zeros((len(matrix) ** 2, spec.width))
         points[:, :columns] = np.einsum("ia,abn,jb->ijn", matrix, taps, matrix).reshape(-1, columns)
-        u.view({"g": g, "j": j, "k": k}, points.shape, (u.strides["p"], u.strides["n"]))[...] = points
+        u.view({"g": g, "j": j, "k": k}, points.shape, (u.strides["p"], u.strides["n"]))[...] = (
+            points
+        )
 
 
 def _fields(names: Sequence[str], words: Words) -> dict[str, int]:
@@ -62,7 +84,9 @@ def _fields(names: Sequence[str], words: Words) -> dict[str, int]:
 
 
 class _Tensor:
-    """An operand of an argument block: the words for its address and strides are taken from `words`."""
+    """An operand of an argument block: the words for its address and strides are taken from
+    `words`.
+    """
 
     def __init__(self, words: Words, axes: Sequence[str], dtype: str, memory: Memory):
         self.address, self.dtype, self.memory = next(words), dtype, memory
@@ -79,7 +103,9 @@ def _array(matrix: Matrix) -> np.ndarray:
     return np.array([[float(x) for x in row] for row in matrix])
 
 
-def _windows(image: _Tensor, f: dict[str, int], spec: WinogradTile, g: int, z: int, ty: int) -> np.ndarray:
+def _windows(
+    image: _Tensor, f: dict[str, int], spec: WinogradTile, g: int, z: int, ty: int
+) -> np.ndarray:
     """The windows of a row of tiles, zero outside of the image: (tile, n, n, channel)."""
     m, n = spec.m, spec.m + spec.r - 1
     rows, columns = f["image_height"], f["image_width"]
@@ -95,7 +121,9 @@ def _windows(image: _Tensor, f: dict[str, int], spec: WinogradTile, g: int, z: i
     return np.stack([strip[:, i * m : i * m + n] for i in range(f["tiles_x"])])
 
 
-def _epilogue(spec: WinogradTile, operands: Sequence[_Tensor], at: dict[str, int], sums: np.ndarray) -> None:
+def _epilogue(
+    spec: WinogradTile, operands: Sequence[_Tensor], at: dict[str, int], sums: np.ndarray
+) -> None:
     """The body over rows of output pixels: sums is (row, pixel, column)."""
 
     def tensor(number: int) -> np.ndarray:

@@ -1,7 +1,9 @@
-"""Winograd's minimal filtering F(m, r): m outputs of a filter of r taps with m + r - 1 multiplications.
+"""Winograd's minimal filtering F(m, r): m outputs of a filter of r taps with m + r - 1
+multiplications.
 
-Y = A^T [(G g) * (B^T d)] by the algorithm of Toom and Cook (Lavin and Gray, Fast Algorithms for Convolutional Neural
-Networks, 2015, section 4): polynomials are evaluated at m + r - 2 points and at infinity, multiplied there, interpolated.
+Y = A^T [(G g) * (B^T d)] by the algorithm of Toom and Cook (Lavin and Gray, Fast Algorithms for
+Convolutional Neural Networks, 2015, section 4): polynomials are evaluated at m + r - 2 points and
+at infinity, multiplied there, interpolated.
 """
 
 from __future__ import annotations
@@ -17,9 +19,10 @@ def _points(text: str) -> tuple[Fraction, ...]:
     return tuple(Fraction(t) for t in text.split())
 
 
-# By the number of multiplications, m + r - 1. All are exact in float32; pairs of opposite points share half of their
-# work. Found by a search over multiples of 1/8 for the least rms error of the two-dimensional transform on normal data:
-# the textbook's 0, 1, -1, 2, -2 has twice the error of the five points here.
+# By the number of multiplications, m + r - 1. All are exact in float32; pairs of opposite points
+# share half of their work. Found by a search over multiples of 1/8 for the least rms error of the
+# two-dimensional transform on normal data: the textbook's 0, 1, -1, 2, -2 has twice the error of
+# the five points here.
 POINTS = {
     4: _points("0 1 -1"),
     5: _points("0 3/4 -3/4 7/4"),
@@ -40,7 +43,9 @@ def transforms(m: int, r: int) -> tuple[Matrix, Matrix, Matrix]:
 
 
 def toom_cook(m: int, r: int, points: Sequence[Fraction]) -> tuple[Matrix, Matrix, Matrix]:
-    """The matrices for m + r - 2 distinct points, exact; divisions stand in G, which is applied once a weight."""
+    """The matrices for m + r - 2 distinct points, exact; divisions stand in G, which is applied
+    once a weight.
+    """
     a_t = [[p**i for p in points] + [Fraction(i == m - 1)] for i in range(m)]
     g, b_t = [], []
     for i, p in enumerate(points):
@@ -58,7 +63,10 @@ def _polynomial(roots: Sequence[Fraction]) -> list[Fraction]:
     """The coefficients of the product of all (x - root), lowest power first."""
     c = [Fraction(1)]
     for root in roots:
-        c = [low - root * high for low, high in zip([Fraction(0), *c], [*c, Fraction(0)], strict=True)]
+        c = [
+            low - root * high
+            for low, high in zip([Fraction(0), *c], [*c, Fraction(0)], strict=True)
+        ]
     return c
 
 

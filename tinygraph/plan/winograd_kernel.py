@@ -1,10 +1,11 @@
 """What the machine code of a Winograd convolution depends on, and its argument blocks.
 
-One launch does everything. A part is a run of tile rows (of one or several images) and a share of the column blocks: it
-transforms its tiles into the scratch memory of its thread, V[point][tile][channel]; then for each column block it
-multiplies, M[point][tile][column] = V[point] U[point], and transforms M back, the epilogue on the vectors.
-The transformed weights lie as U[group][column block][point][channel][column of the block].
-Strides and sizes are int64 at run time, counted in elements.
+One launch does everything. A part is a run of tile rows (of one or several images) and a share of
+the column blocks: it transforms its tiles into the scratch memory of its thread,
+V[point][tile][channel]; then for each column block it multiplies, M[point][tile][column] = V[point]
+U[point], and transforms M back, the epilogue on the vectors. The transformed weights lie as
+U[group][column block][point][channel][column of the block]. Strides and sizes are int64 at run
+time, counted in elements.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ class WinogradTile:
 
     Attributes:
         m, r: size of an output tile and of the filter.
-        rows, vectors: the register tile of the products: ``rows`` tiles times ``vectors * lanes`` columns.
+        rows, vectors: the register tile of the products: ``rows`` tiles times ``vectors * lanes``
+            columns.
         vector_tail: vectors of the last column block if they are fewer; 0 otherwise.
         masked: whether the last vector of the columns is used in part.
         body: the epilogue; it reads an output pixel's vector as ``acc``.
@@ -65,16 +67,18 @@ class WinogradWeights:
         return self.vectors * self.lanes
 
 
-# The argument blocks. Part p of a convolution takes share p % column_parts of the column blocks, share p // column_parts
-# % row_parts of the z * tiles_y tile rows, and of the groups number p // column_parts // row_parts. Pixel (y, x) of the
-# window of tile (i, j) is pixel (i * m + y - top, j * m + x - left) of the image, zero outside of it. In a thread's
-# scratch V begins at 0, M at m_offset; v_row and v_point are V's strides, m_point is M's by point.
+# The argument blocks. Part p of a convolution takes share p % column_parts of the column blocks,
+# share p // column_parts % row_parts of the z * tiles_y tile rows, and of the groups number p //
+# column_parts // row_parts. Pixel (y, x) of the window of tile (i, j) is pixel (i * m + y - top, j
+# * m + x - left) of the image, zero outside of it. In a thread's scratch V begins at 0, M at
+# m_offset; v_row and v_point are V's strides, m_point is M's by point.
 TILE_FIELDS = (
-    "row_parts", "column_parts", "z", "tiles_y", "tiles_x", "height", "width", "n", "k", "image_height", "image_width",
-    "top", "left", "v_row", "v_point", "m_offset", "m_point",
-)  # fmt: skip
+    *("row_parts", "column_parts", "z", "tiles_y", "tiles_x", "height", "width", "n", "k"),
+    *("image_height", "image_width", "top", "left", "v_row", "v_point", "m_offset", "m_point"),
+)
 SCRATCH = ("scratch", "scratch_stride")  # follows: address and, by thread, its stride in bytes
-# then the address and the strides of each operand: image, transformed weights (e: element of a block), epilogue
+# then the address and the strides of each operand: image, transformed weights (e: element of a
+# block), epilogue
 TILE_STRIDES = (("g", "z", "y", "x", "k"), ("g", "j", "e"))
 EPILOGUE_STRIDES = ("g", "z", "y", "x", "n")
 

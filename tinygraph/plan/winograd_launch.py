@@ -1,4 +1,6 @@
-"""From an anchor to the launches of a Winograd convolution, if that is the better way; the remark says why or why not."""
+"""From an anchor to the launches of a Winograd convolution, if that is the better way; the
+remark says why or why not.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +13,20 @@ from .contract import Unsuitable, operand_indices
 from .group import Group
 from .index import read
 from .plan import Access, Launch, Nest
-from .winograd import Choice, Convolution, choose, direct_cycles, emit_work, recognize, tile_record, weights_elements, weights_work
+from .winograd import Convolution, recognize
+from .winograd_cost import Choice, choose, direct_cycles
+from .winograd_work import tile_record, tile_work, weights_elements, weights_work
 
 if TYPE_CHECKING:
     from .schedule import Scheduler
 
-def winograd_launches(s: Scheduler, group: Group, nest: Nest, body: Body, name: str) -> list[Launch] | None:
-    """None: the implicit product is better, or wanted, or the only way. Nothing is left behind then."""
+
+def winograd_launches(
+    s: Scheduler, group: Group, nest: Nest, body: Body, name: str
+) -> list[Launch] | None:
+    """None: the implicit product is better, or wanted, or the only way. Nothing is left behind
+    then.
+    """
     anchor = group.anchor
     assert anchor is not None
     way = way_of(group, s.conv)
@@ -33,7 +42,9 @@ def winograd_launches(s: Scheduler, group: Group, nest: Nest, body: Body, name: 
     direct = direct_cycles(convolution, s.target)
     if way is None and choice.cycles > 0.95 * direct:
         gain = f"winograd({choice.m}) is estimated at {choice.cycles / direct:.2f} of its time"
-        s.remarks.append(f"{place(anchor)}: implicit, {convolution.r}x{convolution.r} stride 1; {gain}")
+        s.remarks.append(
+            f"{place(anchor)}: implicit, {convolution.r}x{convolution.r} stride 1; {gain}"
+        )
         return None
     s.remarks.append(f"{place(anchor)}: {explained(convolution, choice)}")
     return launches(s, group, nest, body, name, convolution, choice)
@@ -56,26 +67,35 @@ def launches(
     s: Scheduler, group: Group, nest: Nest, body: Body, name: str, c: Convolution, choice: Choice
 ) -> list[Launch]:
     """The weights' transform, unless there is one already, and the convolution."""
-    scratch = next((b for b in s.buffers if b.home == "scratch"), None) or s.buffer("scratch", 0, "uint8", "scratch")
+    scratch = next((b for b in s.buffers if b.home == "scratch"), None) or s.buffer(
+        "scratch", 0, "uint8", "scratch"
+    )
     result: list[Launch] = []
     fixed = c.source in s.fixed
     record = tile_record(c, choice, body, nest.operands, s.target.lanes)
     key = ("winograd", c.weights, record.m, c.r, record.width)
     if key not in s.packed:
-        label, home = f"{c.source.name or c.source.op.name}_winograd", "prepared" if fixed else "arena"
+        label, home = (
+            f"{c.source.name or c.source.op.name}_winograd",
+            "prepared" if fixed else "arena",
+        )
         u = s.buffer(label, weights_elements(c, record), "float32", home)
         s.packed[key] = Access(u, 0, (), "float32")
         transform, parts = weights_work(c, record, u)
-        (s.prepare if fixed else result).append(Launch("winograd_weights", transform, (c.source,), parts))
-    work, parts = emit_work(c, choice, record, nest.operands, s.packed[key].buffer, scratch)
+        (s.prepare if fixed else result).append(
+            Launch("winograd_weights", transform, (c.source,), parts)
+        )
+    work, parts = tile_work(c, choice, record, nest.operands, s.packed[key].buffer, scratch)
     return [*result, Launch(f"{name}_winograd{choice.m}", work, tuple(group.index), parts)]
 
 
-# ---------------------------------------------------------------------- what the user says and hears
+# -------------------------------------------------------- what the user says and hears
 
 
 def way_of(group: Group, conv: Mapping[str, str]) -> str | None:
-    """The user's choice: 'implicit', 'winograd' or 'winograd(m)', by the name of a node, or of a scope around it."""
+    """The user's choice: 'implicit', 'winograd' or 'winograd(m)', by the name of a node, or of a
+    scope around it.
+    """
     names = [n.name for n in group.index] + [o.scope for n in group.index for o in origins(n)]
     for key, way in conv.items():
         if key and any(name and f"{name}.".startswith(f"{key}.") for name in names):

@@ -1,0 +1,219 @@
+"""Winograd convolutions: exact matrices, compiled code and twin against the reference, errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+import tinygraph as tg
+from compiled import execute_plan, graph_of
+from tinygraph.ir import Graph, Node
+from tinygraph.ops.conv import CONV2D_INPUT_GRADIENT
+from tinygraph.plan.plan import Plan
+from tinygraph.plan.schedule import schedule
+from tinygraph.plan.tiling import Target
+from tinygraph.plan.toom_cook import POINTS, transforms
+from tinygraph.plan.verify import verify_plan
+from tinygraph_cpu.features import detect
+
+NATIVE = [(1, 1, 3, (7, 9), 3, 0, 4), (2, 17, 33, (13, 6), 3, 1, 2), (1, 40, 20, (6, 6), 5, 2, 4)]
+SIZES = [
+    *NATIVE,
+    (3, 3, 17, (5, 5), 3, 1, 3),
+    (1, 32, 16, (11, 4), 3, 2, 5),
+    (1, 5, 3, (12, 13), 3, 1, 6),
+    (2, 3, 32, (6, 9), 5, 0, 2),
+    (1, 1, 1, (10, 8), 5, 4, 3),
+]
+
+
+def normal(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng([seed, *shape]).standard_normal(shape, np.float32)
+
+
+def convolution(
+    batch: int, cin: int, cout: int, size: tuple[int, int], r: int, padding: int
+) -> tuple[Graph, list[np.ndarray]]:
+    """Bias, ReLU and a residual; a second result tells where the ReLU was at work. Channels
+    last.
+    """
+    x = tg.input("x", batch, *size, cin)
+    w, bias = tg.input("w", cout, cin, r, r), tg.input("b", cout)
+    y = tg.conv2d(tg.transpose(x, (0, 3, 1, 2)), w, padding=padding)
+    rest = tg.input("rest", *(y.shape[i] for i in (0, 2, 3, 1)))
+    y = tg.transpose(y, (0, 2, 3, 1)) + bias
+    graph = Graph("g", (x, w, bias, rest), (tg.relu(y) + rest, y > 0.0))
+    return graph, [normal(*n.shape, seed=i) for i, n in enumerate(graph.inputs)]
+
+
+def planned(graph: Graph, way: str, target: Target | None = None) -> Plan:
+    return verify_plan(schedule(graph, target=target, conv={"": way}))
+
+
+def is_winograd(plan: Plan) -> bool:
+    return any("_winograd" in m.name for call in plan.launches for m in call.members)
+
+
+def check(actual: Sequence[np.ndarray], graph: Graph, arrays: Sequence[np.ndarray]) -> None:
+    value, mask = tg.run(graph, *arrays)
+    np.testing.assert_allclose(actual[0], value, atol=3e-5 * np.abs(value).max())
+    assert np.mean(actual[1] != mask) < 0.01
+
+
+def compiled(graph: Graph, arrays: Sequence[np.ndarray], way: str | None) -> list[np.ndarray]:
+    return list(tg.compile(graph.inputs, graph.outputs, conv=way)(*arrays))
+
+
+@pytest.mark.parametrize("n", POINTS)
+def test_matrices_are_exact(n: int) -> None:
+    """Y = A^T [(G g) * (B^T d)] in rational numbers, for all splits of n + 1 into m and r."""
+    for r in range(2, n):
+        m = n - r + 1
+        a_t, g, b_t = (np.array(x, object) for x in transforms(m, r))
+        filter_, data = np.arange(1, r + 1), np.arange(n) ** 2 - 3
+        expected = [sum(filter_ * data[i : i + r]) for i in range(m)]
+        assert list(a_t @ ((g @ filter_) * (b_t @ data))) == expected
+        assert np.all(b_t.astype(np.float32).astype(float) == b_t.astype(float))
+
+
+@pytest.mark.parametrize("batch, cin, cout, size, r, padding, m", SIZES)
+@pytest.mark.parametrize("lanes, registers", [(16, 32), (4, 16)])
+def test_twin(batch, cin, cout, size, r, padding, m, lanes: int, registers: int) -> None:
+    graph, arrays = convolution(batch, cin, cout, size, r, padding)
+    plan = planned(graph, f"winograd({m})", Target(lanes, registers))
+    assert is_winograd(plan)
+    check(execute_plan(plan, graph, *arrays), graph, arrays)
+
+
+@pytest.mark.parametrize("batch, cin, cout, size, r, padding, m", NATIVE)
+def test_compiled(batch, cin, cout, size, r, padding, m) -> None:
+    graph, arrays = convolution(batch, cin, cout, size, r, padding)
+    check(compiled(graph, arrays, f"winograd({m})"), graph, arrays)
+
+
+@pytest.mark.parametrize("level", ["x86-64-v3", "x86-64-v2"])
+def test_other_vector_widths(level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if detect().lanes < detect(level).lanes:
+        pytest.skip("this processor has narrower vectors")
+    monkeypatch.setenv("TINYGRAPH_CPU", level)
+    graph, arrays = convolution(1, 9, 21, (8, 7), 3, 1)
+    check(compiled(graph, arrays, "winograd(4)"), graph, arrays)
+
+
+def channels_last(x: Node) -> Node:
+    return tg.transpose(x, (0, 3, 1, 2))
+
+
+def test_gradient_to_the_input_turns_the_filter_round() -> None:
+    g, w = tg.input("g", 2, 7, 6, 5), tg.input("w", 1, 5, 8, 3, 3)
+    five = tg.reshape(channels_last(g), (2, 1, 5, 7, 6))
+    x = CONV2D_INPUT_GRADIENT(
+        five, w, size=(7, 6), stride=(1, 1), padding=((1, 1), (1, 1)), dilation=(1, 1)
+    )
+    y = tg.transpose(tg.reshape(x, (2, 8, 7, 6)), (0, 2, 3, 1))
+    graph = Graph("g", (g, w), (y,))
+    arrays = [normal(*n.shape) for n in graph.inputs]
+    plan = planned(graph, "winograd(4)")
+    assert is_winograd(plan)
+    (expected,) = tg.run(graph, *arrays)
+    for (actual,) in (execute_plan(plan, graph, *arrays), compiled(graph, arrays, "winograd(4)")):
+        np.testing.assert_allclose(actual, expected, atol=2e-5)
+
+
+def test_groups() -> None:
+    x, w = tg.input("x", 2, 9, 8, 8), tg.input("w", 10, 4, 3, 3)
+    y = tg.conv2d(channels_last(x), w, padding=1, groups=2)
+    graph = graph_of(tg.transpose(y, (0, 2, 3, 1)))
+    arrays = [normal(*n.shape) for n in graph.inputs]
+    plan = planned(graph, "winograd(2)")
+    assert is_winograd(plan)
+    (expected,) = tg.run(graph, *arrays)
+    for (actual,) in (execute_plan(plan, graph, *arrays), compiled(graph, arrays, "winograd(2)")):
+        np.testing.assert_allclose(actual, expected, atol=2e-5)
+
+
+def plain(cin: int, cout: int, size: int, r: int, **options: int) -> Graph:
+    x = tg.input("x", 1, size, size, cin)
+    w = tg.parameter(normal(cout, cin, r, r) / np.float32(r * cin**0.5), "w")
+    with tg.scope("block1"):
+        y = tg.conv2d(channels_last(x), w, **options)
+    return Graph("g", (x,), (tg.transpose(y, (0, 2, 3, 1)),))
+
+
+# Rms error of PyTorch 2.13 on the layers of the next test (images in NCHW), relative to the result
+PYTORCH = {3: 1.68e-7, 5: 2.45e-7}
+
+
+@pytest.mark.parametrize("r, m, bound", [(3, 2, 3), (3, 3, 8), (3, 4, 8), (5, 2, 3), (5, 4, 8)])
+def test_errors(r: int, m: int, bound: float) -> None:
+    """Against float64, in units of PyTorch's."""
+    graph = plain(48, 32, 14, r, padding=r // 2)
+    x = np.maximum(normal(1, 14, 14, 48), 0)
+    padded = np.pad(x, ((0, 0), (r // 2,) * 2, (r // 2,) * 2, (0, 0))).astype(np.float64)
+    truth = np.zeros((1, 14, 14, 32))
+    for i, j in np.ndindex(r, r):
+        truth += padded[:, i : i + 14, j : j + 14] @ graph.parameters[0].value[:, :, i, j].T
+    (actual,) = compiled(graph, [x], f"winograd({m})")
+    error, size = (np.sqrt(np.mean(np.square(y))) for y in (actual - truth, truth))
+    assert error < bound * PYTORCH[r] * size
+
+
+def test_choices_and_remarks() -> None:
+    large = schedule(plain(96, 128, 28, 3, padding=1))
+    assert is_winograd(large)
+    found = next(r for r in large.remarks if "winograd" in r)
+    assert "winograd(4), 3x3 stride 1, 4.0 times fewer multiplications" in found
+    assert not is_winograd(schedule(plain(3, 4, 28, 3, padding=1)))
+    assert not is_winograd(schedule(plain(96, 128, 28, 3, padding=1, stride=2)))
+    assert not is_winograd(schedule(plain(96, 128, 28, 1)))
+    assert not is_winograd(planned(plain(96, 128, 28, 3), "implicit"))
+    strided = planned(plain(96, 128, 28, 3, stride=2), "winograd")
+    assert any("implicit, because its stride" in r for r in strided.remarks)
+
+
+def test_choices_by_scope() -> None:
+    graph = plain(96, 128, 28, 3)
+    assert not is_winograd(schedule(graph, conv={"block1": "implicit"}))
+    assert is_winograd(schedule(graph, conv={"block2": "implicit"}))
+    with pytest.raises(ValueError, match="conv requires"):
+        schedule(graph, conv={"": "fft"})
+
+
+def test_weights_that_stand_still_are_transformed_once() -> None:
+    graph = plain(8, 8, 8, 3)
+    plan = planned(graph, "winograd(2)")
+    assert any(m.name == "winograd_weights" for call in plan.prepare for m in call.members)
+    assert len(plan.launches) == 1
+
+
+def test_nan_stays_and_does_not_come_from_outside() -> None:
+    """A NaN spreads over its tile at most; what no output needs cannot be one."""
+    x, w = tg.input("x", 1, 9, 9, 4), tg.input("w", 4, 4, 3, 3)
+    y = tg.conv2d(channels_last(x[:, :7, :7]), w)
+    graph = graph_of(tg.transpose(y, (0, 2, 3, 1)))
+    image, weights = normal(1, 9, 9, 4), normal(4, 4, 3, 3)
+    image[:, 7:], image[:, :, 7:] = np.nan, np.nan
+    for way in ("twin", "compiled"):
+        for place, count in ((8, 0), (3, 9)):
+            image[0, place, place] = np.nan
+            arrays = [image.copy(), weights]
+            if way == "twin":
+                (actual,) = execute_plan(planned(graph, "winograd(4)"), graph, *arrays)
+            else:
+                (actual,) = compiled(graph, arrays, "winograd(4)")
+            nan = np.isnan(actual[0, :, :, 0])
+            expected = np.isnan(tg.run(graph, *arrays)[0][0, :, :, 0])
+            assert expected.sum() == count and nan[expected].all() and (count or not nan.any())
+        image[0, 3, 3] = 0
+
+
+def test_same_bits_on_any_number_of_threads() -> None:
+    graph = plain(40, 72, 21, 3, padding=1)
+    x = normal(1, 21, 21, 40)
+    program = tg.compile(graph.inputs, graph.outputs, conv="winograd(4)")
+    (many,) = program(x)
+    program._runner.threads = 1
+    (one,) = program(x)
+    np.testing.assert_array_equal(many, one)
