@@ -20,7 +20,7 @@ from .group import loops_of
 from .index import Indices, affine, span, substitute
 from .nest import arrange
 from .plan import Access, Buffer, Guard, Load, Nest, Put, Stage, Tile
-from .tiling import Target, choose_chunk, choose_parts, choose_tile, is_streamed
+from .tiling import Target, cut
 
 
 class Unsuitable(Exception):
@@ -234,23 +234,17 @@ def make_tile(
     r, s, k = pad(roles.reduce, 3)
     g, z, y, m = (x if x.size > 1 or x.ops else zero for x in (g, z, y, m))
     n = roles.column.size
-    depth = r.size * s.size * k.size
-    row_count = g.size * z.size * y.size
-    streamed = is_streamed(m.size * row_count, n, depth, target)
-    rows, vectors = choose_tile(m.size, row_count, n, depth, target, streamed)
-    width = vectors * target.lanes
-    tiles = g.size * z.size * y.size * -(-m.size // rows)
+    way = cut(
+        (g.size * z.size * y.size, m.size), n, (r.size, s.size, k.size), roles.packed, m.a == 1, target
+    )
+    if way.inner:
+        s, k = split_axis(k, way.inner)
+    width = way.vectors * target.lanes
     blocks = -(-n // width)
-    work = g.size * z.size * y.size * m.size * n * depth
-    row_parts, column_parts = choose_parts(tiles, blocks, work, n * 2 > z.size * y.size * m.size)
-    if streamed:
-        row_parts, column_parts = tiles, 1
-    chunk = 0 if roles.packed or m.a != 1 else choose_chunk(m.size, s.size, k.size, n, depth)
-    if chunk and s.size == 1:
-        s, k = split_axis(k, chunk)
-        chunk = 1
     specs = tuple(TileOperand(roles.column.ops[i] == 1 if n > 1 else True, o.dtype) for i, o in enumerate(operands))
-    record = Contraction.tiled((rows, vectors), m.size, n, body, specs, target.lanes, chunk > 0)
+    record = Contraction.tiled(
+        (way.rows, way.vectors), m.size, n, body, specs, target.lanes, way.chunk > 0
+    )
     packed_k = width
     if roles.packed:
         b_k, b_s, b_r = packed_k, packed_k * k.size, packed_k * k.size * s.size
@@ -258,9 +252,9 @@ def make_tile(
     else:
         b_k, b_s, b_r, b_g, b_j = k.b, s.b, r.b, g.b, width
     sizes = dict(
-        row_parts=row_parts, column_parts=column_parts, g=g.size, z=z.size, y=y.size, m=m.size, n=n, r=r.size,
+        row_parts=way.row_parts, column_parts=way.column_parts, g=g.size, z=z.size, y=y.size, m=m.size, n=n, r=r.size,
         s=s.size, k=k.size, a_g=g.a, a_z=z.a, a_y=y.a, a_m=m.a, a_r=r.a, a_s=s.a, a_k=k.a,
-        b_g=b_g, b_j=b_j, b_r=b_r, b_s=b_s, b_k=b_k, s_chunk=chunk,
+        b_g=b_g, b_j=b_j, b_r=b_r, b_s=b_s, b_k=b_k, s_chunk=way.chunk,
     )  # fmt: skip
     views = tuple(
         replace(o, strides=(g.ops[i], z.ops[i], y.ops[i], m.ops[i], roles.column.ops[i] if n > 1 else 0))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from .group import Fusion, Group
 from .plan import Access, Buffer, Launch, Plan
 

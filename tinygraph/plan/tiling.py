@@ -23,18 +23,73 @@ def tile_cycles(rows: int, vectors: int) -> float:
     return max(rows * vectors / 2, (rows + vectors) / 2, 4.0 if rows * vectors < 8 else 0.0)
 
 
-def is_streamed(rows: int, n: int, k: int, target: Target) -> bool:
-    """A result far larger than what it is made of, as the weight gradient of a large layer: written
-    row by row, because its memory traffic is all that counts."""
-    return k <= 64 and n >= 8 * target.lanes and 4 * rows * n > 8 * L2
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How one contraction is cut.
+
+    Attributes:
+        rows, vectors: the register tile.
+        row_parts, column_parts: pieces that may run concurrently.
+        chunk: how much of s is reduced at a time; 0: all of the reduction.
+        inner: into what k is cut first, the rest of it becoming s; 0: k stays as it is.
+    """
+
+    rows: int
+    vectors: int
+    row_parts: int
+    column_parts: int
+    chunk: int = 0
+    inner: int = 0
+
+
+def cut(
+    rows: tuple[int, int], n: int, reduction: tuple[int, int, int], packed: bool, across: bool, target: Target
+) -> Cut:
+    """The cut of a contraction of ``rows[0]`` times m = ``rows[1]`` rows and n columns.
+
+    Args:
+        reduction: sizes of r, s and k.
+        packed: whether B lies in blocks of the tile's width.
+        across: whether rows of A are contiguous, so that the reduction strides over A.
+    """
+    (count, m), (r, s, k) = rows, reduction
+    depth = r * s * k
+    if 4 * count * m * n > 8 * L2 and depth <= 64 and n >= 8 * target.lanes:
+        # a result far larger than its operands, as the weight gradient of a large layer: memory
+        # traffic is all that counts, so it is written row by row
+        tile = choose_tile(m, count, n, depth, target, wide=True)
+        return Cut(*tile, count * -(-m // tile[0]), 1)
+    chunk = choose_chunk(m, s, k, n, depth) if across and not packed else 0
+    skinny = not packed and count == r == s == 1 and m <= 28 and 4 * n * k > 8 * L2
+    tile = choose_tile(m, count, n, depth, target, wide=skinny, cached=chunk > 0)
+    tiles, blocks = count * -(-m // tile[0]), -(-n // (tile[1] * target.lanes))
+    if skinny:  # B is large and lies row by row: it is read so, a few rows at a time
+        return Cut(*tile, 1, min(blocks, 8), 1, divisor(k, 64))
+    parts = choose_parts(tiles, blocks, count * m * n * depth, n * 2 > count * m)
+    if chunk and s == 1:
+        return Cut(*tile, *parts, 1, chunk)
+    return Cut(*tile, *parts, chunk)
+
+
+def divisor(size: int, most: int) -> int:
+    """The largest divisor of size that is at most ``most``."""
+    return max(d for d in range(1, min(size, most) + 1) if size % d == 0)
 
 
 def choose_tile(
-    m: int, row_count: int, n: int, k: int, target: Target, streamed: bool = False
+    m: int,
+    row_count: int,
+    n: int,
+    k: int,
+    target: Target,
+    wide: bool = False,
+    cached: bool = False,
 ) -> tuple[int, int]:
     """(rows, vectors) of the register tile with the least estimated time.
 
     ``row_count`` times m rows and n columns are to be computed over a reduction of depth k.
+    ``wide`` asks for as many columns as there are registers for; ``cached`` promises that what a
+    tile reads of B is in cache.
     """
     vectors = -(-n // target.lanes)
 
@@ -43,7 +98,7 @@ def choose_tile(
             full, tail = divmod(m, rows)
             once = [(full, rows), (1, tail)] if tail else [(full, rows)]
             panel = 4 * k * v * target.lanes
-            again = panel / STREAM if panel > L2 else 0.0  # each row tile reads B from memory anew
+            again = panel / STREAM if panel > L2 and not cached else 0.0  # each row tile reads B from memory anew
             return sum(c * (k * tile_cycles(r, v) + 24 + 2 * r * v + again) for c, r in once)
 
         full, tail = divmod(vectors, width)
@@ -55,7 +110,7 @@ def choose_tile(
         for r in range(1, min(m, 28) + 1)
         if r * v + v + 1 <= target.registers
     ]
-    if streamed:
+    if wide:
         return max(shapes, key=lambda s: (s[1], s[0]))
     return min(shapes, key=lambda s: (round(cost(*s), 3), -s[0] * s[1], s))
 
@@ -82,4 +137,4 @@ def choose_chunk(m: int, s: int, k: int, n: int, depth: int) -> int:
         return 0
     if s > 1:
         return max(1, CACHE // (step * k))
-    return max(d for d in range(1, k + 1) if k % d == 0 and (d == 1 or d * step <= CACHE))
+    return divisor(k, max(1, CACHE // step))
