@@ -33,11 +33,13 @@ def test_examples(op):
     agree(graph_of(op.example()))
 
 
-@pytest.mark.parametrize("op", RECORDS, ids=lambda o: o.name)
+@pytest.mark.parametrize(
+    "op", [o for o in RECORDS if o.kind in (Kind.REDUCE, Kind.VIEW)], ids=lambda o: o.name
+)
 def test_gradients(op):
     y = op.example()
     wrt = [i for i in graph_of(y).inputs if i.dtype.startswith("float")]
-    if op.vjp is None or op.kind is Kind.SOURCE or not wrt or not y.dtype.startswith("float"):
+    if op.vjp is None or not wrt or not y.dtype.startswith("float"):
         pytest.skip("no gradient")
     agree(graph_of(*grad(ops.sum(y * input("weight", *y.shape)), wrt)))
 

@@ -1,0 +1,66 @@
+"""Text to PTX, PTX to machine code, and what a kernel takes of a GPU."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+from emulated_kernels import KERNELS
+
+import tinygraph_cuda
+from tinygraph.backend import BackendError
+
+HAS_NUMBA_CUDA = find_spec("numba_cuda") is not None
+needs_numba_cuda = pytest.mark.skipif(
+    not HAS_NUMBA_CUDA, reason="numba-cuda is not installed: pip install 'tinygraph[cuda]'"
+)
+
+
+def test_the_package_is_cheap_to_import():
+    code = (
+        "import sys, tinygraph_cuda, tinygraph_cuda.emulator\n"
+        "assert not {'numba', 'llvmlite', 'networkx'} & {*sys.modules}"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": ":".join(sys.path)})
+
+
+def test_a_missing_toolchain_is_named(monkeypatch):
+    monkeypatch.setattr(tinygraph_cuda, "find_spec", lambda name: None)
+    with pytest.raises(BackendError, match=r"pip install 'tinygraph\[cuda\]'") as caught:
+        tinygraph_cuda.require_toolchain()
+    assert "\n" not in str(caught.value)
+
+
+@needs_numba_cuda
+def test_ptx_is_readable_and_of_a_version_that_drivers_accept():
+    from tinygraph_cuda.toolchain import compile_ptx
+
+    source = KERNELS["saxpy"]
+    ptx = compile_ptx(source.text, "saxpy", source.signature, launch_bounds=128)
+    assert ".version 9.0" in ptx and ".entry saxpy(" in ptx and ".maxntid 128" in ptx
+    assert '.file\t1 "saxpy.py"' in ptx and "saxpy_param_3" in ptx
+
+
+@needs_numba_cuda
+def test_float64_is_never_silent():
+    from tinygraph_cuda.toolchain import compile_ptx
+
+    text = "def scale(x):\n    x[0] = x[0] * 0.1\n"
+    with pytest.raises(ValueError, match="scale computes in float64"):
+        compile_ptx(text, "scale", ["float32*"])
+
+
+@needs_numba_cuda
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
+def test_cards(arch):
+    pytest.importorskip("cuda.core")
+    from tinygraph_cuda.toolchain import compile_ptx, link, occupancy
+
+    source = KERNELS["tiled"]
+    cubin, card = link(compile_ptx(source.text, "tiled", source.signature), arch)
+    assert cubin[:4] == b"\x7fELF"
+    assert card.shared == 2 * 16 * 16 * 4 and card.spill_stores == card.spill_loads == 0
+    assert 16 <= card.registers <= 64
+    assert 0.5 <= occupancy(card, 256) <= 1.0
