@@ -283,6 +283,13 @@ PLANTED = {
             x[t] = y[t]""",
         "y[t]",
     ),
+    "race with an atomic operation": Planted(
+        emulator.Race,
+        """
+        atomic_add(y, 0, x[t])
+        x[t] = y[0]""",
+        "x[t] = y[0]",
+    ),
     "divergent barrier": Planted(
         emulator.DivergentBarrier,
         """

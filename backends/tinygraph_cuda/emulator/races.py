@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-WARP_FIELD = 12  # bits of a time that count warp barriers
+WARP_FIELD = 20  # bits of a time that count warp barriers
 BLOCK_FIELD = 40  # bits of a time below the block's number
 LOGGED_LANES = 1 << 22  # reads that are kept in a list at most
 
@@ -139,7 +139,7 @@ class Record:
         self.instruction[cells] = actors.instruction
 
     def join(self, cells: np.ndarray, actors: Actors) -> None:
-        """Adds readers to those since the last barrier, and to those of other blocks."""
+        """Adds threads to those since the last barrier, and to those of other blocks."""
         numbering, threads = actors.numbering, actors.threads
         self.launch = numbering.first
         old = self.thread[cells]
@@ -222,7 +222,7 @@ class Shadow:
         for cells in self.cells(offsets, width):
             if found := self.writes.conflict(cells, actors) or self.reads.conflict(cells, actors):
                 return found
-            self.atomics.set(cells, actors)
+            self.atomics.join(cells, actors)
         return None
 
     def unwritten(self, offsets: np.ndarray, width: int, first: int) -> np.ndarray:
