@@ -251,7 +251,9 @@ def test_explain_follows_a_layer_to_its_kernel(predict, name):
 
 
 def test_explain_knows_labels_and_says_what_is_near(predict):
-    assert "return" not in predict.explain("image")
+    assert "input image: f32[3,1,8,8]" in predict.explain("image")
+    label = next(x.split()[0] for x in predict.dump().splitlines() if "= matmul(" in x)
+    assert "matmul" in predict.explain(label).partition("kernels")[2]
     with pytest.raises(ValueError, match="no node, scope or parameter 'conv2'; there is conv1"):
         predict.explain("conv2")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
+from itertools import pairwise
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from .profiler import Profile
 
 WIDTH = 100
+SEPARATORS = str.maketrans("();:,", "     ")
 
 
 def explain(inspection: Inspection, name: str, profile: Profile | None = None) -> str:
@@ -25,19 +27,22 @@ def explain(inspection: Inspection, name: str, profile: Profile | None = None) -
 
     Raises ValueError, with the names that come close, where the program has no such name.
     """
-    before, after = inspection.steps[0].graph, inspection.compiled.graph
-    nodes = named(before, name) or named(after, name)
+    steps = inspection.steps
+    graph, nodes = steps[0].graph, named(steps[0].graph, name)
+    left = named(steps[-1].graph, name)
+    if not nodes:  # a label of the optimized graph
+        graph = steps[-1].graph
+        nodes = left = [
+            n for n in graph.nodes if inspection.names[n].lstrip("%") == name.lstrip("%")
+        ]
     if not nodes:
-        raise ValueError(unknown(name, before))
-    left = named(after, name)
-    text = [f"{name}: {counted(nodes)}", *listed(before, nodes)]
-    changes = [
-        c for i, s in enumerate(inspection.steps[1:]) for c in changed(inspection.steps[i], s, name)
-    ]
+        raise ValueError(unknown(name, steps[0].graph))
+    text = [f"{name}: {counted(nodes)}", *listed(graph, nodes)]
+    changes = [c for pair in pairwise(steps) for c in changed(*pair, name, set(left))]
     text += section("passes", changes or ["no pass changed it"])
     text += section("kernels", kernels(inspection, left, profile))
     known = {inspection.names[n] for n in left if n.inputs} | {name}
-    mentioned = [r for r in inspection.remarks if any(mentions(r, k) for k in known)]
+    mentioned = [r for r in inspection.remarks if mentions(r, known, name)]
     return "\n".join([*text, *section("remarks", mentioned)])
 
 
@@ -53,14 +58,13 @@ def section(title: str, lines: list[str]) -> list[str]:
 
 
 def named(graph: Graph, name: str) -> list[Node]:
-    """Nodes of this label, name or scope, or below it; those that read a parameter of this name."""
-    label = labels(graph)
+    """Nodes of this name or scope, or below it; those that read a parameter of this name."""
     found: dict[Node, None] = {}
     for n in graph.nodes:
         if isinstance(n, Parameter):
             if n.name is not None and within(n.name, name):
                 found |= dict.fromkeys((n, *readers(graph, n)))
-        elif name in (n.name, label[n], label[n].lstrip("%")) or in_scope(n, name):
+        elif n.name == name or in_scope(n, name):
             found[n] = None
     return [n for n in graph.nodes if n in found]
 
@@ -115,19 +119,21 @@ def listed(graph: Graph, nodes: list[Node]) -> list[str]:
     return text
 
 
-def changed(before: Step, after: Step, name: str) -> list[str]:
+def changed(before: Step, after: Step, name: str, left: set[Node]) -> list[str]:
     """What a pass did to the nodes of this name: the rules, and how their number changed."""
     old, new = named(before.graph, name), named(after.graph, name)
+    mine = left.union(old, new)
     rules = Counter(
-        e.rule for e in after.events if e.before in set(old) | set(new) or e.after in new
+        e.rule
+        for e in after.events
+        if e.before in mine or e.after in mine or in_scope(e.before, name)
     )
-    if not rules and set(old) == set(new):
-        return []
-    how = ", ".join(f"{r} ({c} times)" if c > 1 else r for r, c in rules.items())
-    shape = "operands only" if Counter(n.op for n in old) == Counter(n.op for n in new) else (
-        f"{counted(old) or 'nothing'} became {counted(new) or 'nothing'}"
-    )  # fmt: skip
-    return [f"{after.name}: " + "; ".join(filter(None, (how, shape)))]
+    how = [", ".join(f"{r} ({c} times)" if c > 1 else r for r, c in rules.items())]
+    counts = Counter(n.op.name for n in old), Counter(n.op.name for n in new)
+    ops = [op for op in dict.fromkeys((*counts[0], *counts[1])) if counts[0][op] != counts[1][op]]
+    how += [f"{op} {counts[0][op]} became {counts[1][op]}" for op in ops]
+    how = [h for h in how if h]
+    return [f"{after.name}: {'; '.join(how)}"] if how else []
 
 
 def kernels(inspection: Inspection, nodes: list[Node], profile: Profile | None) -> list[str]:
@@ -164,7 +170,7 @@ def touches(launch: Launch, wanted: set[Node], held: set[int]) -> bool:
     )
 
 
-def mentions(remark: str, name: str) -> bool:
-    """Whether a word of the remark is this name or a path to it."""
-    words = remark.replace("(", " ").replace(")", " ").replace(";", " ").replace(":", " ").split()
-    return any(w == name or w == "%" + name or within(w, name) for w in words)
+def mentions(remark: str, known: set[str], name: str) -> bool:
+    """Whether a word of the remark is a known label, or a path to the name."""
+    words = remark.translate(SEPARATORS).split()
+    return any(w in known or within(w, name) for w in words)
