@@ -14,8 +14,6 @@ INSTALL = "backend 'cuda' needs numba-cuda: pip install 'tinygraph[cuda]'"
 
 
 def require_toolchain() -> None:
-    """Raises:
-    BackendError: the extra is not installed; one line says what to install.
-    """
+    """Raises BackendError, in one line, where the extra is not installed."""
     if find_spec("numba_cuda") is None:
         raise BackendError(INSTALL)

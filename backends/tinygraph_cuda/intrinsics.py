@@ -174,9 +174,7 @@ def vector_pointer(builder: Any, pointer: ir.Value, index: ir.Value, signed: boo
 
 
 def load4(pointer: Any, index: Any) -> Typed:
-    """load4(x, i): x[i], x[i + 1], x[i + 2], x[i + 3] in one access; its address is a multiple of
-    16.
-    """
+    """load4(x, i): x[i] to x[i + 3] in one access, whose address is a multiple of 16."""
     if not isinstance(pointer, types.CPointer):
         return None
 

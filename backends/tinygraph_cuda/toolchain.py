@@ -44,9 +44,7 @@ SHARED_RESERVED = 1024  # bytes that the system takes of each block's shared mem
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What a kernel takes of a GPU, as the assembler says; per thread, shared memory per block, in
-    bytes.
-    """
+    """What a kernel takes of a GPU: registers and bytes per thread, shared bytes per block."""
 
     arch: str
     registers: int
@@ -122,9 +120,7 @@ def parameter_type(text: str) -> Any:
 
 
 def readable(ptx: str, name: str) -> str:
-    """The PTX with the kernel's own name for Numba's mangled one, and nothing that depends on the
-    machine.
-    """
+    """The PTX with the kernel's own name for Numba's, and nothing that names the machine."""
     mangled = re.search(r"\.entry\s+(\w+)", ptx)
     assert mangled is not None
     ptx = re.sub(
@@ -140,11 +136,7 @@ def link(ptx: str, arch: str = "sm_80", name: str = "kernel") -> tuple[bytes, Ca
         ImportError: cuda.core or nvJitLink is not installed.
         RuntimeError: the assembler refuses the PTX.
     """
-    from cuda.core import (  # type: ignore[import-not-found]
-        Linker,
-        LinkerOptions,
-        ObjectCode,
-    )
+    from cuda.core import Linker, LinkerOptions, ObjectCode
 
     options = LinkerOptions(arch=arch, ptxas_options=["-v"], verbose=True)
     linker = Linker(ObjectCode.from_ptx(ptx.encode(), name=name), options=options)

@@ -1,6 +1,4 @@
-"""Loads, stores and atomic operations of many lanes at once, each checked before it is carried
-out.
-"""
+"""Loads, stores and atomic operations of many lanes at once, checked before they are done."""
 
 from __future__ import annotations
 
@@ -21,9 +19,7 @@ Fail = Callable[[type[Fault], int, str, int], Fault]  # (kind, lane, detail, ins
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A memory instruction: number of the instruction, space ('' is generic), element, elements of
-    a vector.
-    """
+    """A memory instruction by its number: space ('' is generic), dtype, elements of a vector."""
 
     instruction: int
     space: str
@@ -37,9 +33,7 @@ class Request:
 
 @dataclass(slots=True)
 class Window:
-    """Shared memory of blocks, or local memory of threads: a piece of `stride` bytes of one region
-    for each.
-    """
+    """Shared memory of blocks, or local memory of threads: a piece of one region for each."""
 
     region: Region
     stride: int
@@ -77,30 +71,21 @@ class Access:
 
     def load(self, lanes: np.ndarray, address: Lanes, request: Request) -> np.ndarray:
         """(lanes,) or (lanes, count) values."""
-        result = None
+        shape = (lanes.size,) if request.count == 1 else (lanes.size, request.count)
+        result = np.empty(shape, request.dtype)
         for region, offsets, chosen in self.pieces(lanes, address, request):
             who = lanes if chosen is None else lanes[chosen]
             if self.shared_between_threads(region):
                 shadow = self.shadow(region)
-                self.report(
-                    shadow.on_load(offsets, request.bytes, self.actors(who, request)),
-                    "reads",
-                    who,
-                    request,
-                )
+                found = shadow.on_load(offsets, request.bytes, self.actors(who, request))
+                self.report(found, "reads", who, request)
                 if region is self.windows["shared"].region:
                     self.initialized(shadow, offsets, who, request)
             values = region.load(offsets, request.dtype, request.count)
             if chosen is None:
                 return values
-            if result is None:
-                result = np.zeros((lanes.size, *values.shape[1:]), request.dtype)
             result[chosen] = values
-        return (
-            np.zeros((0, request.count)[: 1 + (request.count > 1)], request.dtype)
-            if result is None
-            else result
-        )
+        return result
 
     def store(
         self, lanes: np.ndarray, address: Lanes, values: np.ndarray, request: Request
@@ -108,13 +93,11 @@ class Access:
         for region, offsets, chosen in self.pieces(lanes, address, request):
             who = lanes if chosen is None else lanes[chosen]
             if self.shared_between_threads(region):
-                found = self.shadow(region).on_store(
-                    offsets, request.bytes, self.actors(who, request)
-                )
+                actors = self.actors(who, request)
+                found = self.shadow(region).on_store(offsets, request.bytes, actors)
                 self.report(found, "writes", who, request)
-            region.store(
-                offsets, values if chosen is None else values[chosen], request.dtype, request.count
-            )
+            some = values if chosen is None else values[chosen]
+            region.store(offsets, some, request.dtype, request.count)
 
     def update(
         self,
@@ -124,9 +107,7 @@ class Access:
         operands: list[np.ndarray],
         request: Request,
     ) -> np.ndarray:
-        """Atomic ``memory = change(memory, *operands)``, one lane after the other; returns the old
-        values.
-        """
+        """Atomic ``memory = change(memory, *operands)``, lane by lane; returns the old values."""
         old = np.zeros(lanes.size, request.dtype)
         for region, offsets, chosen in self.pieces(lanes, address, request):
             index = np.arange(lanes.size) if chosen is None else chosen
@@ -147,9 +128,7 @@ class Access:
     def pieces(
         self, lanes: np.ndarray, address: Lanes, request: Request
     ) -> Iterator[tuple[Region, np.ndarray, np.ndarray | None]]:
-        """(region, byte offsets, which lanes or None for all) of an access, bounds and alignment
-        checked.
-        """
+        """(region, byte offsets, which lanes or None for all), bounds and alignment checked."""
         places = np.broadcast_to(address, lanes.shape).view(np.int64)
         if places.size == 0:
             return
@@ -235,9 +214,7 @@ class Access:
     # ------------------------------------------------------------------ who
 
     def pass_barrier(self, lanes: np.ndarray) -> None:
-        """Lanes leave a block barrier. Arrays of times are never changed: lists of reads hold
-        them.
-        """
+        """Lanes leave a block barrier. Lists of reads hold times, which are never changed."""
         times = self.times.copy()
         times[lanes] = next_interval(times[lanes])
         self.times = times

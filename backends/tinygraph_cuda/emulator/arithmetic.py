@@ -180,9 +180,7 @@ def insert_bits(x: Lanes, into: Lanes, start: Lanes, count: Lanes) -> Lanes:
 
 
 def permute_bytes(x: Lanes, y: Lanes, selector: Lanes) -> Lanes:
-    """Four bytes chosen from the eight of y:x by nibbles; the nibble's top bit spreads the byte's
-    sign.
-    """
+    """Four of the eight bytes of y:x, chosen by nibbles; a nibble's top bit spreads the sign."""
     pair = (y.astype(np.uint64) << np.uint64(32)) | x
     result: Lanes = np.uint32(0)
     for i in range(4):

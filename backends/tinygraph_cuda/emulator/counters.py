@@ -1,6 +1,4 @@
-"""What memory instructions cost a GPU: sectors of global memory, and passes over the banks of
-shared memory.
-"""
+"""What memory instructions cost a GPU: sectors of global memory, passes over shared banks."""
 
 from __future__ import annotations
 
@@ -16,9 +14,7 @@ BANKS = 32  # of shared memory, 4 bytes wide
 
 @dataclass(slots=True)
 class Traffic:
-    """Of one instruction: warps that made a request, what it took, and the least that so many
-    bytes could take.
-    """
+    """Of one instruction: requests of warps, what they took, the least that they could take."""
 
     requests: int = 0
     used: int = 0
@@ -62,9 +58,7 @@ class Counters:
         size: int,
         numbering: Numbering,
     ) -> None:
-        """A warp's 128-bit access is made in four groups of lanes, a 64-bit one in two (CUDA C++
-        Best Practices).
-        """
+        """A warp's 128-bit access is made in four groups of lanes, a 64-bit one in two."""
         block, warp = numbering.split(threads)
         words = max(1, size // 4)
         lane = (threads - numbering.first) % (1 << numbering.bits) % 32

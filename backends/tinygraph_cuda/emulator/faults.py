@@ -1,6 +1,4 @@
-"""What the emulator finds wrong with a kernel, with the place: kernel, generated line, thread and
-block.
-"""
+"""What the emulator finds wrong with a kernel, and where: generated line, thread and block."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""A kernel as basic blocks: calls in place, names resolved, and which registers live on between
-blocks.
-"""
+"""A kernel as basic blocks: calls in place, labels resolved, registers that live on."""
 
 from __future__ import annotations
 
@@ -103,9 +101,7 @@ class Inliner:
             self.registers.setdefault(place, item.type())
 
     def call(self, item: Instruction, names: dict[str, str]) -> None:
-        """``call (results), function, (arguments)``; results and arguments are parameters of this
-        scope.
-        """
+        """``call (results), function, (arguments)``; both are parameters of this scope."""
         if item.predicate:
             raise UnsupportedInstruction(f"a predicated call: {item.text}")
         lists = [split(o[1:-1]) if o.startswith("(") else o for o in item.operands]

@@ -20,9 +20,7 @@ from .types import DTYPES, Lanes, unsigned
 
 @dataclass(frozen=True, slots=True)
 class Pure:
-    """``results = function(*operands)``, each of the type named; several results come as a
-    tuple.
-    """
+    """``results = function(*operands)`` of the types named; several results are a tuple."""
 
     results: tuple[str, ...]
     operands: tuple[str, ...]
@@ -93,9 +91,7 @@ def uses_carry(i: Instruction) -> bool:
 
 
 def carrying(i: Instruction) -> Pure:
-    """Arithmetic with the carry flag, its last operand and last result: add.cc begins with 0, addc
-    takes it.
-    """
+    """Arithmetic with a carry, the last operand and result: add.cc begins with 0, addc takes it."""
     if DTYPES[i.type()].itemsize != 4:
         raise unsupported(i)
     name = i.opcode.removesuffix("c")
@@ -186,9 +182,7 @@ def unordered(x: Lanes, y: Lanes) -> Lanes:
 
 
 def comparison(i: Instruction) -> Callable[[Lanes, Lanes], Lanes]:
-    """``lt`` is false where an operand is NaN, ``ltu`` true; ``num`` and ``nan`` ask for just
-    that.
-    """
+    """``lt`` is false where an operand is NaN, ``ltu`` true; ``nan`` asks for just that."""
     name = i.modifiers[0]
     if name == "num":
         return lambda x, y: ~unordered(x, y)

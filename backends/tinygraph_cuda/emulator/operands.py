@@ -104,9 +104,7 @@ class Operands:
         return store
 
     def write_all(self, i: Instruction, names: list[str], kinds: tuple[str, ...]) -> Writer:
-        """Writes a result, or a tuple; where the predicate is false, registers keep their
-        values.
-        """
+        """Writes a result, or a tuple, in the lanes where the predicate is true."""
         guard = self.predicate(i) if i.predicate else None
         old = [
             self.read(name, kind) if guard and name != "_" else None

@@ -170,9 +170,7 @@ def split(text: str) -> list[str]:
 
 
 class Body:
-    """Reads the statements of a function; names declared in inner braces get a number, so that
-    they are unique.
-    """
+    """Reads a function's statements; names declared in inner braces get a number of their own."""
 
     def __init__(self, module: Module, function: Function, text: str):
         self.module, self.function, self.text = module, function, text
@@ -195,9 +193,7 @@ class Body:
                 self.statement(" ".join(match[4].split()))
 
     def location(self, text: str) -> None:
-        """``.loc file line column[, function_name ..., inlined_at file line column]``; line 0 says
-        nothing.
-        """
+        """``.loc file line column[, ... inlined_at file line column]``; line 0 says nothing."""
         lines = [int(n) for n in re.findall(r"(?:\.loc|inlined_at)\s+\d+\s+(\d+)", text)]
         self.line = lines[-1] or self.line
 

@@ -50,9 +50,7 @@ class Numbering:
         return self.first + (block << self.bits) + thread
 
     def split(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(block, warp) of threads; the warp of 'several threads of the block' is the number of
-        warps.
-        """
+        """(block, warp) of threads; 'several of the block' count as one warp behind the last."""
         relative = numbers - self.first
         thread = relative & ((1 << self.bits) - 1)
         return relative >> self.bits, np.where(
@@ -69,9 +67,7 @@ class Numbering:
 
 @dataclass(frozen=True, slots=True)
 class Actors:
-    """Lanes that make an access: their threads' numbers and times, and the number of their
-    instruction.
-    """
+    """Lanes that make an access: threads and times of each, and the instruction's number."""
 
     numbering: Numbering
     threads: np.ndarray
@@ -226,9 +222,7 @@ class Shadow:
         return None
 
     def unwritten(self, offsets: np.ndarray, width: int, first: int) -> np.ndarray:
-        """Lanes that read a cell which nobody has written in the launch that begins with thread
-        `first`.
-        """
+        """Lanes whose cells nobody has written in the launch that begins with thread `first`."""
         missing = np.zeros(offsets.shape, bool)
         for cells in self.cells(offsets, width):
             missing |= self.writes.thread[cells] < first

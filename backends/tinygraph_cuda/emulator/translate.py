@@ -1,6 +1,4 @@
-"""Basic blocks as lists of steps, ``step(values, frame)``, each an instruction on all lanes of a
-frame.
-"""
+"""Basic blocks as lists of steps, ``step(values, frame)``: an instruction on many lanes."""
 
 from __future__ import annotations
 
@@ -128,9 +126,7 @@ class Translator:
         return lambda values, frame: write(values, function(*[r(values) for r in reads]))
 
     def parameter(self, i: Instruction) -> Step:
-        """ld.param of the kernel's parameters, filled by the launch; those of calls are
-        registers.
-        """
+        """The kernel's parameters, filled by the launch; those of calls are registers."""
         kind = i.type()
         copy = Pure((kind,), (kind,), same)
         if i.opcode == "st":

@@ -19,9 +19,7 @@ DTYPES: dict[str, np.dtype] = {
 
 
 def register_dtype(kind: str) -> np.dtype:
-    """How a register of a declared type is kept: floats and predicates as such, the rest as
-    unsigned bits.
-    """
+    """How a register is kept: floats and predicates as such, the rest as unsigned bits."""
     dtype = DTYPES[kind]
     if kind in ("f32", "f64", "pred"):
         return dtype
@@ -33,9 +31,7 @@ def unsigned(dtype: np.dtype) -> np.dtype:
 
 
 def reinterpret(values: Lanes, dtype: np.dtype) -> Lanes:
-    """The bits of `values` as `dtype`; bits are cut off, or zeros (signs, if both are signed) put
-    in front.
-    """
+    """The bits of `values` as `dtype`, cut off, or with zeros (signed: signs) in front."""
     if values.dtype == dtype:
         return values
     if values.dtype.itemsize == dtype.itemsize:

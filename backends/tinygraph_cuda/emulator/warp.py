@@ -28,9 +28,7 @@ class Warps:
     fail: Callable[[type[Fault], int, str, int], Fault]
 
     def active(self, lanes: np.ndarray, members: np.ndarray, instruction: int) -> np.ndarray:
-        """Whether each slot takes part; a fault if one that `members` names and that lives does
-        not.
-        """
+        """Whether each slot takes part; a fault where a living member does not."""
         here = np.zeros(self.alive.size, bool)
         here[self.slots[lanes]] = True
         missing = pack(self.alive & ~here)[self.slots[lanes] // WARP] & members
@@ -57,9 +55,7 @@ class Warps:
         members: np.ndarray,
         instruction: int,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """(the value of another lane, whether that lane is within the segment), as shfl.sync
-        defines it.
-        """
+        """(another lane's value, whether that lane is in the segment), as shfl.sync has it."""
         here = self.active(lanes, members, instruction)
         slots = self.slots[lanes]
         own = slots % WARP
