@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
-from tinygraph import nn, optim
+from tinygraph import nn, optim, store
 from tinygraph.ir import Graph
 from tinygraph.plan.cost import elements
 from tinygraph.plan.group import Reason
@@ -356,3 +357,17 @@ def test_a_warm_start_imports_nothing_heavy_and_shows_the_same(tmp_path):
     rebuilt = start(tmp_path)
     assert rebuilt[0].startswith("cold") and rebuilt[1] == cold[1]
     assert start(tmp_path)[0] == "warm"
+
+
+def test_an_edited_line_of_a_pass_is_another_program(tmp_path, monkeypatch):
+    copy = tmp_path / "tinygraph"
+    shutil.copytree(Path(store.__file__).parent, copy, ignore=shutil.ignore_patterns("*.npz"))
+    monkeypatch.setattr(store, "__file__", str(copy / "store.py"))
+    digest = store.sources_digest.__wrapped__
+    before = digest()
+    assert digest() == before
+    edited = copy / "passes" / "simplify.py"
+    times = edited.stat()
+    edited.write_text(edited.read_text().replace("0.0", "0.5", 1))
+    os.utime(edited, ns=(times.st_atime_ns, times.st_mtime_ns))  # same size, same time
+    assert digest() != before
