@@ -23,12 +23,15 @@ Blocks = dict[tuple[str, int], np.ndarray]
 
 
 def run_emulated(graph: Graph, *arrays: np.ndarray, without: Sequence[str] = ()) -> list:
-    """The outputs of a graph without parameters."""
+    """The outputs of a graph."""
     plan = verify_plan(schedule(graph, without=frozenset(without)))
     outputs = [np.zeros(o.shape, o.dtype) for o in graph.outputs]
     blocks: Blocks = {("input", i): np.ascontiguousarray(a) for i, a in enumerate(arrays)}
     blocks |= {("output", i): o.reshape(-1) for i, o in enumerate(outputs)}
     blocks |= constants(plan)
+    for i, p in enumerate(graph.parameters):
+        value = np.asarray(p.state.read())
+        blocks["parameter", i] = np.ascontiguousarray(value.transpose(p.state.order))
     blocks["arena", 0] = np.full(plan.arena + 64, 0xA5, np.uint8)
     blocks["prepared", 0] = np.full(plan.prepared + 64, 0xA5, np.uint8)
     for whole in (*plan.prepare, *plan.launches):

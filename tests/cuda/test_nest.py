@@ -13,9 +13,10 @@ if find_spec("numba_cuda") is None:
 from emulated import run_emulated
 
 from compiled import draw, graph_of
-from tinygraph import ops
+from tinygraph import models, nn, ops
 from tinygraph.autodiff import grad
 from tinygraph.interpret import run
+from tinygraph.ir import Graph
 from tinygraph.op import OPS, Kind, input
 
 RECORDS = [o for o in OPS.values() if o.example is not None]
@@ -49,3 +50,11 @@ def test_softmax_by_warps(shape):
     x = input("x", *shape)
     exponential = ops.exp(x - ops.max(x, axis=-1, keepdims=True))
     agree(graph_of(exponential / ops.sum(exponential, axis=-1, keepdims=True)))
+
+
+def test_gradients_of_lenet():
+    """Windows, packing, softmax and reductions of a whole network, forward and backward."""
+    x, label = input("image", 2, 1, 28, 28), input("label", 2, dtype="int32")
+    net = models.lenet5()
+    loss = nn.cross_entropy(net(x), label)
+    agree(Graph("lenet", (x, label), (loss, *grad(loss, net.parameters()))))
