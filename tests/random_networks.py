@@ -103,10 +103,21 @@ class Builder:
     def step(self) -> Node:
         x = self.node()
         kinds = [
-            self.unary, self.binary, self.binary, self.choice, self.reduce, self.view, self.view,
-            self.concat, self.gather, self.scatter, self.window, self.matmul, self.matmul,
+            self.unary,
+            self.binary,
+            self.binary,
+            self.choice,
+            self.reduce,
+            self.view,
+            self.view,
+            self.concat,
+            self.gather,
+            self.scatter,
+            self.window,
+            self.matmul,
+            self.matmul,
             self.conv,
-        ]  # fmt: skip
+        ]
         return self.pick(kinds)(x, self.bound[x])
 
     def unary(self, x: Node, b: float) -> Node:
@@ -118,9 +129,14 @@ class Builder:
         y = self.pick(fitting or [x])
         c = self.bound[y]
         f, bound = self.pick(
-            [(ops.add, b + c), (ops.sub, b + c), (ops.mul, b * c), (ops.maximum, max(b, c)),
-             (ops.minimum, max(b, c))]
-        )  # fmt: skip
+            [
+                (ops.add, b + c),
+                (ops.sub, b + c),
+                (ops.mul, b * c),
+                (ops.maximum, max(b, c)),
+                (ops.minimum, max(b, c)),
+            ]
+        )
         return self.keep(f(*self.pick([(x, y), (y, x)])), bound)
 
     def choice(self, x: Node, b: float) -> Node:
@@ -224,8 +240,10 @@ class Builder:
         f = self.pick([WINDOW_SUM, WINDOW_MAX, WINDOW_SUM_TRANSPOSE])
         taps = math.prod(kernel)
         if f is WINDOW_SUM_TRANSPOSE:
-            large = [(n - 1) * s - p + self.number(1, k) for n, s, p, k in
-                     zip(x.shape, stride, padding, kernel, strict=True)]  # fmt: skip
+            large = [
+                (n - 1) * s - p + self.number(1, k)
+                for n, s, p, k in zip(x.shape, stride, padding, kernel, strict=True)
+            ]
             if min(large) < 1 or math.prod(large) > LARGE:
                 return self.unary(x, b)
             return self.keep(f(x, **window, size=tuple(large)), b * taps)
@@ -265,9 +283,13 @@ class Builder:
         which = self.pick(["forward", "input", "weight"])
         if which == "input":
             size = tuple(
-                (image[a] - 1) * stride[a] + dilation[a] * (kernel[a] - 1) + 1 - sum(padding[a])
-                + self.number(0, stride[a] - 1) for a in range(2)
-            )  # fmt: skip
+                (image[a] - 1) * stride[a]
+                + dilation[a] * (kernel[a] - 1)
+                + 1
+                - sum(padding[a])
+                + self.number(0, stride[a] - 1)
+                for a in range(2)
+            )
             if min(size) < 1 or n * groups * o * math.prod(size) > LARGE:
                 return self.unary(x, b)
             w = self.operand(groups, channels, o, *kernel)

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from random_networks import Network, integers, networks
 
+from random_networks import Network, integers, networks
 from tinygraph import ops
-from tinygraph.codegen.module import module_text
 from tinygraph.codegen.assemble import assemble
+from tinygraph.codegen.module import module_text
 from tinygraph.codegen.python import execute
 from tinygraph.interpret import run
 from tinygraph.ir import Graph, Node, Parameter
@@ -24,9 +24,9 @@ from tinygraph.ops.conv import CONV2D, CONV2D_INPUT_GRADIENT, CONV2D_WEIGHT_GRAD
 from tinygraph.ops.view import BROADCAST_TO, PAD, RESHAPE, TRANSPOSE
 from tinygraph.ops.window import WINDOW_MAX, WINDOW_SUM
 from tinygraph.parameter import parameter
-from tinygraph.plan.tiling import Target
 from tinygraph.plan.plan import Plan
 from tinygraph.plan.schedule import schedule
+from tinygraph.plan.tiling import Target
 from tinygraph.plan.verify import verify_plan
 
 SMALL = Target(lanes=4, registers=12)  # tiles whose edges small shapes straddle
@@ -53,7 +53,9 @@ def results(net: Network, plan: Plan) -> list[np.ndarray]:
     ]
     blocks = {("input", i): np.ascontiguousarray(a) for i, a in enumerate(net.arrays)}
     blocks |= {("output", i): o.reshape(-1) for i, o in enumerate(outputs)}
-    blocks |= {("constant", i): np.array(c.attr("value").data) for i, c in enumerate(plan.constants)}
+    blocks |= {
+        ("constant", i): np.array(c.attr("value").data) for i, c in enumerate(plan.constants)
+    }
     blocks |= {("parameter", i): s for i, s in enumerate(states)}
     execute(module_text(code, plan, graph), code, blocks)
     for p in net.updates:
@@ -106,11 +108,18 @@ def x(*shape: int, name: str = "x") -> Node:
 
 def window(n: Node, **changes: Any) -> dict[str, Any]:
     rank = n.ndim
-    return {"kernel": (1,) * rank, "stride": (1,) * rank, "padding": (0,) * rank, "size": n.shape} | changes
+    return {
+        "kernel": (1,) * rank,
+        "stride": (1,) * rank,
+        "padding": (0,) * rank,
+        "size": n.shape,
+    } | changes
 
 
 def conv(n: Node, w: Node, **changes: Any) -> Node:
-    return CONV2D(n, w, **({"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1)} | changes))
+    return CONV2D(
+        n, w, **({"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1)} | changes)
+    )
 
 
 def view_is_output_and_operand() -> Network:
@@ -285,15 +294,40 @@ def output_that_is_read_in_part() -> Network:
 
 
 HARD = [
-    output_that_is_broadcast, output_that_is_read_in_part,
-    view_is_output_and_operand, view_beside_a_reader_that_came_first, concat_is_output, concat_of_one_value_twice,
-    concat_of_a_view, concat_of_fixed_and_run, part_of_a_concat_read_as_another_shape, template_to_two_outputs,
-    template_of_a_padded_value, gather_from_a_padded_value, padded_ramp, product_with_a_ramp, ramp_of_another_shape,
-    padded_fill, padding_of_padding, maxima_beyond_another_edge, two_paddings_of_one_image, window_of_one_tap,
-    window_that_skips, strided_transpose_without_taps, parameter_in_another_shape, update_and_old_value, swapped,
-    rotated, transposed_in_place, product_in_place, reduced_in_place, prefix_in_place, gathered_in_place,
-    two_updates_in_one_kernel, two_parameters_of_one_new_value,
-]  # fmt: skip
+    output_that_is_broadcast,
+    output_that_is_read_in_part,
+    view_is_output_and_operand,
+    view_beside_a_reader_that_came_first,
+    concat_is_output,
+    concat_of_one_value_twice,
+    concat_of_a_view,
+    concat_of_fixed_and_run,
+    part_of_a_concat_read_as_another_shape,
+    template_to_two_outputs,
+    template_of_a_padded_value,
+    gather_from_a_padded_value,
+    padded_ramp,
+    product_with_a_ramp,
+    ramp_of_another_shape,
+    padded_fill,
+    padding_of_padding,
+    maxima_beyond_another_edge,
+    two_paddings_of_one_image,
+    window_of_one_tap,
+    window_that_skips,
+    strided_transpose_without_taps,
+    parameter_in_another_shape,
+    update_and_old_value,
+    swapped,
+    rotated,
+    transposed_in_place,
+    product_in_place,
+    reduced_in_place,
+    prefix_in_place,
+    gathered_in_place,
+    two_updates_in_one_kernel,
+    two_parameters_of_one_new_value,
+]
 
 
 @pytest.mark.parametrize("without", WITHOUT, ids=IDS)
@@ -331,7 +365,9 @@ GEOMETRIES = [
 ]
 
 
-@pytest.mark.parametrize("geometry", GEOMETRIES, ids=lambda g: "-".join(map(str, g)).replace(" ", ""))
+@pytest.mark.parametrize(
+    "geometry", GEOMETRIES, ids=lambda g: "-".join(map(str, g)).replace(" ", "")
+)
 @pytest.mark.parametrize("way", ["forward", "input", "weight"])
 def test_convolutions(geometry, way):
     """With a weight that is a parameter, and one that is not."""
@@ -362,8 +398,17 @@ def test_products_around_the_edges_of_a_tile(m):
 @pytest.mark.parametrize("right", [False, True], ids=["b", "b.T"])
 @pytest.mark.parametrize("result", [False, True], ids=["c", "c.T"])
 def test_products_in_all_transpositions(left, right, result):
-    swap = lambda n, yes: ops.transpose(n, (*range(n.ndim - 2), n.ndim - 1, n.ndim - 2)) if yes else n  # noqa: E731
-    for batch_a, batch_b in [((), ()), ((2,), (2,)), ((2,), (1,)), ((), (3,)), ((2, 1), (1, 3)), ((2, 3), (2, 3))]:
+    def swap(n: Node, yes: bool) -> Node:
+        return ops.transpose(n, (*range(n.ndim - 2), n.ndim - 1, n.ndim - 2)) if yes else n
+
+    for batch_a, batch_b in [
+        ((), ()),
+        ((2,), (2,)),
+        ((2,), (1,)),
+        ((), (3,)),
+        ((2, 1), (1, 3)),
+        ((2, 3), (2, 3)),
+    ]:
         a = input("a", *batch_a, *((3, 5) if left else (5, 3)))
         b = input("b", *batch_b, *((6, 3) if right else (3, 6)))
         agree(network(ops.relu(swap(swap(a, left) @ swap(b, right), result))))

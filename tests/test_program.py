@@ -1,4 +1,4 @@
-"""Compiled programs: what they take and give, parameters, the cache, threads, processes, bad input."""
+"""Compiled programs: inputs, outputs, parameters, the cache, threads, processes, bad input."""
 
 from __future__ import annotations
 
@@ -63,15 +63,25 @@ def test_inputs_by_position_and_name(difference):
 @pytest.mark.parametrize(
     ("args", "kwargs", "error", "message"),
     [
-        ((np.zeros((3, 2), F), np.zeros((2, 3), F)), {}, ValueError, r"input 'a' has shape \(2, 3\), got \(3, 2\).*test_program.py:\d+"),
-        ((np.zeros((2, 3)), np.zeros((2, 3), F)), {}, TypeError, r"input 'a' is float32, got float64.*test_program.py:\d+"),
+        (
+            (np.zeros((3, 2), F), np.zeros((2, 3), F)),
+            {},
+            ValueError,
+            r"input 'a' has shape \(2, 3\), got \(3, 2\).*test_program.py:\d+",
+        ),
+        (
+            (np.zeros((2, 3)), np.zeros((2, 3), F)),
+            {},
+            TypeError,
+            r"input 'a' is float32, got float64.*test_program.py:\d+",
+        ),
         ((np.zeros((2, 3), F),), {}, TypeError, r"difference takes 2 arrays \(a, b\), got 1"),
         ((np.zeros((2, 3), F),) * 3, {}, TypeError, r"difference takes 2 arrays \(a, b\), got 3"),
         ((np.zeros((2, 3), F),), {"c": 1}, TypeError, r"no further input 'c'; its inputs are a, b"),
         ((np.zeros((2, 3), F),), {"a": 1}, TypeError, r"no further input 'a'"),
     ],
     ids=["shape", "dtype", "too few", "too many", "unknown", "twice"],
-)  # fmt: skip
+)
 def test_wrong_inputs_are_named(difference, args, kwargs, error, message):
     with pytest.raises(error, match=message):
         difference(*args, **kwargs)
@@ -139,7 +149,9 @@ def test_programs_that_share_parameters_are_always_current():
 
     def check() -> None:
         np.testing.assert_allclose(predict(a)[0], dense(a, w, b), rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(scaled(a)[0], np.maximum(2 * a @ w.value + b.value, 0), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            scaled(a)[0], np.maximum(2 * a @ w.value + b.value, 0), rtol=1e-5, atol=1e-6
+        )
 
     losses = []
     for _ in range(4):
@@ -168,16 +180,24 @@ step = tg.compile([x], [loss], updates=[(w, w - 0.1 * tg.grad(loss, [w])[0])], n
 a = rng.standard_normal((512, 128)).astype("float32")
 losses = [float(step(a)[0]) for _ in range(5)]
 print(json.dumps({
-    "losses": [x.hex() for x in losses], "parts": max(c.parts for c in step.built.code.calls), "w": w.value.tobytes().hex()[:4000], "warm": step.built.compiled is None,
-    "modules": sorted(m for m in ("numba", "networkx", "tinygraph.pipeline", "tinygraph.passes.simplify") if m in sys.modules),
+    "losses": [x.hex() for x in losses],
+    "w": w.value.tobytes().hex()[:4000],
+    "parts": max(c.parts for c in step.built.code.calls),
+    "warm": step.built.compiled is None,
+    "modules": [m for m in ("numba", "networkx", "tinygraph.pipeline") if m in sys.modules],
 }))
 """
 
 
 def start(folder: Path, script: str = SCRIPT, **environment: str) -> subprocess.Popen:
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "TINYGRAPH_CACHE": str(folder)}
+    env = os.environ | {
+        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+        "TINYGRAPH_CACHE": str(folder),
+    }
     command = [sys.executable, "-c", script]
-    return subprocess.Popen(command, env=env | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, env=env | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def finish(process: subprocess.Popen) -> dict:
@@ -298,7 +318,9 @@ def test_check_nan_names_the_node_and_the_line():
     x = tg.input("x", 2, 3)
     program = tg.compile([x], [tg.log(x) + 1], check_nan=True)
     program(np.ones((2, 3), F))
-    with pytest.raises(FloatingPointError, match=r"NaN in log f32\[2,3\] at \[1, 2\].*test_program\.py:\d+"):
+    with pytest.raises(
+        FloatingPointError, match=r"NaN in log f32\[2,3\] at \[1, 2\].*test_program\.py:\d+"
+    ):
         program(np.array([[1, 1, 1], [1, 1, -1]], F))
 
 
@@ -316,7 +338,9 @@ def test_a_pass_that_changes_values_is_named():
         return Graph(graph.name, graph.inputs, tuple(-o for o in graph.outputs))
 
     x = tg.input("x", 2, 3)
-    np.testing.assert_array_equal(tg.compile([x], [x + 1], passes=[negate])(np.ones((2, 3), F))[0], -2)
+    np.testing.assert_array_equal(
+        tg.compile([x], [x + 1], passes=[negate])(np.ones((2, 3), F))[0], -2
+    )
     with pytest.raises(Exception, match="pass negate changed"):
         tg.compile([x], [x + 1], passes=[negate], verify="values")
 
@@ -359,7 +383,7 @@ def test_remarks_are_from_the_closed_list():
 
 
 def test_float32_programs_have_no_float64_instruction(monkeypatch):
-    """Every module that LLVM has optimized for a training step of all that is computed in float32."""
+    """Every module that LLVM has optimized for a training step in float32."""
     from tinygraph_cpu import kernels, numba_kernels, objects
 
     texts, optimize = [], objects.optimize
@@ -374,8 +398,16 @@ def test_float32_programs_have_no_float64_instruction(monkeypatch):
     monkeypatch.setattr(kernels, "BUILT", {})
     w, x = tg.parameter(values(7, 6), "w"), tg.input("x", 9, 7)
     h = tg.gelu(x @ w)
-    loss = tg.mean(tg.softplus(h) + tg.sigmoid(h) * tg.tanh(h) + tg.log(tg.exp(h) + 1.5) + tg.sqrt(tg.abs(h)) + h**3)
-    program = tg.compile([x], [loss, tg.argmax(h, 1)], updates=[(w, w - 0.01 * tg.grad(loss, [w])[0])], name="no64")
+    loss = tg.mean(
+        tg.softplus(h)
+        + tg.sigmoid(h) * tg.tanh(h)
+        + tg.log(tg.exp(h) + 1.5)
+        + tg.sqrt(tg.abs(h))
+        + h**3
+    )
+    program = tg.compile(
+        [x], [loss, tg.argmax(h, 1)], updates=[(w, w - 0.01 * tg.grad(loss, [w])[0])], name="no64"
+    )
     assert program.built.compiled is not None and len(texts) >= 3
     for text in texts:
         assert "double" not in text, next(line for line in text.splitlines() if "double" in line)

@@ -1,4 +1,4 @@
-"""verify_plan: plans that were made wrong are caught, each with a message that names what is wrong."""
+"""verify_plan: plans that were made wrong are caught, with a message that says what is wrong."""
 
 from __future__ import annotations
 

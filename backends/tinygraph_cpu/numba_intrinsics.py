@@ -114,8 +114,18 @@ def _sigmoid_float64(context: Any, builder: Any, signature: Any, args: list[ir.V
     return builder.fdiv(one, builder.fadd(one, _c_call(builder, "exp", [builder.fneg(args[0])])))
 
 
+def _softplus_float64(context: Any, builder: Any, signature: Any, args: list[ir.Value]) -> ir.Value:
+    (x,), zero = args, ir.DoubleType()(0.0)
+    positive = builder.select(builder.fcmp_ordered("<=", x, zero), zero, x)
+    magnitude = builder.select(builder.fcmp_ordered("<", x, zero), builder.fneg(x), x)
+    return builder.fadd(
+        positive, _c_call(builder, "log1p", [_c_call(builder, "exp", [builder.fneg(magnitude)])])
+    )
+
+
 _FLOAT64: dict[str, Lowering] = {
     "sigmoid": _sigmoid_float64,
+    "softplus": _softplus_float64,
     **{name: _c_function(name) for name in vars(math) if name in vars(library)},
 }
 

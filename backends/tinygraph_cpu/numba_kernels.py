@@ -34,7 +34,7 @@ from tinygraph_cpu import objects
 
 I64 = ir.IntType(64)
 ARGUMENTS = ("part", "tid", "args")
-FAST = ("contract", "arcp", "nsz")  # never nnan or ninf: NaN must propagate
+FAST = ("contract", "nsz")  # never nnan or ninf: NaN must propagate; arcp: see tinygraph_cpu.scalar
 
 
 @dataclass(frozen=True, slots=True)

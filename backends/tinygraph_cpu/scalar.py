@@ -25,7 +25,8 @@ from tinygraph.codegen import math as library
 from tinygraph.codegen import random
 
 # never nnan or ninf, or NaN would not propagate; reassoc would undo the polynomials' care
-FAST = ("contract", "arcp", "nsz")
+# Never arcp: by reciprocal, 0 / 1e-40 and 1 / sqrt(0) would be NaN.
+FAST = ("contract", "nsz")
 
 TYPES: dict[str, ir.Type] = {
     "bool": ir.IntType(1), "uint8": ir.IntType(8), "int32": ir.IntType(32),

@@ -1,7 +1,8 @@
-"""Which views hold their value, before any kernel is formed: what reads them then reads one value, wherever it stands.
+"""Which views hold their value: decided before any kernel is formed, so that all readers agree.
 
-A view is normally read through. It holds its value, in memory or in a register, if it cannot be: because it joins axes,
-because the views below it do not compose with it, or because a reader needs it in memory as it stands.
+A view is normally read through. It holds its value, in memory or in a register, if it cannot be:
+because it joins axes, because the views below it do not compose with it, or because a reader needs
+it in memory as it stands.
 """
 
 from __future__ import annotations
@@ -23,7 +24,11 @@ def is_gather(n: Node) -> bool:
 
 def is_merge(n: Node) -> bool:
     """A reshape that readers cannot absorb, because it joins axes."""
-    return is_view(n) and view_read(n) is None and reshape(n.shape, n.inputs[0].shape, own(n.shape), n.shape) is None
+    return (
+        is_view(n)
+        and view_read(n) is None
+        and reshape(n.shape, n.inputs[0].shape, own(n.shape), n.shape) is None
+    )
 
 
 def held_nodes(graph: Graph) -> set[Node]:

@@ -1,4 +1,4 @@
-"""Updates read old values: which parameter may be overwritten by the kernel that computes its new value.
+"""Updates read old values: which parameter its new value's kernel may overwrite at once.
 
 Others get their new value aside, in the arena, and a copy at the end.
 """
@@ -19,7 +19,7 @@ Order = dict[int, set[int]]  # group -> groups that run before it
 
 
 def order_updates(fusion: Fusion, updates: Sequence[Parameter]) -> Order:
-    """What each group waits for, once every parameter is overwritten after all that read its old value.
+    """What each group waits for: a parameter is overwritten after all that read its old value.
 
     Stores that would overwrite too early are led aside.
     """
@@ -65,14 +65,18 @@ def lead_aside(fusion: Fusion, group: Group, slot: Slot, before: Order) -> Group
 
 
 def in_place(fusion: Fusion, group: Group, slot: Slot, p: Node) -> bool:
-    """Whether each element of p is read by no other iteration, and no later stage, than the one that overwrites it."""
+    """Whether no other iteration, and no later stage, reads an element than overwrites it."""
     (store,) = (s for s in group.stores if s.dest == slot)
     if group.opaque is not None:
         return False
     depth = depths(fusion, group)
     if depth[store.value] < max(depth.values()):
         return False
-    return all(leaf == Leaf(p, store.indices) for leaf in leaves(fusion, group) if leaf is None or leaf.root is p)
+    return all(
+        leaf == Leaf(p, store.indices)
+        for leaf in leaves(fusion, group)
+        if leaf is None or leaf.root is p
+    )
 
 
 def leaves(fusion: Fusion, group: Group) -> list[Leaf | None]:
@@ -83,11 +87,15 @@ def leaves(fusion: Fusion, group: Group) -> list[Leaf | None]:
             found.append(fusion.pull(n, at, group.axes))
         elif n in fusion.reduction_axes:
             for number, (x, how) in enumerate(zip(n.inputs, loops_of(n).reads, strict=True)):
-                found.append(read(x, fusion.read_at(n, group, number), group.axes, how.outside, fusion.held))
+                found.append(
+                    read(x, fusion.read_at(n, group, number), group.axes, how.outside, fusion.held)
+                )
         elif n in fusion.held:
             found.append(pull(n, at, group.axes, fusion.held - {n}))
         else:
             if is_gather(n):
-                found.append(None if fusion.root(n.inputs[0]).op.kind is Kind.SOURCE else Leaf(n, at))
+                found.append(
+                    None if fusion.root(n.inputs[0]).op.kind is Kind.SOURCE else Leaf(n, at)
+                )
             found += [fusion.pull(x, i, group.axes) for x, i in element_reads(n, at, group.axes)]
     return found

@@ -1,6 +1,7 @@
-"""verify_plan: exact, because shapes are static. In bounds, no two writers at once, nothing live overwritten.
+"""verify_plan: exact, because shapes are static. In bounds, no races, nothing live overwritten.
 
-One walk over the launches keeps, for every byte, who wrote it for which buffer and who has read it since.
+One walk over the launches keeps, for every byte, who wrote it for which buffer and who has read it
+since.
 """
 
 from __future__ import annotations
@@ -9,14 +10,13 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from .plan import Access, Buffer, Bundle, Emitted, Launch, Nest, Plan, Tile
+from .plan import ITEMSIZE, Access, Buffer, Bundle, Emitted, Launch, Nest, Plan, Tile
 
 
 class PlanError(Exception):
     """A plan that must not run; the message names the launches, the buffer and the bytes."""
 
 
-ITEMSIZE = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "uint32": 4, "uint8": 1, "bool": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,12 @@ class Region:
         """Home, number, first and last byte in memory that buffers may share."""
         shared = self.buffer.home in ("arena", "prepared")
         base = self.buffer.offset if shared else 0
-        return (self.buffer.home, 0 if shared else self.buffer.number, base + self.first, base + self.last)
+        return (
+            self.buffer.home,
+            0 if shared else self.buffer.number,
+            base + self.first,
+            base + self.last,
+        )
 
 
 def region(access: Access, sizes: tuple[int, ...]) -> Region:
@@ -68,13 +73,23 @@ def regions(launch: Launch) -> list[Region]:
         return [region(o, box) for o, box in zip(work.operands, work.boxes, strict=True)]
     sizes = dict(work.sizes)
     return [
-        region(o, tuple(sizes[f"n{i}_{a}"] for a in range(len(o.strides)))) for i, o in enumerate(work.operands)
+        region(o, tuple(sizes[f"n{i}_{a}"] for a in range(len(o.strides))))
+        for i, o in enumerate(work.operands)
     ]
 
 
 def verify_plan(plan: Plan) -> Plan:
-    """Raises PlanError unless every launch stays in bounds, reads what was meant for it, and is in no other's way."""
-    written = {id(a.buffer) for launch in plan.launches for i, a in enumerate(launch.accesses) if i in launch.writes}
+    """The plan.
+
+    Raises:
+        PlanError: a launch leaves its buffers, reads what was not meant for it, or races.
+    """
+    written = {
+        id(a.buffer)
+        for launch in plan.launches
+        for i, a in enumerate(launch.accesses)
+        if i in launch.writes
+    }
     memory: dict[tuple[str, int], Line] = {}
     for launches in (plan.prepare, plan.launches):
         order = Order(launches)
@@ -83,7 +98,9 @@ def verify_plan(plan: Plan) -> Plan:
                 in_bounds(one, areas)
                 disjoint_parts(one, areas)
                 touched = [(area, i in one.writes) for i, area in enumerate(areas)]
-                for area, writes in sorted(touched, key=lambda t: t[1]):  # a launch reads before it writes
+                for area, writes in sorted(
+                    touched, key=lambda t: t[1]
+                ):  # a launch reads before it writes
                     place = allowed(one, area.buffer, writes, launches is plan.prepare, written)
                     line = memory.setdefault(area.absolute[:2], Line())
                     Touch(one, number, member, order).on(line, area, writes, place)
@@ -108,7 +125,7 @@ def in_bounds(launch: Launch, areas: list[Region]) -> None:
 
 
 def disjoint_parts(launch: Launch, areas: list[Region]) -> None:
-    """Concurrent parts of one launch write different elements: no two positions of the parallel axis meet."""
+    """Parts of one launch, which run at once, write different elements."""
     work = launch.work
     if not isinstance(work, Nest) or launch.parts == 1 or not work.axes or 0 in work.reduce:
         return
@@ -121,12 +138,20 @@ def disjoint_parts(launch: Launch, areas: list[Region]) -> None:
             apart &= step > reach
             reach += step * (size - 1)
         if not apart:
-            raise PlanError(f"{launch.name}: its parts write the same elements of {areas[i].buffer.name}")
+            raise PlanError(
+                f"{launch.name}: its parts write the same elements of {areas[i].buffer.name}"
+            )
 
 
-def allowed(launch: Launch, buffer: Buffer, writes: bool, preparing: bool, written: set[int]) -> bool:
-    """Checks what prepared values are made of; returns whether what is read must have been written before."""
-    if preparing and not writes and (buffer.home in ("arena", "input", "output") or id(buffer) in written):
+def allowed(
+    launch: Launch, buffer: Buffer, writes: bool, preparing: bool, written: set[int]
+) -> bool:
+    """Checks what may be touched at all; returns whether reads must find what was written."""
+    if (
+        preparing
+        and not writes
+        and (buffer.home in ("arena", "input", "output") or id(buffer) in written)
+    ):
         raise PlanError(f"{launch.name} prepares from {buffer.name}, which every run changes")
     if writes and not preparing and buffer.home == "prepared":
         raise PlanError(f"{launch.name} writes {buffer.name}, which is prepared before the run")
@@ -147,7 +172,9 @@ class Order:
             done = 0
             for w in launch.waits:
                 if not 0 <= w < number:
-                    raise PlanError(f"{launch.name} waits for launch {w}, which does not come before it")
+                    raise PlanError(
+                        f"{launch.name} waits for launch {w}, which does not come before it"
+                    )
                 done |= self.before[w] | 1 << w
             self.before.append(done)
 
@@ -186,15 +213,26 @@ class Touch:
             piece = line.pieces[i]
             if not writes and written and (piece is None or piece.buffer is not area.buffer):
                 other = "nothing" if piece is None else piece.buffer.name
-                raise PlanError(f"{self.launch.name} reads {area.buffer.name}, but {other} was written there last")
+                raise PlanError(
+                    f"{self.launch.name} reads {area.buffer.name}, "
+                    f"but {other} was written there last"
+                )
             if piece is not None:
-                if writes and piece.buffer is not area.buffer and any(self.same(r) for r in piece.readers):
-                    raise PlanError(f"{self.launch.name} writes {area.buffer.name} over {piece.buffer.name}, which it reads")
+                if (
+                    writes
+                    and piece.buffer is not area.buffer
+                    and any(self.same(r) for r in piece.readers)
+                ):
+                    raise PlanError(
+                        f"{self.launch.name} writes {area.buffer.name} "
+                        f"over {piece.buffer.name}, which it reads"
+                    )
                 for before in (piece.writer, *(piece.readers if writes else ())):
                     if before is not None and not self.follows(before):
                         raise PlanError(
-                            f"{self.launch.name} and {before.launch.name} run at the same time and both touch "
-                            f"{area.buffer.name} and {piece.buffer.name}, at least one of them writing"
+                            f"{self.launch.name} and {before.launch.name} run at the same time "
+                            f"and both touch {area.buffer.name} and {piece.buffer.name}, "
+                            f"at least one of them writing"
                         )
             if writes:
                 line.pieces[i] = Piece(area.buffer, self)
@@ -204,7 +242,7 @@ class Touch:
 
 
 class Line:
-    """Memory as a line of bytes in pieces: piece i begins at ``starts[i]`` and ends where the next begins."""
+    """Memory as a line of bytes: piece i begins at ``starts[i]``, ends where the next begins."""
 
     def __init__(self) -> None:
         self.starts: list[int] = [0]
