@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .group import Reason
 
 Record = Contraction | WinogradTile | WinogradWeights  # what machine code is emitted from
+ITEMSIZE = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "uint32": 4, "uint8": 1, "bool": 1}
 SLACK = 64  # bytes behind every buffer that vector loads may touch
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
 
 from .contract import Unsuitable
-from .tiling import Target, tile_cycles
+from .tiling import WORTH, Target, tile_cycles
 from .toom_cook import POINTS
 from .winograd import Convolution
 
@@ -25,11 +24,10 @@ class Choice:
     cycles: float
 
 
-CACHE = (
-    768 * 1024
-)  # bytes of a part's transformed tiles and of a block of weights and products: within L2
+CACHE = 768 * 1024  # bytes that a part's data should fit in: most of L2
 STREAM = 8.0  # bytes a cycle from memory or the shared cache, for each core
-PART = 3_000  # cycles that a part should at least take
+PART = 2_000  # cycles to start a part
+MOST = 512  # tiles of a part: scratch memory is bounded
 ROWS = (4, 6, 8, 9, 14)  # of register tiles: few, so that layers share kernels
 
 # The largest output tile that is chosen unasked. Rms errors against float64, relative to PyTorch's
@@ -39,14 +37,14 @@ LARGEST = 4
 
 
 def direct_cycles(c: Convolution, target: Target) -> float:
-    """Cycles of the implicit product on one core: 95 % of the multiply-adds' peak, or the
-    weights' way from memory.
+    """Of the implicit product on one core: 93 % of the peak, or the weights' way from memory; and
+    those of its last part.
     """
     height, width = (x.size for x in c.outputs)
     vectors = -(-c.column.size // target.lanes)
     steps = c.group.size * c.batch.size * height * width * c.r**2 * c.channel.size * vectors
     weights = 4 * c.group.size * c.r**2 * c.channel.size * c.column.size
-    return max(steps / 2 / 0.93, weights / STREAM)
+    return max(steps / 2 / 0.93, weights / STREAM) + WORTH / target.lanes / 2
 
 
 def choose(c: Convolution, target: Target, wanted: int | None = None) -> Choice:
@@ -67,25 +65,24 @@ def choose(c: Convolution, target: Target, wanted: int | None = None) -> Choice:
 
 
 def options_of(c: Convolution, m: int, target: Target) -> list[Choice]:
+    """Ways to cut it by output tile m."""
     tiles_y, tiles_x = (-(-x.size // m) for x in c.outputs)
     lines = c.batch.size * tiles_y
-    blocks = -(-c.column.size // target.lanes)
-    counts = sorted({-(-lines // part) for part in range(1, lines + 1)})
+    columns = -(-c.column.size // target.lanes)
     found = []
-    for count, parts in product(counts, (1, 2, 3, 4, 6, 8)):
-        if count * tiles_x > 400 or parts > blocks:
-            continue
-        tile = product_tile(count * tiles_x, blocks, parts, c.channel.size, target)
-        found.append(Choice(m, *tile, count, parts, cycles(c, m, *tile, count, parts, target)))
+    for count in sorted({-(-lines // part) for part in range(1, lines + 1)}):
+        for parts in (1, 2, 3, 4, 6, 8):
+            if count * tiles_x <= MOST and parts <= columns:
+                tile = product_tile(count * tiles_x, columns, parts, c.channel.size, target)
+                cost = cycles(c, m, *tile, count, parts, target)
+                found.append(Choice(m, *tile, count, parts, cost))
     return found
 
 
 def product_tile(
     tiles: int, vectors: int, column_parts: int, k: int, target: Target
 ) -> tuple[int, int]:
-    """(rows, vectors) of the register tile for the products of ``tiles`` rows; tails of rows are
-    computed whole.
-    """
+    """(rows, vectors) of the register tile; tails of rows are computed whole."""
     widest = min(-(-vectors // column_parts), 6)
     shapes = [
         (r, min(widest, (target.registers - 1) // (r + 1)))
@@ -112,30 +109,31 @@ def product_cycles(rows: int, vectors: int, k: int) -> float:
 def cycles(
     c: Convolution, m: int, rows: int, vectors: int, lines: int, column_parts: int, target: Target
 ) -> float:
-    """Estimated cycles of all parts on one core, and once more those of one part: what another
-    core waits for.
+    """Estimated cycles of all parts on one core, and once more those of one part, for which
+    another core waits in the end.
     """
-    n = m + c.r - 1
+    n, k, lanes = m + c.r - 1, c.channel.size, target.lanes
     tiles_y, tiles_x = (-(-x.size // m) for x in c.outputs)
-    row_parts = -(-c.batch.size * tiles_y // lines)
-    tiles, k, blocks = (
-        lines * tiles_x,
-        c.channel.size,
-        -(-c.column.size // (vectors * target.lanes)),
-    )
-    share = -(-blocks // column_parts) * vectors  # vectors of columns in the largest part
+    row_parts, tiles = -(-c.batch.size * tiles_y // lines), lines * tiles_x
     padded = -(-tiles // rows) * rows
-    into = tiles * -(-k // target.lanes) * transform_cycles(n, n)
-    weights = 4 * n * n * k * target.lanes
-    v, block = 4 * n * n * padded * k, vectors * (weights + 4 * n * n * padded * target.lanes)
-    slow = 1.0 + 0.25 * max(0.0, (v + min(block, CACHE // 2)) / CACHE - 1.0)
-    products = slow * n * n * -(-tiles // rows) * share / vectors * product_cycles(rows, vectors, k)
-    streamed = share * weights / STREAM
-    out = tiles * share * (transform_cycles(n, m) + 3 * m * m)
-    part = PART / 10 + into + max(products, streamed) + out
-    return c.group.size * part * row_parts * column_parts + part
+    blocks = -(-c.column.size // (vectors * lanes))
+    share = -(-blocks // column_parts)  # column blocks of the largest part
+    weights = 4 * n * n * k * vectors * lanes  # bytes of a block
+    data = 4 * n * n * padded * (k + vectors * lanes)
+    crowded = 1.0 + 0.25 * max(0.0, (data + min(weights, CACHE / 2)) / CACHE - 1.0)
+    products = crowded * n * n * padded / rows * product_cycles(rows, vectors, k)
+    # weights that stream through the cache push out what the transforms read and write
+    cold = 2.0 if data + share * weights > CACHE else 1.0
+    block = max(products, weights / STREAM) + cold * tiles * vectors * output_cycles(n, m)
+    part = PART + cold * tiles * -(-k // lanes) * input_cycles(n) + share * block
+    return c.group.size * row_parts * column_parts * part + part
 
 
-def transform_cycles(n: int, m: int) -> float:
-    """Of one vector of an n x n window to m x m: two passes of loads, multiply-adds and stores."""
-    return 0.9 * (n * (n + m) + m * (n + m)) + 0.25 * (n * n * m + n * m * m)
+def input_cycles(n: int) -> float:
+    """Of the transform of one vector of an n x n window: most of it are stores to n * n places."""
+    return 6.0 * n * n
+
+
+def output_cycles(n: int, m: int) -> float:
+    """Of the transform of one vector to an m x m tile, and its epilogue."""
+    return 5.0 * n * n + 10.0 * m * m

@@ -18,11 +18,11 @@ from .winograd_cost import Choice, choose, direct_cycles
 from .winograd_work import tile_record, tile_work, weights_elements, weights_work
 
 if TYPE_CHECKING:
-    from .schedule import Scheduler
+    from .anchor import Anchors
 
 
 def winograd_launches(
-    s: Scheduler, group: Group, nest: Nest, body: Body, name: str
+    s: Anchors, group: Group, nest: Nest, body: Body, name: str
 ) -> list[Launch] | None:
     """None: the implicit product is better, or wanted, or the only way. Nothing is left behind
     then.
@@ -50,7 +50,7 @@ def winograd_launches(
     return launches(s, group, nest, body, name, convolution, choice)
 
 
-def recognized(s: Scheduler, group: Group, nest: Nest, body: Body) -> Convolution:
+def recognized(s: Anchors, group: Group, nest: Nest, body: Body) -> Convolution:
     anchor = group.anchor
     assert anchor is not None
     leaves = []
@@ -64,7 +64,7 @@ def recognized(s: Scheduler, group: Group, nest: Nest, body: Body) -> Convolutio
 
 
 def launches(
-    s: Scheduler, group: Group, nest: Nest, body: Body, name: str, c: Convolution, choice: Choice
+    s: Anchors, group: Group, nest: Nest, body: Body, name: str, c: Convolution, choice: Choice
 ) -> list[Launch]:
     """The weights' transform, unless there is one already, and the convolution."""
     scratch = next((b for b in s.buffers if b.home == "scratch"), None) or s.buffer(

@@ -1,0 +1,209 @@
+"""Anchors become contractions: operands padded or packed where they must be, tiles cut."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from math import prod
+
+from ..ir import Graph, Node, Parameter
+from ..op import Index
+from .body import Body
+from .contract import (
+    Axis,
+    Heavy,
+    Problem,
+    Roles,
+    Unsuitable,
+    assign_roles,
+    copy_nest,
+    epilogue,
+    make_tile,
+    operand_indices,
+    pack_nest,
+    phases,
+    reach,
+)
+from .group import Fusion, Group, Store
+from .index import Indices, Leaf, own, read
+from .layout import Layout, ordered_strides
+from .nest import NestBuilder, full_strides, resolve
+from .plan import Access, Buffer, Launch, Nest, Place, Tile
+from .tiling import Target
+from .winograd_launch import winograd_launches
+
+HEAVY = 1 << 20  # bytes of an operand that is rather read as it lies than repacked every time,
+FEW = 128  # if it is used for at most so many rows
+GRAIN = 32_768  # elements that are worth a part of their own
+
+
+class Anchors(Layout):
+    """Lowers groups with an anchor.
+
+    Attributes:
+        launches, prepare: what runs every time, and what runs when parameters have changed.
+        packed, padded: copies that exist already, by what they are copies of.
+        conv: the user's choices of convolution algorithms, by name or scope.
+    """
+
+    def __init__(
+        self, graph: Graph, updates: tuple[Parameter, ...], fusion: Fusion, target: Target, conv: Mapping[str, str]
+    ):
+        super().__init__(graph, updates, fusion)
+        self.target, self.conv = target, conv
+        self.launches: list[Launch] = []
+        self.prepare: list[Launch] = []
+        self.remarks: list[str] = []
+        self.packed: dict[tuple, Access] = {}
+        self.padded: dict[tuple[Access, tuple[int, ...]], tuple[Buffer, tuple[int, ...]]] = {}
+
+    def launch(self, name: str, nest: Nest, nodes: tuple[Node, ...]) -> Launch:
+        work = prod(nest.axes)
+        outer = nest.axes[0] if 0 not in nest.reduce and nest.axes else 1
+        if nest.style == "column" and len(nest.reduce) == len(nest.axes) - 1:
+            outer = -(-outer // nest.block)
+        return Launch(name, nest, nodes, parts=max(1, min(outer, 64, work // GRAIN)))
+
+    def contraction(
+        self, group: Group, stores: list[tuple[Store, Place]], heavy: bool = False
+    ) -> list[Launch]:
+        """The launches of a group with an anchor; nothing is left behind where it is unsuitable."""
+        padded, packed, prepared, count = dict(self.padded), dict(self.packed), list(self.prepare), len(self.buffers)
+        try:
+            return self.tiles(group, stores, heavy)
+        except Unsuitable:
+            self.padded, self.packed, self.prepare[:] = padded, packed, prepared
+            del self.buffers[count:]
+            raise
+
+    def tiles(
+        self, group: Group, stores: list[tuple[Store, Place]], heavy: bool
+    ) -> list[Launch]:
+        n = group.anchor
+        assert n is not None
+        nest = NestBuilder(self.fusion, group, self).build(stores, accumulator="acc")
+        body = epilogue(nest, "acc")
+        if (found := winograd_launches(self, group, nest, body, label(group))) is not None:
+            return found
+        reads = [operand_indices(n, number) for number in (0, 1)]
+        launches: list[Launch] = []
+        places = [self.readable(group, x, at, launches) for x, at in zip(n.inputs, reads, strict=True)]
+        for problem in phases(group.axes, len(n.shape), [at for _, at in places]):
+            if 0 in problem.axes:
+                raise Unsuitable("a phase of its stride has no taps")
+            views = [resolve(p, Leaf(n, tuple(map(problem.at, at))), len(problem.axes)) for p, at in places]
+            operands = [remap(o, problem) for o in nest.operands]
+            self.tile(group, problem, views, operands, body, launches, heavy)
+        return launches
+
+    def readable(self, group: Group, x: Node, at: Indices, launches: list[Launch]) -> tuple[Place, Indices]:
+        """An operand's place, and the indices of its axes; a padded copy, if it is read beyond its edges."""
+        leaf = read(x, at, group.axes, 0.0, self.fusion.held)
+        if leaf is not None and not leaf.guards:
+            return self.of(leaf.root), leaf.indices
+        box = reach(at, group.axes)
+        shape = tuple(high - low + 1 for low, high in box)
+        inside = tuple(Index(low, i.terms) for (low, _), i in zip(box, own(shape), strict=True))
+        leaf = read(x, inside, shape, 0.0, self.fusion.held)
+        if leaf is None:
+            raise Unsuitable("an operand's views do not compose")
+        source = resolve(self.of(leaf.root), leaf, len(shape))
+        if (source, shape) not in self.padded:
+            self.padded[source, shape] = self.pad(source, shape, x, leaf.root in self.fixed, launches)
+        buffer, strides = self.padded[source, shape]
+        offset = -sum(low * s for (low, _), s in zip(box, strides, strict=True))
+        return Place(buffer, offset, strides, x.dtype), at
+
+    def pad(
+        self, source: Access, shape: tuple[int, ...], x: Node, fixed: bool, launches: list[Launch]
+    ) -> tuple[Buffer, tuple[int, ...]]:
+        """A copy with its edges around it, in the order of the original."""
+        lie = full_strides(source, len(shape))
+        strides = ordered_strides(shape, sorted(range(len(shape)), key=lambda a: (-abs(lie[a]), a)))
+        home = "prepared" if fixed else "arena"
+        buffer = self.buffer(f"{x.name or x.op.name}_padded", prod(shape), x.dtype, home)
+        nest = copy_nest(shape, source, Access(buffer, 0, strides, x.dtype))
+        (self.prepare if fixed else launches).append(self.launch("pad", nest, (x,)))
+        return buffer, strides
+
+    def tile(
+        self, group: Group, problem: Problem, views: list[Access], operands: list[Access], body: Body,
+        launches: list[Launch], heavy: bool,
+    ) -> None:
+        """One contraction, with whichever operand gives contiguous columns as B.
+
+        A large operand that changes between runs is not repacked unless ``heavy`` says so.
+        """
+        failure: Unsuitable | None = None
+        anchor = group.anchor
+        assert anchor is not None
+        for a, b, source in ((*views, anchor.inputs[1]), (*reversed(views), anchor.inputs[0])):
+            axes = [
+                Axis(size, a.strides[i], b.strides[i], tuple(o.strides[i] for o in operands))
+                for i, size in enumerate(problem.axes)
+            ]
+            fixed = source in self.fixed
+            try:
+                roles = assign_roles(
+                    axes, problem.outputs, [o for o, _ in body.stores], fixed or b.buffer.home == "input"
+                )
+            except Unsuitable as reason:
+                failure = failure or reason
+                continue
+            made = make_tile(roles, body, a, b, operands, self.target)
+            if roles.packed and not fixed and not heavy and is_heavy(roles):
+                failure = Heavy("a large operand would be repacked every time")
+                continue
+            if roles.packed:
+                made = replace(made, b=self.pack(roles, made, b, fixed, launches, source))
+            if made.contraction.chunked:
+                made = replace(made, partial=self.partial(made))
+            parts = dict(made.sizes)["row_parts"] * dict(made.sizes)["column_parts"]
+            launches.append(Launch(label(group), made, tuple(group.index), parts))
+            return
+        raise failure or Unsuitable("its axes have no roles")
+
+    def partial(self, tile: Tile) -> Access:
+        """Memory for the sums of every tile between chunks."""
+        s, spec = dict(tile.sizes), tile.contraction
+        tiles = s["g"] * s["z"] * s["y"] * -(-s["m"] // spec.rows) * -(-s["n"] // spec.width)
+        buffer = self.buffer("partial_sums", tiles * spec.rows * spec.width, "float32", "arena")
+        return Access(buffer, 0, (), "float32")
+
+    def pack(self, roles, tile, b: Access, fixed: bool, launches: list[Launch], root: Node) -> Access:
+        sizes, width = dict(tile.sizes), tile.contraction.width
+        blocks = -(-sizes["n"] // width)
+        depth = sizes["r"] * sizes["s"] * sizes["k"]
+        key = (id(b.buffer), b.offset, roles.batch, roles.reduce, roles.column, width)
+        if key not in self.packed:
+            buffer = self.buffer(f"{root.name or root.op.name}_packed", sizes["g"] * blocks * depth * width, "float32",
+                                 "prepared" if fixed else "arena")
+            nest = pack_nest(roles, tile, b, buffer)
+            (self.prepare if fixed else launches).append(self.launch("pack", nest, (root,)))
+            self.packed[key] = Access(buffer, 0, (), "float32")
+        return replace(tile.b, buffer=self.packed[key].buffer, offset=0)
+
+
+def is_heavy(roles: Roles) -> bool:
+    """Whether repacking B costs as much as multiplying with it: it is large, and used for few rows."""
+    packed = 4 * prod(axis.size for axis in (*roles.batch, *roles.reduce, roles.column))
+    return packed > HEAVY and prod(axis.size for axis in roles.rows) <= FEW
+
+
+def remap(access: Access, problem: Problem) -> Access:
+    """An epilogue operand over the axes of a problem."""
+    strides, offset = [0] * len(problem.axes), access.offset
+    for axis, stride in enumerate(access.strides):
+        index = problem.mapping[axis]
+        offset += stride * index.constant
+        for a, c in index.terms:
+            strides[a] += stride * c
+    return replace(access, offset=offset, strides=tuple(strides))
+
+
+def label(group: Group) -> str:
+    """A kernel's name: its operators in order, the main one first."""
+    names = [n.op.name for n in group.index]
+    if group.anchor is not None:
+        names = [group.anchor.op.name, *(x for x in names if x != group.anchor.op.name)]
+    return "_".join(dict.fromkeys(names))[:60]

@@ -1,0 +1,200 @@
+"""Where values lie: buffers, and the order of each value's axes in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..ir import Graph, Node, Parameter
+from ..op import Kind
+from .group import Fusion, Group, Slot, Store, element_reads, loops_of
+from .index import read
+from .nest import full_strides, resolve
+from .plan import ITEMSIZE, SLACK, Buffer, Place
+
+
+def row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides of an array in row-major order."""
+    strides, step = [], 1
+    for n in reversed(shape):
+        strides.append(step)
+        step *= n
+    return tuple(reversed(strides))
+
+
+def ordered_strides(shape: tuple[int, ...], order: Sequence[int]) -> tuple[int, ...]:
+    """Strides of an array whose axes lie in ``order``, outermost first."""
+    strides, step = [0] * len(shape), 1
+    for axis in reversed(order):
+        strides[axis] = step
+        step *= shape[axis]
+    return tuple(strides)
+
+
+class Layout:
+    """Buffers and places of a graph's values, given as launches are made.
+
+    Attributes:
+        places: where values, outputs and new values of parameters lie.
+        fixed: nodes that depend on constants and on parameters that the program does not update.
+    """
+
+    def __init__(self, graph: Graph, updates: tuple[Parameter, ...], fusion: Fusion):
+        self.graph, self.updates, self.fusion = graph, updates, fusion
+        self.buffers: list[Buffer] = []
+        self.constants: list[Node] = []
+        self.places: dict[Node | Slot, Place] = {}
+        self.fixed: set[Node] = set()
+
+    def fixed_nodes(self) -> set[Node]:
+        """Nodes that depend on constants and on parameters that this program does not update.
+
+        Without those whose kernel also does what must be done in every run.
+        """
+        changing: set[Node] = set(self.updates)
+        while True:
+            self.fixed = set()
+            for n in (*self.graph.nodes, *(n for g in self.fusion.groups for n in g.index)):
+                if n.op.name != "input" and n not in changing and all(i in self.fixed for i in n.inputs):
+                    self.fixed.add(n)
+            mixed = [g for g in self.fusion.groups if not self.is_fixed(g)]
+            more = {n for g in mixed for n in g.index if n in self.fixed and n.op.kind is not Kind.SOURCE}
+            if not more:
+                return self.fixed
+            changing |= more
+
+    def is_fixed(self, group: Group) -> bool:
+        return all(n in self.fixed for n in (*group.index, *(s.dest for s in group.stores)))
+
+    def buffer(self, name: str, elements: int, dtype: str, home: str, number: int = 0) -> Buffer:
+        buffer = Buffer(name, elements * ITEMSIZE[dtype] + SLACK, home, number)
+        self.buffers.append(buffer)
+        return buffer
+
+    def sources(self, parameters: Sequence[Parameter]) -> None:
+        """Places of inputs, parameters and constants."""
+        for number, n in enumerate(self.graph.inputs):
+            buffer = self.buffer(n.name or f"input{number}", n.type.size, n.dtype, "input", number)
+            self.places[n] = Place(buffer, 0, row_major(n.shape), n.dtype)
+        for number, p in enumerate(parameters):
+            buffer = self.buffer(p.name or f"parameter{number}", p.type.size, p.dtype, "parameter", number)
+            self.places[p] = Place(buffer, 0, ordered_strides(p.shape, p.state.order), p.dtype)
+        for n in self.graph.nodes:
+            if n.op.name == "constant":
+                buffer = self.buffer(f"constant{len(self.constants)}", n.type.size, n.dtype, "constant", len(self.constants))
+                self.constants.append(n)
+                self.places[n] = Place(buffer, 0, row_major(n.shape), n.dtype)
+
+    def store_outputs(self) -> None:
+        count = len(self.graph.outputs) - len(self.updates)
+        for number, n in enumerate(self.graph.outputs):
+            slot = Slot("output", number) if number < count else Slot("update", number - count)
+            if slot.kind == "output":
+                buffer = self.buffer(n.name or f"output{number}", n.type.size, n.dtype, "output", number)
+                self.places[slot] = Place(buffer, 0, row_major(n.shape), n.dtype)
+            else:
+                self.places[slot] = self.places[self.updates[slot.number]]
+            group = self.fusion.group_for(n)
+            group.stores.append(Store(n, slot, group.index[n]))
+
+    def store_values(self) -> None:
+        """Every value that another group reads goes to memory, once."""
+        fusion = self.fusion
+        needed: dict[Node, None] = {}
+        for group in fusion.groups:
+            for n in group.index:
+                for x in (n,) if group.copy else n.inputs:
+                    root = fusion.root(x)
+                    if root not in group.index or n is group.anchor or group.copy:
+                        needed[root] = None
+        for root in needed:
+            for group in fusion.writers.get(root, ()) if root not in fusion.housed else ():
+                if root in group.index and all(s.dest is not root for s in group.stores):
+                    group.stores.append(Store(root, root, group.index[root]))
+
+    def of(self, n: Node) -> Place:
+        """Where a value lies that is in memory already."""
+        if n in self.places:
+            return self.places[n]
+        fusion = self.fusion
+        if n in fusion.housed:
+            home, axis, offset = fusion.housed[n]
+            place = self.of(home)
+            return replace(place, offset=place.offset + offset * place.strides[axis])
+        if n in fusion.aliases:
+            below = self.of(fusion.aliases[n])
+            self.places[n] = Place(below.buffer, below.offset, row_major(n.shape), n.dtype)
+            return self.places[n]
+        raise KeyError(f"{n!r} is not in memory")
+
+    def destination(self, group: Group, store: Store) -> Place:
+        """The place of a store; chosen now, in the order of the loops that write it, if it is the first to go there."""
+        dest = store.dest
+        if isinstance(dest, Node) and dest in self.fusion.housed and dest is store.value:
+            return self.of(dest)
+        if dest not in self.places:
+            assert isinstance(dest, Node)
+            home = "prepared" if self.is_fixed(group) else "arena"
+            buffer = self.buffer(dest.name or dest.op.name, dest.type.size, dest.dtype, home)
+            order = self.physical_order(group, store, dest)
+            self.places[dest] = Place(buffer, 0, ordered_strides(dest.shape, order), dest.dtype)
+        return self.places[dest]
+
+    def physical_order(self, group: Group, store: Store, dest: Node) -> list[int]:
+        """The dest's axes, outermost first: as the group's main input lies, columns of a contraction innermost."""
+        rank = len(dest.shape)
+        if group.opaque is not None or dest in self.fusion.aliases.values():
+            return list(range(rank))
+        rankings = self.axis_ranking(group)
+        key = [min((rankings.index(a) for a, _ in store.indices[d].terms), default=-1) for d in range(rank)]
+        return sorted(range(rank), key=lambda d: (key[d], d))
+
+    def axis_ranking(self, group: Group) -> list[int]:
+        """The group's axes, outermost in memory first."""
+        rank = len(group.axes)
+        if group.anchor is not None:
+            reads = loops_of(group.anchor).reads
+            a, b = (self.main_strides(group, number) for number in range(len(reads)))
+            if group.swapped:
+                a, b = b, a
+            columns = [x for x in range(rank) if b[x] and not a[x]]
+            rest = sorted((x for x in range(rank) if x not in columns), key=lambda x: (-abs(a[x]), x))
+            return rest + columns
+        if group.windows and (image := self.image_axes(group)) is not None:
+            return image
+        best = [0] * rank
+        for n in group.index:
+            if n in self.fusion.reduction_axes and not group.copy:
+                options = [self.main_strides(group, number, n) for number in range(len(n.inputs))]
+            else:
+                options = [self.read_strides(group, x, at) for x, at in self.element_leaves(group, n)]
+            for strides in options:
+                if sum(map(bool, strides)) > sum(map(bool, best)):
+                    best = strides
+        return sorted(range(rank), key=lambda a: (-abs(best[a]) if best[a] else 0, a))
+
+    def image_axes(self, group: Group) -> list[int] | None:
+        """Channels last, if the group's windows slide over the last two axes of images."""
+        n = next(n for n in group.index if n in self.fusion.reduction_axes)
+        slid = {a for r in loops_of(n).reads for i in r.indices if len(i.terms) > 1 for a, _ in i.terms}
+        outputs = len(n.shape)
+        if outputs < 4 or {a for a in slid if a < outputs} != {outputs - 2, outputs - 1}:
+            return None
+        return [0, outputs - 2, outputs - 1, *range(1, outputs - 2), *range(outputs, len(group.axes))]
+
+    def element_leaves(self, group: Group, n: Node):
+        if group.copy or n in self.fusion.held:
+            return [(n, group.index[n])]
+        return element_reads(n, group.index[n], group.axes)
+
+    def main_strides(self, group: Group, number: int, n: Node | None = None) -> list[int]:
+        n = group.anchor if n is None else n
+        assert n is not None
+        return self.read_strides(group, n.inputs[number], self.fusion.read_at(n, group, number))
+
+    def read_strides(self, group: Group, x: Node, at) -> list[int]:
+        below = x in group.index and not group.copy
+        leaf = read(x, at, group.axes, 0.0, self.fusion.held - {x} if below else self.fusion.held)
+        if leaf is None or (leaf.root in group.index and not group.copy) or leaf.root.op.name == "iota":
+            return [0] * len(group.axes)
+        return full_strides(resolve(self.of(leaf.root), leaf, len(group.axes)), len(group.axes))
