@@ -143,7 +143,7 @@ class _Emitter:
 
         def row_tile(*state: ir.Value) -> list[ir.Value]:
             *indices, flat = state
-            self._row_tile(j, column, last, indices, chunk and (chunk, flat))
+            self._row_tile(j, column, last, indices, (chunk, flat) if chunk is not None else None)
             return [*self._advance(indices), b.add(flat, i64(1))]
 
         tile.repeat(b, row_count, start, row_tile)

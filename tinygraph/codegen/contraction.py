@@ -92,7 +92,9 @@ def _epilogue(
             sum(i * s for i, s in zip(at.values(), strides, strict=True)) + operand.unit * column
         )
         address += start * np.dtype(operand.dtype).itemsize
-        return strided_view(memory, address, operand.dtype, sums.shape, [strides[-1], int(operand.unit)])
+        return strided_view(
+            memory, address, operand.dtype, sums.shape, [strides[-1], int(operand.unit)]
+        )
 
     names = {name: tensor(number).copy() for name, number in spec.body.loads} | {"acc": sums}
     for s in spec.body.statements:

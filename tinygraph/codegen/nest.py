@@ -1,7 +1,8 @@
 """Loop nests as Python text: one function per nest, the same for every backend that runs scalar loops.
 
-A kernel is ``kernel(part, tid, args)``; its first lines fetch sizes, strides and views from the argument block ``args``,
-so that kernels of one form share one compiled function whatever their sizes.
+A kernel is ``kernel(part, tid, args)``; its first lines fetch sizes, strides and views from the
+argument block ``args``, so that kernels of one form share one compiled function whatever their
+sizes.
 """
 
 from __future__ import annotations
@@ -69,11 +70,15 @@ class NestWriter:
         self.outputs = [a for a in range(len(nest.axes)) if a not in nest.reduce]
         self.out.argument("parts", parts)
         self.sizes = [
-            str(n) if nest.style == "literal" and a in nest.reduce else self.out.argument(f"n{a}", n)
+            str(n)
+            if nest.style == "literal" and a in nest.reduce
+            else self.out.argument(f"n{a}", n)
             for a, n in enumerate(nest.axes)
         ]
         self.views: dict[tuple, str] = {}
-        self.fixed: dict[int, int] = {}  # axes whose value is written out, while a window is unrolled
+        self.fixed: dict[
+            int, int
+        ] = {}  # axes whose value is written out, while a window is unrolled
         self.tapped: set[str] = set()  # names that exist once a tap
         for number, operand in enumerate(nest.operands):
             self.declare(number, operand)
@@ -137,7 +142,9 @@ class NestWriter:
         """Whether a window's edge tests can stand outside of the innermost output loop."""
         last = self.outputs[-1] if self.outputs else -1
         guards = [g for o in self.nest.operands for g in o.guards]
-        inner = [g for g in guards if any(a == last for a, _ in g.index.terms) or g.load is not None]
+        inner = [
+            g for g in guards if any(a == last for a, _ in g.index.terms) or g.load is not None
+        ]
         return self.nest.style == "literal" and bool(guards) and not inner
 
     def windows(self) -> None:
@@ -197,9 +204,15 @@ class NestWriter:
 
     def numeric(self, index: Index) -> str:
         """An index with the taps' axes worked out; the rest stays text."""
-        constant = index.constant + sum(c * self.fixed[a] for a, c in index.terms if a in self.fixed)
-        terms = [f"i{a} * {c}" if c != 1 else f"i{a}" for a, c in index.terms if a not in self.fixed]
-        return " + ".join([*terms, str(constant)] if constant or not terms else terms).replace("+ -", "- ")
+        constant = index.constant + sum(
+            c * self.fixed[a] for a, c in index.terms if a in self.fixed
+        )
+        terms = [
+            f"i{a} * {c}" if c != 1 else f"i{a}" for a, c in index.terms if a not in self.fixed
+        ]
+        return " + ".join([*terms, str(constant)] if constant or not terms else terms).replace(
+            "+ -", "- "
+        )
 
     def tap(self, step: Step, tap: int) -> None:
         """A step of the reduction at one tap; its names carry the tap's number."""
@@ -209,9 +222,15 @@ class NestWriter:
             if operand.guards:
                 last = self.outputs[-1]
                 stride = operand.strides[last]
-                moved = "" if not stride else f" + i{last}" + ("" if stride == 1 else f" * {self.view(operand)}_{last}")
+                moved = (
+                    ""
+                    if not stride
+                    else f" + i{last}" + ("" if stride == 1 else f" * {self.view(operand)}_{last}")
+                )
                 read = f"{self.view(operand)}[{step.name}_at{tap}{moved}]"
-                out.line(f"{step.name}_{tap} = where({step.name}_ok{tap}, {read}, {operand.dtype}({operand.outside!r}))")
+                out.line(
+                    f"{step.name}_{tap} = where({step.name}_ok{tap}, {read}, {operand.dtype}({operand.outside!r}))"
+                )
             else:
                 out.line(f"{step.name}_{tap} = {self.view(operand)}[{self.linear(step.operand)}]")
             self.tapped.add(step.name)
@@ -227,16 +246,21 @@ class NestWriter:
             out.line(f"{step.name} = {folded(replace(step, value=value), step.name)}")
         elif isinstance(step, Put):
             value = f"{step.value}_{tap}" if step.value in self.tapped else step.value
-            out.line(f"{self.view(self.nest.operands[step.operand])}[{self.linear(step.operand)}] = {value}")
+            out.line(
+                f"{self.view(self.nest.operands[step.operand])}[{self.linear(step.operand)}] = {value}"
+            )
 
     def column(self) -> None:
         """Reductions outside, a block of columns inside, so that all loops run over memory as it lies.
 
-        What is known per column, accumulators above all, stands on the stack between loops. Sums go in two levels,
-        a chunk of the reduction and the total, which keeps float32 sums of many elements accurate.
+        What is known per column, accumulators above all, stands on the stack between loops. Sums go
+        in two levels, a chunk of the reduction and the total, which keeps float32 sums of many
+        elements accurate.
         """
         out, last, block = self.out, self.outputs[-1], self.nest.block
-        loops: list[list[Step]] = [list(part) for stage in self.nest.stages for part in (stage.outer, stage.inner)]
+        loops: list[list[Step]] = [
+            list(part) for stage in self.nest.stages for part in (stage.outer, stage.inner)
+        ]
         shared = shared_names(loops)
         for name, dtype in shared.items():
             out.line(f"{name}_block = stack_{dtype}({block})")
@@ -282,7 +306,10 @@ class NestWriter:
         self.column_loop(last, steps, shared, "_chunk[c]")
         out.depth = depth + 1
         self.each_column(
-            [f"{f.name}_block[c] = {folded(replace(f, value=f'{f.name}_chunk[c]'), f'{f.name}_block[c]')}" for f in folds]
+            [
+                f"{f.name}_block[c] = {folded(replace(f, value=f'{f.name}_chunk[c]'), f'{f.name}_block[c]')}"
+                for f in folds
+            ]
         )
         out.depth = depth
 
@@ -292,13 +319,19 @@ class NestWriter:
             for line in lines:
                 self.out.line("    " + line)
 
-    def column_loop(self, last: int, steps: list[Step], shared: dict[str, str], suffix: str = "") -> None:
+    def column_loop(
+        self, last: int, steps: list[Step], shared: dict[str, str], suffix: str = ""
+    ) -> None:
         """The steps for each column of the block, with names that other loops define fetched and kept."""
         if not steps:
             return
         out = self.out
         defined = {name for name, _ in map(defines, steps) if name}
-        fetched = [n for n in dict.fromkeys(n for s in steps for n in uses(s)) if n in shared and n not in defined]
+        fetched = [
+            n
+            for n in dict.fromkeys(n for s in steps for n in uses(s))
+            if n in shared and n not in defined
+        ]
         out.line("for c in range(width):")
         out.depth += 1
         out.line(f"i{last} = block + c")
@@ -324,7 +357,9 @@ class NestWriter:
         elif isinstance(step, Fold):
             out.line(f"{step.name}{suffix} = {folded(step, step.name + suffix)}")
         else:
-            out.line(f"{self.view(self.nest.operands[step.operand])}[{self.linear(step.operand)}] = {step.value}")
+            out.line(
+                f"{self.view(self.nest.operands[step.operand])}[{self.linear(step.operand)}] = {step.value}"
+            )
 
     def load(self, step: Load) -> None:
         operand = self.nest.operands[step.operand]
@@ -334,7 +369,11 @@ class NestWriter:
             condition = self.guard(name, guard)
             conditions += [condition] if condition else []
             if guard.stride:
-                stride = "" if guard.stride == 1 else " * " + self.out.argument(f"{name}_s", guard.stride)
+                stride = (
+                    ""
+                    if guard.stride == 1
+                    else " * " + self.out.argument(f"{name}_s", guard.stride)
+                )
                 place += f" + {name}{stride}"
         read = f"{self.view(operand)}[{place}]"
         if conditions:
@@ -362,7 +401,9 @@ class NestWriter:
         operand = self.nest.operands[number]
         view = self.view(operand)
         terms = [
-            f"{self.fixed.get(axis, f'i{axis}')} * {view}_{axis}" if stride != 1 else f"{self.fixed.get(axis, f'i{axis}')}"
+            f"{self.fixed.get(axis, f'i{axis}')} * {view}_{axis}"
+            if stride != 1
+            else f"{self.fixed.get(axis, f'i{axis}')}"
             for axis, stride in enumerate(operand.strides)
             if stride and axis != skip
         ]

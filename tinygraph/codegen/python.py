@@ -1,6 +1,7 @@
 """Generated modules as plain Python: what their kernels call, and memory with addresses and bounds.
 
-A debugger steps through a kernel, a NaN can be hunted in it, and generated code is tested without being compiled:
+A debugger steps through a kernel, a NaN can be hunted in it, and generated code is tested without
+being compiled:
 
     with Memory(blocks) as memory:
         module.main(launch, memory.address)
@@ -119,7 +120,8 @@ globals().update(_views())
 def execute(text: str, code: Code, blocks: Mapping[tuple[str, int], np.ndarray]) -> None:
     """Runs a generated module on the given inputs, outputs, parameters and constants.
 
-    The arena and the prepared memory begin filled with a pattern, so that what is read before it is written shows.
+    The arena and the prepared memory begin filled with a pattern, so that what is read before it is
+    written shows.
     """
     memory = Memory({
         **blocks,
@@ -133,9 +135,15 @@ def execute(text: str, code: Code, blocks: Mapping[tuple[str, int], np.ndarray])
         module["main"](_launch, memory.address)
 
 
-def _launch(kernel: Callable[[int, int, Sequence[int]], None], parts: int, args: Sequence[int]) -> None:
+def _launch(
+    kernel: Callable[[int, int, Sequence[int]], None], parts: int, args: Sequence[int]
+) -> None:
     for part in range(parts):
         kernel(part, 0, args)
 
 
-__all__ = [n for n in globals() if not n.startswith("_") and n not in ("annotations", "Mapping", "Sequence", "Callable")]
+__all__ = [
+    n
+    for n in globals()
+    if not n.startswith("_") and n not in ("annotations", "Mapping", "Sequence", "Callable")
+]

@@ -21,7 +21,9 @@ def _cumsum(work: Special, parts: int) -> Kernel:
     out.argument("n", shape[axis])
     views = [out.argument(name, Address(o), o.dtype) for name, o in (("x", x), ("y", y))]
     steps = [out.argument(f"{v}_s", o.strides[axis]) for v, o in zip(views, (x, y), strict=True)]
-    bases = _outer_loops(out, [a for a in range(rank) if a != axis], shape, {"x": x.strides, "y": y.strides})
+    bases = _outer_loops(
+        out, [a for a in range(rank) if a != axis], shape, {"x": x.strides, "y": y.strides}
+    )
     value = f"{views[0]}[{bases['x']} + i * {steps[0]}]"
     out.line(f"acc = {x.dtype}(0)")
     out.line("for k in range(n):")
@@ -51,7 +53,9 @@ def _scatter_add(work: Special, parts: int) -> Kernel:
     names = [out.argument(f"m{a}", n) for a, n in enumerate(positions)]
     u_steps = [out.argument(f"u_m{a}", updates.strides[axis + a]) for a in range(inner)]
     i_steps = [out.argument(f"i_m{a}", s) for a, s in enumerate(indices.strides)]
-    u_strides = [updates.strides[a if a < axis else a + inner - 1] if a != axis else 0 for a in range(rank)]
+    u_strides = [
+        updates.strides[a if a < axis else a + inner - 1] if a != axis else 0 for a in range(rank)
+    ]
     bases = _outer_loops(out, rest, shape, {"y": y.strides, "u": u_strides})
     out.line("for i in range(n):")
     out.line(f"    y[{bases['y']} + i * y_s] = {y.dtype}(0)")
@@ -78,7 +82,10 @@ def _outer_loops(out: Writer, axes: list[int], shape: list[int], strides: dict) 
 
 
 def _kernel(out: Writer) -> Kernel:
-    return Kernel("\n".join(["def NAME(part, tid, args):", *out.prologue, *out.lines, ""]), tuple(out.arguments))
+    return Kernel(
+        "\n".join(["def NAME(part, tid, args):", *out.prologue, *out.lines, ""]),
+        tuple(out.arguments),
+    )
 
 
 TEMPLATES = {"cumsum": _cumsum, "scatter_add": _scatter_add}

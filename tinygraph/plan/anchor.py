@@ -47,7 +47,12 @@ class Anchors(Layout):
     """
 
     def __init__(
-        self, graph: Graph, updates: tuple[Parameter, ...], fusion: Fusion, target: Target, conv: Mapping[str, str]
+        self,
+        graph: Graph,
+        updates: tuple[Parameter, ...],
+        fusion: Fusion,
+        target: Target,
+        conv: Mapping[str, str],
     ):
         super().__init__(graph, updates, fusion)
         self.target, self.conv = target, conv
@@ -68,7 +73,12 @@ class Anchors(Layout):
         self, group: Group, stores: list[tuple[Store, Place]], heavy: bool = False
     ) -> list[Launch]:
         """The launches of a group with an anchor; nothing is left behind where it is unsuitable."""
-        padded, packed, prepared, count = dict(self.padded), dict(self.packed), list(self.prepare), len(self.buffers)
+        padded, packed, prepared, count = (
+            dict(self.padded),
+            dict(self.packed),
+            list(self.prepare),
+            len(self.buffers),
+        )
         try:
             return self.tiles(group, stores, heavy)
         except Unsuitable:
@@ -76,9 +86,7 @@ class Anchors(Layout):
             del self.buffers[count:]
             raise
 
-    def tiles(
-        self, group: Group, stores: list[tuple[Store, Place]], heavy: bool
-    ) -> list[Launch]:
+    def tiles(self, group: Group, stores: list[tuple[Store, Place]], heavy: bool) -> list[Launch]:
         n = group.anchor
         assert n is not None
         nest = NestBuilder(self.fusion, group, self).build(stores, accumulator="acc")
@@ -87,16 +95,23 @@ class Anchors(Layout):
             return found
         reads = [operand_indices(n, number) for number in (0, 1)]
         launches: list[Launch] = []
-        places = [self.readable(group, x, at, launches) for x, at in zip(n.inputs, reads, strict=True)]
+        places = [
+            self.readable(group, x, at, launches) for x, at in zip(n.inputs, reads, strict=True)
+        ]
         for problem in phases(group.axes, len(n.shape), [at for _, at in places]):
             if 0 in problem.axes:
                 raise Unsuitable("a phase of its stride has no taps")
-            views = [resolve(p, Leaf(n, tuple(map(problem.at, at))), len(problem.axes)) for p, at in places]
+            views = [
+                resolve(p, Leaf(n, tuple(map(problem.at, at))), len(problem.axes))
+                for p, at in places
+            ]
             operands = [remap(o, problem) for o in nest.operands]
             self.tile(group, problem, views, operands, body, launches, heavy)
         return launches
 
-    def readable(self, group: Group, x: Node, at: Indices, launches: list[Launch]) -> tuple[Place, Indices]:
+    def readable(
+        self, group: Group, x: Node, at: Indices, launches: list[Launch]
+    ) -> tuple[Place, Indices]:
         """An operand's place, and the indices of its axes; a padded copy, if it is read beyond its edges."""
         leaf = read(x, at, group.axes, 0.0, self.fusion.held)
         if leaf is not None and not leaf.guards:
@@ -109,7 +124,9 @@ class Anchors(Layout):
             raise Unsuitable("an operand's views do not compose")
         source = resolve(self.of(leaf.root), leaf, len(shape))
         if (source, shape) not in self.padded:
-            self.padded[source, shape] = self.pad(source, shape, x, leaf.root in self.fixed, launches)
+            self.padded[source, shape] = self.pad(
+                source, shape, x, leaf.root in self.fixed, launches
+            )
         buffer, strides = self.padded[source, shape]
         offset = -sum(low * s for (low, _), s in zip(box, strides, strict=True))
         return Place(buffer, offset, strides, x.dtype), at
@@ -127,8 +144,14 @@ class Anchors(Layout):
         return buffer, strides
 
     def tile(
-        self, group: Group, problem: Problem, views: list[Access], operands: list[Access], body: Body,
-        launches: list[Launch], heavy: bool,
+        self,
+        group: Group,
+        problem: Problem,
+        views: list[Access],
+        operands: list[Access],
+        body: Body,
+        launches: list[Launch],
+        heavy: bool,
     ) -> None:
         """One contraction, with whichever operand gives contiguous columns as B.
 
@@ -137,7 +160,8 @@ class Anchors(Layout):
         failure: Unsuitable | None = None
         anchor = group.anchor
         assert anchor is not None
-        for a, b, source in ((*views, anchor.inputs[1]), (*reversed(views), anchor.inputs[0])):
+        for first, second in ((0, 1), (1, 0)):
+            a, b, source = views[first], views[second], anchor.inputs[second]
             axes = [
                 Axis(size, a.strides[i], b.strides[i], tuple(o.strides[i] for o in operands))
                 for i, size in enumerate(problem.axes)
@@ -145,7 +169,10 @@ class Anchors(Layout):
             fixed = source in self.fixed
             try:
                 roles = assign_roles(
-                    axes, problem.outputs, [o for o, _ in body.stores], fixed or b.buffer.home == "input"
+                    axes,
+                    problem.outputs,
+                    [o for o, _ in body.stores],
+                    fixed or b.buffer.home == "input",
                 )
             except Unsuitable as reason:
                 failure = failure or reason
@@ -170,14 +197,21 @@ class Anchors(Layout):
         buffer = self.buffer("partial_sums", tiles * spec.rows * spec.width, "float32", "arena")
         return Access(buffer, 0, (), "float32")
 
-    def pack(self, roles, tile, b: Access, fixed: bool, launches: list[Launch], root: Node) -> Access:
+    def pack(
+        self, roles: Roles, tile: Tile, b: Access, fixed: bool, launches: list[Launch], root: Node
+    ) -> Access:
+        """B in blocks of the tile's columns; a copy that exists already serves again."""
         sizes, width = dict(tile.sizes), tile.contraction.width
         blocks = -(-sizes["n"] // width)
         depth = sizes["r"] * sizes["s"] * sizes["k"]
         key = (id(b.buffer), b.offset, roles.batch, roles.reduce, roles.column, width)
         if key not in self.packed:
-            buffer = self.buffer(f"{root.name or root.op.name}_packed", sizes["g"] * blocks * depth * width, "float32",
-                                 "prepared" if fixed else "arena")
+            buffer = self.buffer(
+                f"{root.name or root.op.name}_packed",
+                sizes["g"] * blocks * depth * width,
+                "float32",
+                "prepared" if fixed else "arena",
+            )
             nest = pack_nest(roles, tile, b, buffer)
             (self.prepare if fixed else launches).append(self.launch("pack", nest, (root,)))
             self.packed[key] = Access(buffer, 0, (), "float32")

@@ -17,7 +17,9 @@ class Statement:
     dtype: str
 
     def text(self) -> str:
-        return self.expr.format(*self.args).replace("K(", f"{CONSTRUCTOR.get(self.dtype, self.dtype)}(")
+        return self.expr.format(*self.args).replace(
+            "K(", f"{CONSTRUCTOR.get(self.dtype, self.dtype)}("
+        )
 
 
 @dataclass(frozen=True, slots=True)

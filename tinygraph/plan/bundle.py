@@ -45,7 +45,9 @@ def bundle(launches: list[Launch]) -> list[Launch]:
 
 def operand(launch: Launch) -> tuple[int, int] | None:
     """What a contraction reads as its rows."""
-    return (id(launch.work.a.buffer), launch.work.a.offset) if isinstance(launch.work, Tile) else None
+    return (
+        (id(launch.work.a.buffer), launch.work.a.offset) if isinstance(launch.work, Tile) else None
+    )
 
 
 def one(members: list[Launch]) -> Launch:

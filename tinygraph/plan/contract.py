@@ -1,8 +1,9 @@
 """From an anchor to contractions: axes become rows, columns and reduction; operands are copied only where they must be.
 
-An anchor's loops read both operands by affine indices, so no operator is known here by name: an output axis that only
-A's index contains is a row axis, one that only B's contains a column axis, one in both is the batch; strided transposes
-(indices with a divisor) fall into phases without a divisor.
+An anchor's loops read both operands by affine indices, so no operator is known here by name: an
+output axis that only A's index contains is a row axis, one that only B's contains a column axis,
+one in both is the batch; strided transposes (indices with a divisor) fall into phases without a
+divisor.
 """
 
 from __future__ import annotations
@@ -51,47 +52,67 @@ def operand_indices(n: Node, number: int) -> Indices:
     loops = loops_of(n)
     axes = (*n.shape, *loops.reduce)
     indices = loops.reads[number].indices
-    return tuple(Index(i.constant, affine(0, dict(i.terms), axes).terms, i.divisor) for i in indices)
+    return tuple(
+        Index(i.constant, affine(0, dict(i.terms), axes).terms, i.divisor) for i in indices
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Strided:
+    """An index with a divisor: the output axis and the reduction axis that it runs over."""
+
+    index: Index
+    output: int | None
+    tap: int | None
+
+    @staticmethod
+    def of(index: Index, outputs: int) -> Strided:
+        moving = [a for a, _ in index.terms if a < outputs]
+        taps = [a for a, _ in index.terms if a >= outputs]
+        if len(moving) > 1 or len(taps) > 1:
+            raise Unsuitable("a strided transpose runs over several axes at once")
+        return Strided(index, moving[0] if moving else None, taps[0] if taps else None)
+
+    def coefficient(self, axis: int | None) -> int:
+        return dict(self.index.terms).get(axis, 0) if axis is not None else 0
+
+    def first_tap(self, phase: int) -> tuple[int | None, int]:
+        """The first tap that meets an element in this phase, if any, and the step to the next."""
+        divisor, each = self.index.divisor, self.coefficient(self.tap)
+        step = divisor // gcd(each, divisor)
+        at = self.index.constant + self.coefficient(self.output) * phase
+        return next((t for t in range(step) if (at + each * t) % divisor == 0), None), step
 
 
 def phases(axes: tuple[int, ...], outputs: int, reads: Sequence[Indices]) -> Iterator[Problem]:
     """Splits output and reduction axes so that every divisor goes away; one problem without divisors is the rule."""
-    identity = tuple(affine(0, {a: 1}, axes) for a in range(len(axes)))
-    divided = [i for indices in reads for i in indices if i.divisor != 1]
-    if not divided:
-        yield Problem(axes, identity, outputs)
-        return
-    choices = []
-    for index in dict.fromkeys(divided):
-        terms = dict(index.terms)
-        out = [a for a in terms if a < outputs]
-        red = [a for a in terms if a >= outputs]
-        if len(out) > 1 or len(red) > 1:
-            raise Unsuitable("a strided transpose runs over several axes at once")
-        choices.append((index, out[0] if out else None, red[0] if red else None))
-    for pick in product(*(range(i.divisor if o is not None else 1) for i, o, _ in choices)):
-        sizes, mapping, empty = list(axes), list(identity), False
-        for (index, out, red), phase in zip(choices, pick, strict=True):
-            terms, s = dict(index.terms), index.divisor
-            if out is not None:
-                sizes[out] = max(0, -(-(axes[out] - phase) // s))
-                mapping[out] = Index(phase, ((out, s),))
-            step = s // gcd(terms[red], s) if red is not None else 1
-            first = next(
-                (c for c in range(step)
-                 if (index.constant + terms.get(out, 0) * phase + (terms[red] * c if red is not None else 0)) % s == 0),
-                None,
-            )  # fmt: skip
-            if red is not None and first is not None:
-                sizes[red] = max(0, -(-(axes[red] - first) // step))
-                mapping[red] = Index(first, ((red, step),))
-            empty |= first is None or (red is not None and sizes[red] == 0)
-        if 0 in sizes[:outputs]:
-            continue
-        if empty:
-            sizes = [n if a < outputs else 0 for a, n in enumerate(sizes)]
-        clean = tuple(Index(i.constant, affine(0, dict(i.terms), tuple(sizes)).terms) for i in mapping)
-        yield Problem(tuple(sizes), clean, outputs)
+    divided = dict.fromkeys(i for indices in reads for i in indices if i.divisor != 1)
+    strided = [Strided.of(i, outputs) for i in divided]
+    for pick in product(*(range(s.index.divisor if s.output is not None else 1) for s in strided)):
+        problem = phase_problem(axes, outputs, strided, pick)
+        if 0 not in problem.axes[:outputs]:
+            yield problem
+
+
+def phase_problem(
+    axes: tuple[int, ...], outputs: int, strided: Sequence[Strided], pick: Sequence[int]
+) -> Problem:
+    """The outputs at one phase of each stride, and the taps that reach them; none, if sizes are 0."""
+    sizes, mapping = list(axes), [affine(0, {a: 1}, axes) for a in range(len(axes))]
+    empty = False
+    for s, phase in zip(strided, pick, strict=True):
+        if s.output is not None:
+            sizes[s.output] = max(0, -(-(axes[s.output] - phase) // s.index.divisor))
+            mapping[s.output] = Index(phase, ((s.output, s.index.divisor),))
+        first, step = s.first_tap(phase)
+        if s.tap is not None and first is not None:
+            sizes[s.tap] = max(0, -(-(axes[s.tap] - first) // step))
+            mapping[s.tap] = Index(first, ((s.tap, step),))
+        empty |= first is None or (s.tap is not None and sizes[s.tap] == 0)
+    if empty:
+        sizes = [n if a < outputs else 0 for a, n in enumerate(sizes)]
+    clean = (Index(i.constant, affine(0, dict(i.terms), tuple(sizes)).terms) for i in mapping)
+    return Problem(tuple(sizes), tuple(clean), outputs)
 
 
 def reach(indices: Indices, axes: tuple[int, ...]) -> list[tuple[int, int]]:
@@ -125,6 +146,7 @@ class Axis:
 
 def joined(outer: Axis, inner: Axis, packed: bool = False) -> Axis | None:
     """The two as one, if every stride allows it; a packed B takes any order."""
+
     def fits(x: int, y: int) -> bool:
         return x == y * inner.size
 
@@ -164,7 +186,8 @@ def assign_roles(axes: list[Axis], outputs: int, writes: list[int], pack: bool) 
     """Sorts axes into roles, with A as rows and B as columns.
 
     Raises:
-        Unsuitable: too many axes remain, or the columns are not contiguous in some operand of the epilogue.
+        Unsuitable: too many axes remain, or the columns are not contiguous in some operand of the
+            epilogue.
     """
     live = [a for a in axes[:outputs] if a.size > 1]
     batch = [a for a in live if a.a and a.b]
@@ -235,13 +258,21 @@ def make_tile(
     g, z, y, m = (x if x.size > 1 or x.ops else zero for x in (g, z, y, m))
     n = roles.column.size
     way = cut(
-        (g.size * z.size * y.size, m.size), n, (r.size, s.size, k.size), roles.packed, m.a == 1, target
+        (g.size * z.size * y.size, m.size),
+        n,
+        (r.size, s.size, k.size),
+        roles.packed,
+        m.a == 1,
+        target,
     )
     if way.inner:
         s, k = split_axis(k, way.inner)
     width = way.vectors * target.lanes
     blocks = -(-n // width)
-    specs = tuple(TileOperand(roles.column.ops[i] == 1 if n > 1 else True, o.dtype) for i, o in enumerate(operands))
+    specs = tuple(
+        TileOperand(roles.column.ops[i] == 1 if n > 1 else True, o.dtype)
+        for i, o in enumerate(operands)
+    )
     record = Contraction.tiled(
         (way.rows, way.vectors), m.size, n, body, specs, target.lanes, way.chunk > 0
     )
@@ -257,7 +288,9 @@ def make_tile(
         b_g=b_g, b_j=b_j, b_r=b_r, b_s=b_s, b_k=b_k, s_chunk=way.chunk,
     )  # fmt: skip
     views = tuple(
-        replace(o, strides=(g.ops[i], z.ops[i], y.ops[i], m.ops[i], roles.column.ops[i] if n > 1 else 0))
+        replace(
+            o, strides=(g.ops[i], z.ops[i], y.ops[i], m.ops[i], roles.column.ops[i] if n > 1 else 0)
+        )
         for i, o in enumerate(operands)
     )
     b_view = replace(b, strides=(b_g, b_j, b_r, b_s, b_k))
@@ -281,10 +314,20 @@ def pack_nest(roles: Roles, tile: Tile, source: Access, target: Buffer) -> Nest:
     j, w = len(order), len(order) + 1
     if n % width:
         terms = tuple((a, c) for a, c, size in ((j, width, blocks), (w, 1, width)) if size > 1)
-        read = Access(source.buffer, source.offset, (*(x.b for x in order), 0, 0), source.dtype,
-                      (Guard(Index(0, terms), n, columns.b),), 0.0)
+        read = Access(
+            source.buffer,
+            source.offset,
+            (*(x.b for x in order), 0, 0),
+            source.dtype,
+            (Guard(Index(0, terms), n, columns.b),),
+            0.0,
+        )
     else:
-        read = Access(source.buffer, source.offset, (*(x.b for x in order), width * columns.b, columns.b), source.dtype)
+        read = Access(
+            source.buffer,
+            source.offset,
+            (*(x.b for x in order), width * columns.b, columns.b),
+            source.dtype,
+        )
     write = Access(target, 0, tuple(strides), source.dtype)
     return copy_nest(tuple(axes), read, write)
-

@@ -1,9 +1,10 @@
 """Fusion: which nodes share a kernel.
 
-A group is a loop nest with an index for each of its nodes. A node joins the group of one of its inputs when it has an
-index there at which every input is either read from memory or stands in the group at exactly that index, and when no
-path leads from the group to the node through another group. So legality is not decided by rules for kinds of nodes:
-a group is legal if its loops can be written down.
+A group is a loop nest with an index for each of its nodes. A node joins the group of one of its
+inputs when it has an index there at which every input is either read from memory or stands in the
+group at exactly that index, and when no path leads from the group to the node through another
+group. So legality is not decided by rules for kinds of nodes: a group is legal if its loops can be
+written down.
 """
 
 from __future__ import annotations
@@ -327,7 +328,9 @@ class Fusion:
         group = self.fresh(n, axes, own(n.shape))
         group.reduce = frozenset(range(rank, len(axes)))
         group.anchor = n if anchor else None
-        group.windows = any(len(i.terms) > 1 or i.divisor > 1 for r in loops.reads for i in r.indices)
+        group.windows = any(
+            len(i.terms) > 1 or i.divisor > 1 for r in loops.reads for i in r.indices
+        )
 
     def join_reduction(self, n: Node, group: Group) -> Reason | None:
         """A reduction joins the nest that computes its input: some output axes become reduction axes."""
@@ -350,15 +353,20 @@ class Fusion:
             return Reason.INDEX
         for x, read in list(zip(n.inputs, loops.reads, strict=True))[1:]:
             found = [substitute(i, mapping, group.axes) for i in read.indices]
-            leaf = self.pull(x, tuple(i for i in found if i is not None), group.axes) if None not in found else None
-            if leaf is None or (leaf.root in group.index and leaf.indices != group.index[leaf.root]):
+            leaf = (
+                self.pull(x, tuple(i for i in found if i is not None), group.axes)
+                if None not in found
+                else None
+            )
+            if leaf is None or (
+                leaf.root in group.index and leaf.indices != group.index[leaf.root]
+            ):
                 return Reason.INDEX
         reason = self.enter(n, group, mapping[:rank])
         if reason is None:
             group.reduce = frozenset(reduce)
             self.reduction_axes[n] = mapping[rank:]
         return reason
-
 
     def join_window(self, n: Node, group: Group) -> Reason | None:
         """A reduction over the very windows of the group, as the positions of the maxima that it has just found."""
@@ -406,7 +414,11 @@ class Fusion:
 
     def absorbed(self, group: Group, reader: Group) -> dict[Node, Indices] | None:
         """An index in the reader's axes for each node of the group; None if some node has none, or two."""
-        if reader.opaque is not None or reader.copy or any(n in self.held or n in self.housed for n in group.index):
+        if (
+            reader.opaque is not None
+            or reader.copy
+            or any(n in self.held or n in self.housed for n in group.index)
+        ):
             return None
         found: dict[Node, Indices] = {}
 
@@ -420,8 +432,16 @@ class Fusion:
 
         for n, at in reader.index.items():
             if n in self.reduction_axes:
-                within = [how for x, how in zip(n.inputs, loops_of(n).reads, strict=True) if self.root(x) in group.index]
-                if within and (reader.windows or reader.anchor is not None or any(r.outside is not None for r in within)):
+                within = [
+                    how
+                    for x, how in zip(n.inputs, loops_of(n).reads, strict=True)
+                    if self.root(x) in group.index
+                ]
+                if within and (
+                    reader.windows
+                    or reader.anchor is not None
+                    or any(r.outside is not None for r in within)
+                ):
                     return None
                 reads = [(x, self.read_at(n, reader, i)) for i, x in enumerate(n.inputs)]
             elif n in self.held:
@@ -447,8 +467,12 @@ class Fusion:
 
     def move(self, group: Group, reader: Group, indices: dict[Node, Indices]) -> tuple[Node, ...]:
         """Moves a group's nodes, and returns them; none if that would close a cycle."""
-        if any(g is not reader and self.depends(self.groups[number], group) for number in reader.needs
-               for g in (self.groups[number],) if g is not group):
+        if any(
+            g is not reader and self.depends(self.groups[number], group)
+            for number in reader.needs
+            for g in (self.groups[number],)
+            if g is not group
+        ):
             return ()
         moved = tuple(group.index)
         reader.index = {**{n: indices[n] for n in group.index}, **reader.index}
@@ -483,7 +507,9 @@ def once(n: Node, indices: Indices, group: Group) -> bool:
                 return False
             axes.append(axis)
     inner = any(a in group.reduce for a in axes)
-    needed = [a for a, size in enumerate(group.axes) if size > 1 and (inner or a not in group.reduce)]
+    needed = [
+        a for a, size in enumerate(group.axes) if size > 1 and (inner or a not in group.reduce)
+    ]
     return sorted(axes) == needed
 
 

@@ -1,7 +1,8 @@
 """Affine index arithmetic: how the axes of a value follow from the axes of a loop nest.
 
-An Index (see op.py) is (constant + sum of coefficient * axis) / divisor over the axes of a nest, whose sizes are known.
-Views compose by substitution; reshapes are exact as long as every quotient and remainder they need is affine.
+An Index (see op.py) is (constant + sum of coefficient * axis) / divisor over the axes of a nest,
+whose sizes are known. Views compose by substitution; reshapes are exact as long as every quotient
+and remainder they need is affine.
 """
 
 from __future__ import annotations
@@ -87,7 +88,9 @@ def reshape(before: Sizes, after: Sizes, indices: Indices, sizes: Sizes) -> Indi
     return tuple(result)
 
 
-def _reshape_block(before: Sizes, after: Sizes, indices: Indices, sizes: Sizes) -> list[Index] | None:
+def _reshape_block(
+    before: Sizes, after: Sizes, indices: Indices, sizes: Sizes
+) -> list[Index] | None:
     """Axes of equal product; an axis that only gains or loses companions of size one stays as it is."""
     old = [i for i, n in zip(indices, before, strict=True) if n > 1]
     if [n for n in before if n > 1] == [n for n in after if n > 1]:
@@ -138,7 +141,8 @@ class Guard:
 class Leaf:
     """A value as a nest reads it, views composed away.
 
-    A guarded position stands in ``indices`` as an axis of its own: guard k is axis number (axes of the nest) + k.
+    A guarded position stands in ``indices`` as an axis of its own: guard k is axis number (axes of
+    the nest) + k.
     """
 
     root: Node
@@ -159,7 +163,9 @@ def view_read(n: Node) -> Read | None:
     return n.op.loops(n.type, n.inputs[0].type, **dict(n.attrs)).reads[0]
 
 
-def pull(n: Node, indices: Indices, sizes: Sizes, stop: frozenset[Node] | set[Node] = frozenset()) -> Leaf | None:
+def pull(
+    n: Node, indices: Indices, sizes: Sizes, stop: frozenset[Node] | set[Node] = frozenset()
+) -> Leaf | None:
     """Follows views from ``n`` at ``indices`` down to what holds the value; None if some step is not affine.
 
     Views in ``stop`` hold their value themselves.
@@ -168,7 +174,11 @@ def pull(n: Node, indices: Indices, sizes: Sizes, stop: frozenset[Node] | set[No
 
 
 def read(
-    n: Node, indices: Indices, sizes: Sizes, outside: float | None, stop: frozenset[Node] | set[Node] = frozenset()
+    n: Node,
+    indices: Indices,
+    sizes: Sizes,
+    outside: float | None,
+    stop: frozenset[Node] | set[Node] = frozenset(),
 ) -> Leaf | None:
     """As ``pull``, where ``indices`` may lie beyond n's edges, which yields ``outside``."""
     guards: list[Guard] = []

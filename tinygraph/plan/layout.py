@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..ir import Graph, Node, Parameter
 from ..op import Kind
 from .group import Fusion, Group, Slot, Store, element_reads, loops_of
-from .index import read
+from .index import Indices, read
 from .nest import full_strides, resolve
 from .plan import ITEMSIZE, SLACK, Buffer, Place
 
@@ -55,10 +55,19 @@ class Layout:
         while True:
             self.fixed = set()
             for n in (*self.graph.nodes, *(n for g in self.fusion.groups for n in g.index)):
-                if n.op.name != "input" and n not in changing and all(i in self.fixed for i in n.inputs):
+                if (
+                    n.op.name != "input"
+                    and n not in changing
+                    and all(i in self.fixed for i in n.inputs)
+                ):
                     self.fixed.add(n)
             mixed = [g for g in self.fusion.groups if not self.is_fixed(g)]
-            more = {n for g in mixed for n in g.index if n in self.fixed and n.op.kind is not Kind.SOURCE}
+            more = {
+                n
+                for g in mixed
+                for n in g.index
+                if n in self.fixed and n.op.kind is not Kind.SOURCE
+            }
             if not more:
                 return self.fixed
             changing |= more
@@ -77,11 +86,19 @@ class Layout:
             buffer = self.buffer(n.name or f"input{number}", n.type.size, n.dtype, "input", number)
             self.places[n] = Place(buffer, 0, row_major(n.shape), n.dtype)
         for number, p in enumerate(parameters):
-            buffer = self.buffer(p.name or f"parameter{number}", p.type.size, p.dtype, "parameter", number)
+            buffer = self.buffer(
+                p.name or f"parameter{number}", p.type.size, p.dtype, "parameter", number
+            )
             self.places[p] = Place(buffer, 0, ordered_strides(p.shape, p.state.order), p.dtype)
         for n in self.graph.nodes:
             if n.op.name == "constant":
-                buffer = self.buffer(f"constant{len(self.constants)}", n.type.size, n.dtype, "constant", len(self.constants))
+                buffer = self.buffer(
+                    f"constant{len(self.constants)}",
+                    n.type.size,
+                    n.dtype,
+                    "constant",
+                    len(self.constants),
+                )
                 self.constants.append(n)
                 self.places[n] = Place(buffer, 0, row_major(n.shape), n.dtype)
 
@@ -90,7 +107,9 @@ class Layout:
         for number, n in enumerate(self.graph.outputs):
             slot = Slot("output", number) if number < count else Slot("update", number - count)
             if slot.kind == "output":
-                buffer = self.buffer(n.name or f"output{number}", n.type.size, n.dtype, "output", number)
+                buffer = self.buffer(
+                    n.name or f"output{number}", n.type.size, n.dtype, "output", number
+                )
                 self.places[slot] = Place(buffer, 0, row_major(n.shape), n.dtype)
             else:
                 self.places[slot] = self.places[self.updates[slot.number]]
@@ -146,7 +165,10 @@ class Layout:
         if group.opaque is not None or dest in self.fusion.aliases.values():
             return list(range(rank))
         rankings = self.axis_ranking(group)
-        key = [min((rankings.index(a) for a, _ in store.indices[d].terms), default=-1) for d in range(rank)]
+        key = [
+            min((rankings.index(a) for a, _ in store.indices[d].terms), default=-1)
+            for d in range(rank)
+        ]
         return sorted(range(rank), key=lambda d: (key[d], d))
 
     def axis_ranking(self, group: Group) -> list[int]:
@@ -158,7 +180,9 @@ class Layout:
             if group.swapped:
                 a, b = b, a
             columns = [x for x in range(rank) if b[x] and not a[x]]
-            rest = sorted((x for x in range(rank) if x not in columns), key=lambda x: (-abs(a[x]), x))
+            rest = sorted(
+                (x for x in range(rank) if x not in columns), key=lambda x: (-abs(a[x]), x)
+            )
             return rest + columns
         if group.windows and (image := self.image_axes(group)) is not None:
             return image
@@ -167,7 +191,9 @@ class Layout:
             if n in self.fusion.reduction_axes and not group.copy:
                 options = [self.main_strides(group, number, n) for number in range(len(n.inputs))]
             else:
-                options = [self.read_strides(group, x, at) for x, at in self.element_leaves(group, n)]
+                options = [
+                    self.read_strides(group, x, at) for x, at in self.element_leaves(group, n)
+                ]
             for strides in options:
                 if sum(map(bool, strides)) > sum(map(bool, best)):
                     best = strides
@@ -176,13 +202,22 @@ class Layout:
     def image_axes(self, group: Group) -> list[int] | None:
         """Channels last, if the group's windows slide over the last two axes of images."""
         n = next(n for n in group.index if n in self.fusion.reduction_axes)
-        slid = {a for r in loops_of(n).reads for i in r.indices if len(i.terms) > 1 for a, _ in i.terms}
+        slid = {
+            a for r in loops_of(n).reads for i in r.indices if len(i.terms) > 1 for a, _ in i.terms
+        }
         outputs = len(n.shape)
         if outputs < 4 or {a for a in slid if a < outputs} != {outputs - 2, outputs - 1}:
             return None
-        return [0, outputs - 2, outputs - 1, *range(1, outputs - 2), *range(outputs, len(group.axes))]
+        return [
+            0,
+            outputs - 2,
+            outputs - 1,
+            *range(1, outputs - 2),
+            *range(outputs, len(group.axes)),
+        ]
 
-    def element_leaves(self, group: Group, n: Node):
+    def element_leaves(self, group: Group, n: Node) -> list[tuple[Node, Indices]]:
+        """What an element-wise node reads, and where."""
         if group.copy or n in self.fusion.held:
             return [(n, group.index[n])]
         return element_reads(n, group.index[n], group.axes)
@@ -192,9 +227,14 @@ class Layout:
         assert n is not None
         return self.read_strides(group, n.inputs[number], self.fusion.read_at(n, group, number))
 
-    def read_strides(self, group: Group, x: Node, at) -> list[int]:
+    def read_strides(self, group: Group, x: Node, at: Indices) -> list[int]:
+        """How far apart in memory a read's elements are along each axis of the group."""
         below = x in group.index and not group.copy
         leaf = read(x, at, group.axes, 0.0, self.fusion.held - {x} if below else self.fusion.held)
-        if leaf is None or (leaf.root in group.index and not group.copy) or leaf.root.op.name == "iota":
+        if (
+            leaf is None
+            or (leaf.root in group.index and not group.copy)
+            or leaf.root.op.name == "iota"
+        ):
             return [0] * len(group.axes)
         return full_strides(resolve(self.of(leaf.root), leaf, len(group.axes)), len(group.axes))

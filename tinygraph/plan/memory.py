@@ -102,7 +102,11 @@ def pack_buffers(buffers: list[Buffer]) -> tuple[list[tuple[Buffer, int]], int]:
     placed: list[tuple[int, Buffer]] = []
     top = 0
     for buffer in buffers:
-        taken = [(o, o + rounded(b)) for o, b in placed if b.first <= buffer.last and buffer.first <= b.last]
+        taken = [
+            (o, o + rounded(b))
+            for o, b in placed
+            if b.first <= buffer.last and buffer.first <= b.last
+        ]
         offset = tightest_gap(sorted(taken), rounded(buffer))
         placed.append((offset, buffer))
         top = max(top, offset + rounded(buffer))
@@ -141,7 +145,10 @@ def reuse_waits(launches: list[Launch]) -> None:
                 continue
             if buffer.first == number and id(buffer) not in seen:
                 for key, other in seen.items():
-                    if other.offset < buffer.offset + buffer.bytes and buffer.offset < other.offset + other.bytes:
+                    if (
+                        other.offset < buffer.offset + buffer.bytes
+                        and buffer.offset < other.offset + other.bytes
+                    ):
                         more |= users[key]
                 seen[id(buffer)] = buffer
             users.setdefault(id(buffer), set()).add(number)

@@ -32,7 +32,9 @@ def depths(fusion: Fusion, group: Group) -> dict[Node, int]:
     """How many reductions of the group must be complete before a node is."""
     depth: dict[Node, int] = {}
     for n in group.index:
-        below = [depth.get(fusion.root(i), 0) for i in n.inputs] if n.op.kind is not Kind.SOURCE else []
+        below = (
+            [depth.get(fusion.root(i), 0) for i in n.inputs] if n.op.kind is not Kind.SOURCE else []
+        )
         depth[n] = max(below, default=0) + (n in fusion.reduction_axes and not group.copy)
     return depth
 
@@ -61,7 +63,9 @@ class NestBuilder:
                     self.fold(n)
             due = [(store, place) for store, place in stores if depth[store.value] == level]
             values = [self.value(store.value, group.index[store.value]) for store, _ in due]
-            for (store, place), value in zip(due, values, strict=True):  # all loads come before the first store
+            for (store, place), value in zip(
+                due, values, strict=True
+            ):  # all loads come before the first store
                 self.store(store, place, value)
             stages.append(Stage(tuple(self.outer.steps), tuple(self.inner.steps)))
         return Nest(group.axes, tuple(sorted(group.reduce)), tuple(self.operands), tuple(stages))
@@ -97,7 +101,11 @@ class NestBuilder:
         if is_view(n):
             leaf = pull(n, indices, self.group.axes, self.fusion.held - {n})
             assert leaf is not None
-            return self.value(leaf.root, leaf.indices) if leaf.root in self.group.index else self.load(leaf)
+            return (
+                self.value(leaf.root, leaf.indices)
+                if leaf.root in self.group.index
+                else self.load(leaf)
+            )
         args = tuple(self.value(x, at) for x, at in element_reads(n, indices, self.group.axes))
         name = self.name()
         scope.steps.append(Statement(name, n.op.element(**dict(n.attrs)), args, n.dtype))
@@ -127,7 +135,13 @@ class NestBuilder:
     def guarded(self, n: Node, number: int) -> str:
         """A reduction's input that it reads beyond the edges."""
         outside, x = loops_of(n).reads[number].outside, n.inputs[number]
-        leaf = read(x, self.fusion.read_at(n, self.group, number), self.group.axes, outside, self.fusion.held)
+        leaf = read(
+            x,
+            self.fusion.read_at(n, self.group, number),
+            self.group.axes,
+            outside,
+            self.fusion.held,
+        )
         assert leaf is not None, f"{x!r} cannot be read here"
         return self.load(leaf)
 
@@ -135,7 +149,9 @@ class NestBuilder:
         """The row-major position within a reduction's own axes."""
         stride, terms = 1, []
         sizes = loops_of(n).reduce
-        for size, index in zip(reversed(sizes), reversed(self.fusion.reduction_axes[n]), strict=True):
+        for size, index in zip(
+            reversed(sizes), reversed(self.fusion.reduction_axes[n]), strict=True
+        ):
             terms += [(a, c * stride) for a, c in index.terms]
             stride *= size
         return Index(0, tuple(sorted(terms)))
@@ -146,11 +162,15 @@ class NestBuilder:
         ((positions, at),) = element_reads(n, indices, self.group.axes)
         picked = self.value(positions, at)
         x, rank = n.inputs[0], len(self.group.axes)
-        found = [substitute(i, indices, self.group.axes) or Index() for i in loops_of(n).reads[0].indices]
+        found = [
+            substitute(i, indices, self.group.axes) or Index() for i in loops_of(n).reads[0].indices
+        ]
         rest, found[axis] = found[axis], Index(0, ((rank, 1),))
         leaf = self.fusion.pull(x, tuple(found), (*self.group.axes, x.shape[axis]))
         assert leaf is not None and not leaf.guards, f"{x!r} must be in memory"
-        access = resolve(self.places.of(leaf.root), replace(leaf, guards=(Condition(rest, x.shape[axis]),)), rank)
+        access = resolve(
+            self.places.of(leaf.root), replace(leaf, guards=(Condition(rest, x.shape[axis]),)), rank
+        )
         (guard,) = access.guards
         access = replace(access, guards=(replace(guard, load=picked),))
         return self.emit_load(access, self.level((*indices, *at)))
@@ -179,7 +199,9 @@ class NestBuilder:
             constant += stride * index.constant
             for a, c in index.terms:
                 terms[a] = terms.get(a, 0) + c * stride
-        return self.position(Index(constant, tuple(sorted(terms.items()))), n.dtype, self.level(leaf.indices))
+        return self.position(
+            Index(constant, tuple(sorted(terms.items()))), n.dtype, self.level(leaf.indices)
+        )
 
     def emit_load(self, access: Access, scope: Scope) -> str:
         operand = self.operand(access)
@@ -196,7 +218,9 @@ class NestBuilder:
         return self.operands.index(access)
 
     def store(self, store: Store, place: Place, value: str) -> None:
-        operand = self.operand(resolve(place, Leaf(store.value, store.indices), len(self.group.axes)))
+        operand = self.operand(
+            resolve(place, Leaf(store.value, store.indices), len(self.group.axes))
+        )
         self.level(self.group.index[store.value]).steps.append(Put(operand, value))
 
 
@@ -259,12 +283,19 @@ def stride_order(nest: Nest) -> Callable[[int], tuple[int, int]]:
 
 
 def written_operands(nest: Nest) -> set[int]:
-    return {s.operand for stage in nest.stages for s in (*stage.outer, *stage.inner) if isinstance(s, Put)}
+    return {
+        s.operand
+        for stage in nest.stages
+        for s in (*stage.outer, *stage.inner)
+        if isinstance(s, Put)
+    }
 
 
 def contiguous_output(strides: list[int], nest: Nest) -> int:
     """The output axis along which an operand is contiguous; -1 if there is none."""
-    found = [a for a, s in enumerate(strides) if s == 1 and a not in nest.reduce and nest.axes[a] > 1]
+    found = [
+        a for a, s in enumerate(strides) if s == 1 and a not in nest.reduce and nest.axes[a] > 1
+    ]
     return found[0] if found else -1
 
 
@@ -290,8 +321,10 @@ def collapse(order: list[int], nest: Nest, pinned: set[int]) -> tuple[list[int],
     sizes = {a: nest.axes[a] for a in order}
     kept: list[int] = []
     for inner in order:
-        while kept and not {kept[-1], inner} & pinned and all(
-            o.strides[kept[-1]] == o.strides[inner] * sizes[inner] for o in nest.operands
+        while (
+            kept
+            and not {kept[-1], inner} & pinned
+            and all(o.strides[kept[-1]] == o.strides[inner] * sizes[inner] for o in nest.operands)
         ):
             sizes[inner] *= sizes.pop(kept.pop())
         kept.append(inner)
@@ -328,8 +361,12 @@ def style(nest: Nest) -> str:
         return "row"
     last = nest.reduce[0] - 1
     rank = len(nest.axes)
-    reads = [s for s in (full_strides(o, rank) for o in nest.operands) if any(s[a] for a in nest.reduce)]
-    main = max(reads, key=lambda s: prod(n for n, x in zip(nest.axes, s, strict=True) if x), default=None)
+    reads = [
+        s for s in (full_strides(o, rank) for o in nest.operands) if any(s[a] for a in nest.reduce)
+    ]
+    main = max(
+        reads, key=lambda s: prod(n for n, x in zip(nest.axes, s, strict=True) if x), default=None
+    )
     if main is None or all(s[last] != 1 for s in reads):
         return "row"
     if prod(nest.axes[a] for a in nest.reduce) <= LITERAL:

@@ -24,8 +24,9 @@ class Buffer:
     """Memory that kernels read and write.
 
     Attributes:
-        home: 'arena' (reused between launches), 'prepared' (kept between runs), 'scratch' (of this size for every
-            thread, used within one part), 'input', 'output', 'parameter', 'constant'.
+        home: 'arena' (reused between launches), 'prepared' (kept between runs), 'scratch' (of this
+            size for every thread, used within one part), 'input', 'output', 'parameter',
+            'constant'.
         number: of the input, output, parameter or constant.
         offset: in bytes, from the start of the arena or of the prepared memory.
         first, last: the launches between which an arena buffer is live.
@@ -54,8 +55,8 @@ class Place:
 class Guard:
     """Position ``index`` on a guarded axis; reads where it is not in [0, size) yield the operand's outside value.
 
-    ``stride`` is the axis' stride in memory; for a gather, ``load`` names the value that is added to ``index``, and the
-    sum is clamped to the axis instead.
+    ``stride`` is the axis' stride in memory; for a gather, ``load`` names the value that is added
+    to ``index``, and the sum is clamped to the axis instead.
     """
 
     index: Index
@@ -123,8 +124,8 @@ class Stage:
 class Nest:
     """A loop nest: output axes outside, reduction axes inside, stages one after the other within the output axes.
 
-    ``literal`` unrolls the reduction axes (windows); ``column`` keeps accumulators for a ``block`` of the innermost
-    output axis, so that it can be the innermost loop.
+    ``literal`` unrolls the reduction axes (windows); ``column`` keeps accumulators for a ``block``
+    of the innermost output axis, so that it can be the innermost loop.
     """
 
     axes: tuple[int, ...]
@@ -160,8 +161,8 @@ class Tile:
 class Emitted:
     """A kernel whose machine code is made from a record, with the values of its argument block.
 
-    The block holds ``fields``, then the scratch memory if there is some (address, bytes of a thread), then the address
-    and the strides of every operand.
+    The block holds ``fields``, then the scratch memory if there is some (address, bytes of a
+    thread), then the address and the strides of every operand.
 
     Attributes:
         boxes: for each operand, the sizes that its strides run through.
@@ -235,7 +236,9 @@ class Launch:
             return frozenset(found)
         if isinstance(self.work, Tile):
             stored = {2 + o for o, _ in self.work.contraction.body.stores}
-            return frozenset(stored | ({2 + len(self.work.operands)} if self.work.partial else set()))
+            return frozenset(
+                stored | ({2 + len(self.work.operands)} if self.work.partial else set())
+            )
         if isinstance(self.work, Emitted):
             return self.work.outputs
         return frozenset({len(self.work.operands) - 1})
@@ -254,7 +257,9 @@ class Plan:
     live_bound: int = 0
     constants: list[Any] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
-    refused: list[tuple[Node, Node, Reason]] = field(default_factory=list)  # neighbours that stayed apart, and why
+    refused: list[tuple[Node, Node, Reason]] = field(
+        default_factory=list
+    )  # neighbours that stayed apart, and why
 
     @property
     def scratch(self) -> int:

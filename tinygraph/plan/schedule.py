@@ -29,19 +29,28 @@ def schedule(
 ) -> Plan:
     """Plans a graph whose last ``len(updates)`` outputs are the new values of these parameters.
 
-    Buffers of parameters are numbered as in ``parameters``, by default the graph's own. ``conv`` overrules how
-    convolutions are computed: by name, "" for all others.
+    Buffers of parameters are numbered as in ``parameters``, by default the graph's own. ``conv``
+    overrules how convolutions are computed: by name, "" for all others.
     """
-    numbered = tuple(dict.fromkeys((*(graph.parameters if parameters is None else parameters), *updates)))
-    return Scheduler(graph, tuple(updates), numbered, target or Target(), without, conv or {}).plan()
+    numbered = tuple(
+        dict.fromkeys((*(graph.parameters if parameters is None else parameters), *updates))
+    )
+    return Scheduler(
+        graph, tuple(updates), numbered, target or Target(), without, conv or {}
+    ).plan()
 
 
 class Scheduler(Anchors):
     """Lowers every group, then orders and places."""
 
     def __init__(
-        self, graph: Graph, updates: tuple[Parameter, ...], parameters: tuple[Parameter, ...], target: Target,
-        without: frozenset[str], conv: Mapping[str, str],
+        self,
+        graph: Graph,
+        updates: tuple[Parameter, ...],
+        parameters: tuple[Parameter, ...],
+        target: Target,
+        without: frozenset[str],
+        conv: Mapping[str, str],
     ):
         fusion = Fusion(graph, enabled="fuse" not in without, contract="contract" not in without)
         super().__init__(graph, updates, fusion, target, conv)
@@ -56,7 +65,9 @@ class Scheduler(Anchors):
         for group in order_groups(self.fusion, order):
             self.lower(group)
         self.prepare, self.launches = bundle(self.prepare), bundle(self.launches)
-        plan = Plan(self.graph.name, self.buffers, self.prepare, self.launches, constants=self.constants)
+        plan = Plan(
+            self.graph.name, self.buffers, self.prepare, self.launches, constants=self.constants
+        )
         plan.remarks, plan.refused = self.remarks, self.fusion.refused
         place_buffers(plan)
         return plan
@@ -84,19 +95,29 @@ class Scheduler(Anchors):
         launches.append(self.launch(label(group), nest, tuple(group.index)))
 
     def detached(
-        self, group: Group, stores: list[tuple[Store, Place]], launches: list[Launch], why: Unsuitable
+        self,
+        group: Group,
+        stores: list[tuple[Store, Place]],
+        launches: list[Launch],
+        why: Unsuitable,
     ) -> bool:
         """The contraction into memory of its own, and its epilogue as a kernel behind it; False for plain loops."""
         anchor, home = group.anchor, "prepared" if self.is_fixed(group) else "arena"
         assert anchor is not None
-        alone = replace(group, index={anchor: group.index[anchor]}, stores=[], swapped=isinstance(why, Heavy))
+        alone = replace(
+            group, index={anchor: group.index[anchor]}, stores=[], swapped=isinstance(why, Heavy)
+        )
         store = Store(anchor, anchor, group.index[anchor])
         kept = self.places.get(anchor)
         fresh = kept is None or alone.swapped
         if fresh:
             order = self.physical_order(alone, store, anchor)
-            buffer = self.buffer(anchor.name or anchor.op.name, anchor.type.size, anchor.dtype, home)
-            self.places[anchor] = Place(buffer, 0, ordered_strides(anchor.shape, order), anchor.dtype)
+            buffer = self.buffer(
+                anchor.name or anchor.op.name, anchor.type.size, anchor.dtype, home
+            )
+            self.places[anchor] = Place(
+                buffer, 0, ordered_strides(anchor.shape, order), anchor.dtype
+            )
         try:
             launches += self.contraction(alone, [(store, self.places[anchor])])
         except Unsuitable:
@@ -114,8 +135,12 @@ class Scheduler(Anchors):
             loaded = builder.load(Leaf(anchor, group.index[anchor]))
             nest = arrange(builder.build(others, accumulator=loaded))
             nodes = tuple(n for n in group.index if n is not anchor) or (anchor,)
-            launches.append(self.launch("_".join(dict.fromkeys(n.op.name for n in nodes)), nest, nodes))
-            self.remarks.append(f"{label(group)}: its epilogue is a kernel of its own, because {why}")
+            launches.append(
+                self.launch("_".join(dict.fromkeys(n.op.name for n in nodes)), nest, nodes)
+            )
+            self.remarks.append(
+                f"{label(group)}: its epilogue is a kernel of its own, because {why}"
+            )
         return True
 
     def special(self, group: Group, stores: list[tuple[Store, Place]]) -> list[Launch]:
@@ -130,6 +155,14 @@ class Scheduler(Anchors):
         targets = [resolve(place, Leaf(n, store.indices), len(n.shape)) for store, place in stores]
         operands.append(targets[0])
         sizes = tuple((f"{k}", v) for k, v in n.attrs if isinstance(v, int))
-        shapes = tuple((f"n{i}_{a}", s) for i, x in enumerate((*n.inputs, n)) for a, s in enumerate(x.shape))
-        copies = [self.launch("copy", copy_nest(n.shape, targets[0], other), (n,)) for other in targets[1:]]
-        return [Launch(n.op.name, Special(n.op.name, sizes + shapes, tuple(operands)), (n,)), *copies]
+        shapes = tuple(
+            (f"n{i}_{a}", s) for i, x in enumerate((*n.inputs, n)) for a, s in enumerate(x.shape)
+        )
+        copies = [
+            self.launch("copy", copy_nest(n.shape, targets[0], other), (n,))
+            for other in targets[1:]
+        ]
+        return [
+            Launch(n.op.name, Special(n.op.name, sizes + shapes, tuple(operands)), (n,)),
+            *copies,
+        ]

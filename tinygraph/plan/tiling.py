@@ -43,7 +43,12 @@ class Cut:
 
 
 def cut(
-    rows: tuple[int, int], n: int, reduction: tuple[int, int, int], packed: bool, across: bool, target: Target
+    rows: tuple[int, int],
+    n: int,
+    reduction: tuple[int, int, int],
+    packed: bool,
+    across: bool,
+    target: Target,
 ) -> Cut:
     """The cut of a contraction of ``rows[0]`` times m = ``rows[1]`` rows and n columns.
 
@@ -98,7 +103,9 @@ def choose_tile(
             full, tail = divmod(m, rows)
             once = [(full, rows), (1, tail)] if tail else [(full, rows)]
             panel = 4 * k * v * target.lanes
-            again = panel / STREAM if panel > L2 and not cached else 0.0  # each row tile reads B from memory anew
+            again = (
+                panel / STREAM if panel > L2 and not cached else 0.0
+            )  # each row tile reads B from memory anew
             return sum(c * (k * tile_cycles(r, v) + 24 + 2 * r * v + again) for c, r in once)
 
         full, tail = divmod(vectors, width)

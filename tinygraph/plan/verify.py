@@ -17,8 +17,6 @@ class PlanError(Exception):
     """A plan that must not run; the message names the launches, the buffer and the bytes."""
 
 
-
-
 @dataclass(frozen=True, slots=True)
 class Region:
     """The bytes that an access may touch, within its buffer."""
