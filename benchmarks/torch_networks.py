@@ -28,7 +28,7 @@ class LeNet5(nn.Module):
 class AlexNet(nn.Module):
     """The original of 2012."""
 
-    def __init__(self, classes: int = 1000):
+    def __init__(self, classes: int = 1000, hidden: int = 4096):
         super().__init__()
         self.features = nn.ModuleDict(
             {
@@ -41,9 +41,9 @@ class AlexNet(nn.Module):
         )
         self.classifier = nn.ModuleDict(
             {
-                "fc6": nn.Linear(9216, 4096),
-                "fc7": nn.Linear(4096, 4096),
-                "fc8": nn.Linear(4096, classes),
+                "fc6": nn.Linear(9216, hidden),
+                "fc7": nn.Linear(hidden, hidden),
+                "fc8": nn.Linear(hidden, classes),
             }
         )
         self.dropout = nn.Dropout(0.5)
@@ -61,7 +61,7 @@ class AlexNet(nn.Module):
 
 
 class TorchvisionAlexNet(nn.Module):
-    def __init__(self, classes: int = 1000):
+    def __init__(self, classes: int = 1000, hidden: int = 4096):
         super().__init__()
         self.features = nn.Sequential(
             nn.Conv2d(3, 64, 11, 4, 2), nn.ReLU(), nn.MaxPool2d(3, 2),
@@ -72,8 +72,8 @@ class TorchvisionAlexNet(nn.Module):
         )  # fmt: skip
         self.avgpool = nn.AdaptiveAvgPool2d((6, 6))
         self.classifier = nn.Sequential(
-            nn.Dropout(), nn.Linear(9216, 4096), nn.ReLU(),
-            nn.Dropout(), nn.Linear(4096, 4096), nn.ReLU(), nn.Linear(4096, classes),
+            nn.Dropout(), nn.Linear(9216, hidden), nn.ReLU(),
+            nn.Dropout(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, classes),
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ class AlexNet(nn.Module):
     they have two groups. The paper says 224 pixels, its 55 x 55 maps need 227.
     """
 
-    def __init__(self, classes: int = 1000):
+    def __init__(self, classes: int = 1000, hidden: int = 4096):
         self.features = nn.Sequential(
             conv1=_conv(3, 96, 11, 0, stride=4),
             relu1=nn.ReLU(),
@@ -55,13 +55,13 @@ class AlexNet(nn.Module):
         )
         self.classifier = nn.Sequential(
             flatten=nn.Flatten(),
-            fc6=_linear(9216, 4096, 1),
+            fc6=_linear(9216, hidden, 1),
             relu6=nn.ReLU(),
             drop6=nn.Dropout(0.5),
-            fc7=_linear(4096, 4096, 1),
+            fc7=_linear(hidden, hidden, 1),
             relu7=nn.ReLU(),
             drop7=nn.Dropout(0.5),
-            fc8=_linear(4096, classes, 0),
+            fc8=_linear(hidden, classes, 0),
         )
 
     def forward(self, x: Node, training: bool = False) -> Node:
@@ -74,7 +74,7 @@ class TorchvisionAlexNet(nn.Module):
     (Krizhevsky, One weird trick for parallelizing convolutional neural networks, 2014.)
     """
 
-    def __init__(self, classes: int = 1000):
+    def __init__(self, classes: int = 1000, hidden: int = 4096):
         self.features = nn.Sequential(
             nn.Conv2d(3, 64, 11, stride=4, padding=2),
             nn.ReLU(),
@@ -94,12 +94,12 @@ class TorchvisionAlexNet(nn.Module):
         self.flatten = nn.Flatten()
         self.classifier = nn.Sequential(
             nn.Dropout(0.5),
-            nn.Linear(9216, 4096),
+            nn.Linear(9216, hidden),
             nn.ReLU(),
             nn.Dropout(0.5),
-            nn.Linear(4096, 4096),
+            nn.Linear(hidden, hidden),
             nn.ReLU(),
-            nn.Linear(4096, classes),
+            nn.Linear(hidden, classes),
         )
 
     def forward(self, x: Node, training: bool = False) -> Node:
@@ -107,9 +107,12 @@ class TorchvisionAlexNet(nn.Module):
         return self.classifier(x, training=training)
 
 
-def alexnet(variant: str = "original", classes: int = 1000) -> nn.Module:
-    """AlexNet: ``original`` (60,965,224 parameters) or ``torchvision`` (61,100,840)."""
+def alexnet(variant: str = "original", classes: int = 1000, hidden: int = 4096) -> nn.Module:
+    """AlexNet: ``original`` (60,965,224 parameters) or ``torchvision`` (61,100,840).
+
+    ``hidden`` is the size of the two hidden fully connected layers.
+    """
     variants = {"original": AlexNet, "torchvision": TorchvisionAlexNet}
     if variant not in variants:
         raise ValueError(f"variant is one of {', '.join(variants)}, got {variant!r}")
-    return variants[variant](classes)
+    return variants[variant](classes, hidden)
