@@ -15,7 +15,7 @@ from tinygraph.plan.winograd_kernel import WinogradTile, WinogradWeights
 from . import objects
 from .features import Features, detect
 
-VERSION = "4"  # rises when machine code changes for the same kernel text or record
+VERSION = "5"  # rises when machine code changes for the same kernel text or record
 
 
 def object_key(kernel: KernelCode, features: Features) -> str:

@@ -103,6 +103,13 @@ def row_offsets(b: ir.IRBuilder, stride: ir.Value) -> list[ir.Value]:
     return [i64(0)] + [b.mul(odd[m // (m & -m)], i64(m & -m)) for m in range(1, 9)]
 
 
+def claim(b: ir.IRBuilder, there: ir.Value) -> None:
+    """Fetches a cache line that will be written."""
+    kinds = [pointer, i32, i32, i32]
+    prefetch = declare(b.module, "llvm.prefetch.p0", ir.VoidType(), kinds)
+    b.call(prefetch, [there, i32(1), i32(3), i32(1)])
+
+
 def splat(b: ir.IRBuilder, scalar: ir.Value, lanes: int) -> ir.Value:
     vector = ir.VectorType(scalar.type, lanes)
     first = b.insert_element(ir.Constant(vector, ir.Undefined), scalar, i32(0))
