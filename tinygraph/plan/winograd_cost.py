@@ -25,7 +25,7 @@ class Choice:
 
 
 CACHE = 768 * 1024  # bytes that a part's data should fit in: most of L2
-STREAM = 8.0  # bytes a cycle from memory or the shared cache, for each core
+STREAM = 6.0  # bytes a cycle from memory, for each of two cores
 PART = 2_000  # cycles to start a part
 MOST = 512  # tiles of a part: scratch memory is bounded
 ROWS = (4, 6, 8, 9, 14)  # of register tiles: few, so that layers share kernels
@@ -123,7 +123,7 @@ def cycles(
     crowded = 1.0 + 0.25 * max(0.0, (data + min(weights, CACHE / 2)) / CACHE - 1.0)
     products = crowded * n * n * padded / rows * product_cycles(rows, vectors, k)
     # weights that stream through the cache push out what the transforms read and write
-    cold = 2.0 if data + share * weights > CACHE else 1.0
+    cold = 1.0 + min(1.0, (data + share * weights) / (5 * CACHE))
     block = max(products, weights / STREAM) + cold * tiles * vectors * output_cycles(n, m)
     part = PART + cold * tiles * -(-k // lanes) * input_cycles(n) + share * block
     return c.group.size * row_parts * column_parts * part + part

@@ -40,7 +40,7 @@ def winograd_launches(
             s.remarks.append(f"{place(anchor)}: implicit, because {reason}")
         return None
     direct = direct_cycles(convolution, s.target)
-    if way is None and choice.cycles > 0.95 * direct:
+    if way is None and choice.cycles > 0.92 * direct:
         gain = f"winograd({choice.m}) is estimated at {choice.cycles / direct:.2f} of its time"
         s.remarks.append(
             f"{place(anchor)}: implicit, {convolution.r}x{convolution.r} stride 1; {gain}"
