@@ -1,0 +1,100 @@
+"""Cold and warm compile time, and peak memory, each in a process of its own.
+
+    python benchmarks/startup.py [row] [--threads 2] [--json out.json]
+
+Cold: an empty cache. Warm: the same once more. Seconds are those of building the graph and of
+compile(), weights apart, and of the first call; memory is the largest resident size after three
+calls, less that of the process before it built anything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROWS = ("lenet-b1", "lenet-b64-train", "googlenet-b1", "googlenet-b8-train", "alexnet-b1")
+LIBRARIES = ("tinygraph", "torch-nhwc")
+
+
+def child(library: str, row: str, threads: int) -> dict[str, float]:
+    """Seconds and megabytes of this process; imports count as before."""
+    import peers
+    from networks import NETWORKS
+
+    network_name, size, *training = row.split("-")
+    network = NETWORKS[network_name]
+    images, labels = network.batch(int(size[1:]))
+    if library == "tinygraph":
+        net = network.build()
+        before = _resident()
+        start = time.perf_counter()
+        if training:
+            run = peers.tinygraph_training(net, images, labels, threads)
+        else:
+            run = peers.tinygraph_inference(net, images, threads)
+    else:
+        before = _resident()
+        start = time.perf_counter()
+        make = peers.training if training else peers.inference
+        run = make(network, int(size[1:]), threads, [library])[library]
+    compiled = time.perf_counter()
+    run()
+    first = time.perf_counter()
+    run(), run()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"compile_s": compiled - start, "first_s": first - compiled, "peak_mb": peak - before}
+
+
+def _resident() -> float:
+    """Megabytes of memory in use now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def measure(row: str, threads: int) -> dict[str, dict[str, float]]:
+    """What cold and warm starts of tinygraph take."""
+    with tempfile.TemporaryDirectory() as cache:
+        return {state: _spawn("tinygraph", row, threads, cache) for state in ("cold", "warm")}
+
+
+def _spawn(library: str, row: str, threads: int, cache: str) -> dict[str, float]:
+    command = [sys.executable, __file__, "--child", library, row, "--threads", str(threads)]
+    done = subprocess.run(
+        command, env={**os.environ, "TINYGRAPH_CACHE": cache}, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise RuntimeError(f"{library} {row} failed:\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("rows", nargs="*", default=list(ROWS), metavar="row")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--child", choices=LIBRARIES, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        print(json.dumps(child(options.child, options.rows[0], options.threads)))
+        return
+    results = {row: measure(row, options.threads) for row in options.rows}
+    print(
+        "| | cold compile s | warm compile s | first call s | peak MB |\n|---|---:|---:|---:|---:|"
+    )
+    for row, r in results.items():
+        cold, warm = r["cold"], r["warm"]
+        times = f"{cold['compile_s']:.2f} | {warm['compile_s']:.2f} | {warm['first_s']:.2f}"
+        print(f"| {row} | {times} | {warm['peak_mb']:.0f} |")
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
