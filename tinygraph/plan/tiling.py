@@ -1,4 +1,5 @@
-"""Register tiles, parts and chunks: how a contraction is cut, by its sizes and the processor alone."""
+"""Register tiles, parts and chunks: how a contraction is cut, by its sizes and the processor alone.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +13,13 @@ WORTH = 400_000  # multiply-adds that are worth a part of their own
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What the planner must know of a processor: float32 lanes of a vector, vector registers."""
+    """What the planner must know of a processor: float32 lanes of a vector, vector registers,
+    whether its backend has the kernels of Winograd convolutions.
+    """
 
     lanes: int = 16
     registers: int = 32
+    winograd: bool = True
 
 
 def tile_cycles(rows: int, vectors: int) -> float:

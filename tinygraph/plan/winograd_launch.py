@@ -30,7 +30,7 @@ def winograd_launches(
     anchor = group.anchor
     assert anchor is not None
     way = way_of(group, s.conv)
-    if len(anchor.shape) < 4 or way == "implicit":
+    if len(anchor.shape) < 4 or way == "implicit" or not s.target.winograd:
         return None
     try:
         convolution = recognized(s, group, nest, body)
