@@ -25,13 +25,10 @@ from .arguments import Arguments, ceil_divide, lane_mask, minimum, share
 from .epilogue import BYTES, Epilogue, Operand
 from .linear import multiply
 from .scalar import declare
-from .tile import Reduction, Shape, i1, i32, i64, offset, pointer
+from .tile import Shape, i1, i32, i64, offset, pointer
+from .winograd_products import emit_products
 
 Values = list[ir.Value]
-
-# Input channels that are summed up by themselves. The rounding error of one long sum grows with its
-# length; the bound that it would break is that of larger tiles.
-CHUNK = 32
 
 
 def emit_winograd(module: ir.Module, name: str, spec: WinogradTile) -> ir.Function:
@@ -39,60 +36,6 @@ def emit_winograd(module: ir.Module, name: str, spec: WinogradTile) -> ir.Functi
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [i64, i64, pointer]), name)
     b = ir.IRBuilder(function.append_basic_block("entry"))
     _Emitter(b, spec, function).emit()
-    b.ret_void()
-    return function
-
-
-def emit_products(caller: ir.Function, spec: WinogradTile, vectors: int) -> ir.Function:
-    """products(v, u, m, tiles / rows, k, strides of v by row and by point, of m by point, in
-    bytes), `vectors` wide.
-
-    M[point][tile] = V[point][tile] U[point]. A function of its own: LLVM would hoist the
-    transforms' constants out of the caller's loops into registers that the accumulators need.
-    """
-    kind = ir.FunctionType(ir.VoidType(), [*[pointer] * 3, *[i64] * 5])
-    function = ir.Function(caller.module, kind, f"{caller.name}_products{vectors}")
-    function.linkage = "internal"
-    function.attributes.add("noinline")
-    b = ir.IRBuilder(function.append_basic_block("entry"))
-    v, u, m, tiles, k, v_row, v_point, m_point = function.args
-    shape = Shape(spec.rows, vectors, spec.lanes)
-    one, zero, row_of_b = i64(1), i64(0), i64(4 * spec.width)
-    strides = [zero, zero, i64(4)], [zero, zero, row_of_b]
-    a_rows, chunks = tile.row_offsets(b, v_row), ceil_divide(b, k, CHUNK)
-    places = [
-        4 * (i // vectors * spec.width + i % vectors * spec.lanes)
-        for i in range(spec.rows * vectors)
-    ]
-
-    def point(v: ir.Value, u: ir.Value, m: ir.Value) -> Values:
-        def rows(v: ir.Value, m: ir.Value) -> Values:
-            there = [offset(b, m, i64(place)) for place in places]
-
-            def chunk(left: ir.Value, v: ir.Value, u: ir.Value) -> Values:
-                count = minimum(b, left, i64(CHUNK))
-                reduction = Reduction([one, one, count], *strides, a_rows)
-                sums = tile.accumulate(b, shape, v, u, reduction, tile.zeros(shape))
-                with b.if_else(b.icmp_signed("==", left, k)) as (first, later):
-                    with first:
-                        for x, place in zip(sums, there, strict=True):
-                            b.store(x, place, align=4)
-                    with later:
-                        for x, place in zip(sums, there, strict=True):
-                            b.store(b.fadd(b.load(place, typ=x.type, align=4), x), place, align=4)
-                after = offset(b, v, i64(4 * CHUNK)), offset(b, u, b.mul(row_of_b, i64(CHUNK)))
-                return [b.sub(left, i64(CHUNK)), *after]
-
-            tile.repeat(b, chunks, [k, v, u], chunk)
-            return [
-                offset(b, v, b.mul(v_row, i64(spec.rows))),
-                offset(b, m, i64(4 * spec.rows * spec.width)),
-            ]
-
-        tile.repeat(b, tiles, [v, m], rows)
-        return [offset(b, v, v_point), offset(b, u, b.mul(k, row_of_b)), offset(b, m, m_point)]
-
-    tile.repeat(b, i64(spec.points), [v, u, m], point)
     b.ret_void()
     return function
 
