@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tinygraph.codegen.module import module_text
 from tinygraph.codegen.assemble import assemble
+from tinygraph.codegen.module import module_text
 from tinygraph.codegen.python import execute
 from tinygraph.ir import Graph, Node, Type
 from tinygraph.op import INPUT

@@ -10,9 +10,9 @@ from .codegen.assemble import assemble
 from .codegen.program import Code
 from .ir import Graph, Parameter
 from .passes import PIPELINE
-from .plan.tiling import Target
 from .plan.plan import Plan
 from .plan.schedule import schedule
+from .plan.tiling import Target
 from .plan.verify import verify_plan
 from .rewrite import Event
 from .verify import verify, verify_pass

@@ -1,7 +1,7 @@
 """The CPU backend: kernels as machine code, run by a team of threads.
 
-Scalar loops go through Numba's front end, contractions are emitted with llvmlite; both become object code that later
-processes load without Numba.
+Scalar loops go through Numba's front end, contractions are emitted with llvmlite; both become
+object code that later processes load without Numba.
 """
 
 from __future__ import annotations
@@ -45,7 +45,11 @@ def build(code: Code, store: Store, runtime: str) -> None:
 
 
 def load(
-    code: Code, constants: Sequence[np.ndarray], parameters: Sequence[Parameter], store: Store, runtime: str
+    code: Code,
+    constants: Sequence[np.ndarray],
+    parameters: Sequence[Parameter],
+    store: Store,
+    runtime: str,
 ) -> object:
     from .runner import CpuRunner
 

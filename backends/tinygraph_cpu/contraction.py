@@ -28,7 +28,8 @@ def emit_contraction(module: ir.Module, name: str, contraction: Contraction) -> 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A share of the reduction: one r, `count` of s from `s` on; whether it is the first, the last."""
+    """A share of the reduction: one r, `count` of s from `s` on; whether it is the first, the last.
+    """
 
     r: ir.Value
     s: ir.Value
@@ -164,7 +165,8 @@ class _Emitter:
         row = b.mul(t, i64(spec.rows))
         at = {"g": g, "z": z, "y": y, "m": row}
         done = [(chunk[0].r, "r"), (chunk[0].s, "s")] if chunk else []
-        in_a = [*((i, f[f"a_{axis}"]) for axis, i in at.items()), *((i, f[f"a_{x}"]) for i, x in done)]
+        in_a = [(i, f[f"a_{axis}"]) for axis, i in at.items()]
+        in_a += [(i, f[f"a_{axis}"]) for i, axis in done]
         in_b = [(g, f["b_g"]), (j, f["b_j"]), *((i, f[f"b_{x}"]) for i, x in done)]
         a, columns = self._element(in_a, 4, f["a"]), self._element(in_b, 4, f["b"])
         operands = [self._operand(number, at, column) for number in range(len(spec.operands))]
@@ -214,8 +216,8 @@ class _Emitter:
         more, merged = b.append_basic_block("resume"), b.append_basic_block("start")
         b.cbranch(first, merged, more)
         b.position_at_end(more)
-        places = [offset(b, waiting, i64(4 * shape.lanes * i)) for i in range(shape.rows * shape.vectors)]
-        found = [b.load(at, typ=shape.vector, align=4) for at in places]
+        steps = [i64(4 * shape.lanes * i) for i in range(shape.rows * shape.vectors)]
+        found = [b.load(offset(b, waiting, at), typ=shape.vector, align=4) for at in steps]
         b.branch(merged)
         b.position_at_end(merged)
         sums = []

@@ -201,7 +201,9 @@ def _emit_work(module: ir.Module) -> ir.Function:
 
 
 def _emit_bundle(module: ir.Module) -> None:
-    """bundle(part, tid, args): a kernel of kernels. args: (end, function, args) of each, ends counting parts from 0."""
+    """bundle(part, tid, args): a kernel of kernels. args: (end, function, args) of each, ends
+    counting parts from 0.
+    """
     function, b = _function(module, "tinygraph_bundle", VOID, I64, I64, WORDS)
     part, tid, args = function.args
     search, found = b.append_basic_block("search"), b.append_basic_block("found")

@@ -1,4 +1,5 @@
-"""Loop nests as Python text: one function per nest, the same for every backend that runs scalar loops.
+"""Loop nests as Python text: one function per nest, the same for every backend that runs scalar
+loops.
 
 A kernel is ``kernel(part, tid, args)``; its first lines fetch sizes, strides and views from the
 argument block ``args``, so that kernels of one form share one compiled function whatever their
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 
 from ..op import Index
-from ..plan.body import Statement
+from ..plan.body import CONSTRUCTOR, Statement
 from ..plan.plan import Access, Fold, Guard, Load, Nest, Position, Put, Step
 
 CHUNK = 256  # steps of a column reduction that are summed before they join the total
@@ -148,7 +149,9 @@ class NestWriter:
         return self.nest.style == "literal" and bool(guards) and not inner
 
     def windows(self) -> None:
-        """Windows with edges: every tap's position and edge test before the innermost loop, whose body is straight."""
+        """Windows with edges: every tap's position and edge test before the innermost loop, whose
+        body is straight.
+        """
         out = self.out
         *rows, last = self.outputs
         self.open_outputs(rows)
@@ -187,7 +190,8 @@ class NestWriter:
             out.line(f"{name} = {self.numeric(guard.index)}")
             condition = f"0 <= {name} < {size}"
             if guard.index.divisor != 1:
-                condition = f"{name} >= 0 and {name} % {guard.index.divisor} == 0 and {name} // {guard.index.divisor} < {size}"
+                d = guard.index.divisor
+                condition = f"{name} >= 0 and {name} % {d} == 0 and {name} // {d} < {size}"
             out.line(f"{name}_ok = {condition}")
             inside = name if guard.index.divisor == 1 else f"{name} // {guard.index.divisor}"
             out.line(f"{name} = {inside} if {name}_ok else 0")
@@ -229,7 +233,8 @@ class NestWriter:
                 )
                 read = f"{self.view(operand)}[{step.name}_at{tap}{moved}]"
                 out.line(
-                    f"{step.name}_{tap} = where({step.name}_ok{tap}, {read}, {operand.dtype}({operand.outside!r}))"
+                    f"{step.name}_{tap} = where({step.name}_ok{tap}, {read}, "
+                    f"{operand.dtype}({operand.outside!r}))"
                 )
             else:
                 out.line(f"{step.name}_{tap} = {self.view(operand)}[{self.linear(step.operand)}]")
@@ -246,12 +251,11 @@ class NestWriter:
             out.line(f"{step.name} = {folded(replace(step, value=value), step.name)}")
         elif isinstance(step, Put):
             value = f"{step.value}_{tap}" if step.value in self.tapped else step.value
-            out.line(
-                f"{self.view(self.nest.operands[step.operand])}[{self.linear(step.operand)}] = {value}"
-            )
+            out.line(f"{self.element(step.operand)} = {value}")
 
     def column(self) -> None:
-        """Reductions outside, a block of columns inside, so that all loops run over memory as it lies.
+        """Reductions outside, a block of columns inside, so that all loops run over memory as it
+        lies.
 
         What is known per column, accumulators above all, stands on the stack between loops. Sums go
         in two levels, a chunk of the reduction and the total, which keeps float32 sums of many
@@ -275,7 +279,9 @@ class NestWriter:
                 self.column_reduction(last, steps, shared)
 
     def open_columns(self, rows: list[int], last: int, block: int) -> None:
-        """Loops over rows and blocks of columns; parts share out the rows, or the blocks if there are no rows."""
+        """Loops over rows and blocks of columns; parts share out the rows, or the blocks if there
+        are no rows.
+        """
         out, size = self.out, self.sizes[last]
         if rows:
             self.open_outputs(rows)
@@ -305,12 +311,8 @@ class NestWriter:
             out.depth += 1
         self.column_loop(last, steps, shared, "_chunk[c]")
         out.depth = depth + 1
-        self.each_column(
-            [
-                f"{f.name}_block[c] = {folded(replace(f, value=f'{f.name}_chunk[c]'), f'{f.name}_block[c]')}"
-                for f in folds
-            ]
-        )
+        merges = [(replace(f, value=f"{f.name}_chunk[c]"), f"{f.name}_block[c]") for f in folds]
+        self.each_column([f"{total} = {folded(fold, total)}" for fold, total in merges])
         out.depth = depth
 
     def each_column(self, lines: list[str]) -> None:
@@ -322,7 +324,9 @@ class NestWriter:
     def column_loop(
         self, last: int, steps: list[Step], shared: dict[str, str], suffix: str = ""
     ) -> None:
-        """The steps for each column of the block, with names that other loops define fetched and kept."""
+        """The steps for each column of the block, with names that other loops define fetched and
+        kept.
+        """
         if not steps:
             return
         out = self.out
@@ -357,9 +361,7 @@ class NestWriter:
         elif isinstance(step, Fold):
             out.line(f"{step.name}{suffix} = {folded(step, step.name + suffix)}")
         else:
-            out.line(
-                f"{self.view(self.nest.operands[step.operand])}[{self.linear(step.operand)}] = {step.value}"
-            )
+            out.line(f"{self.element(step.operand)} = {step.value}")
 
     def load(self, step: Load) -> None:
         operand = self.nest.operands[step.operand]
@@ -395,6 +397,10 @@ class NestWriter:
         self.out.line(f"{name}_q = {index}")
         self.out.line(f"{name} = {name}_q // {divisor}")
         return f"{name}_q >= 0 and {name}_q % {divisor} == 0 and {name} < {size}"
+
+    def element(self, number: int) -> str:
+        """An operand's element at the loops' axes, as text that reads or writes it."""
+        return f"{self.view(self.nest.operands[number])}[{self.linear(number)}]"
 
     def linear(self, number: int, skip: int = -1) -> str:
         """An operand's element at the loops' axes."""
@@ -436,7 +442,9 @@ def uses(step: Step) -> tuple[str, ...]:
 
 
 def shared_names(loops: list[list[Step]]) -> dict[str, str]:
-    """Names that one loop defines and another uses, with their dtypes; accumulators are always among them."""
+    """Names that one loop defines and another uses, with their dtypes; accumulators are always
+    among them.
+    """
     home: dict[str, int] = {}
     dtypes: dict[str, str] = {}
     for number, steps in enumerate(loops):
@@ -465,7 +473,8 @@ def initial(fold: Fold) -> str:
         return f"{fold.dtype}({INITIAL[fold.fold]})"
     limit = LIMITS[fold.dtype] // (2 if fold.dtype.startswith("int") else 1)
     least = -limit if fold.dtype.startswith("int") else 0
-    return f"{fold.dtype if fold.dtype != 'bool' else 'bool_'}({least if fold.fold == 'max' else limit - 1})"
+    constructor = CONSTRUCTOR.get(fold.dtype, fold.dtype)
+    return f"{constructor}({least if fold.fold == 'max' else limit - 1})"
 
 
 def folded(fold: Fold, name: str) -> str:

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import math as _math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..plan.body import Body, Statement  # noqa: F401  (generated modules write records)
-from ..plan.contraction import Contraction, TileOperand  # noqa: F401
-from ..plan.winograd_kernel import WinogradTile, WinogradWeights  # noqa: F401
+from ..plan.contraction import Contraction, TileOperand  # noqa: F401  (records name it)
+from ..plan.winograd_kernel import WinogradTile, WinogradWeights
 from . import intrinsics as _intrinsics
 from . import math as _polynomials
 from . import random as _random
@@ -36,7 +36,9 @@ def accumulate(acc: Any, value: Any) -> Any:
 
 
 class Flat:
-    """Memory around an address, as kernels index it: flat, and an error beyond either end of its block."""
+    """Memory around an address, as kernels index it: flat, and an error beyond either end of its
+    block.
+    """
 
     __slots__ = ("block", "start")
 
@@ -58,7 +60,7 @@ class Flat:
 class Memory:
     """Blocks of memory by home and number; within ``with memory:`` kernels see it."""
 
-    active: list[Memory] = []
+    active: ClassVar[list[Memory]] = []
 
     def __init__(self, blocks: Mapping[tuple[str, int], np.ndarray]):
         self.blocks = [np.asarray(b).reshape(-1).view(np.uint8) for b in blocks.values()]
@@ -130,7 +132,7 @@ def execute(text: str, code: Code, blocks: Mapping[tuple[str, int], np.ndarray])
         ("scratch", 0): np.full(code.scratch, 0xA5, np.uint8),
     })  # fmt: skip
     module: dict[str, Any] = {}
-    exec(compile(text, f"<{code.name}>", "exec"), module)  # noqa: S102  (our own text)
+    exec(compile(text, f"<{code.name}>", "exec"), module)  # our own text
     with memory, np.errstate(all="ignore"):
         module["main"](_launch, memory.address)
 

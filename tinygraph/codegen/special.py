@@ -1,4 +1,6 @@
-"""Kernels with templates of their own: prefix sums and scatter-adds, whose loops carry values from step to step."""
+"""Kernels with templates of their own: prefix sums and scatter-adds, whose loops carry values from
+step to step.
+"""
 
 from __future__ import annotations
 

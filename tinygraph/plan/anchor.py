@@ -112,7 +112,9 @@ class Anchors(Layout):
     def readable(
         self, group: Group, x: Node, at: Indices, launches: list[Launch]
     ) -> tuple[Place, Indices]:
-        """An operand's place, and the indices of its axes; a padded copy, if it is read beyond its edges."""
+        """An operand's place, and the indices of its axes; a padded copy, if it is read beyond its
+        edges.
+        """
         leaf = read(x, at, group.axes, 0.0, self.fusion.held)
         if leaf is not None and not leaf.guards:
             return self.of(leaf.root), leaf.indices
@@ -219,7 +221,8 @@ class Anchors(Layout):
 
 
 def is_heavy(roles: Roles) -> bool:
-    """Whether repacking B costs as much as multiplying with it: it is large, and used for few rows."""
+    """Whether repacking B costs as much as multiplying with it: it is large, and used for few rows.
+    """
     packed = 4 * prod(axis.size for axis in (*roles.batch, *roles.reduce, roles.column))
     return packed > HEAVY and prod(axis.size for axis in roles.rows) <= FEW
 

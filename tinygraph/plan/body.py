@@ -9,7 +9,9 @@ CONSTRUCTOR = {"bool": "bool_"}  # where a dtype's constructor has another name 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """``name = expr.format(*args)``; ``expr`` is scalar Python, ``K`` in it is the constructor of ``dtype``."""
+    """``name = expr.format(*args)``; ``expr`` is scalar Python, ``K`` in it is the constructor of
+    ``dtype``.
+    """
 
     name: str
     expr: str
@@ -24,7 +26,8 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """Statements over named scalars: ``loads`` and what the template provides come in, ``stores`` go out.
+    """Statements over named scalars: ``loads`` and what the template provides come in, ``stores``
+    go out.
 
     Attributes:
         loads: (name, operand number) of every value that is read before the statements.

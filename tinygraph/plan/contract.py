@@ -1,4 +1,5 @@
-"""From an anchor to contractions: axes become rows, columns and reduction; operands are copied only where they must be.
+"""From an anchor to contractions: axes become rows, columns and reduction; operands are copied only
+where they must be.
 
 An anchor's loops read both operands by affine indices, so no operator is known here by name: an
 output axis that only A's index contains is a row axis, one that only B's contains a column axis,
@@ -85,7 +86,9 @@ class Strided:
 
 
 def phases(axes: tuple[int, ...], outputs: int, reads: Sequence[Indices]) -> Iterator[Problem]:
-    """Splits output and reduction axes so that every divisor goes away; one problem without divisors is the rule."""
+    """Splits output and reduction axes so that every divisor goes away; one problem without
+    divisors is the rule.
+    """
     divided = dict.fromkeys(i for indices in reads for i in indices if i.divisor != 1)
     strided = [Strided.of(i, outputs) for i in divided]
     for pick in product(*(range(s.index.divisor if s.output is not None else 1) for s in strided)):
@@ -97,7 +100,8 @@ def phases(axes: tuple[int, ...], outputs: int, reads: Sequence[Indices]) -> Ite
 def phase_problem(
     axes: tuple[int, ...], outputs: int, strided: Sequence[Strided], pick: Sequence[int]
 ) -> Problem:
-    """The outputs at one phase of each stride, and the taps that reach them; none, if sizes are 0."""
+    """The outputs at one phase of each stride, and the taps that reach them; none, if sizes are 0.
+    """
     sizes, mapping = list(axes), [affine(0, {a: 1}, axes) for a in range(len(axes))]
     empty = False
     for s, phase in zip(strided, pick, strict=True):
@@ -135,13 +139,15 @@ def copy_nest(axes: tuple[int, ...], source: Access, target: Access) -> Nest:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """An axis of the contraction: its size, and its stride in A, in B and in each operand of the epilogue."""
+    """An axis of the contraction: its size, and its stride in A, in B and in each operand of the
+    epilogue.
+    """
 
     size: int
     a: int
     b: int
     ops: tuple[int, ...]
-    parts: tuple["Axis", ...] = ()  # what was joined, outermost first
+    parts: tuple[Axis, ...] = ()  # what was joined, outermost first
 
 
 def joined(outer: Axis, inner: Axis, packed: bool = False) -> Axis | None:
@@ -249,7 +255,9 @@ def epilogue(nest: Nest, accumulator: str) -> Body:
 def make_tile(
     roles: Roles, body: Body, a: Access, b: Access, operands: list[Access], target: Target
 ) -> Tile:
-    """The record and the argument values of one contraction; strides of ``a``, ``b`` are ignored, roles hold them."""
+    """The record and the argument values of one contraction; strides of ``a``, ``b`` are ignored,
+    roles hold them.
+    """
     pad = lambda axes, n: (*(ONE,) * (n - len(axes)), *axes)  # noqa: E731
     zero = replace(ONE, ops=(0,) * len(operands))
     (g,) = pad(roles.batch, 1)
@@ -282,11 +290,11 @@ def make_tile(
         b_g, b_j = b_r * r.size * blocks, b_r * r.size
     else:
         b_k, b_s, b_r, b_g, b_j = k.b, s.b, r.b, g.b, width
-    sizes = dict(
-        row_parts=way.row_parts, column_parts=way.column_parts, g=g.size, z=z.size, y=y.size, m=m.size, n=n, r=r.size,
-        s=s.size, k=k.size, a_g=g.a, a_z=z.a, a_y=y.a, a_m=m.a, a_r=r.a, a_s=s.a, a_k=k.a,
-        b_g=b_g, b_j=b_j, b_r=b_r, b_s=b_s, b_k=b_k, s_chunk=way.chunk,
-    )  # fmt: skip
+    sizes = {"row_parts": way.row_parts, "column_parts": way.column_parts}
+    sizes |= {"g": g.size, "z": z.size, "y": y.size, "m": m.size, "n": n}
+    sizes |= {"r": r.size, "s": s.size, "k": k.size}
+    sizes |= {"a_g": g.a, "a_z": z.a, "a_y": y.a, "a_m": m.a, "a_r": r.a, "a_s": s.a, "a_k": k.a}
+    sizes |= {"b_g": b_g, "b_j": b_j, "b_r": b_r, "b_s": b_s, "b_k": b_k, "s_chunk": way.chunk}
     views = tuple(
         replace(
             o, strides=(g.ops[i], z.ops[i], y.ops[i], m.ops[i], roles.column.ops[i] if n > 1 else 0)
@@ -299,15 +307,15 @@ def make_tile(
 
 
 def pack_nest(roles: Roles, tile: Tile, source: Access, target: Buffer) -> Nest:
-    """Copies B into column blocks of the tile's width, rows contiguous, the last block filled with zeros."""
+    """Copies B into column blocks of the tile's width, rows contiguous, the last block filled with
+    zeros.
+    """
     sizes, width = dict(tile.sizes), tile.contraction.width
     n, blocks = roles.column.size, -(-roles.column.size // width)
     columns = roles.column
     order = [*roles.batch, *(p for axis in roles.reduce for p in (axis.parts or (axis,)))]
     axes = [*(x.size for x in order), blocks, width]
-    strides = []
-    for x in roles.batch:
-        strides.append(sizes["b_g"])
+    strides = [sizes["b_g"]] * len(roles.batch)
     inner = [p.size for axis in roles.reduce for p in (axis.parts or (axis,))]
     strides += [width * prod(inner[i + 1 :]) for i in range(len(inner))]
     strides += [sizes["b_j"], 1]

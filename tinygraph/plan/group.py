@@ -200,7 +200,9 @@ class Fusion:
         return reason
 
     def candidates(self, n: Node, group: Group) -> Iterator[Indices]:
-        """Indices that n could have: those of an input of its shape, or of what a reduction of the group reads."""
+        """Indices that n could have: those of an input of its shape, or of what a reduction of the
+        group reads.
+        """
         for i in n.inputs:
             if i.shape == n.shape and (indices := self.pushed(i, group)) is not None:
                 yield indices
@@ -230,7 +232,9 @@ class Fusion:
         return tuple(i for i in found if i is not None)
 
     def misfit(self, n: Node, indices: Indices, group: Group) -> Reason | None:
-        """None if n can be computed at ``indices``: every input in memory, or in the group at that very index."""
+        """None if n can be computed at ``indices``: every input in memory, or in the group at that
+        very index.
+        """
         if any(a in group.reduce for i in indices for a, _ in i.terms):
             if group.anchor is not None:
                 return Reason.STAGE
@@ -248,10 +252,12 @@ class Fusion:
                 return Reason.INDEX
         return None
 
-    # ------------------------------------------------------------------ views that hold their value, and copies
+    # ------------------------------------------------------ views that hold their value, and copies
 
     def place_view(self, n: Node) -> None:
-        """A view's value: in the group of what it is a view of, as another name for that memory, or copied."""
+        """A view's value: in the group of what it is a view of, as another name for that memory, or
+        copied.
+        """
         x = n.inputs[0]
         if is_merge(n) and self.is_stored(x):
             self.aliases[n] = x
@@ -285,7 +291,8 @@ class Fusion:
         return Reason.INDEX if indices is None else self.enter(n, group, indices)
 
     def group_for(self, n: Node) -> Group:
-        """The group that has ``n``'s value at hand to store it once more; a copy if there is none."""
+        """The group that has ``n``'s value at hand to store it once more; a copy if there is none.
+        """
         writers = self.writers.get(n, ())
         if n in self.aliases or n in self.housed or len(writers) != 1 or n not in writers[0].index:
             return self.fresh_copy(n)
@@ -299,7 +306,9 @@ class Fusion:
         return group
 
     def place_concat(self, n: Node) -> None:
-        """Every part is written where it belongs: by its producer if that is free to choose, by a copy otherwise."""
+        """Every part is written where it belongs: by its producer if that is free to choose, by a
+        copy otherwise.
+        """
         axis, offset = n.attr("axis"), 0
         writers: list[Group] = []
         for x in n.inputs:
@@ -333,7 +342,9 @@ class Fusion:
         )
 
     def join_reduction(self, n: Node, group: Group) -> Reason | None:
-        """A reduction joins the nest that computes its input: some output axes become reduction axes."""
+        """A reduction joins the nest that computes its input: some output axes become reduction
+        axes.
+        """
         if group.anchor is not None or n.op.kind is Kind.ANCHOR:
             return Reason.STAGE
         loops, rank = loops_of(n), len(n.shape)
@@ -369,7 +380,9 @@ class Fusion:
         return reason
 
     def join_window(self, n: Node, group: Group) -> Reason | None:
-        """A reduction over the very windows of the group, as the positions of the maxima that it has just found."""
+        """A reduction over the very windows of the group, as the positions of the maxima that it
+        has just found.
+        """
         loops, rank = loops_of(n), len(n.shape)
         if (*n.shape, *loops.reduce) != group.axes:
             return Reason.REDUCTION
@@ -413,7 +426,9 @@ class Fusion:
         return users
 
     def absorbed(self, group: Group, reader: Group) -> dict[Node, Indices] | None:
-        """An index in the reader's axes for each node of the group; None if some node has none, or two."""
+        """An index in the reader's axes for each node of the group; None if some node has none, or
+        two.
+        """
         if (
             reader.opaque is not None
             or reader.copy
@@ -514,7 +529,9 @@ def once(n: Node, indices: Indices, group: Group) -> bool:
 
 
 def element_reads(n: Node, indices: Indices, sizes: tuple[int, ...]) -> list[tuple[Node, Indices]]:
-    """Where an element-wise node at ``indices`` reads its inputs; of a gather, where it reads the positions."""
+    """Where an element-wise node at ``indices`` reads its inputs; of a gather, where it reads the
+    positions.
+    """
     if is_gather(n):
         found = [substitute(i, indices, sizes) for i in loops_of(n).reads[1].indices]
         return [(n.inputs[1], tuple(i for i in found if i is not None))]

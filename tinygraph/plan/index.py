@@ -34,7 +34,9 @@ def span(index: Index, sizes: Sizes) -> tuple[int, int]:
 
 
 def substitute(index: Index, values: Indices, sizes: Sizes) -> Index | None:
-    """``index`` over other axes, with each of its axes replaced by its value; None where a quotient stands in the way."""
+    """``index`` over other axes, with each of its axes replaced by its value; None where a quotient
+    stands in the way.
+    """
     constant, terms = index.constant, dict[int, int]()
     for axis, coefficient in index.terms:
         value = values[axis]
@@ -58,7 +60,9 @@ def divide(index: Index, divisor: int) -> Index:
 
 
 def quotient_remainder(index: Index, size: int, sizes: Sizes) -> tuple[Index, Index] | None:
-    """(index // size, index % size) where both are affine: terms that are multiples of size against a rest below it."""
+    """(index // size, index % size) where both are affine: terms that are multiples of size against
+    a rest below it.
+    """
     high = {a: c for a, c in index.terms if c % size == 0}
     low = {a: c for a, c in index.terms if c % size != 0}
     rest = affine(index.constant % size, low, sizes)
@@ -69,7 +73,9 @@ def quotient_remainder(index: Index, size: int, sizes: Sizes) -> tuple[Index, In
 
 
 def reshape(before: Sizes, after: Sizes, indices: Indices, sizes: Sizes) -> Indices | None:
-    """The indices of ``after``'s axes at the element that stands at ``indices`` of ``before``; None if not affine."""
+    """The indices of ``after``'s axes at the element that stands at ``indices`` of ``before``; None
+    if not affine.
+    """
     result: list[Index] = []
     i = j = 0
     while i < len(before) or j < len(after):
@@ -91,7 +97,9 @@ def reshape(before: Sizes, after: Sizes, indices: Indices, sizes: Sizes) -> Indi
 def _reshape_block(
     before: Sizes, after: Sizes, indices: Indices, sizes: Sizes
 ) -> list[Index] | None:
-    """Axes of equal product; an axis that only gains or loses companions of size one stays as it is."""
+    """Axes of equal product; an axis that only gains or loses companions of size one stays as it
+    is.
+    """
     old = [i for i, n in zip(indices, before, strict=True) if n > 1]
     if [n for n in before if n > 1] == [n for n in after if n > 1]:
         rest = iter(old)
@@ -166,7 +174,8 @@ def view_read(n: Node) -> Read | None:
 def pull(
     n: Node, indices: Indices, sizes: Sizes, stop: frozenset[Node] | set[Node] = frozenset()
 ) -> Leaf | None:
-    """Follows views from ``n`` at ``indices`` down to what holds the value; None if some step is not affine.
+    """Follows views from ``n`` at ``indices`` down to what holds the value; None if some step is
+    not affine.
 
     Views in ``stop`` hold their value themselves.
     """
@@ -206,7 +215,9 @@ def read(
 
 
 def guarded(indices: Indices, shape: Sizes, sizes: Sizes) -> tuple[Indices, list[Guard], Sizes]:
-    """Indices with an axis of its own for each that may fall beyond the edge or between two elements."""
+    """Indices with an axis of its own for each that may fall beyond the edge or between two
+    elements.
+    """
     result, guards = list(indices), []
     for axis, (index, size) in enumerate(zip(indices, shape, strict=True)):
         low, high = span(index, sizes)
@@ -218,7 +229,9 @@ def guarded(indices: Indices, shape: Sizes, sizes: Sizes) -> tuple[Indices, list
 
 
 def push(n: Node, indices: Indices, sizes: Sizes) -> Indices | None:
-    """The indices of view ``n``'s own axes at the element whose input indices are given; None unless bijective."""
+    """The indices of view ``n``'s own axes at the element whose input indices are given; None
+    unless bijective.
+    """
     x = n.inputs[0]
     if (read := view_read(n)) is None:
         return reshape(x.shape, n.shape, indices, sizes)
@@ -244,6 +257,7 @@ def own(shape: Sizes, first: int = 0) -> Indices:
 
 
 def aligned(n: Node, rank: int, indices: Indices) -> Indices:
-    """Indices of an element-wise operand under NumPy's broadcasting from a result of ``rank`` axes."""
+    """Indices of an element-wise operand under NumPy's broadcasting from a result of ``rank`` axes.
+    """
     skip = rank - len(n.shape)
     return tuple(ZERO if size == 1 else indices[skip + a] for a, size in enumerate(n.shape))

@@ -147,7 +147,9 @@ class Layout:
         raise KeyError(f"{n!r} is not in memory")
 
     def destination(self, group: Group, store: Store) -> Place:
-        """The place of a store; chosen now, in the order of the loops that write it, if it is the first to go there."""
+        """The place of a store; chosen now, in the order of the loops that write it, if it is the
+        first to go there.
+        """
         dest = store.dest
         if isinstance(dest, Node) and dest in self.fusion.housed and dest is store.value:
             return self.of(dest)
@@ -160,7 +162,9 @@ class Layout:
         return self.places[dest]
 
     def physical_order(self, group: Group, store: Store, dest: Node) -> list[int]:
-        """The dest's axes, outermost first: as the group's main input lies, columns of a contraction innermost."""
+        """The dest's axes, outermost first: as the group's main input lies, columns of a
+        contraction innermost.
+        """
         rank = len(dest.shape)
         if group.opaque is not None or dest in self.fusion.aliases.values():
             return list(range(rank))

@@ -38,7 +38,8 @@ def order_groups(fusion: Fusion, before: dict[int, set[int]]) -> list[Group]:
 
 
 def waits(launches: list[Launch]) -> None:
-    """Sets what each launch waits for: who wrote what it reads, and who touched what it overwrites."""
+    """Sets what each launch waits for: who wrote what it reads, and who touched what it overwrites.
+    """
     writers: dict[int, list[int]] = {}
     readers: dict[int, list[int]] = {}
     for number, launch in enumerate(launches):
@@ -56,7 +57,9 @@ def waits(launches: list[Launch]) -> None:
 
 
 def place_buffers(plan: Plan) -> None:
-    """Lifetimes, then offsets; the best of several orders of placing, since none is best for every plan."""
+    """Lifetimes, then offsets; the best of several orders of placing, since none is best for every
+    plan.
+    """
     for number, launch in enumerate(plan.launches):
         for access in launch.accesses:
             touch(access, number)
@@ -98,7 +101,9 @@ def live_bound(buffers: list[Buffer], launches: int) -> int:
 
 
 def pack_buffers(buffers: list[Buffer]) -> tuple[list[tuple[Buffer, int]], int]:
-    """An offset for each buffer, in the given order: the tightest gap among those that are live with it."""
+    """An offset for each buffer, in the given order: the tightest gap among those that are live
+    with it.
+    """
     placed: list[tuple[int, Buffer]] = []
     top = 0
     for buffer in buffers:

@@ -49,7 +49,9 @@ class NestBuilder:
         self.counter = 0
 
     def build(self, stores: list[tuple[Store, Place]], accumulator: str | None = None) -> Nest:
-        """The nest, its axes still in the group's order; ``accumulator`` names an anchor's sum that others compute."""
+        """The nest, its axes still in the group's order; ``accumulator`` names an anchor's sum that
+        others compute.
+        """
         group = self.group
         depth = depths(self.fusion, group)
         stages = []
@@ -81,7 +83,8 @@ class NestBuilder:
     # ------------------------------------------------------------------ values
 
     def value(self, n: Node, indices: Indices) -> str:
-        """The name of ``n``'s element at ``indices``, computed or loaded where it is not known yet."""
+        """The name of ``n``'s element at ``indices``, computed or loaded where it is not known yet.
+        """
         leaf = self.fusion.pull(n, indices, self.group.axes)
         assert leaf is not None, f"{n!r} cannot be read here"
         root = leaf.root
@@ -112,7 +115,8 @@ class NestBuilder:
         return name
 
     def fold(self, n: Node) -> None:
-        """One step of a reduction; its result is known in the outer level from the next stage on."""
+        """One step of a reduction; its result is known in the outer level from the next stage on.
+        """
         reads = loops_of(n).reads
         args = tuple(
             self.value(x, self.fusion.read_at(n, self.group, number))
@@ -157,7 +161,8 @@ class NestBuilder:
         return Index(0, tuple(sorted(terms)))
 
     def gather(self, n: Node, indices: Indices) -> str:
-        """Data at a position that is itself loaded: the position acts as one more axis of the nest."""
+        """Data at a position that is itself loaded: the position acts as one more axis of the nest.
+        """
         (axis, _), *_ = loops_of(n).reads[0].gather
         ((positions, at),) = element_reads(n, indices, self.group.axes)
         picked = self.value(positions, at)
@@ -225,7 +230,9 @@ class NestBuilder:
 
 
 def resolve(place: Place, leaf: Leaf, rank: int) -> Access:
-    """An access in the ``rank`` axes of a nest: indices melt into offset and strides, guards keep their own stride."""
+    """An access in the ``rank`` axes of a nest: indices melt into offset and strides, guards keep
+    their own stride.
+    """
     offset, strides = place.offset, [0] * (rank + len(leaf.guards))
     for index, stride in zip(leaf.indices, place.strides, strict=True):
         offset += index.constant * stride
@@ -241,11 +248,13 @@ def literal(value: float | int | bool, dtype: str) -> str:
     return f"bool_({value})" if dtype == "bool" else f"{dtype}({text})"
 
 
-# ---------------------------------------------------------------------- order and shape of the loops
+# ------------------------------------------------------------------ order and shape of the loops
 
 
 def arrange(nest: Nest) -> Nest:
-    """Orders the axes by the strides of what is read most, joins axes that all accesses run through as one."""
+    """Orders the axes by the strides of what is read most, joins axes that all accesses run through
+    as one.
+    """
     rank = len(nest.axes)
     outputs = [a for a in range(rank) if a not in nest.reduce and nest.axes[a] > 1]
     reduces = [a for a in nest.reduce if nest.axes[a] > 1]
@@ -262,7 +271,9 @@ def arrange(nest: Nest) -> Nest:
 
 
 def stride_order(nest: Nest) -> Callable[[int], tuple[int, int]]:
-    """Sort key for axes, outermost first: as the operands lie whose contiguous axis most others share."""
+    """Sort key for axes, outermost first: as the operands lie whose contiguous axis most others
+    share.
+    """
     rank = len(nest.axes)
     strides = [full_strides(o, rank) for o in nest.operands]
     spans = [prod(n for n, s in zip(nest.axes, found, strict=True) if s) for found in strides]
@@ -310,14 +321,17 @@ def full_strides(access: Access, rank: int) -> list[int]:
 
 
 def pinned_axes(nest: Nest) -> set[int]:
-    """Axes that appear by themselves, in guards or positions, and so cannot be joined with others."""
+    """Axes that appear by themselves, in guards or positions, and so cannot be joined with others.
+    """
     pinned = {a for o in nest.operands for g in o.guards for a, _ in g.index.terms}
     steps = [s for stage in nest.stages for s in (*stage.outer, *stage.inner)]
     return pinned | {a for s in steps if isinstance(s, Position) for a, _ in s.index.terms}
 
 
 def collapse(order: list[int], nest: Nest, pinned: set[int]) -> tuple[list[int], dict[int, int]]:
-    """Joins an axis with the next inner one where every access allows it; the inner axis stands for both."""
+    """Joins an axis with the next inner one where every access allows it; the inner axis stands for
+    both.
+    """
     sizes = {a: nest.axes[a] for a in order}
     kept: list[int] = []
     for inner in order:
@@ -343,20 +357,24 @@ def permute(nest: Nest, order: list[int], sizes: dict[int, int], outputs: int) -
                 guards=tuple(replace(g, index=moved(g.index)) for g in o.guards))
         for o in nest.operands
     )  # fmt: skip
-    stages = tuple(
-        Stage(*(tuple(replace(s, index=moved(s.index)) if isinstance(s, Position) else s for s in steps)
-                for steps in (stage.outer, stage.inner)))
-        for stage in nest.stages
-    )  # fmt: skip
+
+    def moved_steps(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        return tuple(
+            replace(s, index=moved(s.index)) if isinstance(s, Position) else s for s in steps
+        )
+
+    stages = tuple(Stage(moved_steps(s.outer), moved_steps(s.inner)) for s in nest.stages)
     axes = tuple(sizes[a] for a in order)
     return Nest(axes, tuple(range(outputs, len(order))), operands, stages)
 
 
-LITERAL = 32  # reductions of at most so many steps are unrolled when their innermost output axis is contiguous
+LITERAL = 32  # steps; a shorter reduction is unrolled within a contiguous output axis
 
 
 def style(nest: Nest) -> str:
-    """Which loop is innermost: the reduction, or the last output axis around an unrolled or blocked reduction."""
+    """Which loop is innermost: the reduction, or the last output axis around an unrolled or blocked
+    reduction.
+    """
     if not nest.reduce or len(nest.reduce) == len(nest.axes):
         return "row"
     last = nest.reduce[0] - 1
@@ -375,7 +393,9 @@ def style(nest: Nest) -> str:
 
 
 def block_of(nest: Nest) -> int:
-    """Columns that are worked on at a time: whole cache lines, and blocks enough for several threads."""
+    """Columns that are worked on at a time: whole cache lines, and blocks enough for several
+    threads.
+    """
     columns = nest.axes[nest.reduce[0] - 1] if nest.reduce else 1
     if columns >= 256:
         return 64

@@ -53,7 +53,8 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """Position ``index`` on a guarded axis; reads where it is not in [0, size) yield the operand's outside value.
+    """Position ``index`` on a guarded axis; reads where it is not in [0, size) yield the operand's
+    outside value.
 
     ``stride`` is the axis' stride in memory; for a gather, ``load`` names the value that is added
     to ``index``, and the sum is clamped to the axis instead.
@@ -67,7 +68,9 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How a nest sees a buffer: an element at ``offset + sum of axis * stride``, plus the guarded axes' positions."""
+    """How a nest sees a buffer: an element at ``offset + sum of axis * stride``, plus the guarded
+    axes' positions.
+    """
 
     buffer: Buffer
     offset: int
@@ -122,7 +125,8 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Nest:
-    """A loop nest: output axes outside, reduction axes inside, stages one after the other within the output axes.
+    """A loop nest: output axes outside, reduction axes inside, stages one after the other within
+    the output axes.
 
     ``literal`` unrolls the reduction axes (windows); ``column`` keeps accumulators for a ``block``
     of the innermost output axis, so that it can be the innermost loop.
@@ -246,7 +250,9 @@ class Launch:
 
 @dataclass(eq=False, slots=True)
 class Plan:
-    """Buffers and launches; ``prepare`` runs before the first call and whenever a parameter it reads has changed."""
+    """Buffers and launches; ``prepare`` runs before the first call and whenever a parameter it
+    reads has changed.
+    """
 
     name: str
     buffers: list[Buffer]

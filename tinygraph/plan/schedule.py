@@ -101,7 +101,9 @@ class Scheduler(Anchors):
         launches: list[Launch],
         why: Unsuitable,
     ) -> bool:
-        """The contraction into memory of its own, and its epilogue as a kernel behind it; False for plain loops."""
+        """The contraction into memory of its own, and its epilogue as a kernel behind it; False for
+        plain loops.
+        """
         anchor, home = group.anchor, "prepared" if self.is_fixed(group) else "arena"
         assert anchor is not None
         alone = replace(
@@ -144,7 +146,9 @@ class Scheduler(Anchors):
         return True
 
     def special(self, group: Group, stores: list[tuple[Store, Place]]) -> list[Launch]:
-        """A kernel with its own template reads whole values and writes one, which is copied to where else it belongs."""
+        """A kernel with its own template reads whole values and writes one, which is copied to
+        where else it belongs.
+        """
         n = group.opaque
         assert n is not None
         operands = []
