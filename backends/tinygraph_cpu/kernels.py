@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 
 import llvmlite
 
+from tinygraph import codegen
 from tinygraph.cache import Store
 from tinygraph.codegen.program import Code, KernelCode
 from tinygraph.plan.contraction import Contraction
@@ -15,12 +18,31 @@ from tinygraph.plan.winograd_kernel import WinogradTile, WinogradWeights
 from . import objects
 from .features import Features, detect
 
-VERSION = "5"  # rises when machine code changes for the same kernel text or record
+# What machine code follows from, besides a kernel's own text or record.
+EMITTERS = (
+    "codegen/intrinsics.py",
+    "codegen/math.py",
+    "codegen/random.py",
+    "plan/contraction.py",
+    "plan/toom_cook.py",
+    "plan/winograd_kernel.py",
+)
+
+
+@cache
+def emitters_digest() -> str:
+    """Of the sources that turn kernels into machine code: whoever edits one gets new objects."""
+    core = Path(codegen.__file__ or "").parent.parent
+    paths = [*sorted(Path(__file__).parent.glob("*.py")), *(core / name for name in EMITTERS)]
+    digest = hashlib.blake2b()
+    for path in paths:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def object_key(kernel: KernelCode, features: Features) -> str:
     """Names a kernel's object: its text or record, the processor, the compiler."""
-    content = "\n".join((kernel.key, repr(features), llvmlite.__version__, VERSION))
+    content = "\n".join((kernel.key, repr(features), llvmlite.__version__, emitters_digest()))
     return hashlib.sha256(content.encode()).hexdigest()[:24]
 
 
