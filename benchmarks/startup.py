@@ -10,6 +10,7 @@ calls, less that of the process before it built anything.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import resource
@@ -31,19 +32,23 @@ def child(library: str, row: str, threads: int) -> dict[str, float]:
     network_name, size, *training = row.split("-")
     network = NETWORKS[network_name]
     images, labels = network.batch(int(size[1:]))
-    if library == "tinygraph":
-        net = network.build()
-        before = _resident()
-        start = time.perf_counter()
-        if training:
-            run = peers.tinygraph_training(net, images, labels, threads)
-        else:
-            run = peers.tinygraph_inference(net, images, threads)
+    if library == "torch-nhwc":
+        torch = peers._torch(threads)
+    before = _resident()
+    net = network.build()
+    start = time.perf_counter()
+    if library == "tinygraph" and training:
+        run = peers.tinygraph_training(net, images, labels, threads)
+    elif library == "tinygraph":
+        run = peers.tinygraph_inference(net, images, threads)
     else:
-        before = _resident()
-        start = time.perf_counter()
-        make = peers.training if training else peers.inference
-        run = make(network, int(size[1:]), threads, [library])[library]
+        nhwc = torch.channels_last
+        module = network.build_torch(net.state_dict()).to(memory_format=nhwc)
+        x, y = torch.from_numpy(images).to(memory_format=nhwc), torch.from_numpy(labels).long()
+        if training:
+            run = peers._torch_training(peers._without_dropout(module), x, y)
+        else:
+            run = peers._torch_inference(module.eval(), x)
     compiled = time.perf_counter()
     run()
     first = time.perf_counter()
@@ -59,9 +64,12 @@ def _resident() -> float:
 
 
 def measure(row: str, threads: int) -> dict[str, dict[str, float]]:
-    """What cold and warm starts of tinygraph take."""
+    """What cold and warm starts of tinygraph take, and PyTorch's memory beside the warm one's."""
     with tempfile.TemporaryDirectory() as cache:
-        return {state: _spawn("tinygraph", row, threads, cache) for state in ("cold", "warm")}
+        starts = {state: _spawn("tinygraph", row, threads, cache) for state in ("cold", "warm")}
+        if importlib.util.find_spec("torch"):
+            starts["torch"] = _spawn("torch-nhwc", row, threads, cache)
+        return starts
 
 
 def _spawn(library: str, row: str, threads: int, cache: str) -> dict[str, float]:
@@ -91,7 +99,8 @@ def main() -> None:
     for row, r in results.items():
         cold, warm = r["cold"], r["warm"]
         times = f"{cold['compile_s']:.2f} | {warm['compile_s']:.2f} | {warm['first_s']:.2f}"
-        print(f"| {row} | {times} | {warm['peak_mb']:.0f} |")
+        theirs = f"{r['torch']['peak_mb']:.0f}" if "torch" in r else ""
+        print(f"| {row} | {times} | {warm['peak_mb']:.0f} | {theirs} |")
     if options.json:
         options.json.write_text(json.dumps(results, indent=1) + "\n")
 
