@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .ir import Array, Node, Type, node, user_origin
+from .ir import Array, Node, Type, node, set_origins, user_origin
 
 
 class ShapeError(TypeError):
@@ -192,7 +192,9 @@ def input(name: str, *shape: int, dtype: str = "float32") -> Node:
             f"input {name!r} requires numbers, got None: a size that is bound at the call is not "
             f"built yet; compile a program for each size, they share their parameters"
         )
-    return INPUT(name=name, type=Type(tuple(int(n) for n in shape), dtype))
+    declared = INPUT(name=name, type=Type(tuple(int(n) for n in shape), dtype))
+    set_origins(declared, (user_origin(),))  # equal inputs are one node: the last declaration counts
+    return declared
 
 
 def constant(value: Any, dtype: str | None = None) -> Node:
