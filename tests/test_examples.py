@@ -59,3 +59,37 @@ def test_inspect_stages(example):
     assert found["divisions left"] == 0
     assert found["parsed text is the same"]
     assert found["parsed graph's error"] < 1e-5
+
+
+def test_information_flow(example):
+    found = example()
+    assert found["largest difference of losses"] < 1e-14
+    assert found["largest difference of weights"] < 1e-14
+    assert found["loss at step 99"] < 0.5 * found["loss at step 0"]
+
+
+def test_chain_rule(example, tmp_path):
+    found = example(tmp_path)
+    gradients = {"w0": -0.2, "x0": 0.39, "w1": -0.39, "x1": -0.59, "w2": 0.2, "e^x": -0.53}
+    for name, gradient in gradients.items():
+        assert found[f"gradient of {name}"] == pytest.approx(gradient, abs=0.005)
+    assert found["value of 1/x"] == found["one gate"] == pytest.approx(0.73, abs=0.005)
+    assert found["gradient of one gate"] == pytest.approx(found["gradient of +w2"])
+    assert (tmp_path / "chain_rule.svg").read_text().count("<rect") == 14
+
+
+def test_edge_detection(example, tmp_path):
+    found = example(tmp_path)
+    assert found["operations of the filter"] == 267_960
+    assert found["operations of the matrix"] == (2 * 89_600 - 1) * 89_320
+    assert found["entries of the matrix"] == 89_600 * 89_320
+    assert found["times more operations"] == pytest.approx(60_000, rel=0.01)
+    assert found["times more entries"] == pytest.approx(4e9, rel=0.001)
+    assert found["weights, fully connected"] == 10**12
+    assert found["weights, connected to 10x10 pixels"] == 10**8
+    assert found["weights, 10x10 shared in each of 10,000 maps"] == 10**6
+    assert found["pixels that one edge depends on"] == 2
+    assert found["uses of each weight"] == 89_320
+    assert found["move then filter, less filter then move"] == 0
+    assert found["difference of the two"] < 1e-6
+    assert (tmp_path / "edge_detection.png").exists()

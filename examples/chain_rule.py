@@ -1,0 +1,91 @@
+"""The chain rule on a graph: a sigmoid neuron taken apart into 1/x, c + x, e^x and a x.
+
+    f(w, x) = 1 / (1 + e^-(w0 x0 + w1 x1 + w2))
+
+Every edge gets its value on the way forward and its gradient on the way back. Each node needs to
+know only its own derivative: -1/x^2, 1, e^x, a. The picture shows both, value above gradient.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import tinygraph as tg
+from pictures import FOLDER
+
+AT = {"w0": 2.0, "x0": -1.0, "w1": -3.0, "x1": -2.0, "w2": -3.0}
+PLACES = {  # column and row of every node in the picture
+    **{"w0": (0, 0), "x0": (0, 1), "w1": (0, 2), "x1": (0, 3), "w2": (2, 4)},
+    **{"w0*x0": (1, 0.5), "w1*x1": (1, 2.5), "+": (2, 1.5), "+w2": (3, 2)},
+    **{"a x, a = -1": (4, 2), "e^x": (5, 2), "c + x, c = 1": (6, 2), "1/x": (7, 2)},
+}
+
+
+def neuron() -> tuple[list[tg.Node], dict[str, tg.Node]]:
+    """The inputs, and every node by name in order of computation; the last is f."""
+    w0, x0, w1, x1, w2 = inputs = [tg.input(name) for name in AT]
+    edges = dict(zip(AT, inputs, strict=True))
+    edges["w0*x0"] = w0 * x0
+    edges["w1*x1"] = w1 * x1
+    edges["+"] = edges["w0*x0"] + edges["w1*x1"]
+    edges["+w2"] = edges["+"] + w2
+    edges["a x, a = -1"] = edges["+w2"] * -1.0
+    edges["e^x"] = tg.exp(edges["a x, a = -1"])
+    edges["c + x, c = 1"] = edges["e^x"] + 1.0
+    edges["1/x"] = 1.0 / edges["c + x, c = 1"]
+    return inputs, edges
+
+
+def picture(edges: dict[str, tg.Node], numbers: dict[str, tuple[float, float]]) -> str:
+    """The graph as SVG: a box for every node, value above gradient on the edge behind it."""
+    name = {n: key for key, n in edges.items()}
+    place = {key: (40 + 130 * x, 50 + 70 * y) for key, (x, y) in PLACES.items()}
+    lines, boxes = [], []
+    for key, (x, y) in place.items():
+        for i in edges[key].inputs:
+            if i in name:
+                x0, y0 = place[name[i]]
+                lines.append(f'<path d="M{x0} {y0}L{x} {y}"/>')
+        value, gradient = numbers[key]
+        boxes.append(
+            f'<rect x="{x - 38}" y="{y - 12}" width="76" height="24" rx="8"/>'
+            f'<text x="{x}" y="{y + 4}">{key}</text>'
+            f'<text x="{x + 62}" y="{y - 5}" fill="green">{value:.2f}</text>'
+            f'<text x="{x + 62}" y="{y + 13}" fill="red">{gradient:.2f}</text>'
+        )
+    style = 'font-family="sans-serif" font-size="12" text-anchor="middle"'
+    return "\n".join([
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="1060" height="380" {style}>',
+        '<rect width="1060" height="380" fill="white"/><g stroke="grey">', *lines, "</g>",
+        '<g stroke-width="1">', *(b.replace("<rect", '<rect fill="#def"') for b in boxes), "</g>",
+        "</svg>",
+    ])  # fmt: skip
+
+
+def main(folder: Path = FOLDER) -> dict[str, float]:
+    inputs, edges = neuron()
+    nodes = list(edges.values())
+    program = tg.compile(inputs, [*nodes, *tg.grad(nodes[-1], nodes)], name="neuron")
+    results = [float(r) for r in program(*AT.values())]
+    half = len(nodes)
+    numbers = dict(zip(edges, zip(results[:half], results[half:], strict=True), strict=True))
+
+    print(f"{'edge':14} {'value':>8} {'gradient':>9}")
+    for key, (value, gradient) in numbers.items():
+        print(f"{key:14} {value:8.2f} {gradient:9.2f}")
+    whole = tg.sigmoid(edges["+w2"])  # as one gate: f (1 - f)
+    value, slope = tg.compile(inputs, [whole, *tg.grad(whole, [edges["+w2"]])])(*AT.values())
+    print(f"sigmoid in one gate: value {value:.2f}, gradient f (1 - f) = {slope:.2f}")
+
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "chain_rule.svg"
+    path.write_text(picture(edges, numbers))
+    print(f"picture: {path}")
+    found = {f"value of {key}": value for key, (value, _) in numbers.items()}
+    found |= {f"gradient of {key}": gradient for key, (_, gradient) in numbers.items()}
+    return found | {"one gate": float(value), "gradient of one gate": float(slope)}
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))
