@@ -193,7 +193,7 @@ def input(name: str, *shape: int, dtype: str = "float32") -> Node:
             f"built yet; compile a program for each size, they share their parameters"
         )
     declared = INPUT(name=name, type=Type(tuple(int(n) for n in shape), dtype))
-    set_origins(declared, (user_origin(),))  # equal inputs are one node: the last declaration counts
+    set_origins(declared, (user_origin(),))  # equal inputs are one node: the last one counts
     return declared
 
 

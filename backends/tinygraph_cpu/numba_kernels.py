@@ -30,6 +30,7 @@ from functools import reduce
 
 from llvmlite import ir
 
+from tinygraph.codegen.nest import SHORT_ROWS
 from tinygraph_cpu import objects
 
 I64 = ir.IntType(64)
@@ -91,7 +92,8 @@ def _compile_share(
     made = {}
     for name, symbol in symbols.items():
         module = kernel_module(functions[name], symbol, filename)
-        made[name] = _compile(module, target, functions[name])
+        short = SHORT_ROWS in (ast.get_source_segment(source, functions[name]) or "")
+        made[name] = _compile(module, target, functions[name], short)
     return made
 
 
@@ -245,8 +247,10 @@ def _emit_entry(
     b.ret_void()
 
 
-def _compile(module: str, target: objects.Target, function: ast.FunctionDef) -> bytes:
-    optimized, machine = objects.optimize(module, target)
+def _compile(
+    module: str, target: objects.Target, function: ast.FunctionDef, short_rows: bool
+) -> bytes:
+    optimized, machine = objects.optimize(module, target, masked_tails=short_rows)
     text = str(optimized)
     if ".const.picklebuf" in text:  # an exception, as Numba keeps it
         raise ValueError(f"kernel {function.name} could raise an exception")

@@ -6,7 +6,6 @@ import hashlib
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Protocol
 
 import llvmlite
@@ -14,8 +13,6 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 
 from tinygraph.cache import Store
-
-from .features import detect
 
 
 class Target(Protocol):
@@ -44,20 +41,22 @@ def _machine(target: Target) -> llvm.TargetMachine:
     )
 
 
-@cache
-def _mask_tails() -> None:
-    """On AVX-512 lets loops do what is left over under a mask instead of element by element.
-
-    Images with 6 or 24 channels have little else: LeNet's pooling takes a fifth of the time. LLVM
-    has the option once for the whole process, so it follows the process' processor, not a module's:
-    the code of a module does not depend on what was compiled before it.
-    """
-    if "+avx512f" in detect().features:
-        llvm.set_option("", "-prefer-predicate-over-epilogue=predicate-else-scalar-epilogue")
+_OPTIONS = threading.Lock()  # LLVM keeps its options once for the whole process
 
 
-def optimize(module: ir.Module | str, target: Target) -> tuple[llvm.ModuleRef, llvm.TargetMachine]:
+def _choose_tails(masked: bool) -> None:
+    """Whether loops do what is left of a vector under a mask, or element by element."""
+    way = "predicate-else-scalar-epilogue" if masked else "scalar-epilogue"
+    llvm.set_option("", f"-prefer-predicate-over-epilogue={way}")
+
+
+def optimize(
+    module: ir.Module | str, target: Target, masked_tails: bool = False
+) -> tuple[llvm.ModuleRef, llvm.TargetMachine]:
     """Parses, verifies and optimizes a module, once.
+
+    ``masked_tails`` is for loops of few steps on AVX-512: LeNet's pooling over 6 channels takes a
+    fifth of the time, while long loops would take three times as long.
 
     Raises:
         RuntimeError: LLVM refuses the module.
@@ -70,11 +69,12 @@ def optimize(module: ir.Module | str, target: Target) -> tuple[llvm.ModuleRef, l
     parsed.triple = machine.triple
     parsed.data_layout = str(machine.target_data)
     parsed.verify()
-    _mask_tails()
     tuning = llvm.create_pipeline_tuning_options(speed_level=3)
     tuning.loop_vectorization = tuning.slp_vectorization = True
     passes = llvm.create_pass_builder(machine, tuning)
-    passes.getModulePassManager().run(parsed, passes)
+    with _OPTIONS:
+        _choose_tails(masked_tails and "+avx512f" in target.features)
+        passes.getModulePassManager().run(parsed, passes)
     for function in parsed.functions:
         name = function.name
         external = function.is_declaration and not name.startswith("llvm.")

@@ -15,6 +15,8 @@ from ..op import Index
 from ..plan.body import CONSTRUCTOR, Statement
 from ..plan.plan import Access, Fold, Guard, Load, Nest, Position, Put, Step
 
+SHORT_ROWS = "short rows"  # what kernels are marked with whose innermost loops have few steps
+LONG = 48  # steps from which on a loop is long: three vectors of the widest processor
 CHUNK = 256  # steps of a column reduction that are summed before they join the total
 
 INITIAL = {"sum": "0", "max": "-inf", "min": "inf"}
@@ -103,10 +105,19 @@ class NestWriter:
             self.windows()
         else:
             self.rows()
-        text = "\n".join(["def NAME(part, tid, args):", *self.out.prologue, *self.out.lines, ""])
+        remark = [f"    # {SHORT_ROWS}"] if self.innermost() < LONG else []
+        lines = ["def NAME(part, tid, args):", *remark, *self.out.prologue, *self.out.lines, ""]
+        text = "\n".join(lines)
         return Kernel(text, tuple(self.out.arguments))
 
     # ------------------------------------------------------------------ loops
+
+    def innermost(self) -> int:
+        """Steps of the innermost loop."""
+        inner = self.nest.reduce and self.nest.style == "row"
+        axes = self.nest.reduce if inner else self.outputs
+        steps = self.nest.axes[axes[-1]] if axes else 1
+        return min(steps, self.nest.block) if self.nest.style == "column" else steps
 
     def open_outputs(self, axes: list[int]) -> None:
         """Loops over output axes, the outermost cut into parts."""
