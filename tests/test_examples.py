@@ -93,3 +93,22 @@ def test_edge_detection(example, tmp_path):
     assert found["move then filter, less filter then move"] == 0
     assert found["difference of the two"] < 1e-6
     assert (tmp_path / "edge_detection.png").exists()
+
+
+def test_conv_as_matrix(example):
+    found = example()
+    ways = ("im2col", "implicit", "winograd", "direct")
+    assert all(found[f"{way}: error"] < 1e-5 for way in ways)
+    assert len({found[f"{way}: operations"] for way in ways}) == 1  # those of the definition
+    stored = 4 * 28 * 28 * 64 * 9
+    assert found["im2col: bytes held"] >= stored > 5 * found["implicit: bytes held"]
+    assert found["direct: bytes held"] == 0
+
+
+def test_visual_cortex(example, tmp_path):
+    found = example(tmp_path)
+    assert found["simple cells: change with phase"] > 0.99
+    assert found["complex cells: change with phase"] < 0.01
+    assert found["complex cells that prefer their angle"] == 8
+    assert found["own angle over the angle across"] > 100
+    assert len(list(tmp_path.glob("*.png"))) == 2
