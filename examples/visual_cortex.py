@@ -35,7 +35,7 @@ def gabor(angle: float, phase: float) -> np.ndarray:
 
 
 def cortex(batch: int) -> tuple[tg.Program, np.ndarray]:
-    """Pictures -> simple cells [batch, angles, 2] and complex cells [batch, angles]; the filters."""
+    """Pictures -> simple cells [batch, angles, 2], complex cells [batch, angles]; and filters."""
     fields = np.stack([gabor(a, p) for a in ANGLES for p in (0, np.pi / 2)])
     fields /= np.sqrt((fields**2).sum(axis=(1, 2), keepdims=True))
     x = tg.input("pictures", batch, 1, SIZE, SIZE)

@@ -112,3 +112,16 @@ def test_visual_cortex(example, tmp_path):
     assert found["complex cells that prefer their angle"] == 8
     assert found["own angle over the angle across"] > 100
     assert len(list(tmp_path.glob("*.png"))) == 2
+
+
+def test_pooling_invariance(example, tmp_path):
+    found = example(tmp_path, short=True)
+    kept = {kind: found[f"{kind}: brightness that outlines keep"] for kind in ("max", "mean", "L2")}
+    assert kept["max"] == 1 and kept["mean"] < 0.6 and kept["L2"] < 0.7
+    changed = "values that a move by one pixel changes"
+    assert found[f"max: {changed}"] < 0.75 * found[f"before: {changed}"]
+    for kind in ("mean", "L2", "distance-weighted"):
+        assert found[f"{kind}: {changed}"] < found[f"before: {changed}"]
+    for angle in (-40, 40):
+        assert found[f"max: right at {angle}"] > found[f"mean: right at {angle}"] + 0.05
+    assert len(list(tmp_path.glob("*.png"))) == 2
