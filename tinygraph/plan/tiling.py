@@ -8,6 +8,7 @@ from dataclasses import dataclass
 L2 = 512 * 1024  # bytes that stay in a core's second-level cache beside what passes through it
 CACHE = 384 * 1024  # bytes of A and B that a chunk of a long reduction may touch
 STREAM = 16  # bytes of memory a core reads in a cycle
+FEW_PARTS = 8  # of a reduction in chunks
 WORTH = 400_000  # multiply-adds that are worth a part of their own
 
 
@@ -74,10 +75,22 @@ def cut(
     tiles, blocks = count * -(-m // tile[0]), -(-n // (tile[1] * target.lanes))
     if skinny:  # B is large and lies row by row: it is read so, a few rows at a time
         return Cut(*tile, 1, min(blocks, 8), 1, divisor(k, 64))
-    parts = choose_parts(tiles, blocks, count * m * n * depth, n * 2 > count * m)
-    if chunk and s == 1:
-        return Cut(*tile, *parts, 1, chunk)
-    return Cut(*tile, *parts, chunk)
+    if not chunk:
+        return Cut(*tile, *choose_parts(tiles, blocks, count * m * n * depth, n * 2 > count * m))
+    parts = chunk_parts(tiles, blocks, m, n)
+    return Cut(*tile, *parts, 1, chunk) if s == 1 else Cut(*tile, *parts, chunk)
+
+
+def chunk_parts(tiles: int, blocks: int, m: int, n: int) -> tuple[int, int]:
+    """Few parts, because each streams its share of A and B through the cache; those with the least
+    to stream, m numbers of A for each share of the columns and n of B for each share of the rows."""
+    ways = [
+        (rows, columns)
+        for rows in range(1, min(tiles, FEW_PARTS) + 1)
+        for columns in range(1, min(blocks, FEW_PARTS) + 1)
+        if rows * columns >= min(FEW_PARTS, tiles * blocks) and rows * columns <= 2 * FEW_PARTS
+    ]
+    return min(ways, key=lambda way: (way[0] * n + way[1] * m, way))
 
 
 def divisor(size: int, most: int) -> int:
