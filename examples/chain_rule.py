@@ -8,7 +8,6 @@ know only its own derivative: -1/x^2, 1, e^x, a. The picture shows both, value a
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import tinygraph as tg
@@ -75,8 +74,9 @@ def main(folder: Path = FOLDER) -> dict[str, float]:
     for key, (value, gradient) in numbers.items():
         print(f"{key:14} {value:8.2f} {gradient:9.2f}")
     whole = tg.sigmoid(edges["+w2"])  # as one gate: f (1 - f)
-    value, slope = tg.compile(inputs, [whole, *tg.grad(whole, [edges["+w2"]])])(*AT.values())
-    print(f"sigmoid in one gate: value {value:.2f}, gradient f (1 - f) = {slope:.2f}")
+    gate = tg.compile(inputs, [whole, *tg.grad(whole, [edges["+w2"]])], name="gate")
+    f, slope = map(float, gate(*AT.values()))
+    print(f"sigmoid in one gate: value {f:.2f}, gradient f (1 - f) = {slope:.2f}")
 
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "chain_rule.svg"
@@ -84,8 +84,8 @@ def main(folder: Path = FOLDER) -> dict[str, float]:
     print(f"picture: {path}")
     found = {f"value of {key}": value for key, (value, _) in numbers.items()}
     found |= {f"gradient of {key}": gradient for key, (_, gradient) in numbers.items()}
-    return found | {"one gate": float(value), "gradient of one gate": float(slope)}
+    return found | {"one gate": f, "gradient of one gate": slope}
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    main()

@@ -7,7 +7,6 @@ Learning, 2016, figure 9.6). The same map as a dense matrix takes 4 billion time
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 
@@ -126,4 +125,4 @@ def main(folder: Path = FOLDER) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    main()

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-FOLDER = Path("pictures")  # where examples put theirs
+FOLDER = Path("pictures")  # where the examples put theirs
 
 
-def tiles(images: Sequence[np.ndarray], columns: int, zoom: int = 1, gap: int = 2) -> np.ndarray:
+def tiles(
+    images: Sequence[np.ndarray] | np.ndarray, columns: int, zoom: int = 1, gap: int = 2
+) -> np.ndarray:
     """Images [height, width] in rows of ``columns``, each stretched to 0..1, on white."""
     height, width = (max(n) + gap for n in zip(*(i.shape for i in images), strict=True))
     page = np.ones((-(-len(images) // columns) * height, columns * width))

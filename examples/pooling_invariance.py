@@ -9,7 +9,6 @@ maximum, as large and trained alike, has no such choice.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -108,9 +107,9 @@ def main(folder: Path = FOLDER, short: bool = False) -> dict[str, float]:
         print(f"{name + ' of filters':14}" + "".join(f"{a:9.1%}" for a in accuracy))
         found |= {f"{name}: right at {d}": a for d, a in zip(ANGLES, accuracy, strict=True)}
         if combine is tg.max:
-            save(folder / "pooling_filters.png", tiles(list(filters), columns=FILTERS, zoom=2))
+            save(folder / "pooling_filters.png", tiles(filters, columns=FILTERS, zoom=2))
     return found
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    main()

@@ -7,7 +7,6 @@ answer where a grating moves (Goodfellow et al., Deep Learning, 2016, section 9.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +73,7 @@ def main(folder: Path = FOLDER) -> dict[str, float]:
     for k in range(0, len(PHASES), 4):
         degrees = np.degrees(PHASES[k])
         print(f"{degrees:5.0f}  {simple[0, k, 0, 0]:6.2f}  {complex[0, k, 0]:6.2f}")
-    save(folder / "visual_cortex_filters.png", tiles(list(fields), columns=4, zoom=3))
+    save(folder / "visual_cortex_filters.png", tiles(fields, columns=4, zoom=3))
     answers = [np.abs(simple[..., 0]).transpose(0, 2, 1), complex.transpose(0, 2, 1)]
     rows = [kind.reshape(-1, len(PHASES)) for kind in answers]  # a row for each grating and cell
     save(folder / "visual_cortex_phase.png", tiles(rows, columns=2, zoom=6))
@@ -82,4 +81,4 @@ def main(folder: Path = FOLDER) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    main()

@@ -125,3 +125,11 @@ def test_pooling_invariance(example, tmp_path):
     for angle in (-40, 40):
         assert found[f"max: right at {angle}"] > found[f"mean: right at {angle}"] + 0.05
     assert len(list(tmp_path.glob("*.png"))) == 2
+
+
+def test_lenet_digits(example, tmp_path):
+    found = example(tmp_path, short=True)
+    assert found["parameters"] == 61_706
+    assert found["accuracy"] > 0.95
+    assert found["cheque digits right"] > 0.9
+    assert len(list(tmp_path.glob("*.png"))) == 2
