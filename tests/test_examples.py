@@ -133,3 +133,14 @@ def test_lenet_digits(example, tmp_path):
     assert found["accuracy"] > 0.95
     assert found["cheque digits right"] > 0.9
     assert len(list(tmp_path.glob("*.png"))) == 2
+
+
+def test_inception_v3_factorization(example):
+    found = example()
+    for whole, parts in (("5x5", "3x3 3x3"), ("3x3", "1x3 3x1"), ("7x7", "1x7 7x1")):
+        assert found[f"{whole}: pixels seen"] == found[f"{parts}: pixels seen"]
+    saved = {"5x5": 1 - 18 / 25, "3x3": 1 - 2 / 3, "7x7": 1 - 2 / 7}
+    for whole, part in saved.items():
+        assert found[f"{whole}: parameters saved"] == pytest.approx(part)
+        assert found[f"{whole}: flops saved"] == pytest.approx(part, abs=0.003)
+    assert found["inception_v3: parameters"] == 27_161_264
