@@ -155,9 +155,9 @@ class Fusion:
         return pull(n, indices, sizes, self.held)
 
     def join(self, n: Node, attempt: Callable[[Node, Group], Reason | None]) -> bool:
-        """Tries the groups of n's inputs, the latest first."""
+        """Tries the groups of n's inputs, those with sums first, then the latest."""
         refused: dict[int, Reason] = {}
-        for group in sorted(set(self.sources(n)), key=lambda g: -g.number):
+        for group in sorted(set(self.sources(n)), key=preference):
             closed = Reason.TEMPLATE if group.opaque is not None or group.copy else None
             reason = (closed or attempt(n, group)) if self.enabled else Reason.LEFT_OUT
             if reason is None:
@@ -526,6 +526,11 @@ def once(n: Node, indices: Indices, group: Group) -> bool:
         a for a, size in enumerate(group.axes) if size > 1 and (inner or a not in group.reduce)
     ]
     return sorted(axes) == needed
+
+
+def preference(group: Group) -> tuple[bool, int]:
+    """Sort key: an epilogue costs nothing, and what prepares its operands can still move in."""
+    return (not group.reduce, -group.number)
 
 
 def element_reads(n: Node, indices: Indices, sizes: tuple[int, ...]) -> list[tuple[Node, Indices]]:

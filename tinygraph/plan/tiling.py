@@ -83,7 +83,7 @@ def cut(
 
 def chunk_parts(tiles: int, blocks: int, m: int, n: int) -> tuple[int, int]:
     """Few parts, because each streams its share of A and B through the cache; those with the least
-    to stream, m numbers of A for each share of the columns and n of B for each share of the rows."""
+    to stream: m numbers of A for each share of the columns, n of B for each share of the rows."""
     ways = [
         (rows, columns)
         for rows in range(1, min(tiles, FEW_PARTS) + 1)
