@@ -1,4 +1,6 @@
-"""What LeNet-5's training step becomes: few launches, an arena without waste, a reason for each seam."""
+"""What LeNet-5's training step becomes: few launches, an arena without waste, a reason for each
+seam.
+"""
 
 from __future__ import annotations
 

@@ -17,11 +17,7 @@ from .ir import Parameter
 if TYPE_CHECKING:
     from .plan.tiling import Target
 
-BUILT_IN = {
-    "cpu": "tinygraph_cpu",
-    "cuda": "tinygraph_cuda",
-    "python": "tinygraph.codegen.reference",
-}
+BUILT_IN = {"cpu": "tinygraph_cpu"}
 GROUP = "tinygraph.backends"
 
 
@@ -87,9 +83,7 @@ def find(spec: str) -> tuple[Backend, str]:
     module = BUILT_IN.get(name)
     if module is not None and importlib.util.find_spec(module) is not None:
         return importlib.import_module(module), runtime
-    from importlib.metadata import (
-        entry_points,
-    )  # not at the start: it takes as long as all of the core
+    from importlib.metadata import entry_points  # as slow to import as all of the core
 
     for entry in entry_points(group=GROUP):
         if entry.name == name:
