@@ -144,3 +144,11 @@ def test_inception_v3_factorization(example):
         assert found[f"{whole}: parameters saved"] == pytest.approx(part)
         assert found[f"{whole}: flops saved"] == pytest.approx(part, abs=0.003)
     assert found["inception_v3: parameters"] == 27_161_264
+
+
+def test_googlenet_auxiliary(example):
+    found = example()
+    assert found["layers"] == 22
+    assert all(found[f"conv{i}: more gradient"] > 1.5 for i in (1, 2, 3))
+    for what in ("parameters", "operations"):
+        assert found[f"naive module: times the {what}"] > 2
