@@ -15,7 +15,7 @@ from tinygraph.data import digits
 from tinygraph.models.blocks import ConvReLU
 from tinygraph.models.googlenet import MODULES, Inception
 
-BATCH, WEIGHT = 4, 0.3  # examples; of the auxiliary losses
+BATCH, WEIGHT = 2, 0.3  # examples; of the auxiliary losses
 FIRST = ("conv1", "conv2", "conv3")
 
 
