@@ -388,8 +388,8 @@ def test_float32_programs_have_no_float64_instruction(monkeypatch):
 
     texts, optimize = [], objects.optimize
 
-    def spy(module, target):
-        made = optimize(module, target)
+    def spy(module, target, **options):
+        made = optimize(module, target, **options)
         texts.append(str(made[0]))
         return made
 

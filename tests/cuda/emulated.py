@@ -13,6 +13,7 @@ from tinygraph.codegen.nest import Address
 from tinygraph.ir import Graph
 from tinygraph.plan.plan import Launch, Nest, Plan
 from tinygraph.plan.schedule import schedule
+from tinygraph.plan.tiling import Target
 from tinygraph.plan.verify import verify_plan
 from tinygraph_cuda.emulator import Kernel, Memory
 from tinygraph_cuda.intrinsics import SCOPE
@@ -24,7 +25,8 @@ Blocks = dict[tuple[str, int], np.ndarray]
 
 def run_emulated(graph: Graph, *arrays: np.ndarray, without: Sequence[str] = ()) -> list:
     """The outputs of a graph."""
-    plan = verify_plan(schedule(graph, without=frozenset(without)))
+    target = Target(winograd=False)
+    plan = verify_plan(schedule(graph, target=target, without=frozenset(without)))
     outputs = [np.zeros(o.shape, o.dtype) for o in graph.outputs]
     blocks: Blocks = {("input", i): np.ascontiguousarray(a) for i, a in enumerate(arrays)}
     blocks |= {("output", i): o.reshape(-1) for i, o in enumerate(outputs)}
