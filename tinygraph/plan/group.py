@@ -106,8 +106,6 @@ class Fusion:
             if n.op.kind is not Kind.SOURCE or n in self.held:
                 self.place(n)
         self.results = {self.root(n) for n in graph.outputs}
-        if enabled:
-            self.absorb()
 
     # ------------------------------------------------------------------ one node
 
@@ -188,6 +186,15 @@ class Fusion:
             return Reason.CYCLE
         self.add(group, n, indices)
         return None
+
+    def users(self) -> dict[Node, set[Group]]:
+        """The groups that read each value."""
+        users: dict[Node, set[Group]] = {}
+        for group in self.groups:
+            for n in group.index:
+                for x in (n,) if group.copy else n.inputs:
+                    users.setdefault(self.root(x), set()).add(group)
+        return users
 
     # ------------------------------------------------------------------ element-wise nodes
 
@@ -397,135 +404,6 @@ class Fusion:
         if reason is None:
             self.reduction_axes[n] = mapping[rank:]
         return reason
-
-    # ------------------------------------------------------------------ whole groups
-
-    def absorb(self) -> None:
-        """Element-wise groups whose values only one other group reads move into that group."""
-        users = self.users()
-        for group in reversed(self.groups):
-            readers = {g for n in group.index for g in users.get(n, ())} - {group}
-            folds = any(n in self.reduction_axes for n in group.index)
-            if folds or group.opaque is not None or group.copy or group.stores or len(readers) != 1:
-                continue
-            (reader,) = readers
-            indices = self.absorbed(group, reader)
-            if indices is not None:
-                for n in self.move(group, reader, indices):
-                    for x in n.inputs:
-                        users[self.root(x)].discard(group)
-                        users[self.root(x)].add(reader)
-
-    def users(self) -> dict[Node, set[Group]]:
-        """The groups that read each value."""
-        users: dict[Node, set[Group]] = {}
-        for group in self.groups:
-            for n in group.index:
-                for x in (n,) if group.copy else n.inputs:
-                    users.setdefault(self.root(x), set()).add(group)
-        return users
-
-    def absorbed(self, group: Group, reader: Group) -> dict[Node, Indices] | None:
-        """An index in the reader's axes for each node of the group; None if some node has none, or
-        two.
-        """
-        if (
-            reader.opaque is not None
-            or reader.copy
-            or any(n in self.held or n in self.housed for n in group.index)
-        ):
-            return None
-        found: dict[Node, Indices] = {}
-
-        def claim(x: Node, at: Indices) -> bool:
-            leaf = self.pull(x, at, reader.axes)
-            if leaf is None:
-                return self.root(x) not in group.index
-            if leaf.root not in group.index:
-                return True
-            return not leaf.guards and found.setdefault(leaf.root, leaf.indices) == leaf.indices
-
-        for n, at in reader.index.items():
-            if n in self.reduction_axes:
-                within = [
-                    how
-                    for x, how in zip(n.inputs, loops_of(n).reads, strict=True)
-                    if self.root(x) in group.index
-                ]
-                if within and (
-                    reader.windows
-                    or reader.anchor is not None
-                    or any(r.outside is not None for r in within)
-                ):
-                    return None
-                reads = [(x, self.read_at(n, reader, i)) for i, x in enumerate(n.inputs)]
-            elif n in self.held:
-                reads = []
-                if self.root(n.inputs[0]) in group.index:
-                    return None
-            else:
-                if is_gather(n) and self.root(n.inputs[0]) in group.index:
-                    return None
-                reads = element_reads(n, at, reader.axes)
-            if not all(claim(x, i) for x, i in reads):
-                return None
-        for n in reversed(group.index):
-            if n not in found or (is_gather(n) and self.root(n.inputs[0]) in group.index):
-                return None
-            if not all(claim(x, i) for x, i in element_reads(n, found[n], reader.axes)):
-                return None
-        inner = any(a in reader.reduce for at in found.values() for i in at for a, _ in i.terms)
-        if inner and reader.anchor is not None:
-            return None
-        whole = all(once(n, found[n], reader) for n in group.index if n in self.results)
-        return found if whole else None
-
-    def move(self, group: Group, reader: Group, indices: dict[Node, Indices]) -> tuple[Node, ...]:
-        """Moves a group's nodes, and returns them; none if that would close a cycle."""
-        if any(
-            g is not reader and self.depends(self.groups[number], group)
-            for number in reader.needs
-            for g in (self.groups[number],)
-            if g is not group
-        ):
-            return ()
-        moved = tuple(group.index)
-        reader.index = {**{n: indices[n] for n in group.index}, **reader.index}
-        reader.needs = (reader.needs | group.needs) - {group.number, reader.number}
-        for n in group.index:
-            self.writers[n] = [reader]
-        group.index, group.needs = {}, set()
-        self.refused = [r for r in self.refused if self.writers.get(r[0]) != self.writers.get(r[1])]
-        return moved
-
-    def depends(self, group: Group, other: Group) -> bool:
-        stack, seen = [group.number], set()
-        while stack:
-            number = stack.pop()
-            if number == other.number:
-                return True
-            if number not in seen:
-                seen.add(number)
-                stack.extend(self.groups[number].needs)
-        return False
-
-
-def once(n: Node, indices: Indices, group: Group) -> bool:
-    """Whether a group that computes n at ``indices`` computes each element, and each once."""
-    axes: list[int] = []
-    for index, size in zip(indices, n.shape, strict=True):
-        if size > 1:
-            if len(index.terms) != 1 or index.divisor != 1:
-                return False
-            ((axis, coefficient),) = index.terms
-            if abs(coefficient) != 1 or group.axes[axis] != size:
-                return False
-            axes.append(axis)
-    inner = any(a in group.reduce for a in axes)
-    needed = [
-        a for a, size in enumerate(group.axes) if size > 1 and (inner or a not in group.reduce)
-    ]
-    return sorted(axes) == needed
 
 
 def preference(group: Group) -> tuple[bool, int]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ..ir import Graph, Parameter
+from .absorb import absorb
 from .anchor import Anchors, label
 from .bundle import bundle
 from .contract import Heavy, Unsuitable, copy_nest
@@ -53,6 +54,8 @@ class Scheduler(Anchors):
         conv: Mapping[str, str],
     ):
         fusion = Fusion(graph, enabled="fuse" not in without, contract="contract" not in without)
+        if fusion.enabled:
+            absorb(fusion)
         super().__init__(graph, updates, fusion, target, conv)
         self.parameters = parameters
 
