@@ -1,17 +1,13 @@
-"""networkx as a solver: imported here only, when it is called; results are plain Python."""
+"""Graphs for networkx, which is imported here only, when it is called."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
-from .ir import Graph, Node
+from .ir import Graph
 
 if TYPE_CHECKING:
     import networkx
-
-Key = TypeVar("Key", bound=Hashable)
-EXIT = "exit"  # the virtual node behind all outputs
 
 
 def to_networkx(graph: Graph) -> networkx.MultiDiGraph:
@@ -33,47 +29,3 @@ def to_networkx(graph: Graph) -> networkx.MultiDiGraph:
         for position, i in enumerate(n.inputs):
             result.add_edge(number[i], k, key=position)
     return result
-
-
-def _digraph(successors: Mapping[Any, Sequence[Any]]) -> Any:
-    import networkx
-
-    result = networkx.DiGraph()
-    result.add_nodes_from(successors)
-    result.add_edges_from((a, b) for a, behind in successors.items() for b in behind)
-    return result
-
-
-def generations(successors: Mapping[Key, Sequence[Key]]) -> list[list[Key]]:
-    """Levels in which nothing depends on its own level; within one, in the order of ``successors``.
-
-    Raises ValueError where there is a cycle.
-    """
-    import networkx
-
-    place = {k: i for i, k in enumerate(successors)}
-    levels = networkx.topological_generations(_digraph(successors))
-    try:
-        return [sorted(level, key=place.__getitem__) for level in levels]
-    except networkx.NetworkXUnfeasible:
-        raise ValueError("there is a cycle") from None
-
-
-def reachable(successors: Mapping[Key, Sequence[Key]], start: Key) -> set[Key]:
-    """Everything behind ``start``, without it."""
-    import networkx
-
-    return set(networkx.descendants(_digraph(successors), start))
-
-
-def post_dominators(graph: Graph) -> dict[Node, Node | None]:
-    """The nearest node that every path from a node to an output passes, or None."""
-    import networkx
-
-    number = {n: k for k, n in enumerate(graph.nodes)}
-    backward = networkx.DiGraph()
-    backward.add_edges_from((EXIT, number[o]) for o in graph.outputs)
-    backward.add_edges_from((number[n], number[i]) for n in graph.nodes for i in n.inputs)
-    nearest = networkx.immediate_dominators(backward, EXIT)
-    found = {n: nearest.get(k, EXIT) for n, k in number.items()}
-    return {n: None if k == EXIT else graph.nodes[k] for n, k in found.items()}

@@ -14,8 +14,9 @@ from llvmlite import ir
 from tinygraph.plan.contraction import FIELDS, TILE_OPERAND, Contraction
 
 from . import tile
+from .arguments import ceil_divide, lane_mask, share
 from .epilogue import BYTES, Epilogue, Operand
-from .tile import Reduction, Shape, i32, i64, offset, pointer
+from .tile import Reduction, Shape, i64, offset, pointer
 
 
 def emit_contraction(module: ir.Module, name: str, contraction: Contraction) -> ir.Function:
@@ -28,8 +29,7 @@ def emit_contraction(module: ir.Module, name: str, contraction: Contraction) -> 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A share of the reduction: one r, `count` of s from `s` on; whether it is the first, the last.
-    """
+    """A share of the reduction: one r, `count` of s from `s` on; whether it is first, or last."""
 
     r: ir.Value
     s: ir.Value
@@ -64,17 +64,18 @@ class _Emitter:
             b.udiv(self.part, f["column_parts"]),
             b.urem(self.part, f["column_parts"]),
         )
-        self.tiles_m = self._ceil(f["m"], spec.rows)
+        self.tiles_m = ceil_divide(b, f["m"], spec.rows)
         rows = b.mul(b.mul(f["g"], f["z"]), b.mul(f["y"], self.tiles_m))
-        self.blocks = self._ceil(f["n"], spec.width)
-        first_row, end_row = self._share(rows, row_part, f["row_parts"])
-        first_block, end_block = self._share(self.blocks, column_part, f["column_parts"])
+        self.blocks = ceil_divide(b, f["n"], spec.width)
+        first_row, end_row = share(b, rows, row_part, f["row_parts"])
+        first_block, end_block = share(b, self.blocks, column_part, f["column_parts"])
         start = self._odometer(first_row)
         self.a_rows = tile.row_offsets(b, self._bytes("a_m"))
         row_count, block_count = b.sub(end_row, first_row), b.sub(end_block, first_block)
         some = b.and_(
             b.icmp_signed(">", row_count, i64(0)), b.icmp_signed(">", block_count, i64(0))
         )
+
         def tiles(chunk: Chunk | None) -> None:
             tile.repeat(
                 b,
@@ -93,13 +94,11 @@ class _Emitter:
     def _chunks(self, tiles: Callable[[Chunk], None]) -> None:
         """All tiles of the part for each r and each share of s, in order."""
         b, f = self.b, self.fields
-        shares = b.udiv(
-            b.sub(b.add(f["s"], f["s_chunk"]), i64(1)), f["s_chunk"]
-        )
+        shares = b.udiv(b.sub(b.add(f["s"], f["s_chunk"]), i64(1)), f["s_chunk"])
 
         def one(number: ir.Value) -> list[ir.Value]:
-            r, share = b.udiv(number, shares), b.urem(number, shares)
-            s = b.mul(share, f["s_chunk"])
+            r, turn = b.udiv(number, shares), b.urem(number, shares)
+            s = b.mul(turn, f["s_chunk"])
             left = b.sub(f["s"], s)
             count = b.select(b.icmp_signed("<", left, f["s_chunk"]), left, f["s_chunk"])
             last = b.icmp_signed("==", b.add(number, i64(1)), b.mul(f["r"], shares))
@@ -107,13 +106,6 @@ class _Emitter:
             return [b.add(number, i64(1))]
 
         tile.repeat(b, b.mul(f["r"], shares), [i64(0)], one)
-
-    def _ceil(self, x: ir.Value, divisor: int) -> ir.Value:
-        return self.b.udiv(self.b.add(x, i64(divisor - 1)), i64(divisor))
-
-    def _share(self, total: ir.Value, part: ir.Value, parts: ir.Value) -> tuple[ir.Value, ir.Value]:
-        b = self.b
-        return b.udiv(b.mul(total, part), parts), b.udiv(b.mul(total, b.add(part, i64(1))), parts)
 
     def _odometer(self, flat: ir.Value) -> list[ir.Value]:
         """The indices (g, z, y, tile along m) of a flat row tile."""
@@ -268,8 +260,5 @@ class _Emitter:
         """Which lanes of the last vector lie before n."""
         if not shape.masked:
             return None
-        b, lanes = self.b, shape.lanes
-        end = b.add(column, i64((shape.vectors - 1) * lanes))
-        used = tile.splat(b, b.trunc(b.sub(self.fields["n"], end), i32), lanes)
-        lane = ir.Constant(ir.VectorType(i32, lanes), list(range(lanes)))
-        return b.icmp_signed("<", lane, used)
+        end = self.b.add(column, i64((shape.vectors - 1) * shape.lanes))
+        return lane_mask(self.b, self.b.sub(self.fields["n"], end), shape.lanes)

@@ -84,12 +84,7 @@ def move(
     fusion: Fusion, group: Group, reader: Group, indices: dict[Node, Indices]
 ) -> tuple[Node, ...]:
     """Moves a group's nodes, and returns them; none if that would close a cycle."""
-    if any(
-        g is not reader and depends(fusion, fusion.groups[number], group)
-        for number in reader.needs
-        for g in (fusion.groups[number],)
-        if g is not group
-    ):
+    if fusion.depends(reader.needs - {reader.number, group.number}, group):
         return ()
     moved = tuple(group.index)
     reader.index = {**{n: indices[n] for n in group.index}, **reader.index}
@@ -101,18 +96,6 @@ def move(
         r for r in fusion.refused if fusion.writers.get(r[0]) != fusion.writers.get(r[1])
     ]
     return moved
-
-
-def depends(fusion: Fusion, group: Group, other: Group) -> bool:
-    stack, seen = [group.number], set()
-    while stack:
-        number = stack.pop()
-        if number == other.number:
-            return True
-        if number not in seen:
-            seen.add(number)
-            stack.extend(fusion.groups[number].needs)
-    return False
 
 
 def once(n: Node, indices: Indices, group: Group) -> bool:

@@ -78,10 +78,6 @@ class Group:
     stores: list[Store] = field(default_factory=list)
     needs: set[int] = field(default_factory=set)  # numbers of the groups it reads from
 
-    def is_inner(self, n: Node) -> bool:
-        """Whether a node varies along the reduction axes."""
-        return any(a in self.reduce for i in self.index[n] for a, _ in i.terms)
-
 
 class Fusion:
     """Builds the groups of a graph.
@@ -169,8 +165,11 @@ class Fusion:
 
     def cyclic(self, n: Node, group: Group) -> bool:
         """Whether some input of n depends on the group through another group."""
-        stack = [g.number for g in self.sources(n) if g is not group]
-        seen: set[int] = set()
+        return self.depends({g.number for g in self.sources(n) if g is not group}, group)
+
+    def depends(self, numbers: set[int], group: Group) -> bool:
+        """Whether some of the groups with these numbers is the group, or needs it."""
+        stack, seen = list(numbers), set[int]()
         while stack:
             number = stack.pop()
             if number == group.number:
