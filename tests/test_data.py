@@ -1,4 +1,4 @@
-"""Data: the embedded digits, IDX files, batches that repeat bit for bit, known warps."""
+"""Data: embedded digits and text, IDX files, batches that repeat bit for bit, known warps."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tinygraph.data import (
     Batches,
     RandomAffine,
     digits,
+    king_james,
     load_idx,
     pictures,
     prefetch,
@@ -53,6 +54,21 @@ def test_pictures_refuse_what_is_no_picture():
     assert pictures(np.zeros((2, 3, 5, 4), np.uint8)).shape == (2, 3, 5, 4)
     with pytest.raises(ValueError, match=r"requires uint8 .* got float32 \[2, 5, 4\]"):
         pictures(np.zeros((2, 5, 4), np.float32))
+
+
+# ---------------------------------------------------------------- the embedded text
+
+
+def test_the_text_is_cut_in_three_consecutive_parts():
+    text = king_james()
+    assert [len(part) for part in text[:3]] == [899_876, 49_993, 49_994]
+    assert text.training.dtype == np.int32 and len(text.alphabet) == 62
+    assert text.decode(text.training[:31]) == "In the beginning God created th"
+    assert text.decode(text.held_back[-13:]) == "comest thou?\n"
+    short = king_james(1000)
+    assert short.decode(np.concatenate(short[:3])) == text.decode(text.training[:1000])
+    with pytest.raises(ValueError, match="20 to 999,863 characters, got 1000000"):
+        king_james(1_000_000)
 
 
 # ---------------------------------------------------------------- IDX files

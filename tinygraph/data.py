@@ -1,4 +1,4 @@
-"""Data in NumPy arrays: the embedded digits, IDX files, batches, small random warps of pictures.
+"""Data in NumPy arrays: embedded digits and text, IDX files, batches, random warps of pictures.
 
 Everything random follows from (seed, epoch, batch), so that a run repeats, or continues in its
 middle, bit for bit.
@@ -30,6 +30,19 @@ class Labelled(NamedTuple):
     labels: np.ndarray
 
 
+class Text(NamedTuple):
+    """Three consecutive parts of a text as int32 places in ``alphabet``."""
+
+    training: np.ndarray
+    choosing: np.ndarray  # to choose settings by
+    held_back: np.ndarray
+    alphabet: str
+
+    def decode(self, symbols: Iterable[int]) -> str:
+        """The characters of symbols."""
+        return "".join(self.alphabet[i] for i in symbols)
+
+
 def digits() -> tuple[Labelled, Labelled]:
     """The embedded MNIST digits: 8,000 to train with, 2,000 held back; pictures [n, 1, 28, 28]."""
     file = resources.files("tinygraph").joinpath("datasets/mnist10k.npz")
@@ -38,6 +51,20 @@ def digits() -> tuple[Labelled, Labelled]:
         images = pictures(stored["x"][order])
         labels = stored["y"][order].astype(np.int32)
     return Labelled(images[:8000], labels[:8000]), Labelled(images[8000:], labels[8000:])
+
+
+def king_james(characters: int = 999_863) -> Text:
+    """The first characters of the embedded King James Version, a verse a line.
+
+    90 % are for training, the next 5 % for choosing settings, the last 5 % are held back.
+    """
+    file = resources.files("tinygraph").joinpath("datasets/kjv1m.txt.gz")
+    text = gzip.decompress(file.read_bytes())
+    if not 20 <= characters <= len(text):
+        raise ValueError(f"the embedded text has 20 to {len(text):,} characters, got {characters}")
+    alphabet, symbols = np.unique(np.frombuffer(text, np.uint8, characters), return_inverse=True)
+    ends = characters * 90 // 100, characters * 95 // 100
+    return Text(*np.split(symbols.astype(np.int32), ends), alphabet.tobytes().decode("ascii"))
 
 
 def pictures(pixels: np.ndarray) -> np.ndarray:
