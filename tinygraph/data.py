@@ -64,7 +64,8 @@ def king_james(characters: int = 999_863) -> Text:
         raise ValueError(f"the embedded text has 20 to {len(text):,} characters, got {characters}")
     alphabet, symbols = np.unique(np.frombuffer(text, np.uint8, characters), return_inverse=True)
     ends = characters * 90 // 100, characters * 95 // 100
-    return Text(*np.split(symbols.astype(np.int32), ends), alphabet.tobytes().decode("ascii"))
+    training, choosing, held_back = np.split(symbols.astype(np.int32), ends)
+    return Text(training, choosing, held_back, alphabet.tobytes().decode("ascii"))
 
 
 def pictures(pixels: np.ndarray) -> np.ndarray:
