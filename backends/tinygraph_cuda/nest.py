@@ -8,28 +8,15 @@ have by shuffles, in a tree whose shape never changes. Parameters are pointers a
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
 from math import prod
 
-from tinygraph.codegen.nest import Address, Argument, NestWriter, folded, initial
+from tinygraph.codegen.nest import Address, NestWriter, folded, initial
 from tinygraph.plan.plan import Fold, Nest, Put, Step
 from tinygraph_cpu.numba_kernels import lift_prologue
 
-THREADS = 256
-MOST_BLOCKS = 2048  # beyond, threads loop: enough to fill any GPU
-WARP = 32
+from .kernel import MOST_BLOCKS, THREADS, WARP, CudaKernel
+
 SHUFFLED = ("float32", "float64", "int32", "int64", "uint32")  # dtypes that lanes can exchange
-
-
-@dataclass(frozen=True, slots=True)
-class CudaKernel:
-    """A kernel's text, with NAME for its name, and one launch of it."""
-
-    text: str
-    signature: tuple[str, ...]
-    arguments: tuple[Argument, ...]
-    blocks: int
-    threads: int = THREADS
 
 
 def emit(nest: Nest) -> CudaKernel:

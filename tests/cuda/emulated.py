@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 
@@ -13,11 +12,11 @@ from tinygraph.codegen.nest import Address
 from tinygraph.ir import Graph
 from tinygraph.plan.plan import Launch, Nest, Plan
 from tinygraph.plan.schedule import schedule
-from tinygraph.plan.tiling import Target
 from tinygraph.plan.verify import verify_plan
 from tinygraph_cuda.emulator import Kernel, Memory
-from tinygraph_cuda.intrinsics import SCOPE
-from tinygraph_cuda.nest import emit
+from tinygraph_cuda.kernel import CudaKernel
+from tinygraph_cuda.lower import lower
+from tinygraph_cuda.target import TARGET
 from tinygraph_cuda.toolchain import compile_ptx
 
 Blocks = dict[tuple[str, int], np.ndarray]
@@ -25,8 +24,7 @@ Blocks = dict[tuple[str, int], np.ndarray]
 
 def run_emulated(graph: Graph, *arrays: np.ndarray, without: Sequence[str] = ()) -> list:
     """The outputs of a graph."""
-    target = Target(winograd=False)
-    plan = verify_plan(schedule(graph, target=target, without=frozenset(without)))
+    plan = verify_plan(schedule(graph, target=TARGET, without=frozenset(without)))
     outputs = [np.zeros(o.shape, o.dtype) for o in graph.outputs]
     blocks: Blocks = {("input", i): np.ascontiguousarray(a) for i, a in enumerate(arrays)}
     blocks |= {("output", i): o.reshape(-1) for i, o in enumerate(outputs)}
@@ -38,7 +36,11 @@ def run_emulated(graph: Graph, *arrays: np.ndarray, without: Sequence[str] = ())
     blocks["prepared", 0] = np.full(plan.prepared + 64, 0xA5, np.uint8)
     for whole in (*plan.prepare, *plan.launches):
         for launch in whole.members:
-            (run_nest if isinstance(launch.work, Nest) else run_python)(launch, blocks)
+            if isinstance(launch.work, Nest):
+                for made in lower(launch):
+                    run_kernel(made, blocks)
+            else:
+                run_python(launch, blocks)
     return outputs
 
 
@@ -46,16 +48,20 @@ def constants(plan: Plan) -> Blocks:
     return {("constant", i): np.array(c.attr("value").data) for i, c in enumerate(plan.constants)}
 
 
-@lru_cache(maxsize=512)
-def compiled(text: str, signature: tuple[str, ...], threads: int) -> Kernel:
-    source = text.replace("NAME", "nest", 1)
-    ptx = compile_ptx(source, "nest", signature, launch_bounds=threads, scope=SCOPE)
-    return Kernel(ptx, source=source)
+KERNELS: dict[str, Kernel] = {}
 
 
-def run_nest(launch: Launch, blocks: Blocks) -> None:
-    made = emit(launch.work)
-    run = compiled(made.text, made.signature, made.threads)
+def compiled(made: CudaKernel) -> Kernel:
+    if made.key not in KERNELS:
+        source = made.text.replace("NAME", "kernel", 1)
+        ptx = compile_ptx(
+            source, "kernel", made.signature, launch_bounds=made.launch_bounds, scope=made.scope()
+        )
+        KERNELS[made.key] = Kernel(ptx, source=source)
+    return KERNELS[made.key]
+
+
+def run_kernel(made: CudaKernel, blocks: Blocks) -> None:
     memory = Memory()
     starts: dict[tuple[str, int], int] = {}
     arguments = []
@@ -67,7 +73,7 @@ def run_nest(launch: Launch, blocks: Blocks) -> None:
             arguments.append(starts[home, number] + offset)
         else:
             arguments.append(argument)
-    run(memory, made.blocks, made.threads, arguments)
+    compiled(made)(memory, made.blocks, made.threads, arguments)
     for key, address in starts.items():
         blocks[key][...] = memory.read(address, blocks[key].shape, blocks[key].dtype)
 

@@ -1,0 +1,24 @@
+"""Launches of a plan as CUDA kernels."""
+
+from __future__ import annotations
+
+from tinygraph.backend import BackendError
+from tinygraph.plan.plan import Launch, Nest, Work
+
+from . import nest
+from .kernel import CudaKernel
+
+
+def lower(launch: Launch) -> tuple[CudaKernel, ...]:
+    """The kernels that do the work of a launch, to be run one after the other.
+
+    Raises:
+        BackendError: there is no CUDA kernel for such work.
+    """
+    return tuple(kernel for member in launch.members for kernel in kernels(member.work))
+
+
+def kernels(work: Work) -> tuple[CudaKernel, ...]:
+    if isinstance(work, Nest):
+        return (nest.emit(work),)
+    raise BackendError(f"backend 'cuda' has no kernel for {type(work).__name__}")
