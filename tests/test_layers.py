@@ -23,7 +23,7 @@ LAYERS = [
     ["plan"],
     ["codegen"],
     ["pipeline", "backend"],
-    ["store", "explain", "profiler"],
+    ["store", "explain", "profiler", "cards"],
     ["inspect"],
     ["compile"],
     ["nn", "data", "picture"],

@@ -12,12 +12,13 @@ import numpy as np
 
 from .cache import Store
 from .codegen.program import Code
-from .ir import Parameter
+from .ir import Memory, Parameter
 
 if TYPE_CHECKING:
+    from .plan.plan import Plan
     from .plan.tiling import Target
 
-BUILT_IN = {"cpu": "tinygraph_cpu"}
+BUILT_IN = {"cpu": "tinygraph_cpu", "cuda": "tinygraph_cuda"}
 GROUP = "tinygraph.backends"
 
 
@@ -34,8 +35,34 @@ class Roofline:
     bandwidth: float
 
 
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a kernel takes of a device, known without running it.
+
+    Attributes:
+        architecture: that it was compiled for.
+        threads: of a block.
+        registers: of a thread.
+        spills: bytes of registers that a thread moves to memory and back.
+        shared: bytes of shared memory of a block.
+        occupancy: the share of a multiprocessor's threads that can be resident.
+    """
+
+    architecture: str
+    threads: int
+    registers: int
+    spills: int
+    shared: int
+    occupancy: float
+
+
 class Runner(Protocol):
-    """A program in memory, ready to run."""
+    """A program in memory, ready to run.
+
+    ``memory`` is where its parameters lie; None is the host's.
+    """
+
+    memory: Memory | None
 
     def __call__(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
         """Runs once, updates included; arrays are C-contiguous and of the program's types."""
@@ -59,8 +86,14 @@ class Backend(Protocol):
     def fingerprint(self, runtime: str) -> str:
         """Everything about the processor and tools that compiled code depends on."""
 
+    def assemble(self, plan: Plan) -> Code:
+        """Kernels as text or records, and their launches: the same in every process."""
+
     def build(self, code: Code, store: Store, runtime: str) -> None:
         """Compiles the kernels that the store does not have."""
+
+    def cards(self, code: Code, store: Store, runtime: str) -> Sequence[Card]:
+        """One for each kernel; none where kernels run on a processor."""
 
     def load(
         self,

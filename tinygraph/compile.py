@@ -12,7 +12,7 @@ import numpy as np
 from . import store as manifest
 from .backend import find
 from .cache import default_store
-from .ir import Graph, Node, Parameter, origins
+from .ir import Graph, Node, Parameter, ParameterState, origins
 from .op import constant
 from .passes import PIPELINE, Update, strip_effects
 from .rewrite import substitute
@@ -50,7 +50,9 @@ def compile(
         updates: (parameter, new value) pairs; all new values are computed from old ones. Effects
             that the outputs reach, such as the running statistics of batch normalization, are
             added.
-        backend: ``name[:runtime]``; by default what TINYGRAPH_BACKEND says, else ``cpu``.
+        backend: ``name[:runtime[:architecture]]``: ``cpu``, ``cuda``, ``cuda:device``,
+            ``cuda:emulate``, ``cuda:ptx:sm_90``; by default what TINYGRAPH_BACKEND says, else
+            ``cpu``.
         without: names of passes, or ``fuse`` or ``contract`` of the planner, to leave out.
         passes: instead of ``tinygraph.passes.PIPELINE``: functions of a graph, which may take a
             ``log`` for their events.
@@ -152,11 +154,16 @@ class Program:
             self._refresh()
             self._runner(inputs, outputs)
             for p in self.updates:
-                p.state.version += 1
+                p.state.changed(self._runner.memory)
         return tuple(outputs)
 
     def _refresh(self) -> None:
-        """Prepared values follow the parameters that they were made from."""
+        """The newest values of parameters are where this program runs, and prepared values follow
+        the parameters that they were made from.
+        """
+        if self._runner.memory is not None or ParameterState.moved:
+            for p in self.parameters:
+                p.state.bring(self._runner.memory)
         if not self.built.code.prepare:
             return
         versions = tuple([s.version for s in self._watched])
@@ -220,11 +227,15 @@ class Program:
         """What was recorded while compiling; a program from the store is translated anew."""
         from .inspect import Inspection
 
-        return Inspection(self.built.compiled or self.source.translate(), self.parameters)
+        source, compiled = self.source, self.built.compiled or self.source.translate()
+        cards = source.backend.cards(self.built.code, default_store(), source.runtime)
+        return Inspection(compiled, self.parameters, cards)
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """Names of what ``dump`` shows: ``graph``, each pass, ``plan``, ``source``."""
+        """Names of what ``dump`` shows: ``graph``, each pass, ``plan``, ``source``; for a device
+        also ``cards``.
+        """
         return self.inspection.stages
 
     @property

@@ -9,10 +9,13 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from .backend import Card
+from .cards import cards_text
 from .codegen.module import module_text
 from .dump import dot, dump, labels
 from .explain import explain
@@ -23,6 +26,7 @@ from .plan.report import plan_remarks, plan_text
 from .profiler import Profile, Timing
 
 SHOWN = 3  # places in a remark
+TAKEN = ("registers", "spills", "shared")  # of a card, in a program's cost
 WRITTEN: Counter[Path] = Counter()  # folders of this process' programs
 
 
@@ -32,11 +36,15 @@ class Inspection:
     Attributes:
         compiled: the record.
         parameters: of the program, in the order in which the plan numbers them.
+        cards: what each kernel takes of a device; none for a processor.
         names: what nodes of the optimized graph are called in dumps.
     """
 
-    def __init__(self, compiled: Compiled, parameters: Sequence[Parameter]):
+    def __init__(
+        self, compiled: Compiled, parameters: Sequence[Parameter], cards: Sequence[Card] = ()
+    ):
         self.compiled, self.parameters = compiled, tuple(parameters)
+        self.cards = tuple(cards)
         self.steps, self.plan, self.code = compiled.steps, compiled.plan, compiled.code
         self.names = labels(compiled.graph)
 
@@ -44,13 +52,17 @@ class Inspection:
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """What ``dump`` knows: the graph as it was written and after each pass, plan, source."""
-        return (*(s.name for s in self.steps), "plan", "source")
+        """What ``dump`` knows: the graph as it was written and after each pass, plan, source;
+        cards, where kernels have some.
+        """
+        return (*(s.name for s in self.steps), "plan", *(["cards"] * bool(self.cards)), "source")
 
     def dump(self, stage: str | None = None, *, lines: bool = False, scopes: bool = False) -> str:
         """A stage as text; by default the optimized graph."""
         if stage == "plan":
             return plan_text(self.plan, lines)
+        if stage == "cards" and self.cards:
+            return cards_text(self.plan.name, self.costs)
         if stage == "source":
             return module_text(self.code, self.plan, self.compiled.graph, lines)
         return dump(self.step(stage).graph, lines=lines, scopes=scopes)
@@ -95,7 +107,7 @@ class Inspection:
             target = target.with_name(f"{target.name}.{WRITTEN[target]}")
         target.mkdir(parents=True, exist_ok=True)
         for number, stage in enumerate(self.stages):
-            ending = {"plan": "txt", "source": "py"}.get(stage, "graph")
+            ending = {"plan": "txt", "cards": "txt", "source": "py"}.get(stage, "graph")
             text = self.dump(stage, lines=True).rstrip("\n")
             (target / f"{number:02}-{stage}.{ending}").write_text(text + "\n")
         (target / "remarks.txt").write_text("\n".join(self.remarks) + "\n")
@@ -130,11 +142,20 @@ class Inspection:
 
     @cached_property
     def costs(self) -> list[LaunchCost]:
-        """Operations and bytes of each launch of a run, in order."""
-        return costs(self.plan)
+        """Operations and bytes of each launch of a run, in order; on a device with the cards."""
+        found = costs(self.plan)
+        if not self.cards:
+            return found
+        return [
+            replace(cost, kernels=tuple((w.parts, self.cards[w.kernel]) for w in call.work))
+            for cost, call in zip(found, self.code.calls, strict=True)
+        ]
 
     def cost(self) -> dict[str, int]:
-        """Totals of a run; ``peak_bytes`` is all memory that a program holds while it runs."""
+        """Totals of a run; ``peak_bytes`` is all memory that a program holds while it runs.
+
+        On a device also the most registers, spilled and shared bytes that one kernel takes.
+        """
         home: Counter[str] = Counter()
         for b in self.plan.buffers:
             home[b.home] += b.bytes
@@ -153,6 +174,7 @@ class Inspection:
             "output_bytes": home["output"],
             "launches": len(self.plan.launches),
             "kernels": len(self.code.kernels),
+            **{k: max(getattr(card, k) for card in self.cards) for k in TAKEN if self.cards},
         }
 
     def summary(self) -> str:

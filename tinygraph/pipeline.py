@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from .codegen.assemble import assemble
 from .codegen.program import Code
 from .ir import Graph, Parameter
 from .passes import PIPELINE
@@ -82,6 +81,7 @@ def translate(
     updates: Sequence[Parameter],
     parameters: Sequence[Parameter],
     target: Target,
+    assemble: Callable[[Plan], Code],
     passes: Sequence[Pass] = PIPELINE,
     without: frozenset[str] = frozenset(),
     conv: Mapping[str, str] | None = None,
@@ -89,8 +89,8 @@ def translate(
 ) -> Compiled:
     """Code for a graph whose last outputs are the new values of ``updates``.
 
-    Buffers count ``parameters`` in order. ``conv`` overrules how convolutions are computed, by
-    name; "" stands for all others.
+    Buffers count ``parameters`` in order; ``assemble`` is the backend's. ``conv`` overrules how
+    convolutions are computed, by name; "" stands for all others.
     """
     steps = run_passes(graph, passes, without, check)
     plan = schedule(steps[-1].graph, updates, parameters, target, without, conv)

@@ -70,7 +70,8 @@ class Source:
         o, target = self.options, self.backend.target(self.runtime)
         graph, updates, parameters = self.graph, self.updates, self.parameters
         return translate(
-            graph, updates, parameters, target, o.passes, o.without, dict(o.conv), check
+            graph, updates, parameters, target, self.backend.assemble,
+            o.passes, o.without, dict(o.conv), check,
         )  # fmt: skip
 
 
@@ -156,8 +157,8 @@ def build(source: Source, store: Store, key: str | None) -> Built:
 
 def write(built: Built) -> bytes:
     """A manifest; arrays as base64 of their bytes."""
-    code = asdict(replace(built.code, kernels=()))
-    code["kernels"] = [(k.name, k.key) for k in built.code.kernels]
+    code = asdict(replace(built.code, kernels=(), head=""))
+    code["kernels"] = [(k.name, k.key, k.signature, k.threads) for k in built.code.kernels]
     constants = [
         {"dtype": c.dtype.name, "shape": c.shape, "data": base64.b64encode(c.tobytes()).decode()}
         for c in built.constants
@@ -169,7 +170,10 @@ def read(data: bytes, source_path: Path) -> Built:
     """The contents of a manifest."""
     content: dict[str, Any] = json.loads(data)
     code = content["code"]
-    kernels = tuple(KernelCode(name, "", known_key=key) for name, key in code["kernels"])
+    kernels = tuple(
+        KernelCode(name, "", known_key=key, signature=tuple(signature), threads=threads)
+        for name, key, signature, threads in code["kernels"]
+    )
     prepare, calls = (
         tuple(
             Call(tuple(read_work(w) for w in c["work"]), tuple(c["waits"]), c["name"])
@@ -182,11 +186,12 @@ def read(data: bytes, source_path: Path) -> Built:
         for c in content["constants"]
     ]
     made = Code(
-        code["name"], kernels, prepare, calls, code["arena"], code["prepared"], code["scratch"]
-    )
+        code["name"], kernels, prepare, calls, code["arena"], code["prepared"], code["scratch"],
+        tuple((home, offset, size) for home, offset, size in code["buffers"]),
+    )  # fmt: skip
     return Built(made, constants, source_path)
 
 
 def read_work(content: dict[str, Any]) -> Work:
     arguments = tuple(a if isinstance(a, int) else (a[0], a[1], a[2]) for a in content["arguments"])
-    return Work(content["kernel"], arguments, content["parts"])
+    return Work(content["kernel"], arguments, content["parts"], content["member"])

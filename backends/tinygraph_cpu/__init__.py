@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import llvmlite
 import numpy as np
 
+from tinygraph.backend import Card
 from tinygraph.cache import Store
 from tinygraph.codegen.program import Code
 from tinygraph.ir import Parameter
@@ -21,6 +22,7 @@ from tinygraph.ir import Parameter
 from .features import detect
 
 if TYPE_CHECKING:
+    from tinygraph.plan.plan import Plan
     from tinygraph.plan.tiling import Target
 
 
@@ -38,10 +40,20 @@ def fingerprint(runtime: str) -> str:
     return f"{detect()!r} llvmlite {llvmlite.__version__} numba {version}"
 
 
+def assemble(plan: Plan) -> Code:
+    from tinygraph.codegen.assemble import assemble
+
+    return assemble(plan)
+
+
 def build(code: Code, store: Store, runtime: str) -> None:
     from .kernels import compile_missing
 
     compile_missing(code, store)
+
+
+def cards(code: Code, store: Store, runtime: str) -> Sequence[Card]:
+    return ()
 
 
 def load(

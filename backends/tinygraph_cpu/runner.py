@@ -22,6 +22,8 @@ SERIAL = 150_000  # cost below which a program runs on one thread: waking anothe
 class CpuRunner:
     """Owns the arena, the prepared memory and the argument blocks of one program."""
 
+    memory = None  # the host's
+
     def __init__(
         self,
         code: Code,

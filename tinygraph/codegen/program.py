@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from ..plan.plan import Record
+from typing import Any
 
 Place = tuple[str, int, int]  # home, number, byte offset: an address once there is memory
 Argument = int | Place
@@ -19,12 +16,20 @@ Argument = int | Place
 
 @dataclass(frozen=True, slots=True)
 class KernelCode:
-    """One compiled function: its Python text, and the record if it is emitted from one."""
+    """One compiled function: its Python text, and the record if that alone does not make it.
+
+    Attributes:
+        known_key: given by the backend, or of a kernel that comes from the store without its text.
+        signature: types of its parameters; empty for those that take an argument block.
+        threads: of a block, on devices whose parts are blocks of threads.
+    """
 
     name: str
     text: str
-    record: Record | None = None
-    known_key: str = ""  # of a kernel that comes from the store, without its text
+    record: Any = None
+    known_key: str = ""
+    signature: tuple[str, ...] = ()
+    threads: int = 1
 
     @property
     def key(self) -> str:
@@ -37,16 +42,22 @@ class KernelCode:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A kernel with its arguments, in so many parts."""
+    """A kernel with its arguments, in so many parts (blocks, where a kernel has threads).
+
+    ``member`` is the number of the launch, within a bundle, that it belongs to.
+    """
 
     kernel: int
     arguments: tuple[Argument, ...]
     parts: int
+    member: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A launch: its work (several where launches are bundled), and the calls it waits for."""
+    """A launch: its work, in order (several where launches are bundled, or take several kernels),
+    and the calls it waits for.
+    """
 
     work: tuple[Work, ...]
     waits: tuple[int, ...]
@@ -59,7 +70,14 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """A program: kernels, calls, and the sizes in bytes of the memory that it needs."""
+    """A program: kernels, calls, and the sizes in bytes of the memory that it needs.
+
+    Attributes:
+        scratch: for each thread.
+        buffers: (home, offset, bytes) in the arena or the prepared memory. Where there are any,
+            places of these homes number them; otherwise they count from the beginning of both.
+        head: what the generated module begins with.
+    """
 
     name: str
     kernels: tuple[KernelCode, ...]
@@ -67,4 +85,6 @@ class Code:
     calls: tuple[Call, ...]
     arena: int
     prepared: int
-    scratch: int = 0  # for each thread
+    scratch: int = 0
+    buffers: tuple[tuple[str, int, int], ...] = ()
+    head: str = ""

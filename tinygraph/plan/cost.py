@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,14 +19,21 @@ from ..ir import Node
 from .body import Statement
 from .plan import Access, Emitted, Fold, Launch, Nest, Plan, Special, Tile
 
+if TYPE_CHECKING:
+    from ..backend import Card
+
 
 @dataclass(frozen=True, slots=True)
 class LaunchCost:
-    """Floating-point operations of a launch, and bytes that it reads and writes."""
+    """Floating-point operations of a launch, and bytes that it reads and writes.
+
+    ``kernels``, on a device: how many blocks of which kernel it takes, in order.
+    """
 
     launch: Launch
     flops: int
     bytes: int
+    kernels: tuple[tuple[int, Card], ...] = ()
 
 
 def node_cost(n: Node) -> int:
