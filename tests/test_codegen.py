@@ -8,9 +8,11 @@ import pytest
 from compiled import draw, graph_of, run_python
 from tinygraph import ops
 from tinygraph.autodiff import grad
+from tinygraph.codegen.assemble import assemble
 from tinygraph.interpret import run
 from tinygraph.ir import Graph
 from tinygraph.op import OPS, Kind, input
+from tinygraph.plan.schedule import schedule
 
 RECORDS = [o for o in OPS.values() if o.example is not None]
 
@@ -42,3 +44,14 @@ def test_gradients(op):
         pytest.skip("no float input")
     loss = ops.sum(y * input("weight", *y.shape))
     agree(graph_of(*grad(loss, wrt)))
+
+
+def test_layers_that_differ_in_size_share_a_kernel():
+    """What a mean multiplies by is an argument; short numbers stay in the text."""
+    x, y = input("x", 7, 9), input("y", 11, 9)
+    both = [ops.mean(a, 0) + 0.5 for a in (x, y)]
+    graph = Graph("g", (x, y), tuple(both))
+    agree(graph)
+    kernels = assemble(schedule(graph)).kernels
+    assert len(kernels) == 1
+    assert "float32(0.5)" in kernels[0].text and "literal0_bits = args[" in kernels[0].text

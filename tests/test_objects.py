@@ -338,15 +338,3 @@ assert objects.load({{"test_objects_doubles": code}})["test_objects_doubles"]
 assert "numba" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True)
-
-
-def test_other_processes_make_the_same_objects(compiled):
-    symbols = {name: f"test_objects_{name}" for name in ("row_sum", "relu", "cubes")}
-    made = numba_kernels.compile_kernels(SOURCE, symbols, TARGET, processes=2)
-    assert made == {name: compiled[symbol] for name, symbol in symbols.items()}
-
-
-def test_what_fails_in_another_process_is_raised_here():
-    source = f"{SOURCE}\n{PROLOGUE}    y[0] = y[1] * 0.1\n"
-    with pytest.raises(ValueError, match="kernel bad computes in float64"):
-        numba_kernels.compile_kernels(source, {"relu": "a", "bad": "b"}, TARGET, processes=2)

@@ -384,7 +384,7 @@ def test_remarks_are_from_the_closed_list():
 
 def test_float32_programs_have_no_float64_instruction(monkeypatch):
     """Every module that LLVM has optimized for a training step in float32."""
-    from tinygraph_cpu import kernels, numba_kernels, objects
+    from tinygraph_cpu import kernels, objects, workers
 
     texts, optimize = [], objects.optimize
 
@@ -394,7 +394,7 @@ def test_float32_programs_have_no_float64_instruction(monkeypatch):
         return made
 
     monkeypatch.setattr(objects, "optimize", spy)
-    monkeypatch.setattr(numba_kernels, "default_processes", lambda kernels: 1)
+    monkeypatch.setattr(workers, "default_processes", lambda kernels: 1)
     monkeypatch.setattr(kernels, "BUILT", {})
     w, x = tg.parameter(values(7, 6), "w"), tg.input("x", 9, 7)
     h = tg.gelu(x @ w)

@@ -12,10 +12,7 @@ import llvmlite
 from tinygraph import codegen
 from tinygraph.cache import Store
 from tinygraph.codegen.program import Code, KernelCode
-from tinygraph.plan.contraction import Contraction
-from tinygraph.plan.winograd_kernel import WinogradTile, WinogradWeights
 
-from . import objects
 from .features import Features, detect
 
 # What machine code follows from, besides a kernel's own text or record.
@@ -46,8 +43,11 @@ def object_key(kernel: KernelCode, features: Features) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:24]
 
 
+PREFIX = "tg_"
+
+
 def symbol(key: str) -> str:
-    return f"tg_{key}"
+    return PREFIX + key
 
 
 def symbol_of(kernel: KernelCode) -> str:
@@ -62,17 +62,12 @@ def compile_missing(code: Code, store: Store) -> None:
         key = object_key(kernel, features)
         if key not in BUILT and store.get("kernel", key) is None:
             missing[key] = kernel
-    tiles = {k: v for k, v in missing.items() if v.record is not None}
-    loops = {k: v for k, v in missing.items() if v.record is None}
-    for key, kernel in tiles.items():
-        keep(store, key, compile_record(kernel, symbol(key), features))
-    if loops:
-        from .numba_kernels import compile_kernels
+    if missing:
+        from .workers import compile_kernels, with_progress
 
-        source = "\n\n".join(k.text for k in loops.values())
-        made = compile_kernels(source, {k.name: symbol(key) for key, k in loops.items()}, features)
-        for key, kernel in loops.items():
-            keep(store, key, made[kernel.name])
+        jobs = {symbol(key): kernel for key, kernel in missing.items()}
+        for name, data in with_progress(compile_kernels(jobs, features), len(jobs)):
+            keep(store, name.removeprefix(PREFIX), data)
 
 
 BUILT: dict[str, bytes] = {}  # objects of this process, for when the folder cannot be written
@@ -81,24 +76,6 @@ BUILT: dict[str, bytes] = {}  # objects of this process, for when the folder can
 def keep(store: Store, key: str, data: bytes) -> None:
     BUILT[key] = data
     store.put("kernel", key, data)
-
-
-def compile_record(kernel: KernelCode, name: str, features: Features) -> bytes:
-    from llvmlite import ir
-
-    from .contraction import emit_contraction
-    from .winograd import emit_winograd
-    from .winograd_weights import emit_weights
-
-    module = ir.Module(name=name, context=ir.Context())
-    match kernel.record:
-        case Contraction() as record:
-            emit_contraction(module, name, record)
-        case WinogradTile() as record:
-            emit_winograd(module, name, record)
-        case WinogradWeights() as record:
-            emit_weights(module, name, record)
-    return objects.compile_module(module, features)
 
 
 def fetch(kernels: Sequence[KernelCode], store: Store) -> dict[str, bytes] | None:

@@ -8,8 +8,7 @@ one of them is written. A small function, the kernel that the driver calls, load
 
 Numba's own way, from a decorated function to an object, takes three times as long: it optimizes
 everything twice, links the module and wraps it for calls from Python. Here Numba types the function
-and lowers it to LLVM's language; the rest is tinygraph_cpu.objects. Many kernels are shared among
-processes, since the front end is Python and takes half of the time; threads would not help.
+and lowers it to LLVM's language; the rest is tinygraph_cpu.objects.
 
 Importing this module does not import Numba; compiling does.
 """
@@ -17,14 +16,8 @@ Importing this module does not import Numba; compiling does.
 from __future__ import annotations
 
 import ast
-import json
-import os
 import re
-import subprocess
-import sys
-from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import reduce
 
@@ -52,7 +45,6 @@ def compile_kernels(
     symbols: Mapping[str, str],
     target: objects.Target,
     filename: str = "<kernels>",
-    processes: int | None = None,
 ) -> dict[str, bytes]:
     """Objects of kernels, by name.
 
@@ -62,32 +54,12 @@ def compile_kernels(
         symbols: {name: the symbol that its object defines}.
         target: the processor.
         filename: for messages.
-        processes: how many compile at once, this one included; by default as many as pay off.
 
     Raises:
         KeyError: a name without a function.
         ValueError: a kernel that could raise, or computes in float64 without mentioning it.
         numba.core.errors.NumbaError: a kernel that Numba cannot type.
     """
-    names = list(symbols)
-    count = min(len(names), processes or default_processes(len(names)))
-    shares = [{name: symbols[name] for name in names[i::count]} for i in range(count)]
-    workers = [_start(source, share, target, filename) for share in shares[1:]]
-    made: dict[str, bytes] = {}
-    for share, worker in zip(shares, [None, *workers], strict=True):
-        result = _finish(worker) if worker else None
-        made |= _compile_share(source, share, target, filename) if result is None else result
-    return {name: made[name] for name in names}
-
-
-def default_processes(kernels: int) -> int:
-    """A process needs 0.6 s before its first kernel, and then 0.05 s for each."""
-    return max(1, min(os.cpu_count() or 1, kernels // 16))
-
-
-def _compile_share(
-    source: str, symbols: Mapping[str, str], target: objects.Target, filename: str
-) -> dict[str, bytes]:
     functions = {f.name: f for f in ast.parse(source).body if isinstance(f, ast.FunctionDef)}
     made = {}
     for name, symbol in symbols.items():
@@ -95,41 +67,6 @@ def _compile_share(
         short = SHORT_ROWS in (ast.get_source_segment(source, functions[name]) or "")
         made[name] = _compile(module, target, functions[name], short)
     return made
-
-
-def _start(
-    source: str, symbols: Mapping[str, str], target: objects.Target, filename: str
-) -> subprocess.Popen[bytes]:
-    """A process that compiles some kernels: JSON goes in and comes out."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    worker = subprocess.Popen(
-        [sys.executable, "-m", __name__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=environment,
-    )
-    assert worker.stdin is not None
-    with suppress(BrokenPipeError), worker.stdin:
-        job = [source, dict(symbols), target.cpu, target.features, filename]
-        worker.stdin.write(json.dumps(job).encode())
-    worker.stdin = None
-    return worker
-
-
-def _finish(worker: subprocess.Popen[bytes]) -> dict[str, bytes] | None:
-    """What a worker made; None if it failed: compiled here, its kernels show why."""
-    output, _ = worker.communicate()
-    if worker.returncode:
-        return None
-    return {name: b64decode(code) for name, code in json.loads(output).items()}
-
-
-def _work() -> None:
-    """The main program of a worker."""
-    source, symbols, cpu, features, filename = json.load(sys.stdin)
-    made = _compile_share(source, symbols, objects.Processor(cpu, features), filename)
-    print(json.dumps({name: b64encode(code).decode() for name, code in made.items()}))
 
 
 def kernel_module(function: ast.FunctionDef, symbol: str, filename: str) -> str:
@@ -257,7 +194,3 @@ def _compile(
     if re.search(r"\bdouble\b", text) and "float64" not in ast.unparse(function):
         raise ValueError(f"kernel {function.name} computes in float64 without mentioning it")
     return machine.emit_object(optimized)
-
-
-if __name__ == "__main__":
-    _work()

@@ -13,6 +13,7 @@ from ..plan.contraction import FIELDS
 from ..plan.plan import Access, Emitted, Launch, Nest, Plan, Record, Special, Tile
 from ..plan.winograd_kernel import WinogradTile
 from . import nest, special
+from .literals import lift_literals
 from .nest import Address, Kernel
 from .program import Argument, Call, Code, KernelCode, Place, Work
 
@@ -99,11 +100,11 @@ def kernel(launch: Launch) -> Kernel:
     if isinstance(work, Emitted):
         return emitted(work)
     if isinstance(work, Nest):
-        return nest.emit(work, launch.parts)
+        return lift_literals(nest.emit(work, launch.parts))
     if isinstance(work, Tile):
         return tile(work)
     assert isinstance(work, Special)
-    return special.emit(work, launch.parts)
+    return lift_literals(special.emit(work, launch.parts))
 
 
 def tile(work: Tile) -> Kernel:

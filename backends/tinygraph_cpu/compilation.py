@@ -1,0 +1,58 @@
+"""One kernel to object code: from its text through Numba's front end, or emitted from its record.
+"""
+
+from __future__ import annotations
+
+import ast
+
+from tinygraph.codegen.program import KernelCode
+from tinygraph.plan.body import Body, Statement
+from tinygraph.plan.contraction import Contraction, TileOperand
+from tinygraph.plan.plan import Record
+from tinygraph.plan.winograd_kernel import WinogradTile, WinogradWeights
+
+from . import objects
+from .features import Features
+
+RECORDS = (Contraction, WinogradTile, WinogradWeights, Body, Statement, TileOperand)
+
+
+def compile_kernel(kernel: KernelCode, symbol: str, features: Features) -> bytes:
+    """The object of a kernel, which it defines as ``symbol``.
+
+    Raises:
+        ValueError, NumbaError: see numba_kernels.compile_kernels.
+    """
+    if kernel.record is not None:
+        return compile_record(kernel.record, symbol, features)
+    from .numba_kernels import compile_kernels
+
+    return compile_kernels(kernel.text, {kernel.name: symbol}, features)[kernel.name]
+
+
+def compile_record(record: Record, symbol: str, features: Features) -> bytes:
+    from llvmlite import ir
+
+    from .contraction import emit_contraction
+    from .winograd import emit_winograd
+    from .winograd_weights import emit_weights
+
+    module = ir.Module(name=symbol, context=ir.Context())
+    match record:
+        case Contraction():
+            emit_contraction(module, symbol, record)
+        case WinogradTile():
+            emit_winograd(module, symbol, record)
+        case WinogradWeights():
+            emit_weights(module, symbol, record)
+    return objects.compile_module(module, features)
+
+
+def record_of(text: str) -> Record:
+    """The record in the text of an emitted kernel, where it is the last argument of the twin."""
+    (function,) = ast.parse(text).body
+    assert isinstance(function, ast.FunctionDef)
+    (statement,) = function.body
+    assert isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call)
+    expression = compile(ast.Expression(statement.value.args[-1]), "<record>", "eval")
+    return eval(expression, {"__builtins__": {}} | {kind.__name__: kind for kind in RECORDS})

@@ -1,0 +1,169 @@
+"""Kernels compiled by several processes at once: this one and workers share one list of jobs.
+
+Numba and llvmlite hold locks, so threads would not help. A worker is a plain subprocess, which
+needs nothing of the user's main module; jobs go in and objects come out as lines of JSON. It needs
+half a second before its first kernel, and what it leaves undone, for whatever reason, is done here.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from base64 import b64decode, b64encode
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import astuple
+
+from tinygraph.codegen.program import KernelCode
+
+from .compilation import compile_kernel, record_of
+from .features import Features
+
+MOST = 4  # processes
+PAYS = 8  # kernels that a process must have to do
+PATIENCE = 2.0  # seconds until progress is shown
+
+Done = tuple[str, bytes]  # a symbol and the object that defines it
+
+
+def compile_kernels(
+    kernels: Mapping[str, KernelCode], features: Features, processes: int | None = None
+) -> Iterator[Done]:
+    """Compiles {symbol: kernel}; objects in the order in which they are done.
+
+    Args:
+        processes: how many compile at once, this one included; by default as many as pay off.
+
+    Raises:
+        Exception: what compile_kernel raises for a kernel that is not legal.
+    """
+    # Workers begin with loops, which need Numba, the longest first. This process begins with what
+    # is emitted, and may never have to import Numba.
+    loops = [s for s, k in kernels.items() if k.record is None]
+    emitted = [s for s, k in kernels.items() if k.record is not None]
+    loops.sort(key=lambda s: -len(kernels[s].text))
+    jobs, made = deque([*loops, *emitted]), deque[Done]()
+    count = default_processes(len(jobs)) if processes is None else processes
+    workers = [_Worker(jobs, made, kernels, features) for _ in range(count - 1)]
+    try:
+        while jobs or workers:
+            symbol = take(jobs.pop)
+            if symbol is not None:
+                made.append((symbol, compile_kernel(kernels[symbol], symbol, features)))
+            else:
+                for worker in workers:
+                    worker.finish()
+                workers = []
+            while made:
+                yield made.popleft()
+    finally:
+        for worker in workers:
+            worker.stop()
+
+
+def take(pop: Callable[[], str]) -> str | None:
+    """A job from one end of the list; None if there is none left."""
+    try:
+        return pop()
+    except IndexError:
+        return None
+
+
+def default_processes(kernels: int) -> int:
+    return max(1, min(len(os.sched_getaffinity(0)), MOST, kernels // PAYS))
+
+
+def with_progress(done: Iterator[Done], total: int) -> Iterator[Done]:
+    """The same; shows on a terminal how far they are, once it takes long."""
+    start, shown = time.monotonic(), False
+    for count, one in enumerate(done, 1):
+        yield one
+        if sys.stderr.isatty() and time.monotonic() - start > PATIENCE:
+            print(f"\rtinygraph: {count} of {total} kernels", end="", file=sys.stderr, flush=True)
+            shown = True
+    if shown:
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+class _Worker:
+    """A process, and the thread that hands it one job after the other."""
+
+    def __init__(
+        self,
+        jobs: deque[str],
+        made: deque[Done],
+        kernels: Mapping[str, KernelCode],
+        features: Features,
+    ) -> None:
+        self.jobs, self.made, self.kernels = jobs, made, kernels
+        self.ready = False
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", __name__, json.dumps(astuple(features))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+            text=True,
+        )
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self.thread.start()
+
+    def _serve(self) -> None:
+        self.ready = self._answer() is not None
+        while self.ready and (symbol := take(self.jobs.popleft)) is not None:
+            code = self._compile(symbol)
+            if code is None:
+                self.jobs.append(symbol)
+                return
+            self.made.append((symbol, code))
+
+    def _compile(self, symbol: str) -> bytes | None:
+        kernel, stdin = self.kernels[symbol], self.process.stdin
+        assert stdin is not None
+        job = [symbol, kernel.name, kernel.text, kernel.record is not None]
+        try:
+            stdin.write(json.dumps(job) + "\n")
+            stdin.flush()
+        except OSError:
+            return None
+        answer = self._answer()
+        return None if answer is None else b64decode(answer)
+
+    def _answer(self) -> str | None:
+        """The next line that the process prints; None if it has come to an end."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        return line if line.endswith("\n") else None
+
+    def finish(self) -> None:
+        """Waits for the job in its hands, if it has one."""
+        if self.ready:
+            self.thread.join()
+        self.stop()
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.thread.join()
+        self.process.communicate()
+
+
+def _work() -> None:
+    """The main program of a worker."""
+    from . import numba_front_end  # noqa: F401  before it says that it is ready
+
+    gc.disable()
+    features = Features(*json.loads(sys.argv[1]))
+    print("ready", flush=True)
+    for line in sys.stdin:
+        symbol, name, text, emitted = json.loads(line)
+        kernel = KernelCode(name, text, record_of(text) if emitted else None)
+        print(b64encode(compile_kernel(kernel, symbol, features)).decode(), flush=True)
+
+
+if __name__ == "__main__":
+    _work()

@@ -1,0 +1,104 @@
+"""Kernels compiled by several processes: the same objects, and no kernel lost with a worker."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import tinygraph as tg
+from tinygraph.codegen.program import KernelCode
+from tinygraph_cpu import workers
+from tinygraph_cpu.compilation import compile_kernel, record_of
+from tinygraph_cpu.features import Features, detect
+from tinygraph_cpu.workers import compile_kernels, with_progress
+
+ADD = """def {name}(part, tid, args):
+    x = view_float32(args[0])
+    n = args[1]
+    for i in range(n):
+        x[i] = x[i] + float32({value})
+"""
+
+
+def kernels(count: int) -> dict[str, KernelCode]:
+    """Loops, and an emitted kernel of a small network."""
+    found = {
+        f"test_workers_{i}": KernelCode(f"add_{i}", ADD.format(name=f"add_{i}", value=i))
+        for i in range(count)
+    }
+    x = tg.input("x", 40, 30)
+    program = tg.compile([x], [x @ tg.transpose(x)])
+    for kernel in program.source.translate().code.kernels:
+        if kernel.record is not None:
+            found["test_workers_product"] = kernel
+    return found
+
+
+def test_objects_are_the_same_whoever_compiles_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs, here = kernels(4), {}
+
+    def slowly(kernel: KernelCode, symbol: str, features: Features) -> bytes:
+        time.sleep(0.8)  # a worker takes the rest
+        here[symbol] = compile_kernel(kernel, symbol, features)
+        return here[symbol]
+
+    monkeypatch.setattr(workers, "compile_kernel", slowly)
+    made = dict(compile_kernels(jobs, detect(), processes=2))
+    assert 0 < len(here) < len(jobs) == len(made)
+    assert made == {name: compile_kernel(k, name, detect()) for name, k in jobs.items()}
+
+
+def test_records_are_read_from_their_text() -> None:
+    kernel = kernels(0)["test_workers_product"]
+    assert record_of(kernel.text) == kernel.record
+
+
+def test_no_kernel_is_lost_with_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that does not start, and one that dies with a job in its hands."""
+    jobs = kernels(3)
+    start = subprocess.Popen
+    for program in ("raise SystemExit(1)", "print('ready', flush=True); input()"):
+        command = [sys.executable, "-c", program]
+        monkeypatch.setattr(workers.subprocess, "Popen", lambda _, c=command, **k: start(c, **k))
+        assert set(dict(compile_kernels(jobs, detect(), processes=3))) == set(jobs)
+
+
+def test_what_fails_in_a_worker_is_raised_here() -> None:
+    bad = "def bad(part, tid, args):\n    y = view_float32(args[0])\n    y[0] = y[1] * 0.1\n"
+    with pytest.raises(ValueError, match="kernel bad computes in float64"):
+        list(compile_kernels(kernels(3) | {"b": KernelCode("bad", bad)}, detect(), processes=2))
+
+
+def test_a_main_module_without_a_guard_is_not_run_again(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "print('once')\n"
+        "from tinygraph_cpu import features, workers\n"
+        "from tinygraph.codegen.program import KernelCode\n"
+        f"jobs = {{f'k{{i}}': KernelCode(f'k{{i}}', {ADD!r}.format(name=f'k{{i}}', value=i)) "
+        "for i in range(4)}\n"
+        "print(len(dict(workers.compile_kernels(jobs, features.detect(), processes=2))))\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["once", "4"]
+
+
+def test_progress_is_shown_on_terminals_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(workers, "PATIENCE", 0.0)
+    done = [("a", b""), ("b", b"")]
+    assert list(with_progress(iter(done), 2)) == done
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert list(with_progress(iter(done), 2)) == done
+    assert "\rtinygraph: 1 of 2 kernels" in (shown := capsys.readouterr().err)
+    assert shown.endswith("\r\033[K")
+
+
+def test_few_kernels_are_compiled_here() -> None:
+    assert workers.default_processes(workers.PAYS) == 1
