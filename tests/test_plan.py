@@ -414,5 +414,23 @@ def test_products_in_all_transpositions(left, right, result):
         agree(network(ops.relu(swap(swap(a, left) @ swap(b, right), result))))
 
 
+@pytest.mark.parametrize("heads", [2, 3, 5])
+def test_batches_whose_axes_do_not_join_are_contractions_side_by_side(heads):
+    """Attention: the batch is an image and a head, and rows lie between them in memory."""
+    n, length, d = 3, 4, 5
+    q, k, v = (
+        ops.transpose(ops.reshape(part, n, length, heads, d), (0, 2, 1, 3))
+        for part in ops.split(ops.neg(x(n, length, 3 * heads * d)), 3, axis=2)
+    )
+    scores = q @ ops.transpose(k, (0, 1, 3, 2))
+    y = ops.reshape(ops.transpose(scores @ v, (0, 2, 1, 3)), n, length, heads * d)
+    assert not any("plain loops" in remark for remark in agree(network(y)).remarks)
+
+
+def test_a_batch_in_hundreds_of_pieces_is_left_to_loops():
+    a, b = (ops.transpose(ops.neg(x(100, 2, 100, 2, name=s)), (0, 2, 1, 3)) for s in "ab")
+    assert any("too many axes do not join" in remark for remark in agree(network(a @ b)).remarks)
+
+
 def test_vectors_and_empty_products():
     agree(network(x(5) @ input("y", 5), x(5) @ input("w", 5, 3), input("v", 3, 5) @ x(5)))

@@ -33,6 +33,8 @@ FLOAT_TEXTS = {
         "x % y",
         "(x > y) * x",
         "x if isnan(x) else 0.0",
+        "x if x > y else -inf",
+        "nan if x == inf else x",
         "fma(x, y, 1)",
     ],
     "bool": ["x > 0 and not y > 0 or x == y", "x != x", "isnan(x)", "x < True"],

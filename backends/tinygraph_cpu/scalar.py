@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import math
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -113,7 +114,7 @@ class Emitter:
 
     @staticmethod
     def _global(name: str) -> float:
-        value = getattr(library, name, None)
+        value = {"inf": math.inf, "nan": math.nan}.get(name, getattr(library, name, None))
         if isinstance(value, int | float):
             return value
         raise NameError(f"unknown name {name!r} in scalar code")

@@ -17,6 +17,8 @@ from . import intrinsics, math
 SCOPE: dict[str, Any] = {
     **{name: f for name, f in vars(intrinsics).items() if not name.startswith("_")},
     **{name: f for name, f in vars(math).items() if not name.startswith("_")},
+    "inf": np.inf,
+    "nan": np.nan,
     "bool": np.bool_,
     "round": np.rint,
     "abs": np.abs,

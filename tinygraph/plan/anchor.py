@@ -19,6 +19,7 @@ from .contract import (
     copy_nest,
     epilogue,
     make_tile,
+    one_batch_axis,
     operand_indices,
     pack_nest,
     phases,
@@ -106,7 +107,8 @@ class Anchors(Layout):
                 for p, at in places
             ]
             operands = [remap(o, problem) for o in nest.operands]
-            self.tile(group, problem, views, operands, body, launches, heavy)
+            for sizes, placed in one_batch_axis(problem, [*views, *operands]):
+                self.tile(group, sizes, placed[:2], placed[2:], body, launches, heavy)
         return launches
 
     def readable(

@@ -24,6 +24,8 @@ from .nest import arrange
 from .plan import Access, Buffer, Guard, Load, Nest, Put, Stage, Tile
 from .tiling import Target, cut
 
+APART = 64  # launches into which a batch may fall whose axes do not join
+
 
 class Unsuitable(Exception):
     """A contraction cannot be laid out as tiles; the message is the remark."""
@@ -117,6 +119,35 @@ def phase_problem(
         sizes = [n if a < outputs else 0 for a, n in enumerate(sizes)]
     clean = (Index(i.constant, affine(0, dict(i.terms), tuple(sizes)).terms) for i in mapping)
     return Problem(tuple(sizes), tuple(clean), outputs)
+
+
+def one_batch_axis(
+    problem: Problem, operands: list[Access]
+) -> Iterator[tuple[Problem, list[Access]]]:
+    """The problem with its operands, A and B first; or, where the axes of its batch do not join,
+    as the images and heads of attention, a part for each index of all but the longest.
+    """
+    a, b = operands[0].strides, operands[1].strides
+    batch = [i for i, n in enumerate(problem.axes[: problem.outputs]) if n > 1 and a[i] and b[i]]
+    batch.sort(key=lambda i: -abs(a[i]))
+    axes = [Axis(problem.axes[i], a[i], b[i], tuple(o.strides[i] for o in operands)) for i in batch]
+    together = join_all(axes)
+    if len(together) <= 1:
+        yield problem, operands
+        return
+    whole = max(together, key=lambda axis: axis.size)
+    kept = whole.parts or (whole,)
+    apart = [i for i, axis in zip(batch, axes, strict=True) if axis not in kept]
+    if prod(problem.axes[i] for i in apart) > APART:
+        raise Unsuitable("too many axes do not join")
+    sizes = tuple(1 if i in apart else n for i, n in enumerate(problem.axes))
+    for place in product(*(range(problem.axes[i]) for i in apart)):
+        steps = list(zip(apart, place, strict=True))
+        moved = [o.offset + sum(o.strides[i] * k for i, k in steps) for o in operands]
+        yield (
+            replace(problem, axes=sizes),
+            [replace(o, offset=at) for o, at in zip(operands, moved, strict=True)],
+        )
 
 
 def reach(indices: Indices, axes: tuple[int, ...]) -> list[tuple[int, int]]:
