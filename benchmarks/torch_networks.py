@@ -331,3 +331,54 @@ class ResNet50(nn.Module):
         x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, 2, 1)
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(x.mean((2, 3)))
+
+
+class TokenEmbedding(nn.Module):
+    def __init__(self, symbols: int, length: int, size: int):
+        super().__init__()
+        self.symbols, self.positions = nn.Embedding(symbols, size), nn.Embedding(length, size)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.symbols(tokens) + self.positions.weight[: tokens.shape[1]]
+
+
+class Encoder(nn.Module):
+    def __init__(self, layers: int, size: int, heads: int):
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                size, heads, 4 * size, 0.0, "gelu", batch_first=True, norm_first=True
+            )
+            for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(size)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        for layer in self.layers:
+            x = layer(x, src_mask=mask, is_causal=mask is not None)
+        return self.norm(x)
+
+
+class TransformerClassifier(nn.Module):
+    def __init__(
+        self, symbols: int, classes: int, length: int, size: int, layers: int, heads: int
+    ):
+        super().__init__()
+        self.embedding = TokenEmbedding(symbols, length, size)
+        self.encoder, self.fc = Encoder(layers, size, heads), nn.Linear(size, classes)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.fc(self.encoder(self.embedding(tokens)).mean(1))
+
+
+class TransformerLanguageModel(nn.Module):
+    def __init__(self, symbols: int, length: int, size: int, layers: int, heads: int):
+        super().__init__()
+        self.embedding = TokenEmbedding(symbols, length, size)
+        self.encoder, self.head = Encoder(layers, size, heads), nn.Linear(size, symbols, bias=False)
+        self.head.weight = self.embedding.symbols.weight
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.embedding(tokens)
+        mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1], dtype=x.dtype)
+        return self.head(self.encoder(x, mask))

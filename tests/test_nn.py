@@ -30,6 +30,10 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
     "batch_norm2d": lambda: nn.BatchNorm2d(4, eps=1e-3),
     "layer_norm": lambda: nn.LayerNorm((4, 3)),
     "embedding": lambda: nn.Embedding(7, 3),
+    "encoder_layer": lambda: nn.TransformerEncoderLayer(8, 2, 12, dropout=0),
+    "encoder_layer_norm_first": lambda: nn.TransformerEncoderLayer(
+        8, 4, 12, dropout=0, activation="gelu", norm_first=True
+    ),
 }
 
 
@@ -240,7 +244,7 @@ def test_the_mode_goes_down_unless_a_module_says_otherwise() -> None:
 @pytest.mark.parametrize(
     ("layer", "shape", "message"),
     [
-        (nn.Linear(5, 3), (2, 4), "Linear requires x[..., 5], got f32[2,4]"),
+        (nn.Linear(5, 3), (2, 4), "linear requires x[..., 5], got f32[2,4]"),
         (nn.BatchNorm2d(3), (2, 4, 5, 5), "BatchNorm2d requires x[N, 3, H, W], got f32[2,4,5,5]"),
         (nn.BatchNorm1d(3), (2, 3, 5, 5), "BatchNorm1d requires x[N, 3] or x[N, 3, W]"),
         (nn.LayerNorm((3, 2)), (2, 3), "LayerNorm requires x[..., 3, 2], got f32[2,3]"),

@@ -29,7 +29,16 @@ CASES: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "batch_norm2d": (nn.BatchNorm2d(4, eps=1e-3), (3, 4, 3, 2)),
     "layer_norm": (nn.LayerNorm((4, 3)), (2, 5, 4, 3)),
     "embedding": (nn.Embedding(7, 3), (2, 4)),
-}
+    "encoder_layer": (
+        nn.TransformerEncoderLayer(8, 2, 12, dropout=0, batch_first=True), (3, 5, 8),
+    ),
+    "encoder_layer_norm_first": (
+        nn.TransformerEncoderLayer(
+            8, 4, 12, dropout=0, activation="gelu", batch_first=True, norm_first=True
+        ),
+        (3, 5, 8),
+    ),
+}  # fmt: skip
 
 
 def main() -> None:

@@ -6,5 +6,15 @@ from .googlenet import googlenet
 from .inception_v3 import inception_v3
 from .lenet import lenet5
 from .resnet import resnet50
+from .transformer import TransformerClassifier, TransformerLanguageModel
 
-__all__ = ["alexnet", "auxiliary_loss", "googlenet", "inception_v3", "lenet5", "resnet50"]
+__all__ = [
+    "TransformerClassifier",
+    "TransformerLanguageModel",
+    "alexnet",
+    "auxiliary_loss",
+    "googlenet",
+    "inception_v3",
+    "lenet5",
+    "resnet50",
+]

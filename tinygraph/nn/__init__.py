@@ -2,6 +2,7 @@
 
 from ..ops import cross_entropy, l2_penalty, mse_loss
 from . import init
+from .attention import KeyValueCache, MultiHeadAttention, multi_head_attention
 from .functional import (
     ELU,
     GELU,
@@ -19,10 +20,11 @@ from .functional import (
     Softmax,
     Tanh,
 )
-from .linear import Conv1d, Conv2d, ConvTranspose2d, Embedding, Linear
+from .linear import Conv1d, Conv2d, ConvTranspose2d, Embedding, Linear, linear
 from .module import Module, Sequential
 from .norm import BatchNorm1d, BatchNorm2d, Dropout, Identity, LayerNorm, LocalResponseNorm
 from .random import manual_seed
+from .transformer import TransformerEncoder, TransformerEncoderLayer
 
 __all__ = [
     "ELU",
@@ -40,6 +42,7 @@ __all__ = [
     "Flatten",
     "GlobalAvgPool",
     "Identity",
+    "KeyValueCache",
     "L2Pool2d",
     "LayerNorm",
     "LeakyReLU",
@@ -47,15 +50,20 @@ __all__ = [
     "LocalResponseNorm",
     "MaxPool2d",
     "Module",
+    "MultiHeadAttention",
     "ReLU",
     "Sequential",
     "SiLU",
     "Sigmoid",
     "Softmax",
     "Tanh",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "cross_entropy",
     "init",
     "l2_penalty",
+    "linear",
     "manual_seed",
     "mse_loss",
+    "multi_head_attention",
 ]

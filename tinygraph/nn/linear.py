@@ -20,6 +20,16 @@ def _bias(weight_shape: tuple[int, ...], size: int, wanted: bool) -> Parameter |
     return drawn((size,), uniform(-bound, bound)) if wanted else None
 
 
+def linear(x: Node, weight: Node, bias: Node | None = None) -> Node:
+    """x @ weight.T + bias over the last axis of x[..., inputs]; weight [outputs, inputs]."""
+    if x.shape[-1:] != weight.shape[1:]:
+        raise ShapeError(f"linear requires x[..., {weight.shape[-1]}], got {x.type}")
+    rows = ops.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))  # one product, not a batch
+    y = rows @ weight.T
+    y = y if bias is None else y + bias
+    return ops.reshape(y, (*x.shape[:-1], y.shape[-1]))
+
+
 class Linear(Module):
     """x @ weight.T + bias over the last axis; weight [outputs, inputs]."""
 
@@ -30,12 +40,7 @@ class Linear(Module):
         self.bias = _bias((outputs, inputs), outputs, bias)
 
     def forward(self, x: Node, training: bool = False) -> Node:
-        if x.shape[-1:] != self.weight.shape[1:]:
-            raise ShapeError(f"Linear requires x[..., {self.weight.shape[1]}], got {x.type}")
-        rows = ops.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))  # one product, not a batch
-        y = rows @ self.weight.T
-        y = y if self.bias is None else y + self.bias
-        return ops.reshape(y, (*x.shape[:-1], y.shape[-1]))
+        return linear(x, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         outputs, inputs = self.weight.shape

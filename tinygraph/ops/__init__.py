@@ -19,6 +19,7 @@ from .arithmetic import (
     sign,
     sub,
 )
+from .attention import scaled_dot_product_attention
 from .convolution import conv1d, conv2d, conv_transpose2d
 from .gather import cumsum, dynamic_slice, dynamic_update, one_hot, scatter_add, take
 from .identity import custom_gradient, effect, stop_gradient
@@ -135,6 +136,7 @@ __all__ = [
     "reshape",
     "round",
     "rsqrt",
+    "scaled_dot_product_attention",
     "scatter_add",
     "sigmoid",
     "sign",

@@ -1,0 +1,197 @@
+"""Attention and transformers: PyTorch's values, masks, generation with a cache, plans.
+
+Golden values come from tests/golden/make_torch_transformer.py, which says how weights are drawn.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygraph as tg
+from tinygraph import models, nn, optim
+
+sys.path.insert(0, str(Path(__file__).parent / "golden"))
+from make_torch_models import MOMENTUM, direction, weights
+from make_torch_transformer import CASES, RATE, SYMBOLS, batch
+
+GOLDEN = dict(np.load(Path(__file__).with_name("golden") / "torch_transformer.npz"))
+
+
+def build(name: str) -> nn.Module:
+    case = CASES[name]
+    net: nn.Module = getattr(models, case.network)(**case.arguments)
+    state = {n: weights(n, v.shape) for n, v in net.state_dict().items()}
+    if "head.weight" in state:  # the same parameter under its second name
+        state["head.weight"] = state["embedding.symbols.weight"]
+    net.load_state_dict(state)
+    return net
+
+
+def draw(*shape: int) -> np.ndarray:
+    return np.random.default_rng(sum(shape)).standard_normal(shape, dtype=np.float32)
+
+
+# -- PyTorch's numbers -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_logits_losses_and_all_gradients_are_those_of_pytorch(name: str) -> None:
+    net, (tokens, labels) = build(name), batch(CASES[name])
+    x, y = tg.input("x", *tokens.shape, dtype="int32"), tg.input("y", *labels.shape, dtype="int32")
+    logits = net(x, training=True)
+    loss = nn.cross_entropy(tg.reshape(logits, -1, logits.shape[-1]), tg.reshape(y, -1))
+    trained = net.named_parameters()
+    assert list(trained) == list(GOLDEN[f"{name}/parameters"])
+    updates = optim.SGD(RATE, momentum=MOMENTUM).updates(loss, net.parameters())
+    step = tg.compile([x, y], [loss, logits, *tg.grad(loss, net.parameters())], updates=updates)
+    results = [step(tokens, labels) for _ in range(3)]
+    losses, (_, found, *gradients) = [r[0] for r in results], results[0]
+    np.testing.assert_allclose(losses, GOLDEN[f"{name}/losses"], rtol=2e-5)
+    np.testing.assert_allclose(found, GOLDEN[f"{name}/logits"], rtol=1e-4, atol=1e-5)
+    for path, g, (norm, product) in zip(
+        trained, gradients, GOLDEN[f"{name}/gradients"], strict=True
+    ):
+        assert np.linalg.norm(g) == pytest.approx(norm, rel=1e-4), path
+        assert (g * direction(g.shape)).sum() == pytest.approx(product, abs=1e-4 * norm), path
+    np.testing.assert_allclose(
+        tg.compile([x], [net(x)])(tokens)[0],
+        tg.run(tg.Graph("again", (x,), (net(x),)), tokens)[0], rtol=1e-4, atol=1e-5,
+    )  # fmt: skip
+
+
+MASKS: dict[str, np.ndarray | None] = {
+    "none": None,
+    "boolean": np.arange(7) < np.array([3, 7]).reshape(2, 1, 1, 1),  # behind the texts' ends
+    "added": draw(5, 7),
+}
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("causal", [False, True])
+def test_cross_attention_is_that_of_pytorch(mask: str, causal: bool) -> None:
+    torch = pytest.importorskip("torch")
+    theirs = torch.nn.MultiheadAttention(8, 2, batch_first=True)
+    net = nn.MultiHeadAttention(8, 2)
+    net.load_state_dict({k: draw(*v.shape) / 3 for k, v in theirs.state_dict().items()})
+    theirs.load_state_dict({k: torch.from_numpy(v) for k, v in net.state_dict().items()})
+    arrays = [draw(2, 5, 8), draw(2, 7, 8), draw(2, 7, 8) + 1]
+    q, k, v = (tg.input(name, *a.shape) for name, a in zip("qkv", arrays, strict=True))
+    given = MASKS[mask]
+    m = None if given is None else tg.constant(given, given.dtype.name)
+    y = net(q, k, v, mask=m, causal=causal)
+    loss = tg.sum(y * tg.constant(direction(y.shape), "float32"))
+    program = tg.compile([q, k, v], [y, *tg.grad(loss, [q, k, v, *net.parameters()])])
+
+    hidden = np.zeros((5, 7), np.float32) if given is None else given
+    hidden = hidden if hidden.dtype != bool else np.where(hidden, 0, -np.inf).astype("float32")
+    if causal:
+        hidden = hidden + np.where(np.tri(5, 7, dtype=bool), 0, -np.inf).astype("float32")
+    whole = np.ascontiguousarray(np.broadcast_to(hidden, (2, 2, 5, 7))).reshape(4, 5, 7)
+    tensors = [torch.from_numpy(a).requires_grad_() for a in arrays]
+    out, _ = theirs(*tensors, attn_mask=torch.from_numpy(whole))
+    (out * torch.from_numpy(direction(y.shape)).float()).sum().backward()
+    want = [out, *(t.grad for t in tensors), *(p.grad for p in theirs.parameters())]
+    for got, t in zip(program(*arrays), want, strict=True):
+        np.testing.assert_allclose(got, t.detach().numpy(), rtol=1e-4, atol=1e-5)
+
+
+# -- attention -------------------------------------------------------------------------------------
+
+
+def test_attention_by_hand() -> None:
+    """One query between two keys: weights e^(q k / sqrt(D)) over their sum; a third is hidden."""
+    q, k, v = tg.input("q", 1, 4), tg.input("k", 3, 4), tg.input("v", 3, 1)
+    mask = tg.constant(np.array([True, True, False]), "bool")
+    program = tg.compile([q, k, v], [tg.scaled_dot_product_attention(q, k, v, mask)])
+    keys = np.array([[1, 0, 0, 0], [0, 3, 0, 0], [9, 9, 9, 9]], np.float32)
+    (y,) = program([[2, 2, 0, 0]], keys, [[1], [10], [100]])
+    a, b = np.exp(2 * 1 / 2), np.exp(2 * 3 / 2)
+    np.testing.assert_allclose(y, [[(a * 1 + b * 10) / (a + b)]], rtol=1e-6)
+
+
+def test_a_query_that_sees_nothing_is_not_a_number() -> None:
+    x = tg.input("x", 2, 3, 4)
+    mask = tg.constant(np.array([[True] * 3, [False] * 3, [True] * 3]), "bool")
+    (y,) = tg.compile([x], [nn.multi_head_attention(x, x, x, heads=2, mask=mask)])(draw(2, 3, 4))
+    assert np.isnan(y).all(axis=(0, 2)).tolist() == [False, True, False]
+
+
+def test_dropout_acts_on_the_weights_in_training_only() -> None:
+    net, x = nn.MultiHeadAttention(8, 2, dropout=0.5), tg.input("x", 2, 5, 8)
+    predict, train = tg.compile([x], [net(x)]), tg.compile([x], [net(x, training=True)])
+    once, again = train(draw(2, 5, 8))[0], train(draw(2, 5, 8))[0]
+    assert not np.allclose(once, again)
+    np.testing.assert_array_equal(predict(draw(2, 5, 8))[0], predict(draw(2, 5, 8))[0])
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda x: nn.MultiHeadAttention(8, 3), "heads that divide 8, got 3"),
+        (lambda x: nn.multi_head_attention(x, x, x, 3), "attention in 3 heads"),
+        (lambda x: nn.MultiHeadAttention(6, 3)(x), r"linear requires x\[..., 6\]"),
+        (lambda x: nn.MultiHeadAttention(8, 2)(x, mask=tg.ones((4, 4))), "a mask"),
+        (lambda x: nn.TransformerEncoderLayer(8, 2, activation="tan"), "activation is one of"),
+        (lambda x: tg.scaled_dot_product_attention(x, x[:, :, :5], x), "requires q"),
+        (lambda x: models.TransformerLanguageModel(9, 4, 8)(x), r"up to 4\]"),
+    ],
+)
+def test_what_does_not_fit_is_refused(build: Callable[[tg.Node], Any], message: str) -> None:
+    with pytest.raises((tg.ShapeError, ValueError), match=message):
+        build(tg.input("x", 2, 5, 8))
+
+
+# -- generation ------------------------------------------------------------------------------------
+
+
+def test_generation_with_a_cache_gives_the_logits_of_the_whole_text() -> None:
+    """First three symbols at once, then one by one: two programs that share their caches."""
+    net = build("language_model")
+    assert isinstance(net, models.TransformerLanguageModel)
+    tokens = np.random.default_rng(0).integers(0, SYMBOLS, (2, 9), np.int32)
+    x = tg.input("x", 2, 9, dtype="int32")
+    (whole,) = tg.compile([x], [net(x)])(tokens)
+
+    caches, at = net.caches(batch=2), tg.input("at", dtype="int32")
+    prompt, token = tg.input("prompt", 2, 3, dtype="int32"), tg.input("token", 2, 1, dtype="int32")
+    read = tg.compile([prompt, at], [net(prompt, caches, at)])
+    step = tg.compile([token, at], [net(token, caches, at)])
+    for _ in range(2):  # a new text needs no clearing: what is behind its position is not seen
+        parts = [
+            read(tokens[:, :3], 0)[0],
+            *(step(tokens[:, i : i + 1], i)[0] for i in range(3, 9)),
+        ]
+        np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, rtol=1e-4, atol=1e-5)
+    assert not any("cache" in name for name in net.state_dict())
+
+
+def test_a_cache_takes_no_mask() -> None:
+    net, x = nn.MultiHeadAttention(8, 2), tg.input("x", 1, 1, 8)
+    cache = nn.KeyValueCache(1, 2, 5, 4)
+    with pytest.raises(ValueError, match="requires a position"):
+        net(x, cache=cache)
+    with pytest.raises(ValueError, match="neither mask"):
+        net(x, cache=cache, position=tg.constant(0, "int32"), causal=True)
+
+
+# -- plans -----------------------------------------------------------------------------------------
+
+
+def test_all_products_are_contractions_and_no_transpose_is_stored() -> None:
+    net = models.TransformerLanguageModel(SYMBOLS, 16, 32, layers=1, heads=4)
+    x, y = tg.input("x", 3, 16, dtype="int32"), tg.input("y", 3 * 16, dtype="int32")
+    loss = nn.cross_entropy(tg.reshape(net(x, training=True), -1, SYMBOLS), y)
+    updates = optim.SGD(0.1).updates(loss, net.parameters())
+    for program in (
+        tg.compile([x], [net(x)]),
+        tg.compile([x, y], [loss], updates=updates),
+    ):
+        assert not [remark for remark in program.remarks if "plain loops" in remark]
+        nests = [line for line in program.dump("plan").splitlines() if ": nest" in line]
+        assert not any("transpose" in line for line in nests)

@@ -1,0 +1,56 @@
+"""Attention, as a function that builds a graph."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from ..ir import Node
+from ..op import ShapeError, broadcast_shapes
+from .activation import softmax
+from .linalg import matmul, swap
+from .logic import less_equal, logical_and, where
+from .source import axis_index
+
+
+def scaled_dot_product_attention(
+    q: Node,
+    k: Node,
+    v: Node,
+    mask: Node | None = None,
+    causal: bool = False,
+    dropout: Callable[[Node], Node] | None = None,
+) -> Node:
+    """softmax(q k^T / sqrt(D) + mask) v (Vaswani et al., NIPS 2017, section 3.2.1).
+
+    A query that may see no key gives NaN.
+
+    Args:
+        q: queries [..., L, D].
+        k: keys [..., S, D].
+        v: values [..., S, E].
+        mask: broadcasts to the scores [..., L, S] and is added to them; or, if boolean, says with
+            True which keys a query may see.
+        causal: query i may see keys 0 to i only.
+        dropout: what is done to the weights [..., L, S], such as a call of ``nn.Dropout``.
+
+    Returns:
+        [..., L, E].
+    """
+    if min(q.ndim, k.ndim, v.ndim) < 2 or q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
+        raise ShapeError(
+            "scaled_dot_product_attention requires q[..., L, D], k[..., S, D] and v[..., S, E], "
+            f"got {q.type}, {k.type} and {v.type}"
+        )
+    scores = matmul(q, swap(k)) * (1 / math.sqrt(q.shape[-1]))
+    if mask is not None and broadcast_shapes("a mask", scores.type, mask.type) != scores.shape:
+        raise ShapeError(f"a mask must broadcast to the scores {scores.type}, got {mask.type}")
+    if mask is not None and mask.dtype != "bool":
+        scores, mask = scores + mask, None
+    if causal:
+        past = less_equal(axis_index(scores.shape[-2:], 1), axis_index(scores.shape[-2:], 0))
+        mask = past if mask is None else logical_and(mask, past)
+    if mask is not None:
+        scores = where(mask, scores, -math.inf)
+    weights = softmax(scores)
+    return matmul(weights if dropout is None else dropout(weights), v)
