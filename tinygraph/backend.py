@@ -57,12 +57,11 @@ class Card:
 
 
 class Runner(Protocol):
-    """A program in memory, ready to run.
+    """A program in memory, ready to run."""
 
-    ``memory`` is where its parameters lie; None is the host's.
-    """
-
-    memory: Memory | None
+    @property
+    def memory(self) -> Memory | None:
+        """Where its parameters lie; None is the host's."""
 
     def __call__(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
         """Runs once, updates included; arrays are C-contiguous and of the program's types."""

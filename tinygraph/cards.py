@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from .plan.cost import LaunchCost
 
 HEAD = (
-    "launch", "blocks", "threads", "registers", "spills", "shared", "occupancy", "MFLOP", "MB"
+    "launch", "blocks", "threads", "registers", "spills", "shared", "occupancy", "flops", "bytes"
 )  # fmt: skip
 
 
@@ -25,7 +25,7 @@ def cards_text(name: str, costs: Sequence[LaunchCost]) -> str:
 
 def cells(cost: LaunchCost) -> list[tuple[str, ...]]:
     """The kernels of one launch, in the order of HEAD."""
-    work = (f"{cost.flops / 1e6:,.3f}", f"{cost.bytes / 1e6:,.3f}")
+    work = (f"{cost.flops:,}", f"{cost.bytes:,}")
     return [
         (
             cost.launch.name if number == 0 else "  and",

@@ -1,0 +1,136 @@
+"""A program bound to a device's memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NoReturn
+from weakref import finalize
+
+import numpy as np
+
+from tinygraph.backend import BackendError, Roofline
+from tinygraph.codegen.program import Argument, Call, Code, Work
+from tinygraph.ir import Parameter
+
+from .compiled import Built
+from .runtimes import Launch, Runtime
+
+
+class CudaRunner:
+    """Owns a program's buffers on a device; parameters' copies belong to the parameters."""
+
+    def __init__(
+        self,
+        code: Code,
+        constants: Sequence[np.ndarray],
+        parameters: Sequence[Parameter],
+        kernels: Sequence[Built],
+        runtime: Runtime,
+    ):
+        self.code, self.memory = code, runtime
+        self.kernels = [
+            runtime.load(built, kernel.name)
+            for built, kernel in zip(kernels, code.kernels, strict=True)
+        ]
+        self.owned: list[int] = []
+        finalize(self, release, runtime, self.owned)
+        self.bases: dict[tuple[str, int], int] = self.buffers()
+        for i, p in enumerate(parameters):
+            self.bases["parameter", i] = p.state.address(runtime)
+        for i, constant in enumerate(constants):
+            self.bind("constant", i, constant)
+            runtime.upload(self.bases["constant", i], constant)
+        self.prepare = runtime.capture(self.launches(code.prepare))
+        self.captured: Any = None  # of a run; made when inputs and outputs have their memory
+
+    def alloc(self, size: int, name: str) -> int:
+        address = self.memory.alloc(max(size, 1), name)
+        self.owned.append(address)
+        return address
+
+    def buffers(self) -> dict[tuple[str, int], int]:
+        """Addresses of the buffers in the arena and the prepared memory."""
+        if self.memory.separate:
+            return {
+                (home, number): self.alloc(size, f"{home} buffer {number}")
+                for number, (home, _, size) in enumerate(self.code.buffers)
+            }
+        sizes = {"arena": self.code.arena, "prepared": self.code.prepared}
+        shared = {home: self.alloc(size, home) for home, size in sizes.items()}
+        return {
+            (home, number): shared[home] + offset
+            for number, (home, offset, _) in enumerate(self.code.buffers)
+        }
+
+    def bind(self, home: str, number: int, array: np.ndarray) -> None:
+        if (home, number) not in self.bases:
+            self.bases[home, number] = self.alloc(array.nbytes, f"{home} {number}")
+
+    def launches(self, calls: Sequence[Call]) -> list[Launch]:
+        return [self.launch(work) for call in calls for work in call.work]
+
+    def launch(self, work: Work) -> Launch:
+        kernel = self.code.kernels[work.kernel]
+        arguments = tuple(self.value(a) for a in work.arguments)
+        loaded = self.kernels[work.kernel]
+        return Launch(loaded, work.parts, kernel.threads, kernel.signature, arguments)
+
+    def value(self, argument: Argument) -> int:
+        if isinstance(argument, int):
+            return argument
+        home, number, offset = argument
+        return self.bases[home, number] + offset
+
+    def upload(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+        for home, arrays in (("input", inputs), ("output", outputs)):
+            for i, array in enumerate(arrays):
+                self.bind(home, i, array)
+        for i, array in enumerate(inputs):
+            self.memory.upload(self.bases["input", i], array)
+
+    def download(self, outputs: Sequence[np.ndarray]) -> None:
+        for i, array in enumerate(outputs):
+            self.memory.download(array, self.bases["output", i])
+
+    def refresh(self) -> None:
+        """Runs what depends on parameters only."""
+        self.memory.replay(self.prepare)
+
+    def __call__(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+        self.upload(inputs, outputs)
+        if self.captured is None:
+            self.captured = self.memory.capture(self.launches(self.code.calls))
+        self.memory.replay(self.captured)
+        self.download(outputs)
+        self.memory.sync()
+
+    def time(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> list[float]:
+        self.upload(inputs, outputs)
+        seconds = self.memory.time([self.launches([call]) for call in self.code.calls])
+        self.download(outputs)
+        return seconds
+
+    def roofline(self) -> Roofline:
+        return self.memory.roofline()
+
+
+def release(runtime: Runtime, addresses: Sequence[int]) -> None:
+    for address in addresses:
+        runtime.free(address)
+
+
+class CheckedRunner:
+    """A program that was compiled and checked for an architecture, and can do no more."""
+
+    memory = None
+
+    def __init__(self, code: Code, architecture: str):
+        self.name, self.architecture = code.name, architecture
+
+    def refuse(self, *_: object, **__: object) -> NoReturn:
+        raise BackendError(
+            f"{self.name} was compiled and checked for {self.architecture}; backend 'cuda:ptx' "
+            f"runs nothing: take 'cuda:device' or 'cuda:emulate'"
+        )
+
+    __call__ = time = refresh = roofline = refuse

@@ -1,0 +1,52 @@
+"""Where CUDA kernels run: one small interface, a module for each runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tinygraph.backend import Roofline
+from tinygraph.ir import Memory
+
+from ..compiled import Built
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A kernel, as its runtime has loaded it, with its arguments."""
+
+    kernel: Any
+    blocks: int
+    threads: int
+    signature: tuple[str, ...]
+    arguments: tuple[int, ...]
+
+
+class Runtime(Memory, Protocol):
+    """The memory of one device, and an order in which it does what it is told.
+
+    ``separate``: buffers that share the arena are allocations of their own.
+    """
+
+    separate: bool
+
+    def load(self, built: Built, name: str) -> Any:
+        """A kernel for launches; ``name`` appears in errors."""
+
+    def launch(self, launch: Launch) -> None:
+        """Behind everything that was asked for before."""
+
+    def capture(self, launches: Sequence[Launch]) -> Any:
+        """Launches as one thing that is replayed."""
+
+    def replay(self, captured: Any) -> None: ...
+
+    def sync(self) -> None:
+        """Waits until all that was asked for is done."""
+
+    def time(self, groups: Sequence[Sequence[Launch]]) -> list[float]:
+        """Launches all groups and returns the seconds that each took."""
+
+    def roofline(self) -> Roofline:
+        """What the device does at best."""

@@ -1,0 +1,70 @@
+"""The emulator as a runtime: kernels' PTX on NumPy arrays, with every check switched on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+
+from tinygraph.backend import BackendError, Roofline
+
+from ..compiled import Built
+from ..emulator import Kernel, Memory
+from . import Launch
+
+NO_CLOCK = "the emulator has no clock; program.dump('cards') shows what is known without a device"
+
+
+class EmulateRuntime:
+    """Every buffer is an allocation, so that leaving it is an error; blocks race if they can."""
+
+    separate = True
+
+    def __init__(self) -> None:
+        self.memory = Memory()
+        self.kernels: dict[tuple[str, str], Kernel] = {}
+
+    def alloc(self, size: int, name: str) -> int:
+        return self.memory.allocate(size, name)
+
+    def free(self, address: int) -> None:
+        self.memory.free(address)
+
+    def upload(self, address: int, array: np.ndarray) -> None:
+        self.memory.write(address, array)
+
+    def download(self, array: np.ndarray, address: int) -> None:
+        array[...] = self.memory.read(address, array.shape, array.dtype)
+
+    def load(self, built: Built, name: str) -> Kernel:
+        key = (built.symbol, name)
+        if key not in self.kernels:
+            ptx, text = (t.replace(built.symbol, name) for t in (built.ptx, built.text))
+            self.kernels[key] = Kernel(ptx, name, text)
+        return self.kernels[key]
+
+    def launch(self, launch: Launch) -> None:
+        launch.kernel(self.memory, launch.blocks, launch.threads, launch.arguments)
+
+    def capture(self, launches: Sequence[Launch]) -> Sequence[Launch]:
+        return launches
+
+    def replay(self, captured: Sequence[Launch]) -> None:
+        for launch in captured:
+            self.launch(launch)
+
+    def sync(self) -> None:
+        pass
+
+    def time(self, groups: Sequence[Sequence[Launch]]) -> list[float]:
+        raise BackendError(NO_CLOCK)
+
+    def roofline(self) -> Roofline:
+        raise BackendError(NO_CLOCK)
+
+
+@cache
+def runtime() -> EmulateRuntime:
+    """One a process, so that programs share parameters."""
+    return EmulateRuntime()
