@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 CORE = ROOT / "tinygraph"
 LAYERS = [
     ["ir"],
+    ["placement"],
     ["op", "settings"],
     ["ops", "parameter", "dump", "interpret", "cache", "tracebacks"],
     ["parse", "rewrite", "analysis", "verify"],

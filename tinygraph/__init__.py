@@ -18,6 +18,7 @@ from .op import ShapeError, constant, input
 from .ops import *  # noqa: F403
 from .parameter import parameter
 from .parse import ParseError, parse
+from .placement import device
 from .settings import settings
 from .verify import VerifyError
 
@@ -36,6 +37,7 @@ __all__ = [
     "checkpoint",
     "compile",
     "constant",
+    "device",
     "dot",
     "dump",
     "grad",

@@ -15,6 +15,7 @@ from .ops.arithmetic import add, mul
 from .ops.reduce import sum as sum_over
 from .ops.reduce import sum_to
 from .ops.source import zeros
+from .placement import device, device_of
 
 
 class GradientError(TypeError):
@@ -25,7 +26,7 @@ def grad(loss: Node, wrt: Node | Sequence[Node]) -> list[Node]:
     """The gradients of a 0-d node with respect to ``wrt``, one node each, of its shape and dtype.
 
     What the loss does not depend on gets zeros. Nodes carry the origins of the node they are a
-    gradient of.
+    gradient of, and are placed where it is.
     """
     targets = [wrt] if isinstance(wrt, Node) else list(wrt)
     _check(loss, targets)
@@ -36,7 +37,7 @@ def grad(loss: Node, wrt: Node | Sequence[Node]) -> list[Node]:
     for n in reversed(order):
         if n not in depends or n not in parts:
             continue
-        with built_from(origins(n), "gradient of"):
+        with built_from(origins(n), "gradient of"), device(device_of(n)):
             total[n] = _sum(parts.pop(n))
             if not any(i in depends for i in n.inputs):
                 continue

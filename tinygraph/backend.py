@@ -12,7 +12,7 @@ import numpy as np
 
 from .cache import Store
 from .codegen.program import Code
-from .ir import Memory, Parameter
+from .ir import Graph, Memory, Parameter, origins
 
 if TYPE_CHECKING:
     from .plan.plan import Plan
@@ -103,6 +103,21 @@ class Backend(Protocol):
         runtime: str,
     ) -> Runner:
         """Loads compiled kernels, allocates memory and binds the program to it."""
+
+
+def check_devices(graph: Graph, spec: str, count: int | None) -> None:
+    """Raises BackendError where a node is placed on what the backend ``spec`` has not.
+
+    ``count`` is how many devices it has; None: as many as are named.
+    """
+    name = spec.partition(":")[0]
+    for n in graph.nodes:
+        kind, _, number = n.attr("device", "").partition(":")
+        if kind not in ("", name) or (kind and count is not None and int(number) >= count):
+            has = f"which has {name}:0 only" if count == 1 else f"whose devices are {name}:number"
+            raise BackendError(
+                f"{n.attr('device')} ({origins(n)[0]}) is no device of backend {name!r}, {has}"
+            )
 
 
 def find(spec: str) -> tuple[Backend, str]:

@@ -172,6 +172,7 @@ class Inspection:
             "parameter_bytes": parameters,
             "input_bytes": home["input"],
             "output_bytes": home["output"],
+            "transferred_bytes": sum(t.bytes for t in self.plan.transfers),
             "launches": len(self.plan.launches),
             "kernels": len(self.code.kernels),
             **{k: max(getattr(card, k) for card in self.cards) for k in TAKEN if self.cards},
@@ -193,7 +194,7 @@ class Inspection:
 
     def profile(self, timing: Timing) -> Profile:
         """A measurement joined with costs, nodes and lines."""
-        return Profile(self.plan.name, timing, self.costs)
+        return Profile(self.plan.name, timing, self.costs, self.plan.devices)
 
     def explain(self, name: str, profile: Profile | None = None) -> str:
         """What became of a node, scope or parameter."""

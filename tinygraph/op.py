@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .ir import Array, Node, Type, node, set_origins, user_origin
+from .placement import check_device, device_of, gathered
 
 
 class ShapeError(TypeError):
@@ -105,6 +106,8 @@ class Op:
             if hook := getattr(type(i), "__op_call__", None):
                 return hook(self, inputs, attrs)
         nodes = promote(self.name, inputs)
+        if "device" not in attrs:
+            nodes = gathered(nodes, place, is_source)
         return node(self, nodes, attrs.items(), self.infer(*[n.type for n in nodes], **attrs))
 
     def element(self, **attrs: Any) -> str:
@@ -183,6 +186,37 @@ PARAMETER = define("parameter", Kind.SOURCE, infer=lambda *, type: type)
 CONSTANT = define(
     "constant", Kind.SOURCE, infer=lambda *, value: value.type, ref=lambda *, value: value.data
 )
+
+
+def _infer_place(x: Type, *, device: str) -> Type:
+    check_device(device)
+    return x
+
+
+# x on a device: an identity that no pattern and no kernel reaches across.
+PLACE = define(
+    "place",
+    Kind.VIEW,
+    infer=_infer_place,
+    ref=lambda x, *, device: x,
+    loops=lambda out, x, *, device: Loops((), (Read(identity(len(out.shape))),)),
+    vjp=lambda g, out, x: (place(g, device_of(x)),),
+    cost=lambda out, x, *, device: 0,
+)
+
+
+def place(x: Node, device: str | None) -> Node:
+    """x on a device: x itself if it is there, or if ``device`` is None."""
+    while x.op is PLACE and device is not None:
+        x = x.inputs[0]  # a value goes straight from where it was computed
+    if device is None or device_of(x) == device:
+        return x
+    return node(PLACE, (x,), [("device", device)], x.type)
+
+
+def is_source(n: Node) -> bool:
+    """Whether a node reads no other, so that it has no place of its own."""
+    return n.op.kind is Kind.SOURCE
 
 
 def input(name: str, *shape: int, dtype: str = "float32") -> Node:

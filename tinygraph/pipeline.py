@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from .codegen.program import Code
 from .ir import Graph, Parameter
 from .passes import PIPELINE
+from .placement import device
 from .plan.plan import Plan
 from .plan.schedule import schedule
 from .plan.tiling import Target
@@ -92,7 +93,8 @@ def translate(
     Buffers count ``parameters`` in order; ``assemble`` is the backend's. ``conv`` overrules how
     convolutions are computed, by name; "" stands for all others.
     """
-    steps = run_passes(graph, passes, without, check)
-    plan = schedule(steps[-1].graph, updates, parameters, target, without, conv)
+    with device(None):  # what is placed has been placed
+        steps = run_passes(graph, passes, without, check)
+        plan = schedule(steps[-1].graph, updates, parameters, target, without, conv)
     verify_plan(plan)
     return Compiled(steps, plan, assemble(plan))

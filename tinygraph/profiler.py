@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -58,6 +58,7 @@ class Row:
             1 where data came from a cache.
         places: scopes or lines that it comes from.
         hint: ``compute``, ``memory``, ``cache`` (memory that is near) or ``launch`` bounds it.
+        device: that runs it, in a program that is placed.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Row:
     roofline: float
     hint: str
     places: tuple[str, ...] = ()
+    device: str = ""
 
     @property
     def gflops(self) -> float:
@@ -87,30 +89,53 @@ class Profile:
         seconds: a whole run, by the clock.
         launches: a Row for each launch, in the order of the plan.
         scopes: a Row for each of the outermost scopes: a launch counts for each by its nodes' work.
+        devices: a Row for each device of a program that is placed.
     """
 
-    def __init__(self, name: str, timing: Timing, costs: Sequence[LaunchCost]):
-        self.name, self.timing, self.costs = name, timing, list(costs)
+    def __init__(
+        self, name: str, timing: Timing, costs: Sequence[LaunchCost], names: Sequence[str] = ()
+    ):
+        self.name, self.timing, self.costs, self.names = name, timing, list(costs), tuple(names)
         self.seconds, self.peak = timing.seconds, timing.roofline
         self.total = sum(timing.launches) or 1e-12
 
     @cached_property
     def launches(self) -> list[Row]:
         pairs = zip(self.costs, self.timing.launches, strict=True)
-        return [self.row(c.launch.name, s, c.flops, c.bytes, launch_places(c)) for c, s in pairs]
+        return [
+            self.row(c.launch.name, s, c.flops, c.bytes, launch_places(c), self.device(c))
+            for c, s in pairs
+        ]
 
     @cached_property
     def scopes(self) -> list[Row]:
+        return self.summed(shares)
+
+    @cached_property
+    def devices(self) -> list[Row]:
+        return self.summed(lambda cost: {self.device(cost): 1.0}) if self.names else []
+
+    def device(self, cost: LaunchCost) -> str:
+        return self.names[cost.launch.device] if self.names else ""
+
+    def summed(self, shares: Callable[[LaunchCost], dict[str, float]]) -> list[Row]:
+        """Launches summed over what ``shares`` says they belong to, and to which part."""
         sums: dict[str, list[float]] = {}
         for cost, seconds in zip(self.costs, self.timing.launches, strict=True):
-            for scope, part in shares(cost).items():
-                entry = sums.setdefault(scope, [0.0, 0.0, 0.0])
+            for name, part in shares(cost).items():
+                entry = sums.setdefault(name, [0.0, 0.0, 0.0])
                 for i, value in enumerate((seconds, cost.flops, cost.bytes)):
                     entry[i] += part * value
-        return [self.row(scope, s, int(f), int(b)) for scope, (s, f, b) in sums.items()]
+        return [self.row(name, s, int(f), int(b)) for name, (s, f, b) in sums.items()]
 
     def row(
-        self, name: str, seconds: float, flops: int, bytes: int, places: tuple[str, ...] = ()
+        self,
+        name: str,
+        seconds: float,
+        flops: int,
+        bytes: int,
+        places: tuple[str, ...] = (),
+        device: str = "",
     ) -> Row:
         compute = flops * self.peak.threads / self.peak.flops
         memory = bytes * self.peak.threads / self.peak.bandwidth
@@ -122,7 +147,8 @@ class Profile:
             hint = "compute"
         else:
             hint = "memory" if fraction <= 1 else "cache"
-        return Row(name, seconds, seconds / self.total, flops, bytes, fraction, hint, places)
+        share = seconds / self.total
+        return Row(name, seconds, share, flops, bytes, fraction, hint, places, device)
 
     # ------------------------------------------------------------------ text
 
@@ -132,8 +158,9 @@ class Profile:
         if len(slow) > ROWS:
             rest = sum(r.share for r in slow[ROWS:])
             text.append(f"{len(slow) - ROWS} more launches take {100 * rest:.1f} %")
-        if self.scopes:
-            text += ["", *table("scope", sorted(self.scopes, key=lambda r: -r.seconds)[:ROWS])]
+        for title, rows in (("scope", self.scopes), ("device", self.devices)):
+            if rows:
+                text += ["", *table(title, sorted(rows, key=lambda r: -r.seconds)[:ROWS])]
         return "\n".join(text)
 
     def head(self) -> str:
@@ -152,12 +179,17 @@ class Profile:
         from rich.table import Table
 
         parts: list[Any] = [self.head()]
-        for title, rows in (("launch", self.launches), ("scope", self.scopes)):
+        tables = {"launch": self.launches, "scope": self.scopes, "device": self.devices}
+        for title, rows in tables.items():
+            if not rows:
+                continue
+            slow = sorted(rows, key=lambda r: -r.seconds)[:ROWS]
+            head, *body = columns(title, slow)
             shown = Table(box=None, title_justify="left")
-            for name in (title, *HEAD):
+            for name in head:
                 shown.add_column(name, justify="left" if name in (title, *LEFT) else "right")
-            for row in sorted(rows, key=lambda r: -r.seconds)[:ROWS]:
-                shown.add_row(row.name, *cells(row), style="bold" if row.share > 0.1 else "")
+            for row, line in zip(slow, body, strict=True):
+                shown.add_row(*line, style="bold" if row.share > 0.1 else "")
             parts += ["", shown]
         return Group(*parts)
 
@@ -165,8 +197,8 @@ class Profile:
         return f"```\n{self}\n```"
 
 
-HEAD = ("us", "share", "GFLOP/s", "GB/s", "roofline", "bound by", "from")
-LEFT = ("bound by", "from")
+HEAD = ("us", "share", "GFLOP/s", "GB/s", "roofline", "bound by", "on", "from")
+LEFT = ("bound by", "on", "from")
 
 
 def cells(row: Row) -> tuple[str, ...]:
@@ -178,15 +210,23 @@ def cells(row: Row) -> tuple[str, ...]:
         f"{row.bandwidth:,.1f}",
         f"{100 * row.roofline:.0f} %",
         row.hint,
+        row.device,
         "; ".join(row.places),
     )
 
 
+def columns(title: str, rows: Sequence[Row]) -> list[tuple[str, ...]]:
+    """A head and a line of text for each row, without columns that are empty."""
+    body = [(r.name, *cells(r)) for r in rows]
+    kept = [k for k in range(1 + len(HEAD)) if any(line[k] for line in body)]
+    return [tuple(line[k] for k in kept) for line in ((title, *HEAD), *body)]
+
+
 def table(title: str, rows: Sequence[Row]) -> list[str]:
     """Rows under a head, in 100 columns."""
-    lines = [(title, *HEAD), *((r.name, *cells(r)) for r in rows)]
-    left = (0, *(1 + HEAD.index(name) for name in LEFT))
-    widths = [min(max(len(line[k]) for line in lines), 30) for k in range(len(HEAD))]
+    lines = columns(title, rows)
+    left = [k for k, name in enumerate(lines[0]) if name in (title, *LEFT)]
+    widths = [min(max(len(line[k]) for line in lines), 30) for k in range(len(lines[0]) - 1)]
     text = []
     for line in lines:
         fields = [

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .backend import Backend
+from .backend import Backend, check_devices
 from .cache import Store
 from .codegen.program import Call, Code, KernelCode, Work
 from .dump import canonical
@@ -71,6 +71,7 @@ class Source:
 
         o, target = self.options, self.backend.target(self.runtime)
         graph, updates, parameters = self.graph, self.updates, self.parameters
+        check_devices(graph, o.backend, target.devices)
         return translate(
             graph, updates, parameters, target, self.backend.assemble,
             o.passes, o.without, dict(o.conv), check,
@@ -193,7 +194,7 @@ def read(data: bytes, source_path: Path) -> Built:
     )
     prepare, calls = (
         tuple(
-            Call(tuple(read_work(w) for w in c["work"]), tuple(c["waits"]), c["name"])
+            Call(tuple(map(read_work, c["work"])), tuple(c["waits"]), c["name"], c["device"])
             for c in code[which]
         )
         for which in ("prepare", "calls")
@@ -205,6 +206,7 @@ def read(data: bytes, source_path: Path) -> Built:
     made = Code(
         code["name"], kernels, prepare, calls, code["arena"], code["prepared"], code["scratch"],
         tuple((home, offset, size) for home, offset, size in code["buffers"]),
+        devices=tuple(code["devices"]),
     )  # fmt: skip
     return Built(made, constants, source_path)
 

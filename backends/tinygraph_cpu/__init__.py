@@ -30,7 +30,7 @@ def target(runtime: str) -> Target:
     from tinygraph.plan.tiling import Target
 
     features = detect()
-    return Target(features.lanes, features.registers)
+    return Target(features.lanes, features.registers, devices=None)
 
 
 def fingerprint(runtime: str) -> str:

@@ -8,9 +8,14 @@ from a queue by an atomic add; before a pair runs, its thread waits until the la
 waits for have counted all their parts. Claims are in order and waits point backwards, so some
 thread can always go on. The counters rise for ever, by `parts` a run: nothing is cleared.
 
+In a table with devices, thread number d walks the launches of device d and no others, in order, and
+waits by the same counters. The first launch that is not complete is the next one of its device and
+waits for nothing any more, so some thread can always go on here too.
+
 A worker joins a run through the gate, one word: run number, open bit, number of workers inside.
-Nobody waits for a worker that has not joined: a parked or preempted one is merely missed. To end
-a run the caller closes the gate and waits until those who joined have left.
+Nobody waits for a worker that has not joined: a parked or preempted one is merely missed, unless a
+device needs its thread. To end a run the caller closes the gate and waits until those who joined
+have left.
 """
 
 from __future__ import annotations
@@ -35,8 +40,8 @@ WORDS = I64.as_pointer()
 LINE = 8  # words of a cache line
 
 # Words of a table, of a launch record and of a team's state.
-LAUNCHES, LAUNCH, ITEMS, ITEM, WAIT, STATS, EPOCH, QUEUE = 0, 1, 2, 3, 4, 5, 6, LINE
-FUNCTION, ARGS, PARTS, WAIT_BEGIN, WAIT_END, COUNTER = range(6)
+LAUNCHES, LAUNCH, ITEMS, ITEM, WAIT, STATS, EPOCH, DEVICES, QUEUE = (*range(8), LINE)
+FUNCTION, ARGS, PARTS, WAIT_BEGIN, WAIT_END, COUNTER, DEVICE = range(7)
 GATE, LEFT, TABLE, LIMIT = 0, LINE, 2 * LINE, 2 * LINE + 1
 STATE_WORDS = 3 * LINE
 
@@ -166,11 +171,41 @@ def _await_launches(b: _Emitter, table: ir.Value, launch: ir.Value) -> None:
         b.spin(lambda: b.icmp_signed(">=", b.acquire(counter, 0), need))
 
 
-def _emit_work(module: ir.Module) -> ir.Function:
-    """work(table, tid): claims and runs items until none is left."""
+def _emit_device(module: ir.Module) -> ir.Function:
+    """device(table, tid): the launches of device number tid, in order, all parts of each."""
+    function, b = _function(module, "tinygraph_device", VOID, WORDS, I64)
+    function.linkage = "internal"
+    table, tid = function.args
+    launches, n_launches = b.pointer(table, LAUNCH), b.word(table, LAUNCHES)
+    stats, start = b.word(table, STATS), b.alloca(I64)
+    counted = b.icmp_signed("!=", stats, I64(0))
+    with b.count(I64(0), n_launches) as index:
+        launch = b.at(launches, b.mul(index, I64(LINE)))
+        with b.if_then(b.icmp_signed("==", b.word(launch, DEVICE), tid)):
+            with b.if_then(counted, likely=False):
+                b.store(b.cycles(), start)
+            _await_launches(b, table, launch)
+            with b.if_then(counted, likely=False):
+                _add_cycles(b, stats, n_launches, b.load(start))
+                b.store(b.cycles(), start)
+            parts = b.word(launch, PARTS)
+            with b.count(I64(0), parts) as part:
+                _call(b, launch, part, tid)
+            with b.if_then(counted, likely=False):
+                _add_cycles(b, stats, index, b.load(start))
+            b.atomic_rmw("add", b.pointer(launch, COUNTER), parts, "release")
+    b.ret_void()
+    return function
+
+
+def _emit_work(module: ir.Module, device: ir.Function) -> ir.Function:
+    """work(table, tid): claims and runs items until none is left; or those of its device."""
     function, b = _function(module, "tinygraph_work", VOID, WORDS, I64)
     function.linkage = "internal"
     table, tid = function.args
+    with b.if_then(b.icmp_signed("!=", b.word(table, DEVICES), I64(0)), likely=False):
+        b.call(device, [table, tid])
+        b.ret_void()
     launches, items = b.pointer(table, LAUNCH), b.pointer(table, ITEM)
     n_items, n_launches = b.word(table, ITEMS), b.word(table, LAUNCHES)
     stats, start = b.word(table, STATS), b.alloca(I64)
@@ -235,6 +270,9 @@ def _emit_lead(module: ir.Module, work: ir.Function) -> None:
     closed = b.shl(number, I64(INSIDE_BITS + 1))
     b.store_atomic(b.or_(closed, I64(OPEN)), b.at(state, GATE), "release", 8)
     b.call(work, [table, I64(0)])
+    with b.if_then(b.icmp_signed("!=", b.word(table, DEVICES), I64(0)), likely=False):
+        joined = lambda: b.and_(b.acquire(state, GATE), I64(OPEN - 1))  # noqa: E731
+        b.spin(lambda: b.icmp_signed(">=", joined(), b.word(state, LIMIT)))
     gate = b.atomic_rmw("xchg", b.at(state, GATE), closed, "acq_rel")
     inside = b.and_(gate, I64(OPEN - 1))
     b.spin(lambda: b.icmp_signed("==", b.acquire(state, LEFT), inside))
@@ -291,7 +329,7 @@ def driver_module() -> str:
     module.triple = llvm.get_process_triple()
     _emit_walk(module)
     _emit_bundle(module)
-    work = _emit_work(module)
+    work = _emit_work(module, _emit_device(module))
     _emit_lead(module, work)
     _emit_serve(module, work)
     return str(module)
@@ -341,33 +379,40 @@ class Launch:
         args: address of its argument block; whoever builds the launch keeps that alive.
         parts: how many pieces it is cut into; they may run at the same time.
         waits: positions, in the table, of earlier launches that must be complete before.
+        device: the number of the thread that runs it, in a table with devices.
     """
 
     function: int
     args: int
     parts: int = 1
     waits: tuple[int, ...] = ()
+    device: int = 0
 
 
 class LaunchTable:
     """Launches as the driver reads them. One run at a time.
 
+    Attributes:
+        devices: how many threads have launches of their own; 0: all share them.
+
     Raises:
-        ValueError: a launch has no parts or waits for one that does not come before it.
+        ValueError: a launch has no parts, waits for one that does not come before it, or is on a
+            device that there is not.
     """
 
-    def __init__(self, launches: Sequence[Launch]) -> None:
+    def __init__(self, launches: Sequence[Launch], devices: int = 0) -> None:
         n = len(launches)
         self._records = words(n * LINE).reshape(n, LINE)
         self._counters = words(n * LINE).reshape(n, LINE)
         self._waits = np.array([w for launch in launches for w in launch.waits], np.int64)
         end = 0
         for i, launch in enumerate(launches):
-            if launch.parts < 1 or not all(0 <= w < i for w in launch.waits):
+            known = 0 <= launch.device < max(devices, 1)
+            if launch.parts < 1 or not known or not all(0 <= w < i for w in launch.waits):
                 raise ValueError(f"launch {i} of the table is not legal: {launch}")
             begin, end = end, end + len(launch.waits)
             counter = self._counters[i].ctypes.data
-            row = (launch.function, launch.args, launch.parts, begin, end, counter)
+            row = (launch.function, launch.args, launch.parts, begin, end, counter, launch.device)
             self._records[i, : len(row)] = row
         parts = [launch.parts for launch in launches]
         first = np.repeat(np.cumsum([0, *parts])[:-1], parts)
@@ -375,6 +420,7 @@ class LaunchTable:
         self._items = number << 32 | (np.arange(len(number)) - first)
         self._header = words(2 * LINE)
         self._header[LAUNCHES], self._header[ITEMS] = n, len(self._items)
+        self.devices = self._header[DEVICES] = devices
         for place, array in (
             (LAUNCH, self._records),
             (ITEM, self._items),

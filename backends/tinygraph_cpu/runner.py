@@ -19,6 +19,14 @@ from .team import default_threads, team
 SERIAL = 150_000  # cost below which a program runs on one thread: waking another costs more
 
 
+def threads_for(code: Code) -> int:
+    """One for each device, or one for all of them if there are fewer; else as many as there are."""
+    if code.devices:
+        return len(code.devices) if len(code.devices) <= default_threads() else 1
+    parallel = sum(c.parts for c in code.calls) > len(code.calls)
+    return default_threads() if parallel else 1
+
+
 class CpuRunner:
     """Owns the arena, the prepared memory and the argument blocks of one program."""
 
@@ -40,8 +48,7 @@ class CpuRunner:
         self.arena = aligned(Type((max(code.arena, 1),), "uint8"), 4096)
         self.prepared = aligned(Type((max(code.prepared, 1),), "uint8"), 4096)
         self.constants = [self.copied(c) for c in constants]
-        parallel = sum(c.parts for c in code.calls) > len(code.calls)
-        self.threads = default_threads() if parallel else 1
+        self.threads = threads_for(code)
         self.scratch = aligned(Type((max(self.threads * code.scratch, 1),), "uint8"), 4096)
         self.bases = {
             ("arena", 0): self.arena.ctypes.data,
@@ -54,7 +61,7 @@ class CpuRunner:
         }
         self.blocks: list[np.ndarray] = []
         self.patches: dict[tuple[str, int], list[tuple[np.ndarray, int, int]]] = {}
-        self.table = self.tabulate(code.calls)
+        self.table = self.tabulate(code.calls, len(code.devices))
         self.prepare = self.tabulate(code.prepare) if code.prepare else None
         self.team = team()
 
@@ -64,14 +71,14 @@ class CpuRunner:
         memory[...] = constant
         return memory
 
-    def tabulate(self, calls: Sequence[Call]) -> LaunchTable:
-        return LaunchTable([self.launch(call) for call in calls])
+    def tabulate(self, calls: Sequence[Call], devices: int = 0) -> LaunchTable:
+        return LaunchTable([self.launch(call) for call in calls], devices)
 
     def launch(self, call: Call) -> Launch:
         pairs = [(self.functions[w.kernel], self.block(w.arguments)) for w in call.work]
         if len(pairs) == 1:
             ((function, block),) = pairs
-            return Launch(function, block.ctypes.data, call.parts, call.waits)
+            return Launch(function, block.ctypes.data, call.parts, call.waits, call.device)
         ends = np.cumsum([w.parts for w in call.work])
         table = [
             (int(end), function, block.ctypes.data)
@@ -79,7 +86,7 @@ class CpuRunner:
         ]
         block = np.array(table, np.int64).reshape(-1)
         self.blocks.append(block)
-        return Launch(driver().bundle, block.ctypes.data, call.parts, call.waits)
+        return Launch(driver().bundle, block.ctypes.data, call.parts, call.waits, call.device)
 
     def block(self, arguments: Sequence[Argument]) -> np.ndarray:
         """An argument block with its addresses filled in, but for inputs and outputs."""

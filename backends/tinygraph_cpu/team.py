@@ -13,10 +13,11 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 
 from tinygraph.settings import settings
-from tinygraph_cpu.driver import STATE_WORDS, LaunchTable, driver, words
+from tinygraph_cpu.driver import GATE, INSIDE_BITS, STATE_WORDS, LaunchTable, driver, words
 
 PATIENCE = 50_000  # pauses, one to three milliseconds, before a worker parks
 _PINS = hasattr(os, "sched_setaffinity")
@@ -51,8 +52,11 @@ class _Worker:
         while not team.closed:
             seen = serve(team.state.ctypes.data, seen, PATIENCE)
             team.parked.append(self)
-            if not team.closed:  # else close() may have looked at `parked` too early
-                self.bell.acquire()
+            if team.closed or team.needed > seen:  # whoever wakes may have looked too early
+                with suppress(ValueError):  # just now taken from there, to be woken
+                    team.parked.remove(self)
+                    continue
+            self.bell.acquire()
 
     def move(self, cpu: int) -> None:
         os.sched_setaffinity(self.thread.native_id or 0, {cpu})
@@ -79,24 +83,33 @@ class Team:
         self.state = words(STATE_WORDS)
         self.workers: list[_Worker] = []
         self.parked: list[_Worker] = []
+        self.needed = 0  # the number of a run that cannot end without its workers
         self._cpus = allowed_cpus()
         self._caller_cpu = -1
 
     def run(self, table: LaunchTable, threads: int = 1) -> None:
         """Runs a table and returns when all of it is complete.
 
-        On one thread no lock is taken: two runs of one table at a time are the caller's mistake.
+        On one thread no lock is taken: two runs of one table at a time are the caller's mistake. A
+        table with devices is walked by one thread if there are fewer than devices.
         """
-        if threads <= 1:
+        if threads < max(table.devices, 2):
             self._walk(table.address)
             return
+        threads = table.devices or threads
         with self.lock:
             while len(self.workers) < threads - 1 and not self.closed:
                 self.workers.append(_Worker(self))
                 self._caller_cpu = -1
+            if table.devices and self.closed:
+                self._walk(table.address)
+                return
             self._place()
+            if table.devices:
+                self.needed = (int(self.state[GATE]) >> INSIDE_BITS + 1) + 1
             self._wake()
             self._lead(self.state.ctypes.data, table.address, threads)
+            self.needed = 0
 
     def _wake(self) -> None:
         # One that parks just now is missed, and woken for the next run: it was not needed so far.

@@ -35,7 +35,7 @@ def assemble(plan: Plan) -> Code:
     kernels = tuple(made.kernels)
     head = HEAD.format(name=plan.name, kernels=len(kernels), calls=len(calls))
     sizes = plan.arena, plan.prepared, plan.scratch
-    return Code(plan.name, kernels, prepare, calls, *sizes, head=head)
+    return Code(plan.name, kernels, prepare, calls, *sizes, head=head, devices=plan.devices)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Assembler:
         self.numbers: dict[str, int] = {}
 
     def calls(self, launches: Sequence[Launch]) -> tuple[Call, ...]:
-        return tuple(Call(tuple(self.work(x)), x.waits, x.name) for x in launches)
+        return tuple(Call(tuple(self.work(x)), x.waits, x.name, x.device) for x in launches)
 
     def work(self, launch: Launch) -> Iterator[Work]:
         for member, each in enumerate(launch.members):

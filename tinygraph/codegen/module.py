@@ -54,20 +54,25 @@ def describe(launch: Launch, names: dict[Node, str], lines: bool) -> str:
 
 def main_text(code: Code) -> str:
     lines = ["def main(launch, at):"]
-    for title, calls in (("prepared values", code.prepare), ("the run", code.calls)):
-        if calls:
-            lines.append(f"    # {title}")
-            lines += [line for call in calls for line in call_text(code, call)]
+    if code.prepare:
+        lines.append("    # prepared values")
+        lines += [line for call in code.prepare for line in call_text(code, call)]
+    if code.calls:
+        lines.append("    # the run" + f", on {' and '.join(code.devices)}" * bool(code.devices))
+    for call in code.calls:
+        lines += call_text(code, call, code.devices[call.device] if code.devices else "")
     return "\n".join(lines if len(lines) > 1 else [*lines, "    pass"]) + "\n"
 
 
-def call_text(code: Code, call: Call) -> list[str]:
+def call_text(code: Code, call: Call, device: str = "") -> list[str]:
     lines = [f"    # {call.name}, in {len(call.work)}"] if len(call.work) > 1 else []
+    where = f"  # {device}" if device else ""
     for work in call.work:
         arguments = ", ".join(
             place_text(a) if isinstance(a, tuple) else str(a) for a in work.arguments
         )
-        lines.append(f"    launch({code.kernels[work.kernel].name}, {work.parts}, [{arguments}])")
+        name = code.kernels[work.kernel].name
+        lines.append(f"    launch({name}, {work.parts}, [{arguments}]){where}")
     return lines
 
 

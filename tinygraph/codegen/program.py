@@ -56,12 +56,13 @@ class Work:
 @dataclass(frozen=True, slots=True)
 class Call:
     """A launch: its work, in order (several where launches are bundled, or take several kernels),
-    and the calls it waits for.
+    the calls that it waits for, and the number of its device.
     """
 
     work: tuple[Work, ...]
     waits: tuple[int, ...]
     name: str
+    device: int = 0
 
     @property
     def parts(self) -> int:
@@ -77,6 +78,7 @@ class Code:
         buffers: (home, offset, bytes) in the arena or the prepared memory. Where there are any,
             places of these homes number them; otherwise they count from the beginning of both.
         head: what the generated module begins with.
+        devices: names by number; none where all threads share all calls.
     """
 
     name: str
@@ -88,3 +90,4 @@ class Code:
     scratch: int = 0
     buffers: tuple[tuple[str, int, int], ...] = ()
     head: str = ""
+    devices: tuple[str, ...] = ()

@@ -32,6 +32,7 @@ def absorbed(fusion: Fusion, group: Group, reader: Group) -> dict[Node, Indices]
     if (
         reader.opaque is not None
         or reader.copy
+        or reader.device != group.device
         or any(n in fusion.held or n in fusion.housed for n in group.index)
     ):
         return None

@@ -43,7 +43,8 @@ class Anchors(Layout):
 
     Attributes:
         launches, prepare: what runs every time, and what runs when parameters have changed.
-        packed, padded: copies that exist already, by what they are copies of.
+        packed, padded: copies that exist already, by their device and what they are copies of.
+        device: of the group that is lowered.
         conv: the user's choices of convolution algorithms, by name or scope.
     """
 
@@ -60,8 +61,9 @@ class Anchors(Layout):
         self.launches: list[Launch] = []
         self.prepare: list[Launch] = []
         self.remarks: list[str] = []
+        self.device = 0
         self.packed: dict[tuple, Access] = {}
-        self.padded: dict[tuple[Access, tuple[int, ...]], tuple[Buffer, tuple[int, ...]]] = {}
+        self.padded: dict[tuple, tuple[Buffer, tuple[int, ...]]] = {}
 
     def launch(self, name: str, nest: Nest, nodes: tuple[Node, ...]) -> Launch:
         work = prod(nest.axes)
@@ -126,14 +128,17 @@ class Anchors(Layout):
         leaf = read(x, inside, shape, 0.0, self.fusion.held)
         if leaf is None:
             raise Unsuitable("an operand's views do not compose")
-        source = resolve(self.of(leaf.root), leaf, len(shape))
-        if (source, shape) not in self.padded:
-            self.padded[source, shape] = self.pad(
-                source, shape, x, leaf.root in self.fixed, launches
-            )
-        buffer, strides = self.padded[source, shape]
+        source, fixed = resolve(self.of(leaf.root), leaf, len(shape)), leaf.root in self.fixed
+        key = (self.holder(fixed), source, shape)
+        if key not in self.padded:
+            self.padded[key] = self.pad(source, shape, x, fixed, launches)
+        buffer, strides = self.padded[key]
         offset = -sum(low * s for (low, _), s in zip(box, strides, strict=True))
         return Place(buffer, offset, strides, x.dtype), at
+
+    def holder(self, fixed: bool) -> int | None:
+        """Whose a copy is: every device makes its own, but what is prepared is for all."""
+        return None if fixed else self.device
 
     def pad(
         self, source: Access, shape: tuple[int, ...], x: Node, fixed: bool, launches: list[Launch]
@@ -208,7 +213,8 @@ class Anchors(Layout):
         sizes, width = dict(tile.sizes), tile.contraction.width
         blocks = -(-sizes["n"] // width)
         depth = sizes["r"] * sizes["s"] * sizes["k"]
-        key = (id(b.buffer), b.offset, roles.batch, roles.reduce, roles.column, width)
+        order = (roles.batch, roles.reduce, roles.column, width)
+        key = (self.holder(fixed), id(b.buffer), b.offset, *order)
         if key not in self.packed:
             buffer = self.buffer(
                 f"{root.name or root.op.name}_packed",

@@ -16,6 +16,7 @@ from enum import Enum
 from ..ir import Graph, Node, Parameter
 from ..op import Index, Kind
 from ..ops.identity import STOP_GRADIENT
+from .devices import assign
 from .held import held_nodes, is_gather, is_merge, loops_of
 from .index import Indices, Leaf, aligned, is_view, own, pull, push, substitute
 
@@ -32,6 +33,7 @@ class Reason(Enum):
     TEMPLATE = "its kernel has a template of its own"
     STAGE = "a contraction's tile holds sums, not whole rows"
     JOINED = "its reader had joined another kernel"
+    DEVICE = "they are on two devices"
     LEFT_OUT = "fusion is left out"
 
 
@@ -64,6 +66,7 @@ class Group:
         opaque: the one node of a group with a template of its own.
         copy: the one node is in memory already and is only copied.
         swapped: the anchor's first operand gives the columns of the contraction.
+        device: the number of the device that runs it.
     """
 
     number: int
@@ -75,6 +78,7 @@ class Group:
     opaque: Node | None = None
     copy: bool = False
     swapped: bool = False
+    device: int = 0
     stores: list[Store] = field(default_factory=list)
     needs: set[int] = field(default_factory=set)  # numbers of the groups it reads from
 
@@ -87,6 +91,7 @@ class Fusion:
         refused: (producer, consumer, reason) of adjacent nodes that stayed apart.
         aliases: reshapes that reinterpret row-major memory, with what they reinterpret.
         housed: values that lie inside of a concatenation: (concatenation, axis, offset).
+        devices: where nodes are placed.
     """
 
     def __init__(self, graph: Graph, enabled: bool = True, contract: bool = True):
@@ -97,6 +102,7 @@ class Fusion:
         self.aliases: dict[Node, Node] = {}
         self.housed: dict[Node, tuple[Node, int, int]] = {}
         self.reduction_axes: dict[Node, Indices] = {}
+        self.devices = assign(graph)
         self.held = held_nodes(graph)
         for n in graph.nodes:
             if n.op.kind is not Kind.SOURCE or n in self.held:
@@ -122,10 +128,14 @@ class Fusion:
 
     def fresh(self, n: Node, axes: tuple[int, ...], indices: Indices) -> Group:
         """A group of n's own."""
-        group = Group(len(self.groups), axes)
+        group = Group(len(self.groups), axes, device=self.device(n))
         self.groups.append(group)
         self.add(group, n, indices)
         return group
+
+    def device(self, n: Node) -> int:
+        """The number of a node's device; of a copy made while planning, that of its original."""
+        return self.devices.get(n, self.devices.get(n.inputs[0], 0) if n.inputs else 0)
 
     def add(self, group: Group, n: Node, indices: Indices) -> None:
         group.index[n] = indices
@@ -152,8 +162,7 @@ class Fusion:
         """Tries the groups of n's inputs, those with sums first, then the latest."""
         refused: dict[int, Reason] = {}
         for group in sorted(set(self.sources(n)), key=preference):
-            closed = Reason.TEMPLATE if group.opaque is not None or group.copy else None
-            reason = (closed or attempt(n, group)) if self.enabled else Reason.LEFT_OUT
+            reason = self.closed(n, group) or attempt(n, group)
             if reason is None:
                 break
             refused[group.number] = reason
@@ -162,6 +171,14 @@ class Fusion:
                 if group.number in refused:
                     self.refused.append((i, n, refused[group.number]))
         return n in self.writers
+
+    def closed(self, n: Node, group: Group) -> Reason | None:
+        """Why a group takes no node like n, whatever its loops are."""
+        if not self.enabled:
+            return Reason.LEFT_OUT
+        if group.device != self.device(n):
+            return Reason.DEVICE
+        return Reason.TEMPLATE if group.opaque is not None or group.copy else None
 
     def cyclic(self, n: Node, group: Group) -> bool:
         """Whether some input of n depends on the group through another group."""
@@ -305,7 +322,7 @@ class Fusion:
         return writers[0]
 
     def fresh_copy(self, n: Node) -> Group:
-        group = Group(len(self.groups), n.shape, copy=True)
+        group = Group(len(self.groups), n.shape, copy=True, device=self.device(n))
         self.groups.append(group)
         group.index[n] = own(n.shape)
         group.needs |= {g.number for g in self.writers.get(self.root(n), ())}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
+from operator import or_
 
 from .group import Fusion, Group
 from .plan import Access, Buffer, Launch, Plan
@@ -65,8 +67,9 @@ def place_buffers(plan: Plan) -> None:
             touch(access, number)
     live = [b for b in plan.buffers if b.home == "arena" and b.first >= 0]
     plan.live_bound = live_bound(live, len(plan.launches))
+    apart = Devices(plan).apart if len(plan.devices) > 1 else in_turn
     for order in ORDERS:
-        offsets, size = pack_buffers(sorted(live, key=order))
+        offsets, size = pack_buffers(sorted(live, key=order), apart)
         if not plan.arena or size < plan.arena:
             plan.arena = size
             for buffer, offset in offsets:
@@ -100,18 +103,48 @@ def live_bound(buffers: list[Buffer], launches: int) -> int:
     return most
 
 
-def pack_buffers(buffers: list[Buffer]) -> tuple[list[tuple[Buffer, int]], int]:
+def in_turn(a: Buffer, b: Buffer) -> bool:
+    """Whether one buffer is done with before the other is begun, in the order of the launches."""
+    return a.last < b.first or b.last < a.first
+
+
+class Devices:
+    """Which buffers are never live at once where devices run side by side.
+
+    Those whose launches follow one another anyway: on one device, or by what they wait for. Memory
+    that was shared in any other case would make one device wait for another's temporary values.
+    """
+
+    def __init__(self, plan: Plan):
+        self.users: dict[int, int] = {}  # bit sets of launches
+        self.before: dict[int, int] = {}  # complete before the first of them starts
+        done: list[int] = []
+        latest: dict[int, int] = {}
+        for number, launch in enumerate(plan.launches):
+            last = (latest[launch.device],) if launch.device in latest else ()
+            done.append(reduce(or_, (done[w] | 1 << w for w in (*launch.waits, *last)), 0))
+            latest[launch.device] = number
+            for key in {id(a.buffer) for a in launch.accesses}:
+                self.users[key] = self.users.get(key, 0) | 1 << number
+                self.before[key] = self.before.get(key, -1) & done[number]
+
+    def apart(self, a: Buffer, b: Buffer) -> bool:
+        return self.follows(id(a), id(b)) or self.follows(id(b), id(a))
+
+    def follows(self, a: int, b: int) -> bool:
+        return not self.users[b] & ~self.before[a]
+
+
+def pack_buffers(
+    buffers: list[Buffer], apart: Callable[[Buffer, Buffer], bool]
+) -> tuple[list[tuple[Buffer, int]], int]:
     """An offset for each buffer, in the given order: the tightest gap among those that are live
     with it.
     """
     placed: list[tuple[int, Buffer]] = []
     top = 0
     for buffer in buffers:
-        taken = [
-            (o, o + rounded(b))
-            for o, b in placed
-            if b.first <= buffer.last and buffer.first <= b.last
-        ]
+        taken = [(o, o + rounded(b)) for o, b in placed if not apart(b, buffer)]
         offset = tightest_gap(sorted(taken), rounded(buffer))
         placed.append((offset, buffer))
         top = max(top, offset + rounded(buffer))

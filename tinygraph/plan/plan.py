@@ -201,6 +201,7 @@ class Launch:
         nodes: of the optimized graph, for remarks, profiles and the user's lines.
         parts: pieces that may run concurrently; cut by shape, never by threads.
         waits: numbers of earlier launches that must be complete.
+        device: the number of the device that runs it.
         flops, bytes: cost.
     """
 
@@ -209,6 +210,7 @@ class Launch:
     nodes: tuple[Node, ...]
     parts: int = 1
     waits: tuple[int, ...] = ()
+    device: int = 0
     flops: int = 0
     note: str = ""
 
@@ -248,10 +250,27 @@ class Launch:
         return frozenset({len(self.work.operands) - 1})
 
 
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """A value that one device computes and another reads; it lies in ``buffer``."""
+
+    value: Node
+    buffer: Buffer
+    source: int
+    target: int
+
+    @property
+    def bytes(self) -> int:
+        return self.value.type.bytes
+
+
 @dataclass(eq=False, slots=True)
 class Plan:
     """Buffers and launches; ``prepare`` runs before the first call and whenever a parameter it
     reads has changed.
+
+    ``devices`` are names by number where the graph is placed: each runs its own launches one after
+    the other, and waits for those of others. Without devices, all threads share all launches.
     """
 
     name: str
@@ -262,6 +281,8 @@ class Plan:
     prepared: int = 0
     live_bound: int = 0
     constants: list[Any] = field(default_factory=list)
+    devices: tuple[str, ...] = ()
+    transfers: list[Transfer] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     refused: list[tuple[Node, Node, Reason]] = field(
         default_factory=list

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from textwrap import wrap
 
 from ..ir import Graph, Node, origins
-from ..op import Kind
 from .cost import computes
+from .devices import is_source
 from .group import Reason
 from .plan import Access, Bundle, Emitted, Launch, Nest, Plan, Tile
 
@@ -25,10 +25,19 @@ def plan_text(plan: Plan, lines: bool = False) -> str:
     live = f"{plan.live_bound:,} are live at the peak"
     text = [f"plan {plan.name}", f"  arena {plan.arena:,} bytes, {live}"]
     for title, launches in (("prepare", plan.prepare), ("run", plan.launches)):
+        devices = plan.devices if launches is plan.launches else ()
         if launches:
-            text += ["", f"{title}: {len(launches)} launches"]
+            on = f" on {' and '.join(devices)}" if devices else ""
+            text += ["", f"{title}: {len(launches)} launches{on}"]
             for number, launch in enumerate(launches):
-                text += launch_text(str(number), launch, names, lines)
+                text += launch_text(str(number), launch, names, lines, devices)
+    if plan.transfers:
+        text += ["", "transfers: what one device computes and another reads"]
+        text += [
+            f"  {t.bytes:>14,} bytes, {plan.devices[t.source]} to {plan.devices[t.target]}, "
+            f"{names[id(t.buffer)]}: {t.value.type}"
+            for t in plan.transfers
+        ]
     rest = [b for b in plan.buffers if b.home != "arena"]
     text += [
         "",
@@ -50,11 +59,16 @@ def buffer_names(plan: Plan) -> dict[int, str]:
 
 
 def launch_text(
-    number: str, launch: Launch, names: Mapping[int, str], lines: bool = False
+    number: str,
+    launch: Launch,
+    names: Mapping[int, str],
+    lines: bool = False,
+    devices: Sequence[str] = (),
 ) -> list[str]:
-    """A launch in a few lines: what it runs, what it writes and reads."""
+    """A launch in a few lines: where it runs what, what it writes and reads."""
     waits = f", waits for {', '.join(map(str, launch.waits))}" if launch.waits else ""
-    head = f"  {number:>3} {launch.name}: {work_text(launch)}, parts {launch.parts}{waits}"
+    where = f" on {devices[launch.device]}" if devices else ""
+    head = f"  {number:>3} {launch.name}{where}: {work_text(launch)}, parts {launch.parts}{waits}"
     text = wrap(head, WIDTH, subsequent_indent=" " * 8, drop_whitespace=True)
     text[0] = "  " + f"{number:>3}" + text[0].lstrip()[len(number) :]
     if isinstance(launch.work, Bundle):
@@ -131,7 +145,12 @@ def plan_remarks(plan: Plan, graph: Graph, name: Callable[[Node], str]) -> list[
         f"{name(a)} and {name(b)} are in two kernels: {reason.value}"
         for (a, b), reason in unfused(plan, graph).items()
     ]
-    return list(dict.fromkeys((*plan.remarks, *apart)))
+    crossing = [
+        f"{name(t.value)} goes from {plan.devices[t.source]} to {plan.devices[t.target]}: "
+        f"{t.bytes:,} bytes"
+        for t in plan.transfers
+    ]
+    return list(dict.fromkeys((*plan.remarks, *crossing, *apart)))
 
 
 def unfused(plan: Plan, graph: Graph) -> dict[tuple[Node, Node], Reason]:
@@ -152,10 +171,3 @@ def unfused(plan: Plan, graph: Graph) -> dict[tuple[Node, Node], Reason]:
             if x in where and not where[x] & where[n] and not is_source(x):
                 pairs[x, n] = known.get((x, n), Reason.JOINED)
     return pairs
-
-
-def is_source(n: Node) -> bool:
-    """Whether a value is an input, parameter or constant, or a view of one."""
-    while n.op.kind is Kind.VIEW:
-        n = n.inputs[0]
-    return n.op.kind is Kind.SOURCE

@@ -10,12 +10,13 @@ from .absorb import absorb
 from .anchor import Anchors, label
 from .bundle import bundle
 from .contract import Heavy, Unsuitable, copy_nest
+from .devices import crossings, device_names
 from .group import Fusion, Group, Store
 from .index import Leaf, own
 from .layout import ordered_strides
 from .memory import order_groups, place_buffers
 from .nest import NestBuilder, arrange, resolve
-from .plan import Launch, Place, Plan, Special
+from .plan import Launch, Place, Plan, Special, Transfer
 from .tiling import Target
 from .updates import order_updates
 
@@ -66,14 +67,26 @@ class Scheduler(Anchors):
         self.store_values()
         self.fixed = self.fixed_nodes()
         for group in order_groups(self.fusion, order):
+            self.device, first = group.device, len(self.launches)
             self.lower(group)
+            for launch in self.launches[first:]:
+                launch.device = group.device
         self.prepare, self.launches = bundle(self.prepare), bundle(self.launches)
         plan = Plan(
             self.graph.name, self.buffers, self.prepare, self.launches, constants=self.constants
         )
         plan.remarks, plan.refused = self.remarks, self.fusion.refused
+        plan.devices, plan.transfers = device_names(self.graph), self.transfers()
         place_buffers(plan)
         return plan
+
+    def transfers(self) -> list[Transfer]:
+        """What crosses from one device to another."""
+        found = crossings(self.graph, self.fusion.devices, self.fixed)
+        return [
+            Transfer(x, self.of(self.fusion.root(x)).buffer, source, target)
+            for (x, target), source in found.items()
+        ]
 
     def lower(self, group: Group) -> None:
         if not group.stores:

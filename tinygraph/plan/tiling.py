@@ -15,12 +15,14 @@ WORTH = 400_000  # multiply-adds that are worth a part of their own
 @dataclass(frozen=True, slots=True)
 class Target:
     """What the planner must know of a processor: float32 lanes of a vector, vector registers,
-    whether its backend has the kernels of Winograd convolutions.
+    whether its backend has the kernels of Winograd convolutions, and how many devices it has (None:
+    as many as are named).
     """
 
     lanes: int = 16
     registers: int = 32
     winograd: bool = True
+    devices: int | None = 1
 
 
 def tile_cycles(rows: int, vectors: int) -> float:

@@ -73,7 +73,7 @@ def launches(
     result: list[Launch] = []
     fixed = c.source in s.fixed
     record = tile_record(c, choice, body, nest.operands, s.target.lanes)
-    key = ("winograd", c.weights, record.m, c.r, record.width)
+    key = (s.holder(fixed), "winograd", c.weights, record.m, c.r, record.width)
     if key not in s.packed:
         label, home = (
             f"{c.source.name or c.source.op.name}_winograd",

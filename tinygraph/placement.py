@@ -1,0 +1,97 @@
+"""Where nodes are computed: ``with device("cpu:1"):`` places what is built inside.
+
+A placement must survive interning (the same product on two devices is two nodes) and every pass.
+So it is no note beside the graph: where a value goes to a device stands an identity operator,
+``place``, and all that is computed from it is there too. ``Op.__call__`` inserts it, so that placed
+inputs of one node are always on one device.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from weakref import WeakKeyDictionary
+
+from .ir import Node
+
+_NAME = re.compile(r"[a-z]\w*:\d+")
+_CURRENT = threading.local()
+_DEVICES: WeakKeyDictionary[Node, str | None] = WeakKeyDictionary()
+_USED: set[str] = set()  # the devices named in this process: nothing is placed while it is empty
+
+
+class device:
+    """``with device("cpu:1"):`` what is built inside is computed there; None: where its inputs are.
+
+    The name is a backend's and a number: ``cpu:1`` is a second thread, ``cuda:1`` a second GPU.
+    Inputs, parameters and constants have no place of their own: they go to whoever reads them.
+    """
+
+    def __init__(self, name: str | None):
+        if name is not None:
+            check_device(name)
+        self.name = name
+
+    def __enter__(self) -> None:
+        self.outer = current()
+        _CURRENT.device = self.name
+
+    def __exit__(self, *_: object) -> None:
+        _CURRENT.device = self.outer
+
+
+def check_device(name: str) -> None:
+    """Raises ValueError for what is no device's name."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"a device is called name:number, as 'cpu:0'; got {name!r}")
+    _USED.add(name)
+
+
+def current() -> str | None:
+    """The device of the enclosing ``with``."""
+    return getattr(_CURRENT, "device", None)
+
+
+def device_of(n: Node) -> str | None:
+    """Where a node is computed: what ``place`` says, else where its placed inputs are."""
+    stack = [n]
+    while n not in _DEVICES:
+        top = stack[-1]
+        missing = [i for i in top.inputs if i not in _DEVICES]
+        if missing:
+            stack.extend(missing)
+            continue
+        inherited = next((d for i in top.inputs if (d := _DEVICES[i])), None)
+        _DEVICES[top] = top.attr("device", inherited)
+        stack.pop()
+    return _DEVICES[n]
+
+
+def gathered(
+    inputs: tuple[Node, ...],
+    place: Callable[[Node, str], Node],
+    is_source: Callable[[Node], bool],
+) -> tuple[Node, ...]:
+    """A node's inputs, brought to one device.
+
+    That is the enclosing ``device``; without one, that of the largest placed input, since moving
+    the others moves the fewest bytes.
+    """
+    target = current()
+    if target is None:
+        return _to_largest(inputs, place) if _USED else inputs
+    moved = tuple(i if is_source(i) else place(i, target) for i in inputs)
+    if any(device_of(i) == target for i in moved):
+        return moved
+    first = next((k for k, i in enumerate(moved) if i.op.name in ("input", "parameter")), None)
+    return tuple(place(i, target) if k == first else i for k, i in enumerate(moved))
+
+
+def _to_largest(inputs: tuple[Node, ...], place: Callable[[Node, str], Node]) -> tuple[Node, ...]:
+    placed = [i for i in inputs if device_of(i) is not None]
+    if len({device_of(i) for i in placed}) < 2:
+        return inputs
+    target = device_of(max(placed, key=lambda i: i.type.bytes))
+    assert target is not None
+    return tuple(place(i, target) if i in placed else i for i in inputs)

@@ -1,0 +1,50 @@
+"""Which launch runs on which device, and which values cross."""
+
+from __future__ import annotations
+
+from ..ir import Graph, Node
+from ..op import Kind
+from ..placement import device_of
+
+Devices = dict[Node, int]  # of each node, by number; empty where a graph is not placed
+
+
+def assign(graph: Graph) -> Devices:
+    """A device for every node: its own, else that of its first reader, else number 0."""
+    names = {n: device_of(n) for n in graph.nodes}
+    if not any(names.values()):
+        return {}
+    found: Devices = {}
+    for n in reversed(graph.nodes):
+        readers = (found[u] for u in graph.users[n])
+        name = names[n]
+        found[n] = next(readers, 0) if name is None else int(name.partition(":")[2])
+    return found
+
+
+def device_names(graph: Graph) -> tuple[str, ...]:
+    """The devices of a graph by number, up to the last that it uses; () where it is not placed."""
+    names = {d for n in graph.nodes if (d := device_of(n)) is not None}
+    kinds = sorted({d.partition(":")[0] for d in names})
+    count = max((int(d.partition(":")[2]) + 1 for d in names), default=0)
+    return tuple(f"{kinds[0]}:{number}" for number in range(count))
+
+
+def crossings(graph: Graph, devices: Devices, fixed: set[Node]) -> dict[tuple[Node, int], int]:
+    """(value, reading device) -> its own device, for what a run computes on one, reads on another.
+
+    Inputs, parameters and what is prepared from them are where they are read.
+    """
+    found: dict[tuple[Node, int], int] = {}
+    for n in graph.nodes if devices else ():
+        for x in n.inputs:
+            if devices[x] != devices[n] and x not in fixed and not is_source(x):
+                found[x, devices[n]] = devices[x]
+    return found
+
+
+def is_source(n: Node) -> bool:
+    """Whether a value is an input, parameter or constant, or a view of one."""
+    while n.op.kind is Kind.VIEW:
+        n = n.inputs[0]
+    return n.op.kind is Kind.SOURCE
