@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import cache
 
 import numpy as np
 import pytest
@@ -40,18 +41,25 @@ done:
   store i64 %result, ptr %place
   ret void
 }
+
+define void @test_team_tid(i64 %part, i64 %tid, ptr %args) {
+  %cell = getelementptr i64, ptr %args, i64 %part
+  store i64 %tid, ptr %cell
+  ret void
+}
 """
 
 
-def kernel_address():
+@cache
+def kernel_address(name="test_team_sum"):
     code = objects.compile_module(KERNEL, objects.Processor())
-    return objects.load({"test_team_sum": code})["test_team_sum"]
+    return objects.load({"test_team_sum": code, "test_team_tid": code})[name]
 
 
 class Chain:
     """Layers of cells; each sums the one before, so that a launch that runs too early shows."""
 
-    def __init__(self, layers=40, width=5):
+    def __init__(self, layers=40, width=5, devices=0):
         address = kernel_address()
         self.cells = np.zeros((layers + 1, width), np.int64)
         self.blocks = np.array(
@@ -62,9 +70,16 @@ class Chain:
         )
         self.table = LaunchTable(
             [
-                Launch(address, block.ctypes.data, width, (i - 1,) if i else ())
+                Launch(
+                    address,
+                    block.ctypes.data,
+                    width,
+                    (i - 1,) if i else (),
+                    i * i % devices if devices else 0,
+                )
                 for i, block in enumerate(self.blocks)
-            ]
+            ],
+            devices,
         )
 
     def run(self, team, threads):
@@ -212,6 +227,70 @@ def test_counts_cycles(chain, own_team):
         assert waiting >= 0
         own_team.run(chain.table, threads)
         assert not chain.table.cycles()[0].any() and not chain.table.cycles()[1]
+
+
+# ---------------------------------------------------------------------- devices
+
+
+@pytest.fixture(scope="module", params=[1, 2, 3])
+def placed(request):
+    """A chain whose layers take turns on devices."""
+    return Chain(devices=request.param)
+
+
+def test_devices_on_any_number_of_threads(placed, chain, expected, own_team):
+    for threads in (1, 2, 3, 8) * 8:
+        np.testing.assert_array_equal(placed.run(own_team, threads), expected)
+        np.testing.assert_array_equal(chain.run(own_team, threads), expected)
+
+
+def test_a_device_waits_for_its_thread(placed, expected, own_team):
+    for pause in (0, 0.0005, 0.001, 0.002, 0.004, 0.03) * 4:
+        time.sleep(pause)  # workers spin, park, or are just about to
+        np.testing.assert_array_equal(placed.run(own_team, 3), expected)
+    assert not own_team.needed
+
+
+def test_devices_in_several_python_threads(expected, own_team):
+    chains = [Chain(devices=d) for d in (2, 0, 3)]
+    wrong = []
+
+    def call(chain):
+        for i in range(60):
+            if not np.array_equal(chain.run(own_team, 3), expected):
+                wrong.append(i)
+
+    threads = [threading.Thread(target=call, args=(chain,)) for chain in chains]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_devices_after_close(placed, expected):
+    team = Team()
+    placed.run(team, 3)
+    team.close()
+    np.testing.assert_array_equal(placed.run(team, 3), expected)
+
+
+def test_a_launch_runs_on_its_devices_thread(own_team):
+    cells = np.full((6, 4), -1, np.int64)
+    devices = (0, 2, 1, 1, 0, 2)
+    address = kernel_address("test_team_tid")
+    launches = [
+        Launch(address, row.ctypes.data, 4, device=d) for row, d in zip(cells, devices, strict=True)
+    ]
+    own_team.run(LaunchTable(launches, 3), 4)
+    assert cells.tolist() == [[d] * 4 for d in devices]
+    own_team.run(LaunchTable(launches, 3), 2)  # too few threads: one runs all
+    assert not cells.any()
+
+
+def test_refuses_a_device_that_there_is_not():
+    with pytest.raises(ValueError, match="not legal"):
+        LaunchTable([Launch(1, 1, device=2)], 2)
 
 
 @pytest.mark.parametrize(
