@@ -32,8 +32,10 @@ class Arguments:
         return base, self.fields(axes)
 
 
-def ceil_divide(b: ir.IRBuilder, x: ir.Value, divisor: int) -> ir.Value:
-    return b.udiv(b.add(x, i64(divisor - 1)), i64(divisor))
+def ceil_divide(b: ir.IRBuilder, x: ir.Value, divisor: int | ir.Value) -> ir.Value:
+    if isinstance(divisor, int):
+        divisor = i64(divisor)
+    return b.udiv(b.sub(b.add(x, divisor), i64(1)), divisor)
 
 
 def minimum(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:

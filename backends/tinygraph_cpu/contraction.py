@@ -1,12 +1,13 @@
 """A contraction as machine code: `void name(i64 part, i64 tid, i64* args)`, emitted whole.
 
-The argument block and the division into parts are those of tinygraph/plan/contraction.py. Column
-blocks are the outer loop, so that a block of B stays in cache while all row tiles pass over it.
+The argument block and the division into parts are those of tinygraph/plan/contraction.py. For each
+group of row tiles, column blocks are the outer loop: the group's share of A stays in cache while
+all of B passes, and a block of B while the row tiles of the group do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from llvmlite import ir
@@ -14,9 +15,9 @@ from llvmlite import ir
 from tinygraph.plan.contraction import FIELDS, TILE_OPERAND, Contraction
 
 from . import tile
-from .arguments import ceil_divide, lane_mask, share
+from .arguments import ceil_divide, lane_mask, minimum, share
 from .epilogue import BYTES, Epilogue, Operand
-from .tile import Reduction, Shape, i64, offset, pointer
+from .tile import Reduction, Shape, Walk, i64, offset, pointer
 
 
 def emit_contraction(module: ir.Module, name: str, contraction: Contraction) -> ir.Function:
@@ -77,12 +78,17 @@ class _Emitter:
         )
 
         def tiles(chunk: Chunk | None) -> None:
-            tile.repeat(
-                b,
-                block_count,
-                [first_block],
-                lambda j: self._column_block(j, row_count, [*start, first_row], chunk),
-            )
+            def group(left: ir.Value, *state: ir.Value) -> list[ir.Value]:
+                count = minimum(b, left, f["row_group"])
+
+                def block(j: ir.Value, *_: ir.Value) -> list[ir.Value]:
+                    return [b.add(j, i64(1)), *self._column_block(j, count, state, chunk)]
+
+                after = tile.repeat(b, block_count, [first_block, *state], block)[1:]
+                return [b.sub(left, count), *after]
+
+            groups = ceil_divide(b, row_count, f["row_group"])
+            tile.repeat(b, groups, [row_count, *start, first_row], group)
 
         with b.if_then(some):
             if spec.chunked:
@@ -94,7 +100,7 @@ class _Emitter:
     def _chunks(self, tiles: Callable[[Chunk], None]) -> None:
         """All tiles of the part for each r and each share of s, in order."""
         b, f = self.b, self.fields
-        shares = b.udiv(b.sub(b.add(f["s"], f["s_chunk"]), i64(1)), f["s_chunk"])
+        shares = ceil_divide(b, f["s"], f["s_chunk"])
 
         def one(number: ir.Value) -> list[ir.Value]:
             r, turn = b.udiv(number, shares), b.urem(number, shares)
@@ -128,8 +134,9 @@ class _Emitter:
         return [b.add(g, carry), *reversed(after)]
 
     def _column_block(
-        self, j: ir.Value, row_count: ir.Value, start: list[ir.Value], chunk: Chunk | None
+        self, j: ir.Value, count: ir.Value, start: Sequence[ir.Value], chunk: Chunk | None
     ) -> list[ir.Value]:
+        """Row tiles from `start` on, which is their indices and flat number; returns the next."""
         b, spec = self.b, self.spec
         column = b.mul(j, i64(spec.width))
         last = b.icmp_signed("==", j, b.sub(self.blocks, i64(1))) if spec.vector_tail else None
@@ -139,8 +146,7 @@ class _Emitter:
             self._row_tile(j, column, last, indices, (chunk, flat) if chunk is not None else None)
             return [*self._advance(indices), b.add(flat, i64(1))]
 
-        tile.repeat(b, row_count, start, row_tile)
-        return [b.add(j, i64(1))]
+        return tile.repeat(b, count, start, row_tile)
 
     # -- one tile ------------------------------------------------------------------------------
 
@@ -173,8 +179,10 @@ class _Emitter:
             shape = Shape(rows, vectors, spec.lanes, masked)
             epilogue = Epilogue(b, spec.body, shape, operands, self._mask(shape, column))
             if chunk is None:
+                epilogue.fetch()
+                walks = [self._next_rows(shape, a)]
                 initial = tile.zeros(shape)
-                epilogue.emit(tile.accumulate(b, shape, a, columns, reduction, initial))
+                epilogue.emit(tile.accumulate(b, shape, a, columns, reduction, initial, walks))
                 return
             waiting = self._partial(chunk[1], j)
             initial = self._resume(shape, waiting, chunk[0].first)
@@ -194,6 +202,11 @@ class _Emitter:
 
         last_row = b.icmp_signed("==", t, b.sub(self.tiles_m, i64(1))) if spec.row_tail else None
         self._choose(last_row, lambda: by_columns(spec.row_tail), lambda: by_columns(spec.rows))
+
+    def _next_rows(self, shape: Shape, a: ir.Value) -> Walk:
+        """The next tile's rows of A, if they lie one after the other."""
+        after = offset(self.b, a, self.b.mul(self.a_rows[1], i64(shape.rows)))
+        return Walk(after, i64(4 * shape.rows))
 
     def _partial(self, flat: ir.Value, j: ir.Value) -> ir.Value:
         """Where a tile's sums wait between chunks."""

@@ -13,6 +13,7 @@ from .scalar import TYPES, Value, calls_function, declare, emit_expression
 from .tile import Shape, i8, i32, i64, offset, pointer
 
 BYTES = {"bool": 1, "uint8": 1, "int32": 4, "uint32": 4, "float32": 4, "int64": 8, "float64": 8}
+LINE = 64  # bytes of a cache line
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,21 @@ class Epilogue:
     shape: Shape
     operands: list[Operand]
     mask: ir.Value | None
+
+    def fetch(self) -> None:
+        """Asks for what the body reads, so that it arrives during the reduction.
+
+        Not for what it only writes: these requests would hold up the reduction's loads.
+        """
+        b, lanes = self.b, self.shape.lanes
+        for number in {number: None for _, number in self.body.loads}:
+            x = self.operands[number]
+            width = self.shape.vectors * lanes * BYTES[x.dtype] if x.unit else 1
+            with b.if_then(b.icmp_signed("!=", x.row, i64(0))):  # else it is in cache anyway
+                for m in range(self.shape.rows):
+                    row = offset(b, x.base, b.mul(x.row, i64(m)))
+                    for at in range(0, width, LINE):
+                        tile.prefetch(b, offset(b, row, i64(at)), locality=2)
 
     def emit(self, sums: list[ir.Value]) -> None:
         if any(calls_function(s.text()) for s in self.body.statements):

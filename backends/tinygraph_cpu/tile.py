@@ -59,6 +59,14 @@ class Reduction:
     a_rows: Sequence[ir.Value]
 
 
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """Memory to fetch into the second-level cache meanwhile: an address, bytes between steps."""
+
+    start: ir.Value
+    step: ir.Value
+
+
 def offset(b: ir.IRBuilder, base: ir.Value, byte_offset: ir.Value) -> ir.Value:
     return b.gep(base, [byte_offset], source_etype=i8)
 
@@ -103,11 +111,16 @@ def row_offsets(b: ir.IRBuilder, stride: ir.Value) -> list[ir.Value]:
     return [i64(0)] + [b.mul(odd[m // (m & -m)], i64(m & -m)) for m in range(1, 9)]
 
 
-def claim(b: ir.IRBuilder, there: ir.Value) -> None:
-    """Fetches a cache line that will be written."""
+def prefetch(b: ir.IRBuilder, there: ir.Value, write: bool = False, locality: int = 3) -> None:
+    """Asks for a cache line; locality 3: into the first-level cache, 2: into the second."""
     kinds = [pointer, i32, i32, i32]
-    prefetch = declare(b.module, "llvm.prefetch.p0", ir.VoidType(), kinds)
-    b.call(prefetch, [there, i32(1), i32(3), i32(1)])
+    function = declare(b.module, "llvm.prefetch.p0", ir.VoidType(), kinds)
+    b.call(function, [there, i32(int(write)), i32(locality), i32(1)])
+
+
+def claim(b: ir.IRBuilder, there: ir.Value) -> None:
+    """Asks for a cache line that will be written."""
+    prefetch(b, there, write=True)
 
 
 def splat(b: ir.IRBuilder, scalar: ir.Value, lanes: int) -> ir.Value:
@@ -129,26 +142,32 @@ def accumulate(
     columns: ir.Value,
     reduction: Reduction,
     initial: Sequence[ir.Value],
+    walks: Sequence[Walk] = (),
 ) -> list[ir.Value]:
     """Row after row, `initial` and the sums over r, s and k of A[row] * B[columns]."""
     a_strides, b_strides = reduction.a_strides, reduction.b_strides
     ahead = b.mul(b_strides[2], i64(max(1, PREFETCH_BYTES // (4 * shape.vectors * shape.lanes))))
 
-    def step(a: ir.Value, columns: ir.Value, *sums: ir.Value) -> list[ir.Value]:
+    def step(a: ir.Value, columns: ir.Value, *rest: ir.Value) -> list[ir.Value]:
+        there, sums = rest[: len(walks)], rest[len(walks) :]
+        for at in there:
+            prefetch(b, at, locality=2)
         new = _multiply_add(b, shape, a, columns, reduction.a_rows, ahead, sums)
-        return [offset(b, a, a_strides[2]), offset(b, columns, b_strides[2]), *new]
+        on = [offset(b, at, walk.step) for at, walk in zip(there, walks, strict=True)]
+        return [offset(b, a, a_strides[2]), offset(b, columns, b_strides[2]), *on, *new]
 
     def nest(level: int) -> Callable[..., list[ir.Value]]:
         if level == 2:
             return step
 
-        def outer(a: ir.Value, columns: ir.Value, *sums: ir.Value) -> list[ir.Value]:
-            new = repeat(b, reduction.counts[level + 1], [a, columns, *sums], nest(level + 1))[2:]
+        def outer(a: ir.Value, columns: ir.Value, *rest: ir.Value) -> list[ir.Value]:
+            new = repeat(b, reduction.counts[level + 1], [a, columns, *rest], nest(level + 1))[2:]
             return [offset(b, a, a_strides[level]), offset(b, columns, b_strides[level]), *new]
 
         return outer
 
-    return repeat(b, reduction.counts[0], [a, columns, *initial], nest(0))[2:]
+    start = [a, columns, *(walk.start for walk in walks), *initial]
+    return repeat(b, reduction.counts[0], start, nest(0))[2 + len(walks) :]
 
 
 def _multiply_add(
@@ -158,12 +177,10 @@ def _multiply_add(
     """One step of the reduction: a row of B is loaded once, A's scalars are broadcast."""
     kind, lanes = shape.vector, shape.lanes
     fma = declare(b.module, f"llvm.fmuladd.v{lanes}f32", kind, [kind] * 3)
-    prefetch = declare(b.module, "llvm.prefetch.p0", ir.VoidType(), [pointer, i32, i32, i32])
     steps = [i64(4 * v * lanes) for v in range(shape.vectors)]
     row_of_b = [b.load(offset(b, columns, at), typ=kind, align=4) for at in steps]
     for at in range(0, 4 * shape.vectors * lanes, 64):  # a cache line each
-        there = offset(b, offset(b, columns, ahead), i64(at))
-        b.call(prefetch, [there, i32(0), i32(3), i32(1)])
+        prefetch(b, offset(b, offset(b, columns, ahead), i64(at)))
     new = []
     for m in range(shape.rows):
         if m % 8 == 0:

@@ -322,6 +322,7 @@ def make_tile(
     else:
         b_k, b_s, b_r, b_g, b_j = k.b, s.b, r.b, g.b, width
     sizes = {"row_parts": way.row_parts, "column_parts": way.column_parts}
+    sizes |= {"row_group": way.row_group}
     sizes |= {"g": g.size, "z": z.size, "y": y.size, "m": m.size, "n": n}
     sizes |= {"r": r.size, "s": s.size, "k": k.size}
     sizes |= {"a_g": g.a, "a_z": z.a, "a_y": y.a, "a_m": m.a, "a_r": r.a, "a_s": s.a, "a_k": k.a}

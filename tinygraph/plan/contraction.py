@@ -75,8 +75,9 @@ class Contraction:
 
 # The argument block of a contraction, one int64 each; a, b and the operands are addresses, strides
 # count elements. The work is cut into row_parts * column_parts parts: part p takes row tiles of
-# share p // column_parts and column blocks of share p % column_parts.
-SIZES = ("row_parts", "column_parts", "g", "z", "y", "m", "n", "r", "s", "k")
+# share p // column_parts and column blocks of share p % column_parts, for row_group row tiles
+# after the other.
+SIZES = ("row_parts", "column_parts", "row_group", "g", "z", "y", "m", "n", "r", "s", "k")
 OPERAND_A = ("a", "a_g", "a_z", "a_y", "a_m", "a_r", "a_s", "a_k")
 OPERAND_B = ("b", "b_g", "b_j", "b_r", "b_s", "b_k")
 CHUNKS = ("s_chunk", "partial")

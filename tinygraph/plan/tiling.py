@@ -9,6 +9,7 @@ L2 = 512 * 1024  # bytes that stay in a core's second-level cache beside what pa
 CACHE = 384 * 1024  # bytes of A and B that a chunk of a long reduction may touch
 STREAM = 16  # bytes of memory a core reads in a cycle
 FEW_PARTS = 8  # of a reduction in chunks
+EVERY = 1 << 30  # more row tiles than there are
 WORTH = 400_000  # multiply-adds that are worth a part of their own
 
 
@@ -39,6 +40,7 @@ class Cut:
         row_parts, column_parts: pieces that may run concurrently.
         chunk: how much of s is reduced at a time; 0: all of the reduction.
         inner: into what k is cut first, the rest of it becoming s; 0: k stays as it is.
+        row_group: row tiles that meet one block of columns after another together.
     """
 
     rows: int
@@ -47,6 +49,7 @@ class Cut:
     column_parts: int
     chunk: int = 0
     inner: int = 0
+    row_group: int = EVERY
 
 
 def cut(
@@ -66,11 +69,6 @@ def cut(
     """
     (count, m), (r, s, k) = rows, reduction
     depth = r * s * k
-    if 4 * count * m * n > 8 * L2 and depth <= 64 and n >= 8 * target.lanes:
-        # a result far larger than its operands, as the weight gradient of a large layer: memory
-        # traffic is all that counts, so it is written row by row
-        tile = choose_tile(m, count, n, depth, target, wide=True)
-        return Cut(*tile, count * -(-m // tile[0]), 1)
     chunk = choose_chunk(m, s, k, n, depth) if across and not packed else 0
     skinny = not packed and count == r == s == 1 and m <= 28 and 4 * n * k > 8 * L2
     tile = choose_tile(m, count, n, depth, target, wide=skinny, cached=chunk > 0)
@@ -78,7 +76,9 @@ def cut(
     if skinny:  # B is large and lies row by row: it is read so, a few rows at a time
         return Cut(*tile, 1, min(blocks, 8), 1, divisor(k, 64))
     if not chunk:
-        return Cut(*tile, *choose_parts(tiles, blocks, count * m * n * depth, n * 2 > count * m))
+        # where all of B stays in cache, A and the result are passed over once, row after row
+        parts = choose_parts(tiles, blocks, count * m * n * depth, n * 2 > count * m)
+        return Cut(*tile, *parts, row_group=1 if 4 * n * depth <= L2 else EVERY)
     parts = chunk_parts(tiles, blocks, m, n)
     return Cut(*tile, *parts, 1, chunk) if s == 1 else Cut(*tile, *parts, chunk)
 
