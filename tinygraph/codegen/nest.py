@@ -282,6 +282,8 @@ class NestWriter:
         folds = [s for steps in loops for s in steps if isinstance(s, Fold)]
         for fold in folds:
             out.line(f"{fold.name}_chunk = stack_{fold.dtype}({block})")
+        whole = self.nest.axes[last] % block == 0
+        self.width = str(block) if whole else "width"  # a literal: accumulators stay in registers
         self.open_columns(self.outputs[:-1], last, block)
         for number, steps in enumerate(loops):
             if number % 2 == 0 or not steps:
@@ -303,7 +305,8 @@ class NestWriter:
             out.line("last = (part + 1) * blocks // parts")
             out.line(f"for block in range(first * {block}, min(last * {block}, {size}), {block}):")
         out.depth += 1
-        out.line(f"width = min({block}, {size} - block)")
+        if self.width == "width":
+            out.line(f"width = min({block}, {size} - block)")
 
     def column_reduction(self, last: int, steps: list[Step], shared: dict[str, str]) -> None:
         """One pass over the reduction axes, the first of them in chunks."""
@@ -328,7 +331,7 @@ class NestWriter:
 
     def each_column(self, lines: list[str]) -> None:
         if lines:
-            self.out.line("for c in range(width):")
+            self.out.line(f"for c in range({self.width}):")
             for line in lines:
                 self.out.line("    " + line)
 
@@ -347,7 +350,7 @@ class NestWriter:
             for n in dict.fromkeys(n for s in steps for n in uses(s))
             if n in shared and n not in defined
         ]
-        out.line("for c in range(width):")
+        out.line(f"for c in range({self.width}):")
         out.depth += 1
         out.line(f"i{last} = block + c")
         for name in fetched:

@@ -11,7 +11,7 @@ from ..op import Index, Kind, Loops, Op, Read, ShapeError, define, identity, inp
 from .view import free
 
 
-def _loops_first(out: Type, x: Type, *others: Type, **_: Any) -> Loops:
+def loops_first(out: Type, x: Type, *others: Type, **_: Any) -> Loops:
     """Element by element from the first input; the others are named but not used."""
     unused = (Read((Index(),) * len(t.shape), outside=0) for t in others)
     return Loops((), (Read(identity(len(out.shape))), *unused))
@@ -31,7 +31,7 @@ EFFECT: Op = define(
     Kind.VIEW,
     infer=_infer_effect,
     ref=lambda y, p, new: y,
-    loops=_loops_first,
+    loops=loops_first,
     vjp=lambda g, out, y, p, new: (g, None, None),
     cost=free,
 )
@@ -53,7 +53,7 @@ STOP_GRADIENT: Op = define(
     Kind.VIEW,
     infer=lambda x: x,
     ref=lambda x: x,
-    loops=_loops_first,
+    loops=loops_first,
     vjp=lambda g, out, x: (None,),
     cost=free,
     example=lambda: stop_gradient(input("x", 4, 3)),
@@ -91,7 +91,7 @@ CUSTOM_GRADIENT: Op = define(
     Kind.VIEW,
     infer=lambda y, *inputs, rule: y,
     ref=lambda y, *inputs, rule: y,
-    loops=_loops_first,
+    loops=loops_first,
     vjp=_vjp_custom,
     cost=free,
 )

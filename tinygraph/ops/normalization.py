@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 from ..ir import Node
-from ..op import ShapeError
+from ..op import Kind, Op, ShapeError, define
 from .arithmetic import mul
+from .identity import loops_first
 from .math import pow, rsqrt, sqrt
-from .reduce import Axes, mean, normalize_axes
-from .view import reshape
+from .reduce import Axes, mean, normalize_axes, sum, sum_to
+from .view import free, reshape
 from .window import WINDOW_SUM
 
 
@@ -40,11 +43,79 @@ def batch_norm_training(
     """Normalizes with the batch's own statistics; returns (y, mean, biased variance)."""
     if x.ndim < 2:
         raise ShapeError(f"batch_norm requires x[N, C, ...], got {x.type}")
-    axes = (0, *range(2, x.ndim))
-    centre = mean(x, axes)
-    distance = x - reshape(centre, (x.shape[1],) + (1,) * (x.ndim - 2))
-    variance = mean(distance * distance, axes)
-    return batch_norm(x, scale, shift, centre, variance, eps), centre, variance
+    shape = (x.shape[1],) + (1,) * (x.ndim - 2)
+    mean, variance = channel_moments(x)
+    centre, inverse = reshape(mean, shape), reshape(rsqrt(variance + eps), shape)
+    factor = inverse if scale is None else inverse * reshape(scale, shape)
+    y = (x - centre) * factor
+    y = y if shift is None else y + reshape(shift, shape)
+    ends = (
+        1 if scale is None else reshape(scale, shape),
+        0 if shift is None else reshape(shift, shape),
+    )
+    return STANDARDIZED(y, x, centre, inverse, *ends), mean, variance
+
+
+CHUNK = 2**15  # elements whose statistics are taken at once: they stay in a core's cache
+
+
+def channel_moments(x: Node) -> tuple[Node, Node]:
+    """Mean and biased variance of each channel of x[N, C, ...].
+
+    Chunks of an image's rows have their own, which are then merged: x is read from memory once,
+    and no large sums are subtracted from each other (Chan, Golub and LeVeque, "Updating formulae
+    and a pairwise algorithm for computing sample variances", 1979).
+    """
+    n, c, height, *rest = (*x.shape, 1) if x.ndim == 2 else x.shape
+    rows = max(r for r in range(1, height + 1) if height % r == 0 and _fits(r, rest, c))
+    chunks = reshape(x, (n, c, height // rows, rows, *rest))
+    axes, size = tuple(range(3, chunks.ndim)), rows * math.prod(rest)
+    means = sum(chunks, axes) / size
+    distance = chunks - reshape(means, (*means.shape, *(1 for _ in axes)))
+    within = sum(sum(distance * distance, axes), (0, 2))
+    count = n * height // rows
+    mean = sum(means, (0, 2)) / count
+    distance = means - reshape(mean, (c, 1))
+    between = sum(distance * distance, (0, 2))
+    return mean, (within / size + between) / count
+
+
+def _fits(rows: int, rest: list[int], channels: int) -> bool:
+    """Whether so many rows of an image are a chunk; one always is."""
+    return rows == 1 or rows * math.prod(rest) * channels <= CHUNK
+
+
+def _vjp_standardized(
+    g: Node, out: Node, y: Node, x: Node, centre: Node, inverse: Node, scale: Node, shift: Node
+) -> tuple[Node | None, ...]:
+    """To x: inverse * scale * (g - mean(g) - d * inverse^2 * mean(g * d)), where d = x - centre.
+
+    Written out, since the sum of d is 0: a chain of rules would add it up.
+    """
+    distance, n = x - centre, x.type.size // centre.type.size
+    along, across = _sum_images(g, centre.shape), _sum_images(g * distance, centre.shape)
+    slope = across * (inverse * inverse) / n
+    gradient = (g - along / n - distance * slope) * (inverse * scale)
+    return None, gradient, None, None, across * inverse, along
+
+
+def _sum_images(x: Node, shape: tuple[int, ...]) -> Node:
+    """As sum_to, each image by itself first: they are summed side by side."""
+    return sum_to(sum(x, tuple(range(2, x.ndim)), keepdims=True), shape)
+
+
+# standardized(y, x, centre, inverse, scale, shift) is y = (x - centre) * inverse * scale + shift,
+# where x has the mean centre and the deviation 1 / inverse over the axes that these have as 1: it
+# holds y's gradient to x, which the statistics are not asked for once more.
+STANDARDIZED: Op = define(
+    "standardized",
+    Kind.VIEW,
+    infer=lambda y, *_: y,
+    ref=lambda y, *_: y,
+    loops=loops_first,
+    vjp=_vjp_standardized,
+    cost=free,
+)
 
 
 def layer_norm(

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from ..ir import Graph, Node
 from ..ops.identity import CUSTOM_GRADIENT, STOP_GRADIENT
+from ..ops.normalization import STANDARDIZED
 from ..rewrite import Event, rebuild
 
-IDENTITIES = (STOP_GRADIENT, CUSTOM_GRADIENT)
+IDENTITIES = (STOP_GRADIENT, CUSTOM_GRADIENT, STANDARDIZED)
 
 
 def drop_identities(graph: Graph, log: list[Event] | None = None) -> Graph:

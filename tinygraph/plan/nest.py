@@ -393,10 +393,10 @@ def style(nest: Nest) -> str:
 
 
 def block_of(nest: Nest) -> int:
-    """Columns that are worked on at a time: whole cache lines, and blocks enough for several
-    threads.
+    """Columns that are worked on at a time: whole vectors, blocks enough for several threads, and
+    no remainder if that can be.
     """
-    columns = nest.axes[nest.reduce[0] - 1] if nest.reduce else 1
-    if columns >= 256:
-        return 64
-    return 32 if columns >= 64 else 16
+    first = nest.reduce[0]
+    columns = nest.axes[first - 1]
+    most = 64 if first > 1 or columns >= 256 else 32 if columns >= 64 else 16
+    return next((b for b in (64, 32, 16) if b <= most and columns % b == 0), min(most, 32))

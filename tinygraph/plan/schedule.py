@@ -17,6 +17,8 @@ from .layout import ordered_strides
 from .memory import order_groups, place_buffers
 from .nest import NestBuilder, arrange, resolve
 from .plan import Launch, Place, Plan, Special, Transfer
+from .recompute import recompute
+from .siblings import join_siblings
 from .tiling import Target
 from .updates import order_updates
 
@@ -57,6 +59,8 @@ class Scheduler(Anchors):
         fusion = Fusion(graph, enabled="fuse" not in without, contract="contract" not in without)
         if fusion.enabled:
             absorb(fusion)
+            recompute(fusion)
+            join_siblings(fusion)
         super().__init__(graph, updates, fusion, target, conv)
         self.parameters = parameters
 
