@@ -146,6 +146,19 @@ def test_inception_v3_factorization(example):
     assert found["inception_v3: parameters"] == 27_161_264
 
 
+def test_alexnet_two_devices(example):
+    found = example(short=True)
+    hidden, classes, batch = 256, 1000, 2
+    layers = (3 * 121 + 1) * 96 + (48 * 25 + 1) * 256 + (256 * 9 + 1) * 384 + (192 * 9 + 1) * 640
+    layers += (9216 + 1) * hidden + (hidden + 1) * hidden + (hidden + 1) * classes
+    assert found["parameters"] == layers
+    assert found["logits: difference"] < 1e-4
+    assert found["losses: difference"] < 1e-4
+    both = 256 * 13 * 13 + 256 * 6 * 6 + 2 * hidden  # conv3, fc6, fc7 and fc8 read both halves
+    assert found["inference: bytes that cross"] == 4 * batch * (both + classes // 2)
+    assert found["training: bytes that cross"] == 2 * found["inference: bytes that cross"]
+
+
 def test_googlenet_auxiliary(example):
     found = example()
     assert found["layers"] == 22
