@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .plan.plan import Plan
     from .plan.tiling import Target
 
-BUILT_IN = {"cpu": "tinygraph_cpu", "cuda": "tinygraph_cuda"}
+BUILT_IN = {"cpu": "tinygraph_cpu", "cuda": "tinygraph_cuda.backend"}
 GROUP = "tinygraph.backends"
 
 

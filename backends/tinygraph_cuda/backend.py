@@ -1,0 +1,64 @@
+"""``backend="cuda"``: what tinygraph.backend asks of a backend. Imports no compiler."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tinygraph.backend import Card, Runner
+from tinygraph.cache import Store
+from tinygraph.codegen.program import Code
+from tinygraph.ir import Parameter
+
+from . import require_toolchain
+from .choice import choose
+from .compiled import compile_missing, fetch, toolchain_versions
+
+if TYPE_CHECKING:
+    from tinygraph.plan.plan import Plan
+    from tinygraph.plan.tiling import Target
+
+
+def target(runtime: str) -> Target:
+    from .target import TARGET
+
+    return TARGET
+
+
+def fingerprint(runtime: str) -> str:
+    require_toolchain()
+    return f"{choose(runtime).architecture} {toolchain_versions()}"
+
+
+def assemble(plan: Plan) -> Code:
+    from .assemble import assemble
+
+    return assemble(plan)
+
+
+def build(code: Code, store: Store, runtime: str) -> None:
+    compile_missing(code, store, choose(runtime).architecture)
+
+
+def cards(code: Code, store: Store, runtime: str) -> Sequence[Card]:
+    return [built.card for built in fetch(code, store, choose(runtime).architecture)]
+
+
+def load(
+    code: Code,
+    constants: Sequence[np.ndarray],
+    parameters: Sequence[Parameter],
+    store: Store,
+    runtime: str,
+) -> Runner:
+    from .runner import CheckedRunner, CudaRunner
+
+    choice = choose(runtime)
+    kernels = fetch(code, store, choice.architecture)
+    if choice.runtime == "ptx":
+        return CheckedRunner(code, choice.architecture)
+    runtime_module = import_module(f".runtimes.{choice.runtime}", __package__)
+    return CudaRunner(code, constants, parameters, kernels, runtime_module.runtime())
