@@ -13,12 +13,13 @@ import pytest
 ROOT = Path(__file__).parent.parent
 CORE = ROOT / "tinygraph"
 LAYERS = [
+    ["size"],
     ["ir"],
     ["placement"],
     ["op", "settings"],
     ["ops", "parameter", "dump", "interpret", "cache", "tracebacks"],
     ["parse", "rewrite", "analysis", "verify"],
-    ["float64"],
+    ["float64", "batch"],
     ["autodiff"],
     ["passes", "debug"],
     ["plan"],

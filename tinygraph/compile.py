@@ -11,6 +11,7 @@ import numpy as np
 
 from . import store as manifest
 from .backend import find
+from .batch import batch_axis, bind
 from .cache import default_store
 from .ir import Graph, Node, Parameter, ParameterState, origins
 from .op import constant
@@ -84,8 +85,9 @@ def compile(
     )
     if seed is not None:
         whole = seeded(whole, seed)
-    program = Program(whole, tuple(p for p, _ in pairs), options, check_nan)
-    if settings.dump is not None:
+    kind = Program if batch_axis(whole) is None else BatchProgram
+    program = kind(whole, tuple(p for p, _ in pairs), options, check_nan)
+    if settings.dump is not None and kind is Program:
         program.inspection.write(settings.dump)
     return program
 
@@ -294,21 +296,99 @@ class Program:
         return self._profile
 
     def __repr__(self) -> str:
+        launches = len(self.built.code.calls)
+        return f"<program {self._signature()}, {launches} launches on {self.options.backend}>"
+
+    def _signature(self) -> str:
         inputs = ", ".join(
             f"{name}: {n.type}" for name, n in zip(self._names, self.graph.inputs, strict=True)
         )
-        outputs = ", ".join(map(str, self.types))
-        launches = len(self.built.code.calls)
-        return (
-            f"<program {self.graph.name}({inputs}) -> {outputs}, "
-            f"{launches} launches on {self.options.backend}>"
-        )
+        return f"{self.graph.name}({inputs}) -> {', '.join(map(str, self.types))}"
 
     def __str__(self) -> str:
         return f"{self!r}\n{self.inspection.summary()}"
 
     def _repr_markdown_(self) -> str:
         return f"```\n{self}\n\n{self.dump()}\n```"
+
+
+class BatchProgram(Program):
+    """A program whose batch size n is bound at the call: a Program for every n, made when it is
+    first met, from the same parameters and mostly the same kernels.
+
+    What is inspected is the size that was bound last.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        updates: tuple[Parameter, ...],
+        options: manifest.Options,
+        check_nan: bool,
+    ):
+        self.graph, self.updates, self.options, self.check_nan = graph, updates, options, check_nan
+        self.types = [n.type for n in graph.outputs[: len(graph.outputs) - len(updates)]]
+        self._names = [n.name or f"input{i}" for i, n in enumerate(graph.inputs)]
+        self.sizes: dict[int, Program] = {}
+        self.latest: Program | None = None
+
+    def bind(self, n: int) -> Program:
+        """The program for batches of n.
+
+        Raises:
+            ValueError: n is less than 1.
+            ShapeError: an operator does not take the shapes that n gives.
+        """
+        if n not in self.sizes:
+            graph = bind(self.graph, n)
+            self.sizes[n] = Program(graph, self.updates, self.options, self.check_nan)
+            if settings.dump is not None:
+                self.sizes[n].inspection.write(settings.dump)
+        self.latest = self.sizes[n]
+        return self.latest
+
+    def _bound_by(self, arrays: tuple[Any, ...], named: dict[str, Any]) -> Program:
+        number, axis = batch_axis(self.graph) or (0, 0)
+        name, declared = self._names[number], self.graph.inputs[number]
+        if number >= len(arrays) and name not in named:
+            raise TypeError(f"{self.graph.name} takes the input {name!r}, which says the batch size")
+        shape = np.shape(arrays[number] if number < len(arrays) else named[name])
+        if len(shape) != declared.ndim:
+            raise ValueError(
+                f"input {name!r} has shape {declared.shape}, got {shape} ({_place(declared)})"
+            )
+        return self.bind(shape[axis])
+
+    def __call__(self, *arrays: Any, **named: Any) -> tuple[np.ndarray, ...]:
+        return self._bound_by(arrays, named)(*arrays, **named)
+
+    def profile(self, *arrays: Any, repeat: int = 20, **named: Any) -> Profile:
+        return self._bound_by(arrays, named).profile(*arrays, repeat=repeat, **named)
+
+    @property
+    def bound(self) -> Program:
+        """The program that was bound last."""
+        if self.latest is None:
+            raise ValueError(
+                f"the batch size of {self.graph.name} is bound at the call: call it, or bind(n), "
+                "before inspecting it"
+            )
+        return self.latest
+
+    @property
+    def inspection(self) -> Inspection:  # type: ignore[override]
+        return self.bound.inspection
+
+    @property
+    def source_path(self) -> str:
+        return self.bound.source_path
+
+    def explain(self, name: str) -> str:
+        return self.bound.explain(name)
+
+    def __repr__(self) -> str:
+        bound = ", ".join(map(str, self.sizes)) or "none yet"
+        return f"<program {self._signature()}, batch sizes bound: {bound}, {self.options.backend}>"
 
 
 def _place(n: Node) -> str:

@@ -16,6 +16,8 @@ from weakref import WeakKeyDictionary, WeakValueDictionary, finalize
 
 import numpy as np
 
+from .size import Size
+
 if TYPE_CHECKING:
     from .op import Op
 
@@ -364,7 +366,7 @@ def overload(**methods: Callable[..., Any]) -> None:
 
 def attribute(value: Any) -> Any:
     """An attribute value as nodes keep it; NumPy scalars become Python's, others are refused."""
-    if isinstance(value, (bool, int, float, str, Type, Array)) or value is None:
+    if isinstance(value, (bool, int, float, str, Type, Array, Size)) or value is None:
         return value
     if isinstance(value, np.generic):
         return value.item()

@@ -11,6 +11,7 @@ import numpy as np
 
 from .ir import Array, Node, Type, node, set_origins, user_origin
 from .placement import check_device, device_of, gathered
+from .size import Ratio, Size
 
 
 class ShapeError(TypeError):
@@ -159,11 +160,13 @@ def same_dtype(name: str, *types: Type) -> str:
 
 def broadcast_shapes(name: str, *types: Type) -> tuple[int, ...]:
     """NumPy's broadcasting of shapes."""
-    try:
-        return tuple(np.broadcast_shapes(*(t.shape for t in types)))
-    except ValueError:
+    rank = max((len(t.shape) for t in types), default=0)
+    padded = [(1,) * (rank - len(t.shape)) + t.shape for t in types]
+    shape = tuple(next((n for n in sizes if n != 1), 1) for sizes in zip(*padded, strict=True))
+    if any(n not in (1, m) for each in padded for n, m in zip(each, shape, strict=True)):
         got = " with ".join(map(str, types))
-        raise ShapeError(f"{name} requires shapes that broadcast, got {got}") from None
+        raise ShapeError(f"{name} requires shapes that broadcast, got {got}")
+    return shape
 
 
 def broadcast(name: str, dtype: str | None = None) -> Callable[..., Type]:
@@ -185,6 +188,10 @@ INPUT = define("input", Kind.SOURCE, infer=lambda *, name, type: type)
 PARAMETER = define("parameter", Kind.SOURCE, infer=lambda *, type: type)
 CONSTANT = define(
     "constant", Kind.SOURCE, infer=lambda *, value: value.type, ref=lambda *, value: value.data
+)
+# factor * over / under, polynomials in the batch size n, which becomes a constant once n is bound
+OF_BATCH = define(
+    "of_batch", Kind.SOURCE, infer=lambda *, over, under, factor, dtype: Type((), dtype)
 )
 
 
@@ -219,20 +226,25 @@ def is_source(n: Node) -> bool:
     return n.op.kind is Kind.SOURCE
 
 
-def input(name: str, *shape: int, dtype: str = "float32") -> Node:
-    """A named input of a graph, e.g. ``input("image", 64, 1, 28, 28)``."""
-    if None in shape:
-        raise ShapeError(
-            f"input {name!r} requires numbers, got None: a size that is bound at the call is not "
-            f"built yet; compile a program for each size, they share their parameters"
-        )
-    declared = INPUT(name=name, type=Type(tuple(int(n) for n in shape), dtype))
+def input(name: str, *shape: int | None, dtype: str = "float32") -> Node:
+    """A named input of a graph, e.g. ``input("image", 64, 1, 28, 28)``.
+
+    None stands for the batch size n, one number throughout a program, which is bound at the call.
+    """
+    sizes = tuple(
+        Size((0, 1)) if n is None else n if isinstance(n, Size) else int(n) for n in shape
+    )
+    declared = INPUT(name=name, type=Type(sizes, dtype))
     set_origins(declared, (user_origin(),))  # equal inputs are one node: the last one counts
     return declared
 
 
 def constant(value: Any, dtype: str | None = None) -> Node:
     """A constant from a number, list or array; Python's floats are float32 without ``dtype``."""
+    if isinstance(value, (Size, Ratio)):
+        ratio = value.ratio if isinstance(value, Size) else value
+        attrs = {"over": ratio.over, "under": ratio.under, "factor": ratio.factor}
+        return OF_BATCH(**attrs, dtype=dtype or "float32")
     if dtype is None and isinstance(value, (bool, int, float)):
         dtype = "bool" if isinstance(value, bool) else "float32"
     array = np.asarray(value, dtype)

@@ -13,9 +13,10 @@ import numpy as np
 from .dump import PLACEHOLDER, labels, reference
 from .ir import SHORT, Array, Graph, Node, Parameter, ParameterState, Type
 from .op import CONSTANT, OPS, PARAMETER, constant, input
+from .size import parse_size
 
 LONG = {short: long for long, short in SHORT.items()}
-_TYPE = re.compile(rf"({'|'.join(LONG)})\[([\d,]*)\]")
+_TYPE = re.compile(rf"({'|'.join(LONG)})\[([\dn*+,-]*)\]")
 _TOKEN = re.compile(
     rf"""\s*(?:
       (?P<comment>\#[^\n]*)
@@ -23,7 +24,7 @@ _TOKEN = re.compile(
     | (?P<type>(?:{"|".join(LONG)})\[[\d,]*\])
     | (?P<label>%?(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[A-Za-z_][\w.]*|(?<=%)\d+)(?:~\d+)?)
     | (?P<number>-?(?:inf|nan|\d+(?:\.\d*)?(?:e[+-]?\d+)?))
-    | (?P<mark><-|[-=(){{}}\[\],:])
+    | (?P<mark><-|[-+*=(){{}}\[\],:])
     )""",
     re.VERBOSE,
 )
@@ -219,7 +220,7 @@ class _Parser:
             self.take()
         text = self.text[start : self.tokens[self.at - 1][3]] if self.at > first else ""
         try:
-            return ast.literal_eval(_Floats().visit(ast.parse(text, mode="eval")))
+            return ast.literal_eval(_Numbers().visit(ast.parse(text, mode="eval")))
         except (SyntaxError, ValueError):
             found, self.at = text or self.next or "the end", first
             self.fail(f"expected a value, found {found!r}")
@@ -236,11 +237,17 @@ def _name(label: str) -> tuple[str | None, bool]:
 def _type(text: str) -> Type:
     m = _TYPE.fullmatch(text)
     assert m is not None, text
-    return Type(tuple(int(n) for n in m[2].split(",") if n), LONG[m[1]])
+    return Type(tuple(parse_size(n) for n in m[2].split(",") if n), LONG[m[1]])
 
 
-class _Floats(ast.NodeTransformer):
-    """``inf`` and ``nan``, which Python has no literals for."""
+class _Numbers(ast.NodeTransformer):
+    """What Python has no literals for: ``inf``, ``nan``, and sizes such as ``25*n``."""
 
     def visit_Name(self, n: ast.Name) -> ast.expr:
-        return ast.Constant(getattr(math, n.id)) if n.id in ("inf", "nan") else n
+        return ast.Constant(getattr(math, n.id)) if n.id in ("inf", "nan") else self.size(n)
+
+    def visit_BinOp(self, n: ast.BinOp) -> ast.expr:
+        return self.size(n)
+
+    def size(self, n: ast.expr) -> ast.expr:
+        return ast.Constant(parse_size(ast.unparse(n).replace(" ", "")))

@@ -19,7 +19,9 @@ import numpy as np
 
 from .compile import Program
 from .data import Batches
+from .size import Size
 
+MANY = 500  # examples at a time for a program that takes any number
 Step = Callable[..., Sequence[Any]]
 
 
@@ -165,8 +167,13 @@ def classify(predict: Program, images: np.ndarray) -> np.ndarray:
 
     The program's batch size need not divide n.
     """
+    size = predict.graph.inputs[0].shape[0]
+    fixed = not isinstance(size, Size)  # a size that is bound at the call takes any
     batches = Batches(
-        images, batch_size=predict.graph.inputs[0].shape[0], shuffle=False, last="pad"
+        images,
+        batch_size=size if fixed else MANY,
+        shuffle=False,
+        last="pad" if fixed else "keep",
     )
     found = [predict(batch)[0].argmax(axis=1) for (batch,) in batches]
     return np.concatenate(found)[: len(images)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -87,7 +88,7 @@ def squeeze(x: Node, axis: int | Sequence[int] | None = None) -> Node:
 
 def flatten(x: Node, start_axis: int = 1) -> Node:
     """x with all axes from ``start_axis`` on joined into one."""
-    return reshape(x, (*x.shape[:start_axis], int(np.prod(x.shape[start_axis:]))))
+    return reshape(x, (*x.shape[:start_axis], math.prod(x.shape[start_axis:])))
 
 
 # -- joining and splitting -------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ def axis_index(shape: tuple[int, ...], axis: int, dtype: str = "int32") -> Node:
 
 def flat_index(shape: tuple[int, ...], dtype: str = "int32") -> Node:
     """Every element's place in row-major order."""
-    return reshape(arange(int(np.prod(shape)), dtype), shape)
+    return reshape(arange(math.prod(shape), dtype), shape)
 
 
 def full(shape: tuple[int, ...], value: Any, dtype: str = "float32") -> Node:

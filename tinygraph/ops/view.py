@@ -102,11 +102,8 @@ def transpose(x: Node, axes: Sequence[int] | None = None) -> Node:
 
 
 def _infer_broadcast_to(x: Type, *, shape: tuple[int, ...]) -> Type:
-    try:
-        fits = np.broadcast_shapes(x.shape, tuple(shape)) == tuple(shape)
-    except ValueError:
-        fits = False
-    if not fits:
+    lead = len(shape) - len(x.shape)
+    if lead < 0 or any(n not in (1, m) for n, m in zip(x.shape, shape[lead:], strict=True)):
         raise ShapeError(
             f"broadcast_to requires sizes of 1 where they differ, got {x} for {tuple(shape)}"
         )
