@@ -376,7 +376,7 @@ class BatchProgram(Program):
         return self.latest
 
     @property
-    def inspection(self) -> Inspection:  # type: ignore[override]
+    def inspection(self) -> Inspection:
         return self.bound.inspection
 
     @property

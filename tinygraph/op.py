@@ -231,7 +231,7 @@ def input(name: str, *shape: int | None, dtype: str = "float32") -> Node:
 
     None stands for the batch size n, one number throughout a program, which is bound at the call.
     """
-    sizes = tuple(
+    sizes: tuple[Any, ...] = tuple(
         Size((0, 1)) if n is None else n if isinstance(n, Size) else int(n) for n in shape
     )
     declared = INPUT(name=name, type=Type(sizes, dtype))
