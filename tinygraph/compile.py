@@ -351,7 +351,7 @@ class BatchProgram(Program):
         number, axis = batch_axis(self.graph) or (0, 0)
         name, declared = self._names[number], self.graph.inputs[number]
         if number >= len(arrays) and name not in named:
-            raise TypeError(f"{self.graph.name} takes the input {name!r}, which says the batch size")
+            raise TypeError(f"{self.graph.name} takes the input {name!r}, whose shape has n")
         shape = np.shape(arrays[number] if number < len(arrays) else named[name])
         if len(shape) != declared.ndim:
             raise ValueError(
