@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from .. import ops
 from ..ir import Node
@@ -11,7 +11,7 @@ from .linear import Linear
 from .module import Module
 from .norm import Dropout, Identity, LayerNorm
 
-ACTIVATIONS = {"relu": ops.relu, "gelu": ops.gelu, "silu": ops.silu}
+ACTIVATIONS: dict[str, Callable[[Node], Node]] = {"relu": ops.relu, "gelu": ops.gelu, "silu": ops.silu}
 
 
 class TransformerEncoderLayer(Module):
@@ -93,6 +93,7 @@ class TransformerEncoder(Module):
 
         ``caches`` has one cache for each layer, or none.
         """
-        for layer, cache in zip(self.layers, caches or [None] * len(self.layers), strict=True):
+        each = caches or (None,) * len(self.layers)
+        for layer, cache in zip(self.layers, each, strict=True):
             x = layer(x, mask=mask, causal=causal, cache=cache, position=position)
         return self.norm(x)
