@@ -133,3 +133,17 @@ def test_sums_have_a_fixed_order():
         return dump(graph_of(*grad(ops.sum(x * 2 + ops.exp(x) + x * x * x), x)))
 
     assert build() == build()
+
+
+def test_the_gradients_of_a_split_are_put_side_by_side():
+    x = input("x", 3, 7)
+    a, b, c = ops.split(x, [2, 4, 1], axis=1)
+    whole = ops.sum(ops.exp(b)) + ops.sum(a * 2) + ops.sum(c * c)
+    (g,) = grad(whole, [x])
+    assert g.op.name == "concat"
+    (g,) = grad(ops.sum(a) + ops.sum(c), [x])  # b's place stays 0
+    assert g.op.name == "add"
+    (g,) = grad(ops.sum(x[::2] * 2) + ops.sum(x[1:2] * 3), [x])  # gaps
+    (value,) = run(Graph("g", (), (g,)))
+    assert value.tolist() == [[2] * 7, [3] * 7, [2] * 7]
+    check_grad(lambda x: ops.concat([ops.exp(p) for p in ops.split(x, 3, 0)], 1), np.ones((3, 2)))

@@ -12,9 +12,11 @@ from .interpret import run
 from .ir import Graph, Node, Type, built_from, origins
 from .op import constant, input
 from .ops.arithmetic import add, mul
+from .ops.indexing import concat
 from .ops.reduce import sum as sum_over
 from .ops.reduce import sum_to
 from .ops.source import zeros
+from .ops.view import PAD
 from .placement import device, device_of
 
 
@@ -71,11 +73,30 @@ def _dependents(order: Sequence[Node], targets: Sequence[Node]) -> set[Node]:
 
 
 def _sum(parts: list[Node]) -> Node:
-    """Left to right, in the order in which they came up."""
+    """Left to right, in the order in which they came up; the slices of a split side by side."""
+    slices = [p for p in parts if p.op is PAD]
+    if len(slices) > 1 and (whole := _side_by_side(slices)) is not None:
+        parts = [whole, *(p for p in parts if p.op is not PAD)]
     total = parts[0]
     for p in parts[1:]:
         total = add(total, p)
     return total
+
+
+def _side_by_side(pads: list[Node]) -> Node | None:
+    """The sum of padded values as their concatenation, if each fills what the others leave 0."""
+    moved = {a for p in pads for a, w in enumerate(p.attr("widths")) if w != (0, 0, 0)}
+    if len(moved) != 1 or any(p.attr("value") != 0 for p in pads):
+        return None
+    (axis,), end = moved, 0
+    ordered = sorted(pads, key=lambda p: p.attr("widths")[axis][0])
+    for p in ordered:
+        low, _, gap = p.attr("widths")[axis]
+        if low != end or gap:
+            return None
+        end += p.inputs[0].shape[axis]
+    parts = [p.inputs[0] for p in ordered]
+    return concat(parts, axis) if end == pads[0].shape[axis] else None
 
 
 def _pull_back(n: Node, g: Node, loss: Node, targets: list[Node]) -> tuple[Node | None, ...]:
