@@ -11,7 +11,11 @@ from .linear import Linear
 from .module import Module
 from .norm import Dropout, Identity, LayerNorm
 
-ACTIVATIONS: dict[str, Callable[[Node], Node]] = {"relu": ops.relu, "gelu": ops.gelu, "silu": ops.silu}
+ACTIVATIONS: dict[str, Callable[[Node], Node]] = {
+    "relu": ops.relu,
+    "gelu": ops.gelu,
+    "silu": ops.silu,
+}
 
 
 class TransformerEncoderLayer(Module):
