@@ -61,6 +61,14 @@ def test_inspect_stages(example):
     assert found["parsed graph's error"] < 1e-5
 
 
+@pytest.mark.filterwarnings("ignore:backend 'cuda' runs in the emulator:RuntimeWarning")
+def test_swap_backend(example):
+    found = example()
+    cpu, cuda = ([v for k, v in found.items() if k.startswith(b)] for b in ("cpu", "cuda"))
+    assert len(cpu) == 4 and cpu[3] < cpu[0]
+    assert cuda == pytest.approx(cpu, rel=1e-5) or not cuda
+
+
 def test_information_flow(example):
     found = example()
     assert found["largest difference of losses"] < 1e-14
