@@ -51,12 +51,13 @@ def _choose_tails(masked: bool) -> None:
 
 
 def optimize(
-    module: ir.Module | str, target: Target, masked_tails: bool = False
+    module: ir.Module | str, target: Target, masked_tails: bool = False, loops: bool = True
 ) -> tuple[llvm.ModuleRef, llvm.TargetMachine]:
     """Parses, verifies and optimizes a module, once.
 
     ``masked_tails`` is for loops of few steps on AVX-512: LeNet's pooling over 6 channels takes a
-    fifth of the time, while long loops would take three times as long.
+    fifth of the time, while long loops would take three times as long. Without ``loops``, code is
+    cleaned up only: kernels that are emitted in vectors run no faster for more.
 
     Raises:
         RuntimeError: LLVM refuses the module.
@@ -69,8 +70,8 @@ def optimize(
     parsed.triple = machine.triple
     parsed.data_layout = str(machine.target_data)
     parsed.verify()
-    tuning = llvm.create_pipeline_tuning_options(speed_level=3)
-    tuning.loop_vectorization = tuning.slp_vectorization = True
+    tuning = llvm.create_pipeline_tuning_options(speed_level=3 if loops else 1)
+    tuning.loop_vectorization = tuning.slp_vectorization = loops
     passes = llvm.create_pass_builder(machine, tuning)
     with _OPTIONS:
         _choose_tails(masked_tails and "+avx512f" in target.features)
@@ -84,12 +85,13 @@ def optimize(
 
 
 def compile_module(module: ir.Module | str, target: Target) -> bytes:
-    """Object code of a module. Its functions must have names that no other module uses.
+    """Object code of a module that is emitted as it shall run. Its functions must have names that
+    no other module uses.
 
     Raises:
         RuntimeError, ValueError: see optimize.
     """
-    optimized, machine = optimize(module, target)
+    optimized, machine = optimize(module, target, loops=False)
     return machine.emit_object(optimized)
 
 
@@ -116,7 +118,7 @@ def stored_module(
 
 def assembly(module: ir.Module | str, target: Target) -> str:
     """The machine code of a module as text, to be read."""
-    optimized, machine = optimize(module, target)
+    optimized, machine = optimize(module, target, loops=False)
     return machine.emit_assembly(optimized)
 
 

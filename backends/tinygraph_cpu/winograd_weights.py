@@ -51,7 +51,7 @@ class _Emitter:
         ]
 
         def row(g: ir.Value, j: ir.Value, k: ir.Value) -> Values:
-            tile.repeat(b, i64(self.spec.vectors), [i64(0)], lambda v: self.vector_of(g, j, k, v))
+            tile.repeat(b, f["vectors"], [i64(0)], lambda v: self.vector_of(g, j, k, v))
             more_k = b.add(k, i64(1))
             full_k = b.icmp_signed("==", more_k, f["k"])
             more_j = b.add(j, b.zext(full_k, i64))
@@ -71,7 +71,7 @@ class _Emitter:
     def vector_of(self, g: ir.Value, j: ir.Value, k: ir.Value, v: ir.Value) -> Values:
         """A vector of columns: its taps in, its points out."""
         b, spec = self.b, self.spec
-        column = b.mul(b.add(b.mul(j, i64(spec.vectors)), v), i64(spec.lanes))
+        column = b.mul(b.add(b.mul(j, self.f["vectors"]), v), i64(spec.lanes))
         mask = lane_mask(b, b.sub(self.f["n"], column), spec.lanes)
         corner = self.address(self.w, self.w_s, g=g, n=column, k=k)
         _, matrix, _ = transforms(spec.m, spec.r)

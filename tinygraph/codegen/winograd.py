@@ -62,17 +62,18 @@ def winograd_weights(
     words = iter(int(x) for x in args)
     f = _fields(WEIGHT_FIELDS, words)
     w, u = (_Tensor(words, axes, "float32", memory) for axes in WEIGHT_STRIDES)
+    width = f["vectors"] * spec.lanes
     _, matrix, _ = (_array(x) for x in transforms(spec.m, spec.r))
     for row in share(f["groups"] * f["blocks"] * f["k"], part, f["parts"]):
         g, j, k = (int(i) for i in np.unravel_index(row, (f["groups"], f["blocks"], f["k"])))
-        columns = min(spec.width, f["n"] - j * spec.width)
+        columns = min(width, f["n"] - j * width)
         s = w.strides
         taps = w.view(
-            {"g": g, "n": j * spec.width, "k": k},
+            {"g": g, "n": j * width, "k": k},
             (spec.r, spec.r, columns),
             (s["i"], s["j"], s["n"]),
         )
-        points = np.zeros((len(matrix) ** 2, spec.width))
+        points = np.zeros((len(matrix) ** 2, width))
         points[:, :columns] = np.einsum("ia,abn,jb->ijn", matrix, taps, matrix).reshape(-1, columns)
         u.view({"g": g, "j": j, "k": k}, points.shape, (u.strides["p"], u.strides["n"]))[...] = (
             points

@@ -58,13 +58,8 @@ class WinogradWeights:
 
     m: int
     r: int
-    vectors: int
     unit: bool
     lanes: int = 16
-
-    @property
-    def width(self) -> int:
-        return self.vectors * self.lanes
 
 
 # The argument blocks. Part p of a convolution takes share p % column_parts of the column blocks,
@@ -82,6 +77,6 @@ SCRATCH = ("scratch", "scratch_stride")  # follows: address and, by thread, its 
 TILE_STRIDES = (("g", "z", "y", "x", "k"), ("g", "j", "e"))
 EPILOGUE_STRIDES = ("g", "z", "y", "x", "n")
 
-# Part p transforms share p of the groups * blocks * k rows of U.
-WEIGHT_FIELDS = ("parts", "groups", "blocks", "n", "k")
+# Part p transforms share p of the groups * blocks * k rows of U, which have so many vectors.
+WEIGHT_FIELDS = ("parts", "groups", "blocks", "n", "k", "vectors")
 WEIGHT_STRIDES = (("g", "n", "k", "i", "j"), ("g", "j", "p", "k", "n"))

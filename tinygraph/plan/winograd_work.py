@@ -97,9 +97,9 @@ def weights_work(c: Convolution, record: WinogradTile, u: Buffer) -> tuple[Emitt
     target = Access(u, 0, (panel * blocks, panel, k * width, width, 1), "float32")
     boxes = ((g, n, k, c.r, c.r), (g, blocks, record.points, k, width))
     parts = max(1, min(16, g * blocks * k * width // 4096))
-    fields = tuple(zip(WEIGHT_FIELDS, (parts, g, blocks, n, k), strict=True))
+    fields = tuple(zip(WEIGHT_FIELDS, (parts, g, blocks, n, k, record.vectors), strict=True))
     unit = c.column.b == 1 or n == 1
-    kernel = WinogradWeights(record.m, c.r, record.vectors, unit, record.lanes)
+    kernel = WinogradWeights(record.m, c.r, unit, record.lanes)
     return Emitted(kernel, fields, (w, target), boxes, frozenset({1})), parts
 
 
