@@ -44,6 +44,6 @@ class CudaKernel:
 
     def scope(self) -> Mapping[str, Any]:
         """What the text may call, for toolchain.compile_ptx; imports numba-cuda."""
-        from .intrinsics import SCOPE
+        from . import epilogue, intrinsics, tile
 
-        return SCOPE
+        return {**intrinsics.SCOPE, **tile.SCOPE, **epilogue.SCOPE}

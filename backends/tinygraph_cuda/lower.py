@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tinygraph.backend import BackendError
-from tinygraph.plan.plan import Launch, Nest, Work
+from tinygraph.plan.plan import Launch, Nest, Tile, Work
 
-from . import nest
+from . import contraction, nest
 from .kernel import CudaKernel
 
 
@@ -21,4 +21,6 @@ def lower(launch: Launch) -> tuple[CudaKernel, ...]:
 def kernels(work: Work) -> tuple[CudaKernel, ...]:
     if isinstance(work, Nest):
         return (nest.emit(work),)
+    if isinstance(work, Tile):
+        return contraction.emit(work)
     raise BackendError(f"backend 'cuda' has no kernel for {type(work).__name__}")

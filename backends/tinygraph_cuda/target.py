@@ -2,6 +2,33 @@
 
 from __future__ import annotations
 
-from tinygraph.plan.tiling import Target
+from dataclasses import dataclass
 
-TARGET = Target(winograd=False)
+from tinygraph.plan.tiling import Cut, Target
+
+from .blocking import Sizes, choose
+
+
+@dataclass(frozen=True, slots=True)
+class CudaTarget(Target):
+    """Contractions read both operands as they lie; columns are blocks of one, tiles are chosen by
+    blocking.choose."""
+
+    lanes: int = 1
+    winograd: bool = False
+    packs: bool = False
+
+    def cut(
+        self,
+        rows: tuple[int, int, int],
+        n: int,
+        reduction: tuple[int, int, int],
+        packed: bool,
+        across: bool,
+    ) -> Cut:
+        sizes = Sizes(rows[0], rows[1] * rows[2], n, *reduction)
+        way, splits = choose(sizes)
+        return Cut(1, 1, sizes.tiles(way), 1, splits=splits)
+
+
+TARGET = CudaTarget()

@@ -10,7 +10,7 @@ from tinygraph.codegen import python
 from tinygraph.codegen.assemble import kernel, place
 from tinygraph.codegen.nest import Address
 from tinygraph.ir import Graph
-from tinygraph.plan.plan import Launch, Nest, Plan
+from tinygraph.plan.plan import Launch, Nest, Plan, Tile
 from tinygraph.plan.schedule import schedule
 from tinygraph.plan.verify import verify_plan
 from tinygraph_cuda.emulator import Kernel, Memory
@@ -36,7 +36,7 @@ def run_emulated(graph: Graph, *arrays: np.ndarray, without: Sequence[str] = ())
     blocks["prepared", 0] = np.full(plan.prepared + 64, 0xA5, np.uint8)
     for whole in (*plan.prepare, *plan.launches):
         for launch in whole.members:
-            if isinstance(launch.work, Nest):
+            if isinstance(launch.work, (Nest, Tile)):
                 for made in lower(launch):
                     run_kernel(made, blocks)
             else:

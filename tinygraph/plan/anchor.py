@@ -181,7 +181,8 @@ class Anchors(Layout):
                     axes,
                     problem.outputs,
                     [o for o, _ in body.stores],
-                    fixed or b.buffer.home == "input",
+                    self.target.packs and (fixed or b.buffer.home == "input"),
+                    not self.target.packs,
                 )
             except Unsuitable as reason:
                 failure = failure or reason
@@ -192,7 +193,7 @@ class Anchors(Layout):
                 continue
             if roles.packed:
                 made = replace(made, b=self.pack(roles, made, b, fixed, launches, source))
-            if made.contraction.chunked:
+            if made.contraction.chunked or made.splits > 1:
                 made = replace(made, partial=self.partial(made))
             parts = dict(made.sizes)["row_parts"] * dict(made.sizes)["column_parts"]
             launches.append(Launch(label(group), made, tuple(group.index), parts))
@@ -200,10 +201,11 @@ class Anchors(Layout):
         raise failure or Unsuitable("its axes have no roles")
 
     def partial(self, tile: Tile) -> Access:
-        """Memory for the sums of every tile between chunks."""
+        """Memory for the sums of every tile between chunks, or of every split."""
         s, spec = dict(tile.sizes), tile.contraction
         tiles = s["g"] * s["z"] * s["y"] * -(-s["m"] // spec.rows) * -(-s["n"] // spec.width)
-        buffer = self.buffer("partial_sums", tiles * spec.rows * spec.width, "float32", "arena")
+        count = tile.splits * tiles * spec.rows * spec.width
+        buffer = self.buffer("partial_sums", count, "float32", "arena")
         return Access(buffer, 0, (), "float32")
 
     def pack(

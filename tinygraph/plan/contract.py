@@ -22,7 +22,7 @@ from .group import loops_of
 from .index import Indices, affine, span, substitute
 from .nest import arrange
 from .plan import Access, Buffer, Guard, Load, Nest, Put, Stage, Tile
-from .tiling import Target, cut
+from .tiling import Target
 
 APART = 64  # launches into which a batch may fall whose axes do not join
 
@@ -219,8 +219,13 @@ class Roles:
 ONE = Axis(1, 0, 0, ())
 
 
-def assign_roles(axes: list[Axis], outputs: int, writes: list[int], pack: bool) -> Roles:
+def assign_roles(
+    axes: list[Axis], outputs: int, writes: list[int], pack: bool, strided: bool = False
+) -> Roles:
     """Sorts axes into roles, with A as rows and B as columns.
+
+    ``pack`` asks for a packed copy of B; without ``strided``, columns that are not contiguous in B
+    ask for it too.
 
     Raises:
         Unsuitable: too many axes remain, or the columns are not contiguous in some operand of the
@@ -237,7 +242,7 @@ def assign_roles(axes: list[Axis], outputs: int, writes: list[int], pack: bool) 
         raise Unsuitable("its columns are not contiguous where they are stored")
     if column[0].size > 1 and any(column[0].ops[w] != 1 for w in writes):
         raise Unsuitable("its columns are not contiguous where they are stored")
-    packed = pack or (column[0].size > 1 and column[0].b != 1)
+    packed = pack or (not strided and column[0].size > 1 and column[0].b != 1)
     by_a = sorted(reduce, key=lambda a: -abs(a.a))
     reduce = join_all(by_a, packed)
     if packed and len(reduce) > 3:
@@ -296,13 +301,12 @@ def make_tile(
     r, s, k = pad(roles.reduce, 3)
     g, z, y, m = (x if x.size > 1 or x.ops else zero for x in (g, z, y, m))
     n = roles.column.size
-    way = cut(
-        (g.size * z.size * y.size, m.size),
+    way = target.cut(
+        (g.size, z.size * y.size, m.size),
         n,
         (r.size, s.size, k.size),
         roles.packed,
         m.a == 1,
-        target,
     )
     if way.inner:
         s, k = split_axis(k, way.inner)
@@ -320,7 +324,8 @@ def make_tile(
         b_k, b_s, b_r = packed_k, packed_k * k.size, packed_k * k.size * s.size
         b_g, b_j = b_r * r.size * blocks, b_r * r.size
     else:
-        b_k, b_s, b_r, b_g, b_j = k.b, s.b, r.b, g.b, width
+        b_k, b_s, b_r, b_g = k.b, s.b, r.b, g.b
+        b_j = width * roles.column.b if n > 1 else width
     sizes = {"row_parts": way.row_parts, "column_parts": way.column_parts}
     sizes |= {"row_group": way.row_group}
     sizes |= {"g": g.size, "z": z.size, "y": y.size, "m": m.size, "n": n}
@@ -335,7 +340,7 @@ def make_tile(
     )
     b_view = replace(b, strides=(b_g, b_j, b_r, b_s, b_k))
     a_view = replace(a, strides=(g.a, z.a, y.a, m.a, r.a, s.a, k.a))
-    return Tile(record, tuple(sizes.items()), a_view, b_view, views)
+    return Tile(record, tuple(sizes.items()), a_view, b_view, views, splits=way.splits)
 
 
 def pack_nest(roles: Roles, tile: Tile, source: Access, target: Buffer) -> Nest:

@@ -151,14 +151,22 @@ class Special:
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A contraction with the values of its argument block (addresses as accesses)."""
+    """A contraction with the values of its argument block (addresses as accesses).
+
+    Attributes:
+        operands: of the epilogue; strides along g, z, y, m, n.
+        partial: sums between chunks of the reduction.
+        splits: into how many the reduction is cut; each has memory in ``partial``, in the order of
+            g, z, y, m, n, and the epilogue follows when they have been added up.
+    """
 
     contraction: Contraction
     sizes: tuple[tuple[str, int], ...]
     a: Access
     b: Access
-    operands: tuple[Access, ...]  # strides along g, z, y, m, n
-    partial: Access | None = None  # sums between chunks of the reduction
+    operands: tuple[Access, ...]
+    partial: Access | None = None
+    splits: int = 1
 
 
 @dataclass(frozen=True, slots=True)

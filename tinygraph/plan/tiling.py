@@ -14,24 +14,6 @@ WORTH = 400_000  # multiply-adds that are worth a part of their own
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """What the planner must know of a processor: float32 lanes of a vector, vector registers,
-    whether its backend has the kernels of Winograd convolutions, and how many devices it has (None:
-    as many as are named).
-    """
-
-    lanes: int = 16
-    registers: int = 32
-    winograd: bool = True
-    devices: int | None = 1
-
-
-def tile_cycles(rows: int, vectors: int) -> float:
-    """Cycles of one step of the reduction: two multiply-adds or two loads a cycle, latency four."""
-    return max(rows * vectors / 2, (rows + vectors) / 2, 4.0 if rows * vectors < 8 else 0.0)
-
-
-@dataclass(frozen=True, slots=True)
 class Cut:
     """How one contraction is cut.
 
@@ -41,6 +23,7 @@ class Cut:
         chunk: how much of s is reduced at a time; 0: all of the reduction.
         inner: into what k is cut first, the rest of it becoming s; 0: k stays as it is.
         row_group: row tiles that meet one block of columns after another together.
+        splits: into how many the reduction is cut that are computed at once, and added up after.
     """
 
     rows: int
@@ -50,6 +33,48 @@ class Cut:
     chunk: int = 0
     inner: int = 0
     row_group: int = EVERY
+    splits: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the planner must know of a processor: float32 lanes of a vector, vector registers,
+    whether its backend has the kernels of Winograd convolutions, and how many devices it has (None:
+    as many as are named).
+
+    Attributes:
+        packs: whether contractions want B in blocks of contiguous columns; otherwise they read it
+            with any strides, one column a block, and nothing is copied.
+    """
+
+    lanes: int = 16
+    registers: int = 32
+    winograd: bool = True
+    devices: int | None = 1
+    packs: bool = True
+
+    def cut(
+        self,
+        rows: tuple[int, int, int],
+        n: int,
+        reduction: tuple[int, int, int],
+        packed: bool,
+        across: bool,
+    ) -> Cut:
+        """The cut of a contraction of rows[0] * rows[1] times m = ``rows[2]`` rows and n columns.
+
+        Args:
+            rows: sizes of the batch, of the outer rows together, and of m.
+            reduction: sizes of r, s and k.
+            packed: whether B lies in blocks of the tile's width.
+            across: whether rows of A are contiguous, so that the reduction strides over A.
+        """
+        return cut((rows[0] * rows[1], rows[2]), n, reduction, packed, across, self)
+
+
+def tile_cycles(rows: int, vectors: int) -> float:
+    """Cycles of one step of the reduction: two multiply-adds or two loads a cycle, latency four."""
+    return max(rows * vectors / 2, (rows + vectors) / 2, 4.0 if rows * vectors < 8 else 0.0)
 
 
 def cut(

@@ -1,0 +1,92 @@
+"""How a GPU cuts a contraction: tiles of the result, chunks of the reduction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil
+
+MULTIPROCESSORS = 108  # of the GPU that is planned for; results must not depend on the one at hand
+MOST_CHUNKS = 32
+PAD = 4  # floats between the rows of a tile in shared memory
+ALL = 99  # in place of a step of the reduction: none of its reads goes beyond the end
+# in multiply-adds that a multiprocessor does in the same time, some 100 a nanosecond:
+SECOND_LAUNCH = 250_000
+COMBINED = 0.5  # for each number of the result and each chunk, to write and read it
+
+
+@dataclass(frozen=True, slots=True)
+class Blocking:
+    """A block of threads computes rows x columns of the result, a thread m x n of them, going
+    through the reduction in steps of ``depth``."""
+
+    rows: int
+    columns: int
+    m: int
+    n: int
+    depth: int
+
+    @property
+    def threads(self) -> int:
+        return self.rows // self.m * (self.columns // self.n)
+
+    @property
+    def effort(self) -> float:
+        """Of one multiply-add, with the reads of shared memory that it needs."""
+        return 1 + 2 / self.m + 2 / self.n + 2 / self.depth
+
+
+BLOCKINGS = tuple(
+    Blocking(*tile, depth)
+    for tile in ((128, 128, 8, 8), (64, 64, 8, 4), (128, 32, 8, 4), (32, 32, 4, 4))
+    for depth in (16, 8)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Of a contraction: batch, rows, columns, and the reduction."""
+
+    groups: int
+    rows: int
+    columns: int
+    r: int
+    s: int
+    k: int
+
+    def tiles(self, way: Blocking) -> int:
+        """Of the result."""
+        return self.groups * -(-self.rows // way.rows) * -(-self.columns // way.columns)
+
+    def steps(self, way: Blocking) -> int:
+        """Through the reduction; a step never goes beyond k."""
+        return self.r * self.s * -(-self.k // way.depth)
+
+
+def choose(sizes: Sizes) -> tuple[Blocking, int]:
+    """The blocking, and the chunks of the reduction, with the least estimated time."""
+    return min(ways(sizes), key=lambda way: cost(sizes, *way))
+
+
+def ways(sizes: Sizes) -> Iterator[tuple[Blocking, int]]:
+    """Every blocking; a reduction is split where there are too few tiles to fill a GPU."""
+    for way in BLOCKINGS:
+        chunks = 1
+        while chunks == 1 or (
+            chunks <= MOST_CHUNKS
+            and sizes.tiles(way) * chunks <= 2 * MULTIPROCESSORS
+            and 2 * chunks <= sizes.steps(way)
+        ):
+            yield way, chunks
+            chunks *= 2
+
+
+def cost(sizes: Sizes, way: Blocking, chunks: int) -> float:
+    """Multiply-adds' time on the busiest multiprocessor."""
+    turns = ceil(2 * sizes.tiles(way) * chunks / MULTIPROCESSORS) / 2  # two blocks run at a time
+    steps = ceil(sizes.steps(way) / chunks)
+    time = max(turns, 1) * (steps + 1) * way.rows * way.columns * way.depth * way.effort
+    if chunks > 1:
+        written = chunks * sizes.groups * sizes.rows * sizes.columns
+        time += SECOND_LAUNCH + COMBINED * written / MULTIPROCESSORS
+    return time

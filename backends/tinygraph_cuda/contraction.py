@@ -1,0 +1,343 @@
+"""Contractions as CUDA kernels: C = epilogue(A B), an SGEMM whose operands are affine accesses.
+
+A block of threads computes a tile of C. It goes through the reduction in steps of 16: both tiles of
+a step are copied to shared memory, where k is outermost and rows (columns) are contiguous, and
+multiplied from there into registers, while the next ones are on their way (double buffering: V.
+Volkov, J. Demmel, Benchmarking GPUs to Tune Dense Linear Algebra, SC 2008; CUTLASS). Rows and
+columns beyond the edge are read where the last one lies, and never stored.
+
+A reduction that is split has one block of threads for each tile and split; their sums are added up
+by a loop nest, which has the epilogue too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tinygraph.codegen.nest import Address, Argument
+from tinygraph.plan.body import Body
+from tinygraph.plan.nest import arrange
+from tinygraph.plan.plan import Access, Fold, Load, Nest, Put, Stage, Step, Tile
+
+from . import nest
+from .blocking import ALL, PAD, Sizes, choose
+from .kernel import CudaKernel
+from .reader import VECTOR, aligned, reader
+
+
+def emit(work: Tile) -> tuple[CudaKernel, ...]:
+    """The kernel, and where the reduction is split the one that adds up and has the epilogue.
+
+    Raises:
+        ValueError: sizes or strides beyond 32 bits.
+    """
+    if work.splits == 1:
+        return (TileWriter(work).kernel(),)
+    assert work.partial is not None
+    s = dict(work.sizes)
+    box = [s[axis] for axis in "gzymn"]
+    sums = replace(work.partial, strides=dense(box))
+    store = replace(work.contraction, body=Body(stores=((0, "acc"),)))
+    parts = replace(work, contraction=store, operands=(sums,))
+    return TileWriter(parts).kernel(), nest.emit(combine(work))
+
+
+def dense(sizes: list[int]) -> tuple[int, ...]:
+    strides, step = [], 1
+    for size in reversed(sizes):
+        strides.append(step)
+        step *= size
+    return tuple(reversed(strides))
+
+
+def combine(work: Tile) -> Nest:
+    """Adds up the splits of a reduction, one after the other, then the epilogue."""
+    s, body, record = dict(work.sizes), work.contraction.body, work.contraction
+    axes = (*(s[axis] for axis in "gzymn"), work.splits)
+    assert work.partial is not None
+    strides = dense([work.splits, *axes[:5]])
+    sums = replace(work.partial, strides=(*strides[1:], strides[0]))
+    operands = (*(replace(o, strides=(*o.strides, 0)) for o in work.operands), sums)
+    steps: list[Step] = [Load(name, o, record.operands[o].dtype) for name, o in body.loads]
+    steps += body.statements
+    steps += [Put(operand, value) for operand, value in body.stores]
+    inner = (Load("sum", len(operands) - 1), Fold("acc", "sum", "sum", "float32"))
+    return arrange(Nest(axes, (5,), operands, (Stage((), inner), Stage(tuple(steps), ()))))
+
+
+class TileWriter:
+    """Writes the kernel of a contraction; of one that is split, all but its end."""
+
+    def __init__(self, work: Tile):
+        self.work, self.body = work, work.contraction.body
+        self.size = s = dict(work.sizes)
+        sizes = Sizes(s["g"], s["z"] * s["y"] * s["m"], s["n"], s["r"], s["s"], s["k"])
+        self.sizes, (self.way, _) = sizes, choose(sizes)
+        self.splits = work.splits
+        self.readers = {
+            "a": reader("a", work, self.way.rows, self.way),
+            "b": reader("b", work, self.way.columns, self.way),
+        }
+        self.buffer = self.way.depth * (self.way.rows + self.way.columns + 2 * PAD)
+        self.nested = s["r"] * s["s"] > 1
+        self.tail = s["k"] % self.way.depth != 0
+        self.parameters: dict[str, tuple[str, Argument]] = {}
+        self.lines: list[str] = []
+
+    def line(self, text: str, depth: int = 1) -> None:
+        self.lines.append("    " * depth + text)
+
+    def argument(self, name: str, value: int) -> str:
+        if not -(2**31) <= value < 2**31:
+            raise ValueError("a contraction with sizes or strides beyond 32 bits")
+        self.parameters[name] = ("int32", value)
+        return name
+
+    def bytes(self, name: str, elements: int) -> str:
+        self.parameters[name] = ("int64", 4 * elements)
+        return name
+
+    def pointer(self, name: str, access: Access) -> str:
+        self.parameters[name] = (f"{access.dtype}*", Address(access))
+        return name
+
+    def kernel(self) -> CudaKernel:
+        way, sizes = self.way, self.sizes
+        self.pointer("a", self.work.a)
+        self.pointer("b", self.work.b)
+        self.block()
+        self.offsets("a")
+        self.offsets("b")
+        self.reduction()
+        self.epilogue()
+        head = f"def NAME({', '.join(self.parameters)}):"
+        signature = tuple(kind for kind, _ in self.parameters.values())
+        arguments = tuple(value for _, value in self.parameters.values())
+        blocks = sizes.tiles(way) * self.splits
+        if blocks >= 2**31:
+            raise ValueError("a contraction with more than 2**31 - 1 tiles")
+        text = "\n".join([head, *self.lines, ""])
+        resident = 2 if way.threads == 256 else 1
+        return CudaKernel(text, signature, arguments, blocks, way.threads, resident)
+
+    # ------------------------------------------------------------------ where this block works
+
+    def block(self) -> None:
+        way = self.way
+        self.line(f"# {way.rows}x{way.columns} of the result, {way.m}x{way.n} for each thread")
+        self.line(f"tile = cuda.shared.array({2 * self.buffer}, float32)  # for A and B, twice")
+        self.line("thread = uint32(cuda.threadIdx.x)")
+        self.line("block = uint32(cuda.blockIdx.x)")
+        for name, size, each in (
+            ("column", "columns", way.columns),
+            ("row", "rows", way.rows),
+        ):
+            count = self.sizes.columns if size == "columns" else self.sizes.rows
+            self.argument(size, count)
+            tiles = self.argument(f"{name}_tiles", -(-count // each))
+            self.line(f"{name} = uint32(uint32(block % uint32({tiles})) * uint32({each}))")
+            self.line(f"block = uint32(block // uint32({tiles}))")
+        groups = self.argument("groups", self.sizes.groups)
+        steps = self.argument("steps", self.sizes.steps(way))
+        self.line(f"group = int32(block % uint32({groups}))")
+        if self.splits == 1:
+            self.line("first = uint32(0)")
+            self.line(f"last = uint32({steps})")
+            return
+        splits = self.argument("splits", self.splits)
+        self.line(f"split = uint32(block // uint32({groups}))")
+        self.line(f"first = uint32(split * uint32({steps}) // uint32({splits}))")
+        self.line(f"last = uint32((split + uint32(1)) * uint32({steps}) // uint32({splits}))")
+
+    def offsets(self, name: str) -> None:
+        """What this thread reads, from where the reduction is, and where it stores in the tile."""
+        r, s = self.readers[name], self.size
+        line, count = ("row", "rows") if name == "a" else ("column", "columns")
+        self.line(f"across = uint32(thread // uint32({r.lanes}))")
+        self.line(f"along = uint32(uint32(thread % uint32({r.lanes})) * uint32({r.width}))")
+        k = self.argument(f"{name}_k", s[f"{name}_k"])
+        end = f"uint32(uint32({count}) - uint32({r.width if r.along == 'line' else 1}))"
+        first = f"uint32({line} + {'along' if r.along == 'line' else 'across'})"
+        if name == "b":
+            rows = f"(), ({self.argument('b_n', s['b_j'])},)"
+        elif self.evenly(*(s[f"a_{x}"] for x in "zym")):
+            rows = f"(), ({self.argument('a_m', s['a_m'])},)"
+        else:
+            strides = ", ".join(self.argument(f"a_{x}", s[f"a_{x}"]) for x in "zym")
+            rows = f"({self.line_sizes()}), ({strides})"
+        if r.along == "k":
+            self.line(f"{name}_from = row_offsets({first}, {end}, {rows}, {r.count}, {r.step})")
+            start, to = f"int32(along) * {k}", f"along * uint32({r.lines + PAD}) + across"
+        else:
+            self.line(f"{name}_line = row_offsets({first}, {end}, {rows}, 1, 0)")
+            self.line(
+                f"{name}_from = spaced({name}_line[0], int32({k} * int32({r.step})), {r.count})"
+            )
+            start, to = f"int32(across) * {k}", f"across * uint32({r.lines + PAD}) + along"
+        g = self.argument(f"{name}_g", s[f"{name}_g"])
+        self.line(f"{name} = moved({name}, int64(4) * int64(int32(group * {g} + {start})))")
+        below = "" if name == "a" else f"uint32({self.way.depth * (self.way.rows + PAD)}) + "
+        self.line(f"{name}_to = uint32({below}{to})")
+        if self.tail:
+            self.line(f"{name}_k0 = int32({'along' if r.along == 'k' else 'across'})")
+
+    def evenly(self, z: int, y: int, m: int) -> bool:
+        """Whether rows are evenly spaced, with these strides along z, y and m."""
+        s = self.size
+        return (s["y"] == 1 or y == s["m"] * m) and (s["z"] == 1 or z == s["y"] * s["m"] * m)
+
+    def line_sizes(self) -> str:
+        return f"{self.argument('y', self.size['y'])}, {self.argument('m', self.size['m'])}"
+
+    # ------------------------------------------------------------------ the reduction
+
+    def reduction(self) -> None:
+        way = self.way
+        self.start()
+        self.read()
+        self.store("")
+        self.line("cuda.syncthreads()")
+        self.line(f"acc = zeros({way.m * way.n})")
+        across = way.columns // way.n
+        self.line(f"a_row = uint32(uint32(thread // uint32({across})) * uint32({VECTOR}))")
+        self.line(f"b_column = uint32(uint32(thread % uint32({across})) * uint32({VECTOR}))")
+        self.line(f"b_start = uint32(b_column + uint32({way.depth * (way.rows + PAD)}))")
+        self.line("now = uint32(0)")
+        self.line("step = uint32(first + uint32(1))")
+        self.line("while step <= last:")
+        self.line("if step < last:", 2)
+        self.advance(3)
+        self.read(3)
+        self.line(
+            "acc = multiply(acc, tile, uint32(now + a_row), uint32(now + b_start), "
+            f"{way.m}, {way.n}, {way.depth}, {way.rows}, {way.columns})",
+            2,
+        )
+        self.line(f"now = uint32(uint32({self.buffer}) - now)", 2)
+        self.store("now", 2)
+        self.line("cuda.syncthreads()", 2)
+        self.line("step = uint32(step + uint32(1))", 2)
+
+    def start(self) -> None:
+        """Moves A and B to the first step of this block's share of the reduction."""
+        if self.tail or self.nested:
+            self.line("k_at = int32(0)")
+            self.argument("k", self.size["k"])
+        if self.nested:
+            self.line("s_at = int32(0)")
+            self.argument("s", self.size["s"])
+        if self.splits == 1:
+            return
+        each = self.way.depth
+        if not self.nested:
+            self.line(f"start = int32(first * uint32({each}))")
+            if self.tail:
+                self.line("k_at = int32(start)")
+            for name in "ab":
+                self.line(f"{name} = moved({name}, int64(4) * int64(int32(start * {name}_k)))")
+            return
+        self.line(f"steps_k = uint32(uint32(k + {each - 1}) // uint32({each}))")
+        self.line(f"k_at = int32(uint32(first % steps_k) * uint32({each}))")
+        self.line("rest = uint32(first // steps_k)")
+        self.line("s_at = int32(rest % uint32(s))")
+        self.line("r_at = int32(rest // uint32(s))")
+        for name in "ab":
+            r, s = (self.argument(f"{name}_{x}", self.size[f"{name}_{x}"]) for x in "rs")
+            at = f"int32(r_at * {r} + s_at * {s} + k_at * {name}_k)"
+            self.line(f"{name} = moved({name}, int64(4) * int64({at}))")
+
+    def advance(self, depth: int) -> None:
+        """The next step's k; at its end, the next s and r."""
+        each = self.way.depth
+        if self.tail or self.nested:
+            self.line(f"k_at = int32(k_at + int32({each}))", depth)
+        steps = {name: self.bytes(f"{name}_next_k", each * self.size[f"{name}_k"]) for name in "ab"}
+        if not self.nested:
+            for name, step in steps.items():
+                self.line(f"{name} = moved({name}, {step})", depth)
+            return
+        for name, step in steps.items():
+            self.line(f"{name}_step = {step}", depth)
+        self.line("if k_at >= k:", depth)
+        self.line("k_at = int32(0)", depth + 1)
+        self.line("s_at = int32(s_at + int32(1))", depth + 1)
+        self.steps_to("s", depth + 1)
+        self.line("if s_at == s:", depth + 1)
+        self.line("s_at = int32(0)", depth + 2)
+        self.steps_to("r", depth + 2)
+        for name in "ab":
+            self.line(f"{name} = moved({name}, {name}_step)", depth)
+
+    def steps_to(self, axis: str, depth: int) -> None:
+        """From the last step within s, or within r, to the first of the next."""
+        s, each = self.size, self.way.depth
+        for name in "ab":
+            back = (-(-s["k"] // each) - 1) * each * s[f"{name}_k"]
+            if axis == "r":
+                back += (s["s"] - 1) * s[f"{name}_s"]
+            step = self.bytes(f"{name}_next_{axis}", s[f"{name}_{axis}"] - back)
+            self.line(f"{name}_step = {step}", depth)
+
+    def read(self, depth: int = 1) -> None:
+        for name, r in self.readers.items():
+            left, step = "0", ALL
+            if self.tail:
+                left = f"int32(k - k_at - {name}_k0)"
+                step = 0 if r.along == "k" else r.step
+            self.line(
+                f"{name}_next = gather({name}, {name}_from, {left}, {r.width}, {step})", depth
+            )
+
+    def store(self, now: str, depth: int = 1) -> None:
+        for name, r in self.readers.items():
+            at = f"uint32(now + {name}_to)" if now else f"{name}_to"
+            step, stride = r.stash
+            self.line(f"stash(tile, {at}, {name}_next, {r.width}, {step}, {stride})", depth)
+
+    # ------------------------------------------------------------------ the epilogue
+
+    def epilogue(self) -> None:
+        way, body, operands = self.way, self.body, self.work.operands
+        used = sorted({o for _, o in body.loads} | {o for o, _ in body.stores})
+        found = [self.operand(f"p{i}", operands[o]) for i, o in enumerate(used)]
+        index = {o: f"p{i}[{at}]" for i, (o, (_, at)) in enumerate(zip(used, found, strict=True))}
+        self.line("body = (")
+        for name, o in body.loads:
+            self.statement(f"{name}: {operands[o].dtype} = {index[o]}")
+        for step in body.statements:
+            self.statement(f"{step.name}: {step.dtype} = {step.text()}")
+        for o, value in body.stores:
+            self.statement(f"{index[o]} = {value}")
+        self.line(")")
+        lines = f"({self.line_sizes()})" if any("z" in at for _, at in found) else "()"
+        tensors = ", ".join(tensor for tensor, _ in found)
+        self.line(
+            f"finish(acc, uint32(row + a_row), rows, uint32(column + b_column), columns, {lines}, "
+            f"({tensors},), body, {way.m}, {way.n}, {way.rows}, {way.columns}, {self.together})"
+        )
+
+    def statement(self, text: str) -> None:
+        self.line(repr(text + "\n"), 2)
+
+    @property
+    def together(self) -> int:
+        """Neighbouring columns of which all or none are there."""
+        return VECTOR if self.size["n"] % VECTOR == 0 else 1
+
+    def operand(self, name: str, access: Access) -> tuple[str, str]:
+        """(pointer, first element and strides of rows; how the body indexes it), as text."""
+        g, z, y, m, n = access.strides
+        self.pointer(name, access)
+        start = f"group * {self.argument(f'{name}_g', g)}"
+        if self.work.splits > 1:
+            start += f" + int32(split) * {self.argument(f'{name}_split', self.sizes.groups * g)}"
+        rows, index = [self.argument(f"{name}_m", m)], ["row"]
+        if not any(x for x, axis in ((z, "z"), (y, "y"), (m, "m")) if self.size[axis] > 1):
+            rows, index = [], []
+        elif not self.evenly(z, y, m):
+            rows = [*(self.argument(f"{name}_{x}", v) for x, v in (("z", z), ("y", y))), *rows]
+            index = ["z", "y", "m"]
+        if n:
+            even = all(x % VECTOR == 0 for x in (g, z, y, m)) and aligned(access)
+            index.append("n4" if self.together == VECTOR and even else "n")
+        return f"({', '.join([name, f'int32({start})', *rows])})", ", ".join(index) or "all"
