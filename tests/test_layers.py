@@ -29,7 +29,7 @@ LAYERS = [
     ["inspect"],
     ["compile"],
     ["nn", "data", "picture"],
-    ["optim"],
+    ["optim", "torch_file"],
     ["checkpoint"],
     ["models", "train"],
     ["demo", "profile"],

@@ -2,7 +2,8 @@
 
 ``.safetensors`` (needs the package safetensors) or ``.npz``. The module's values stand under their
 dotted names, so that a checkpoint is a file of weights as other libraries write them; all else
-stands under names that begin with ``@``, which no attribute can have.
+stands under names that begin with ``@``, which no attribute can have. PyTorch's files of weights
+(``.pt``, ``.pth``, ``.bin``) are read too, without executing what is in them.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ def load(
 ) -> dict[str, Number]:
     """Sets a module's values from a file; with an optimizer, goes on where ``save`` was called.
 
+        checkpoint.load("resnet50.pth", models.resnet50())
+
     Returns:
         The numbers that were saved beside.
 
@@ -89,11 +92,12 @@ def write_arrays(path: str | Path, arrays: Mapping[str, Any]) -> None:
     """Writes named arrays to a .safetensors or .npz file, which appears whole or not at all."""
     path = Path(path)
     contiguous = {k: np.asarray(v, order="C") for k, v in arrays.items()}
-    kind = _format(path)
+    if path.suffix not in (".npz", ".safetensors"):
+        raise ValueError(f"checkpoints are .safetensors or .npz files, got {path.name!r}")
     temporary = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
         with open(temporary, "xb") as f:
-            if kind == ".npz":
+            if path.suffix == ".npz":
                 np.savez(f, **contiguous)  # type: ignore[arg-type]  # names, not options
             else:
                 f.write(_safetensors().save(contiguous))
@@ -105,14 +109,20 @@ def write_arrays(path: str | Path, arrays: Mapping[str, Any]) -> None:
 
 
 def read_arrays(path: str | Path) -> Arrays:
-    """The named arrays of a .safetensors or .npz file; never executes what is in it."""
+    """The named arrays of a file: .safetensors, .npz, or PyTorch's .pt, .pth and .bin.
+
+    Never executes what is in it.
+    """
     path = Path(path)
-    read = _read_npz if _format(path) == ".npz" else _read_safetensors
+    readers = {".npz": _read_npz, ".safetensors": _read_safetensors}
+    readers |= dict.fromkeys((".pt", ".pth", ".bin"), _read_torch)
+    if (read := readers.get(path.suffix)) is None:
+        raise ValueError(f"weights are read from {', '.join(readers)} files, got {path.name!r}")
     data = path.read_bytes()
     try:
         return read(data)
     except (ValueError, KeyError, EOFError, OSError) as error:
-        raise ValueError(f"{path} is a damaged {path.suffix} file: {error}") from None
+        raise ValueError(f"{path} is no valid {path.suffix} file: {error}") from None
 
 
 def _read_npz(data: bytes) -> Arrays:
@@ -125,6 +135,12 @@ def _read_npz(data: bytes) -> Arrays:
         raise ValueError(error) from None
 
 
+def _read_torch(data: bytes) -> Arrays:
+    from .torch_file import read_torch  # imported when needed: few programs read such files
+
+    return read_torch(data)
+
+
 def _read_safetensors(data: bytes) -> Arrays:
     load = _safetensors().load
     from safetensors import SafetensorError
@@ -133,12 +149,6 @@ def _read_safetensors(data: bytes) -> Arrays:
         return load(data)
     except SafetensorError as error:
         raise ValueError(error) from None
-
-
-def _format(path: Path) -> str:
-    if path.suffix not in (".npz", ".safetensors"):
-        raise ValueError(f"checkpoints are .safetensors or .npz files, got {path.name!r}")
-    return path.suffix
 
 
 def _safetensors() -> Any:
