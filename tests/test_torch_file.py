@@ -21,10 +21,10 @@ import pytest
 from tinygraph import checkpoint, models, nn
 from tinygraph.torch_file import read_torch
 
-FOLDER = Path(__file__).with_name("golden")
-sys.path[:0] = [str(FOLDER), str(FOLDER.parent.parent / "benchmarks")]
+sys.path.insert(0, str(Path(__file__).parent / "golden"))
 from make_torch_models import weights
 
+FOLDER = Path(__file__).with_name("golden")
 FILES = ["torch_weights.pth", "torch_weights_old.pth"]
 
 
@@ -163,7 +163,8 @@ def test_what_is_no_tensor_is_named(content: Any, message: str) -> None:
 
 def test_all_types_of_elements(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
-    types = "float64 float32 float16 bfloat16 int64 int32 int16 int8 uint8 bool".split()
+    floats = ("float64", "float32", "float16", "bfloat16")
+    types = (*floats, "int64", "int32", "int16", "int8", "uint8", "bool")
     whole = {name: torch.arange(6).reshape(2, 3).to(getattr(torch, name)) for name in types}
     whole |= {
         "transposed": whole["float32"].T,
@@ -193,13 +194,14 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[Any, ...], int]] = {
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_names_are_those_of_torchvision(name: str) -> None:
+def test_names_are_those_of_torchvision(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     build, arguments, count = NETWORKS[name]
     net = build()
     names = [*net.named_parameters(), *net.named_buffers()]
     tracked = [n.replace("running_var", "num_batches_tracked") for n in names if "running_var" in n]
     assert len(names) + len(tracked) == count
     torch = pytest.importorskip("torch")
+    monkeypatch.syspath_prepend(FOLDER.parent.parent / "benchmarks")
     import torch_networks
 
     with torch.device("meta"):
