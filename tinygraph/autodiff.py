@@ -9,8 +9,8 @@ import numpy as np
 
 from .float64 import in_float64
 from .interpret import run
-from .ir import Graph, Node, Type, built_from, origins
-from .op import constant, input
+from .ir import Graph, Node, Several, Type, built_from, origins
+from .op import Kind, constant, input
 from .ops.arithmetic import add, mul
 from .ops.indexing import concat
 from .ops.reduce import sum as sum_over
@@ -32,21 +32,42 @@ def grad(loss: Node, wrt: Node | Sequence[Node]) -> list[Node]:
     """
     targets = [wrt] if isinstance(wrt, Node) else list(wrt)
     _check(loss, targets)
-    order = Graph("loss", (), (loss,)).nodes
+    found = pull_back([loss], [constant(1.0, loss.dtype)], targets)
+    return [zeros(w.shape, w.dtype) if g is None else g for w, g in zip(targets, found, strict=True)]
+
+
+def pull_back(
+    outputs: Sequence[Node], gradients: Sequence[Node], targets: Sequence[Node]
+) -> list[Node | None]:
+    """The gradients of the targets from those of the outputs; None where no output depends on one.
+    """
+    order = Graph("", (), tuple(outputs)).nodes
     depends = _dependents(order, targets)
-    parts: dict[Node, list[Node]] = {loss: [constant(1.0, loss.dtype)]}
+    parts: dict[Node, list[Node]] = {}
+    results: dict[Node, dict[int, Node]] = {}  # loop -> gradients of its results
     total: dict[Node, Node] = {}
+    for n, g in zip(outputs, gradients, strict=True):
+        parts.setdefault(n, []).append(g)
     for n in reversed(order):
-        if n not in depends or n not in parts:
+        if n not in depends or (n not in parts and n not in results):
             continue
         with built_from(origins(n), "gradient of"), device(device_of(n)):
-            total[n] = _sum(parts.pop(n))
-            if not any(i in depends for i in n.inputs):
-                continue
-            for x, g in zip(n.inputs, _pull_back(n, total[n], loss, targets), strict=True):
+            if n.op.kind is Kind.LOOP:
+                count = len(n.type.types) if isinstance(n.type, Several) else 0
+                each = [results[n].get(k) for k in range(count)]
+                found = _differentiated(n, each, outputs, targets, pull_back=pull_back)
+            else:
+                total[n] = _sum(parts.pop(n))
+                if n.op.kind is Kind.RESULT:
+                    results.setdefault(n.inputs[0], {})[n.attr("index")] = total[n]
+                    continue
+                if not any(i in depends for i in n.inputs):
+                    continue
+                found = _differentiated(n, total[n], outputs, targets)
+            for x, g in zip(n.inputs, found, strict=True):
                 if g is not None and x in depends:
                     parts.setdefault(x, []).append(_fitted(n, x, g))
-    return [total[w] if w in total else zeros(w.shape, w.dtype) for w in targets]
+    return [total.get(w) for w in targets]
 
 
 def _check(loss: Node, targets: list[Node]) -> None:
@@ -60,7 +81,8 @@ def _check(loss: Node, targets: list[Node]) -> None:
 
 
 def _differentiable(n: Node) -> bool:
-    return n.dtype.startswith("float")
+    types = n.type.types if isinstance(n.type, Several) else (n.type,)
+    return any(t.dtype.startswith("float") for t in types)
 
 
 def _dependents(order: Sequence[Node], targets: Sequence[Node]) -> set[Node]:
@@ -99,15 +121,18 @@ def _side_by_side(pads: list[Node]) -> Node | None:
     return concat(parts, axis) if end == pads[0].shape[axis] else None
 
 
-def _pull_back(n: Node, g: Node, loss: Node, targets: list[Node]) -> tuple[Node | None, ...]:
+def _differentiated(
+    n: Node, g: Any, outputs: Sequence[Node], targets: Sequence[Node], **options: Any
+) -> tuple[Node | None, ...]:
+    """The gradients of a node's inputs."""
     if n.op.vjp is None:
         needed = ", ".join(
             _described(w) for w in targets if n in _dependents(Graph("", (), (n,)).nodes, [w])
         )
         raise GradientError(
-            f"{_described(n)} has no gradient; {needed} needed it for that of {_described(loss)}"
+            f"{_described(n)} has no gradient; {needed} needed it for that of {_described(outputs[0])}"
         )
-    return n.op.vjp(g, n, *n.inputs)
+    return n.op.vjp(g, n, *n.inputs, **options)
 
 
 def _fitted(n: Node, x: Node, g: Node) -> Node:

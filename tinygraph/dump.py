@@ -10,8 +10,9 @@
 
 Names stand for inputs and parameters, ``%name`` for named nodes, ``%0`` and up for the others.
 Small constants are written where they are read (float32, int32 and bool as they are, others with
-their dtype: ``2:i64``); large ones are declared as ``const#digest``. ``w <- %7`` inside an effect
-says that parameter w becomes %7.
+their dtype: ``2:i64``); large ones are declared as ``const#digest``, and the graphs that loops
+repeat as ``body#digest = graph ...``. ``w <- %7`` inside an effect says that parameter w becomes
+%7.
 """
 
 from __future__ import annotations
@@ -77,6 +78,8 @@ def _unique(name: str, seen: Counter[str]) -> str:
 
 def literal(value: object) -> str:
     """An attribute value as text that ``parse`` reads back."""
+    if isinstance(value, Graph):
+        return f"body#{value.digest}"
     if isinstance(value, tuple):
         return "(" + ",".join(map(literal, value)) + ("," if len(value) == 1 else "") + ")"
     if isinstance(value, Array):
@@ -155,9 +158,11 @@ def dump(
 
 
 def _declarations(graph: Graph, label: dict[Node, str]) -> Iterable[str]:
-    """Parameters, then constants that are too large to stand in a line."""
+    """Parameters, constants that are too large to stand in a line, then the bodies of loops."""
     arrays: dict[str, Type] = {}
+    bodies: dict[str, Graph] = {}
     for n in graph.nodes:
+        bodies |= {literal(body): body for body in n.bodies}
         if n.op is PARAMETER:
             yield f"  parameter {label[n]}: {n.type}"
         if n.op is PLACEHOLDER:
@@ -167,6 +172,8 @@ def _declarations(graph: Graph, label: dict[Node, str]) -> Iterable[str]:
                 arrays[reference(value)] = value.type
     for name, type in arrays.items():
         yield f"  constant {name}: {type}"
+    for name, body in bodies.items():
+        yield textwrap.indent(f"{name} = {dump(body)}", "  ")
 
 
 def _arguments(n: Node, label: dict[Node, str]) -> list[str]:
@@ -272,4 +279,4 @@ def markdown(value: Graph | Node) -> str:
     return f"```\n{dump(value)}\n```"
 
 
-overload(dump=dump, markdown=markdown)
+overload(dump=dump, markdown=markdown, canonical=canonical)

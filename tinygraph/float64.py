@@ -29,6 +29,8 @@ def in_float64(graph: Graph) -> tuple[Graph, tuple[Node, ...]]:
 
 def _wider(value: Any) -> Any:
     """float64 where an attribute speaks of float32."""
+    if isinstance(value, Graph):
+        return in_float64(value)[0]
     if isinstance(value, Type):
         return Type(value.shape, _wider(value.dtype))
     if isinstance(value, Array):

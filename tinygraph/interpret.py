@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .ir import Graph, Node, Parameter, origins
-from .op import INPUT
+from .op import INPUT, Kind
 
 
 class WrongReference(TypeError):
@@ -45,7 +45,10 @@ def evaluate(
     if n.op.ref is None:
         raise WrongReference(f"{n.op.name} has no reference")
     with np.errstate(all="ignore"):
-        value = np.asarray(n.op.ref(*arrays, **dict(n.attrs)))
+        value = n.op.ref(*arrays, **dict(n.attrs))
+    if n.op.kind is Kind.LOOP:  # its results, which ``item`` takes apart
+        return value
+    value = np.asarray(value)
     if value.shape != n.shape or value.dtype.name != n.dtype:
         where = f" ({origins(n)[0]})" if origins(n) else ""
         raise WrongReference(

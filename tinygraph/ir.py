@@ -51,6 +51,28 @@ class Type:
         return self.size * np.dtype(self.dtype).itemsize
 
 
+@dataclass(frozen=True, slots=True)
+class Several(Type):
+    """The results of a loop, as one value that only ``item`` reads."""
+
+    types: tuple[Type, ...] = ()
+
+    @staticmethod
+    def of(types: Iterable[Type]) -> Several:
+        return Several((), "several", tuple(types))
+
+    def __str__(self) -> str:
+        return f"({', '.join(map(str, self.types))})"
+
+    @property
+    def size(self) -> int:
+        return sum(t.size for t in self.types)
+
+    @property
+    def bytes(self) -> int:
+        return sum(t.bytes for t in self.types)
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Array:
     """A constant array as an attribute: equal when dtype, shape and contents are."""
@@ -125,6 +147,11 @@ class Node:
         if default:
             return default[0]
         raise AttributeError(f"{self.op.name} has no attribute {key!r}")
+
+    @property
+    def bodies(self) -> tuple[Graph, ...]:
+        """The graphs among the attributes: what a loop repeats."""
+        return tuple(value for _, value in self.attrs if isinstance(value, Graph))
 
     def __repr__(self) -> str:
         attrs = "".join(f", {k}={v!r}" for k, v in self.attrs)
@@ -366,7 +393,7 @@ def overload(**methods: Callable[..., Any]) -> None:
 
 def attribute(value: Any) -> Any:
     """An attribute value as nodes keep it; NumPy scalars become Python's, others are refused."""
-    if isinstance(value, (bool, int, float, str, Type, Array, Size)) or value is None:
+    if isinstance(value, (bool, int, float, str, Type, Array, Size, Graph)) or value is None:
         return value
     if isinstance(value, np.generic):
         return value.item()
@@ -385,6 +412,8 @@ def _key(value: Any) -> Any:
         return tuple(_key(v) for v in value)
     if isinstance(value, Array):
         return ("array", value.type, value.digest)
+    if isinstance(value, Graph):
+        return ("graph", value.digest)
     return (type(value).__name__, value)
 
 
@@ -463,7 +492,10 @@ def set_origins(n: Node, places: Iterable[Origin]) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """A function: named inputs, nodes in one fixed topological order, outputs."""
+    """A function: named inputs, nodes in one fixed topological order, outputs.
+
+    As an attribute of a loop it is equal to graphs of the same canonical text.
+    """
 
     name: str
     inputs: tuple[Node, ...]
@@ -493,6 +525,11 @@ class Graph:
             for i in n.inputs:
                 uses[i].append(n)
         return {n: tuple(u) for n, u in uses.items()}
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the canonical text, which has neither names nor lines."""
+        return hashlib.sha256(_METHODS["canonical"](self).encode()).hexdigest()[:16]
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:

@@ -30,6 +30,8 @@ class Kind(Enum):
     VIEW = "view"  # moves indices only: transpose, slice, broadcast, pad
     ANCHOR = "anchor"  # a sum of products, lowered to a contraction: matmul, convolutions
     OPAQUE = "opaque"  # a kernel template of its own: concat, scatter_add, cumsum
+    LOOP = "loop"  # repeats the graph in its attribute ``body``; has several results
+    RESULT = "result"  # one of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,8 @@ class Op:
         commutative: its two inputs may be swapped; patterns are then matched both ways.
         fold: how REDUCE and ANCHOR combine elements: 'sum', 'max' or 'min'; max and min keep NaN.
         vjp: (g, out, *inputs) -> one gradient node or None per input; None as a whole: not
-            differentiable.
+            differentiable. For LOOP, g has a node or None for each result, and ``pull_back``
+            comes as a keyword: see autodiff.
         cost: (out, *types, **attrs) -> floating-point operations; default: one per output element
             and statement.
         example: () -> node; tests and docs walk these.

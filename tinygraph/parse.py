@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 import numpy as np
@@ -20,7 +20,7 @@ _TYPE = re.compile(rf"({'|'.join(LONG)})\[([\dn*+,-]*)\]")
 _TOKEN = re.compile(
     rf"""\s*(?:
       (?P<comment>\#[^\n]*)
-    | (?P<const>const\#[0-9a-f]+)
+    | (?P<const>(?:const|body)\#[0-9a-f]+)
     | (?P<type>(?:{"|".join(LONG)})\[[\dn*+,-]*\])
     | (?P<label>%?(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[A-Za-z_][\w.]*|(?<=%)\d+)(?:~\d+)?)
     | (?P<number>-?(?:inf|nan|\d+(?:\.\d*)?(?:e[+-]?\d+)?))
@@ -45,8 +45,7 @@ def parse(text: str, env: Graph | Mapping[str, Node] | None = None) -> Graph:
     arrays: dict[str, Array] = {}
     if isinstance(env, Graph):
         known = {label: n for n, label in labels(env).items() if n.op is PARAMETER}
-        values = (v for n in env.nodes for _, v in n.attrs if isinstance(v, Array))
-        arrays = {reference(v): v for v in values}
+        arrays = {reference(v): v for v in _arrays(env)}
     return _Parser(text, known, arrays).graph()
 
 
@@ -56,6 +55,7 @@ class _Parser:
     def __init__(self, text: str, known: dict[str, Node], arrays: dict[str, Array]):
         self.text, self.known, self.arrays = text, known, arrays
         self.values: dict[str, Node] = {}
+        self.bodies: dict[str, Graph] = {}
         self.tokens: list[tuple[str, str, int, int]] = []
         self.at = 0
         end = len(text.rstrip())
@@ -109,6 +109,7 @@ class _Parser:
             outputs.append(self.operand())
             if self.next == ",":
                 self.take()
+        self.take("}")
         return Graph(name or "_", tuple(inputs), tuple(outputs))
 
     def declaration(self) -> tuple[str, Type]:
@@ -123,6 +124,8 @@ class _Parser:
         elif self.next == "constant":
             self.take()
             self.constant(*self.declaration())
+        elif self.next.startswith("body#"):
+            self.body(self.take())
         else:
             self.statement()
 
@@ -145,6 +148,13 @@ class _Parser:
             self.values[label] = CONSTANT(value=self.arrays[label])
         else:
             self.values[label] = PLACEHOLDER(digest=label.removeprefix("const#"), type=type)
+
+    def body(self, label: str) -> None:
+        """A graph of its own: its names mean nothing outside, nor those outside within."""
+        self.take("=")
+        outside, self.values = self.values, {}
+        self.bodies[label] = self.graph()
+        self.values = outside
 
     def statement(self) -> None:
         label = self.take("label")
@@ -174,11 +184,23 @@ class _Parser:
             self.fail(str(e))
         self.take(")")
         self.take(":")
-        if self.next != str(made.type):
-            self.fail(f"{op.name} gives {made.type}, the text says {self.next}")
-        self.take("type")
+        if (found := self.type()) != str(made.type):
+            self.fail(f"{op.name} gives {made.type}, the text says {found}")
         name, numbered = _name(label[1:])
         self.values[label] = made if numbered or name is None else made.named(name)
+
+    def type(self) -> str:
+        """The text of a type, or of several in parentheses."""
+        if self.next != "(":
+            return self.take("type")
+        self.take()
+        types = []
+        while self.next != ")":
+            types.append(self.take("type"))
+            if self.next == ",":
+                self.take()
+        self.take(")")
+        return f"({', '.join(types)})"
 
     def operand(self) -> Node:
         kind, text, _, _ = self.tokens[self.at]
@@ -202,10 +224,11 @@ class _Parser:
         if kind == "type":
             return _type(self.take())
         if kind == "const":
+            known: Mapping[str, Any] = self.bodies if text.startswith("body#") else self.arrays
+            if text not in known:
+                self.fail(f"{text} is not declared above, nor are its values in env")
             self.take()
-            if text not in self.arrays:
-                self.fail(f"the values of {text} are not in env")
-            return self.arrays[text]
+            return known[text]
         return self.value()
 
     def value(self) -> Any:
@@ -238,6 +261,14 @@ def _type(text: str) -> Type:
     m = _TYPE.fullmatch(text)
     assert m is not None, text
     return Type(tuple(parse_size(n) for n in m[2].split(",") if n), LONG[m[1]])
+
+
+def _arrays(graph: Graph) -> Iterator[Array]:
+    """The arrays among the attributes, also those in the bodies of loops."""
+    for n in graph.nodes:
+        yield from (value for _, value in n.attrs if isinstance(value, Array))
+        for body in n.bodies:
+            yield from _arrays(body)
 
 
 class _Numbers(ast.NodeTransformer):

@@ -52,6 +52,7 @@ from .pool import (
 )
 from .random import dropout, random_uniform
 from .reduce import argmax, argmin, max, mean, min, std, sum, sum_to, var
+from .scan import scan
 from .source import arange, axis_index, flat_index, full, ones, ones_like, zeros, zeros_like
 from .view import broadcast_to, flip, reshape, transpose
 
@@ -137,6 +138,7 @@ __all__ = [
     "round",
     "rsqrt",
     "scaled_dot_product_attention",
+    "scan",
     "scatter_add",
     "sigmoid",
     "sign",

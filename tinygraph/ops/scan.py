@@ -1,0 +1,158 @@
+"""Loops: a body graph, repeated along the first axis of sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable
+from typing import Any
+
+import numpy as np
+
+from ..interpret import run
+from ..ir import Graph, Node, Parameter, Several, Type
+from ..op import Kind, Op, ShapeError, define, promote
+from .identity import EFFECT
+from .loop import Loop, dependent, fresh, is_number, reached
+from .loop_gradient import loop_gradient
+from .view import broadcast_to
+
+
+def _infer(
+    *types: Type,
+    body: Graph,
+    carries: int,
+    sequences: int,
+    length: int,
+    reverse: bool,
+    kept: tuple[bool, ...],
+) -> Several:
+    """Inputs are the carries' first values, sequences, and what every step reads as it is."""
+    if length < 1:
+        raise ShapeError(f"scan requires at least one step, got {length}")
+    inner, first = [i.type for i in body.inputs], list(types)
+    for k in range(carries, carries + sequences):
+        if types[k].shape[:1] != (length,):
+            raise ShapeError(f"scan requires sequences of length {length}, got {types[k]}")
+        first[k] = Type(types[k].shape[1:], types[k].dtype)
+    if inner != first:
+        raise ShapeError(f"scan requires {_listed(inner)} for its body, got {_listed(first)}")
+    outer = [o.type for o in body.outputs]
+    if outer[:carries] != inner[:carries]:
+        raise ShapeError(
+            f"scan requires a step that returns carries of the types that it takes, "
+            f"{_listed(inner[:carries])}, got {_listed(outer[:carries])}"
+        )
+    if any(isinstance(n, Parameter) or n.op is EFFECT for n in body.nodes):
+        raise ShapeError("scan requires a step without effects: its carries are its state")
+    last = zip(outer[:carries], kept, strict=True)
+    histories = (Type((length + 1, *t.shape), t.dtype) if keep else t for t, keep in last)
+    return Several.of((*histories, *(Type((length, *t.shape), t.dtype) for t in outer[carries:])))
+
+
+def _listed(types: Iterable[Type]) -> str:
+    return ", ".join(map(str, types)) or "nothing"
+
+
+def _ref(
+    *arrays: np.ndarray,
+    body: Graph,
+    carries: int,
+    sequences: int,
+    length: int,
+    reverse: bool,
+    kept: tuple[bool, ...],
+) -> list[np.ndarray]:
+    state, given = list(arrays[:carries]), arrays[carries + sequences :]
+    histories = [np.empty((length + 1, *a.shape), a.dtype) for a in state]
+    stacked = [np.empty((length, *o.shape), o.dtype) for o in body.outputs[carries:]]
+    for history, first in zip(histories, state, strict=True):
+        history[length if reverse else 0] = first
+    for t in reversed(range(length)) if reverse else range(length):
+        slices = [a[t] for a in arrays[carries : carries + sequences]]
+        results = run(body, *state, *slices, *given)
+        state = results[:carries]
+        for history, value in zip(histories, state, strict=True):
+            history[t if reverse else t + 1] = value
+        for out, value in zip(stacked, results[carries:], strict=True):
+            out[t] = value
+    last = (h if keep else s for h, s, keep in zip(histories, state, kept, strict=True))
+    return [*last, *stacked]
+
+
+SCAN: Op = define("scan", Kind.LOOP, infer=_infer, ref=_ref, vjp=loop_gradient)
+
+
+def scan(
+    step: Callable[..., Any],
+    initial: Any,
+    sequences: Any = (),
+    *,
+    length: int | None = None,
+    reverse: bool = False,
+) -> tuple[tuple[Node, ...], tuple[Node, ...]]:
+    """Calls ``step(*carries, *slices) -> (*carries, *outs)`` for every slice along axis 0.
+
+        (h,), (ys,) = tg.scan(lambda h, x: (new := tg.tanh(h @ w + x), new), h0, xs)
+
+    Args:
+        step: builds the graph of one step; called once. It may read nodes from outside, which then
+            are the same in all steps. It returns the carries' next values, of the same types, and
+            then anything else.
+        initial: the carries of the first step: a node, or several.
+        sequences: a node or several, all of one length along axis 0.
+        length: number of steps; needed where there are no sequences.
+        reverse: begins with the last slice; outs stand where their slices do.
+
+    Returns the carries after the last step, and the outs of all steps, stacked along axis 0.
+    """
+    first = promote("scan", _several(initial))
+    rows = promote("scan", _several(sequences))
+    steps = length if length is not None else next((s.shape[0] for s in rows if s.ndim), None)
+    if steps is None:
+        raise ShapeError("scan requires sequences, or a length")
+    if any(s.shape[:1] != (steps,) for s in rows):
+        types = _listed(s.type for s in rows)
+        raise ShapeError(f"scan requires sequences of length {steps}, got {types}")
+    carries = tuple(fresh(i.type) for i in first)
+    slices = tuple(fresh(Type(s.shape[1:], s.dtype)) for s in rows)
+    results = promote("scan", _several(step(*carries, *slices)))
+    if len(results) < len(first):
+        raise ShapeError(
+            f"scan requires a step that returns {len(first)} carries, got {len(results)} values"
+        )
+    after, others = results[: len(first)], results[len(first) :]
+    order = reached(results)
+    inside = dependent(order, (*carries, *slices))
+    given = _captured(order, inside, after)
+    outs = tuple(
+        r for r in dict.fromkeys(others) if r in inside and r not in after and r not in carries
+    )
+    name = getattr(step, "__name__", "step").strip("<>")
+    kept = (True,) * len(first)
+    loop = Loop(
+        first, rows, given, carries, slices, given, after, outs, steps, reverse, kept, name
+    )  # fmt: skip
+    n = loop.node()
+
+    def stacked(out: Node) -> Node:
+        if out in after:
+            return loop.left(n, after.index(out))
+        if out in carries:
+            return loop.before(n, carries.index(out))
+        if out not in inside:
+            return broadcast_to(out, (steps, *out.shape))
+        return loop.stacked(n, outs.index(out))
+
+    return tuple(loop.last(n, k) for k in range(len(first))), tuple(map(stacked, others))
+
+
+def _several(values: Any) -> tuple[Any, ...]:
+    return tuple(values) if isinstance(values, (list, tuple)) else (values,)
+
+
+def _captured(
+    order: Iterable[Node], inside: Container[Node], after: Iterable[Node]
+) -> tuple[Node, ...]:
+    """What steps read from outside, but for numbers, which stand in the body."""
+    read = [i for n in order if n in inside for i in n.inputs]
+    return tuple(n for n in dict.fromkeys((*read, *after)) if n not in inside and not is_number(n))
+
