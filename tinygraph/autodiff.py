@@ -33,7 +33,8 @@ def grad(loss: Node, wrt: Node | Sequence[Node]) -> list[Node]:
     targets = [wrt] if isinstance(wrt, Node) else list(wrt)
     _check(loss, targets)
     found = pull_back([loss], [constant(1.0, loss.dtype)], targets)
-    return [zeros(w.shape, w.dtype) if g is None else g for w, g in zip(targets, found, strict=True)]
+    pairs = zip(targets, found, strict=True)
+    return [zeros(w.shape, w.dtype) if g is None else g for w, g in pairs]
 
 
 def pull_back(
@@ -64,9 +65,9 @@ def pull_back(
                 if not any(i in depends for i in n.inputs):
                     continue
                 found = _differentiated(n, total[n], outputs, targets)
-            for x, g in zip(n.inputs, found, strict=True):
-                if g is not None and x in depends:
-                    parts.setdefault(x, []).append(_fitted(n, x, g))
+            for x, part in zip(n.inputs, found, strict=True):
+                if part is not None and x in depends:
+                    parts.setdefault(x, []).append(_fitted(n, x, part))
     return [total.get(w) for w in targets]
 
 
@@ -130,7 +131,8 @@ def _differentiated(
             _described(w) for w in targets if n in _dependents(Graph("", (), (n,)).nodes, [w])
         )
         raise GradientError(
-            f"{_described(n)} has no gradient; {needed} needed it for that of {_described(outputs[0])}"
+            f"{_described(n)} has no gradient; {needed} needed it for that of "
+            f"{_described(outputs[0])}"
         )
     return n.op.vjp(g, n, *n.inputs, **options)
 

@@ -122,8 +122,9 @@ def dump(
     scopes: bool = False,
     mark: Node | None = None,
     note: str = "",
+    columns: int = WIDTH,
 ) -> str:
-    """The graph as text of at most 100 columns.
+    """The graph as text of at most so many columns.
 
     ``lines`` adds the user's file and line as comments; ``scopes`` folds each run of nodes of one
     outermost scope into one line (``parse`` then has too little to read); ``mark`` and ``note``
@@ -141,23 +142,23 @@ def dump(
             continue
         for n in nodes:
             comment = f"# {'; '.join(map(str, origins(n)))}" if lines and origins(n) else ""
-            body += _statement(left[n], str(n.type), width, comment)
+            body += _statement(left[n], str(n.type), width, comment, columns)
             if n is mark:
-                body += _wrap("  " + "^" * max(len(label[n]), 3) + f" {note}", "      ")
+                body += _wrap("  " + "^" * max(len(label[n]), 3) + f" {note}", "      ", columns)
     head = ", ".join(f"{label[i]}: {i.type}" for i in graph.inputs)
     result = "  return " + ", ".join(label[o] for o in graph.outputs)
     return "\n".join(
         [
-            *_wrap(f"graph {_quoted(graph.name)}({head}) {{", "    "),
-            *_declarations(graph, label),
+            *_wrap(f"graph {_quoted(graph.name)}({head}) {{", "    ", columns),
+            *_declarations(graph, label, columns),
             *body,
-            *_wrap(result, "      "),
+            *_wrap(result, "      ", columns),
             "}",
         ]
     )
 
 
-def _declarations(graph: Graph, label: dict[Node, str]) -> Iterable[str]:
+def _declarations(graph: Graph, label: dict[Node, str], columns: int) -> Iterable[str]:
     """Parameters, constants that are too large to stand in a line, then the bodies of loops."""
     arrays: dict[str, Type] = {}
     bodies: dict[str, Graph] = {}
@@ -173,7 +174,8 @@ def _declarations(graph: Graph, label: dict[Node, str]) -> Iterable[str]:
     for name, type in arrays.items():
         yield f"  constant {name}: {type}"
     for name, body in bodies.items():
-        yield textwrap.indent(f"{name} = {dump(body)}", "  ")
+        yield f"  {name} ="
+        yield textwrap.indent(dump(body, columns=columns - 4), "    ")
 
 
 def _arguments(n: Node, label: dict[Node, str]) -> list[str]:
@@ -183,19 +185,19 @@ def _arguments(n: Node, label: dict[Node, str]) -> list[str]:
     return operands + [f"{k}={literal(v)}" for k, v in n.attrs]
 
 
-def _statement(left: str, type: str, width: int, comment: str) -> list[str]:
+def _statement(left: str, type: str, width: int, comment: str, columns: int) -> list[str]:
     line = f"{left:<{width}} : {type}"
-    if comment and len(line) + 2 + len(comment) <= WIDTH:
+    if comment and len(line) + 2 + len(comment) <= columns:
         return [f"{line}  {comment}"]
-    return _wrap(line, "      ") + ([f"      {comment}"[:WIDTH]] if comment else [])
+    return _wrap(line, "      ", columns) + ([f"      {comment}"[:columns]] if comment else [])
 
 
-def _wrap(line: str, indent: str) -> list[str]:
-    if len(line) <= WIDTH:
+def _wrap(line: str, indent: str, columns: int) -> list[str]:
+    if len(line) <= columns:
         return [line]
     return textwrap.wrap(
         line,
-        WIDTH,
+        columns,
         subsequent_indent=indent,
         break_long_words=False,
         break_on_hyphens=False,

@@ -184,7 +184,9 @@ class _Parser:
             self.fail(str(e))
         self.take(")")
         self.take(":")
+        start = self.at
         if (found := self.type()) != str(made.type):
+            self.at = start
             self.fail(f"{op.name} gives {made.type}, the text says {found}")
         name, numbered = _name(label[1:])
         self.values[label] = made if numbered or name is None else made.named(name)

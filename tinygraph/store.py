@@ -24,7 +24,7 @@ import numpy as np
 
 from .backend import Backend, check_devices
 from .cache import Store
-from .codegen.program import Call, Code, KernelCode, Work
+from .codegen.program import Call, Code, KernelCode, Loop, Work
 from .dump import canonical
 from .ir import Graph, Parameter
 from .op import OPS
@@ -194,7 +194,10 @@ def read(data: bytes, source_path: Path) -> Built:
     )
     prepare, calls = (
         tuple(
-            Call(tuple(map(read_work, c["work"])), tuple(c["waits"]), c["name"], c["device"])
+            Call(
+                tuple(map(read_work, c["work"])), tuple(c["waits"]), c["name"], c["device"],
+                tuple(c["back"]),
+            )
             for c in code[which]
         )
         for which in ("prepare", "calls")
@@ -206,11 +209,12 @@ def read(data: bytes, source_path: Path) -> Built:
     made = Code(
         code["name"], kernels, prepare, calls, code["arena"], code["prepared"], code["scratch"],
         tuple((home, offset, size) for home, offset, size in code["buffers"]),
-        devices=tuple(code["devices"]),
+        devices=tuple(code["devices"]), loops=tuple(Loop(**x) for x in code["loops"]),
     )  # fmt: skip
     return Built(made, constants, source_path)
 
 
 def read_work(content: dict[str, Any]) -> Work:
     arguments = tuple(a if isinstance(a, int) else (a[0], a[1], a[2]) for a in content["arguments"])
-    return Work(content["kernel"], arguments, content["parts"], content["member"])
+    steps = tuple((number, step) for number, step in content["steps"])
+    return Work(content["kernel"], arguments, content["parts"], content["member"], steps)

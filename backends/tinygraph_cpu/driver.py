@@ -380,6 +380,9 @@ class Launch:
         parts: how many pieces it is cut into; they may run at the same time.
         waits: positions, in the table, of earlier launches that must be complete before.
         device: the number of the thread that runs it, in a table with devices.
+        back: of a launch in a loop, positions of those in the loop that must be complete one step
+            before.
+        stride: of a launch in a loop, bytes from one step's argument block to the next's.
     """
 
     function: int
@@ -387,10 +390,49 @@ class Launch:
     parts: int = 1
     waits: tuple[int, ...] = ()
     device: int = 0
+    back: tuple[int, ...] = ()
+    stride: int = 0
+
+
+class Steps:
+    """Where the records of launches stand once loops are written out, one step after the other.
+
+    Attributes:
+        number: the launch of each record.
+        loop: for each launch the number of its loop, -1 outside.
+        length, width: of that loop: steps, and launches in a step; 1 and 0 outside.
+        start: the record of each launch's first step.
+    """
+
+    def __init__(self, launches: int, loops: Sequence[tuple[int, int, int]]) -> None:
+        self.loop, self.length, self.width = [-1] * launches, [1] * launches, [0] * launches
+        self.start: list[int] = []
+        order: list[int] = []
+        for k, (first, last, length) in enumerate(loops):
+            for i in range(first, last):
+                self.loop[i], self.length[i], self.width[i] = k, length, last - first
+        while (i := len(self.start)) < launches:
+            last = i + max(self.width[i], 1)
+            self.start += range(len(order), len(order) + last - i)
+            order += [*range(i, last)] * self.length[i]
+        self.number = np.array(order, np.int64)
+
+    def rows(self, i: int) -> np.ndarray:
+        """The records of launch ``i``, step by step."""
+        return self.start[i] + np.arange(self.length[i]) * self.width[i]
+
+    def seen_from(self, i: int, other: int) -> np.ndarray:
+        """The record of launch ``other`` that launch ``i`` waits for in each of its steps."""
+        rows = self.rows(other)
+        if self.loop[i] == self.loop[other] >= 0:
+            return rows
+        return np.full(self.length[i], rows[-1])
 
 
 class LaunchTable:
-    """Launches as the driver reads them. One run at a time.
+    """Launches as the driver reads them, those of loops once for every step. One run at a time.
+
+    ``loops`` are (first, last, length): launches first up to last, not included, run so often.
 
     Attributes:
         devices: how many threads have launches of their own; 0: all share them.
@@ -400,22 +442,43 @@ class LaunchTable:
             device that there is not.
     """
 
-    def __init__(self, launches: Sequence[Launch], devices: int = 0) -> None:
-        n = len(launches)
-        self._records = words(n * LINE).reshape(n, LINE)
-        self._counters = words(n * LINE).reshape(n, LINE)
-        self._waits = np.array([w for launch in launches for w in launch.waits], np.int64)
-        end = 0
+    def __init__(
+        self,
+        launches: Sequence[Launch],
+        devices: int = 0,
+        loops: Sequence[tuple[int, int, int]] = (),
+    ) -> None:
         for i, launch in enumerate(launches):
             known = 0 <= launch.device < max(devices, 1)
             if launch.parts < 1 or not known or not all(0 <= w < i for w in launch.waits):
                 raise ValueError(f"launch {i} of the table is not legal: {launch}")
-            begin, end = end, end + len(launch.waits)
-            counter = self._counters[i].ctypes.data
-            row = (launch.function, launch.args, launch.parts, begin, end, counter, launch.device)
-            self._records[i, : len(row)] = row
-        parts = [launch.parts for launch in launches]
-        first = np.repeat(np.cumsum([0, *parts])[:-1], parts)
+        steps = Steps(len(launches), loops)
+        self._number, n = steps.number, len(steps.number)
+        self._launches = len(launches)
+        self._records = words(n * LINE).reshape(n, LINE)
+        self._counters = words(n * LINE).reshape(n, LINE)
+        waits: list[np.ndarray] = []
+        end = 0
+        for i, launch in enumerate(launches):
+            rows, length = steps.rows(i), steps.length[i]
+            # what it waits for, step by step; those of the step before stand first
+            found = [steps.rows(w) - steps.width[w] for w in launch.back]
+            found += [steps.seen_from(i, w) for w in launch.waits]
+            table = np.array(found, np.int64).reshape(len(found), length).T
+            waits.append(table.reshape(-1))
+            begin = end + np.arange(length) * len(found)
+            end += table.size
+            self._records[rows, FUNCTION] = launch.function
+            self._records[rows, ARGS] = launch.args + np.arange(length) * launch.stride
+            self._records[rows, PARTS] = launch.parts
+            self._records[rows, WAIT_BEGIN] = begin
+            self._records[rows[0], WAIT_BEGIN] += len(launch.back)
+            self._records[rows, WAIT_END] = begin + len(found)
+            self._records[rows, DEVICE] = launch.device
+        self._records[:, COUNTER] = self._counters.ctypes.data + 8 * LINE * np.arange(n)
+        self._waits = np.concatenate([np.zeros(0, np.int64), *waits])
+        parts = self._records[:, PARTS]
+        first = np.repeat(np.cumsum(parts) - parts, parts)
         number = np.repeat(np.arange(n), parts).astype(np.int64)
         self._items = number << 32 | (np.arange(len(number)) - first)
         self._header = words(2 * LINE)
@@ -441,5 +504,8 @@ class LaunchTable:
         self._header[STATS] = self._stats.ctypes.data if on else 0
 
     def cycles(self) -> tuple[np.ndarray, int]:
-        """Processor cycles of each launch, all threads summed, and those spent on waiting."""
-        return self._stats[:-1].copy(), int(self._stats[-1])
+        """Processor cycles of each launch, all threads and all steps of its loop summed, and those
+        spent on waiting.
+        """
+        total = np.bincount(self._number, self._stats[:-1], self._launches)
+        return total.astype(np.int64), int(self._stats[-1])

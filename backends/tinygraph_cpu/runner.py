@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from tinygraph.backend import Roofline
 from tinygraph.cache import Store
-from tinygraph.codegen.program import Argument, Call, Code
+from tinygraph.codegen.program import Call, Code, Loop, Work
 from tinygraph.ir import Parameter, Type, aligned
 
 from . import objects
@@ -17,6 +18,11 @@ from .kernels import fetch, symbol_of
 from .team import default_threads, team
 
 SERIAL = 150_000  # cost below which a program runs on one thread: waking another costs more
+
+
+def starts(rows: np.ndarray) -> np.ndarray:
+    """The address of each row."""
+    return rows.ctypes.data + rows.strides[0] * np.arange(len(rows))
 
 
 def threads_for(code: Code) -> int:
@@ -60,8 +66,8 @@ class CpuRunner:
             ("parameter", i): p.state.read().ctypes.data for i, p in enumerate(parameters)
         }
         self.blocks: list[np.ndarray] = []
-        self.patches: dict[tuple[str, int], list[tuple[np.ndarray, int, int]]] = {}
-        self.table = self.tabulate(code.calls, len(code.devices))
+        self.patches: dict[tuple[str, int], list[tuple[np.ndarray, Any, Any]]] = {}
+        self.table = self.tabulate(code.calls, code.loops, len(code.devices))
         self.prepare = self.tabulate(code.prepare) if code.prepare else None
         self.team = team()
 
@@ -71,39 +77,51 @@ class CpuRunner:
         memory[...] = constant
         return memory
 
-    def tabulate(self, calls: Sequence[Call], devices: int = 0) -> LaunchTable:
-        return LaunchTable([self.launch(call) for call in calls], devices)
+    def tabulate(
+        self, calls: Sequence[Call], loops: Sequence[Loop] = (), devices: int = 0
+    ) -> LaunchTable:
+        steps = {i: x.length for x in loops for i in range(x.first, x.last)}
+        launches = [self.launch(call, steps.get(i, 1)) for i, call in enumerate(calls)]
+        return LaunchTable(launches, devices, [(x.first, x.last, x.length) for x in loops])
 
-    def launch(self, call: Call) -> Launch:
-        pairs = [(self.functions[w.kernel], self.block(w.arguments)) for w in call.work]
-        if len(pairs) == 1:
-            ((function, block),) = pairs
-            return Launch(function, block.ctypes.data, call.parts, call.waits, call.device)
-        ends = np.cumsum([w.parts for w in call.work])
-        table = [
-            (int(end), function, block.ctypes.data)
-            for end, (function, block) in zip(ends, pairs, strict=True)
-        ]
-        block = np.array(table, np.int64).reshape(-1)
-        self.blocks.append(block)
-        return Launch(driver().bundle, block.ctypes.data, call.parts, call.waits, call.device)
+    def launch(self, call: Call, steps: int) -> Launch:
+        pairs = [(self.functions[w.kernel], self.block(w, steps)) for w in call.work]
+        function, block = pairs[0]
+        if len(pairs) > 1:
+            ends = np.cumsum([w.parts for w in call.work])
+            table = [
+                (np.full(steps, end), np.full(steps, member), starts(rows))
+                for end, (member, rows) in zip(ends, pairs, strict=True)
+            ]
+            function = driver().bundle
+            block = np.ascontiguousarray(np.array(table, np.int64).reshape(-1, steps).T)
+            self.blocks.append(block)
+        return Launch(
+            function, block.ctypes.data, call.parts, call.waits, call.device, call.back,
+            block.strides[0],
+        )  # fmt: skip
 
-    def block(self, arguments: Sequence[Argument]) -> np.ndarray:
-        """An argument block with its addresses filled in, but for inputs and outputs."""
-        block = np.zeros(len(arguments), np.int64)
+    def block(self, work: Work, steps: int) -> np.ndarray:
+        """An argument block for each step, with its addresses filled in, but for inputs and
+        outputs.
+        """
+        moves = dict(work.steps)
+        block = np.zeros((steps, len(work.arguments)), np.int64)
         self.blocks.append(block)
-        for i, argument in enumerate(arguments):
-            block[i] = self.value(argument, block, i)
+        for i, argument in enumerate(work.arguments):
+            if isinstance(argument, int):
+                block[:, i] = argument
+                continue
+            home, number, offset = argument
+            places = offset + moves.get(i, 0) * np.arange(steps)
+            if home not in ("input", "output"):
+                block[:, i] = self.bases[home, number] + places
+            elif steps == 1:
+                self.patches.setdefault((home, number), []).append((block[0], i, offset))
+            else:
+                patch = (block[:, i], slice(None), places)
+                self.patches.setdefault((home, number), []).append(patch)
         return block
-
-    def value(self, argument: Argument, block: np.ndarray, i: int) -> int:
-        if isinstance(argument, int):
-            return argument
-        home, number, offset = argument
-        if home in ("input", "output"):
-            self.patches.setdefault((home, number), []).append((block, i, offset))
-            return 0
-        return self.bases[home, number] + offset
 
     def bind(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
         for home, arrays in (("input", inputs), ("output", outputs)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tinygraph.codegen.assemble import Assembler, Lowered
+from tinygraph.codegen.assemble import Assembler, Lowered, loops_of, moving
 from tinygraph.codegen.nest import Address
 from tinygraph.codegen.program import Argument, Code
 from tinygraph.plan.plan import ITEMSIZE, SLACK, Launch, Plan
@@ -39,12 +39,13 @@ def assemble(plan: Plan) -> Code:
             arguments = tuple(resolve(a) for a in kernel.arguments)
             form = replace(kernel, arguments=(), blocks=0)
             kind = (form, kernel.key, kernel.signature, kernel.threads)
-            yield Lowered(kernel.text, arguments, kernel.blocks, *kind)
+            yield Lowered(kernel.text, arguments, kernel.blocks, *kind, moving(kernel.arguments))
 
     made = Assembler(lowered)
     prepare, calls = made.calls(plan.prepare), made.calls(plan.launches)
     return Code(
         plan.name, tuple(made.kernels), prepare, calls, plan.arena, plan.prepared,
         buffers=tuple((b.home, b.offset, b.bytes - SLACK) for b in shared),
+        loops=loops_of(plan),
         head=HEAD.format(name=plan.name, kernels=len(made.kernels), calls=len(calls)),
     )  # fmt: skip

@@ -40,7 +40,7 @@ class CudaRunner:
         for i, constant in enumerate(constants):
             self.bind("constant", i, constant)
             runtime.upload(self.bases["constant", i], constant)
-        self.prepare = runtime.capture(self.launches(code.prepare))
+        self.prepare = runtime.capture([x for call in code.prepare for x in self.launches(call)])
         self.captured: Any = None  # of a run; made when inputs and outputs have their memory
 
     def alloc(self, size: int, name: str) -> int:
@@ -66,12 +66,14 @@ class CudaRunner:
         if (home, number) not in self.bases:
             self.bases[home, number] = self.alloc(array.nbytes, f"{home} {number}")
 
-    def launches(self, calls: Sequence[Call]) -> list[Launch]:
-        return [self.launch(work) for call in calls for work in call.work]
+    def launches(self, call: Call, step: int = 0) -> list[Launch]:
+        """What a call launches, in a step of its loop."""
+        return [self.launch(work, step) for work in call.work]
 
-    def launch(self, work: Work) -> Launch:
+    def launch(self, work: Work, step: int) -> Launch:
         kernel = self.code.kernels[work.kernel]
-        arguments = tuple(self.value(a) for a in work.arguments)
+        moved = {number: size * step for number, size in work.steps}
+        arguments = tuple(self.value(a) + moved.get(i, 0) for i, a in enumerate(work.arguments))
         loaded = self.kernels[work.kernel]
         return Launch(loaded, work.parts, kernel.threads, kernel.signature, arguments)
 
@@ -99,15 +101,20 @@ class CudaRunner:
     def __call__(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
         self.upload(inputs, outputs)
         if self.captured is None:
-            self.captured = self.memory.capture(self.launches(self.code.calls))
+            order = [(self.code.calls[number], step) for number, step in self.code.order()]
+            self.captured = self.memory.capture([x for each in order for x in self.launches(*each)])
         self.memory.replay(self.captured)
         self.download(outputs)
         self.memory.sync()
 
     def time(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> list[float]:
         self.upload(inputs, outputs)
-        seconds = self.memory.time([self.launches([call]) for call in self.code.calls])
+        order = list(self.code.order())
+        made = self.memory.time([self.launches(self.code.calls[i], step) for i, step in order])
         self.download(outputs)
+        seconds = [0.0] * len(self.code.calls)
+        for (number, _), each in zip(order, made, strict=True):
+            seconds[number] += each
         return seconds
 
     def roofline(self) -> Roofline:

@@ -59,8 +59,15 @@ def main_text(code: Code) -> str:
         lines += [line for call in code.prepare for line in call_text(code, call)]
     if code.calls:
         lines.append("    # the run" + f", on {' and '.join(code.devices)}" * bool(code.devices))
-    for call in code.calls:
-        lines += call_text(code, call, code.devices[call.device] if code.devices else "")
+    loops = {x.first: x for x in code.loops}
+    end = 0
+    for number, call in enumerate(code.calls):
+        if loop := loops.get(number):
+            lines.append(f"    for t in range({loop.length}):")
+            end = loop.last
+        indent = "    " if number < end else ""
+        device = code.devices[call.device] if code.devices else ""
+        lines += [indent + line for line in call_text(code, call, device)]
     return "\n".join(lines if len(lines) > 1 else [*lines, "    pass"]) + "\n"
 
 
@@ -68,14 +75,18 @@ def call_text(code: Code, call: Call, device: str = "") -> list[str]:
     lines = [f"    # {call.name}, in {len(call.work)}"] if len(call.work) > 1 else []
     where = f"  # {device}" if device else ""
     for work in call.work:
+        steps = dict(work.steps)
         arguments = ", ".join(
-            place_text(a) if isinstance(a, tuple) else str(a) for a in work.arguments
+            place_text(a, steps.get(i, 0)) if isinstance(a, tuple) else str(a)
+            for i, a in enumerate(work.arguments)
         )
         name = code.kernels[work.kernel].name
         lines.append(f"    launch({name}, {work.parts}, [{arguments}]){where}")
     return lines
 
 
-def place_text(place: Place) -> str:
+def place_text(place: Place, step: int = 0) -> str:
+    """``step``: bytes from one step of the loop around it to the next."""
     home, number, offset = place
-    return f"at({home!r}, {number}, {offset})"
+    moved = f" {'-' if step < 0 else '+'} {abs(step)} * t" if step else ""
+    return f"at({home!r}, {number}, {offset}{moved})"

@@ -475,7 +475,7 @@ def shared_names(loops: list[list[Step]]) -> dict[str, str]:
 
 def view_key(operand: Access) -> tuple:
     """What accesses share that see the same memory in the same way."""
-    return (id(operand.buffer), operand.offset, operand.strides, operand.dtype)
+    return (id(operand.buffer), operand.offset, operand.strides, operand.dtype, operand.step)
 
 
 def replace_divisor(index: Index) -> Index:

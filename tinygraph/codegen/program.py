@@ -7,6 +7,7 @@ else of the compiler is imported here, since this is what a program that is know
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,29 +45,49 @@ class KernelCode:
 class Work:
     """A kernel with its arguments, in so many parts (blocks, where a kernel has threads).
 
-    ``member`` is the number of the launch, within a bundle, that it belongs to.
+    ``member`` is the number of the launch, within a bundle, that it belongs to. ``steps`` are the
+    arguments that move in a loop: (number, bytes from one step to the next).
     """
 
     kernel: int
     arguments: tuple[Argument, ...]
     parts: int
     member: int = 0
+    steps: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """A launch: its work, in order (several where launches are bundled, or take several kernels),
     the calls that it waits for, and the number of its device.
+
+    ``back``: calls of the same loop that it waits for, one step earlier.
     """
 
     work: tuple[Work, ...]
     waits: tuple[int, ...]
     name: str
     device: int = 0
+    back: tuple[int, ...] = ()
 
     @property
     def parts(self) -> int:
         return sum(w.parts for w in self.work)
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """Calls ``first`` up to ``last``, not included, are made ``length`` times: all of one step,
+    then all of the next, whose addresses are ``Work.steps`` bytes further.
+
+    What waits for a call of a loop from behind it waits for that call's last step; a call waits for
+    the calls in ``waits`` that belong to its loop in its own step, in the first step not for any
+    in ``back``. Loops do not overlap.
+    """
+
+    first: int
+    last: int
+    length: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +112,14 @@ class Code:
     buffers: tuple[tuple[str, int, int], ...] = ()
     head: str = ""
     devices: tuple[str, ...] = ()
+    loops: tuple[Loop, ...] = ()
+
+    def order(self) -> Iterator[tuple[int, int]]:
+        """The calls of a run one after the other: (number, step of its loop, else 0)."""
+        ends = {x.first: x for x in self.loops}
+        number = 0
+        while number < len(self.calls):
+            loop = ends.get(number, Loop(number, number + 1, 1))
+            for step in range(loop.length):
+                yield from ((call, step) for call in range(loop.first, loop.last))
+            number = loop.last

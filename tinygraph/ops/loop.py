@@ -106,11 +106,13 @@ class Loop:
     def of(n: Node) -> Loop:
         body: Graph = n.attr("body")
         first, last = n.attr("carries"), n.attr("carries") + n.attr("sequences")
-        ranges = slice(0, first), slice(first, last), slice(last, None)
-        reads, takes = ([x[r] for r in ranges] for x in (n.inputs, body.inputs))
-        after, outs = body.outputs[:first], body.outputs[first:]
-        how = n.attr("length"), n.attr("reverse"), n.attr("kept")
-        return Loop(*reads, *takes, after, outs, *how, body.name)
+        takes = body.inputs
+        return Loop(
+            n.inputs[:first], n.inputs[first:last], n.inputs[last:],
+            takes[:first], takes[first:last], takes[last:],
+            body.outputs[:first], body.outputs[first:],
+            n.attr("length"), n.attr("reverse"), n.attr("kept"), body.name,
+        )  # fmt: skip
 
     def node(self) -> Node:
         """The loop as a node; what no step reads is left out, and what it reads twice comes once.
@@ -118,9 +120,7 @@ class Loop:
         Raises ShapeError if the step does not fit what it is given.
         """
         used = reached((*self.after, *self.outs))
-        names = {
-            c: input(f"carry{k}", *c.shape, dtype=c.dtype) for k, c in enumerate(self.carries)
-        }
+        names = {c: input(f"carry{k}", *c.shape, dtype=c.dtype) for k, c in enumerate(self.carries)}
         sequences = self._numbered("slice", self.sequences, self.slices, used, names)
         given = self._numbered("captured", self.given, self.captured, used, names)
         takes = (*(names[c] for c in self.carries), *sequences.values(), *given.values())

@@ -1,9 +1,9 @@
 """The gradient of a loop is a loop in the other direction.
 
-Forward, an augmented loop also stacks the values that the gradient reads (a pass merges it with the
-original, so it runs once). Backward, the carries are the gradients of the carries; gradients of what
-every step reads are summed up in carries of their own (which a pass takes out of the loop: for a
-matrix they are one product over all steps).
+Forward, an augmented loop also stacks the values that the gradient reads (a pass merges it with
+the original, so it runs once). Backward, the carries are the gradients of the carries; gradients of
+what every step reads are summed up in carries of their own (which a pass takes out of the loop: for
+a matrix they are one product over all steps).
 """
 
 from __future__ import annotations
@@ -26,14 +26,6 @@ PullBack = Callable[[Sequence[Node], Sequence[Node], Sequence[Node]], Gradients]
 
 # Element-wise functions that are rather kept from the way forward than computed again.
 COSTLY = (div, erf, exp, expm1, log, log1p, pow, rsqrt, sigmoid, softplus, sqrt, tanh)
-
-
-def loop_gradient(gs: Gradients, n: Node, *inputs: Node, pull_back: PullBack) -> Gradients:
-    """The gradients of a loop's inputs from those of its results (None where there is none).
-
-    ``pull_back(outputs, gs, wrt)`` differentiates straight-line code: the body.
-    """
-    return _Backward(gs, n, pull_back).gradients()
 
 
 def loop_gradient(gs: Gradients, n: Node, *inputs: Node, pull_back: PullBack) -> Gradients:

@@ -155,4 +155,3 @@ def _captured(
     """What steps read from outside, but for numbers, which stand in the body."""
     read = [i for n in order if n in inside for i in n.inputs]
     return tuple(n for n in dict.fromkeys((*read, *after)) if n not in inside and not is_number(n))
-

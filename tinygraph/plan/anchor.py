@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
 
-from ..ir import Graph, Node, Parameter
+from ..ir import Graph, Node
 from ..op import Index
 from .body import Body
 from .contract import (
@@ -51,7 +51,7 @@ class Anchors(Layout):
     def __init__(
         self,
         graph: Graph,
-        updates: tuple[Parameter, ...],
+        updates: tuple[Node, ...],
         fusion: Fusion,
         target: Target,
         conv: Mapping[str, str],
@@ -216,7 +216,7 @@ class Anchors(Layout):
         blocks = -(-sizes["n"] // width)
         depth = sizes["r"] * sizes["s"] * sizes["k"]
         order = (roles.batch, roles.reduce, roles.column, width)
-        key = (self.holder(fixed), id(b.buffer), b.offset, *order)
+        key = (self.holder(fixed), id(b.buffer), b.offset, b.step, *order)
         if key not in self.packed:
             buffer = self.buffer(
                 f"{root.name or root.op.name}_packed",
@@ -227,7 +227,7 @@ class Anchors(Layout):
             nest = pack_nest(roles, tile, b, buffer)
             (self.prepare if fixed else launches).append(self.launch("pack", nest, (root,)))
             self.packed[key] = Access(buffer, 0, (), "float32")
-        return replace(tile.b, buffer=self.packed[key].buffer, offset=0)
+        return replace(tile.b, buffer=self.packed[key].buffer, offset=0, step=0)
 
 
 def is_heavy(roles: Roles) -> bool:

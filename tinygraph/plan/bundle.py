@@ -9,7 +9,7 @@ block: what one of them has brought into the cache serves the others.
 from __future__ import annotations
 
 from .memory import waits
-from .plan import Bundle, Launch, Tile
+from .plan import Bundle, Launch, Repeat, Tile
 
 SMALL = 4  # parts: what has more fills the threads by itself
 
@@ -24,7 +24,8 @@ def bundle(launches: list[Launch]) -> list[Launch]:
     source: list[tuple[int, int] | None] = []
     for number, launch in enumerate(launches):
         earliest = max((position[w] + 1 for w in launch.waits), default=0)
-        little, reads = launch.parts <= SMALL, operand(launch)
+        repeats = isinstance(launch.work, Repeat)
+        little, reads = launch.parts <= SMALL and not repeats, operand(launch)
         room = [
             s
             for s in range(earliest, len(slots))

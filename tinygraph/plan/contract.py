@@ -359,20 +359,9 @@ def pack_nest(roles: Roles, tile: Tile, source: Access, target: Buffer) -> Nest:
     j, w = len(order), len(order) + 1
     if n % width:
         terms = tuple((a, c) for a, c, size in ((j, width, blocks), (w, 1, width)) if size > 1)
-        read = Access(
-            source.buffer,
-            source.offset,
-            (*(x.b for x in order), 0, 0),
-            source.dtype,
-            (Guard(Index(0, terms), n, columns.b),),
-            0.0,
-        )
+        guard = Guard(Index(0, terms), n, columns.b)
+        read = replace(source, strides=(*(x.b for x in order), 0, 0), guards=(guard,), outside=0.0)
     else:
-        read = Access(
-            source.buffer,
-            source.offset,
-            (*(x.b for x in order), width * columns.b, columns.b),
-            source.dtype,
-        )
+        read = replace(source, strides=(*(x.b for x in order), width * columns.b, columns.b))
     write = Access(target, 0, tuple(strides), source.dtype)
     return copy_nest(tuple(axes), read, write)

@@ -9,7 +9,7 @@ written down.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -17,7 +17,7 @@ from ..ir import Graph, Node, Parameter
 from ..op import Index, Kind
 from ..ops.identity import STOP_GRADIENT
 from .devices import assign
-from .held import held_nodes, is_gather, is_merge, loops_of
+from .held import held_nodes, is_gather, is_leading, is_merge, loops_of
 from .index import Indices, Leaf, aligned, is_view, own, pull, push, substitute
 
 
@@ -92,10 +92,17 @@ class Fusion:
         aliases: reshapes that reinterpret row-major memory, with what they reinterpret.
         housed: values that lie inside of a concatenation: (concatenation, axis, offset).
         devices: where nodes are placed.
+        scattered: inputs that do not lie in row-major order.
     """
 
-    def __init__(self, graph: Graph, enabled: bool = True, contract: bool = True):
-        self.enabled, self.contract = enabled, contract
+    def __init__(
+        self,
+        graph: Graph,
+        enabled: bool = True,
+        contract: bool = True,
+        scattered: Set[Node] = frozenset(),
+    ):
+        self.enabled, self.contract, self.scattered = enabled, contract, scattered
         self.groups: list[Group] = []
         self.writers: dict[Node, list[Group]] = {}
         self.refused: list[tuple[Node, Node, Reason]] = []
@@ -114,6 +121,10 @@ class Fusion:
     def place(self, n: Node) -> None:
         if n.op.kind is Kind.SOURCE:
             self.writers[n] = [self.fresh_copy(n)]
+        elif n.op.kind is Kind.LOOP:
+            self.fresh(n, (), ()).opaque = n
+        elif n.op.kind is Kind.RESULT:
+            self.writers[n] = self.writers[n.inputs[0]]
         elif is_view(n):
             if n in self.held:
                 self.place_view(n)
@@ -286,7 +297,7 @@ class Fusion:
             self.aliases[n] = x
         elif not self.join(n, self.join_view):
             indices = push(n, own(x.shape), x.shape) if is_merge(n) else own(n.shape)
-            if indices is None and isinstance(x, Parameter):
+            if indices is None and (isinstance(x, Parameter) or x in self.scattered):
                 self.aliases[n] = self.row_major(x)
             elif indices is None:
                 self.aliases[n] = x
@@ -294,18 +305,20 @@ class Fusion:
             else:
                 self.fresh(n, x.shape if is_merge(n) else n.shape, indices)
 
-    def row_major(self, p: Parameter) -> Node:
-        """A copy of a parameter, whose own axes lie in an order of their own."""
+    def row_major(self, p: Node) -> Node:
+        """A copy of a source whose own axes lie in an order of their own."""
         n = STOP_GRADIENT(p)
         if n not in self.held:
             self.held.add(n)
             self.fresh(n, n.shape, own(n.shape))
         return n
 
-    @staticmethod
-    def is_stored(x: Node) -> bool:
-        """A source that lies in memory in row-major order."""
-        return x.op.kind is Kind.SOURCE and x.op.name != "iota" and not isinstance(x, Parameter)
+    def is_stored(self, x: Node) -> bool:
+        """A source or a loop's result that lies in memory in row-major order."""
+        if is_leading(x):
+            return self.is_stored(x.inputs[0])
+        source = x.op.kind is Kind.SOURCE and x.op.name != "iota" and not isinstance(x, Parameter)
+        return (source and x not in self.scattered) or x.op.kind is Kind.RESULT
 
     def join_view(self, n: Node, group: Group) -> Reason | None:
         """A view held in the group of what it is a view of."""

@@ -31,6 +31,13 @@ def is_merge(n: Node) -> bool:
     )
 
 
+def is_leading(n: Node) -> bool:
+    """A slice along the first axis: a piece of memory, if what it is taken from is one."""
+    return (
+        n.op.name == "slice" and n.shape[1:] == n.inputs[0].shape[1:] and n.attr("step")[:1] == (1,)
+    )
+
+
 def held_nodes(graph: Graph) -> set[Node]:
     """Views, and index ramps, that some kernel must compute."""
     held: set[Node] = set()
@@ -63,7 +70,7 @@ def must_hold(n: Node, number: int, held: set[Node]) -> bool:
     x = n.inputs[number]
     if n.op.name == "concat":
         return True
-    if n.op.kind is Kind.OPAQUE:
+    if n.op.kind in (Kind.OPAQUE, Kind.LOOP):
         leaf = pull(x, own(x.shape), x.shape, held)
         return leaf is None or bool(leaf.guards) or leaf.root.op.name == "iota"
     if n.op.loops is None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
 
 from ..ir import Graph, Node, Parameter
 from ..op import Kind
 from .group import Fusion, Group, Slot, Store, element_reads, loops_of
+from .held import is_leading
 from .index import Indices, read
 from .nest import full_strides, resolve
 from .plan import ITEMSIZE, SLACK, Buffer, Place
@@ -20,6 +21,12 @@ def row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
         strides.append(step)
         step *= n
     return tuple(reversed(strides))
+
+
+def is_row_major(place: Place, shape: tuple[int, ...]) -> bool:
+    """Whether an array lies in row-major order, without gaps."""
+    order = zip(shape, place.strides, row_major(shape), strict=True)
+    return all(have == want for size, have, want in order if size > 1)
 
 
 def ordered_strides(shape: tuple[int, ...], order: Sequence[int]) -> tuple[int, ...]:
@@ -37,14 +44,16 @@ class Layout:
     Attributes:
         places: where values, outputs and new values of parameters lie.
         fixed: nodes that depend on constants and on parameters that the program does not update.
+        invariant: inputs of a loop's body that are the same in every step; they count as fixed.
     """
 
-    def __init__(self, graph: Graph, updates: tuple[Parameter, ...], fusion: Fusion):
+    def __init__(self, graph: Graph, updates: tuple[Node, ...], fusion: Fusion):
         self.graph, self.updates, self.fusion = graph, updates, fusion
         self.buffers: list[Buffer] = []
         self.constants: list[Node] = []
         self.places: dict[Node | Slot, Place] = {}
         self.fixed: set[Node] = set()
+        self.invariant: Set[Node] = frozenset()
 
     def fixed_nodes(self) -> set[Node]:
         """Nodes that depend on constants and on parameters that this program does not update.
@@ -56,7 +65,8 @@ class Layout:
             self.fixed = set()
             for n in (*self.graph.nodes, *(n for g in self.fusion.groups for n in g.index)):
                 if (
-                    n.op.name != "input"
+                    (n.op.name != "input" or n in self.invariant)
+                    and n.op.kind is not Kind.LOOP
                     and n not in changing
                     and all(i in self.fixed for i in n.inputs)
                 ):
@@ -83,6 +93,8 @@ class Layout:
     def sources(self, parameters: Sequence[Parameter]) -> None:
         """Places of inputs, parameters and constants."""
         for number, n in enumerate(self.graph.inputs):
+            if n in self.places:
+                continue
             buffer = self.buffer(n.name or f"input{number}", n.type.size, n.dtype, "input", number)
             self.places[n] = Place(buffer, 0, row_major(n.shape), n.dtype)
         for number, p in enumerate(parameters):
@@ -106,7 +118,9 @@ class Layout:
         count = len(self.graph.outputs) - len(self.updates)
         for number, n in enumerate(self.graph.outputs):
             slot = Slot("output", number) if number < count else Slot("update", number - count)
-            if slot.kind == "output":
+            if slot in self.places:
+                pass
+            elif slot.kind == "output":
                 buffer = self.buffer(
                     n.name or f"output{number}", n.type.size, n.dtype, "output", number
                 )
@@ -142,8 +156,11 @@ class Layout:
             return replace(place, offset=place.offset + offset * place.strides[axis])
         if n in fusion.aliases:
             below = self.of(fusion.aliases[n])
-            self.places[n] = Place(below.buffer, below.offset, row_major(n.shape), n.dtype)
+            self.places[n] = replace(below, strides=row_major(n.shape))
             return self.places[n]
+        if is_leading(n):
+            below = self.of(n.inputs[0])
+            return replace(below, offset=below.offset + n.attr("start")[0] * below.strides[0])
         raise KeyError(f"{n!r} is not in memory")
 
     def destination(self, group: Group, store: Store) -> Place:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import or_
 
 from .group import Fusion, Group
-from .plan import Access, Buffer, Launch, Plan
+from .plan import Access, Buffer, Launch, Loop, Plan
 
 ALIGN = 64
 
@@ -39,7 +39,7 @@ def order_groups(fusion: Fusion, before: dict[int, set[int]]) -> list[Group]:
     return order
 
 
-def waits(launches: list[Launch]) -> None:
+def waits(launches: Sequence[Launch], loops: Sequence[Loop] = ()) -> None:
     """Sets what each launch waits for: who wrote what it reads, and who touched what it overwrites.
     """
     writers: dict[int, list[int]] = {}
@@ -56,6 +56,49 @@ def waits(launches: list[Launch]) -> None:
         for i, access in enumerate(launch.accesses):
             (writers if i in writes else readers).setdefault(id(access.buffer), []).append(number)
     reduce_waits(launches)
+    for loop in loops:
+        conflicts(launches, loop)
+
+
+def conflicts(launches: Sequence[Launch], loop: Loop) -> None:
+    """Sets ``back``: whom of the step before a launch must not overtake.
+
+    Every launch writes something, so it waits for itself, and who waits for a launch of the last
+    step waits for all steps. For launches that come earlier in the step, it waits within its own.
+    """
+    touched = {}
+    for number in range(loop.first, loop.last):
+        launch = launches[number]
+        writes = {id(launch.accesses[i].buffer) for i in launch.writes}
+        touched[number] = writes, writes | {id(a.buffer) for a in launch.accesses}
+    for number in range(loop.first, loop.last):
+        writes, all = touched[number]
+        launches[number].back = tuple(
+            other
+            for other in range(number, loop.last)
+            if writes & touched[other][1] or all & touched[other][0]
+        )
+    reduce_back(launches, loop)
+
+
+def reduce_back(launches: Sequence[Launch], loop: Loop) -> None:
+    """Drops what other waits imply."""
+    complete: dict[int, int] = {}  # bit sets: what is complete of the same step,
+    before: dict[int, int] = {}  # and of the step before
+    inside = {
+        number: [w for w in launches[number].waits if w >= loop.first]
+        for number in range(loop.first, loop.last)
+    }
+    for number, waiting in inside.items():
+        complete[number] = reduce(or_, (complete[w] | 1 << w for w in waiting), 0)
+    for number, waiting in inside.items():
+        known = reduce(or_, (before[w] for w in waiting), 0)
+        kept = []
+        for w in sorted(launches[number].back, reverse=True):
+            if not known >> w & 1:
+                kept.append(w)
+                known |= complete[w] | 1 << w
+        launches[number].back, before[number] = tuple(sorted(kept)), known
 
 
 def place_buffers(plan: Plan) -> None:
@@ -65,6 +108,8 @@ def place_buffers(plan: Plan) -> None:
     for number, launch in enumerate(plan.launches):
         for access in launch.accesses:
             touch(access, number)
+    for loop in plan.loops:
+        extend(plan.launches, loop)
     live = [b for b in plan.buffers if b.home == "arena" and b.first >= 0]
     plan.live_bound = live_bound(live, len(plan.launches))
     apart = Devices(plan).apart if len(plan.devices) > 1 else in_turn
@@ -78,6 +123,8 @@ def place_buffers(plan: Plan) -> None:
         if buffer.home == "prepared":
             buffer.offset, plan.prepared = plan.prepared, plan.prepared + rounded(buffer)
     reuse_waits(plan.launches)
+    for loop in plan.loops:
+        reuse_back(plan.launches, loop)
 
 
 # Largest first, longest-lived first, by bytes times lifetime, and as they come.
@@ -167,11 +214,51 @@ def touch(access: Access, number: int) -> None:
     buffer.last = number
 
 
+def extend(launches: Sequence[Launch], loop: Loop) -> None:
+    """What lives across steps lives throughout the loop: what is touched before it or behind it,
+    what moves from step to step, and what a step reads before it writes it.
+    """
+    known: set[int] = set()
+    for launch in launches[loop.first : loop.last]:
+        writes = launch.writes
+        for i, access in sorted(enumerate(launch.accesses), key=lambda t: t[0] in writes):
+            b = access.buffer
+            carried = access.step != 0 or (id(b) not in known and i not in writes)
+            if carried or b.first < loop.first:
+                b.last = max(b.last, loop.last - 1)
+            if carried or b.last >= loop.last:
+                b.first = min(b.first, loop.first)
+            known.add(id(b))
+
+
+def reuse_back(launches: Sequence[Launch], loop: Loop) -> None:
+    """A launch that first writes a buffer waits for all who used, a step before, what shares its
+    memory.
+    """
+    first: dict[int, tuple[int, Buffer]] = {}
+    users: dict[int, set[int]] = {}
+    for number in range(loop.first, loop.last):
+        for access in launches[number].accesses:
+            if access.buffer.home == "arena":
+                first.setdefault(id(access.buffer), (number, access.buffer))
+                users.setdefault(id(access.buffer), set()).add(number)
+    for key, (number, buffer) in first.items():
+        for other, (_, b) in first.items():
+            if other != key and overlap(buffer, b):
+                later = {u for u in users[other] if u >= number}
+                launches[number].back = tuple(sorted(later.union(launches[number].back)))
+    reduce_back(launches, loop)
+
+
+def overlap(a: Buffer, b: Buffer) -> bool:
+    return a.offset < b.offset + b.bytes and b.offset < a.offset + a.bytes
+
+
 def rounded(buffer: Buffer) -> int:
     return -(-buffer.bytes // ALIGN) * ALIGN
 
 
-def reuse_waits(launches: list[Launch]) -> None:
+def reuse_waits(launches: Sequence[Launch]) -> None:
     """A launch that first writes a buffer waits for all who used what lay there before."""
     seen: dict[int, Buffer] = {}
     users: dict[int, set[int]] = {}
@@ -181,12 +268,9 @@ def reuse_waits(launches: list[Launch]) -> None:
             buffer = access.buffer
             if buffer.home != "arena":
                 continue
-            if buffer.first == number and id(buffer) not in seen:
+            if id(buffer) not in seen:
                 for key, other in seen.items():
-                    if (
-                        other.offset < buffer.offset + buffer.bytes
-                        and buffer.offset < other.offset + other.bytes
-                    ):
+                    if overlap(buffer, other):
                         more |= users[key]
                 seen[id(buffer)] = buffer
             users.setdefault(id(buffer), set()).add(number)
@@ -194,7 +278,7 @@ def reuse_waits(launches: list[Launch]) -> None:
     reduce_waits(launches)
 
 
-def reduce_waits(launches: list[Launch]) -> None:
+def reduce_waits(launches: Sequence[Launch]) -> None:
     """Drops what other waits imply."""
     complete: list[int] = []  # bit sets
     for launch in launches:

@@ -239,7 +239,8 @@ def resolve(place: Place, leaf: Leaf, rank: int) -> Access:
         for a, c in index.terms:
             strides[a] += c * stride
     guards = tuple(Guard(g.index, g.size, strides[rank + k]) for k, g in enumerate(leaf.guards))
-    return Access(place.buffer, offset, tuple(strides[:rank]), place.dtype, guards, leaf.outside)
+    return Access(place.buffer, offset, tuple(strides[:rank]), place.dtype, guards, leaf.outside,
+                  place.step)  # fmt: skip
 
 
 def literal(value: float | int | bool, dtype: str) -> str:

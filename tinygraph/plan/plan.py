@@ -43,12 +43,16 @@ class Buffer:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a value lies: ``buffer[offset + sum of index * stride]``, in elements."""
+    """Where a value lies: ``buffer[offset + sum of index * stride]``, in elements.
+
+    Within a loop it moves by ``step`` elements from one step to the next.
+    """
 
     buffer: Buffer
     offset: int
     strides: tuple[int, ...]
     dtype: str
+    step: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,7 @@ class Guard:
 @dataclass(frozen=True, slots=True)
 class Access:
     """How a nest sees a buffer: an element at ``offset + sum of axis * stride``, plus the guarded
-    axes' positions.
+    axes' positions; ``step`` elements further in each step of the loop around it.
     """
 
     buffer: Buffer
@@ -78,6 +82,7 @@ class Access:
     dtype: str
     guards: tuple[Guard, ...] = ()
     outside: float = 0.0
+    step: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +202,15 @@ class Bundle:
     launches: tuple[Launch, ...]
 
 
-Work = Nest | Tile | Emitted | Special | Bundle
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """The launches of a loop's step, while they are ordered among others; see ``Plan.loops``."""
+
+    launches: tuple[Launch, ...]
+    length: int
+
+
+Work = Nest | Tile | Emitted | Special | Bundle | Repeat
 
 
 @dataclass(eq=False, slots=True)
@@ -210,6 +223,7 @@ class Launch:
         parts: pieces that may run concurrently; cut by shape, never by threads.
         waits: numbers of earlier launches that must be complete.
         device: the number of the device that runs it.
+        back: of a launch in a loop: numbers of launches of the previous step that must be complete.
         flops, bytes: cost.
     """
 
@@ -219,6 +233,7 @@ class Launch:
     parts: int = 1
     waits: tuple[int, ...] = ()
     device: int = 0
+    back: tuple[int, ...] = ()
     flops: int = 0
     note: str = ""
 
@@ -229,7 +244,7 @@ class Launch:
 
     @property
     def accesses(self) -> tuple[Access, ...]:
-        if isinstance(self.work, Bundle):
+        if isinstance(self.work, Bundle | Repeat):
             return tuple(a for launch in self.work.launches for a in launch.accesses)
         if isinstance(self.work, Tile):
             waiting = (self.work.partial,) if self.work.partial else ()
@@ -242,7 +257,7 @@ class Launch:
         if isinstance(self.work, Nest):
             steps = [s for stage in self.work.stages for s in (*stage.outer, *stage.inner)]
             return frozenset(s.operand for s in steps if isinstance(s, Put))
-        if isinstance(self.work, Bundle):
+        if isinstance(self.work, Bundle | Repeat):
             found, first = set(), 0
             for launch in self.work.launches:
                 found |= {first + i for i in launch.writes}
@@ -272,10 +287,23 @@ class Transfer:
         return self.value.type.bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """The launches from ``first`` up to ``last``, not included, run ``length`` times in order.
+
+    A launch waits for others of its own step, for some of the step before it (``Launch.back``), and
+    for launches before the loop; what waits for it from behind the loop waits for its last step.
+    """
+
+    first: int
+    last: int
+    length: int
+
+
 @dataclass(eq=False, slots=True)
 class Plan:
     """Buffers and launches; ``prepare`` runs before the first call and whenever a parameter it
-    reads has changed.
+    reads has changed. ``loops`` are ranges of ``launches``, in order, that are repeated.
 
     ``devices`` are names by number where the graph is placed: each runs its own launches one after
     the other, and waits for those of others. Without devices, all threads share all launches.
@@ -285,6 +313,7 @@ class Plan:
     buffers: list[Buffer]
     prepare: list[Launch]
     launches: list[Launch]
+    loops: list[Loop] = field(default_factory=list)
     arena: int = 0
     prepared: int = 0
     live_bound: int = 0
@@ -295,6 +324,10 @@ class Plan:
     refused: list[tuple[Node, Node, Reason]] = field(
         default_factory=list
     )  # neighbours that stayed apart, and why
+
+    def steps(self, number: int) -> int:
+        """How often launch ``number`` is made in one run."""
+        return next((x.length for x in self.loops if x.first <= number < x.last), 1)
 
     @property
     def scratch(self) -> int:

@@ -10,7 +10,7 @@ from ..ir import Graph, Node, origins
 from .cost import computes
 from .devices import is_source
 from .group import Reason
-from .plan import Access, Bundle, Emitted, Launch, Nest, Plan, Tile
+from .plan import Access, Bundle, Emitted, Launch, Nest, Plan, Repeat, Tile
 
 WIDTH = 100  # of a line
 COLUMNS = 40  # of the memory chart
@@ -29,7 +29,11 @@ def plan_text(plan: Plan, lines: bool = False) -> str:
         if launches:
             on = f" on {' and '.join(devices)}" if devices else ""
             text += ["", f"{title}: {len(launches)} launches{on}"]
+            loops = {x.first: x for x in plan.loops} if launches is plan.launches else {}
             for number, launch in enumerate(launches):
+                if loop := loops.get(number):
+                    span = f"launches {loop.first} to {loop.last - 1}"
+                    text.append(f"    for t in range({loop.length}): {span}")
                 text += launch_text(str(number), launch, names, lines, devices)
     if plan.transfers:
         text += ["", "transfers: what one device computes and another reads"]
@@ -67,6 +71,8 @@ def launch_text(
 ) -> list[str]:
     """A launch in a few lines: where it runs what, what it writes and reads."""
     waits = f", waits for {', '.join(map(str, launch.waits))}" if launch.waits else ""
+    if launch.back:
+        waits += f", one step before for {', '.join(map(str, launch.back))}"
     where = f" on {devices[launch.device]}" if devices else ""
     head = f"  {number:>3} {launch.name}{where}: {work_text(launch)}, parts {launch.parts}{waits}"
     text = wrap(head, WIDTH, subsequent_indent=" " * 8, drop_whitespace=True)
@@ -97,7 +103,7 @@ def launch_places(launch: Launch) -> list[str]:
 def work_text(launch: Launch) -> str:
     """What kind of kernel it is, and its sizes."""
     work = launch.work
-    if isinstance(work, Bundle):
+    if isinstance(work, Bundle | Repeat):
         return f"bundle of {len(work.launches)}"
     if isinstance(work, Nest):
         loops = "x".join(str(n) for a, n in enumerate(work.axes) if a not in work.reduce) or "1"
@@ -119,9 +125,10 @@ def work_text(launch: Launch) -> str:
 
 
 def access_text(access: Access, names: Mapping[int, str]) -> str:
-    """An access as buffer+offset[strides], in elements; a dot is a stride of 0."""
+    """An access as buffer+offset[strides], in elements; a dot is a stride of 0, t a loop's step."""
     strides = ",".join(str(s) if s else "." for s in access.strides)
     offset = f"+{access.offset}" if access.offset else ""
+    offset += f"{access.step:+}t" if access.step else ""
     guards = f" {len(access.guards)} guards" if access.guards else ""
     return f"{names[id(access.buffer)]}{offset}[{strides}]{guards}"
 

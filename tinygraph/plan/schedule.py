@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from ..ir import Graph, Parameter
+from ..ir import Graph, Node, Parameter
+from ..op import Kind
 from .absorb import absorb
 from .anchor import Anchors, label
 from .bundle import bundle
 from .contract import Heavy, Unsuitable, copy_nest
 from .devices import crossings, device_names
-from .group import Fusion, Group, Store
+from .group import Fusion, Group, Slot, Store
 from .index import Leaf, own
-from .layout import ordered_strides
-from .memory import order_groups, place_buffers
+from .layout import is_row_major, ordered_strides
+from .loop import Frame
+from .memory import order_groups, place_buffers, waits
 from .nest import NestBuilder, arrange, resolve
-from .plan import Launch, Place, Plan, Special, Transfer
+from .plan import Launch, Loop, Place, Plan, Repeat, Special, Transfer
 from .recompute import recompute
 from .siblings import join_siblings
 from .tiling import Target
@@ -44,27 +46,66 @@ def schedule(
     ).plan()
 
 
+def spread(launches: Sequence[Launch]) -> tuple[list[Launch], list[Loop]]:
+    """The launches one after the other, and which of them are repeated."""
+    flat: list[Launch] = []
+    loops: list[Loop] = []
+    for launch in launches:
+        if isinstance(launch.work, Repeat):
+            first = len(flat)
+            flat += launch.work.launches
+            loops.append(Loop(first, len(flat), launch.work.length))
+        else:
+            flat.append(launch)
+    return flat, loops
+
+
 class Scheduler(Anchors):
     """Lowers every group, then orders and places."""
 
     def __init__(
         self,
         graph: Graph,
-        updates: tuple[Parameter, ...],
+        updates: tuple[Node, ...],
         parameters: tuple[Parameter, ...],
         target: Target,
         without: frozenset[str],
         conv: Mapping[str, str],
+        places: Mapping[Node | Slot, Place] | None = None,
     ):
-        fusion = Fusion(graph, enabled="fuse" not in without, contract="contract" not in without)
+        given = places or {}
+        fusion = Fusion(
+            graph,
+            enabled="fuse" not in without,
+            contract="contract" not in without,
+            scattered={
+                n for n, p in given.items() if isinstance(n, Node) and not is_row_major(p, n.shape)
+            },
+        )
         if fusion.enabled:
             absorb(fusion)
             recompute(fusion)
             join_siblings(fusion)
         super().__init__(graph, updates, fusion, target, conv)
-        self.parameters = parameters
+        self.parameters, self.without = parameters, without
+        self.places.update(given)
 
     def plan(self) -> Plan:
+        self.lower_all()
+        self.prepare, self.launches = bundle(self.prepare), bundle(self.launches)
+        launches, loops = spread(self.launches)
+        waits(launches, loops)
+        plan = Plan(
+            self.graph.name, self.buffers, self.prepare, launches, loops, constants=self.constants
+        )
+        plan.remarks, plan.refused = self.remarks, self.refused
+        plan.devices, plan.transfers = device_names(self.graph), self.transfers()
+        place_buffers(plan)
+        return plan
+
+    def lower_all(self) -> None:
+        """Launches for all groups, in an order in which they may run."""
+        self.refused = list(self.fusion.refused)
         self.sources(self.parameters)
         self.store_outputs()
         order = order_updates(self.fusion, self.updates)
@@ -74,15 +115,27 @@ class Scheduler(Anchors):
             self.device, first = group.device, len(self.launches)
             self.lower(group)
             for launch in self.launches[first:]:
-                launch.device = group.device
-        self.prepare, self.launches = bundle(self.prepare), bundle(self.launches)
-        plan = Plan(
-            self.graph.name, self.buffers, self.prepare, self.launches, constants=self.constants
+                for member in (*launch.members, launch):
+                    member.device = group.device
+
+    def loop(self, n: Node) -> None:
+        """A loop's body is planned once, by a scheduler of its own that knows where the values lie
+        that come in and go out.
+        """
+        frame = Frame.of(self, n)
+        body = Scheduler(
+            frame.graph, frame.updates, (), self.target, self.without, self.conv, frame.places
         )
-        plan.remarks, plan.refused = self.remarks, self.fusion.refused
-        plan.devices, plan.transfers = device_names(self.graph), self.transfers()
-        place_buffers(plan)
-        return plan
+        body.buffers, body.constants = self.buffers, self.constants
+        body.invariant = frame.invariant
+        body.lower_all()
+        self.places.update(frame.results)
+        self.remarks += body.remarks
+        self.refused += body.refused
+        frame.hoist(self, body.prepare)
+        self.launches += frame.initial
+        step = tuple(bundle(body.launches))
+        self.launches.append(Launch(n.op.name, Repeat(step, frame.length), (n,)))
 
     def transfers(self) -> list[Transfer]:
         """What crosses from one device to another."""
@@ -93,6 +146,9 @@ class Scheduler(Anchors):
         ]
 
     def lower(self, group: Group) -> None:
+        if group.opaque is not None and group.opaque.op.kind is Kind.LOOP:
+            self.loop(group.opaque)
+            return
         if not group.stores:
             return
         stores = [(s, self.destination(group, s)) for s in group.stores]

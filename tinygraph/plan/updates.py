@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..ir import Node, Parameter
+from ..ir import Node
 from ..op import Kind
 from ..ops.identity import STOP_GRADIENT
 from .group import Fusion, Group, Slot, Store, element_reads
@@ -18,7 +18,7 @@ from .nest import depths
 Order = dict[int, set[int]]  # group -> groups that run before it
 
 
-def order_updates(fusion: Fusion, updates: Sequence[Parameter]) -> Order:
+def order_updates(fusion: Fusion, updates: Sequence[Node]) -> Order:
     """What each group waits for: a parameter is overwritten after all that read its old value.
 
     Stores that would overwrite too early are led aside.

@@ -1,16 +1,32 @@
 """verify_plan: exact, because shapes are static. In bounds, no races, nothing live overwritten.
 
 One walk over the launches keeps, for every byte, who wrote it for which buffer and who has read it
-since.
+since. Of a loop it walks two steps one by one: what they do to each other, any two do, since
+accesses move by the same bytes in every step and what moves shares its memory with nothing in the
+loop. The other steps are walked as one, for what moves.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
-from .plan import ITEMSIZE, Access, Buffer, Bundle, Emitted, Launch, Nest, Plan, Tile
+from .memory import overlap
+from .plan import (
+    ITEMSIZE,
+    Access,
+    Buffer,
+    Bundle,
+    Emitted,
+    Launch,
+    Loop,
+    Nest,
+    Plan,
+    Repeat,
+    Tile,
+)
 
 
 class PlanError(Exception):
@@ -51,7 +67,7 @@ def region(access: Access, sizes: tuple[int, ...]) -> Region:
 def regions(launch: Launch) -> list[Region]:
     """What each access of a launch may touch, in the order of ``launch.accesses``."""
     work = launch.work
-    if isinstance(work, Bundle):
+    if isinstance(work, Bundle | Repeat):
         return [area for member in work.launches for area in regions(member)]
     if isinstance(work, Nest):
         return [region(o, work.axes) for o in work.operands]
@@ -89,28 +105,103 @@ def verify_plan(plan: Plan) -> Plan:
         if i in launch.writes
     }
     memory: dict[tuple[str, int], Line] = {}
-    for launches in (plan.prepare, plan.launches):
-        order = Order(launches)
-        for number, launch in enumerate(launches):
-            for member, (one, areas) in enumerate(members(launch)):
+    for loop in plan.loops:
+        moving_apart(plan.launches[loop.first : loop.last])
+    for launches, loops in ((plan.prepare, []), (plan.launches, plan.loops)):
+        turns = turns_of(launches, loops)
+        order = Order(turns)
+        late: list[Callable[[], None]] = []  # what other steps read, when all of it is written
+        for number, turn in enumerate(turns):
+            if not turn.rest:
+                while late:
+                    late.pop(0)()
+            for member, (one, areas) in enumerate(members(turn)):
                 in_bounds(one, areas)
                 disjoint_parts(one, areas)
-                touched = [(area, i in one.writes) for i, area in enumerate(areas)]
-                for area, writes in sorted(
-                    touched, key=lambda t: t[1]
-                ):  # a launch reads before it writes
+                touched = [
+                    (area, i in one.writes)
+                    for i, area in enumerate(areas)
+                    if not turn.rest or one.accesses[i].step
+                ]
+                # a launch reads before it writes
+                for area, writes in sorted(touched, key=lambda t: t[1]):
                     place = allowed(one, area.buffer, writes, launches is plan.prepare, written)
                     line = memory.setdefault(area.absolute[:2], Line())
-                    Touch(one, number, member, order).on(line, area, writes, place)
+                    touch = Touch(one, number, member, order)
+                    if turn.rest and not writes:
+                        late.append(partial(touch.on, line, area, writes, place))
+                    else:
+                        touch.on(line, area, writes, place)
+        for each in late:
+            each()
         for line in memory.values():
             line.settle()
     return plan
 
 
-def members(launch: Launch) -> list[tuple[Launch, list[Region]]]:
-    """A launch, or those of a bundle, each with what it touches."""
-    each = launch.work.launches if isinstance(launch.work, Bundle) else (launch,)
-    return [(one, regions(one)) for one in each]
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A launch in some steps of its loop (one step, outside of loops); ``waits`` are turns."""
+
+    launch: Launch
+    steps: range
+    waits: tuple[int, ...]
+    rest: bool = False
+
+
+def turns_of(launches: Sequence[Launch], loops: Sequence[Loop]) -> list[Turn]:
+    """The launches, those of loops in the first step, the second, and the others at once."""
+    turns: list[Turn] = []
+    last: dict[int, int] = {}  # launch -> its last turn
+    ends = {x.first: x for x in loops}
+    number = 0
+    while number < len(launches):
+        loop = ends.get(number, Loop(number, number + 1, 1))
+        for steps in (range(1), range(1, min(2, loop.length)), range(2, loop.length)):
+            before = dict(last)
+            for i in range(loop.first, loop.last) if steps else ():
+                launch = launches[i]
+                for w in launch.waits:
+                    if w not in last or w >= i:
+                        raise PlanError(
+                            f"{launch.name} waits for launch {w}, which does not come before it"
+                        )
+                waits = [last[w] for w in launch.waits]
+                waits += [before[w] for w in launch.back] if steps.start else []
+                last[i] = len(turns)
+                turns.append(Turn(launch, steps, tuple(waits), steps.start == 2))
+        number = loop.last
+    return turns
+
+
+def members(turn: Turn) -> list[tuple[Launch, list[Region]]]:
+    """A launch, or those of a bundle, each with what it touches in these steps."""
+    return [
+        (one, [moved(r, a, turn.steps) for r, a in zip(regions(one), one.accesses, strict=True)])
+        for one in turn.launch.members
+    ]
+
+
+def moved(area: Region, access: Access, steps: range) -> Region:
+    """What an access touches in all of these steps."""
+    by = access.step * ITEMSIZE[access.dtype]
+    ends = steps[0] * by, steps[-1] * by
+    return Region(area.buffer, area.first + min(ends), area.last + max(ends))
+
+
+def moving_apart(launches: Sequence[Launch]) -> None:
+    """Checks that buffers through which a loop moves share their memory with nothing else in it."""
+    buffers: dict[int, Buffer] = {}
+    moving: dict[int, Buffer] = {}
+    for launch in launches:
+        for access in launch.accesses:
+            buffers[id(access.buffer)] = access.buffer
+            if access.step:
+                moving[id(access.buffer)] = access.buffer
+    for a in moving.values():
+        for b in buffers.values():
+            if a is not b and a.home == b.home == "arena" and overlap(a, b):
+                raise PlanError(f"{a.name} and {b.name} share memory throughout a loop")
 
 
 def in_bounds(launch: Launch, areas: list[Region]) -> None:
@@ -164,15 +255,12 @@ def allowed(
 class Order:
     """Which launches are complete when another starts, as bit sets."""
 
-    def __init__(self, launches: Sequence[Launch]):
+    def __init__(self, turns: Sequence[Turn]):
         self.before: list[int] = []
-        for number, launch in enumerate(launches):
+        self.rest = [turn.rest for turn in turns]
+        for turn in turns:
             done = 0
-            for w in launch.waits:
-                if not 0 <= w < number:
-                    raise PlanError(
-                        f"{launch.name} waits for launch {w}, which does not come before it"
-                    )
+            for w in turn.waits:
                 done |= self.before[w] | 1 << w
             self.before.append(done)
 
@@ -199,7 +287,9 @@ class Touch:
         return (other.number, other.member) == (self.number, self.member)
 
     def follows(self, other: Touch) -> bool:
-        return self.same(other) or bool(self.order.before[self.number] >> other.number & 1)
+        together = self.order.rest[self.number] and self.order.rest[other.number]
+        done = self.order.before[self.number] >> other.number & 1
+        return self.same(other) or together or bool(done)
 
     def on(self, line: Line, area: Region, writes: bool, written: bool) -> None:
         """Checks this access of a region against all before it, and takes it down.

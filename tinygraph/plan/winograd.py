@@ -116,7 +116,7 @@ def plain(place: Place, leaf: Leaf, rank: int) -> Access:
 
 
 def place_access(place: Place, offset: int, strides: Sequence[int]) -> Access:
-    return Access(place.buffer, offset, tuple(strides), place.dtype)
+    return Access(place.buffer, offset, tuple(strides), place.dtype, step=place.step)
 
 
 def arrange_roles(

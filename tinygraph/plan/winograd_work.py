@@ -91,9 +91,7 @@ def weights_work(c: Convolution, record: WinogradTile, u: Buffer) -> tuple[Emitt
         steps.append(-tap.b if window.flip else tap.b)
     g, n, k, width = c.group.size, c.column.size, c.channel.size, record.width
     blocks, panel = -(-n // width), record.points * k * width
-    w = Access(
-        c.weights.buffer, offset, (c.group.b, c.column.b, c.channel.b, *steps), c.weights.dtype
-    )
+    w = replace(c.weights, offset=offset, strides=(c.group.b, c.column.b, c.channel.b, *steps))
     target = Access(u, 0, (panel * blocks, panel, k * width, width, 1), "float32")
     boxes = ((g, n, k, c.r, c.r), (g, blocks, record.points, k, width))
     parts = max(1, min(16, g * blocks * k * width // 4096))
