@@ -135,3 +135,14 @@ def test_models_bind() -> None:
     graph = Graph("googlenet", (x,), (models.googlenet("batch_norm", 10, auxiliary=False)(x),))
     assert bind(graph, 3).outputs[0].shape == (3, 10)
     assert isinstance(1 / N, Ratio)
+
+
+def test_slices_of_other_axes_leave_an_open_one_alone():
+    x = tg.input("x", None, 5)
+    program = tg.compile([x], [x[:, 1:3], x[..., 0], tg.concat(tg.split(x, 5, 1)[::-1], 1)])
+    for n in (1, 3):
+        a = np.arange(5 * n, dtype=np.float32).reshape(n, 5)
+        for got, want in zip(program(a), (a[:, 1:3], a[:, 0], a[:, ::-1]), strict=True):
+            np.testing.assert_array_equal(got, want)
+    with pytest.raises(tg.ShapeError, match="requires : for axis 0, whose size n is open"):
+        x[1:]

@@ -147,6 +147,13 @@ def test_what_does_not_fit_is_refused(build: Callable[[tg.Node], Any], message: 
         build(tg.input("x", 2, 5, 8))
 
 
+def test_the_batch_size_may_be_open() -> None:
+    net, x = build("language_model"), tg.input("x", None, 4, dtype="int32")
+    program, tokens = tg.compile([x], [net(x)]), np.arange(8, dtype=np.int32).reshape(2, 4)
+    both, (first,) = program(tokens)[0], program(tokens[:1])
+    np.testing.assert_allclose(both[:1], first, rtol=1e-5, atol=1e-6)
+
+
 # -- generation ------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
-from math import prod
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
@@ -68,7 +67,7 @@ class Tensor:
         """A copy of what the tensor shows of the storage's elements, in native order."""
         last = self.offset + sum((n - 1) * s for n, s in zip(self.shape, self.strides, strict=True))
         if min(self.offset, 0, *self.shape, *self.strides) < 0 or (
-            prod(self.shape) and last >= len(elements)
+            0 not in self.shape and last >= len(elements)
         ):
             raise ValueError(f"a tensor {self.shape} reaches beyond its storage")
         steps = [s * elements.itemsize for s in self.strides]

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..ir import Node, Type
 from ..op import Kind, Op, ShapeError, define, input, promote, same_dtype
+from ..size import Size
 from .gather import take
 from .view import FLIP, PAD, SLICE, free, normalize_axis, reshape
 
@@ -26,15 +27,20 @@ def getitem(x: Node, key: Any) -> Node:
             shape.append(1)
             continue
         n = x.shape[axis]
-        places = range(n)[_integer_as_slice(k, n, axis) if not isinstance(k, slice) else k]
-        if places.step < 0:
-            mirrored.append(axis)
-            places = places[::-1]
-        start.append(places.start if places else 0)
-        size.append(len(places))
-        step.append(places.step if len(places) > 1 else 1)
+        if isinstance(n, Size):
+            first, count, stride = _all_of(k, n, axis)
+        else:
+            places = range(n)[k if isinstance(k, slice) else _integer_as_slice(k, n, axis)]
+            if places.step < 0:
+                mirrored.append(axis)
+                places = places[::-1]
+            first, count = places.start if places else 0, len(places)
+            stride = places.step if count > 1 else 1
+        start.append(first)
+        size.append(count)
+        step.append(stride)
         if isinstance(k, slice):
-            shape.append(len(places))
+            shape.append(count)
         axis += 1
     whole = tuple(size) == x.shape
     y = x if whole else SLICE(x, start=tuple(start), size=tuple(size), step=tuple(step))
@@ -52,6 +58,12 @@ def _full_key(x: Node, keys: tuple[Any, ...]) -> list[Any]:
         keys = (*keys, Ellipsis)
     at = next(i for i, k in enumerate(keys) if k is Ellipsis)
     return [*keys[:at], *[slice(None)] * (x.ndim - used), *keys[at + 1 :]]
+
+
+def _all_of(k: Any, n: Size, axis: int) -> tuple[int, Size, int]:
+    if k != slice(None):
+        raise ShapeError(f"indexing requires : for axis {axis}, whose size {n} is open, got {k!r}")
+    return 0, n, 1
 
 
 def _integer_as_slice(k: Any, n: int, axis: int) -> slice:
