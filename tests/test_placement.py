@@ -6,20 +6,26 @@ from __future__ import annotations
 
 import re
 import time
+from itertools import cycle
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import tinygraph as tg
 from compiled import execute_plan
+from random_networks import Network, networks
+from test_plan import agree
 from tinygraph import nn, optim
-from tinygraph.ir import Graph
-from tinygraph.op import PLACE
+from tinygraph.ir import Graph, Node
+from tinygraph.op import PLACE, Kind, place
 from tinygraph.placement import device_of
 from tinygraph.plan.devices import assign
 from tinygraph.plan.group import Reason
 from tinygraph.plan.plan import Plan
 from tinygraph.plan.verify import PlanError, verify_plan
+from tinygraph.rewrite import rebuild
 
 TWO = ("cpu:0", "cpu:1")
 RNG = np.random.default_rng(0)
@@ -225,6 +231,18 @@ def test_a_plan_that_crosses_without_waiting_is_caught(program):
     late.waits = tuple(w for w in late.waits if plan.launches[w].device == late.device)
     with pytest.raises(PlanError):
         verify_plan(plan)
+
+
+@given(net=networks(), places=st.lists(st.integers(-1, 2), min_size=1, max_size=8))
+def test_random_placements(net, places):
+    """Identities strewn over random graphs: plans that compute the same, without races."""
+    numbers = cycle(places)
+
+    def strewn(n: Node) -> Node | None:
+        number = next(numbers)
+        return place(n, f"cpu:{number}") if number >= 0 and n.op.kind is not Kind.SOURCE else None
+
+    agree(Network(rebuild(net.graph, strewn), net.updates, net.arrays))
 
 
 # ---------------------------------------------------------------------- runs
