@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from ..ir import Graph, Node, node
-from ..op import Kind, broadcast_shapes, input
+from ..op import PLACE, Kind, broadcast_shapes, input, place
 from ..ops.arithmetic import add
 from ..ops.reduce import MAX, MIN, SUM, keep_shape, max, sum
 from ..ops.view import (
@@ -194,6 +194,15 @@ def unrepeated(n: Node) -> Node | None:
     return broadcast_to(x, keep_shape(wide.shape, repeated)) if repeated else None
 
 
+@rule(
+    PLACE(x, device=p),
+    example=lambda: PLACE(PLACE(input("x", 4), device="cpu:0"), device="cpu:1"),
+)
+def place_once(out: Node, x: Node, p: Any) -> Node:
+    """What other rules have left between two devices goes straight to the last, or stays there."""
+    return place(x, p)
+
+
 RULES = (
     reshape_twice,
     reshape_to_same,
@@ -211,6 +220,7 @@ RULES = (
     absorb_broadcast,
     reduce_nothing,
     extreme_of_broadcast,
+    place_once,
 )
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..ir import Graph, Node
-from ..op import Kind
+from ..op import PLACE, Kind
 from ..placement import device_of
+
+if TYPE_CHECKING:
+    from .group import Fusion
 
 Devices = dict[Node, int]  # of each node, by number; empty where a graph is not placed
 
@@ -30,17 +35,30 @@ def device_names(graph: Graph) -> tuple[str, ...]:
     return tuple(f"{kinds[0]}:{number}" for number in range(count))
 
 
-def crossings(graph: Graph, devices: Devices, fixed: set[Node]) -> dict[tuple[Node, int], int]:
+def crossings(fusion: Fusion, fixed: set[Node]) -> dict[tuple[Node, int], int]:
     """(value, reading device) -> its own device, for what a run computes on one, reads on another.
 
     Inputs, parameters and what is prepared from them are where they are read.
     """
     found: dict[tuple[Node, int], int] = {}
-    for n in graph.nodes if devices else ():
-        for x in n.inputs:
-            if devices[x] != devices[n] and x not in fixed and not is_source(x):
-                found[x, devices[n]] = devices[x]
+    for group in fusion.groups:
+        for n in group.index:
+            for x in (n,) if group.copy else n.inputs:
+                root = fusion.root(x)
+                for writer in fusion.writers.get(root, ()) if root not in fixed else ():
+                    if writer.device != group.device:
+                        found[brought(n, x, root), group.device] = writer.device
     return found
+
+
+def brought(reader: Node, x: Node, root: Node) -> Node:
+    """What ``place`` brings to a reader of ``x``, a view of ``root``; without ``place`` the root."""
+    value = x if reader.op is PLACE else root
+    while x is not root and x.inputs:
+        if x.op is PLACE:
+            value = x.inputs[0]
+        x = x.inputs[0]
+    return value
 
 
 def is_source(n: Node) -> bool:

@@ -139,7 +139,7 @@ class Scheduler(Anchors):
 
     def transfers(self) -> list[Transfer]:
         """What crosses from one device to another."""
-        found = crossings(self.graph, self.fusion.devices, self.fixed)
+        found = crossings(self.fusion, self.fixed)
         return [
             Transfer(x, self.of(self.fusion.root(x)).buffer, source, target)
             for (x, target), source in found.items()
