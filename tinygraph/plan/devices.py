@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..ir import Graph, Node
-from ..op import PLACE, Kind
+from ..op import PLACE
 from ..placement import device_of
 
 if TYPE_CHECKING:
@@ -52,17 +52,10 @@ def crossings(fusion: Fusion, fixed: set[Node]) -> dict[tuple[Node, int], int]:
 
 
 def brought(reader: Node, x: Node, root: Node) -> Node:
-    """What ``place`` brings to a reader of ``x``, a view of ``root``; without ``place`` the root."""
+    """What ``place`` brings to a reader of ``x``, a view of ``root``; without it, the root."""
     value = x if reader.op is PLACE else root
     while x is not root and x.inputs:
         if x.op is PLACE:
             value = x.inputs[0]
         x = x.inputs[0]
     return value
-
-
-def is_source(n: Node) -> bool:
-    """Whether a value is an input, parameter or constant, or a view of one."""
-    while n.op.kind is Kind.VIEW:
-        n = n.inputs[0]
-    return n.op.kind is Kind.SOURCE

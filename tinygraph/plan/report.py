@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from textwrap import wrap
 
 from ..ir import Graph, Node, origins
+from ..op import Kind
 from .cost import computes
-from .devices import is_source
 from .group import Reason
 from .plan import Access, Bundle, Emitted, Launch, Nest, Plan, Repeat, Tile
 
@@ -178,3 +178,10 @@ def unfused(plan: Plan, graph: Graph) -> dict[tuple[Node, Node], Reason]:
             if x in where and not where[x] & where[n] and not is_source(x):
                 pairs[x, n] = known.get((x, n), Reason.JOINED)
     return pairs
+
+
+def is_source(n: Node) -> bool:
+    """Whether a value is an input, parameter or constant, or a view of one."""
+    while n.op.kind is Kind.VIEW:
+        n = n.inputs[0]
+    return n.op.kind is Kind.SOURCE
