@@ -14,14 +14,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tinygraph.codegen.nest import Address, Argument
 from tinygraph.plan.body import Body
 from tinygraph.plan.nest import arrange
 from tinygraph.plan.plan import Access, Fold, Load, Nest, Put, Stage, Step, Tile
 
 from . import nest
 from .blocking import ALL, PAD, Sizes, choose
-from .kernel import CudaKernel
+from .kernel import CudaKernel, KernelText
 from .reader import VECTOR, aligned, reader
 
 
@@ -65,10 +64,11 @@ def combine(work: Tile) -> Nest:
     return arrange(Nest(axes, (5,), operands, (Stage((), inner), Stage(tuple(steps), ()))))
 
 
-class TileWriter:
+class TileWriter(KernelText):
     """Writes the kernel of a contraction; of one that is split, all but its end."""
 
     def __init__(self, work: Tile):
+        super().__init__()
         self.work, self.body = work, work.contraction.body
         self.size = s = dict(work.sizes)
         sizes = Sizes(s["g"], s["z"] * s["y"] * s["m"], s["n"], s["r"], s["s"], s["k"])
@@ -81,24 +81,9 @@ class TileWriter:
         self.buffer = self.way.depth * (self.way.rows + self.way.columns + 2 * PAD)
         self.nested = s["r"] * s["s"] > 1
         self.tail = s["k"] % self.way.depth != 0
-        self.parameters: dict[str, tuple[str, Argument]] = {}
-        self.lines: list[str] = []
-
-    def line(self, text: str, depth: int = 1) -> None:
-        self.lines.append("    " * depth + text)
-
-    def argument(self, name: str, value: int) -> str:
-        if not -(2**31) <= value < 2**31:
-            raise ValueError("a contraction with sizes or strides beyond 32 bits")
-        self.parameters[name] = ("int32", value)
-        return name
 
     def bytes(self, name: str, elements: int) -> str:
         self.parameters[name] = ("int64", 4 * elements)
-        return name
-
-    def pointer(self, name: str, access: Access) -> str:
-        self.parameters[name] = (f"{access.dtype}*", Address(access))
         return name
 
     def kernel(self) -> CudaKernel:
@@ -110,15 +95,11 @@ class TileWriter:
         self.offsets("b")
         self.reduction()
         self.epilogue()
-        head = f"def NAME({', '.join(self.parameters)}):"
-        signature = tuple(kind for kind, _ in self.parameters.values())
-        arguments = tuple(value for _, value in self.parameters.values())
         blocks = sizes.tiles(way) * self.splits
         if blocks >= 2**31:
             raise ValueError("a contraction with more than 2**31 - 1 tiles")
-        text = "\n".join([head, *self.lines, ""])
         resident = 2 if way.threads == 256 else 1
-        return CudaKernel(text, signature, arguments, blocks, way.threads, resident)
+        return self.made(blocks, way.threads, resident)
 
     # ------------------------------------------------------------------ where this block works
 
@@ -135,26 +116,26 @@ class TileWriter:
             count = self.sizes.columns if size == "columns" else self.sizes.rows
             self.argument(size, count)
             tiles = self.argument(f"{name}_tiles", -(-count // each))
-            self.line(f"{name} = uint32(uint32(block % uint32({tiles})) * uint32({each}))")
-            self.line(f"block = uint32(block // uint32({tiles}))")
+            self.line(f"{name} = uint32(remainder(block, {tiles}) * uint32({each}))")
+            self.line(f"block = quotient(block, {tiles})")
         groups = self.argument("groups", self.sizes.groups)
         steps = self.argument("steps", self.sizes.steps(way))
-        self.line(f"group = int32(block % uint32({groups}))")
+        self.line(f"group = int32(remainder(block, {groups}))")
         if self.splits == 1:
             self.line("first = uint32(0)")
             self.line(f"last = uint32({steps})")
             return
         splits = self.argument("splits", self.splits)
-        self.line(f"split = uint32(block // uint32({groups}))")
-        self.line(f"first = uint32(split * uint32({steps}) // uint32({splits}))")
-        self.line(f"last = uint32((split + uint32(1)) * uint32({steps}) // uint32({splits}))")
+        self.line(f"split = quotient(block, {groups})")
+        self.line(f"first = quotient(uint32(split * uint32({steps})), {splits})")
+        self.line(f"last = quotient(uint32((split + uint32(1)) * uint32({steps})), {splits})")
 
     def offsets(self, name: str) -> None:
         """What this thread reads, from where the reduction is, and where it stores in the tile."""
         r, s = self.readers[name], self.size
         line, count = ("row", "rows") if name == "a" else ("column", "columns")
-        self.line(f"across = uint32(thread // uint32({r.lanes}))")
-        self.line(f"along = uint32(uint32(thread % uint32({r.lanes})) * uint32({r.width}))")
+        self.line(f"across = quotient(thread, {r.lanes})")
+        self.line(f"along = uint32(remainder(thread, {r.lanes}) * uint32({r.width}))")
         k = self.argument(f"{name}_k", s[f"{name}_k"])
         end = f"uint32(uint32({count}) - uint32({r.width if r.along == 'line' else 1}))"
         first = f"uint32({line} + {'along' if r.along == 'line' else 'across'})"
@@ -199,24 +180,27 @@ class TileWriter:
         self.line("cuda.syncthreads()")
         self.line(f"acc = zeros({way.m * way.n})")
         across = way.columns // way.n
-        self.line(f"a_row = uint32(uint32(thread // uint32({across})) * uint32({VECTOR}))")
-        self.line(f"b_column = uint32(uint32(thread % uint32({across})) * uint32({VECTOR}))")
+        self.line(f"a_row = uint32(quotient(thread, {across}) * uint32({VECTOR}))")
+        self.line(f"b_column = uint32(remainder(thread, {across}) * uint32({VECTOR}))")
         self.line(f"b_start = uint32(b_column + uint32({way.depth * (way.rows + PAD)}))")
         self.line("now = uint32(0)")
         self.line("step = uint32(first + uint32(1))")
         self.line("while step <= last:")
-        self.line("if step < last:", 2)
-        self.advance(3)
-        self.read(3)
+        self.depth = 2
+        self.line("if step < last:")
+        self.depth = 3
+        self.advance()
+        self.read()
+        self.depth = 2
         self.line(
             "acc = multiply(acc, tile, uint32(now + a_row), uint32(now + b_start), "
-            f"{way.m}, {way.n}, {way.depth}, {way.rows}, {way.columns})",
-            2,
+            f"{way.m}, {way.n}, {way.depth}, {way.rows}, {way.columns})"
         )
-        self.line(f"now = uint32(uint32({self.buffer}) - now)", 2)
-        self.store("now", 2)
-        self.line("cuda.syncthreads()", 2)
-        self.line("step = uint32(step + uint32(1))", 2)
+        self.line(f"now = uint32(uint32({self.buffer}) - now)")
+        self.store("now")
+        self.line("cuda.syncthreads()")
+        self.line("step = uint32(step + uint32(1))")
+        self.depth = 1
 
     def start(self) -> None:
         """Moves A and B to the first step of this block's share of the reduction."""
@@ -236,39 +220,39 @@ class TileWriter:
             for name in "ab":
                 self.line(f"{name} = moved({name}, int64(4) * int64(int32(start * {name}_k)))")
             return
-        self.line(f"steps_k = uint32(uint32(k + {each - 1}) // uint32({each}))")
-        self.line(f"k_at = int32(uint32(first % steps_k) * uint32({each}))")
-        self.line("rest = uint32(first // steps_k)")
-        self.line("s_at = int32(rest % uint32(s))")
-        self.line("r_at = int32(rest // uint32(s))")
+        self.line(f"steps_k = quotient(uint32(k + {each - 1}), {each})")
+        self.line(f"k_at = int32(remainder(first, steps_k) * uint32({each}))")
+        self.line("rest = quotient(first, steps_k)")
+        self.line("s_at = int32(remainder(rest, s))")
+        self.line("r_at = int32(quotient(rest, s))")
         for name in "ab":
             r, s = (self.argument(f"{name}_{x}", self.size[f"{name}_{x}"]) for x in "rs")
             at = f"int32(r_at * {r} + s_at * {s} + k_at * {name}_k)"
             self.line(f"{name} = moved({name}, int64(4) * int64({at}))")
 
-    def advance(self, depth: int) -> None:
+    def advance(self) -> None:
         """The next step's k; at its end, the next s and r."""
         each = self.way.depth
         if self.tail or self.nested:
-            self.line(f"k_at = int32(k_at + int32({each}))", depth)
+            self.line(f"k_at = int32(k_at + int32({each}))")
         steps = {name: self.bytes(f"{name}_next_k", each * self.size[f"{name}_k"]) for name in "ab"}
         if not self.nested:
             for name, step in steps.items():
-                self.line(f"{name} = moved({name}, {step})", depth)
+                self.line(f"{name} = moved({name}, {step})")
             return
         for name, step in steps.items():
-            self.line(f"{name}_step = {step}", depth)
-        self.line("if k_at >= k:", depth)
-        self.line("k_at = int32(0)", depth + 1)
-        self.line("s_at = int32(s_at + int32(1))", depth + 1)
-        self.steps_to("s", depth + 1)
-        self.line("if s_at == s:", depth + 1)
-        self.line("s_at = int32(0)", depth + 2)
-        self.steps_to("r", depth + 2)
+            self.line(f"{name}_step = {step}")
+        self.line("if k_at >= k:")
+        self.line("k_at = int32(0)", 1)
+        self.line("s_at = int32(s_at + int32(1))", 1)
+        self.steps_to("s", 1)
+        self.line("if s_at == s:", 1)
+        self.line("s_at = int32(0)", 2)
+        self.steps_to("r", 2)
         for name in "ab":
-            self.line(f"{name} = moved({name}, {name}_step)", depth)
+            self.line(f"{name} = moved({name}, {name}_step)")
 
-    def steps_to(self, axis: str, depth: int) -> None:
+    def steps_to(self, axis: str, deeper: int) -> None:
         """From the last step within s, or within r, to the first of the next."""
         s, each = self.size, self.way.depth
         for name in "ab":
@@ -276,23 +260,21 @@ class TileWriter:
             if axis == "r":
                 back += (s["s"] - 1) * s[f"{name}_s"]
             step = self.bytes(f"{name}_next_{axis}", s[f"{name}_{axis}"] - back)
-            self.line(f"{name}_step = {step}", depth)
+            self.line(f"{name}_step = {step}", deeper)
 
-    def read(self, depth: int = 1) -> None:
+    def read(self) -> None:
         for name, r in self.readers.items():
             left, step = "0", ALL
             if self.tail:
                 left = f"int32(k - k_at - {name}_k0)"
                 step = 0 if r.along == "k" else r.step
-            self.line(
-                f"{name}_next = gather({name}, {name}_from, {left}, {r.width}, {step})", depth
-            )
+            self.line(f"{name}_next = gather({name}, {name}_from, {left}, {r.width}, {step})")
 
-    def store(self, now: str, depth: int = 1) -> None:
+    def store(self, now: str) -> None:
         for name, r in self.readers.items():
             at = f"uint32(now + {name}_to)" if now else f"{name}_to"
             step, stride = r.stash
-            self.line(f"stash(tile, {at}, {name}_next, {r.width}, {step}, {stride})", depth)
+            self.line(f"stash(tile, {at}, {name}_next, {r.width}, {step}, {stride})")
 
     # ------------------------------------------------------------------ the epilogue
 
@@ -317,7 +299,7 @@ class TileWriter:
         )
 
     def statement(self, text: str) -> None:
-        self.line(repr(text + "\n"), 2)
+        self.line(repr(text + "\n"), 1)
 
     @property
     def together(self) -> int:

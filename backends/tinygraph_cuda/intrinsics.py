@@ -160,6 +160,18 @@ def where(context: Any, condition: Any, x: Any, y: Any) -> Typed:
     return (result(types.boolean, result, result), lower) if result else None
 
 
+def unsigned(operation: str) -> Callable[..., Typed]:
+    """Of uint32, without Python's test for zero, which would double the code around it."""
+
+    def typer(x: Any, y: Any) -> Typed:
+        def lower(context: Any, builder: Any, signature: Any, args: list[ir.Value]) -> ir.Value:
+            return getattr(builder, operation)(*args)
+
+        return types.uint32(types.uint32, types.uint32), lower
+
+    return typer
+
+
 def as_int64(builder: Any, index: ir.Value, signed: bool) -> ir.Value:
     if index.type.width == 64:
         return index
@@ -248,6 +260,8 @@ SCOPE: dict[str, Any] = {
     "accumulate": same_type("accumulate", 2, "x0 + x1"),
     "maximum": float_extremum("maximum", ">"),
     "minimum": float_extremum("minimum", "<"),
+    "quotient": define("quotient", 2, unsigned("udiv")),
+    "remainder": define("remainder", 2, unsigned("urem")),
     "load4": define("load4", 2, load4),
     "store4": define("store4", 6, store4),
     "atomic_add": atomic("atomic_add", "add", ATOMIC_ADD),

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tinygraph.codegen.nest import Argument
+from tinygraph.codegen.nest import Address, Argument
+from tinygraph.plan.plan import Access
 
 THREADS = 256
 MOST_BLOCKS = 2048  # beyond, threads loop: enough to fill any GPU
@@ -47,3 +48,37 @@ class CudaKernel:
         from . import epilogue, intrinsics, tile
 
         return {**intrinsics.SCOPE, **tile.SCOPE, **epilogue.SCOPE}
+
+
+class KernelText:
+    """Collects a kernel's parameters, with their values for one launch, and its lines."""
+
+    def __init__(self) -> None:
+        self.parameters: dict[str, tuple[str, Argument]] = {}
+        self.lines: list[str] = []
+        self.depth = 1
+
+    def line(self, text: str, deeper: int = 0) -> None:
+        self.lines.append("    " * (self.depth + deeper) + text)
+
+    def argument(self, name: str, value: int) -> str:
+        """An integer parameter, int32.
+
+        Raises:
+            ValueError: it does not fit.
+        """
+        if not -(2**31) <= value < 2**31:
+            raise ValueError("a kernel with sizes or strides beyond 32 bits")
+        self.parameters[name] = ("int32", value)
+        return name
+
+    def pointer(self, name: str, access: Access) -> str:
+        self.parameters[name] = (f"{access.dtype}*", Address(access))
+        return name
+
+    def made(self, blocks: int, threads: int = THREADS, resident: int = 1) -> CudaKernel:
+        head = f"def NAME({', '.join(self.parameters)}):"
+        signature = tuple(kind for kind, _ in self.parameters.values())
+        arguments = tuple(value for _, value in self.parameters.values())
+        text = "\n".join([head, *self.lines, ""])
+        return CudaKernel(text, signature, arguments, blocks, threads, resident)

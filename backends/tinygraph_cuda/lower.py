@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tinygraph.backend import BackendError
-from tinygraph.plan.plan import Launch, Nest, Tile, Work
+from tinygraph.plan.plan import Launch, Nest, Special, Tile, Work
 
-from . import contraction, nest
+from . import contraction, nest, special
 from .kernel import CudaKernel
 
 
@@ -19,8 +19,13 @@ def lower(launch: Launch) -> tuple[CudaKernel, ...]:
 
 
 def kernels(work: Work) -> tuple[CudaKernel, ...]:
-    if isinstance(work, Nest):
-        return (nest.emit(work),)
-    if isinstance(work, Tile):
-        return contraction.emit(work)
+    match work:
+        case Nest():
+            return (nest.emit(work),)
+        case Tile():
+            return contraction.emit(work)
+        case Special() if work.template in special.TEMPLATES:
+            return (special.emit(work),)
+        case Special():
+            raise BackendError(f"backend 'cuda' has no kernel for {work.template}")
     raise BackendError(f"backend 'cuda' has no kernel for {type(work).__name__}")

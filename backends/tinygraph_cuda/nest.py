@@ -87,8 +87,8 @@ class CudaNestWriter(NestWriter):
         """Axes from their linear index, the last one fastest."""
         out = self.out
         for axis in reversed(axes[1:]):
-            out.line(f"i{axis} = int32(uint32({flat}) % uint32({self.sizes[axis]}))")
-            out.line(f"{rest} = uint32(uint32({flat}) // uint32({self.sizes[axis]}))")
+            out.line(f"i{axis} = int32(remainder({flat}, {self.sizes[axis]}))")
+            out.line(f"{rest} = quotient({flat}, {self.sizes[axis]})")
             flat = rest
         if axes:
             out.line(f"i{axes[0]} = int32({flat})")

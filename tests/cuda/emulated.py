@@ -1,4 +1,4 @@
-"""Runs graphs with their loop nests as PTX in the emulator, and the rest as plain Python."""
+"""Runs graphs as PTX in the emulator, kernel by kernel."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tinygraph.codegen import python
-from tinygraph.codegen.assemble import kernel, place
+from tinygraph.codegen.assemble import place
 from tinygraph.codegen.nest import Address
 from tinygraph.ir import Graph
-from tinygraph.plan.plan import Launch, Nest, Plan, Tile
+from tinygraph.plan.plan import Plan
 from tinygraph.plan.schedule import schedule
 from tinygraph.plan.verify import verify_plan
 from tinygraph_cuda.emulator import Kernel, Memory
@@ -36,11 +35,8 @@ def run_emulated(graph: Graph, *arrays: np.ndarray, without: Sequence[str] = ())
     blocks["prepared", 0] = np.full(plan.prepared + 64, 0xA5, np.uint8)
     for whole in (*plan.prepare, *plan.launches):
         for launch in whole.members:
-            if isinstance(launch.work, (Nest, Tile)):
-                for made in lower(launch):
-                    run_kernel(made, blocks)
-            else:
-                run_python(launch, blocks)
+            for made in lower(launch):
+                run_kernel(made, blocks)
     return outputs
 
 
@@ -76,16 +72,3 @@ def run_kernel(made: CudaKernel, blocks: Blocks) -> None:
     compiled(made)(memory, made.blocks, made.threads, arguments)
     for key, address in starts.items():
         blocks[key][...] = memory.read(address, blocks[key].shape, blocks[key].dtype)
-
-
-def run_python(launch: Launch, blocks: Blocks) -> None:
-    made = kernel(launch)
-    names: dict = {}
-    exec("from tinygraph.codegen.python import *\n" + made.text, names)
-    with python.Memory(blocks) as memory, np.errstate(all="ignore"):
-        arguments = [
-            memory.address(*place(a.access)) if isinstance(a, Address) else a
-            for a in made.arguments
-        ]
-        for part in range(launch.parts):
-            names["NAME"](part, 0, arguments)

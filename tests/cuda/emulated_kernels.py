@@ -120,6 +120,7 @@ def integers(a, b, wide, out, n):
         out[i + 2 * n] = int32(uint32(a[i]) // uint32(7))
         out[i + 3 * n] = (a[i] << 3) ^ (a[i] >> 2)
         out[i + 4 * n] = int32(cuda.popc(a[i])) + int32(cuda.clz(a[i]))
+        out[i + 4 * n] += int32(cuda.ffs(a[i]))
         out[i + 4 * n] += int32(cuda.brev(uint32(b[i])) >> uint32(5))
         out[i + 5 * n] = int32(float32(a[i]) * float32(1e-3)) + abs(b[i]) + min(a[i], b[i])
         wide[i] = (wide[i] * 2654435761) // 1000003 + (wide[i] >> 7) % 12345

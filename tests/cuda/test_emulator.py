@@ -142,8 +142,10 @@ def test_integers(kernel):
     )
     bits = [f"{x & 0xFFFFFFFF:032b}" for x in a.tolist()]
     reverse = [int(f"{x & 0xFFFFFFFF:032b}"[::-1], 2) >> 5 for x in b.tolist()]
+    first = [s[::-1].find("1") + 1 for s in bits]
     counted = [
-        s.count("1") + len(s) - len(s.lstrip("0")) + r for s, r in zip(bits, reverse, strict=True)
+        s.count("1") + len(s) - len(s.lstrip("0")) + f + r
+        for s, f, r in zip(bits, first, reverse, strict=True)
     ]
     with np.errstate(over="ignore"):
         last = (

@@ -143,6 +143,12 @@ def highest_bit(x: Lanes) -> Lanes:
     return (np.uint32(8 * x.dtype.itemsize - 1) - count_leading_zeros(bits)).astype(np.uint32)
 
 
+def shift_to_highest_bit(x: Lanes) -> Lanes:
+    """By how much to shift left what highest_bit finds; all ones if there is none."""
+    top, found = np.uint32(8 * x.dtype.itemsize - 1), highest_bit(x)
+    return np.where(found > top, found, top - found)[()]
+
+
 def reverse_bits(x: Lanes) -> Lanes:
     width = 8 * x.dtype.itemsize
     kind = x.dtype.type

@@ -350,7 +350,9 @@ TABLE: dict[str, Maker] = {
     "testp": test_property,
     "popc": count_bits(a.count_ones),
     "clz": count_bits(a.count_leading_zeros),
-    "bfind": count_bits(a.highest_bit),
+    "bfind": lambda i: count_bits(
+        a.shift_to_highest_bit if "shiftamt" in i.modifiers else a.highest_bit
+    )(i),
     "brev": same(a.reverse_bits, 1),
     "bfe": lambda i: Pure((i.type(),), (i.type(), "u32", "u32"), a.extract_bits),
     "bfi": lambda i: Pure((i.type(),), (i.type(), i.type(), "u32", "u32"), a.insert_bits),
