@@ -47,7 +47,7 @@ def test_gradients(op):
 
 
 def test_layers_that_differ_in_size_share_a_kernel():
-    """What a mean multiplies by is an argument; short numbers stay in the text."""
+    """What a mean divides by is an argument; short numbers stay in the text."""
     x, y = input("x", 70, 9), input("y", 110, 9)
     both = [ops.mean(a, 0) + 0.5 for a in (x, y)]
     graph = Graph("g", (x, y), tuple(both))

@@ -311,11 +311,6 @@ def test_options_that_mean_nothing_are_errors():
         tg.compile([x], [x], verify="value")
 
 
-def test_a_size_that_is_bound_at_the_call_is_one_clear_error():
-    with pytest.raises(tg.ShapeError, match=rf"{HERE}:\d+: input 'x' requires numbers, got None"):
-        tg.input("x", None, 3)
-
-
 # ---------------------------------------------------------------------- warm starts
 
 

@@ -42,8 +42,8 @@ CASES = {
     "googlenet": Case("GoogLeNet", ("paper", CLASSES), 2, (3, 64), 1e-3),
     "googlenet_batch_norm": Case("GoogLeNet", ("batch_norm", CLASSES), 4, (3, 64), 1e-3),
     "googlenet_torchvision": Case("GoogLeNet", ("torchvision", CLASSES), 4, (3, 64), 1e-3),
-    # 1 / n of its odd sizes is rounded to float32 in the graph, and 48 normalizations amplify that
-    "inception_v3": Case("InceptionV3", (CLASSES, False), 2, (3, 107), 1e-3, tolerance=0.03),
+    # 1 / 9 of average pooling is rounded to float32 in the graph, and normalizations amplify that
+    "inception_v3": Case("InceptionV3", (CLASSES, False), 2, (3, 107), 1e-3, tolerance=2e-4),
     "inception_v3_auxiliary": Case("InceptionV3Aux", (768, CLASSES), 4, (768, 17)),
     "resnet50": Case("ResNet50", (CLASSES,), 2, (3, 64)),
 }

@@ -1,4 +1,4 @@
-"""Numbers out of kernels: what depends on sizes, such as the 1 / n of a mean, becomes an argument.
+"""Numbers out of kernels: what depends on sizes, such as the n of a mean, becomes an argument.
 
 So layers that differ in nothing else share one compiled kernel.
 """
@@ -42,8 +42,6 @@ def lift_literals(kernel: Kernel) -> Kernel:
 
 
 def is_short(value: float) -> bool:
-    """Whether a number has at most eight significant bits, as those that networks are written with
-    have: 0, 1, -0.5, 3.
-    """
+    """Whether a number has at most three significant bits: 0, 1, -0.5, 3; few sizes have so few."""
     mantissa, _ = np.frexp(value)
-    return float(mantissa * 256).is_integer()
+    return float(mantissa * 8).is_integer()

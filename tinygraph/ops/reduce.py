@@ -125,11 +125,11 @@ def min(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
 
 
 def mean(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
-    """The mean over ``axis``: the sum times 1 / n."""
+    """The mean over ``axis``: the sum divided by n."""
     axes = normalize_axes("mean", axis, x.ndim)
     if not is_float(x.dtype):
         raise ShapeError(f"mean requires float32 or float64, got {x.dtype}; convert with tg.cast")
-    return mul(sum(x, axes, keepdims), 1 / math.prod(x.shape[a] for a in axes))
+    return div(sum(x, axes, keepdims), math.prod(x.shape[a] for a in axes))
 
 
 def var(x: Node, axis: Axes = None, keepdims: bool = False, ddof: int = 0) -> Node:
@@ -137,7 +137,7 @@ def var(x: Node, axis: Axes = None, keepdims: bool = False, ddof: int = 0) -> No
     axes = normalize_axes("var", axis, x.ndim)
     centred = sub(x, mean(x, axes, keepdims=True))
     n = math.prod(x.shape[a] for a in axes)
-    return mul(sum(mul(centred, centred), axes, keepdims), 1 / (n - ddof))
+    return div(sum(mul(centred, centred), axes, keepdims), n - ddof)
 
 
 def std(x: Node, axis: Axes = None, keepdims: bool = False, ddof: int = 0) -> Node:
