@@ -143,9 +143,9 @@ def test_a_shared_parameter_is_saved_under_each_name_and_loaded_by_any(tmp_path)
         other = language_model()
         other.load_state_dict({n: v for n, v in state.items() if n != name})
         np.testing.assert_array_equal(other.head.weight.value, net.head.weight.value)
-    with pytest.raises(ValueError, match="head.weight and embedding.symbols.weight are one"):
+    with pytest.raises(ValueError, match="are one parameter"):
         other.load_state_dict(state | {"head.weight": state["head.weight"] + 1})
-    with pytest.raises(ValueError, match=r"1 names do not fit:\s+missing: embedding.symbols.weight"):
+    with pytest.raises(ValueError, match=r"1 names do not fit:\s+missing: embedding.symbols.w"):
         other.load_state_dict({n: v for n, v in state.items() if n not in names})
 
 
