@@ -1,0 +1,62 @@
+"""A block of every network of tinygraph.models (LeNet-5 is whole elsewhere): forward and backward as
+real PTX in the emulator agree with the CPU's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+import tinygraph as tg
+from tinygraph import nn
+from tinygraph.models.blocks import ConvNorm, ConvReLU
+from tinygraph.models.googlenet import Inception
+from tinygraph.models.resnet import Bottleneck
+
+pytestmark = pytest.mark.skipif(
+    find_spec("numba_cuda") is None, reason="numba-cuda is not installed"
+)
+
+
+def alexnet() -> nn.Module:
+    """The second layer: groups, local response normalization, overlapping pooling."""
+    return nn.Sequential(
+        nn.Conv2d(6, 10, 5, padding=2, groups=2), nn.ReLU(),
+        nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2.0), nn.MaxPool2d(3, 2),
+    )  # fmt: skip
+
+
+def factorized() -> nn.Module:
+    """Inception v3's 7x7 in two dimensions one after the other, with batch normalization."""
+    return nn.Sequential(
+        ConvNorm(5, 6, (1, 7), padding=(0, 3)), ConvNorm(6, 7, (7, 1), padding=(3, 0))
+    )
+
+
+CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "alexnet": (alexnet, (2, 6, 11, 9)),
+    "googlenet": (lambda: Inception(ConvReLU, 5, 12, 5, 4, 7, 3, 6, 2), (2, 12, 7, 5)),
+    "inception_v3": (factorized, (2, 5, 9, 7)),
+    "resnet50": (lambda: Bottleneck(8, 4, 2), (2, 8, 7, 9)),
+    "transformer": (lambda: nn.TransformerEncoderLayer(12, 3, 20, dropout=0.0), (2, 7, 12)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_forward_and_backward_agree_with_the_cpu(name: str) -> None:
+    build, shape = CASES[name]
+    nn.manual_seed(3)
+    net, x = build(), tg.input("x", *shape)
+    out = net(x, training=True)
+    direction = tg.input("direction", *out.shape)
+    loss = tg.sum(out * direction)
+    values = [loss, out, *tg.grad(loss, [x, *net.parameters()])]
+    rng = np.random.default_rng(0)
+    arrays = [rng.random(s, np.float32) - np.float32(0.5) for s in (shape, out.shape)]
+    expected, found = (
+        tg.compile([x, direction], values, backend=b)(*arrays) for b in ("cpu", "cuda:emulate")
+    )
+    for want, have in zip(expected, found, strict=True):
+        np.testing.assert_allclose(have, want, rtol=1e-4, atol=2e-5 * np.abs(want).max() + 1e-6)
