@@ -1,5 +1,6 @@
-"""A block of every network of tinygraph.models (LeNet-5 is whole elsewhere): forward and backward as
-real PTX in the emulator agree with the CPU's."""
+"""A block of every network but LeNet-5, which is whole elsewhere: forward and backward, as real PTX
+in the emulator agree with the CPU's.
+"""
 
 from __future__ import annotations
 
