@@ -100,7 +100,7 @@ def conv_nodes(x: tuple[int, ...], w: tuple[int, ...], stride, padding, dilation
 
 def window_nodes(shape: tuple[int, ...], attrs: dict) -> list[Node]:
     x, small = f32(*shape), f32(*attrs["size"], name="g")
-    index = input("index", *attrs["size"], dtype="int32")
+    index = input("index", *attrs["size"], dtype="uint8")
     w = f32(*attrs["kernel"], name="w")
     back = attrs | {"size": shape}
     return [

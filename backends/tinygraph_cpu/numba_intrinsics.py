@@ -143,6 +143,37 @@ def _where(
     return (result(types.boolean, result, result), lower) if result else None
 
 
+@intrinsic
+def _exchanged(
+    context: Any, x: types.Type, y: types.Type, mask: types.Type
+) -> tuple[Signature, Lowering] | None:
+    """x where mask is 0, y where it is -1, by bits."""
+    if x != y or not isinstance(x, types.Integer | types.Float):
+        return None
+    width: int = x.bitwidth  # type: ignore[union-attr]
+
+    def lower(context: Any, builder: Any, signature: Any, args: list[ir.Value]) -> ir.Value:
+        kind = args[0].type
+        word = ir.IntType(width)
+        old, new = (builder.bitcast(value, word) for value in args[:2])
+        bits = builder.trunc(args[2], word) if width < 64 else args[2]
+        kept, taken = builder.and_(old, builder.not_(bits)), builder.and_(new, bits)
+        return builder.bitcast(builder.or_(kept, taken), kind)
+
+    return x(x, x, types.int64), lower
+
+
+@intrinsic
+def _opaque(context: Any, mask: types.Type) -> tuple[Signature, Lowering]:
+    """The mask, through an empty piece of assembly that no pass looks into."""
+
+    def lower(context: Any, builder: Any, signature: Any, args: list[ir.Value]) -> ir.Value:
+        word = ir.IntType(64)
+        return builder.asm(ir.FunctionType(word, [word]), "", "=r,0", args, side_effect=False)
+
+    return types.int64(types.int64), lower
+
+
 def _stack(dtype: str) -> Any:
     """stack_float32(128): so many elements on the stack, whose number must be a literal."""
     view = VIEWS[f"view_{dtype}"]
@@ -219,6 +250,8 @@ SCOPE: dict[str, Any] = {
     **CONSTRUCTORS,
     **{f"stack_{dtype}": _stack(dtype) for dtype in _DTYPES.values()},
     "where": _where,
+    "exchanged": _exchanged,
+    "opaque": _opaque,
     "power": _intrinsic("power", 2, _power, literals=True),
     "accumulate": _intrinsic("accumulate", 2, _accumulate),
     "maximum": _extremum("maximum", ">"),

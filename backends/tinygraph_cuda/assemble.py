@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from tinygraph.codegen.assemble import Assembler, Lowered, loops_of, moving
-from tinygraph.codegen.nest import Address
 from tinygraph.codegen.program import Argument, Code
+from tinygraph.codegen.writer import Address
 from tinygraph.plan.plan import ITEMSIZE, SLACK, Launch, Plan
 
 from .lower import lower

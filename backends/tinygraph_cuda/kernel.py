@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tinygraph.codegen.nest import Address, Argument
+from tinygraph.codegen.writer import Address, Argument
 from tinygraph.plan.plan import Access
 
 THREADS = 256

@@ -10,7 +10,9 @@ from __future__ import annotations
 import ast
 from math import prod
 
-from tinygraph.codegen.nest import Address, NestWriter, folded, initial
+from tinygraph.codegen.nest import NestWriter
+from tinygraph.codegen.steps import folded, initial
+from tinygraph.codegen.writer import Address
 from tinygraph.plan.plan import Fold, Nest, Put, Step
 from tinygraph_cpu.numba_kernels import lift_prologue
 

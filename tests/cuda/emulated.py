@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinygraph.codegen.assemble import place
-from tinygraph.codegen.nest import Address
+from tinygraph.codegen.writer import Address
 from tinygraph.ir import Graph
 from tinygraph.plan.plan import Plan
 from tinygraph.plan.schedule import schedule

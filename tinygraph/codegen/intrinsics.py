@@ -31,6 +31,19 @@ def where(condition: Number, x: Number, y: Number) -> Number:
     return chosen[()]
 
 
+def exchanged(x: Number, y: Number, mask: int) -> Number:
+    """x where mask is 0, y where it is -1, by their bits."""
+    return y if mask else x
+
+
+def opaque(mask: int) -> int:
+    """The mask itself, of which a compiler does not know that it is a condition.
+
+    Where all steps of a loop share a condition, it would make a branch in the loop.
+    """
+    return mask
+
+
 def fma(x: Number, y: Number, z: Number) -> Number:
     """``x * y + z``, rounded once where the processor can; the twin rounds through float64."""
     exact = np.multiply(x, y, dtype=np.float64) + z

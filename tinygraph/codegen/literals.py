@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .nest import Argument, Kernel
+from .writer import Argument, Kernel
 
 LITERAL = re.compile(r"float32\((-?\d[\d.]*(?:e[+-]?\d+)?)\)")
 PROLOGUE = re.compile(r"    \w+ = (view_\w+\()?args\[\d+\]\)?")

@@ -7,7 +7,7 @@ from __future__ import annotations
 from math import prod
 
 from ..plan.plan import Special
-from .nest import Address, Kernel, Writer
+from .writer import Address, Kernel, Writer
 
 
 def emit(work: Special, parts: int) -> Kernel:

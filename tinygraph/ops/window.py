@@ -129,16 +129,24 @@ def ref_scatter(share: Callable[..., Any]) -> Callable[..., np.ndarray]:
 def _ref_max_index(
     x: Any, y: Any, *, kernel: Sizes, stride: Sizes, padding: Sizes, size: Sizes
 ) -> np.ndarray:
-    out = np.full(size, NOWHERE, np.int32)
+    out = np.full(size, nowhere(kernel), index_dtype(kernel))
     image = padded(x, -np.inf, kernel, stride, padding, size)
     for r, _, window in taps_of(kernel, stride, size):
         tap = image[window]
         hit = (tap == y) | np.isnan(tap)
-        out[hit & (out == NOWHERE)] = r
+        out[hit & (out == nowhere(kernel))] = r
     return out
 
 
-NOWHERE = 2**31 - 1  # no element of the window is its maximum
+
+def index_dtype(kernel: Sizes) -> str:
+    """The dtype of a tap's number; its largest number says that no tap is meant."""
+    return "uint8" if math.prod(kernel) < 2**8 else "int32"
+
+
+def nowhere(kernel: Sizes) -> int:
+    return int(np.iinfo(index_dtype(kernel)).max)
+
 
 # -- the loop nests --------------------------------------------------------------------------------
 
@@ -248,19 +256,30 @@ def _infer_max_index(
     )
     if window != y:
         raise ShapeError(f"window_max_index requires the maxima {window}, got {y}")
-    return Type(y.shape, "int32")
+    return Type(y.shape, index_dtype(kernel))
 
 
-def _infer_unpool(g: Type, index: Type, **window: Sizes) -> Type:
-    if index != Type(g.shape, "int32"):
-        raise ShapeError(f"window_unpool requires int32 indices of shape {g.shape}, got {index}")
-    return infer_transposed("window_unpool")(g, **window)
+def _infer_unpool(g: Type, index: Type, *, kernel: Sizes, **window: Sizes) -> Type:
+    wanted = Type(g.shape, index_dtype(kernel))
+    if index != wanted:
+        raise ShapeError(f"window_unpool requires indices {wanted}, got {index}")
+    return infer_transposed("window_unpool")(g, kernel=kernel, **window)
 
 
-def _infer_pick(x: Type, index: Type, *, size: Sizes, **window: Sizes) -> Type:
-    if index != Type(tuple(size), "int32"):
-        raise ShapeError(f"window_pick requires int32 indices of shape {size}, got {index}")
-    return infer_window("window_pick")(x, size=size, **window)
+def _infer_pick(x: Type, index: Type, *, kernel: Sizes, size: Sizes, **window: Sizes) -> Type:
+    wanted = Type(tuple(size), index_dtype(kernel))
+    if index != wanted:
+        raise ShapeError(f"window_pick requires indices {wanted}, got {index}")
+    return infer_window("window_pick")(x, kernel=kernel, size=size, **window)
+
+
+def _expr_max_index(*, kernel: Sizes, **_: Sizes) -> str:
+    return f"K({{r}}) if {{0}} == {{1}} or {{0}} != {{0}} else K({nowhere(kernel)})"
+
+
+def _expr_picked(*, kernel: Sizes, **_: Sizes) -> str:
+    """What the first input adds to the tap that the second one names."""
+    return f"{{0}} if {{1}} == {index_dtype(kernel)}({{r}}) else K(0)"
 
 
 def _vjp_max(g: Node, y: Node, x: Node) -> tuple[Node]:
@@ -287,7 +306,7 @@ WINDOW_MAX_INDEX: Op = define(
     Kind.REDUCE,
     infer=_infer_max_index,
     ref=_ref_max_index,
-    expr=f"K({{r}}) if {{0}} == {{1}} or {{0}} != {{0}} else K({NOWHERE})",
+    expr=_expr_max_index,
     loops=loops_of(gathered, -math.inf, own),
     fold="min",
     vjp=lambda g, index, x, y: (None, None),
@@ -301,13 +320,13 @@ WINDOW_UNPOOL: Op = define(
     Kind.REDUCE,
     infer=_infer_unpool,
     ref=ref_scatter(lambda g, r, tap, index: np.where(index == r, g, 0)),
-    expr="{0} if {1} == {r} else K(0)",
-    loops=loops_of(scattered, 0.0, lambda kernel, indices: Read(indices, -1)),
+    expr=_expr_picked,
+    loops=loops_of(scattered, 0.0, lambda kernel, indices: Read(indices, nowhere(kernel))),
     fold="sum",
     vjp=lambda c, x, g, index: (WINDOW_PICK(c, index, **like(x, g.shape)), None),
     cost=cost_scattered,
     example=lambda: WINDOW_UNPOOL(
-        input("g", 2, 3, 4, 6), input("index", 2, 3, 4, 6, dtype="int32"), **_LARGE
+        input("g", 2, 3, 4, 6), input("index", 2, 3, 4, 6, dtype="uint8"), **_LARGE
     ),
 )
 
@@ -317,13 +336,13 @@ WINDOW_PICK: Op = define(
     Kind.REDUCE,
     infer=_infer_pick,
     ref=ref_gather(0, 0, lambda out, x, r, tap, index: out + np.where(index == r, x, 0)),
-    expr="{0} if {1} == {r} else K(0)",
+    expr=_expr_picked,
     loops=loops_of(gathered, 0.0, own),
     fold="sum",
     vjp=lambda g, y, x, index: (WINDOW_UNPOOL(g, index, **like(y, x.shape)), None),
     cost=cost_gathered,
     example=lambda: WINDOW_PICK(
-        input("x", 2, 3, 7, 6), input("index", 2, 3, 4, 6, dtype="int32"), **_SMALL
+        input("x", 2, 3, 7, 6), input("index", 2, 3, 4, 6, dtype="uint8"), **_SMALL
     ),
 )
 

@@ -1,0 +1,113 @@
+"""Nests whose innermost loop runs along memory while a reduction runs outside of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..plan.plan import Fold, Step
+from .elements import ElementWriter
+from .steps import defines, folded, initial, shared_names, uses
+
+CHUNK = 256  # steps of a column reduction that are summed before they join the total
+
+
+class ColumnWriter(ElementWriter):
+    """Writes nests of the style 'column'."""
+
+    def column(self) -> None:
+        """Reductions outside, a block of columns inside, so that all loops run over memory as it
+        lies.
+
+        What is known per column, accumulators above all, stands on the stack between loops. Sums go
+        in two levels, a chunk of the reduction and the total, which keeps float32 sums of many
+        elements accurate.
+        """
+        out, last, block = self.out, self.outputs[-1], self.nest.block
+        loops: list[list[Step]] = [
+            list(part) for stage in self.nest.stages for part in (stage.outer, stage.inner)
+        ]
+        shared = shared_names(loops)
+        for name, dtype in shared.items():
+            out.line(f"{name}_block = stack_{dtype}({block})")
+        folds = [s for steps in loops for s in steps if isinstance(s, Fold)]
+        for fold in folds:
+            out.line(f"{fold.name}_chunk = stack_{fold.dtype}({block})")
+        # where blocks are whole, their width is a literal, and accumulators stay in registers
+        self.width = "width" if self.nest.axes[last] % block else str(block)
+        self.open_columns(self.outputs[:-1], last, block)
+        for number, steps in enumerate(loops):
+            if number % 2 == 0 or not steps:
+                self.column_loop(last, steps, shared)
+            else:
+                self.column_reduction(last, steps, shared)
+
+    def open_columns(self, rows: list[int], last: int, block: int) -> None:
+        """Loops over rows and blocks of columns; parts share out the rows, or the blocks if there
+        are no rows.
+        """
+        out, size = self.out, self.sizes[last]
+        if rows:
+            self.open_outputs(rows)
+            out.line(f"for block in range(0, {size}, {block}):")
+        else:
+            out.line(f"blocks = ({size} + {block - 1}) // {block}")
+            out.line("first = part * blocks // parts")
+            out.line("last = (part + 1) * blocks // parts")
+            out.line(f"for block in range(first * {block}, min(last * {block}, {size}), {block}):")
+        out.depth += 1
+        if self.width == "width":
+            out.line(f"width = min({block}, {size} - block)")
+
+    def column_reduction(self, last: int, steps: list[Step], shared: dict[str, str]) -> None:
+        """One pass over the reduction axes, the first of them in chunks."""
+        out = self.out
+        folds = [s for s in steps if isinstance(s, Fold)]
+        first, *rest = self.nest.reduce
+        depth = out.depth
+        self.each_column([f"{f.name}_block[c] = {initial(f)}" for f in folds])
+        out.line(f"for chunk in range(0, {self.sizes[first]}, {CHUNK}):")
+        out.depth += 1
+        self.each_column([f"{f.name}_chunk[c] = {initial(f)}" for f in folds])
+        out.line(f"for i{first} in range(chunk, min(chunk + {CHUNK}, {self.sizes[first]})):")
+        out.depth += 1
+        for axis in rest:
+            out.line(f"for i{axis} in range({self.sizes[axis]}):")
+            out.depth += 1
+        self.column_loop(last, steps, shared, "_chunk[c]")
+        out.depth = depth + 1
+        merges = [(replace(f, value=f"{f.name}_chunk[c]"), f"{f.name}_block[c]") for f in folds]
+        self.each_column([f"{total} = {folded(fold, total)}" for fold, total in merges])
+        out.depth = depth
+
+    def each_column(self, lines: list[str]) -> None:
+        if lines:
+            self.out.line(f"for c in range({self.width}):")
+            for line in lines:
+                self.out.line("    " + line)
+
+    def column_loop(
+        self, last: int, steps: list[Step], shared: dict[str, str], suffix: str = ""
+    ) -> None:
+        """The steps for each column of the block, with names that other loops define fetched and
+        kept.
+        """
+        if not steps:
+            return
+        out = self.out
+        defined = {name for name, _ in map(defines, steps) if name}
+        fetched = [
+            n
+            for n in dict.fromkeys(n for s in steps for n in uses(s))
+            if n in shared and n not in defined
+        ]
+        out.line(f"for c in range({self.width}):")
+        out.depth += 1
+        out.line(f"i{last} = block + c")
+        for name in fetched:
+            out.line(f"{name} = {name}_block[c]")
+        for step in steps:
+            self.step(step, suffix)
+            name, _ = defines(step)
+            if name in shared and not isinstance(step, Fold):
+                out.line(f"{name}_block[c] = {name}")
+        out.depth -= 1

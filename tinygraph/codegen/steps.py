@@ -1,0 +1,73 @@
+"""A nest's steps: what they define and use, and their text as far as no loop matters to it."""
+
+from __future__ import annotations
+
+from ..plan.body import CONSTRUCTOR, Statement
+from ..plan.plan import Access, Fold, Put, Step
+
+INITIAL = {"sum": "0", "max": "-inf", "min": "inf"}
+LIMITS = {"int32": 2**31, "int64": 2**63, "uint8": 2**8, "uint32": 2**32, "bool": 2}
+
+
+def defines(step: Step) -> tuple[str, str]:
+    """The name that a step defines, and its dtype; empty for a store."""
+    return ("", "") if isinstance(step, Put) else (step.name, getattr(step, "dtype", "float32"))
+
+
+def uses(step: Step) -> tuple[str, ...]:
+    """The names that a step reads."""
+    if isinstance(step, Statement):
+        return step.args
+    if isinstance(step, (Fold, Put)):
+        return (step.value,)
+    return ()
+
+
+def shared_names(loops: list[list[Step]]) -> dict[str, str]:
+    """Names that one loop defines and another uses, with their dtypes; accumulators are always
+    among them.
+    """
+    home: dict[str, int] = {}
+    dtypes: dict[str, str] = {}
+    for number, steps in enumerate(loops):
+        for step in steps:
+            name, dtype = defines(step)
+            if name:
+                home[name], dtypes[name] = number, dtype
+    found = {s.name: s.dtype for steps in loops for s in steps if isinstance(s, Fold)}
+    for number, steps in enumerate(loops):
+        for step in steps:
+            found.update({n: dtypes[n] for n in uses(step) if home.get(n, number) != number})
+    return found
+
+
+def view_key(operand: Access) -> tuple:
+    """What accesses share that see the same memory in the same way."""
+    return (id(operand.buffer), operand.offset, operand.strides, operand.dtype, operand.step)
+
+
+def initial(fold: Fold) -> str:
+    if fold.fold == "sum" or fold.dtype.startswith("float"):
+        return f"{fold.dtype}({INITIAL[fold.fold]})"
+    limit = LIMITS[fold.dtype] // (2 if fold.dtype.startswith("int") else 1)
+    least = -limit if fold.dtype.startswith("int") else 0
+    constructor = CONSTRUCTOR.get(fold.dtype, fold.dtype)
+    return f"{constructor}({least if fold.fold == 'max' else limit - 1})"
+
+
+def folded(fold: Fold, name: str) -> str:
+    if fold.fold == "sum":
+        if fold.dtype.startswith("float"):
+            return f"accumulate({name}, {fold.value})"
+        return f"{fold.dtype}({name} + {fold.value})"
+    if fold.dtype.startswith("float"):
+        return f"{'maximum' if fold.fold == 'max' else 'minimum'}({name}, {fold.value})"
+    sign = ">" if fold.fold == "max" else "<"
+    return f"{fold.value} if {fold.value} {sign} {name} else {name}"
+
+
+def wrapped(step: Statement) -> str:
+    """A statement's text; integers are brought back to their width after each operation."""
+    if step.dtype in ("int32", "int64", "uint8", "uint32"):
+        return f"{step.dtype}({step.text()})"
+    return step.text()
