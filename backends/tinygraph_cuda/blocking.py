@@ -36,10 +36,12 @@ class Blocking:
         return 1 + 2 / self.m + 2 / self.n + 2 / self.depth
 
 
-BLOCKINGS = tuple(
-    Blocking(*tile, depth)
-    for tile in ((128, 128, 8, 8), (64, 64, 8, 4), (128, 32, 8, 4), (32, 32, 4, 4))
-    for depth in (16, 8)
+BLOCKINGS = (  # few, since each is a kernel of its own for every kind of operands and epilogue
+    Blocking(128, 128, 8, 8, 16),
+    Blocking(128, 128, 8, 8, 8),
+    Blocking(64, 64, 8, 4, 16),
+    Blocking(64, 64, 8, 4, 8),
+    Blocking(32, 32, 4, 4, 16),
 )
 
 
@@ -70,7 +72,10 @@ def choose(sizes: Sizes) -> tuple[Blocking, int]:
 
 def ways(sizes: Sizes) -> Iterator[tuple[Blocking, int]]:
     """Every blocking; a reduction is split where there are too few tiles to fill a GPU."""
+    plain = sizes.r * sizes.s == 1 and sizes.k % 16 == 0
     for way in BLOCKINGS:
+        if way.rows == 128 and (way.depth == 16) != plain:
+            continue  # what looks after edges takes registers that 16 steps need
         chunks = 1
         while chunks == 1 or (
             chunks <= MOST_CHUNKS
