@@ -1,4 +1,4 @@
-"""python -m tinygraph COMMAND: each command is a module of this package.
+"""python -m tinygraph COMMAND: each command is a module.
 
 Such a module has a docstring, whose first line is the command's help, ``add_arguments(parser)`` and
 ``main(arguments)``.
@@ -11,7 +11,11 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-COMMANDS = ("demo", "profile")
+COMMANDS = {
+    "demo": "tinygraph.demo",
+    "profile": "tinygraph.profile",
+    "cuda-check": "tinygraph_cuda.check",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -19,8 +23,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         prog="python -m tinygraph", description="tinygraph: a graph compiler for neural networks."
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for name in COMMANDS:
-        module = importlib.import_module(f"tinygraph.{name}")
+    for name, path in COMMANDS.items():
+        module = importlib.import_module(path)
         text = (module.__doc__ or "").partition("\n")[0]
         command = commands.add_parser(name, help=text, description=text)
         module.add_arguments(command)

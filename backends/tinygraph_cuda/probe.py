@@ -33,6 +33,11 @@ def architecture() -> str:
     return probe(ctypes.CDLL)
 
 
+def driver_version() -> int:
+    """What the installed driver supports: 13010 is CUDA 13.1."""
+    return asked(ctypes.CDLL(DRIVER).cuDriverGetVersion)
+
+
 def probe(load: Callable[[str], Any]) -> str:
     """The architecture, from the library that ``load`` opens."""
     try:

@@ -17,6 +17,7 @@ import numpy as np
 
 from tinygraph.backend import Roofline
 
+from .. import probe
 from ..compiled import Built
 from . import Launch
 
@@ -46,6 +47,15 @@ class DeviceRuntime:
         memory = (ctypes.c_uint8 * STAGING).from_address(int(self.pinned.handle))
         self.staging = np.ctypeslib.as_array(memory)
         self.used = 0  # bytes of it that transfers since the last sync use
+
+    def describe(self) -> str:
+        """Device, driver and versions, in a line."""
+        major, minor = self.device.compute_capability
+        version = probe.driver_version()
+        return (
+            f"{self.device.name} (sm_{major}{minor}), driver for CUDA {version // 1000}."
+            f"{version % 1000 // 10}, cuda-core {self.core.__version__}, NumPy {np.__version__}"
+        )
 
     def enter(self) -> None:
         """A thread must make the device its own before it calls anything."""

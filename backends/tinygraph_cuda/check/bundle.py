@@ -1,0 +1,124 @@
+"""Writes bundles: a folder that checks kernels on a machine with a GPU, without a compiler there.
+
+run.py              the runner
+source/             this project's own files, of which the runner needs what loads and launches
+kernels/KEY.json    a kernel for one architecture: PTX, machine code, card
+cases/N.json, .npz  a program's manifest; its parameters, inputs and expected outputs
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import tinygraph
+from tinygraph import store as manifest
+from tinygraph.cache import Store, default_store
+from tinygraph.codegen.program import Code
+from tinygraph.compile import Program, compile
+from tinygraph.interpret import run
+from tinygraph.ir import Parameter
+
+from ..compiled import compile_missing, entry_key, fetch, write
+from .suite import Case
+
+CORE = Path(tinygraph.__file__ or "").parent
+BACKEND = Path(__file__).parent.parent
+RUNNER = '''"""Checks CUDA kernels on this machine's GPU and writes report.md.
+
+Needs numpy and cuda-core only: pip install numpy 'cuda-core[cu13]'
+"""
+
+import sys
+from pathlib import Path
+
+here = Path(__file__).resolve().parent
+sys.path.insert(0, str(here / "source"))
+
+from tinygraph_cuda.check.replay import main  # noqa: E402
+
+sys.exit(main(here))
+'''
+
+
+def write_bundle(
+    folder: Path, cases: Sequence[Case], architectures: Sequence[str]
+) -> Iterator[str]:
+    """Writes a bundle, and yields the name of each case when it is done.
+
+    Raises:
+        ValueError: the folder is there already.
+        BackendError: a kernel cannot be compiled, or is over the budget.
+    """
+    if folder.exists():
+        raise ValueError(f"{folder} is there already")
+    for name in ("kernels", "cases"):
+        (folder / name).mkdir(parents=True)
+    for package in (CORE, BACKEND):
+        ignored = shutil.ignore_patterns("__pycache__", "datasets")
+        shutil.copytree(package, folder / "source" / package.name, ignore=ignored)
+    (folder / "run.py").write_text(RUNNER)
+    for number, case in enumerate(cases):
+        write_case(folder, f"{number:03}", case, architectures)
+        yield case.name
+
+
+def write_case(folder: Path, number: str, case: Case, architectures: Sequence[str]) -> None:
+    """Compiles a case for every architecture, and computes what is expected of it."""
+    program = compile(
+        case.inputs,
+        case.outputs,
+        updates=case.updates,
+        backend=f"cuda:ptx:{architectures[0]}",
+        name=case.name,
+    )
+    code = (program.built.compiled or program.source.translate()).code
+    store = default_store()
+    kernels = {a: write_kernels(folder / "kernels", code, store, a) for a in architectures}
+    content = {
+        "name": case.name,
+        "tolerance": case.tolerance,
+        "timed": case.timed,
+        "manifest": manifest.write(program.built).decode(),
+        "kernels": kernels,
+        "costs": [(cost.launch.name, cost.flops, cost.bytes) for cost in program.costs()],
+        "parameters": [described(p, program) for p in program.parameters],
+    }
+    (folder / "cases" / f"{number}.json").write_text(json.dumps(content))
+    np.savez(folder / "cases" / f"{number}.npz", **arrays_of(case, program))
+
+
+def write_kernels(folder: Path, code: Code, store: Store, architecture: str) -> list[str]:
+    """The keys of a program's kernels."""
+    compile_missing(code, store, architecture)
+    keys = [entry_key(kernel, architecture) for kernel in code.kernels]
+    for key, built in zip(keys, fetch(code, store, architecture), strict=True):
+        (folder / f"{key}.json").write_bytes(write(built))
+    return keys
+
+
+def described(p: Parameter, program: Program) -> dict[str, Any]:
+    return {
+        "name": p.name,
+        "shape": p.shape,
+        "dtype": p.dtype,
+        "order": p.state.order,
+        "updated": p in program.updates,
+    }
+
+
+def arrays_of(case: Case, program: Program) -> dict[str, Any]:
+    """Inputs, parameters, and by the reference interpreter outputs and parameters' new values."""
+    inputs = case.arrays()
+    results = run(program.graph, *inputs)
+    count = len(program.types)
+    new = dict(zip(program.updates, results[count:], strict=True))
+    named = {"input": inputs, "output": results[:count]}
+    named["parameter"] = [p.value for p in program.parameters]
+    named["updated"] = [new[p] for p in program.parameters if p in new]
+    return {f"{kind}{i}": a for kind, arrays in named.items() for i, a in enumerate(arrays)}
