@@ -54,7 +54,8 @@ class FakeCore:
 
     def launch(self, target: Any, config: tuple[int, int], kernel: Kernel, *arguments: Any) -> None:
         for given, wanted in zip(arguments, kernel.function.parameters, strict=True):
-            assert isinstance(given, int) == (wanted.type == "u64"), (given, wanted)
+            size = 8 if isinstance(given, int) else given.nbytes  # an int is an address
+            assert size == wanted.bytes, (given, wanted)
         target.add(f"launch {kernel.name}", lambda: kernel(self.memory, *config, arguments))
 
     def on_host(self, address: int) -> tuple[np.ndarray, int] | None:

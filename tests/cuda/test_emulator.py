@@ -373,6 +373,7 @@ def test_planted_faults_are_named(name):
     assert line in text.splitlines()[fault.line - 1]
     assert thread is None or fault.thread == thread
     assert line in str(fault) and f"line {fault.line}" in str(fault)
+    assert "planted" in str(fault) and f"thread {fault.thread}" in str(fault)
 
 
 @pytest.mark.parametrize("missing", [0, 1], ids=["behind the stores", "before the next stores"])
