@@ -124,14 +124,21 @@ def packed(b: np.ndarray, width: int) -> np.ndarray:
 
 
 def matmul(
-    level, tile, m, n, k, *, parts=(1, 1), transpose_a=False, pack=True, body=PLAIN, extra=()
-):
-    """A (m, k) or (k, m) times B (k, n); returns (what the code gave, the operands)."""
+    level, tile, m, n, k, *, parts=(1, 1), transpose_a=False, pack=True, body=PLAIN, extra=(),
+    row_group=1, chunk=0,
+):  # fmt: skip
+    """A (m, k) or (k, m) times B (k, n); returns (what the code gave, the operands).
+
+    With ``chunk``, the reduction is s and k = 5, of which so many s are a chunk.
+    """
     lanes = lanes_of(level)
     a, b = normal(m, k), normal(k, n, seed=1)
     operands = (TileOperand(), *(operand for operand, _, _ in extra))
-    spec = Contraction.tiled(tile, m, n, body, operands, lanes)
+    spec = Contraction.tiled(tile, m, n, body, operands, lanes, chunk > 0)
     arrays = {f"x{i}": x for i, (_, x, _) in enumerate(extra)}
+    if chunk:
+        tiles = -(-m // spec.rows) * -(-n // spec.width)
+        arrays["partial"] = np.full(tiles * spec.rows * spec.width, np.nan, np.float32)
     arena = Arena(
         a=a.T.copy() if transpose_a else a,
         b=packed(b, spec.width) if pack else b,
@@ -150,7 +157,12 @@ def matmul(
         a_k=m if transpose_a else 1,
         b_j=spec.width * (k if pack else 1),
         b_k=spec.width if pack else n,
+        row_group=row_group,
     )
+    if chunk:
+        inner, steps = 5, {f"{x}_s": 5 * fields[f"{x}_k"] for x in "ab"}
+        fields |= {"s": k // inner, "k": inner, "s_chunk": chunk, **steps}
+        fields["partial"] = arena.address("partial")
     groups = [[arena.address("c"), 0, 0, 0, n]]
     groups += [[arena.address(f"x{i}"), 0, 0, 0, stride] for i, (_, _, stride) in enumerate(extra)]
     execute(level, arena, spec, fields, groups)
@@ -192,12 +204,23 @@ def test_layouts_of_both_operands(level: str, transpose_a: bool, pack: bool) -> 
 
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("parts", [(1, 3), (3, 1), (2, 2), (5, 4), (40, 1)])
-def test_parts_cover_everything_once(level: str, parts: tuple[int, int]) -> None:
+@pytest.mark.parametrize("row_group", [1, 2, 100])
+def test_parts_cover_everything_once(level: str, parts: tuple[int, int], row_group: int) -> None:
     body = Body(
         (("old", 0),), (Statement("new", "{0} + {1}", ("old", "acc"), "float32"),), ((0, "new"),)
     )
-    arena, expected = matmul(level, (6, 1), 40, 45, 7, parts=parts, body=body)
+    arena, expected = matmul(level, (6, 1), 40, 45, 7, parts=parts, body=body, row_group=row_group)
     close(arena["c"], expected, 7)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("transpose_a", [False, True])
+@pytest.mark.parametrize("chunk", [1, 2, 5, 9])
+def test_long_reductions_in_chunks(level: str, transpose_a: bool, chunk: int) -> None:
+    arena, expected = matmul(
+        level, (6, 2), 20, 45, 35, parts=(2, 2), transpose_a=transpose_a, pack=False, chunk=chunk
+    )
+    close(arena["c"], expected, 35)
 
 
 def conv_arena(

@@ -166,3 +166,29 @@ def test_special_values():
     for dozen in dozens(found):
         with np.errstate(all="ignore"):
             agree(dozen, lambda i: SPECIAL.reshape(i.shape), 2e-5)
+
+
+def test_weight_gradients_that_are_summed_in_pieces(monkeypatch):
+    """Of a layer's size: chunks, pieces, tails of tiles; the same bits on one thread and two."""
+    rng = np.random.default_rng(0)
+    first, second = (
+        tg.parameter(rng.standard_normal(s, np.float32), f"w{i}", order=(2, 3, 1, 0))
+        for i, s in enumerate([(20, 3, 1, 1), (40, 20, 3, 3)])
+    )
+    image = tg.input("image", 4, 3, 33, 31)
+    hidden = tg.conv2d(image, first)
+    y = tg.conv2d(hidden, second, padding=1)
+    loss = tg.sum(y * y) / y.type.size
+    values = rng.standard_normal(image.shape, np.float32)
+    (slope,) = grad(loss, [second])
+    (want,) = run(Graph("g", (image,), (slope,)), values)
+    results, start = [], second.value.copy()
+    for threads in (1, 2):
+        monkeypatch.setattr(tg.settings, "threads", threads)
+        second.value = start
+        step = tg.compile([image], [loss], updates=[(second, second - slope)])
+        assert "pieces" in step.dump("plan")
+        step(values)
+        results.append(start - second.value)
+    np.testing.assert_array_equal(*results)
+    np.testing.assert_allclose(results[0], want, rtol=1e-3, atol=1e-3 * np.abs(want).max())

@@ -24,7 +24,8 @@ from tinygraph.ops.conv import CONV2D, CONV2D_INPUT_GRADIENT, CONV2D_WEIGHT_GRAD
 from tinygraph.ops.view import BROADCAST_TO, PAD, RESHAPE, TRANSPOSE
 from tinygraph.ops.window import WINDOW_MAX, WINDOW_SUM
 from tinygraph.parameter import parameter
-from tinygraph.plan.plan import Plan
+from tinygraph.plan import tiling
+from tinygraph.plan.plan import SLACK, Plan
 from tinygraph.plan.schedule import schedule
 from tinygraph.plan.tiling import Target
 from tinygraph.plan.verify import verify_plan
@@ -385,6 +386,24 @@ def test_convolutions(geometry, way):
         dw = CONV2D_WEIGHT_GRADIENT(a, g, kernel=kernel, **kind)
         net = network(dw, updates={p: p - dw})
     agree(net)
+
+
+@pytest.mark.parametrize("batch, size", [(8, 4), (6, 5), (3, 6), (1, 6)])
+@pytest.mark.parametrize("kernel, stride", [(1, 1), (3, 1), (3, 2)])
+def test_long_reductions_in_pieces(monkeypatch, batch, size, kernel, stride):
+    """The pieces of a gradient to the weights are images, or rows of the only one."""
+    monkeypatch.setattr(tiling, "CACHE", 64)
+    p = state(1, 3, 4, kernel, kernel, order=(0, 3, 4, 2, 1))
+    around = ((kernel // 2, kernel // 2),) * 2
+    kind: dict[str, Any] = {"stride": (stride,) * 2, "padding": around, "dilation": (1, 1)}
+    a = TRANSPOSE(x(batch, size * stride, size * stride, 1, 4), axes=(0, 3, 4, 1, 2))
+    out = CONV2D(a, p, **kind)
+    g = ops.relu(input("g", *out.shape) - out)
+    dw = CONV2D_WEIGHT_GRADIENT(a, g, kernel=(kernel, kernel), **kind)
+    plan = agree(network(ops.sum(g), updates={p: p - 2 * dw}))
+    (buffer,) = (b for b in plan.buffers if b.name == "pieces")
+    pieces, rest = divmod(buffer.bytes - SLACK, 4 * p.type.size)
+    assert pieces > 1 and max(batch, size) % pieces == 0 and rest == 0
 
 
 @pytest.mark.parametrize("m", [3, 4, 5, 8, 9])

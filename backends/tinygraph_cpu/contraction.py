@@ -186,7 +186,8 @@ class _Emitter:
                 return
             waiting = self._partial(chunk[1], j)
             initial = self._resume(shape, waiting, chunk[0].first)
-            sums = tile.accumulate(b, shape, a, columns, reduction, initial)
+            walks = [self._next_chunk(a)]
+            sums = tile.accumulate(b, shape, a, columns, reduction, initial, walks)
             self._choose(
                 chunk[0].last,
                 lambda: epilogue.emit(sums),
@@ -207,6 +208,11 @@ class _Emitter:
         """The next tile's rows of A, if they lie one after the other."""
         after = offset(self.b, a, self.b.mul(self.a_rows[1], i64(shape.rows)))
         return Walk(after, i64(4 * shape.rows))
+
+    def _next_chunk(self, a: ir.Value) -> Walk:
+        """What the tile reads of A in the next chunk."""
+        after = offset(self.b, a, self.b.mul(self.fields["s_chunk"], self._bytes("a_s")))
+        return Walk(after, self._bytes("a_k"))
 
     def _partial(self, flat: ir.Value, j: ir.Value) -> ir.Value:
         """Where a tile's sums wait between chunks."""

@@ -25,6 +25,7 @@ class CudaTarget(Target):
         reduction: tuple[int, int, int],
         packed: bool,
         across: bool,
+        longest: int = 1,
     ) -> Cut:
         sizes = Sizes(rows[0], rows[1] * rows[2], n, *reduction)
         way, splits = choose(sizes)

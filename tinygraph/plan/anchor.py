@@ -9,6 +9,7 @@ from math import prod
 from ..ir import Graph, Node
 from ..op import Index
 from .body import Body
+from .bundle import SMALL
 from .contract import (
     Axis,
     Heavy,
@@ -17,6 +18,7 @@ from .contract import (
     Unsuitable,
     assign_roles,
     copy_nest,
+    cut_roles,
     epilogue,
     make_tile,
     one_batch_axis,
@@ -29,8 +31,9 @@ from .group import Fusion, Group, Store
 from .index import Indices, Leaf, own, read
 from .layout import Layout, ordered_strides
 from .nest import NestBuilder, full_strides, resolve
+from .pieces import add_up, outermost, split_reduction
 from .plan import Access, Buffer, Launch, Nest, Place, Tile
-from .tiling import Target
+from .tiling import Cut, Target
 from .winograd_launch import winograd_launches
 
 HEAVY = 1 << 20  # bytes of an operand that is rather read as it lies than repacked every time,
@@ -110,7 +113,7 @@ class Anchors(Layout):
             ]
             operands = [remap(o, problem) for o in nest.operands]
             for sizes, placed in one_batch_axis(problem, [*views, *operands]):
-                self.tile(group, sizes, placed[:2], placed[2:], body, launches, heavy)
+                self.tile(group, sizes, placed[:2], placed[2:], nest, launches, heavy)
         return launches
 
     def readable(
@@ -158,7 +161,7 @@ class Anchors(Layout):
         problem: Problem,
         views: list[Access],
         operands: list[Access],
-        body: Body,
+        nest: Nest,
         launches: list[Launch],
         heavy: bool,
     ) -> None:
@@ -167,7 +170,7 @@ class Anchors(Layout):
         A large operand that changes between runs is not repacked unless ``heavy`` says so.
         """
         failure: Unsuitable | None = None
-        anchor = group.anchor
+        body, anchor = epilogue(nest, "acc"), group.anchor
         assert anchor is not None
         for first, second in ((0, 1), (1, 0)):
             a, b, source = views[first], views[second], anchor.inputs[second]
@@ -187,18 +190,62 @@ class Anchors(Layout):
             except Unsuitable as reason:
                 failure = failure or reason
                 continue
-            made = make_tile(roles, body, a, b, operands, self.target)
+            whole = problem.axes == group.axes and not roles.batch
+            way = cut_roles(roles, self.target, outermost(roles).size if whole else 1)
+            if way.pieces > 1:
+                self.in_pieces(group, nest, (a, b), axes, roles, way, launches)
+                return
+            made = make_tile(roles, way, body, a, b, operands, self.target)
             if roles.packed and not fixed and not heavy and is_heavy(roles):
                 failure = Heavy("a large operand would be repacked every time")
                 continue
             if roles.packed:
                 made = replace(made, b=self.pack(roles, made, b, fixed, launches, source))
-            if made.contraction.chunked or made.splits > 1:
-                made = replace(made, partial=self.partial(made))
-            parts = dict(made.sizes)["row_parts"] * dict(made.sizes)["column_parts"]
-            launches.append(Launch(label(group), made, tuple(group.index), parts))
+            launches.append(self.tile_launch(made, label(group), tuple(group.index)))
             return
         raise failure or Unsuitable("its axes have no roles")
+
+    def tile_launch(self, made: Tile, name: str, nodes: tuple[Node, ...]) -> Launch:
+        if made.contraction.chunked or made.splits > 1:
+            made = replace(made, partial=self.partial(made))
+        sizes = dict(made.sizes)
+        return Launch(name, made, nodes, sizes["row_parts"] * sizes["column_parts"])
+
+    def in_pieces(
+        self,
+        group: Group,
+        nest: Nest,
+        views: tuple[Access, Access],
+        axes: list[Axis],
+        roles: Roles,
+        way: Cut,
+        launches: list[Launch],
+    ) -> None:
+        """A contraction in pieces of its reduction, and a nest that adds them up."""
+        anchor = group.anchor
+        assert anchor is not None
+        shape = anchor.shape
+        number, _ = epilogue(nest, "acc").stores[0]
+        stored = nest.operands[number].strides
+        order = sorted(range(len(shape)), key=lambda axis: (-abs(stored[axis]), axis))
+        strides = (*ordered_strides(shape, order), prod(shape))
+        buffer = self.buffer("pieces", prod(shape) * way.pieces, "float32", "arena")
+        sums = Access(buffer, 0, strides, "float32")
+        split = split_reduction(axes, roles, way.pieces, strides)
+        roles = assign_roles(split, len(strides), [0], False)
+        each = replace(
+            cut_roles(roles, self.target),
+            row_parts=way.pieces * way.row_parts,
+            column_parts=way.column_parts,
+        )
+        body = Body(stores=((0, "acc"),))
+        operand = replace(sums, strides=tuple(axis.ops[0] for axis in split))
+        made = make_tile(roles, each, body, *views, [operand], self.target)
+        launches.append(self.tile_launch(made, anchor.op.name, (anchor,)))
+        nodes = tuple(n for n in group.index if n is not anchor) or (anchor,)
+        names = "_".join(dict.fromkeys(("sum", *(n.op.name for n in nodes if n is not anchor))))
+        added = self.launch(names, add_up(nest, "acc", way.pieces, sums), nodes)
+        launches.append(replace(added, parts=min(added.parts, SMALL)))
 
     def partial(self, tile: Tile) -> Access:
         """Memory for the sums of every tile between chunks, or of every split."""

@@ -22,7 +22,7 @@ from .group import loops_of
 from .index import Indices, affine, span, substitute
 from .nest import arrange
 from .plan import Access, Buffer, Guard, Load, Nest, Put, Stage, Tile
-from .tiling import Target
+from .tiling import Cut, Target
 
 APART = 64  # launches into which a batch may fall whose axes do not join
 
@@ -288,26 +288,35 @@ def epilogue(nest: Nest, accumulator: str) -> Body:
     return Body(tuple(loads), tuple(statements), tuple(stores))
 
 
+def argument_axes(roles: Roles, operands: int) -> tuple[Axis, ...]:
+    """g; z, y, m; r, s, k: as the argument block has them, missing ones of size 1."""
+    zero = replace(ONE, ops=(0,) * operands)
+    pad = lambda axes, n: (*(zero,) * (n - len(axes)), *axes)  # noqa: E731
+    return (*pad(roles.batch, 1), *pad(roles.rows, 3), *pad(roles.reduce, 3))
+
+
+def cut_roles(roles: Roles, target: Target, longest: int = 1) -> Cut:
+    """The cut of a contraction with these roles; ``longest`` as in ``tiling.cut``."""
+    g, z, y, m, *reduce = argument_axes(roles, 0)
+    r, s, k = (axis.size for axis in reduce)
+    rows = (g.size, z.size * y.size, m.size)
+    return target.cut(rows, roles.column.size, (r, s, k), roles.packed, m.a == 1, longest)
+
+
 def make_tile(
-    roles: Roles, body: Body, a: Access, b: Access, operands: list[Access], target: Target
+    roles: Roles,
+    way: Cut,
+    body: Body,
+    a: Access,
+    b: Access,
+    operands: list[Access],
+    target: Target,
 ) -> Tile:
     """The record and the argument values of one contraction; strides of ``a``, ``b`` are ignored,
     roles hold them.
     """
-    pad = lambda axes, n: (*(ONE,) * (n - len(axes)), *axes)  # noqa: E731
-    zero = replace(ONE, ops=(0,) * len(operands))
-    (g,) = pad(roles.batch, 1)
-    z, y, m = pad(roles.rows, 3)
-    r, s, k = pad(roles.reduce, 3)
-    g, z, y, m = (x if x.size > 1 or x.ops else zero for x in (g, z, y, m))
+    g, z, y, m, r, s, k = argument_axes(roles, len(operands))
     n = roles.column.size
-    way = target.cut(
-        (g.size, z.size * y.size, m.size),
-        n,
-        (r.size, s.size, k.size),
-        roles.packed,
-        m.a == 1,
-    )
     if way.inner:
         s, k = split_axis(k, way.inner)
     width = way.vectors * target.lanes

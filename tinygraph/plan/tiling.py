@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 L2 = 512 * 1024  # bytes that stay in a core's second-level cache beside what passes through it
 CACHE = 384 * 1024  # bytes of A and B that a chunk of a long reduction may touch
@@ -24,6 +25,8 @@ class Cut:
         inner: into what k is cut first, the rest of it becoming s; 0: k stays as it is.
         row_group: row tiles that meet one block of columns after another together.
         splits: into how many the reduction is cut that are computed at once, and added up after.
+        pieces: of the reduction, which are contractions by themselves; what else stands here is
+            for each of them.
     """
 
     rows: int
@@ -34,6 +37,7 @@ class Cut:
     inner: int = 0
     row_group: int = EVERY
     splits: int = 1
+    pieces: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,7 @@ class Target:
         reduction: tuple[int, int, int],
         packed: bool,
         across: bool,
+        longest: int = 1,
     ) -> Cut:
         """The cut of a contraction of rows[0] * rows[1] times m = ``rows[2]`` rows and n columns.
 
@@ -68,8 +73,9 @@ class Target:
             reduction: sizes of r, s and k.
             packed: whether B lies in blocks of the tile's width.
             across: whether rows of A are contiguous, so that the reduction strides over A.
+            longest: size of the axis along which the reduction may be cut into pieces.
         """
-        return cut((rows[0] * rows[1], rows[2]), n, reduction, packed, across, self)
+        return cut((rows[0] * rows[1], rows[2]), n, reduction, packed, across, self, longest)
 
 
 def tile_cycles(rows: int, vectors: int) -> float:
@@ -84,6 +90,7 @@ def cut(
     packed: bool,
     across: bool,
     target: Target,
+    longest: int = 1,
 ) -> Cut:
     """The cut of a contraction of ``rows[0]`` times m = ``rows[1]`` rows and n columns.
 
@@ -91,6 +98,7 @@ def cut(
         reduction: sizes of r, s and k.
         packed: whether B lies in blocks of the tile's width.
         across: whether rows of A are contiguous, so that the reduction strides over A.
+        longest: size of the axis along which the reduction may be cut into pieces.
     """
     (count, m), (r, s, k) = rows, reduction
     depth = r * s * k
@@ -104,20 +112,35 @@ def cut(
         # where all of B stays in cache, A and the result are passed over once, row after row
         parts = choose_parts(tiles, blocks, count * m * n * depth, n * 2 > count * m)
         return Cut(*tile, *parts, row_group=1 if 4 * n * depth <= L2 else EVERY)
-    parts = chunk_parts(tiles, blocks, m, n)
-    return Cut(*tile, *parts, 1, chunk) if s == 1 else Cut(*tile, *parts, chunk)
+    pieces, *parts = chunk_parts((tiles, blocks), (m, n), depth, count * m * n, longest)
+    if s == 1:
+        return Cut(*tile, *parts, 1, chunk, pieces=pieces)
+    return Cut(*tile, *parts, chunk, pieces=pieces)
 
 
-def chunk_parts(tiles: int, blocks: int, m: int, n: int) -> tuple[int, int]:
-    """Few parts, because each streams its share of A and B through the cache; those with the least
-    to stream: m numbers of A for each share of the columns, n of B for each share of the rows."""
+def chunk_parts(
+    most: tuple[int, int], sides: tuple[int, int], depth: int, result: int, longest: int
+) -> tuple[int, int, int]:
+    """(pieces of the reduction, row parts, column parts): few, and with the least to stream.
+
+    Every share of the columns streams all of A's m = ``sides[0]`` rows, every share of the rows
+    all of B's n = ``sides[1]`` columns; several pieces store their results and read them again.
+    """
+    m, n = sides
     ways = [
-        (rows, columns)
-        for rows in range(1, min(tiles, FEW_PARTS) + 1)
-        for columns in range(1, min(blocks, FEW_PARTS) + 1)
-        if rows * columns >= min(FEW_PARTS, tiles * blocks) and rows * columns <= 2 * FEW_PARTS
+        (pieces, rows, columns)
+        for pieces in range(1, min(longest, FEW_PARTS) + 1)
+        for rows in range(1, min(most[0], FEW_PARTS) + 1)
+        for columns in range(1, min(most[1], FEW_PARTS) + 1)
+        if longest % pieces == 0 and pieces * rows * columns <= 2 * FEW_PARTS
     ]
-    return min(ways, key=lambda way: (way[0] * n + way[1] * m, way))
+    enough = min(FEW_PARTS, max(map(prod, ways)))
+
+    def streamed(way: tuple[int, int, int]) -> int:
+        pieces, rows, columns = way
+        return depth * (columns * m + rows * n) + (2 * pieces * result if pieces > 1 else 0)
+
+    return min((way for way in ways if prod(way) >= enough), key=lambda way: (streamed(way), way))
 
 
 def divisor(size: int, most: int) -> int:
