@@ -317,6 +317,69 @@ def test_profile_has_devices():
     assert re.search(r"bound by +on +from", str(profile))
 
 
+def looping(devices):
+    """Two recurrent nets that read each other's history, and a loss of both."""
+    x, w = tg.input("x", 6, 4, 8), [tg.input(f"w{k}", 16, 8) for k in range(4)]
+    histories = [x, x]
+    for layer in (0, 2):
+        made = []
+        for k, device in enumerate(devices):
+            with tg.device(device):
+
+                def step(h, x, w=w[layer + k]):
+                    h = tg.tanh(tg.concat([h, tg.exp(-x * x)], 1) @ w)
+                    return h, h
+
+                _, outs = tg.scan(step, tg.zeros((4, 8)), histories[k - layer // 2])
+                made.append(outs[0])
+        histories = made
+    loss = tg.mean(histories[0] * histories[1])
+    return Graph("loops", (x, *w), (loss, *tg.grad(loss, w)))
+
+
+def test_loops(threads):
+    rng, results = np.random.default_rng(1), []
+    for devices in (TWO, (None, None)):
+        graph = looping(devices)
+        arrays = [rng.normal(0, 0.3, n.shape).astype(np.float32) for n in graph.inputs]
+        program = tg.compile(graph.inputs, graph.outputs)
+        results.append(program(*arrays))
+        for got, want in zip(results[-1], tg.run(graph, *arrays), strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-6)
+        assert (program.cost()["transferred_bytes"] > 0) == (devices is TWO)
+
+
+def test_a_loop_is_where_what_it_reads_is():
+    x, w = tg.input("x", 6, 4), tg.input("w", 4, 4)
+    with tg.device("cpu:1"):
+        rows = tg.exp(x)
+    (h,), _ = tg.scan(lambda h, row: tg.tanh(h @ w + row), tg.zeros((1, 4)), rows)
+    plan = tg.compile([x, w], [h]).inspection.plan
+    assert plan.loops and {x.device for x in plan.launches} == {1}
+
+
+def test_one_device_does_not_idle_behind_another():
+    """What could run at once stands before what has to wait for the other device."""
+    graph = looping(TWO)
+    plan = tg.compile(graph.inputs, graph.outputs[:1]).inspection.plan
+    first = {x.first: plan.launches[x.first].device for x in plan.loops}
+    assert list(first.values())[:2] in ([0, 1], [1, 0])
+
+
+def test_a_batch_that_is_bound_at_the_call():
+    x, w = tg.input("x", None, 8), tg.parameter(np.eye(8, dtype=np.float32))
+    with tg.device("cpu:0"):
+        a = tg.exp(x @ w)
+    with tg.device("cpu:1"):
+        b = tg.tanh(x @ w)
+    program = tg.compile([x], [tg.mean(a + b, axis=0)])
+    for n in (3, 8):
+        rows = RNG.normal(size=(n, 8)).astype(np.float32)
+        (got,) = program(rows)
+        np.testing.assert_allclose(got, (np.exp(rows) + np.tanh(rows)).mean(0), rtol=1e-5)
+        assert program.cost()["transferred_bytes"] == 4 * 8 * n
+
+
 def test_layers_dropout_and_effects():
     """Modules with state inside of devices."""
     x = tg.input("image", 4, 2, 8, 8)

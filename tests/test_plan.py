@@ -216,6 +216,11 @@ def window_of_one_tap() -> Network:
     return network(s, ops.sum(WINDOW_SUM(x(3, 4, 4), **window(h)), 2))
 
 
+def windows_of_one_tap_on_each_other() -> Network:
+    y = TRANSPOSE(WINDOW_SUM(x(5), **window(x(5))), axes=(0,))
+    return network(WINDOW_SUM(y, **window(y)))
+
+
 def window_that_skips() -> Network:
     h = x(2, 3, 5)
     return network(h + WINDOW_SUM(h, **window(h, stride=(2, 1, 1), size=(1, 3, 5))))
@@ -315,6 +320,7 @@ HARD = [
     maxima_beyond_another_edge,
     two_paddings_of_one_image,
     window_of_one_tap,
+    windows_of_one_tap_on_each_other,
     window_that_skips,
     strided_transpose_without_taps,
     parameter_in_another_shape,

@@ -111,7 +111,7 @@ class Op:
                 return hook(self, inputs, attrs)
         nodes = promote(self.name, inputs)
         if "device" not in attrs:
-            nodes = gathered(nodes, place, is_source)
+            nodes = gathered(nodes, place)
         return node(self, nodes, attrs.items(), self.infer(*[n.type for n in nodes], **attrs))
 
     def element(self, **attrs: Any) -> str:
@@ -222,11 +222,6 @@ def place(x: Node, device: str | None) -> Node:
     if device is None or device_of(x) == device:
         return x
     return node(PLACE, (x,), [("device", device)], x.type)
-
-
-def is_source(n: Node) -> bool:
-    """Whether a node reads no other, so that it has no place of its own."""
-    return n.op.kind is Kind.SOURCE
 
 
 def input(name: str, *shape: int | None, dtype: str = "float32") -> Node:

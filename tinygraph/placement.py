@@ -16,7 +16,9 @@ from weakref import WeakKeyDictionary
 from .ir import Node
 
 _NAME = re.compile(r"[a-z]\w*:\d+")
+VARIABLE = ("input", "parameter")  # sources whose readers are placed
 _CURRENT = threading.local()
+_ANYWHERE = ""  # the device of constants, and of what depends on nothing else
 _DEVICES: WeakKeyDictionary[Node, str | None] = WeakKeyDictionary()
 _USED: set[str] = set()  # the devices named in this process: nothing is placed while it is empty
 
@@ -55,6 +57,11 @@ def current() -> str | None:
 
 def device_of(n: Node) -> str | None:
     """Where a node is computed: what ``place`` says, else where its placed inputs are."""
+    return _known(n) or None
+
+
+def _known(n: Node) -> str | None:
+    """The device, _ANYWHERE or None; found without recursion, once for each node."""
     stack = [n]
     while n not in _DEVICES:
         top = stack[-1]
@@ -62,17 +69,14 @@ def device_of(n: Node) -> str | None:
         if missing:
             stack.extend(missing)
             continue
-        inherited = next((d for i in top.inputs if (d := _DEVICES[i])), None)
-        _DEVICES[top] = top.attr("device", inherited)
+        known = [_DEVICES[i] for i in top.inputs]
+        rest = None if None in known or top.op.name in VARIABLE else _ANYWHERE
+        _DEVICES[top] = top.attr("device", next(filter(None, known), rest))
         stack.pop()
     return _DEVICES[n]
 
 
-def gathered(
-    inputs: tuple[Node, ...],
-    place: Callable[[Node, str], Node],
-    is_source: Callable[[Node], bool],
-) -> tuple[Node, ...]:
+def gathered(inputs: tuple[Node, ...], place: Callable[[Node, str], Node]) -> tuple[Node, ...]:
     """A node's inputs, brought to one device.
 
     That is the enclosing ``device``; without one, that of the largest placed input, since moving
@@ -81,10 +85,10 @@ def gathered(
     target = current()
     if target is None:
         return _to_largest(inputs, place) if _USED else inputs
-    moved = tuple(i if is_source(i) else place(i, target) for i in inputs)
+    moved = tuple(place(i, target) if i.inputs and _known(i) != _ANYWHERE else i for i in inputs)
     if any(device_of(i) == target for i in moved):
         return moved
-    first = next((k for k, i in enumerate(moved) if i.op.name in ("input", "parameter")), None)
+    first = next((k for k, i in enumerate(moved) if i.op.name in VARIABLE), None)
     return tuple(place(i, target) if k == first else i for k, i in enumerate(moved))
 
 

@@ -20,7 +20,6 @@ def bundle(launches: list[Launch]) -> list[Launch]:
     slots: list[list[Launch]] = []
     position: dict[int, int] = {}  # launch -> slot
     small: list[bool] = []
-    devices: list[int] = []
     source: list[tuple[int, int] | None] = []
     for number, launch in enumerate(launches):
         earliest = max((position[w] + 1 for w in launch.waits), default=0)
@@ -29,8 +28,7 @@ def bundle(launches: list[Launch]) -> list[Launch]:
         room = [
             s
             for s in range(earliest, len(slots))
-            if devices[s] == launch.device
-            and ((little and small[s]) or (reads is not None and reads == source[s]))
+            if (little and small[s]) or (reads is not None and reads == source[s])
         ]
         if room:
             slot = room[-1]
@@ -39,7 +37,6 @@ def bundle(launches: list[Launch]) -> list[Launch]:
             slot = len(slots)
             slots.append([launch])
             small.append(little)
-            devices.append(launch.device)
             source.append(reads)
         position[number] = slot
     result = [one(members) for members in slots]
@@ -60,5 +57,4 @@ def one(members: list[Launch]) -> Launch:
         return members[0]
     nodes = tuple(dict.fromkeys(n for m in members for n in m.nodes))
     name = "bundle of " + ", ".join(dict.fromkeys(m.name for m in members))
-    parts = sum(m.parts for m in members)
-    return Launch(name, Bundle(tuple(members)), nodes, parts, device=members[0].device)
+    return Launch(name, Bundle(tuple(members)), nodes, sum(m.parts for m in members))

@@ -172,8 +172,16 @@ class Devices:
             done.append(reduce(or_, (done[w] | 1 << w for w in (*launch.waits, *last)), 0))
             latest[launch.device] = number
             for key in {id(a.buffer) for a in launch.accesses}:
-                self.users[key] = self.users.get(key, 0) | 1 << number
-                self.before[key] = self.before.get(key, -1) & done[number]
+                self.use(key, number, done)
+        for loop in plan.loops:
+            for b in plan.buffers:
+                if b.first <= loop.first and b.last >= loop.last - 1:  # live throughout
+                    for number in range(loop.first, loop.last):
+                        self.use(id(b), number, done)
+
+    def use(self, key: int, number: int, done: Sequence[int]) -> None:
+        self.users[key] = self.users.get(key, 0) | 1 << number
+        self.before[key] = self.before.get(key, -1) & done[number]
 
     def apart(self, a: Buffer, b: Buffer) -> bool:
         return self.follows(id(a), id(b)) or self.follows(id(b), id(a))

@@ -242,6 +242,13 @@ class Launch:
         """The launches of a bundle; itself otherwise."""
         return self.work.launches if isinstance(self.work, Bundle) else (self,)
 
+    def put(self, device: int) -> None:
+        """This launch, and all that it is made of, runs on a device."""
+        self.device = device
+        if isinstance(self.work, Bundle | Repeat):
+            for member in self.work.launches:
+                member.put(device)
+
     @property
     def accesses(self) -> tuple[Access, ...]:
         if isinstance(self.work, Bundle | Repeat):

@@ -21,6 +21,7 @@ from .nest import NestBuilder, arrange, resolve
 from .plan import Launch, Loop, Place, Plan, Repeat, Special, Transfer
 from .recompute import recompute
 from .siblings import join_siblings
+from .side_by_side import side_by_side
 from .tiling import Target
 from .updates import order_updates
 
@@ -92,8 +93,9 @@ class Scheduler(Anchors):
 
     def plan(self) -> Plan:
         self.lower_all()
-        self.prepare, self.launches = bundle(self.prepare), bundle(self.launches)
-        launches, loops = spread(self.launches)
+        self.prepare = bundle(self.prepare)
+        arranged = side_by_side if self.fusion.devices else bundle
+        launches, loops = spread(arranged(self.launches))
         waits(launches, loops)
         plan = Plan(
             self.graph.name, self.buffers, self.prepare, launches, loops, constants=self.constants
@@ -115,8 +117,7 @@ class Scheduler(Anchors):
             self.device, first = group.device, len(self.launches)
             self.lower(group)
             for launch in self.launches[first:]:
-                for member in (*launch.members, launch):
-                    member.device = group.device
+                launch.put(group.device)
 
     def loop(self, n: Node) -> None:
         """A loop's body is planned once, by a scheduler of its own that knows where the values lie

@@ -14,8 +14,7 @@ def join_siblings(fusion: Fusion) -> None:
     """Joins groups pairwise, later ones to the first that fits."""
     alike: dict[tuple, list[Group]] = {}
     for group in fusion.groups:
-        reduces = any(n in fusion.reduction_axes for n in group.index)
-        if reduces and group.anchor is None and not group.copy and not group.windows:
+        if group.reduce and group.anchor is None and not group.copy and not group.windows:
             others = alike.setdefault((group.axes, group.reduce, group.device), [])
             if not any(join(fusion, other, group) for other in others):
                 others.append(group)
