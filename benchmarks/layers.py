@@ -1,9 +1,10 @@
 """Single layers: the convolutions of AlexNet and GoogLeNet, a fully connected layer, softmax, LRN.
 
-    python benchmarks/layers.py [--threads 2] [--json out.json] [--limit N]
+    python benchmarks/layers.py [--batch 1] [--threads 2] [--json out.json] [--limit N]
 
-For convolutions: the rate of the launches that compute it, in GFLOP/s counted as the direct form,
-as a share of the measured peak of all threads; the peer is PyTorch's channels-last convolution.
+For convolutions: the rate of the launches that compute it directly, without Winograd's transform,
+in GFLOP/s by the time that threads spend in it, as a share of the measured peak of all threads; the
+peer is a whole call of PyTorch's channels-last convolution. Both find their operands in cache.
 The others are whole calls, interleaved with PyTorch's.
 """
 
@@ -76,21 +77,23 @@ def _shape(n: Node) -> Convolution:
     )  # fmt: skip
 
 
-def convolution(layer: Convolution, threads: int, rounds: int) -> Result:
+def convolution(layer: Convolution, batch: int, threads: int, rounds: int) -> Result:
+    """Channels-last at both ends, as within a network; PyTorch's too."""
     rng = np.random.default_rng(0)
-    image = rng.standard_normal((1, layer.inputs, *layer.image), dtype=np.float32)
+    image = rng.standard_normal((batch, *layer.image, layer.inputs), dtype=np.float32)
     weight = (layer.outputs, layer.inputs // layer.groups, *layer.kernel)
     w = tg.parameter(rng.standard_normal(weight, dtype=np.float32), "w")
     x = tg.input("x", *image.shape)
     options = {"stride": layer.stride, "padding": layer.padding, "groups": layer.groups}
+    y = tg.relu(tg.conv2d(tg.transpose(x, (0, 3, 1, 2)), w, **options))
     tg.settings.threads = threads
-    run = peers._program(tg.compile([x], [tg.relu(tg.conv2d(x, w, **options))]), image)
+    run = peers._program(tg.compile([x], [tg.transpose(y, (0, 2, 3, 1))], conv="implicit"), image)
     run()
-    launches = [x for x in profile_launches.profile(run, 15) if "conv2d" in x.name]
+    launches = [x for x in profile_launches.profile(run, 31) if "conv2d" in x.name]
     ms = sum(x.ms for x in launches) / threads
-    peer = _torch_convolution(layer, image, w.value, threads)
+    peer = _torch_convolution(layer, image.transpose(0, 3, 1, 2), w.value, threads)
     times = interleave({"torch": peer}, rounds, pause=0.0)
-    rate = layer.flops / ms / 1e6
+    rate = batch * layer.flops / ms / 1e6
     share = rate * 1e9 / (peak.measure().flops * threads)
     return Result(str(layer), ms, times["torch"].median * 1e3, rate, share)
 
@@ -147,19 +150,20 @@ def others(threads: int, rounds: int) -> list[Result]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--batch", type=int, default=1, help="images of a convolution")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--limit", type=int, help="only so many convolutions")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     shapes = convolutions()[: options.limit]
-    found = [convolution(c, options.threads, options.rounds) for c in shapes]
+    found = [convolution(c, options.batch, options.threads, options.rounds) for c in shapes]
     print("| layer | tinygraph ms | PyTorch ms | GFLOP/s | of peak |\n|---|---:|---:|---:|---:|")
     for r in found:
         print(f"| {r.layer} | {r.tinygraph_ms:.3f} | {r.peer_ms:.3f} "
               f"| {r.gflops:.0f} | {r.share:.0%} |")  # fmt: skip
     spent = sum(r.tinygraph_ms for r in found)
-    rate = sum(c.flops for c in shapes) / spent / 1e6
+    rate = options.batch * sum(c.flops for c in shapes) / spent / 1e6
     share = rate * 1e9 / (peak.measure().flops * options.threads)
     print(f"| all convolutions | {spent:.2f} | {sum(r.peer_ms for r in found):.2f} "
           f"| {rate:.0f} | {share:.0%} |")  # fmt: skip

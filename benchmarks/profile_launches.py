@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,23 +22,11 @@ def profile(run: Any, runs: int = 5) -> list[Launch]:
     program, arrays = run.program, run.arrays
     runner = program._runner
     outputs = [np.empty(t.shape, t.dtype) for t in program.types]
-    cycles = np.median([runner.time(arrays, outputs) for _ in range(runs)], axis=0)
-    total = cycles.sum()
+    seconds = np.median([runner.time(arrays, outputs) for _ in range(runs)], axis=0)
     names = [call.name for call in program.built.code.calls]
-    rate = _cycles_per_ms(runner, arrays, outputs)
-    found = [Launch(n, c / rate, c / total) for n, c in zip(names, cycles, strict=True)]
+    shares = seconds / seconds.sum()
+    found = [Launch(n, s * 1e3, x) for n, s, x in zip(names, seconds, shares, strict=True)]
     return sorted(found, key=lambda launch: -launch.ms)
-
-
-def _cycles_per_ms(runner: Any, arrays: Any, outputs: Any) -> float:
-    """The counter's rate: one thread's cycles fill its time but for microseconds."""
-    threads, runner.threads = runner.threads, 1
-    try:
-        start = time.perf_counter()
-        cycles = sum(runner.time(arrays, outputs))
-        return cycles / (time.perf_counter() - start) / 1e3
-    finally:
-        runner.threads = threads
 
 
 def table(launches: list[Launch], count: int = 12) -> str:

@@ -112,10 +112,11 @@ def cut(
         # where all of B stays in cache, A and the result are passed over once, row after row
         parts = choose_parts(tiles, blocks, count * m * n * depth, n * 2 > count * m)
         return Cut(*tile, *parts, row_group=1 if 4 * n * depth <= L2 else EVERY)
-    pieces, *parts = chunk_parts((tiles, blocks), (m, n), depth, count * m * n, longest)
-    if s == 1:
-        return Cut(*tile, *parts, 1, chunk, pieces=pieces)
-    return Cut(*tile, *parts, chunk, pieces=pieces)
+    pieces, row_parts, column_parts = chunk_parts(
+        (tiles, blocks), (m, n), depth, count * m * n, longest
+    )
+    chunk, inner = (1, chunk) if s == 1 else (chunk, 0)
+    return Cut(*tile, row_parts, column_parts, chunk, inner, pieces=pieces)
 
 
 def chunk_parts(
