@@ -156,7 +156,10 @@ class _ForNumba(ast.NodeTransformer):
 
 
 def _reads_memory(node: ast.expr) -> bool:
-    return any(isinstance(each, ast.Subscript) for each in ast.walk(node))
+    return any(
+        isinstance(each, ast.Subscript) or (isinstance(each, ast.Name) and each.id == "load4")
+        for each in ast.walk(node)
+    )
 
 
 def _call(name: str, where: ast.expr, *args: ast.expr) -> ast.Call:

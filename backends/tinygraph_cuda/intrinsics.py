@@ -31,7 +31,7 @@ RESULTS = {
     "random_uniform": "float32",
     "isnan": "bool",
 }
-VECTOR = 4  # elements of 32 bits in the widest access
+VECTOR = 4  # elements of one access; 128 bits of float32
 
 
 def define(name: str, arity: int, typer: Callable[..., Typed]) -> Any:
@@ -186,12 +186,13 @@ def vector_pointer(builder: Any, pointer: ir.Value, index: ir.Value, signed: boo
 
 
 def load4(pointer: Any, index: Any) -> Typed:
-    """load4(x, i): x[i] to x[i + 3] in one access, whose address is a multiple of 16."""
+    """load4(x, i): x[i] to x[i + 3] in one access, whose address is a multiple of its size."""
     if not isinstance(pointer, types.CPointer):
         return None
 
     def lower(context: Any, builder: Any, signature: Any, args: list[ir.Value]) -> ir.Value:
-        vector = builder.load(vector_pointer(builder, args[0], args[1], index.signed), align=16)
+        place = vector_pointer(builder, args[0], args[1], index.signed)
+        vector = builder.load(place, align=VECTOR * pointer.dtype.bitwidth // 8)
         parts = [builder.extract_element(vector, ir.IntType(32)(i)) for i in range(VECTOR)]
         return context.make_tuple(builder, signature.return_type, parts)
 
@@ -209,7 +210,7 @@ def store4(pointer: Any, index: Any, a: Any, b: Any, c: Any, d: Any) -> Typed:
         vector = ir.Constant(target.type.pointee, ir.Undefined)
         for i, part in enumerate(args[2:]):
             vector = builder.insert_element(vector, part, ir.IntType(32)(i))
-        builder.store(vector, target, align=16)
+        builder.store(vector, target, align=VECTOR * kind.bitwidth // 8)
         return context.get_dummy_value()
 
     return types.void(pointer, index, kind, kind, kind, kind), lower

@@ -1,8 +1,9 @@
 """Loop nests as CUDA kernels: the CPU's steps, with threads in place of the outer loops.
 
-A thread computes one element at a time, in a grid-stride loop over all output axes; or a warp does,
-where a long reduction lies along memory: its lanes share the reduction out and combine what they
-have by shuffles, in a tree whose shape never changes. Parameters are pointers and int32.
+A thread computes one element at a time, or four neighbouring ones with 128-bit accesses, in a
+grid-stride loop over all output axes; where a reduction is long, a team of threads shares it out
+and combines what its members have, in a tree whose shape never changes. Parameters are pointers and
+int32.
 """
 
 from __future__ import annotations
@@ -11,21 +12,22 @@ import ast
 from math import prod
 
 from tinygraph.codegen.nest import NestWriter
-from tinygraph.codegen.steps import folded, initial
+from tinygraph.codegen.steps import initial
 from tinygraph.codegen.writer import Address
 from tinygraph.plan.plan import Fold, Nest, Put, Step
 from tinygraph_cpu.numba_kernels import lift_prologue
 
-from .kernel import MOST_BLOCKS, THREADS, WARP, CudaKernel
-
-SHUFFLED = ("float32", "float64", "int32", "int64", "uint32")  # dtypes that lanes can exchange
+from .kernel import MOST_BLOCKS, THREADS, CudaKernel
+from .reader import VECTOR
+from .team import COLUMNS, THREAD, WARP_TEAM, Team, choose, combine
+from .wide import WideWriter, is_wide
 
 
 def emit(nest: Nest) -> CudaKernel:
     """The kernel of a nest, and its launch.
 
     Raises:
-        ValueError: more output elements than 2**31 - 1.
+        ValueError: sizes or strides beyond 32 bits.
     """
     writer = CudaNestWriter(nest)
     made = writer.kernel()
@@ -41,19 +43,19 @@ def emit(nest: Nest) -> CudaKernel:
     arguments = tuple(made.arguments[p.slot] for p in kept)
     if any(not isinstance(a, Address) and not -(2**31) <= a < 2**31 for a in arguments):
         raise ValueError("a nest with sizes or strides beyond 32 bits")
-    groups = writer.total * (WARP if writer.by_warps else 1)
-    blocks = min(MOST_BLOCKS, max(1, -(-groups // THREADS)))
+    elements = THREADS // writer.team.lanes * (VECTOR if writer.wide else 1)
+    blocks = min(MOST_BLOCKS, max(1, -(-writer.total // elements)))
     return CudaKernel(ast.unparse(module) + "\n", tuple(signature), arguments, blocks)
 
 
-class CudaNestWriter(NestWriter):
+class CudaNestWriter(WideWriter, NestWriter):
     """Writes the loops over output axes as a grid-stride loop over `total` elements."""
 
     def __init__(self, nest: Nest):
         super().__init__(nest, 1)
         self.total = prod(nest.axes[a] for a in self.outputs)
-        self.by_warps = reduces_along_memory(nest)
-        self.out.argument("total", self.total)
+        self.team = choose(nest, self.total)
+        self.wide = self.team is THREAD and is_wide(nest, self.total)
 
     def column(self) -> None:
         self.rows()  # neighbouring threads take neighbouring columns, which is what blocks are for
@@ -62,94 +64,96 @@ class CudaNestWriter(NestWriter):
         return False  # tests of windows' edges are predicates here
 
     def rows(self) -> None:
-        if self.by_warps:
-            self.warp_rows()
-        else:
-            super().rows()
-        self.out.line("flat = uint32(flat + step)")
-
-    def open_outputs(self, axes: list[int]) -> None:
-        """The axes of element `flat` of the outputs."""
         out = self.out
-        thread = "uint32(cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x)"
-        step = "uint32(cuda.gridDim.x * cuda.blockDim.x)"
-        if self.by_warps:
-            out.line(f"lane = uint32(cuda.threadIdx.x % uint32({WARP}))")
-            thread, step = (
-                f"uint32({thread} // uint32({WARP}))",
-                f"uint32({step} // uint32({WARP}))",
-            )
-        out.line(f"flat = {thread}")
-        out.line(f"step = {step}")
-        out.line("while flat < uint32(total):")
-        out.depth += 1
-        self.decompose("flat", "rest", axes)
-
-    def decompose(self, flat: str, rest: str, axes: list[int]) -> None:
-        """Axes from their linear index, the last one fastest."""
-        out = self.out
-        for axis in reversed(axes[1:]):
-            out.line(f"i{axis} = int32(remainder({flat}, {self.sizes[axis]}))")
-            out.line(f"{rest} = quotient({flat}, {self.sizes[axis]})")
-            flat = rest
-        if axes:
-            out.line(f"i{axes[0]} = int32({flat})")
-
-    # ------------------------------------------------------------------ a warp for each element
-
-    def warp_rows(self) -> None:
-        out = self.out
-        self.open_outputs(self.outputs)
-        out.argument("length", prod(self.nest.axes[a] for a in self.nest.reduce))
+        folds = [s for stage in self.nest.stages for s in stage.inner if isinstance(s, Fold)]
+        for fold in folds if self.team.shared else ():
+            size = THREADS if self.team is COLUMNS else THREADS // 32
+            out.line(f"{fold.name}_shared = cuda.shared.array({size}, {fold.dtype})")
+        self.open_elements()
         for stage in self.nest.stages:
             for step in stage.outer:
                 self.by_one_lane(step)
-            folds = [s for s in stage.inner if isinstance(s, Fold)]
-            for fold in folds:
-                out.line(f"{fold.name} = {initial(fold)}")
+            for fold in (s for s in stage.inner if isinstance(s, Fold)):
+                out.line(f"{fold.name} = {self.fours(fold.name, initial(fold))}")
+            depth = out.depth
             if stage.inner:
-                self.lanes_share(stage.inner)
-            for fold in folds:
-                self.combine(fold)
+                self.open_reduction()
+            for step in stage.inner:
+                self.step(step)
+            out.depth = depth
+            for fold in (s for s in stage.inner if isinstance(s, Fold)):
+                for line in combine(self.team, fold):
+                    out.line(line)
+        out.line("start = uint32(start + step)")
+
+    # ------------------------------------------------------------------ elements
+
+    def open_elements(self) -> None:
+        """The loop over `start`, and the axes of the element that this thread works on."""
+        out, team = self.out, self.team
+        total = out.argument("total", self.total // (VECTOR if self.wide else 1))
+        thread = "uint32(cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x)"
+        step = "uint32(cuda.gridDim.x * cuda.blockDim.x)"
+        if team is THREAD:
+            out.line(f"start = {thread}")
+            out.line(f"step = {step}")
+        elif team is WARP_TEAM:
+            out.line(f"start = quotient({thread}, {team.lanes})")
+            out.line(f"step = quotient({step}, {team.lanes})")
+        else:
+            out.line(f"start = uint32(cuda.blockIdx.x * uint32({team.elements}))")
+            out.line(f"step = uint32(cuda.gridDim.x * uint32({team.elements}))")
+        if team is not THREAD:
+            out.line(f"lane = {team.lane}")
+        if team is COLUMNS:
+            out.line(f"column = remainder(cuda.threadIdx.x, {team.elements})")
+        out.line(f"while start < uint32({total}):")
+        out.depth += 1
+        if team is COLUMNS:  # all threads go on to the barriers
+            out.line(f"flat = min(uint32(start + column), uint32({total} - 1))")
+            out.line(f"stores = lane == uint32(0) and uint32(start + column) < uint32({total})")
+        elif team is not THREAD:
+            out.line("stores = lane == uint32(0)")
+        self.decompose("flat" if team is COLUMNS else "start", "rest", self.outputs, self.wide)
+
+    def decompose(self, flat: str, rest: str, axes: list[int], wide: bool = False) -> None:
+        """Axes from their linear index, the last one fastest; ``wide`` counts it in fours."""
+        out = self.out
+        for axis in reversed(axes[1:]):
+            last = wide and axis == axes[-1]
+            size = out.argument("fours", self.nest.axes[axis] // 4) if last else self.sizes[axis]
+            times = f" * uint32({VECTOR})" if last else ""
+            out.line(f"i{axis} = int32(remainder({flat}, {size}){times})")
+            out.line(f"{rest} = quotient({flat}, {size})")
+            flat = rest
+        if axes:
+            times = f" * uint32({VECTOR})" if wide and len(axes) == 1 else ""
+            out.line(f"i{axes[0]} = int32({flat}{times})")
+
+    # ------------------------------------------------------------------ the reduction
+
+    def open_reduction(self) -> None:
+        """The reduction axes; a team's lanes take every so many-th of their elements."""
+        out, lanes = self.out, self.team.lanes
+        if self.team is THREAD:
+            for axis in self.nest.reduce:
+                out.line(f"for i{axis} in range({self.sizes[axis]}):")
+                out.depth += 1
+            return
+        length = out.argument("length", prod(self.nest.axes[a] for a in self.nest.reduce))
+        out.line(f"for flat_r in range(lane, uint32({length}), uint32({lanes})):")
+        out.depth += 1
+        self.decompose("flat_r", "left", list(self.nest.reduce))
 
     def by_one_lane(self, step: Step) -> None:
-        """All lanes know what they have computed; one of them stores it."""
-        if not isinstance(step, Put):
+        """All of a team know what they have computed; one of them stores it."""
+        if self.team is THREAD or not isinstance(step, Put):
             self.step(step)
             return
-        self.out.line("if lane == uint32(0):")
+        self.out.line("if stores:")
         self.out.depth += 1
         self.step(step)
         self.out.depth -= 1
 
-    def lanes_share(self, steps: tuple[Step, ...]) -> None:
-        """The reduction axes, each lane taking every 32nd of their elements."""
-        out = self.out
-        depth = out.depth
-        out.line("r = uint32(lane)")
-        out.line("while r < uint32(length):")
-        out.depth += 1
-        self.decompose("r", "left", list(self.nest.reduce))
-        for step in steps:
-            self.step(step)
-        out.line(f"r = uint32(r + uint32({WARP}))")
-        out.depth = depth
 
-    def combine(self, fold: Fold) -> None:
-        """A butterfly: after five exchanges all lanes hold the same bits."""
-        other = f"{fold.name}_other"
-        distance = WARP // 2
-        while distance:
-            shuffle = f"cuda.shfl_xor_sync(0xFFFFFFFF, {fold.name}, {distance})"
-            self.out.line(f"{other} = {shuffle}")
-            combined = Fold(fold.name, fold.fold, other, fold.dtype)
-            self.out.line(f"{fold.name} = {folded(combined, fold.name)}")
-            distance //= 2
-
-
-def reduces_along_memory(nest: Nest) -> bool:
-    """Whether a warp should share each element's reduction: it is long, and lies along memory."""
-    if nest.style != "row" or prod(nest.axes[a] for a in nest.reduce) < WARP:
-        return False
-    inner = [s for stage in nest.stages for s in stage.inner]
-    return bool(nest.reduce) and all(s.dtype in SHUFFLED for s in inner if isinstance(s, Fold))
+__all__ = ["CudaNestWriter", "Team", "emit"]

@@ -76,4 +76,6 @@ def reader(name: str, work: Tile, lines: int, way: Blocking) -> Reader:
 def aligned(access: Access) -> bool:
     """Whether an access begins at a multiple of what VECTOR elements take."""
     size = VECTOR * ITEMSIZE[access.dtype]
+    if access.step % VECTOR:
+        return False  # in the next step of a loop it begins elsewhere
     return (access.offset * ITEMSIZE[access.dtype] + access.buffer.offset) % size == 0

@@ -81,11 +81,17 @@ class ElementWriter:
             condition = self.guard(name, guard)
             conditions += [condition] if condition else []
             place += self.moved(name, f"{name}_s", guard.stride)
-        read = f"{self.view(operand)}[{place}]"
+        read = self.read_at(operand, place)
         if conditions:
-            outside = repr(operand.outside)
-            read = f"{read} if {' and '.join(conditions)} else {operand.dtype}({outside})"
+            read = f"{read} if {' and '.join(conditions)} else {self.outside(operand)}"
         self.out.line(f"{step.name} = {read}")
+
+    def read_at(self, operand: Access, place: str) -> str:
+        return f"{self.view(operand)}[{place}]"
+
+    def outside(self, operand: Access) -> str:
+        """What an operand is beyond its edges, as text."""
+        return f"{operand.dtype}({operand.outside!r})"
 
     def guard(self, name: str, guard: Guard) -> str | None:
         """Defines a guarded axis' position; returns the condition under which it lies inside."""
