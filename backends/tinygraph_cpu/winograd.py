@@ -24,7 +24,7 @@ from . import tile
 from .arguments import Arguments, ceil_divide, lane_mask, minimum, share
 from .epilogue import BYTES, Epilogue, Operand
 from .linear import multiply
-from .scalar import declare
+from .scalar import calls_function, declare
 from .tile import Shape, i1, i32, i64, offset, pointer
 from .winograd_products import emit_products
 
@@ -280,21 +280,41 @@ class _Emitter:
         epilogue.
         """
         b, spec = self.b, self.spec
-        for place, y in enumerate(self.second_pass(self.a_t, i)):
-            b.store(y, self.slot(self.pixels, i64(place)))
         sizes = [BYTES[o.dtype] for o in spec.operands]
+        pixels = self.second_pass(self.a_t, i)
 
-        def pixel(j: ir.Value, *there: ir.Value) -> Values:
+        def finish(acc: ir.Value, there: Sequence[ir.Value]) -> Sequence[ir.Value]:
             operands = [
                 Operand(at, i64(0), o.dtype, o.unit)
                 for at, o in zip(there, spec.operands, strict=True)
             ]
             shape = Shape(1, 1, spec.lanes, mask is not None)
-            acc = b.load(self.slot(self.pixels, j))
             Epilogue(b, spec.body, shape, operands, mask).emit([acc])
-            return [b.add(j, i64(1)), *self.moved(there, "x", sizes)]
+            return self.moved(there, "x", sizes)
 
-        tile.repeat(b, width, [i64(0), *rows], pixel)
+        def some() -> None:
+            for place, y in enumerate(pixels):
+                b.store(y, self.slot(self.pixels, i64(place)))
+            tile.repeat(
+                b,
+                width,
+                [i64(0), *rows],
+                lambda j, *there: [
+                    b.add(j, i64(1)),
+                    *finish(b.load(self.slot(self.pixels, j)), there),
+                ],
+            )
+
+        if any(calls_function(s.text()) for s in spec.body.statements):
+            some()  # long bodies are emitted once
+        else:
+            with b.if_else(b.icmp_signed("==", width, i64(spec.m))) as (all_of_them, otherwise):
+                with all_of_them:
+                    there = rows
+                    for y in pixels:
+                        there = finish(y, there)
+                with otherwise:
+                    some()
         return [b.add(i, i64(1)), *self.moved(rows, "y", sizes)]
 
     def moved(self, places: Sequence[ir.Value], axis: str, sizes: Sequence[int]) -> Values:
