@@ -12,9 +12,9 @@ from .tile import Reduction, Shape, i64, offset, pointer
 
 Values = list[ir.Value]
 
-# At most so many input channels are summed up by themselves. The rounding error of one long sum grows
-# with its length: for F(4x4, 3x3) and 192 channels, 3.2, 4.1, 5.0 and 6.5 times PyTorch's by chunks of
-# 32, 64, 128 and all. Larger filters need the short ones: F(4x4, 5x5) has 7.6 times by 32.
+# At most so many input channels are summed up by themselves. The rounding error of one long sum
+# grows with its length: for F(4x4, 3x3) and 192 channels, 3.2, 4.1, 5.0 and 6.5 times PyTorch's by
+# chunks of 32, 64, 128 and all. Larger filters need short ones: F(4x4, 5x5) has 7.6 times by 32.
 CHUNK, SHORT_CHUNK = 96, 32
 
 
