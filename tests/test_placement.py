@@ -18,6 +18,7 @@ from compiled import execute_plan
 from random_networks import Network, networks
 from test_plan import agree
 from tinygraph import nn, optim
+from tinygraph.backend import check_devices
 from tinygraph.ir import Graph, Node
 from tinygraph.op import PLACE, Kind, place
 from tinygraph.placement import device_of
@@ -152,6 +153,18 @@ def test_a_device_that_the_backend_has_not():
     message = r"cuda:1 \(test_placement.py:\d+\) is no device of .*cpu"
     with pytest.raises(tg.BackendError, match=message):
         tg.compile([tg.input("x", 4)], [y])
+
+
+def test_as_many_devices_as_the_backend_has():
+    x = tg.input("x", 4)
+    with tg.device("cuda:0"):
+        y = tg.exp(x)
+    with tg.device("cuda:1"):
+        z = tg.exp(y)
+    check_devices(Graph("g", (x,), (y,)), "cuda:emulate", 1)
+    check_devices(Graph("g", (x,), (z,)), "cuda", 2)
+    with pytest.raises(tg.BackendError, match=r"cuda:1 .* backend 'cuda', which has cuda:0 only"):
+        check_devices(Graph("g", (x,), (z,)), "cuda", 1)
 
 
 # ---------------------------------------------------------------------- plans
@@ -311,10 +324,12 @@ def _forward():
 
 def test_profile_has_devices():
     x, halves = towers(TWO, [tg.parameter(v) for v in WEIGHTS])
-    profile = tg.compile([x], halves).profile(DATA, repeat=1)
+    program = tg.compile([x], [halves[0].named("left"), halves[1].named("right")])
+    profile = program.profile(DATA, repeat=1)
     assert [r.name for r in profile.devices] == list(TWO)
     assert {r.device for r in profile.launches} == set(TWO)
     assert re.search(r"bound by +on +from", str(profile))
+    assert re.search(r"run \d+ matmul_tanh on cpu:1: \d", program.explain("right"))
 
 
 def looping(devices):

@@ -13,6 +13,7 @@ import numpy as np
 from .cache import Store
 from .codegen.program import Code
 from .ir import Graph, Memory, Parameter, origins
+from .op import PLACE
 
 if TYPE_CHECKING:
     from .plan.plan import Plan
@@ -112,12 +113,13 @@ def check_devices(graph: Graph, spec: str, count: int | None) -> None:
     """
     name = spec.partition(":")[0]
     for n in graph.nodes:
-        kind, _, number = n.attr("device", "").partition(":")
-        if kind not in ("", name) or (kind and count is not None and int(number) >= count):
+        if n.op is not PLACE:
+            continue
+        kind, _, number = n.attr("device").partition(":")
+        if kind != name or (count is not None and int(number) >= count):
             has = f"which has {name}:0 only" if count == 1 else f"whose devices are {name}:number"
-            raise BackendError(
-                f"{n.attr('device')} ({origins(n)[0]}) is no device of backend {name!r}, {has}"
-            )
+            where = f"{kind}:{number} ({origins(n)[0]})"
+            raise BackendError(f"{where} is no device of backend {name!r}, {has}")
 
 
 def find(spec: str) -> tuple[Backend, str]:

@@ -152,7 +152,8 @@ def kernels(inspection: Inspection, nodes: list[Node], profile: Profile | None) 
     for number, cost in enumerate(inspection.costs):
         if not any(touches(m, wanted, held) for m in cost.launch.members):
             continue
-        line = f"run {number} {cost.launch.name}: {cost.flops:,} operations "
+        where = f" on {plan.devices[cost.launch.device]}" if plan.devices else ""
+        line = f"run {number} {cost.launch.name}{where}: {cost.flops:,} operations "
         line += f"({100 * cost.flops / total:.1f} %), {cost.bytes:,} bytes"
         if profile is not None:
             row = profile.launches[number]

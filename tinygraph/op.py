@@ -110,7 +110,7 @@ class Op:
             if hook := getattr(type(i), "__op_call__", None):
                 return hook(self, inputs, attrs)
         nodes = promote(self.name, inputs)
-        if "device" not in attrs:
+        if self is not PLACE:
             nodes = gathered(nodes, place)
         return node(self, nodes, attrs.items(), self.infer(*[n.type for n in nodes], **attrs))
 

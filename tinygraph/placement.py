@@ -71,7 +71,8 @@ def _known(n: Node) -> str | None:
             continue
         known = [_DEVICES[i] for i in top.inputs]
         rest = None if None in known or top.op.name in VARIABLE else _ANYWHERE
-        _DEVICES[top] = top.attr("device", next(filter(None, known), rest))
+        said = [top.attr("device")] if top.op.name == "place" else known
+        _DEVICES[top] = next(filter(None, said), rest)
         stack.pop()
     return _DEVICES[n]
 
