@@ -59,6 +59,9 @@ def _number(value: Any, n: int) -> Any:
     if isinstance(value, Type):
         shape = _number(value.shape, n)
         return value if shape is value.shape else Type(shape, value.dtype)
+    if isinstance(value, Graph):
+        body = bind(value, n)
+        return value if body.digest == value.digest else body
     if isinstance(value, tuple):
         found = tuple(_number(v, n) for v in value)
         return value if all(a is b for a, b in zip(found, value, strict=True)) else found

@@ -167,6 +167,16 @@ def with_inputs(n: Node, inputs: tuple[Node, ...]) -> Node:
         return carry(node(n.op, inputs, n.attrs, n.type), n)
 
 
+def with_bodies(n: Node, change: Callable[[Graph], Graph]) -> Node:
+    """The same loop around changed bodies; any other node as it is."""
+    attrs = tuple((k, change(v) if isinstance(v, Graph) else v) for k, v in n.attrs)
+    if all(a is b or (isinstance(a, Graph) and a.digest == b.digest)
+           for (_, a), (_, b) in zip(attrs, n.attrs, strict=True)):  # fmt: skip
+        return n
+    with built_from(origins(n)):
+        return carry(node(n.op, n.inputs, attrs, n.type), n)
+
+
 def rebuild(graph: Graph, build: Callable[[Node], Node | None]) -> Graph:
     """One walk: ``build`` gives the replacement of a node (whose inputs are new) or None."""
     new: dict[Node, Node] = {}
@@ -179,14 +189,17 @@ def rebuild(graph: Graph, build: Callable[[Node], Node | None]) -> Graph:
 
 
 def rewrite(graph: Graph, rules: Sequence[Rule], log: list[Event] | None = None) -> Graph:
-    """Applies rules bottom-up until none fits. Each must move towards fewer or simpler nodes."""
+    """Applies rules bottom-up until none fits, also in the bodies of loops.
+
+    Each must move towards fewer or simpler nodes.
+    """
     walk = _Rewriter(rules, log)
     return Graph(graph.name, graph.inputs, tuple(walk.normal(o) for o in graph.outputs))
 
 
 def substitute(graph: Graph, replacements: Mapping[Node, Node]) -> Graph:
     """The graph with nodes replaced, also within the replacements, which read old nodes."""
-    walk = _Rewriter((), None, replacements)
+    walk = _Rewriter((), None, {old: new for old, new in replacements.items() if old is not new})
     return Graph(graph.name, graph.inputs, tuple(walk.normal(o) for o in graph.outputs))
 
 
@@ -199,7 +212,7 @@ class _Rewriter:
         log: list[Event] | None,
         replacements: Mapping[Node, Node] | None = None,
     ):
-        self.log = log
+        self.rules, self.log = rules, log
         self.replacements = replacements or {}
         self.new: dict[Node, Node] = {}
         self.chain: dict[Node, int] = {}
@@ -224,7 +237,10 @@ class _Rewriter:
             elif missing := [i for i in n.inputs if i not in self.new]:
                 stack.extend((i, None) for i in reversed(missing))
             else:
-                m = self.apply_first(with_inputs(n, tuple(self.new[i] for i in n.inputs)))
+                m = with_inputs(n, tuple(self.new[i] for i in n.inputs))
+                if n.bodies and self.rules:
+                    m = with_bodies(m, lambda body: rewrite(body, self.rules, self.log))
+                m = self.apply_first(m)
                 if m is n:
                     self.new[n] = n
                 else:

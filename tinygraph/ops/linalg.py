@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from ..op import (
     ShapeError,
     broadcast_shapes,
     define,
+    identity,
     input,
     promote,
     same_dtype,
@@ -73,3 +75,36 @@ def matmul(a: Any, b: Any) -> Node:
     out = MATMUL(left, right)
     shape = (*out.shape[:-2], *out.shape[-2:-1] * (a.ndim > 1), *out.shape[-1:] * (b.ndim > 1))
     return reshape(out, shape)
+
+
+# -- products summed over leading axes -------------------------------------------------------------
+
+
+def _infer_outer_sum(a: Type, b: Type) -> Type:
+    dtype = same_dtype("outer_sum", a, b)
+    if not a.shape or len(a.shape) != len(b.shape) or a.shape[:-1] != b.shape[:-1]:
+        raise ShapeError(f"outer_sum requires [..., m] and [..., n] of one ..., got {a} and {b}")
+    return Type((a.shape[-1], b.shape[-1]), dtype)
+
+
+def _loops_outer_sum(out: Type, a: Type, b: Type) -> Loops:
+    lead = identity(len(a.shape) - 1, 2)
+    return Loops(
+        a.shape[:-1],
+        tuple(Read((*lead, Index(terms=((axis, 1),)))) for axis in (0, 1)),
+    )
+
+
+# [..., m] and [..., n] -> [m, n]: the gradient of a matrix that many rows were multiplied with.
+OUTER_SUM: Op = define(
+    "outer_sum",
+    Kind.ANCHOR,
+    infer=_infer_outer_sum,
+    ref=lambda a, b: np.tensordot(a, b, (range(a.ndim - 1),) * 2).astype(a.dtype),
+    expr="{0} * {1}",
+    loops=_loops_outer_sum,
+    fold="sum",
+    vjp=lambda g, out, a, b: (MATMUL(b, swap(g)), MATMUL(a, g)),
+    cost=lambda out, a, b: out.size * (2 * math.prod(a.shape[:-1]) - 1),
+    example=lambda: OUTER_SUM(input("a", 2, 4, 5), input("b", 2, 4, 3)),
+)

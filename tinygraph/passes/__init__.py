@@ -8,13 +8,19 @@ from . import stabilize as _stabilize
 from .effects import Update, UpdateError, strip_effects
 from .fold_batch_norm import fold_batch_norm
 from .fold_constants import fold_constants
+from .hoist_loops import hoist_loops
 from .identities import drop_identities
+from .merge_loops import merge_loops
+from .prune_loops import prune_loops
 from .simplify import simplify
 from .simplify_views import simplify_views
 from .stabilize import stabilize
 
 PIPELINE = (
     drop_identities,  # stop_gradient and its like have said what they had to say
+    merge_loops,  # a loop, and what its gradient needs of it, run once
+    prune_loops,  # results and histories of loops that nobody reads
+    hoist_loops,  # products that no step waits for become one for all steps
     fold_constants,  # what depends on nothing is computed now
     stabilize,  # log(softmax(x)) and log(1 + exp(x)) in forms that do not overflow
     fold_batch_norm,  # scales behind convolutions move into weights that are prepared once
@@ -37,6 +43,9 @@ __all__ = [
     "drop_identities",
     "fold_batch_norm",
     "fold_constants",
+    "hoist_loops",
+    "merge_loops",
+    "prune_loops",
     "simplify",
     "simplify_views",
     "stabilize",

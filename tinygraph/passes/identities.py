@@ -8,7 +8,7 @@ from __future__ import annotations
 from ..ir import Graph, Node
 from ..ops.identity import CUSTOM_GRADIENT, STOP_GRADIENT
 from ..ops.normalization import STANDARDIZED
-from ..rewrite import Event, rebuild
+from ..rewrite import Event, rebuild, with_bodies
 
 IDENTITIES = (STOP_GRADIENT, CUSTOM_GRADIENT, STANDARDIZED)
 
@@ -17,6 +17,8 @@ def drop_identities(graph: Graph, log: list[Event] | None = None) -> Graph:
     """The graph without operators that only concern gradients and names."""
 
     def build(n: Node) -> Node | None:
+        if n.bodies:
+            return with_bodies(n, lambda body: drop_identities(body, log))
         if n.op not in IDENTITIES:
             return None
         if log is not None:

@@ -1,0 +1,257 @@
+"""Products that no step waits for leave their loops: one contraction for all steps.
+
+Before a loop, what depends on its slices only: ``x_t @ w`` of all t. Behind a loop, results that no
+later step reads, such as the gradients of ``x_t``; and sums over steps, such as the gradients of
+weights: sum over t of ``a_t.T @ b_t`` is one product over steps and rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ..ir import Graph, Node, built_from, origins
+from ..op import Kind
+from ..ops.arithmetic import add
+from ..ops.linalg import MATMUL, OUTER_SUM, swap
+from ..ops.loop import ITEM, Loop, dependent, fresh, reached, replaced
+from ..ops.reduce import SUM
+from ..ops.view import RESHAPE, TRANSPOSE, reshape
+from ..rewrite import Event, carry, is_filled, substitute
+from .vectorize import Stacked, vectorized, vectorizes
+
+
+@dataclass(frozen=True)
+class Hoisted:
+    """A loop that does less, and what stands for the results of the old one."""
+
+    loop: Node
+    replacements: Mapping[Node, Node]
+
+
+def hoist_loops(graph: Graph, log: list[Event] | None = None) -> Graph:
+    """The graph with products before and behind its loops, where they fit."""
+    for rule, hoist in (("before", before), ("behind", behind)):
+        for n in [n for n in graph.nodes if n.op.kind is Kind.LOOP]:
+            while n in graph.users and (made := hoist(graph, n)) is not None:
+                if log is not None:
+                    log.append(Event(f"{rule} the loop", n, made.loop))
+                graph, n = substitute(graph, made.replacements), made.loop
+    return graph
+
+
+def results(graph: Graph, n: Node) -> dict[int, Node]:
+    """The results of a loop that are read, by number."""
+    return {user.attr("index"): user for user in graph.users[n]}
+
+
+# -- before the loop -------------------------------------------------------------------------------
+
+
+def before(graph: Graph, n: Node) -> Hoisted | None:
+    """What depends on slices only, if there is a product among it, is a sequence of its own."""
+    loop = Loop.of(n)
+    order = list(reached((*loop.after, *loop.outs)))
+    waiting = dependent(order, loop.carries)
+    values = known(loop)
+    heavy = set[Node]()  # products, and what is made of them
+    for m in order:
+        if m in waiting or not (m in values or can_move(m, values)):
+            continue
+        move(m, values, loop.length)
+        if values[m][1] and (m.op.kind is Kind.ANCHOR or any(i in heavy for i in m.inputs)):
+            heavy.add(m)
+    inside = {i for m in order if m not in values for i in m.inputs}
+    places = {m: fresh(m.type) for m in order if m in heavy and (m in inside or m in loop.after)}
+    early = [o for o in loop.outs if o in heavy]
+    if not places and not early:
+        return None
+    left = [o for o in loop.outs if o not in heavy]
+    less = replace(
+        loop,
+        sequences=(*loop.sequences, *(values[m][0] for m in places)),
+        slices=(*loop.slices, *places.values()),
+        after=replaced(loop.after, places),
+        outs=replaced(left, places),
+    )
+    new, count = carry(less.node(), n), len(loop.carries)
+    replacements = {}
+    for index, item in results(graph, n).items():
+        if index >= count and (out := loop.outs[index - count]) in heavy:
+            replacements[item] = values[out][0]
+        else:
+            at = index if index < count else count + left.index(loop.outs[index - count])
+            replacements[item] = ITEM(new, index=at)
+    return Hoisted(new, replacements)
+
+
+def known(loop: Loop) -> dict[Node, Stacked]:
+    """What stands outside already: sequences, and what every step reads."""
+    given = {c: (g, False) for c, g in zip(loop.captured, loop.given, strict=True)}
+    return given | {x: (s, True) for x, s in zip(loop.slices, loop.sequences, strict=True)}
+
+
+def can_move(m: Node, values: Mapping[Node, Stacked]) -> bool:
+    return (vectorizes(m) or not m.inputs) and all(i in values for i in m.inputs)
+
+
+def move(m: Node, values: dict[Node, Stacked], steps: int) -> None:
+    """Computes a node of the body outside, for all steps."""
+    if m not in values:
+        with built_from(origins(m)):
+            inputs = [values[i] for i in m.inputs]
+            values[m] = vectorized(m, inputs, steps) if inputs else (m, False)
+
+
+# -- behind the loop -------------------------------------------------------------------------------
+
+
+def behind(graph: Graph, n: Node) -> Hoisted | None:
+    """Sums over steps, and results with products that no later step reads."""
+    return _Behind(graph, n).hoisted()
+
+
+class _Behind:
+    def __init__(self, graph: Graph, n: Node):
+        self.graph, self.n, self.loop = graph, n, Loop.of(n)
+        loop = self.loop
+        self.order = list(reached((*loop.after, *loop.outs)))
+        self.moving = dependent(self.order, (*loop.carries, *loop.slices))
+        self.sums = {k: g for k in range(len(loop.carries)) if (g := self.summand(k)) is not None}
+        self.left = [k for k in range(len(loop.carries)) if k not in self.sums]
+        self.needed = set(reached(loop.after[k] for k in self.left))  # by later steps
+        self.late = [o for o in loop.outs if self.is_late(o)]
+        self.emitted: dict[Node, None] = {}  # values that the loop must stack
+        self.histories: set[int] = set()  # carries of which it must keep all values
+        self.values = known(loop)
+
+    def summand(self, k: int) -> Node | None:
+        """What every step adds to carry k, if nothing else is done with it."""
+        loop, total = self.loop, self.loop.after[k]
+        if loop.kept[k] or total.op is not add or total in loop.outs:
+            return None
+        first, second = total.inputs
+        other = second if first is loop.carries[k] else first
+        readers = [m for m in self.order if loop.carries[k] in m.inputs]
+        alone = readers == [total] and not any(total in m.inputs for m in self.order)
+        mine = loop.carries[k] in (first, second) and other is not loop.carries[k]
+        whole = other.type == total.type
+        return other if alone and mine and whole and self.summable(other) else None
+
+    def summable(self, g: Node) -> bool:
+        if g.op is add:
+            return all(i.type == g.type and self.summable(i) for i in g.inputs)
+        if g.op in (TRANSPOSE, RESHAPE):
+            return self.summable(g.inputs[0])
+        if g.op is SUM:
+            return g.inputs[0] in self.moving
+        return g.op is MATMUL and g.ndim == 2 and all(i in self.moving for i in g.inputs)
+
+    def is_late(self, out: Node) -> bool:
+        """Whether a product is made for this result only."""
+        own = [m for m in reached((out,)) if m not in self.needed]
+        return out in self.moving and any(m.op.kind is Kind.ANCHOR for m in own) and vectorizes(out)
+
+    def hoisted(self) -> Hoisted | None:
+        """None if nothing moves."""
+        if not self.sums and not self.late:
+            return None
+        for g in self.sums.values():
+            self.each_summand(g, self.demand)
+        for o in self.late:
+            self.demand(o)
+        loop = self.loop
+        outs = [o for o in loop.outs if o not in self.late]
+        outs += [m for m in self.emitted if m not in outs]
+        less = replace(
+            loop,
+            initial=tuple(loop.initial[k] for k in self.left),
+            carries=tuple(loop.carries[k] for k in self.left),
+            after=tuple(loop.after[k] for k in self.left),
+            kept=tuple(loop.kept[k] or k in self.histories for k in self.left),
+            outs=tuple(outs),
+        )
+        new = carry(less.node(), self.n)
+        for place, k in enumerate(self.left):
+            if less.kept[place]:
+                self.values[loop.carries[k]] = less.before(new, place), True
+                self.values[loop.after[k]] = less.left(new, place), True
+        for place, m in enumerate(outs):
+            self.values.setdefault(m, (less.stacked(new, place), True))
+        return Hoisted(new, self.replacements(less, new, outs))
+
+    def replacements(self, less: Loop, new: Node, outs: Sequence[Node]) -> dict[Node, Node]:
+        loop, found = self.loop, dict[Node, Node]()
+        count = len(loop.carries)
+        for index, item in results(self.graph, self.n).items():
+            if index in self.sums:
+                first, total = loop.initial[index], self.total(self.sums[index])
+                found[item] = total if is_filled(first, 0.0) else add(first, total)
+            elif index < count:
+                place = self.left.index(index)
+                same = loop.kept[index] == less.kept[place]
+                found[item] = ITEM(new, index=place) if same else less.last(new, place)
+            elif (out := loop.outs[index - count]) in self.late:
+                found[item] = self.value(out)
+            else:
+                found[item] = less.stacked(new, outs.index(out))
+        return found
+
+    def demand(self, m: Node) -> None:
+        """Notes what the loop must give so that ``value(m)`` can be computed behind it."""
+        loop, stack = self.loop, [m]
+        seen = set[Node]()
+        while stack:
+            m = stack.pop()
+            if m in seen or m in self.values or (not m.inputs and m not in loop.carries):
+                continue
+            seen.add(m)
+            if m in loop.carries:
+                self.histories.add(loop.carries.index(m))
+            elif any(m is loop.after[k] for k in self.left):
+                self.histories.add(loop.after.index(m))
+            elif m in self.needed or not vectorizes(m):
+                self.emitted[m] = None
+            else:
+                stack += m.inputs
+
+    def value(self, m: Node) -> Node:
+        """A value of the body in all steps."""
+        for x in reached((m,)):
+            if can_move(x, self.values):
+                move(x, self.values, self.loop.length)
+        return self.values[m][0]
+
+    def each_summand(self, g: Node, visit: Callable[[Node], None]) -> None:
+        """Visits what a sum over steps reads of every step."""
+        if g.op is add or g.op in (TRANSPOSE, RESHAPE):
+            for i in g.inputs:
+                self.each_summand(i, visit)
+        else:
+            product = factors(g)
+            for i in (g if product is None else product).inputs:
+                visit(i)
+
+    def total(self, g: Node) -> Node:
+        """The sum of ``g`` over all steps."""
+        with built_from(origins(g)):
+            if g.op is add or g.op in (TRANSPOSE, RESHAPE):
+                return g.op(*map(self.total, g.inputs), **dict(g.attrs))
+            if (product := factors(g)) is not None:
+                a, b = map(self.value, product.inputs)
+                return OUTER_SUM(swap(a), b)
+            axis = (0, *(a + 1 for a in g.attr("axis")))
+            total = SUM(self.value(g.inputs[0]), axis=axis, keepdims=False)
+            return reshape(total, g.shape)
+
+
+def factors(g: Node) -> Node | None:
+    """The product of two values of one batch whose sum over the batch ``g`` is."""
+    product = g.inputs[0] if g.op is SUM else g
+    if product.op is not MATMUL:
+        return None
+    batch = tuple(range(product.ndim - 2))
+    a, b = product.inputs
+    whole = a.ndim == b.ndim and a.shape[:-2] == b.shape[:-2]
+    folded = g is product or (g.attr("axis") == batch and not g.attr("keepdims"))
+    return product if whole and folded and (batch == () or g is not product) else None
