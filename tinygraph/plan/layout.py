@@ -119,7 +119,8 @@ class Layout:
         for number, n in enumerate(self.graph.outputs):
             slot = Slot("output", number) if number < count else Slot("update", number - count)
             if slot in self.places:
-                pass
+                if self.lives_in(n, slot):
+                    continue
             elif slot.kind == "output":
                 buffer = self.buffer(
                     n.name or f"output{number}", n.type.size, n.dtype, "output", number
@@ -129,6 +130,20 @@ class Layout:
                 self.places[slot] = self.places[self.updates[slot.number]]
             group = self.fusion.group_for(n)
             group.stores.append(Store(n, slot, group.index[n]))
+
+    def lives_in(self, n: Node, slot: Slot) -> bool:
+        """Puts a value into the place that is known for it, if it is free to lie there."""
+        fusion = self.fusion
+        writers = fusion.writers.get(n, ())
+        bound = n in self.places or n in fusion.aliases or n in fusion.housed
+        if slot.kind != "output" or n.op.kind is Kind.SOURCE or bound:
+            return False
+        if n.op.name != "concat":
+            if len(writers) != 1 or n not in writers[0].index:
+                return False
+            writers[0].stores.append(Store(n, n, writers[0].index[n]))
+        self.places[n] = self.places[slot]
+        return True
 
     def store_values(self) -> None:
         """Every value that another group reads goes to memory, once."""

@@ -1,4 +1,4 @@
-"""Reductions over the same axes that read the same values, or each other's, become one kernel."""
+"""Groups over the same axes that read the same values, or each other's, become one kernel."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ def join_siblings(fusion: Fusion) -> None:
     """Joins groups pairwise, later ones to the first that fits."""
     alike: dict[tuple, list[Group]] = {}
     for group in fusion.groups:
-        if group.reduce and group.anchor is None and not group.copy and not group.windows:
-            others = alike.setdefault((group.axes, group.reduce, group.device), [])
+        template = group.opaque is not None or group.anchor is not None or group.windows
+        if group.index and not template and not group.copy:
+            folds = any(n in fusion.reduction_axes for n in group.index)
+            others = alike.setdefault((group.axes, group.reduce, folds, group.device), [])
             if not any(join(fusion, other, group) for other in others):
                 others.append(group)
 
