@@ -231,7 +231,7 @@ def assign(
 def _misnamed(parameters: Mapping[str, Parameter], arrays: Mapping[str, np.ndarray]) -> list[str]:
     """Parameters without a value, values without a parameter."""
     given = {p for name, p in parameters.items() if name in arrays}
-    named = {p: name for name, p in reversed(parameters.items())}  # its first name
+    named = {p: name for name, p in reversed(list(parameters.items()))}  # its first name
     missing = [f"missing: {name} {p.shape}" for p, name in named.items() if p not in given]
     extra = [f"unexpected: {n} {a.shape}" for n, a in arrays.items() if n not in parameters]
     return [*reversed(missing), *extra]
