@@ -53,6 +53,8 @@ ROWS = {
         Row("googlenet", 1),
         Row("googlenet", 8),
         Row("googlenet", 8, training=True),
+        Row("transformer", 32),
+        Row("transformer", 32, training=True),
     )
 }
 

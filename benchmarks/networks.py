@@ -13,14 +13,18 @@ from tinygraph import models, nn
 
 @dataclass(frozen=True)
 class Network:
-    """A network by its builders in tinygraph and PyTorch, and the shape of one image."""
+    """A network by its builders in tinygraph and PyTorch, and the shape of one input.
+
+    Inputs are images [channels, height, width], or texts [length] if there are ``symbols``.
+    """
 
     title: str
     tinygraph: Callable[[], nn.Module]
     torch: str  # a class of torch_networks, with its arguments
     arguments: tuple[Any, ...]
-    image: tuple[int, int, int]
+    image: tuple[int, ...]
     classes: int
+    symbols: int = 0
 
     def build(self) -> nn.Module:
         """The tinygraph module with weights that keep activations of one size."""
@@ -39,10 +43,13 @@ class Network:
         return net
 
     def batch(self, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Images and labels."""
-        rng = np.random.default_rng(1)
-        images = rng.standard_normal((size, *self.image), dtype=np.float32)
-        return images, rng.integers(0, self.classes, size, dtype=np.int32)
+        """Inputs and labels."""
+        rng, shape = np.random.default_rng(1), (size, *self.image)
+        if self.symbols:
+            inputs = rng.integers(0, self.symbols, shape, dtype=np.int32)
+        else:
+            inputs = rng.standard_normal(shape, dtype=np.float32)
+        return inputs, rng.integers(0, self.classes, size, dtype=np.int32)
 
 
 def _drawn(rng: np.random.Generator, name: str, old: np.ndarray) -> np.ndarray:
@@ -64,5 +71,14 @@ NETWORKS = {
         ("batch_norm", 1000, False),
         (3, 224, 224),
         1000,
+    ),
+    "transformer": Network(
+        "Transformer",
+        lambda: models.TransformerClassifier(62, 10, 128, size=128, layers=2, heads=4),
+        "TransformerClassifier",
+        (62, 10, 128, 128, 2, 4),
+        (128,),
+        10,
+        symbols=62,
     ),
 }

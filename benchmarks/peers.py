@@ -39,8 +39,8 @@ def inference(network: Network, batch: int, threads: int, peers: list[str]) -> C
     if "torch" in peers:
         contenders["torch"] = _torch_inference(module, torch.from_numpy(images))
     nhwc = network.build_torch(net.state_dict()).eval().to(memory_format=torch.channels_last)
-    x = torch.from_numpy(images).to(memory_format=torch.channels_last)
-    if "torch-nhwc" in peers:
+    x = _channels_last(torch.from_numpy(images))
+    if "torch-nhwc" in peers and x.ndim == 4:
         contenders["torch-nhwc"] = _torch_inference(nhwc, x)
     if "torch-compile" in peers:
         _offer(contenders, "torch-compile", lambda: _torch_inference(_compiled(nhwc), x))
@@ -64,14 +64,14 @@ def training(network: Network, batch: int, threads: int, peers: list[str]) -> Co
         return contenders
     torch = _torch(threads)
     x, y = torch.from_numpy(images), torch.from_numpy(labels).long()
-    nhwc = x.to(memory_format=torch.channels_last)
+    nhwc = _channels_last(x)
 
     def build(memory_format: Any) -> Any:
         return _without_dropout(network.build_torch(state)).to(memory_format=memory_format)
 
     if "torch" in peers:
         contenders["torch"] = _torch_training(build(torch.contiguous_format), x, y)
-    if "torch-nhwc" in peers:
+    if "torch-nhwc" in peers and x.ndim == 4:
         contenders["torch-nhwc"] = _torch_training(build(torch.channels_last), nhwc, y)
     if "torch-compile" in peers:
         compiled = lambda: _torch_training(_compiled(build(torch.channels_last)), nhwc, y)  # noqa: E731
@@ -84,7 +84,7 @@ def training(network: Network, batch: int, threads: int, peers: list[str]) -> Co
 
 def tinygraph_inference(net: nn.Module, images: np.ndarray, threads: int) -> Run:
     tg.settings.threads = threads
-    x = tg.input("images", *images.shape)
+    x = tg.input("images", *images.shape, dtype=images.dtype.name)
     return _program(tg.compile([x], [net(x)]), images)
 
 
@@ -93,7 +93,8 @@ def tinygraph_training(net: nn.Module, images: np.ndarray, labels: np.ndarray, t
     for _, module in net.named_modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-    x, y = tg.input("images", *images.shape), tg.input("labels", len(labels), dtype="int32")
+    x = tg.input("images", *images.shape, dtype=images.dtype.name)
+    y = tg.input("labels", len(labels), dtype="int32")
     loss = nn.cross_entropy(net(x, training=True), y)
     updates = optim.SGD(RATE, momentum=MOMENTUM).updates(loss, net.parameters())
     return _program(tg.compile([x, y], [loss], updates=updates), images, labels)
@@ -115,6 +116,13 @@ def _torch(threads: int) -> Any:
 
     torch.set_num_threads(threads)
     return torch
+
+
+def _channels_last(x: Any) -> Any:
+    """Images in that format; a text has no channels."""
+    import torch
+
+    return x.to(memory_format=torch.channels_last) if x.ndim == 4 else x
 
 
 def _torch_inference(module: Any, x: Any) -> Run:

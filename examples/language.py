@@ -65,12 +65,13 @@ def _look_up(wanted: np.ndarray, keys: np.ndarray, values: np.ndarray) -> np.nda
 
 def five_gram_bits(text: Text) -> float:
     """Bits per character of the held-back part, with the discount that suits the choosing part."""
+    model = NGram(text.training, len(text.alphabet))
 
-    def bits(discount: float, before: np.ndarray, part: np.ndarray) -> float:
-        model = NGram(text.training, len(text.alphabet), 5, discount)
-        known = np.concatenate([before[-4:], part])
+    def bits(before: np.ndarray, part: np.ndarray, discount: float) -> float:
+        model.discount = discount
+        known = np.concatenate([before[1 - model.order :], part])
         return float(-np.log2(model.probabilities(known)).mean())
 
     discounts = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-    best = min(discounts, key=lambda d: bits(d, text.training, text.choosing))
-    return bits(best, text.choosing, text.held_back)
+    best = min(discounts, key=lambda d: bits(text.training, text.choosing, d))
+    return bits(text.choosing, text.held_back, best)
