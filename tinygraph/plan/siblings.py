@@ -15,11 +15,12 @@ def join_siblings(fusion: Fusion) -> None:
     alike: dict[tuple, list[Group]] = {}
     for group in fusion.groups:
         template = group.opaque is not None or group.anchor is not None or group.windows
-        if group.index and not template and not group.copy:
-            folds = any(n in fusion.reduction_axes for n in group.index)
-            others = alike.setdefault((group.axes, group.reduce, folds, group.device), [])
-            if not any(join(fusion, other, group) for other in others):
-                others.append(group)
+        folds = any(n in fusion.reduction_axes for n in group.index)
+        if template or group.copy or not group.index or (folds and not group.reduce):
+            continue
+        others = alike.setdefault((group.axes, group.reduce, group.device), [])
+        if not any(join(fusion, other, group) for other in others):
+            others.append(group)
 
 
 def join(fusion: Fusion, first: Group, second: Group) -> bool:
