@@ -28,13 +28,17 @@ class WindowWriter(ElementWriter):
     """
 
     def hoistable(self) -> bool:
-        """Whether a window's edge tests can stand outside of the innermost output loop."""
-        last = self.outputs[-1] if self.outputs else -1
+        """Whether a window's edge tests can stand outside of the innermost output loop, and there
+        are some, or maxima.
+        """
+        if self.nest.style != "literal":
+            return False
         guards = [g for o in self.nest.operands for g in o.guards]
-        inner = [
-            g for g in guards if any(a == last for a, _ in g.index.terms) or g.load is not None
-        ]
-        return self.nest.style == "literal" and bool(guards) and not inner
+        last = self.outputs[-1]
+        if any(g.load is not None or last in dict(g.index.terms) for g in guards):
+            return False
+        folds = [s for stage in self.nest.stages for s in stage.inner if isinstance(s, Fold)]
+        return bool(guards) or any(map(is_extremum, folds))
 
     def windows(self) -> None:
         out = self.out
