@@ -264,6 +264,15 @@ def test_the_program_key_knows_the_graph_and_not_its_names(cache):
     assert program("x", 3.0).built.compiled is not None
 
 
+def test_the_program_key_knows_how_parameters_lie_in_memory(cache):
+    value = values(2, 3)
+    for order in ((0, 1), (1, 0)):
+        p = tg.parameter(value, order=order)
+        program = tg.compile([], [p * 2])
+        assert program.built.compiled is not None
+        np.testing.assert_array_equal(program()[0], 2 * value)
+
+
 # -- threads and forks -----------------------------------------------------------------------------
 
 

@@ -108,9 +108,10 @@ def program_key(source: Source) -> str | None:
         return None
     numbers = {p: i for i, p in enumerate(graph.parameters)}
     changed = [numbers.get(p, -1) for p in source.updates]
+    orders = [p.state.order for p in source.parameters]
     content = "\n".join((
-        canonical(graph), repr(changed), options.text(), source.backend.fingerprint(source.runtime),
-        sources_digest(), f"numpy {np.__version__}",
+        canonical(graph), repr((changed, orders)), options.text(),
+        source.backend.fingerprint(source.runtime), sources_digest(), f"numpy {np.__version__}",
     ))  # fmt: skip
     return hashlib.sha256(content.encode()).hexdigest()[:32]
 
