@@ -14,8 +14,8 @@ Values = list[ir.Value]
 
 # At most so many input channels are summed up by themselves. The rounding error of one long sum
 # grows with its length: for F(4x4, 3x3) and 192 channels, 3.2, 4.1, 5.0 and 6.5 times PyTorch's by
-# chunks of 32, 64, 128 and all. Larger filters need short ones: F(4x4, 5x5) has 7.6 times by 32.
-CHUNK, SHORT_CHUNK = 96, 32
+# chunks of 32, 64, 128 and all; for F(4x4, 5x5) and 32 channels, 6.7 and 8.0 times by 16 and 32.
+CHUNK, SHORT_CHUNK = 96, 16
 
 
 def emit_products(caller: ir.Function, spec: WinogradTile, vectors: int) -> ir.Function:
