@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from dataclasses import dataclass
 from functools import cache
@@ -11,6 +10,7 @@ from tinygraph.backend import BackendError
 from tinygraph.settings import settings
 
 from . import probe
+from .budget import LIMITS
 
 RUNTIMES = ("device", "emulate", "ptx")
 ARCHITECTURE = "sm_80"  # what cards are for where there is no device and none is named
@@ -35,9 +35,10 @@ def choose(text: str) -> Choice:
         raise BackendError(
             f"backend 'cuda:{text}': the runtime is one of {', '.join(RUNTIMES)}, got {name!r}"
         )
-    if architecture and not re.fullmatch(r"sm_(8|9|1\d)\d", architecture):
+    if architecture and architecture not in LIMITS:
+        known = ", ".join(LIMITS)
         raise BackendError(
-            f"backend 'cuda:{text}': the architecture is sm_80 or newer, got {architecture!r}"
+            f"backend 'cuda:{text}': the architecture is one of {known}, got {architecture!r}"
         )
     runtime = name or settings.cuda
     if runtime == "auto":

@@ -16,7 +16,7 @@ from tinygraph.backend import Card
 from tinygraph.cache import Store
 from tinygraph.codegen.program import Code, KernelCode
 
-from .budget import check
+from .budget import check, occupancy
 
 PACKAGES = ("numba-cuda", "nvidia-nvvm", "nvidia-nvjitlink", "llvmlite")
 SHARED = ("intrinsics.py", "math.py", "random.py")  # of codegen: what kernels call
@@ -62,6 +62,7 @@ def entry_key(kernel: KernelCode, architecture: str) -> str:
 
 
 BUILT: dict[str, Built] = {}  # of this process, by key
+PTX: dict[str, str] = {}  # by symbol: what several architectures are linked from
 
 
 def compile_missing(code: Code, store: Store, architecture: str) -> None:
@@ -70,28 +71,25 @@ def compile_missing(code: Code, store: Store, architecture: str) -> None:
         key = entry_key(kernel, architecture)
         built = find(key, store)
         if built is None:
-            built = BUILT[key] = compile_kernel(kernel, key, architecture)
+            built = BUILT[key] = compile_kernel(kernel, architecture)
             store.put("kernel", key, write(built))
         check(kernel.name, built.card)
 
 
-def compile_kernel(kernel: KernelCode, key: str, architecture: str) -> Built:
+def compile_kernel(kernel: KernelCode, architecture: str) -> Built:
     """Text to machine code; imports numba-cuda and cuda.core."""
-    from .toolchain import compile_ptx, link, occupancy
+    from .toolchain import compile_ptx, link
 
-    form, symbol = kernel.record, f"tg_{key}"
+    form, symbol = kernel.record, f"tg_{kernel.key}"
     text = kernel.text.replace(kernel.name, symbol, 1)
-    bounds, scope = form.launch_bounds, form.scope()
-    ptx = compile_ptx(text, symbol, kernel.signature, launch_bounds=bounds, scope=scope)
+    if symbol not in PTX:
+        bounds, scope = form.launch_bounds, form.scope()
+        PTX[symbol] = compile_ptx(text, symbol, kernel.signature, launch_bounds=bounds, scope=scope)
+    ptx = PTX[symbol]
     cubin, used = link(ptx, architecture, symbol)
-    card = Card(
-        architecture,
-        kernel.threads,
-        used.registers,
-        used.spill_stores + used.spill_loads,
-        used.shared,
-        occupancy(used, kernel.threads),
-    )
+    resident = occupancy(architecture, used.registers, used.shared, kernel.threads)
+    spills = used.spill_stores + used.spill_loads
+    card = Card(architecture, kernel.threads, used.registers, spills, used.shared, resident)
     return Built(symbol, text, ptx, cubin, card)
 
 

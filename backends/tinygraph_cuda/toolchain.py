@@ -1,7 +1,8 @@
 """Text of a kernel to PTX, and PTX to machine code; no GPU and no driver is needed.
 
-The one module that imports numba.cuda and cuda.core, so that what comes after them can be swapped
-in. What others need of them, to write intrinsics, they import from here.
+The one module that imports numba.cuda, and with runtimes/device.py, for what runs, cuda.core: so
+that what comes after them can be swapped in. What others need of them, to write intrinsics, they
+import from here.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from numba import cuda
 from numba.cuda.debuginfo import CUDADIBuilder
 from numba.cuda.extending import intrinsic
 
-__all__ = ["Card", "compile_ptx", "cuda", "intrinsic", "link", "occupancy", "types"]
+__all__ = ["Usage", "compile_ptx", "cuda", "intrinsic", "link", "types"]
 
 types: Any = cuda.types
 
@@ -29,24 +30,11 @@ SCALARS: dict[str, Any] = {
     "float32": types.float32, "float64": types.float64,
 }  # fmt: skip
 
-# a multiprocessor's 32-bit registers, bytes of shared memory, threads and blocks
-# (CUDA C++ Programming Guide, technical specifications per compute capability)
-LIMITS = {
-    "sm_80": (65536, 164 * 1024, 2048, 32),
-    "sm_86": (65536, 100 * 1024, 1536, 16),
-    "sm_89": (65536, 100 * 1024, 1536, 24),
-    "sm_90": (65536, 228 * 1024, 2048, 32),
-    "sm_100": (65536, 228 * 1024, 2048, 32),
-    "sm_120": (65536, 100 * 1024, 1536, 24),
-}
-SHARED_RESERVED = 1024  # bytes that the system takes of each block's shared memory
-
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class Usage:
     """What a kernel takes of a GPU: registers and bytes per thread, shared bytes per block."""
 
-    arch: str
     registers: int
     spill_stores: int
     spill_loads: int
@@ -129,7 +117,7 @@ def readable(ptx: str, name: str) -> str:
     return re.sub(r'(\.file\s+\d+) "[^"]*"', rf'\1 "{name}.py"', ptx)
 
 
-def link(ptx: str, arch: str = "sm_80", name: str = "kernel") -> tuple[bytes, Card]:
+def link(ptx: str, arch: str = "sm_80", name: str = "kernel") -> tuple[bytes, Usage]:
     """(cubin, what the kernel takes), by nvJitLink.
 
     Raises:
@@ -147,8 +135,7 @@ def link(ptx: str, arch: str = "sm_80", name: str = "kernel") -> tuple[bytes, Ca
         found = re.search(pattern, log)
         return int(found[1]) if found else 0
 
-    card = Card(
-        arch,
+    usage = Usage(
         figure(r"Used (\d+) registers"),
         figure(r"(\d+) bytes spill stores"),
         figure(r"(\d+) bytes spill loads"),
@@ -157,14 +144,4 @@ def link(ptx: str, arch: str = "sm_80", name: str = "kernel") -> tuple[bytes, Ca
             int(n) for n in re.findall(r"^\s*(?:\.visible )?\.shared\b.*\[(\d+)\]", ptx, flags=re.M)
         ),
     )
-    return cubin, card
-
-
-def occupancy(card: Card, threads: int) -> float:
-    """Which part of a multiprocessor's threads can be resident, with blocks of so many threads."""
-    registers, shared, most_threads, most_blocks = LIMITS[card.arch]
-    warps = -(-threads // 32)
-    per_warp = -(-card.registers * 32 // 256) * 256  # registers are given to warps by 256
-    blocks = min(most_blocks, most_threads // (32 * warps), registers // max(1, per_warp * warps))
-    blocks = min(blocks, shared // (card.shared + SHARED_RESERVED))
-    return blocks * warps * 32 / most_threads
+    return cubin, usage

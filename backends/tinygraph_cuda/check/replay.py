@@ -18,6 +18,7 @@ from tinygraph.op import PARAMETER
 from tinygraph.store import read as read_manifest
 
 from .. import probe
+from ..budget import number
 from ..compiled import Built, read
 from ..runner import CudaRunner
 from ..runtimes import Runtime
@@ -130,12 +131,11 @@ def count(names: Sequence[str], kind: str) -> int:
 
 def fitting(architecture: str, there: Sequence[str]) -> str:
     """The newest architecture whose machine code a device runs: of its generation, not later."""
-    number = int(architecture.removeprefix("sm_"))
-    numbers = [int(a.removeprefix("sm_")) for a in there]
-    fit = [n for n in numbers if n // 10 == number // 10 and n <= number]
+    wanted = number(architecture)
+    fit = [a for a in there if number(a) // 10 == wanted // 10 and number(a) <= wanted]
     if not fit:
         raise BackendError(f"the bundle has {', '.join(there)}; this device is {architecture}")
-    return f"sm_{max(fit)}"
+    return max(fit, key=number)
 
 
 def load_kernel(folder: Path, key: str) -> Built:
