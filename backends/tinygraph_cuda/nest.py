@@ -14,7 +14,7 @@ from math import prod
 from tinygraph.codegen.nest import NestWriter
 from tinygraph.codegen.steps import initial
 from tinygraph.codegen.writer import Address
-from tinygraph.plan.plan import Fold, Nest, Put, Step
+from tinygraph.plan.plan import Fold, Load, Nest, Put, Step
 from tinygraph_cpu.numba_kernels import lift_prologue
 
 from .kernel import MOST_BLOCKS, THREADS, CudaKernel
@@ -55,6 +55,7 @@ class CudaNestWriter(WideWriter, NestWriter):
         super().__init__(nest, 1)
         self.total = prod(nest.axes[a] for a in self.outputs)
         self.team = choose(nest, self.total)
+        self.read: set[int] = set()  # buffers that a team has read since its last barrier
         self.wide = self.team is THREAD and is_wide(nest, self.total)
 
     def column(self) -> None:
@@ -146,10 +147,17 @@ class CudaNestWriter(WideWriter, NestWriter):
         self.decompose("flat_r", "left", list(self.nest.reduce))
 
     def by_one_lane(self, step: Step) -> None:
-        """All of a team know what they have computed; one of them stores it."""
+        """All of a team know what they have computed; one of them stores it, behind a barrier where
+        it replaces what the others have read.
+        """
+        if isinstance(step, Load):
+            self.read.add(id(self.nest.operands[step.operand].buffer))
         if self.team is THREAD or not isinstance(step, Put):
             self.step(step)
             return
+        if id(self.nest.operands[step.operand].buffer) in self.read:
+            self.out.line(self.team.barrier)
+            self.read.clear()
         self.out.line("if stores:")
         self.out.depth += 1
         self.step(step)

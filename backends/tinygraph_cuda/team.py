@@ -30,6 +30,11 @@ class Team:
         """Whether its members exchange through shared memory."""
         return self.lanes * self.elements == THREADS and self.lanes > 1 and self is not WARP_TEAM
 
+    @property
+    def barrier(self) -> str:
+        """A line in which its members wait for one another."""
+        return "cuda.syncwarp()" if self is WARP_TEAM else "cuda.syncthreads()"
+
 
 THREAD = Team(1, THREADS)
 WARP_TEAM = Team(WARP, THREADS // WARP, f"remainder(cuda.threadIdx.x, {WARP})")
