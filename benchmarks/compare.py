@@ -53,6 +53,9 @@ ROWS = {
         Row("googlenet", 1),
         Row("googlenet", 8),
         Row("googlenet", 8, training=True),
+        Row("lstm", 1),
+        Row("lstm", 32),
+        Row("lstm", 32, training=True),
         Row("transformer", 32),
         Row("transformer", 32, training=True),
     )

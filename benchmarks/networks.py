@@ -15,7 +15,7 @@ from tinygraph import models, nn
 class Network:
     """A network by its builders in tinygraph and PyTorch, and the shape of one input.
 
-    Inputs are images [channels, height, width], or texts [length] if there are ``symbols``.
+    Inputs are images [channels, height, width], sequences [length, features], or texts [length] if there are ``symbols``.
     """
 
     title: str
@@ -71,6 +71,9 @@ NETWORKS = {
         ("batch_norm", 1000, False),
         (3, 224, 224),
         1000,
+    ),
+    "lstm": Network(
+        "LSTM", lambda: models.lstm(256, 256, 10), "LSTM", (256, 256, 10), (64, 256), 10
     ),
     "transformer": Network(
         "Transformer",

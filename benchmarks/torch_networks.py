@@ -80,6 +80,19 @@ class TorchvisionAlexNet(nn.Module):
         return self.classifier(self.avgpool(self.features(x)).flatten(1))
 
 
+class LSTM(nn.Module):
+    """Sequences [N, L, inputs] to classes, by the last step."""
+
+    def __init__(self, inputs: int, hidden: int, classes: int):
+        super().__init__()
+        self.layer = nn.LSTM(inputs, hidden, batch_first=True)
+        self.fc = nn.Linear(hidden, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y, _ = self.layer(x)
+        return self.fc(y[:, -1])
+
+
 class ConvNorm(nn.Module):
     def __init__(self, inputs: int, outputs: int, kernel_size, **options):
         super().__init__()

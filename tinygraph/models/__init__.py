@@ -5,10 +5,13 @@ from .blocks import auxiliary_loss
 from .googlenet import googlenet
 from .inception_v3 import inception_v3
 from .lenet import lenet5
+from .recurrent import CharLanguageModel, SequenceClassifier, lstm, rnn
 from .resnet import resnet50
 from .transformer import TransformerClassifier, TransformerLanguageModel
 
 __all__ = [
+    "CharLanguageModel",
+    "SequenceClassifier",
     "TransformerClassifier",
     "TransformerLanguageModel",
     "alexnet",
@@ -16,5 +19,7 @@ __all__ = [
     "googlenet",
     "inception_v3",
     "lenet5",
+    "lstm",
     "resnet50",
+    "rnn",
 ]

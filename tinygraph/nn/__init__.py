@@ -24,11 +24,14 @@ from .linear import Conv1d, Conv2d, ConvTranspose2d, Embedding, Linear, linear
 from .module import Module, Sequential
 from .norm import BatchNorm1d, BatchNorm2d, Dropout, Identity, LayerNorm, LocalResponseNorm
 from .random import manual_seed
+from .recurrent import LSTM, RNN, LSTMCell, RNNCell
 from .transformer import TransformerEncoder, TransformerEncoderLayer
 
 __all__ = [
     "ELU",
     "GELU",
+    "LSTM",
+    "RNN",
     "AdaptiveAvgPool2d",
     "AvgPool2d",
     "BatchNorm1d",
@@ -44,6 +47,7 @@ __all__ = [
     "Identity",
     "KeyValueCache",
     "L2Pool2d",
+    "LSTMCell",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
@@ -51,6 +55,7 @@ __all__ = [
     "MaxPool2d",
     "Module",
     "MultiHeadAttention",
+    "RNNCell",
     "ReLU",
     "Sequential",
     "SiLU",
