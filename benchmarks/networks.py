@@ -15,7 +15,8 @@ from tinygraph import models, nn
 class Network:
     """A network by its builders in tinygraph and PyTorch, and the shape of one input.
 
-    Inputs are images [channels, height, width], sequences [length, features], or texts [length] if there are ``symbols``.
+    Inputs are images [channels, height, width], sequences [length, features], or texts [length] if
+    there are ``symbols``.
     """
 
     title: str

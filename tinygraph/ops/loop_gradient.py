@@ -19,7 +19,7 @@ from .indexing import getitem
 from .loop import Loop, dependent, fresh, is_number, reached, replaced
 from .math import erf, exp, expm1, log, log1p, pow, rsqrt, sigmoid, softplus, sqrt, tanh
 from .source import zeros
-from .view import PAD
+from .view import PAD, TRANSPOSE, transpose
 
 Gradients = Sequence[Node | None]
 PullBack = Callable[[Sequence[Node], Sequence[Node], Sequence[Node]], Gradients]
@@ -181,7 +181,7 @@ def _split(g: Node | None, loop: Loop) -> tuple[list[Node], list[Node]]:
     rest: list[Node] = []
     stack = [] if g is None else [g]
     while stack:
-        part = stack.pop()
+        part = _widened(stack.pop())
         if part.op is add and part.inputs[0].shape == part.inputs[1].shape:
             stack += reversed(part.inputs)
         elif _beside(part) == ((0, loop.length) if loop.reverse else (loop.length, 0)):
@@ -189,6 +189,22 @@ def _split(g: Node | None, loop: Loop) -> tuple[list[Node], list[Node]]:
         else:
             rest.append(part)
     return last, rest
+
+
+def _widened(n: Node) -> Node:
+    """Pads of pads, also below transposes, as one pad."""
+    if n.op is TRANSPOSE and (below := _widened(n.inputs[0])).op is PAD:
+        axes = n.attr("axes")
+        widths = tuple(below.attr("widths")[a] for a in axes)
+        return PAD(transpose(below.inputs[0], axes), widths=widths, value=below.attr("value"))
+    if n.op is PAD and (below := _widened(n.inputs[0])).op is PAD:
+        pairs = list(zip(n.attr("widths"), below.attr("widths"), strict=True))
+        zeros = n.attr("value") == below.attr("value") == 0
+        plain = all(min(*outer[:2], *inner[:2]) >= 0 for outer, inner in pairs)
+        if zeros and plain and not any(outer[2] for outer, _ in pairs):
+            joined = ((a + c, b + d, gap) for (a, b, _), (c, d, gap) in pairs)
+            return PAD(below.inputs[0], widths=tuple(joined), value=0)
+    return n
 
 
 def _beside(n: Node) -> tuple[int, int] | None:

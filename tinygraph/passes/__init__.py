@@ -1,10 +1,12 @@
 """Graph -> Graph, a file each. compile() runs ``PIPELINE``; each can be left out by name."""
 
 from ..rewrite import Rule
+from . import contract_sums as _contract_sums
 from . import fold_constants as _fold_constants
 from . import simplify as _simplify
 from . import simplify_views as _simplify_views
 from . import stabilize as _stabilize
+from .contract_sums import contract_sums
 from .effects import Update, UpdateError, strip_effects
 from .fold_batch_norm import fold_batch_norm
 from .fold_constants import fold_constants
@@ -21,6 +23,7 @@ PIPELINE = (
     merge_loops,  # a loop, and what its gradient needs of it, run once
     prune_loops,  # results and histories of loops that nobody reads
     hoist_loops,  # products that no step waits for become one for all steps
+    contract_sums,  # sums over a batch of products become part of the products
     fold_constants,  # what depends on nothing is computed now
     stabilize,  # log(softmax(x)) and log(1 + exp(x)) in forms that do not overflow
     fold_batch_norm,  # scales behind convolutions move into weights that are prepared once
@@ -29,6 +32,7 @@ PIPELINE = (
 )
 
 RULES: tuple[Rule, ...] = (
+    *_contract_sums.RULES,
     *_fold_constants.RULES,
     *_stabilize.RULES,
     *_simplify.RULES,
@@ -40,6 +44,7 @@ __all__ = [
     "RULES",
     "Update",
     "UpdateError",
+    "contract_sums",
     "drop_identities",
     "fold_batch_norm",
     "fold_constants",

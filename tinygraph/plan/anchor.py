@@ -8,7 +8,7 @@ from math import prod
 
 from ..ir import Graph, Node
 from ..op import Index
-from .body import Body
+from .body import Body, Statement
 from .bundle import SMALL
 from .contract import (
     Axis,
@@ -41,6 +41,13 @@ FEW = 128  # if it is used for at most so many rows
 GRAIN = 32_768  # elements that are worth a part of their own
 
 
+def weight(nest: Nest) -> int:
+    """Roughly, what an element costs more than in a copy with an operation or two."""
+    steps = [s for stage in nest.stages for s in (*stage.outer, *stage.inner)]
+    calls = sum(s.expr.count("(") > s.expr.count("K(") for s in steps if isinstance(s, Statement))
+    return max(1, (len(steps) + 3 * calls) // 4)
+
+
 class Anchors(Layout):
     """Lowers groups with an anchor.
 
@@ -69,7 +76,7 @@ class Anchors(Layout):
         self.padded: dict[tuple, tuple[Buffer, tuple[int, ...]]] = {}
 
     def launch(self, name: str, nest: Nest, nodes: tuple[Node, ...]) -> Launch:
-        work = prod(nest.axes)
+        work = prod(nest.axes) * weight(nest)
         outer = nest.axes[0] if 0 not in nest.reduce and nest.axes else 1
         if nest.style == "column" and len(nest.reduce) == len(nest.axes) - 1:
             outer = -(-outer // nest.block)

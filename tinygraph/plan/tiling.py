@@ -9,6 +9,7 @@ from math import prod
 L2 = 512 * 1024  # bytes that stay in a core's second-level cache beside what passes through it
 CACHE = 384 * 1024  # bytes of A and B that a chunk of a long reduction may touch
 STREAM = 16  # bytes of memory a core reads in a cycle
+L1, FETCH = 32 * 1024, 24  # bytes of the first cache, and bytes that it gets from L2 in a cycle
 FEW_PARTS = 8  # of a reduction in chunks
 EVERY = 1 << 30  # more row tiles than there are
 WORTH = 400_000  # multiply-adds that are worth a part of their own
@@ -173,8 +174,11 @@ def choose_tile(
             panel = 4 * k * v * target.lanes
             again = (
                 panel / STREAM if panel > L2 and not cached else 0.0
-            )  # each row tile reads B from memory anew
-            return sum(c * (k * tile_cycles(r, v) + 24 + 2 * r * v + again) for c, r in once)
+            )  # each row tile reads B from memory anew,
+            fetch = 4 * v * target.lanes / FETCH if panel > L1 else 0.0  # or from the next cache
+            return sum(
+                c * (k * max(tile_cycles(r, v), fetch) + 24 + 2 * r * v + again) for c, r in once
+            )
 
         full, tail = divmod(vectors, width)
         return row_count * (full * column(width) + (column(tail) if tail else 0.0))
