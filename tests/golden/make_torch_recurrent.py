@@ -3,8 +3,8 @@
     python tests/golden/make_torch_recurrent.py        needs PyTorch (made with 2.13)
 
 Each case has the layer's state, an input x, its output y, the states that it leaves (left/0, ...),
-and the gradients of sum(y * cos(0, 1, 2, ...)) + sum(left ** 2) for x and all parameters. ``losses``
-are those of three steps of SGD (lr 0.1, momentum 0.9) on the mean of (y - 0.5) ** 2.
+and the gradients of sum(y * cos(0, 1, 2, ...)) + sum(left ** 2) for x and all parameters.
+``losses`` are those of three steps of SGD (lr 0.1, momentum 0.9) on the mean of (y - 0.5) ** 2.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ def main() -> None:
         found |= {f"{name}/x": x.detach().numpy(), f"{name}/y": y.detach().numpy()}
         found |= {f"{name}/left/{k}": s.detach().numpy() for k, s in enumerate(left)}
         found[f"{name}/gradient/x"] = x.grad.numpy()
-        found |= {f"{name}/gradient/{k}": p.grad.numpy().copy() for k, p in layer.named_parameters()}
+        for k, p in layer.named_parameters():
+            found[f"{name}/gradient/{k}"] = p.grad.numpy().copy()
         sgd, losses = torch.optim.SGD(layer.parameters(), lr=0.1, momentum=0.9), []
         for _ in range(3):
             loss = ((layer(x.detach())[0] - 0.5) ** 2).mean()
