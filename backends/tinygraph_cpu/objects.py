@@ -116,12 +116,6 @@ def stored_module(
     return code
 
 
-def assembly(module: ir.Module | str, target: Target) -> str:
-    """The machine code of a module as text, to be read."""
-    optimized, machine = optimize(module, target, loops=False)
-    return machine.emit_assembly(optimized)
-
-
 class _Engine:
     """Owns all code memory of the process: loaded code stays, whoever holds its address."""
 

@@ -34,10 +34,8 @@ def emit_products(caller: ir.Function, spec: WinogradTile, vectors: int) -> ir.F
     shape = Shape(spec.rows, vectors, spec.lanes)
     one, zero, row_of_b = i64(1), i64(0), i64(4 * spec.width)
     strides = [zero, zero, i64(4)], [zero, zero, row_of_b]
-    a_rows, chunks = (
-        tile.row_offsets(b, v_row),
-        ceil_divide(b, k, CHUNK if spec.r <= 3 else SHORT_CHUNK),
-    )
+    a_rows = tile.row_offsets(b, v_row)
+    chunks = ceil_divide(b, k, CHUNK if spec.r <= 3 else SHORT_CHUNK)
     chunk_size = b.udiv(b.add(k, b.sub(chunks, one)), chunks)
     a_step, b_step = b.mul(chunk_size, i64(4)), b.mul(chunk_size, row_of_b)
     places = [
