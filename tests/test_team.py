@@ -235,29 +235,29 @@ def test_counts_cycles(chain, own_team):
 @pytest.fixture(scope="module", params=[1, 2, 3])
 def placed(request):
     """A chain whose layers take turns on devices."""
-    return Chain(devices=request.param)
+    return Chain(layers=12, devices=request.param)
 
 
 def test_devices_on_any_number_of_threads(placed, chain, expected, own_team):
-    for threads in (1, 2, 3, 8) * 8:
-        np.testing.assert_array_equal(placed.run(own_team, threads), expected)
+    for threads in (1, 2, 3, 8) * 3:
+        np.testing.assert_array_equal(placed.run(own_team, threads), expected[:13])
         np.testing.assert_array_equal(chain.run(own_team, threads), expected)
 
 
 def test_a_device_waits_for_its_thread(placed, expected, own_team):
-    for pause in (0, 0.0005, 0.001, 0.002, 0.004, 0.03) * 4:
+    for pause in (0, 0.0005, 0.001, 0.002, 0.004, 0.03) * 2:
         time.sleep(pause)  # workers spin, park, or are just about to
-        np.testing.assert_array_equal(placed.run(own_team, 3), expected)
+        np.testing.assert_array_equal(placed.run(own_team, 3), expected[:13])
     assert not own_team.needed
 
 
 def test_devices_in_several_python_threads(expected, own_team):
-    chains = [Chain(devices=d) for d in (2, 0, 3)]
+    chains = [Chain(layers=12, devices=d) for d in (2, 0, 3)]
     wrong = []
 
     def call(chain):
-        for i in range(60):
-            if not np.array_equal(chain.run(own_team, 3), expected):
+        for i in range(20):
+            if not np.array_equal(chain.run(own_team, 3), expected[:13]):
                 wrong.append(i)
 
     threads = [threading.Thread(target=call, args=(chain,)) for chain in chains]
@@ -272,7 +272,7 @@ def test_devices_after_close(placed, expected):
     team = Team()
     placed.run(team, 3)
     team.close()
-    np.testing.assert_array_equal(placed.run(team, 3), expected)
+    np.testing.assert_array_equal(placed.run(team, 3), expected[:13])
 
 
 def test_a_launch_runs_on_its_devices_thread(own_team):
