@@ -175,6 +175,7 @@ def test_generation_with_a_cache_gives_the_logits_of_the_whole_text() -> None:
             *(step(tokens[:, i : i + 1], i)[0] for i in range(3, 9)),
         ]
         np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, rtol=1e-4, atol=1e-5)
+    assert np.isnan(step(tokens[:, :1], 9)[0]).all() and np.isnan(read(tokens[:, :3], 7)[0]).all()
     assert not any("cache" in name for name in net.state_dict())
 
 
@@ -202,3 +203,11 @@ def test_all_products_are_contractions_and_no_transpose_is_stored() -> None:
         assert not [remark for remark in program.remarks if "plain loops" in remark]
         nests = [line for line in program.dump("plan").splitlines() if ": nest" in line]
         assert not any("transpose" in line for line in nests)
+
+
+def test_a_step_with_a_cache_copies_nothing() -> None:
+    net = models.TransformerLanguageModel(SYMBOLS, 32, 32, layers=1, heads=2)
+    token, at = tg.input("token", 1, 1, dtype="int32"), tg.input("at", dtype="int32")
+    program = tg.compile([token, at], [net(token, net.caches(1), at)])
+    _, run = program.dump("plan").split("\nrun: ")
+    assert "contraction" in run and "pack: " not in run and "copy: " not in run

@@ -121,7 +121,7 @@ class TransformerLanguageModel(nn.Module):
     ) -> Node:
         """With caches, ``tokens`` continue the ``position`` symbols that earlier calls have read.
 
-        ``position`` is a node, int32 []; it and the tokens' length must not exceed ``length``.
+        ``position`` is a node, int32 []; logits are NaN if the tokens go beyond ``length``.
         """
         x = self.embedding(tokens, position)
         return self.head(self.encoder(x, causal=not caches, caches=caches, position=position))

@@ -57,12 +57,14 @@ class KeyValueCache:
 
     def __init__(self, batch: int, heads: int, length: int, size: int, name: str = "cache"):
         shape = batch, heads, length, size
-        self.keys, self.values = (
-            parameter(shape, f"{name}.{kind}", initial=lambda: np.zeros(shape, np.float32))
-            for kind in ("keys", "values")
-        )
-        for p in (self.keys, self.values):
+
+        def kept(kind: str, order: tuple[int, ...]) -> Parameter:
+            p = parameter(shape, f"{name}.{kind}", initial=lambda: np.zeros(shape), order=order)
             p.state.trainable = False
+            return p
+
+        self.keys = kept("keys", (0, 1, 3, 2))  # scores are contiguous along positions,
+        self.values = kept("values", (0, 1, 2, 3))  # results along the parts of a head
 
     def extend(self, k: Node, v: Node, position: Node) -> tuple[Node, Node]:
         """All keys and values, with k and v [N, heads, L, D] from ``position`` on."""
@@ -73,9 +75,13 @@ class KeyValueCache:
         return found[0], found[1]
 
     def seen(self, position: Node, queries: int) -> Node:
-        """Which positions each query from ``position`` on may see, bool [queries, length]."""
-        shape = queries, self.keys.shape[2]
-        return ops.less_equal(ops.axis_index(shape, 1), ops.axis_index(shape, 0) + position)
+        """Which positions each query from ``position`` on may see, bool [queries, length]: those
+        up to its own, and none, which gives NaN, if the cache is too short.
+        """
+        length = self.keys.shape[2]
+        shape = queries, length
+        past = ops.less_equal(ops.axis_index(shape, 1), ops.axis_index(shape, 0) + position)
+        return ops.logical_and(past, ops.less_equal(position + queries, length))
 
 
 class MultiHeadAttention(Module):
