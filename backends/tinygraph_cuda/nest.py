@@ -55,7 +55,7 @@ class CudaNestWriter(WideWriter, NestWriter):
         super().__init__(nest, 1)
         self.total = prod(nest.axes[a] for a in self.outputs)
         self.team = choose(nest, self.total)
-        self.read: set[int] = set()  # buffers that a team has read since its last barrier
+        self.reads: set[int] = set()  # buffers that a team has read since its last barrier
         self.wide = self.team is THREAD and is_wide(nest, self.total)
 
     def column(self) -> None:
@@ -151,13 +151,13 @@ class CudaNestWriter(WideWriter, NestWriter):
         it replaces what the others have read.
         """
         if isinstance(step, Load):
-            self.read.add(id(self.nest.operands[step.operand].buffer))
+            self.reads.add(id(self.nest.operands[step.operand].buffer))
         if self.team is THREAD or not isinstance(step, Put):
             self.step(step)
             return
-        if id(self.nest.operands[step.operand].buffer) in self.read:
+        if id(self.nest.operands[step.operand].buffer) in self.reads:
             self.out.line(self.team.barrier)
-            self.read.clear()
+            self.reads.clear()
         self.out.line("if stores:")
         self.out.depth += 1
         self.step(step)
