@@ -174,3 +174,12 @@ def test_googlenet_auxiliary(example, tmp_path):
     for what in ("parameters", "operations"):
         assert found[f"naive module: times the {what}"] > 2
     assert found["part of the loss that is left"] < 0.8
+
+
+def test_tiny_transformer(example, capsys):
+    found = example(short=True)
+    assert found["parameters"] == 421_120
+    assert found["last tenth"] < found["first tenth"] - 1.5
+    assert found["transformer"] < found["5-gram"] - 0.1  # bits per character
+    assert found["5-gram"] == pytest.approx(1.760, abs=0.001)
+    assert "\nAnd " in capsys.readouterr().out
