@@ -94,7 +94,8 @@ def main() -> None:
         return
     results = {row: measure(row, options.threads) for row in options.rows}
     print(
-        "| | cold compile s | warm compile s | first call s | peak MB |\n|---|---:|---:|---:|---:|"
+        "| | cold compile s | warm compile s | first call s | peak MB | PyTorch's |\n"
+        "|---|---:|---:|---:|---:|---:|"
     )
     for row, r in results.items():
         cold, warm = r["cold"], r["warm"]

@@ -81,7 +81,7 @@ class Target:
 
 def tile_cycles(rows: int, vectors: int) -> float:
     """Cycles of one step of the reduction: two multiply-adds or two loads a cycle, latency four."""
-    return max(rows * vectors / 2, (rows + vectors) / 2, 4.0 if rows * vectors < 8 else 0.0)
+    return max(rows * vectors / 2, (rows + vectors) / 2, 4.5 if rows * vectors < 10 else 0.0)
 
 
 def cut(
