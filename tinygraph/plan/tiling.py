@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from heapq import heapreplace
+from itertools import product
 from math import prod
 
 L2 = 512 * 1024  # bytes that stay in a core's second-level cache beside what passes through it
@@ -13,6 +15,8 @@ L1, FETCH = 32 * 1024, 24  # bytes of the first cache, and bytes that it gets fr
 FEW_PARTS = 8  # of a reduction in chunks
 EVERY = 1 << 30  # more row tiles than there are
 WORTH = 400_000  # multiply-adds that are worth a part of their own
+PART = 5_000  # multiply-adds in the time that it takes to claim a part and to begin it
+TEAMS = (2, 4)  # threads among which parts should come out even
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,14 +199,38 @@ def choose_tile(
 
 
 def choose_parts(tiles: int, blocks: int, work: int, b_larger: bool) -> tuple[int, int]:
-    """(row parts, column parts): by the work alone, so that results are the same for any number of
-    threads."""
-    wanted = max(1, min(64, work // WORTH))
-    if b_larger:
-        columns = min(blocks, wanted)
-        return min(tiles, -(-wanted // columns)), columns
-    rows = min(tiles, wanted)
-    return rows, min(blocks, -(-wanted // rows))
+    """(row parts, column parts) of so many row tiles and column blocks, which keep threads equally
+    busy, and cut the larger operand rather than the other: by the work alone, so that a plan is the
+    same for any number of threads."""
+    most = max(1, min(64, work // WORTH))
+    ways = [(r, c) for r in shares(tiles) for c in shares(blocks) if r * c <= most]
+    least = min(most // 4, max(map(prod, ways)))  # and enough of them where a thread is held up
+    start = PART * tiles * blocks / work
+
+    def busy(way: tuple[int, int]) -> float:
+        """Tiles' time of all threads until the last is ready, for small teams together."""
+        rows, columns = (
+            [n * (i + 1) // parts - n * i // parts for i in range(parts)]
+            for n, parts in zip((tiles, blocks), way, strict=True)
+        )
+        total = 0.0
+        for team in TEAMS:
+            until = [0.0] * team
+            for r, c in product(rows, columns):
+                heapreplace(until, until[0] + r * c + start)
+            total += team * max(until)
+        return total
+
+    def rank(way: tuple[int, int]) -> tuple[float, int, float]:
+        time = busy(way) / (tiles * blocks)
+        return round(time, 1), way[0] if b_larger else way[1], time
+
+    return min((way for way in ways if prod(way) >= least), key=rank)
+
+
+def shares(n: int) -> list[int]:
+    """Into how many parts n is cut with profit: fewer for the same largest part are no worse."""
+    return sorted({-(-n // -(-n // parts)) for parts in range(1, min(n, 64) + 1)})
 
 
 def choose_chunk(m: int, s: int, k: int, n: int, depth: int) -> int:
