@@ -44,16 +44,27 @@ def constants(plan: Plan) -> Blocks:
     return {("constant", i): np.array(c.attr("value").data) for i, c in enumerate(plan.constants)}
 
 
+def kernels(graph: Graph) -> list[CudaKernel]:
+    """What a graph launches, in order."""
+    plan = schedule(graph, target=TARGET)
+    return [made for launch in plan.launches for made in lower(launch)]
+
+
+def compile_kernel(made: CudaKernel) -> str:
+    """The PTX of a kernel, in which it is called 'kernel'."""
+    source = made.text.replace("NAME", "kernel", 1)
+    return compile_ptx(
+        source, "kernel", made.signature, launch_bounds=made.launch_bounds, scope=made.scope()
+    )
+
+
 KERNELS: dict[str, Kernel] = {}
 
 
 def compiled(made: CudaKernel) -> Kernel:
     if made.key not in KERNELS:
         source = made.text.replace("NAME", "kernel", 1)
-        ptx = compile_ptx(
-            source, "kernel", made.signature, launch_bounds=made.launch_bounds, scope=made.scope()
-        )
-        KERNELS[made.key] = Kernel(ptx, source=source)
+        KERNELS[made.key] = Kernel(compile_kernel(made), source=source)
     return KERNELS[made.key]
 
 
