@@ -20,7 +20,7 @@ from tinygraph.plan.plan import Access, Fold, Load, Nest, Put, Stage, Step, Tile
 
 from . import nest
 from .blocking import ALL, PAD, Sizes, choose
-from .kernel import CudaKernel, KernelText
+from .kernel import CudaKernel, KernelText, require_32_bits, require_reach
 from .reader import VECTOR, aligned, reader
 
 
@@ -28,7 +28,7 @@ def emit(work: Tile) -> tuple[CudaKernel, ...]:
     """The kernel, and where the reduction is split the one that adds up and has the epilogue.
 
     Raises:
-        ValueError: sizes or strides beyond 32 bits.
+        BackendError: sizes or strides beyond 32 bits.
     """
     if work.splits == 1:
         return (TileWriter(work).kernel(),)
@@ -96,8 +96,12 @@ class TileWriter(KernelText):
         self.reduction()
         self.epilogue()
         blocks = sizes.tiles(way) * self.splits
-        if blocks >= 2**31:
-            raise ValueError("a contraction with more than 2**31 - 1 tiles")
+        require_32_bits(blocks)
+        s = self.size
+        require_reach([s[x] for x in "gzymrsk"], self.work.a.strides)
+        require_reach([s[x] for x in "gnrsk"], self.work.b.strides)
+        for operand in self.work.operands:
+            require_reach([s[x] for x in "gzymn"], operand.strides)
         resident = 2 if way.threads == 256 else 1
         return self.made(blocks, way.threads, resident)
 

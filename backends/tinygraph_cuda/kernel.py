@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tinygraph.backend import BackendError
 from tinygraph.codegen.writer import Address, Argument
 from tinygraph.plan.plan import Access
 
@@ -50,6 +51,20 @@ class CudaKernel:
         return {**intrinsics.SCOPE, **tile.SCOPE, **epilogue.SCOPE}
 
 
+def require_32_bits(*values: int) -> None:
+    """
+    Raises:
+        BackendError: a size, a stride or an offset that kernels cannot count with.
+    """
+    if not all(-(2**31) <= value < 2**31 for value in values):
+        raise BackendError("backend 'cuda' counts elements with 32 bits: a tensor is too large")
+
+
+def require_reach(sizes: Sequence[int], strides: Sequence[int]) -> None:
+    """Raises BackendError where an element of an access is too far from its first."""
+    require_32_bits(sum((n - 1) * abs(s) for n, s in zip(sizes, strides, strict=True)))
+
+
 class KernelText:
     """Collects a kernel's parameters, with their values for one launch, and its lines."""
 
@@ -65,10 +80,9 @@ class KernelText:
         """An integer parameter, int32.
 
         Raises:
-            ValueError: it does not fit.
+            BackendError: it does not fit.
         """
-        if not -(2**31) <= value < 2**31:
-            raise ValueError("a kernel with sizes or strides beyond 32 bits")
+        require_32_bits(value)
         self.parameters[name] = ("int32", value)
         return name
 

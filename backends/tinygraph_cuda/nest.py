@@ -17,9 +17,9 @@ from tinygraph.codegen.writer import Address
 from tinygraph.plan.plan import Fold, Load, Nest, Put, Step
 from tinygraph_cpu.numba_kernels import lift_prologue
 
-from .kernel import MOST_BLOCKS, THREADS, CudaKernel
+from .kernel import MOST_BLOCKS, THREADS, CudaKernel, require_32_bits
 from .reader import VECTOR
-from .team import COLUMNS, THREAD, WARP_TEAM, Team, choose, combine
+from .team import COLUMNS, THREAD, WARP_TEAM, choose, combine
 from .wide import WideWriter, is_wide
 
 
@@ -27,7 +27,7 @@ def emit(nest: Nest) -> CudaKernel:
     """The kernel of a nest, and its launch.
 
     Raises:
-        ValueError: sizes or strides beyond 32 bits.
+        BackendError: sizes or strides beyond 32 bits.
     """
     writer = CudaNestWriter(nest)
     made = writer.kernel()
@@ -41,8 +41,7 @@ def emit(nest: Nest) -> CudaKernel:
     body.args.args = [ast.arg(p.name) for p in kept]
     signature = (f"{p.view.removeprefix('view_')}*" if p.view else "int32" for p in kept)
     arguments = tuple(made.arguments[p.slot] for p in kept)
-    if any(not isinstance(a, Address) and not -(2**31) <= a < 2**31 for a in arguments):
-        raise ValueError("a nest with sizes or strides beyond 32 bits")
+    require_32_bits(*(a for a in arguments if not isinstance(a, Address)))
     elements = THREADS // writer.team.lanes * (VECTOR if writer.wide else 1)
     blocks = min(MOST_BLOCKS, max(1, -(-writer.total // elements)))
     return CudaKernel(ast.unparse(module) + "\n", tuple(signature), arguments, blocks)
@@ -162,6 +161,3 @@ class CudaNestWriter(WideWriter, NestWriter):
         self.out.depth += 1
         self.step(step)
         self.out.depth -= 1
-
-
-__all__ = ["CudaNestWriter", "Team", "emit"]

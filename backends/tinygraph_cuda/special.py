@@ -7,10 +7,18 @@ from math import prod
 
 from tinygraph.plan.plan import Special
 
-from .kernel import MOST_BLOCKS, THREADS, WARP, CudaKernel, KernelText
+from .kernel import MOST_BLOCKS, THREADS, WARP, CudaKernel, KernelText, require_reach
 
 
 def emit(work: Special) -> CudaKernel:
+    """
+    Raises:
+        BackendError: sizes or strides beyond 32 bits.
+    """
+    sizes = dict(work.sizes)
+    for i, operand in enumerate(work.operands):
+        axes = range(len(operand.strides))
+        require_reach([sizes[f"n{i}_{a}"] for a in axes], operand.strides)
     return TEMPLATES[work.template](work)
 
 
