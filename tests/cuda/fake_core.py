@@ -111,8 +111,12 @@ class Device:
 class Stream:
     def __init__(self, core: FakeCore):
         self.core, self.waiting = core, list[Callable[[], None]]()
+        self.builder = GraphBuilder()
 
     def add(self, name: str, work: Callable[[], None]) -> None:
+        if self.builder.building:  # it records what its stream is asked to do
+            self.builder.add(name, work)
+            return
         self.core.log.append(name)
         self.waiting.append(work)
 
@@ -128,7 +132,8 @@ class Stream:
         return Event(self.core.log.count("event"))
 
     def create_graph_builder(self) -> GraphBuilder:
-        return GraphBuilder()
+        self.builder = GraphBuilder()
+        return self.builder
 
 
 class Event:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import subprocess
 import sys
 import warnings
@@ -387,11 +388,15 @@ def test_profiles_need_a_device():
 
 @needs_toolchain
 def test_memory_of_programs_is_given_back():
+    gc.collect()
+    emulate.runtime().collect()
     held = len(emulate.runtime().memory.regions)
     program = square("cuda:emulate")
     program(np.zeros(5, np.float32))
     assert len(emulate.runtime().memory.regions) > held
     del program
+    gc.collect()
+    emulate.runtime().collect()
     assert len(emulate.runtime().memory.regions) == held
 
 
@@ -431,6 +436,22 @@ def test_launches_are_recorded_once_and_replayed(core):
     core.log.clear()
     assert (w.value == 3).all() and core.log == ["download", "sync"]
     assert (w.value == 3).all() and len(core.log) == 2  # it has not changed since
+
+
+@needs_toolchain
+def test_memory_is_not_freed_while_launches_are_recorded(core, monkeypatch):
+    """A graph that frees would do so at each replay."""
+    other, program, launch_on = square("cuda"), square("cuda"), device.DeviceRuntime.launch_on
+    programs = [other]
+
+    def collecting(self, target, launch):
+        programs.clear()
+        launch_on(self, target, launch)
+
+    del other
+    monkeypatch.setattr(device.DeviceRuntime, "launch_on", collecting)
+    program(np.zeros(5, np.float32))
+    assert not programs and "replay: free" not in core.log and "free" in core.log
 
 
 @needs_toolchain

@@ -101,6 +101,22 @@ def test_what_is_wrong_is_reported(bundle, tmp_path):
     assert "1 of 3 programs agree" in text and "- operator exp: off by" in text
 
 
+class Unsteady(emulate.EmulateRuntime):
+    """Gives something else each time, though never far off."""
+
+    downloads = 0
+
+    def download(self, array: np.ndarray, address: int) -> None:
+        super().download(array, address)
+        self.downloads += 1
+        array *= np.float32(1 + 1e-6 * self.downloads)
+
+
+def test_bits_must_be_the_same_twice(bundle):
+    first = replay.run_bundle(bundle, Unsteady(), "sm_80", timed=False)[0]
+    assert first.fault == "a second run gave other bits"
+
+
 def test_architectures_that_fit():
     there = ["sm_80", "sm_86", "sm_90"]
     fits = {"sm_80": "sm_80", "sm_86": "sm_86", "sm_89": "sm_86", "sm_90": "sm_90"}

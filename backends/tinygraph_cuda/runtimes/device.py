@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import pairwise
@@ -43,6 +44,7 @@ class DeviceRuntime:
         self.enter()
         self.stream = self.device.create_stream()
         self.buffers: dict[int, Any] = {}  # by address: they live as long as they stand here
+        self.unused = deque[int]()
         self.pinned = core.LegacyPinnedMemoryResource().allocate(STAGING)
         memory = (ctypes.c_uint8 * STAGING).from_address(int(self.pinned.handle))
         self.staging = np.ctypeslib.as_array(memory)
@@ -66,15 +68,22 @@ class DeviceRuntime:
     # ------------------------------------------------------------------ memory
 
     def alloc(self, size: int, name: str) -> int:
-        self.enter()
+        self.collect()
         buffer = self.device.allocate(size, stream=self.stream)
         address = int(buffer.handle)
         self.buffers[address] = buffer
         return address
 
     def free(self, address: int) -> None:
+        self.unused.append(address)
+
+    def collect(self) -> None:
+        """Frees what is unused. A finalizer may run at any time, also while launches are recorded,
+        which would then free the memory at each replay: not then.
+        """
         self.enter()
-        self.buffers.pop(address).close(self.stream)
+        while self.unused:
+            self.buffers.pop(self.unused.popleft()).close(self.stream)
 
     def upload(self, address: int, array: np.ndarray) -> None:
         data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
@@ -135,8 +144,8 @@ class DeviceRuntime:
         return graph
 
     def replay(self, captured: Any) -> None:
+        self.collect()
         if captured is not None:
-            self.enter()
             captured.launch(self.stream)
 
     def sync(self) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from functools import cache
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -23,13 +25,20 @@ class EmulateRuntime:
 
     def __init__(self) -> None:
         self.memory = Memory()
-        self.kernels: dict[tuple[str, str], Kernel] = {}
+        self.kernels: WeakValueDictionary[tuple[str, str], Kernel] = WeakValueDictionary()
+        self.unused = deque[int]()
 
     def alloc(self, size: int, name: str) -> int:
+        self.collect()
         return self.memory.allocate(size, name)
 
     def free(self, address: int) -> None:
-        self.memory.free(address)
+        self.unused.append(address)
+
+    def collect(self) -> None:
+        """Frees what is unused. A finalizer may run at any time, also within a launch: not then."""
+        while self.unused:
+            self.memory.free(self.unused.popleft())
 
     def upload(self, address: int, array: np.ndarray) -> None:
         self.memory.write(address, array)
@@ -38,11 +47,11 @@ class EmulateRuntime:
         array[...] = self.memory.read(address, array.shape, array.dtype)
 
     def load(self, built: Built, name: str) -> Kernel:
-        key = (built.symbol, name)
-        if key not in self.kernels:
+        kernel = self.kernels.get((built.symbol, name))
+        if kernel is None:
             ptx, text = (t.replace(built.symbol, name) for t in (built.ptx, built.text))
-            self.kernels[key] = Kernel(ptx, name, text)
-        return self.kernels[key]
+            kernel = self.kernels[built.symbol, name] = Kernel(ptx, name, text)
+        return kernel
 
     def launch(self, launch: Launch) -> None:
         launch.kernel(self.memory, launch.blocks, launch.threads, launch.arguments)
@@ -51,6 +60,7 @@ class EmulateRuntime:
         return launches
 
     def replay(self, captured: Sequence[Launch]) -> None:
+        self.collect()
         for launch in captured:
             self.launch(launch)
 
