@@ -394,7 +394,7 @@ def test_convolutions(geometry, way):
     agree(net)
 
 
-@pytest.mark.parametrize("batch, size", [(8, 4), (6, 5), (3, 6), (1, 6)])
+@pytest.mark.parametrize("batch, size", [(8, 4), (6, 5), (3, 6), (1, 9)])
 @pytest.mark.parametrize("kernel, stride", [(1, 1), (3, 1), (3, 2)])
 def test_long_reductions_in_pieces(monkeypatch, batch, size, kernel, stride):
     """The pieces of a gradient to the weights are images, or rows of the only one."""

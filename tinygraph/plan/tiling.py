@@ -12,6 +12,7 @@ L2 = 512 * 1024  # bytes that stay in a core's second-level cache beside what pa
 CACHE = 384 * 1024  # bytes of A and B that a chunk of a long reduction may touch
 STREAM = 16  # bytes of memory a core reads in a cycle
 L1, FETCH = 32 * 1024, 24  # bytes of the first cache, and bytes that it gets from L2 in a cycle
+SHALLOW = 64  # a reduction so short is neither cut nor worth the order of a long one
 FEW_PARTS = 8  # of a reduction in chunks
 EVERY = 1 << 30  # more row tiles than there are
 WORTH = 400_000  # multiply-adds that are worth a part of their own
@@ -107,16 +108,18 @@ def cut(
     """
     (count, m), (r, s, k) = rows, reduction
     depth = r * s * k
-    chunk = choose_chunk(m, s, k, n, depth) if across and not packed else 0
+    shallow = depth <= SHALLOW
+    chunk = choose_chunk(m, s, k, n, depth) if across and not packed and not shallow else 0
     skinny = not packed and count == r == s == 1 and m <= 28 and 4 * n * k > 8 * L2
     tile = choose_tile(m, count, n, depth, target, wide=skinny, cached=chunk > 0)
     tiles, blocks = count * -(-m // tile[0]), -(-n // (tile[1] * target.lanes))
     if skinny:  # B is large and lies row by row: it is read so, a few rows at a time
         return Cut(*tile, 1, min(blocks, 8), 1, divisor(k, 64))
     if not chunk:
-        # where all of B stays in cache, A and the result are passed over once, row after row
+        # where all of B stays in cache, or the result is far larger than its operands, A and the
+        # result are passed over once, row after row
         parts = choose_parts(tiles, blocks, count * m * n * depth, n * 2 > count * m)
-        return Cut(*tile, *parts, row_group=1 if 4 * n * depth <= L2 else EVERY)
+        return Cut(*tile, *parts, row_group=1 if shallow or 4 * n * depth <= L2 else EVERY)
     pieces, row_parts, column_parts = chunk_parts(
         (tiles, blocks), (m, n), depth, count * m * n, longest
     )
