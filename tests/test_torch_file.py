@@ -131,6 +131,12 @@ def tensor(offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> byt
     return f"(S'w'\nctorch._utils\n_rebuild_tensor\n({storage}{''.join(numbers)}tRd.".encode()
 
 
+def test_a_type_of_elements_is_not_made_up() -> None:
+    content = tensor(0, (1,), (1,)).replace(b"ctorch\nFloatStorage\n", b"S'O'\n")
+    with pytest.raises(ValueError, match="is no storage"):
+        read_torch(archive(content, **{"0": bytes(16)}))
+
+
 def test_views_of_storages() -> None:
     raw = np.arange(4, dtype="<f4").tobytes()
     found = read_torch(archive(tensor(1, (3,), (1,)), **{"0": raw}))["w"]

@@ -34,8 +34,6 @@ DTYPES = {
 }
 DAMAGE = (pickle.UnpicklingError, BadZipFile, EOFError, LookupError, TypeError, AttributeError)
 Arrays = dict[str, np.ndarray]
-
-
 Elements = Callable[["Storage"], np.ndarray]
 
 
@@ -100,9 +98,10 @@ class Unpickler(pickle.Unpickler):
     def persistent_load(self, pid: Any) -> Storage:
         """A storage, by ('storage', type, key, device, count), and None in the older format."""
         match pid:
-            case ("storage", str(dtype), str(key), _, int()) | (
-                "storage", str(dtype), str(key), _, int(), None,
-            ):  # fmt: skip
+            case (
+                ("storage", str(dtype), str(key), _, int())
+                | ("storage", str(dtype), str(key), _, int(), None)
+            ) if dtype in DTYPES.values():
                 return self.storages.setdefault(key, Storage(key, dtype))
         raise ValueError(f"it refers to {pid!r}, which is no storage")
 
