@@ -38,7 +38,7 @@ class Blocking:
 
 BLOCKINGS = (  # few, since each is a kernel of its own for every kind of operands and epilogue
     Blocking(128, 128, 8, 8, 16),
-    Blocking(128, 128, 8, 8, 8),
+    Blocking(128, 64, 8, 4, 16),
     Blocking(64, 64, 8, 4, 16),
     Blocking(64, 64, 8, 4, 8),
     Blocking(32, 32, 4, 4, 16),
@@ -74,8 +74,8 @@ def ways(sizes: Sizes) -> Iterator[tuple[Blocking, int]]:
     """Every blocking; a reduction is split where there are too few tiles to fill a GPU."""
     plain = sizes.r * sizes.s == 1 and sizes.k % 16 == 0
     for way in BLOCKINGS:
-        if way.rows == 128 and (way.depth == 16) != plain:
-            continue  # what looks after edges takes registers that 16 steps need
+        if way.columns == 128 and not plain:
+            continue  # what looks after edges takes registers that 8x8 sums need
         chunks = 1
         while chunks == 1 or (
             chunks <= MOST_CHUNKS
