@@ -1,8 +1,8 @@
 """Contractions as CUDA kernels: C = epilogue(A B), an SGEMM whose operands are affine accesses.
 
-A block of threads computes a tile of C. It goes through the reduction in steps of 16: both tiles of
-a step are copied to shared memory, where k is outermost and rows (columns) are contiguous, and
-multiplied from there into registers, while the next ones are on their way (double buffering: V.
+A block of threads computes a tile of C. It goes through the reduction in steps of 8 or 16: both
+tiles of a step are copied to shared memory, where k is outermost and rows (columns) are contiguous,
+and multiplied from there into registers, while the next ones are on their way (double buffering: V.
 Volkov, J. Demmel, Benchmarking GPUs to Tune Dense Linear Algebra, SC 2008; CUTLASS). Rows and
 columns beyond the edge are read where the last one lies, and never stored.
 
@@ -82,7 +82,8 @@ class TileWriter(KernelText):
         self.nested = s["r"] * s["s"] > 1
         self.tail = s["k"] % self.way.depth != 0
 
-    def bytes(self, name: str, elements: int) -> str:
+    def byte_count(self, name: str, elements: int) -> str:
+        """A parameter that moves a pointer by so many elements."""
         self.parameters[name] = ("int64", 4 * elements)
         return name
 
@@ -113,12 +114,11 @@ class TileWriter(KernelText):
         self.line(f"tile = cuda.shared.array({2 * self.buffer}, float32)  # for A and B, twice")
         self.line("thread = uint32(cuda.threadIdx.x)")
         self.line("block = uint32(cuda.blockIdx.x)")
-        for name, size, each in (
-            ("column", "columns", way.columns),
-            ("row", "rows", way.rows),
+        for name, count, each in (
+            ("column", self.sizes.columns, way.columns),
+            ("row", self.sizes.rows, way.rows),
         ):
-            count = self.sizes.columns if size == "columns" else self.sizes.rows
-            self.argument(size, count)
+            self.argument(f"{name}s", count)
             tiles = self.argument(f"{name}_tiles", -(-count // each))
             self.line(f"{name} = uint32(remainder(block, {tiles}) * uint32({each}))")
             self.line(f"block = quotient(block, {tiles})")
@@ -239,7 +239,9 @@ class TileWriter(KernelText):
         each = self.way.depth
         if self.tail or self.nested:
             self.line(f"k_at = int32(k_at + int32({each}))")
-        steps = {name: self.bytes(f"{name}_next_k", each * self.size[f"{name}_k"]) for name in "ab"}
+        steps = {
+            name: self.byte_count(f"{name}_next_k", each * self.size[f"{name}_k"]) for name in "ab"
+        }
         if not self.nested:
             for name, step in steps.items():
                 self.line(f"{name} = moved({name}, {step})")
@@ -263,7 +265,7 @@ class TileWriter(KernelText):
             back = (-(-s["k"] // each) - 1) * each * s[f"{name}_k"]
             if axis == "r":
                 back += (s["s"] - 1) * s[f"{name}_s"]
-            step = self.bytes(f"{name}_next_{axis}", s[f"{name}_{axis}"] - back)
+            step = self.byte_count(f"{name}_next_{axis}", s[f"{name}_{axis}"] - back)
             self.line(f"{name}_step = {step}", deeper)
 
     def read(self) -> None:
