@@ -143,6 +143,11 @@ def test_lenet_digits(example, tmp_path):
     assert len(list(tmp_path.glob("*.png"))) == 2
 
 
+def test_char_lstm(example):
+    found = example(short=True)
+    assert found["lstm"] < found["five_gram"] - 0.01
+
+
 def test_inception_v3_factorization(example):
     found = example()
     for whole, parts in (("5x5", "3x3 3x3"), ("3x3", "1x3 3x1"), ("7x7", "1x7 7x1")):

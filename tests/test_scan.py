@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import tinygraph as tg
 from tinygraph.autodiff import check_grad
+from tinygraph.debug import check_passes
 from tinygraph.dump import WIDTH
 from tinygraph.ir import Graph, Node
+from tinygraph.passes import PIPELINE
 
 T, B, X, H = 5, 3, 4, 6
 SHAPES = {
@@ -102,3 +106,92 @@ def test_compiled_agrees_with_the_interpreter(reverse, gradients):
     for _ in range(2):
         for got, want in zip(program(*arrays()), tg.run(g, *arrays()), strict=True):
             np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
+def test_generated_module_runs_as_plain_python_with_a_loop():
+    g = graph()
+    text = tg.compile(g.inputs, g.outputs).dump("source")
+    assert f"    for t in range({T}):\n        launch(" in text
+
+
+def test_loops_within_loops():
+    x, w = tg.input("x", 3, 4, 2), tg.input("w", 2, 2)
+
+    def outer(total: Node, rows: Node) -> tuple[Node, ...]:
+        (left,), (each,) = tg.scan(lambda h, row: (tg.tanh(h @ w + row),) * 2, total, rows)
+        return left + total, tg.sum(each)
+
+    (last,), (sums,) = tg.scan(outer, tg.zeros((2,)), x)
+    loss = tg.sum(last) + tg.sum(sums * sums)
+    g = Graph("nested", (x, w), (loss, *tg.grad(loss, [x, w])))
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(n.shape).astype("f4") for n in (x, w)]
+    for got, want in zip(tg.compile(g.inputs, g.outputs)(*arrays), tg.run(g, *arrays), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
+@st.composite
+def loops(draw: st.DrawFn) -> Graph:
+    """A loop over a few random element-wise operators and products, with its gradients."""
+    x, w = tg.input("x", 3, 2, 4), tg.input("w", 4, 4)
+    carries = draw(st.integers(1, 3))
+    choices = [draw(st.lists(st.integers(0, 99), min_size=6, max_size=6)) for _ in range(5)]
+
+    def step(*values: Node) -> list[Node]:
+        pool = list(values)
+        for kind, a, b, *_ in choices:
+            p, q = pool[a % len(pool)], pool[b % len(pool)]
+            pool.append(
+                [p + q, p * q, tg.tanh(p), tg.sigmoid(p) - q, p @ w, tg.maximum(p, 0.5 * q)][kind % 6]
+            )
+        picked = [pool[-1 - c[3] % 4] for c in choices[: carries]]
+        return [*(tg.tanh(p) for p in picked), pool[-1], pool[-2]]
+
+    first = [tg.input(f"h{k}", 2, 4) for k in range(carries)]
+    last, outs = tg.scan(step, first, x, reverse=draw(st.booleans()))
+    loss = sum(tg.sum(v * v) for v in (*last, *outs))
+    inputs = (x, w, *first)
+    return Graph("loop", inputs, (loss, *tg.grad(loss, inputs)))
+
+
+@given(graph=loops())
+def test_passes_keep_the_values_of_random_loops(graph):
+    check_passes(graph, PIPELINE)
+
+
+def test_results_are_the_same_bits_at_any_thread_count(monkeypatch):
+    rng = np.random.default_rng(0)
+    x, w = tg.input("x", 6, 64, 96), tg.input("w", 96, 96)
+    (last,), _ = tg.scan(lambda h, row: (tg.tanh(h @ w + row),), tg.zeros((64, 96)), x)
+    gradient = tg.grad(tg.sum(last), w)
+    arrays = [rng.standard_normal(n.shape).astype("f4") for n in (x, w)]
+    found = []
+    for threads in (1, 2):
+        monkeypatch.setattr(tg.settings, "threads", threads)
+        found.append(tg.compile([x, w], [last, *gradient])(*arrays))
+    for one, two in zip(*found, strict=True):
+        assert one.tobytes() == two.tobytes()
+
+
+def test_check_nan_names_the_step():
+    x = tg.input("x", 4, 2)
+    (last,), _ = tg.scan(lambda h, row: (h + tg.log(row),), tg.zeros((2,)), x)
+    program = tg.compile([x], [last], check_nan=True)
+    bad = np.ones((4, 2), "f4")
+    bad[2, 1] = -1
+    with pytest.raises(FloatingPointError, match=r"NaN in log .*in step 2"):
+        program(bad)
+
+
+def test_errors_name_what_is_wrong():
+    x, h = tg.input("x", 4, 2), tg.input("h", 2)
+    for step, message in (
+        (lambda h, row: (tg.sum(h),), "returns carries of the types that it takes"),
+        (lambda h, row: (), "returns 1 carries, got 0"),
+    ):
+        with pytest.raises(tg.ShapeError, match=message):
+            tg.scan(step, h, x)
+    with pytest.raises(tg.ShapeError, match="sequences of length 4"):
+        tg.scan(lambda h, a, b: (h,), h, (x, tg.input("y", 3, 2)))
+    with pytest.raises(tg.ShapeError, match="sequences, or a length"):
+        tg.scan(lambda h: (h,), h)

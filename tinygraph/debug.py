@@ -21,6 +21,7 @@ from .float64 import in_float64
 from .interpret import evaluate, inputs_by_node, run
 from .ir import Graph, Node, Type, origins
 from .op import INPUT, PARAMETER, Kind, input
+from .ops.loop import Loop
 from .rewrite import substitute
 from .verify import verify
 
@@ -200,7 +201,8 @@ def _shrunk(p: Pass, graph: Graph, probe: Probe) -> tuple[Graph, Probe]:
             graph = small
             break
     for n in reversed(graph.nodes):
-        if n.op.kind is Kind.SOURCE or n in graph.outputs or n not in graph.users:
+        kept = n.op.kind in (Kind.SOURCE, Kind.LOOP)
+        if kept or n in graph.outputs or n not in graph.users:
             continue
         cut = input(f"cut{len(graph.inputs)}", *n.shape, dtype=n.dtype)
         less = substitute(Graph(graph.name, (*graph.inputs, cut), graph.outputs), {n: cut})
@@ -224,8 +226,26 @@ def first_nan(graph: Graph, arrays: Sequence[Any]) -> str | None:
         if n not in values:
             values[n] = evaluate(n, [values[i] for i in n.inputs])
         value = values[n]
+        if n.op.kind is Kind.LOOP:
+            if (inside := nan_in_loop(n, [values[i] for i in n.inputs])) is not None:
+                return inside
+            continue
         if value.dtype.kind == "f" and np.isnan(value).any():
             place = tuple(map(int, np.argwhere(np.isnan(value))[0]))
             where = f" ({'; '.join(map(str, origins(n)))})" if n.inputs else ""
             return f"NaN in {n.name or n.op.name} {n.type} at {list(place)}{where}"
+    return None
+
+
+def nan_in_loop(n: Node, arrays: Sequence[np.ndarray]) -> str | None:
+    """As ``first_nan`` for the body of a loop, and in which step."""
+    loop, body = Loop.of(n), n.attr("body")
+    first, last = len(loop.carries), len(loop.carries) + len(loop.slices)
+    state = list(arrays[:first])
+    for t in reversed(range(loop.length)) if loop.reverse else range(loop.length):
+        given = [*state, *(a[t] for a in arrays[first:last]), *arrays[last:]]
+        results = run(body, *given)
+        if any(r.dtype.kind == "f" and np.isnan(r).any() for r in results):
+            return f"{first_nan(body, given)}, in step {t} of {loop.name}"
+        state = results[:first]
     return None

@@ -64,6 +64,16 @@ def labels(graph: Graph) -> dict[Node, str]:
     return found
 
 
+def all_labels(graph: Graph) -> dict[Node, str]:
+    """``labels``, and for nodes in the bodies of loops theirs with the body's name in front."""
+    found: dict[Node, str] = {}
+    for n in graph.nodes:
+        for body in n.bodies:
+            inner = all_labels(body).items()
+            found |= {m: f"%{body.name}.{label.lstrip('%')}" for m, label in inner}
+    return found | labels(graph)
+
+
 def _quoted(name: str | None) -> str:
     """The name itself where it reads as one, else as a string; ``_`` for none."""
     if name is None:

@@ -8,7 +8,7 @@ from itertools import pairwise
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from .dump import labels
+from .dump import all_labels
 from .ir import Graph, Node, Parameter, origins
 from .op import Kind
 from .plan.plan import Launch
@@ -33,7 +33,7 @@ def explain(inspection: Inspection, name: str, profile: Profile | None = None) -
     if not nodes:  # a label of the optimized graph
         graph = steps[-1].graph
         nodes = left = [
-            n for n in graph.nodes if inspection.names[n].lstrip("%") == name.lstrip("%")
+            n for n in graph.everywhere if inspection.names[n].lstrip("%") == name.lstrip("%")
         ]
     if not nodes:
         raise ValueError(unknown(name, steps[0].graph))
@@ -60,13 +60,13 @@ def section(title: str, lines: list[str]) -> list[str]:
 def named(graph: Graph, name: str) -> list[Node]:
     """Nodes of this name or scope, or below it; those that read a parameter of this name."""
     found: dict[Node, None] = {}
-    for n in graph.nodes:
+    for n in graph.everywhere:
         if isinstance(n, Parameter):
             if n.name is not None and within(n.name, name):
                 found |= dict.fromkeys((n, *readers(graph, n)))
         elif n.name == name or in_scope(n, name):
             found[n] = None
-    return [n for n in graph.nodes if n in found]
+    return [n for n in graph.everywhere if n in found]
 
 
 def in_scope(n: Node, name: str) -> bool:
@@ -92,7 +92,7 @@ def within(path: str, name: str) -> bool:
 
 def unknown(name: str, graph: Graph) -> str:
     """An error that says which names there are."""
-    scopes = (o.scope for n in graph.nodes for o in origins(n) if o.scope)
+    scopes = (o.scope for n in graph.everywhere for o in origins(n) if o.scope)
     names = (n.name for n in graph.nodes if n.name is not None)
     known = list(dict.fromkeys((*scopes, *names)))
     close = difflib.get_close_matches(name, known, 3, 0.4) or known[:8]
@@ -106,7 +106,7 @@ def counted(nodes: list[Node]) -> str:
 
 def listed(graph: Graph, nodes: list[Node]) -> list[str]:
     """The nodes as they were written, with the user's lines."""
-    label = labels(graph)
+    label = all_labels(graph)
     text = []
     for n in nodes:
         if n.op.kind is Kind.SOURCE:

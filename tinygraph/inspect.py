@@ -17,7 +17,7 @@ from typing import Any
 from .backend import Card
 from .cards import cards_text
 from .codegen.module import module_text
-from .dump import dot, dump, labels
+from .dump import all_labels, dot, dump
 from .explain import explain
 from .ir import Node, Origin, Parameter, origins
 from .pipeline import Compiled, Step
@@ -46,7 +46,7 @@ class Inspection:
         self.compiled, self.parameters = compiled, tuple(parameters)
         self.cards = tuple(cards)
         self.steps, self.plan, self.code = compiled.steps, compiled.plan, compiled.code
-        self.names = labels(compiled.graph)
+        self.names = all_labels(compiled.graph)
 
     # ------------------------------------------------------------------ stages
 
@@ -89,6 +89,9 @@ class Inspection:
         for number, launch in enumerate(self.plan.launches):
             for n in dict.fromkeys(n for m in launch.members for n in m.nodes):
                 where.setdefault(n, []).append(number)
+        for n in self.compiled.graph.nodes:
+            inside = {k for body in n.bodies for m in body.nodes for k in where.get(m, ())}
+            where[n] = sorted(inside.union(where.get(n, ())))
         for _, data in result.nodes(data=True):
             numbers = where.get(data["node"], [])
             data["launches"] = numbers

@@ -531,6 +531,12 @@ class Graph:
         """Of the canonical text, which has neither names nor lines."""
         return hashlib.sha256(_METHODS["canonical"](self).encode()).hexdigest()[:16]
 
+    @cached_property
+    def everywhere(self) -> tuple[Node, ...]:
+        """The nodes, and those in the bodies of loops, at any depth."""
+        inner = (n for outer in self.nodes for body in outer.bodies for n in body.everywhere)
+        return tuple(dict.fromkeys((*self.nodes, *inner)))
+
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         return tuple(n for n in self.nodes if isinstance(n, Parameter))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from textwrap import wrap
 
-from ..dump import labels
+from ..dump import all_labels
 from ..ir import Graph, Node, origins
 from ..plan.plan import Launch, Plan
 from .program import Call, Code, KernelCode, Place
@@ -17,7 +17,7 @@ from .program import Call, Code, KernelCode, Place
 def module_text(code: Code, plan: Plan, graph: Graph, lines: bool = False) -> str:
     """The module of a program; ``lines`` adds the user's lines to what a kernel computes."""
     docs: dict[int, list[str]] = {}
-    names = labels(graph)
+    names = all_labels(graph)
     for call, launch in zip(
         (*code.prepare, *code.calls), (*plan.prepare, *plan.launches), strict=True
     ):

@@ -17,11 +17,13 @@ from .prune_loops import prune_loops
 from .simplify import simplify
 from .simplify_views import simplify_views
 from .stabilize import stabilize
+from .unroll_loops import unroll_loops
 
 PIPELINE = (
     drop_identities,  # stop_gradient and its like have said what they had to say
     merge_loops,  # a loop, and what its gradient needs of it, run once
     prune_loops,  # results and histories of loops that nobody reads
+    unroll_loops,  # loops within loops
     hoist_loops,  # products that no step waits for become one for all steps
     contract_sums,  # sums over a batch of products become part of the products
     fold_constants,  # what depends on nothing is computed now
@@ -55,4 +57,5 @@ __all__ = [
     "simplify_views",
     "stabilize",
     "strip_effects",
+    "unroll_loops",
 ]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..ir import Node
+from ..op import Kind
 from .body import Statement
 from .plan import Access, Emitted, Fold, Launch, Nest, Plan, Special, Tile
 
@@ -38,20 +39,26 @@ class LaunchCost:
 
 def node_cost(n: Node) -> int:
     """Floating-point operations of one node."""
-    if not n.inputs:
+    if not n.inputs or n.op.kind is Kind.RESULT:
         return 0
+    if n.op.kind is Kind.LOOP:
+        return int(n.attr("length")) * sum(map(node_cost, n.attr("body").nodes))
     if n.op.cost is not None:
         return int(n.op.cost(n.type, *[i.type for i in n.inputs], **dict(n.attrs)))
     return n.type.size
 
 
 def costs(plan: Plan) -> list[LaunchCost]:
-    """One record for each launch of a run, in order."""
+    """One record for each launch of a run, in order; of a loop's, for all steps."""
     members = [m for launch in plan.launches for m in launch.members]
     flops = dict(zip(map(id, members), _flops(members), strict=True))
     return [
-        LaunchCost(x, sum(flops[id(m)] for m in x.members), sum(map(traffic, x.members)))
-        for x in plan.launches
+        LaunchCost(
+            x,
+            plan.steps(number) * sum(flops[id(m)] for m in x.members),
+            plan.steps(number) * sum(map(traffic, x.members)),
+        )
+        for number, x in enumerate(plan.launches)
     ]
 
 

@@ -171,7 +171,7 @@ def unfused(plan: Plan, graph: Graph) -> dict[tuple[Node, Node], Reason]:
             where.setdefault(n, set()).add(number)
     known = {(a, b): reason for a, b, reason in plan.refused}
     pairs: dict[tuple[Node, Node], Reason] = {}
-    for n in graph.nodes:
+    for n in graph.everywhere:
         for x in n.inputs if n in where else ():
             while x not in where and len(x.inputs) == 1:
                 x = x.inputs[0]
