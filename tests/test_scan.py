@@ -141,9 +141,8 @@ def loops(draw: st.DrawFn) -> Graph:
         pool = list(values)
         for kind, a, b, *_ in choices:
             p, q = pool[a % len(pool)], pool[b % len(pool)]
-            pool.append(
-                [p + q, p * q, tg.tanh(p), tg.sigmoid(p) - q, p @ w, tg.maximum(p, 0.5 * q)][kind % 6]
-            )
+            made = p + q, p * q, tg.tanh(p), tg.sigmoid(p) - q, p @ w, tg.maximum(p, 0.5 * q)
+            pool.append(made[kind % 6])
         picked = [pool[-1 - c[3] % 4] for c in choices[: carries]]
         return [*(tg.tanh(p) for p in picked), pool[-1], pool[-2]]
 
