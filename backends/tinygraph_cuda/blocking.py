@@ -36,9 +36,10 @@ class Blocking:
         return 1 + 2 / self.m + 2 / self.n + 2 / self.depth
 
 
+NARROW = Blocking(128, 64, 8, 4, 16)
 BLOCKINGS = (  # few, since each is a kernel of its own for every kind of operands and epilogue
     Blocking(128, 128, 8, 8, 16),
-    Blocking(128, 64, 8, 4, 16),
+    NARROW,
     Blocking(64, 64, 8, 4, 16),
     Blocking(64, 64, 8, 4, 8),
     Blocking(32, 32, 4, 4, 16),

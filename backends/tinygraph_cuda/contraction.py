@@ -19,7 +19,7 @@ from tinygraph.plan.nest import arrange
 from tinygraph.plan.plan import Access, Fold, Load, Nest, Put, Stage, Step, Tile
 
 from . import nest
-from .blocking import ALL, PAD, Sizes, choose
+from .blocking import ALL, NARROW, PAD, Sizes, choose
 from .kernel import CudaKernel, KernelText, require_32_bits, require_reach
 from .reader import VECTOR, aligned, reader
 
@@ -73,6 +73,8 @@ class TileWriter(KernelText):
         self.size = s = dict(work.sizes)
         sizes = Sizes(s["g"], s["z"] * s["y"] * s["m"], s["n"], s["r"], s["s"], s["k"])
         self.sizes, (self.way, _) = sizes, choose(sizes)
+        if self.way.columns == 128 and reader("b", work, 128, self.way).along == "k":
+            self.way = NARROW  # B's addresses in the tile take registers that 8x8 sums need
         self.splits = work.splits
         self.readers = {
             "a": reader("a", work, self.way.rows, self.way),
