@@ -11,6 +11,7 @@ from math import prod
 L2 = 512 * 1024  # bytes that stay in a core's second-level cache beside what passes through it
 CACHE = 384 * 1024  # bytes of A and B that a chunk of a long reduction may touch
 STREAM = 16  # bytes of memory a core reads in a cycle
+TAIL = 1.25  # how much longer a tile takes that is there for the last rows only
 L1, FETCH = 32 * 1024, 24  # bytes of the first cache, and bytes that it gets from L2 in a cycle
 SHALLOW = 64  # a reduction so short is neither cut nor worth the order of a long one
 FEW_PARTS = 8  # of a reduction in chunks
@@ -177,7 +178,8 @@ def choose_tile(
     def cost(rows: int, width: int) -> float:
         def column(v: int) -> float:
             full, tail = divmod(m, rows)
-            once = [(full, rows), (1, tail)] if tail else [(full, rows)]
+            last = TAIL if full < 4 else 1  # counts where there are few tiles
+            once = [(full, rows), (last, tail)] if tail else [(full, rows)]
             panel = 4 * k * v * target.lanes
             again = (
                 panel / STREAM if panel > L2 and not cached else 0.0
