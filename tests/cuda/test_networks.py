@@ -36,11 +36,22 @@ def factorized() -> nn.Module:
     )
 
 
+class Recurrent(nn.Module):
+    """Three steps of an LSTM."""
+
+    def __init__(self):
+        self.lstm = nn.LSTM(5, 7)
+
+    def forward(self, x: tg.Node, training: bool = False) -> tg.Node:
+        return self.lstm(x)[0]
+
+
 CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "alexnet": (alexnet, (2, 6, 11, 9)),
     "googlenet": (lambda: Inception(ConvReLU, 5, 12, 5, 4, 7, 3, 6, 2), (2, 12, 7, 5)),
     "inception_v3": (factorized, (2, 5, 9, 7)),
     "resnet50": (lambda: Bottleneck(8, 4, 2), (2, 8, 7, 9)),
+    "lstm": (Recurrent, (3, 2, 5)),
     "transformer": (lambda: nn.TransformerEncoderLayer(12, 3, 20, dropout=0.0), (2, 7, 12)),
 }
 
