@@ -158,6 +158,14 @@ def test_choices_and_remarks() -> None:
     assert any("implicit, because its stride" in r for r in strided.remarks)
 
 
+def test_a_backend_without_winograd_says_so() -> None:
+    x, w = tg.input("x", 1, 32, 16, 16), tg.input("w", 32, 32, 3, 3)
+    graph = graph_of(tg.conv2d(x, w, padding=1))
+    plan = schedule(graph, target=Target(winograd=False), conv={"": "winograd"})
+    assert any("implicit, because this backend has no Winograd" in r for r in plan.remarks)
+    assert not schedule(graph, target=Target(winograd=False)).remarks
+
+
 def test_choices_by_scope() -> None:
     graph = plain(96, 128, 28, 3)
     assert not is_winograd(schedule(graph, conv={"block1": "implicit"}))

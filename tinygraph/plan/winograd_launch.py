@@ -30,9 +30,11 @@ def winograd_launches(
     anchor = group.anchor
     assert anchor is not None
     way = way_of(group, s.conv)
-    if len(anchor.shape) < 4 or way == "implicit" or not s.target.winograd:
+    if len(anchor.shape) < 4 or way == "implicit":
         return None
     try:
+        if not s.target.winograd:
+            raise Unsuitable("this backend has no Winograd kernels")
         convolution = recognized(s, group, nest, body)
         choice = choose(convolution, s.target, tile_of(way))
     except Unsuitable as reason:
