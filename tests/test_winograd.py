@@ -163,7 +163,8 @@ def test_a_backend_without_winograd_says_so() -> None:
     graph = graph_of(tg.conv2d(x, w, padding=1))
     plan = schedule(graph, target=Target(winograd=False), conv={"": "winograd"})
     assert any("implicit, because this backend has no Winograd" in r for r in plan.remarks)
-    assert not schedule(graph, target=Target(winograd=False)).remarks
+    unasked = schedule(graph, target=Target(winograd=False))
+    assert not any("Winograd" in r for r in unasked.remarks)
 
 
 def test_choices_by_scope() -> None:
