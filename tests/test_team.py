@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from tinygraph_cpu import objects
-from tinygraph_cpu.driver import Launch, LaunchTable, driver_module
+from tinygraph_cpu.driver import driver_module
+from tinygraph_cpu.launch_table import Launch, LaunchTable
 from tinygraph_cpu.team import Team, allowed_cpus, default_threads, team
 
 # args = (output, input, cells of the input): output[part] = 3 * sum(input) + part + 1

@@ -16,8 +16,8 @@ from tinygraph.backend import Roofline
 from tinygraph.cache import default_store
 
 from . import objects
-from .driver import Launch, LaunchTable, words
 from .features import Features, detect
+from .launch_table import Launch, LaunchTable, words
 from .team import team
 
 I64, F32 = ir.IntType(64), ir.FloatType()

@@ -13,8 +13,9 @@ from tinygraph.codegen.program import Call, Code, Loop, Work
 from tinygraph.ir import Parameter, Type, aligned
 
 from . import objects
-from .driver import Launch, LaunchTable, driver
+from .driver import driver
 from .kernels import fetch, symbol_of
+from .launch_table import Launch, LaunchTable
 from .team import default_threads, team
 
 SERIAL = 150_000  # cost below which a program runs on one thread: waking another costs more

@@ -17,7 +17,8 @@ from contextlib import suppress
 from functools import cache
 
 from tinygraph.settings import settings
-from tinygraph_cpu.driver import GATE, INSIDE_BITS, STATE_WORDS, LaunchTable, driver, words
+from tinygraph_cpu.driver import INSIDE_BITS, driver
+from tinygraph_cpu.launch_table import GATE, STATE_WORDS, LaunchTable, words
 
 PATIENCE = 50_000  # pauses, one to three milliseconds, before a worker parks
 _PINS = hasattr(os, "sched_setaffinity")

@@ -1,0 +1,164 @@
+"""A launch table in memory: what the native driver walks, word by word."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+LINE = 8  # words of a cache line
+
+# Words of a table, of a launch record and of a team's state.
+LAUNCHES, LAUNCH, ITEMS, ITEM, WAIT, STATS, EPOCH, DEVICES, QUEUE = (*range(8), LINE)
+FUNCTION, ARGS, PARTS, WAIT_BEGIN, WAIT_END, COUNTER, DEVICE = range(7)
+GATE, LEFT, TABLE, LIMIT = 0, LINE, 2 * LINE, 2 * LINE + 1
+STATE_WORDS = 3 * LINE
+
+
+def words(count: int) -> np.ndarray:
+    """Zeroed int64 words that begin on a cache line."""
+    raw = np.zeros(count + LINE, np.int64)
+    skip = -raw.ctypes.data % (8 * LINE) // 8
+    return raw[skip : skip + count]
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One kernel with its arguments.
+
+    Attributes:
+        function: address of ``void(int64 part, int64 tid, int64* args)``.
+        args: address of its argument block; whoever builds the launch keeps that alive.
+        parts: how many pieces it is cut into; they may run at the same time.
+        waits: positions, in the table, of earlier launches that must be complete before.
+        device: the number of the thread that runs it, in a table with devices.
+        back: of a launch in a loop, positions of those in the loop that must be complete one step
+            before.
+        stride: of a launch in a loop, bytes from one step's argument block to the next's.
+    """
+
+    function: int
+    args: int
+    parts: int = 1
+    waits: tuple[int, ...] = ()
+    device: int = 0
+    back: tuple[int, ...] = ()
+    stride: int = 0
+
+
+class Steps:
+    """Where the records of launches stand once loops are written out, one step after the other.
+
+    Attributes:
+        number: the launch of each record.
+        loop: for each launch the number of its loop, -1 outside.
+        length, width: of that loop: steps, and launches in a step; 1 and 0 outside.
+        start: the record of each launch's first step.
+    """
+
+    def __init__(self, launches: int, loops: Sequence[tuple[int, int, int]]) -> None:
+        self.loop, self.length, self.width = [-1] * launches, [1] * launches, [0] * launches
+        self.start: list[int] = []
+        order: list[int] = []
+        for k, (first, last, length) in enumerate(loops):
+            for i in range(first, last):
+                self.loop[i], self.length[i], self.width[i] = k, length, last - first
+        while (i := len(self.start)) < launches:
+            last = i + max(self.width[i], 1)
+            self.start += range(len(order), len(order) + last - i)
+            order += [*range(i, last)] * self.length[i]
+        self.number = np.array(order, np.int64)
+
+    def rows(self, i: int) -> np.ndarray:
+        """The records of launch ``i``, step by step."""
+        return self.start[i] + np.arange(self.length[i]) * self.width[i]
+
+    def seen_from(self, i: int, other: int) -> np.ndarray:
+        """The record of launch ``other`` that launch ``i`` waits for in each of its steps."""
+        rows = self.rows(other)
+        if self.loop[i] == self.loop[other] >= 0:
+            return rows
+        return np.full(self.length[i], rows[-1])
+
+
+class LaunchTable:
+    """Launches as the driver reads them, those of loops once for every step. One run at a time.
+
+    ``loops`` are (first, last, length): launches first up to last, not included, run so often.
+
+    Attributes:
+        devices: how many threads have launches of their own; 0: all share them.
+
+    Raises:
+        ValueError: a launch has no parts, waits for one that does not come before it, or is on a
+            device that there is not.
+    """
+
+    def __init__(
+        self,
+        launches: Sequence[Launch],
+        devices: int = 0,
+        loops: Sequence[tuple[int, int, int]] = (),
+    ) -> None:
+        for i, launch in enumerate(launches):
+            known = 0 <= launch.device < max(devices, 1)
+            if launch.parts < 1 or not known or not all(0 <= w < i for w in launch.waits):
+                raise ValueError(f"launch {i} of the table is not legal: {launch}")
+        steps = Steps(len(launches), loops)
+        self._number, n = steps.number, len(steps.number)
+        self._launches = len(launches)
+        self._records = words(n * LINE).reshape(n, LINE)
+        self._counters = words(n * LINE).reshape(n, LINE)
+        waits: list[np.ndarray] = []
+        end = 0
+        for i, launch in enumerate(launches):
+            rows, length = steps.rows(i), steps.length[i]
+            # what it waits for, step by step; those of the step before stand first
+            found = [steps.rows(w) - steps.width[w] for w in launch.back]
+            found += [steps.seen_from(i, w) for w in launch.waits]
+            table = np.array(found, np.int64).reshape(len(found), length).T
+            waits.append(table.reshape(-1))
+            begin = end + np.arange(length) * len(found)
+            end += table.size
+            self._records[rows, FUNCTION] = launch.function
+            self._records[rows, ARGS] = launch.args + np.arange(length) * launch.stride
+            self._records[rows, PARTS] = launch.parts
+            self._records[rows, WAIT_BEGIN] = begin
+            self._records[rows[0], WAIT_BEGIN] += len(launch.back)
+            self._records[rows, WAIT_END] = begin + len(found)
+            self._records[rows, DEVICE] = launch.device
+        self._records[:, COUNTER] = self._counters.ctypes.data + 8 * LINE * np.arange(n)
+        self._waits = np.concatenate([np.zeros(0, np.int64), *waits])
+        parts = self._records[:, PARTS]
+        first = np.repeat(np.cumsum(parts) - parts, parts)
+        number = np.repeat(np.arange(n), parts).astype(np.int64)
+        self._items = number << 32 | (np.arange(len(number)) - first)
+        self._header = words(2 * LINE)
+        self._header[LAUNCHES], self._header[ITEMS] = n, len(self._items)
+        self.devices = self._header[DEVICES] = devices
+        for place, array in (
+            (LAUNCH, self._records),
+            (ITEM, self._items),
+            (WAIT, self._waits),
+        ):
+            self._header[place] = array.ctypes.data
+        self._stats = words(n + 1)
+        self.address = self._header.ctypes.data
+
+    @property
+    def items(self) -> int:
+        """How many (launch, part) pairs a run has."""
+        return len(self._items)
+
+    def count_cycles(self, on: bool) -> None:
+        """Starts, from zero, or stops the statistics."""
+        self._stats[:] = 0
+        self._header[STATS] = self._stats.ctypes.data if on else 0
+
+    def cycles(self) -> tuple[np.ndarray, int]:
+        """Processor cycles of each launch, all threads and all steps of its loop summed, and those
+        spent on waiting.
+        """
+        total = np.bincount(self._number, self._stats[:-1], self._launches)
+        return total.astype(np.int64), int(self._stats[-1])
