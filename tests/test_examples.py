@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tinygraph.op import OPS
+from tinygraph.passes import PIPELINE
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -55,7 +56,7 @@ def test_custom_pass(example):
 
 def test_inspect_stages(example):
     found = example()
-    assert found["graph stages"] == 7
+    assert found["graph stages"] == 1 + len(PIPELINE)
     assert found["divisions left"] == 0
     assert found["parsed text is the same"]
     assert found["parsed graph's error"] < 1e-5
