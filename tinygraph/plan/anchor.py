@@ -9,7 +9,6 @@ from math import prod
 from ..ir import Graph, Node
 from ..op import Index
 from .body import Body, Statement
-from .bundle import SMALL
 from .contract import (
     Axis,
     Heavy,
@@ -251,8 +250,7 @@ class Anchors(Layout):
         launches.append(self.tile_launch(made, anchor.op.name, (anchor,)))
         nodes = tuple(n for n in group.index if n is not anchor) or (anchor,)
         names = "_".join(dict.fromkeys(("sum", *(n.op.name for n in nodes if n is not anchor))))
-        added = self.launch(names, add_up(nest, "acc", way.pieces, sums), nodes)
-        launches.append(replace(added, parts=min(added.parts, SMALL)))
+        launches.append(self.launch(names, add_up(nest, "acc", way.pieces, sums), nodes))
 
     def partial(self, tile: Tile) -> Access:
         """Memory for the sums of every tile between chunks, or of every split."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import reduce
+from itertools import accumulate
 from operator import or_
 
 from .group import Fusion, Group
@@ -111,9 +112,10 @@ def place_buffers(plan: Plan) -> None:
     for loop in plan.loops:
         extend(plan.launches, loop)
     live = [b for b in plan.buffers if b.home == "arena" and b.first >= 0]
-    plan.live_bound = live_bound(live, len(plan.launches))
+    bytes = live_bytes(live, len(plan.launches))
+    plan.live_bound = max(bytes)
     apart = Devices(plan).apart if len(plan.devices) > 1 else in_turn
-    for order in ORDERS:
+    for order in orders(bytes.index(plan.live_bound)):
         offsets, size = pack_buffers(sorted(live, key=order), apart)
         if not plan.arena or size < plan.arena:
             plan.arena = size
@@ -127,27 +129,27 @@ def place_buffers(plan: Plan) -> None:
         reuse_back(plan.launches, loop)
 
 
-# Largest first, longest-lived first, by bytes times lifetime, and as they come.
-ORDERS: tuple[Callable[[Buffer], tuple[int, int]], ...] = (
-    lambda b: (-b.bytes, b.first),
-    lambda b: (b.first - b.last, -b.bytes),
-    lambda b: ((b.first - b.last - 1) * b.bytes, b.first),
-    lambda b: (b.first, -b.bytes),
-    lambda b: (-b.last, -b.bytes),
-)
+def orders(peak: int) -> tuple[Callable[[Buffer], tuple[int, ...]], ...]:
+    """Keys to sort buffers by: largest first, longest-lived first, by bytes times lifetime, as they
+    come, as they go, and outwards from the launch during which most is live.
+    """
+    return (
+        lambda b: (-b.bytes, b.first),
+        lambda b: (b.first - b.last, -b.bytes),
+        lambda b: ((b.first - b.last - 1) * b.bytes, b.first),
+        lambda b: (b.first, -b.bytes),
+        lambda b: (-b.last, -b.bytes),
+        lambda b: (max(b.first - peak, peak - b.last, 0), b.first - b.last, -b.bytes),
+    )
 
 
-def live_bound(buffers: list[Buffer], launches: int) -> int:
-    """The most bytes that are live during one launch: no arena can be smaller."""
-    change = [0] * (launches + 2)
+def live_bytes(buffers: list[Buffer], launches: int) -> list[int]:
+    """How many bytes are live during each launch: no arena can be smaller than the most."""
+    change = [0] * (launches + 1)
     for b in buffers:
         change[b.first] += rounded(b)
         change[b.last + 1] -= rounded(b)
-    most = now = 0
-    for step in change:
-        now += step
-        most = max(most, now)
-    return most
+    return list(accumulate(change))
 
 
 def in_turn(a: Buffer, b: Buffer) -> bool:
