@@ -137,7 +137,61 @@ def test_groups() -> None:
         np.testing.assert_allclose(actual, expected, atol=2e-5)
 
 
-def plain(cin: int, cout: int, size: int, r: int, **options: int) -> Graph:
+STRIDED = [
+    # batch, input and output channels, image, filter, stride, padding, groups
+    (1, 3, 20, (19, 16), (7, 7), 2, 3, 1),
+    (2, 3, 33, (24, 29), (11, 11), 4, 0, 1),
+    (2, 6, 10, (9, 13), (3, 3), 2, 1, 2),
+    (1, 1, 1, (16, 11), (5, 6), 3, 2, 1),  # both filters have two blocks
+]
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["channels first", "channels last"])
+@pytest.mark.parametrize("batch, cin, cout, size, kernel, stride, padding, groups", STRIDED)
+def test_strides(batch, cin, cout, size, kernel, stride, padding, groups, last: bool) -> None:
+    """Images that no block divides, odd padding, groups, weights that change from run to run; NaN
+    where no output looks.
+    """
+    x = tg.input("x", batch, *((*size, cin) if last else (cin, *size)))
+    w = tg.input("w", cout, cin // groups, *kernel)
+    image = channels_last(x) if last else x
+    y = tg.conv2d(image, w, stride=stride, padding=padding, groups=groups)
+    graph = graph_of(tg.transpose(y, (0, 2, 3, 1)))
+    arrays = [normal(*n.shape) for n in graph.inputs]
+    pixels = arrays[0] if last else arrays[0].transpose(0, 2, 3, 1)
+    bottom, right = (stride * (y.shape[2 + a] - 1) + kernel[a] - padding for a in (0, 1))
+    pixels[:, bottom:], pixels[:, :, right:] = np.nan, np.nan
+    plan = planned(graph, "winograd")
+    assert is_winograd(plan)
+    (expected,) = tg.run(graph, *arrays)
+    for (actual,) in (execute_plan(plan, graph, *arrays), compiled(graph, arrays, "winograd")):
+        np.testing.assert_allclose(actual, expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(
+    "r, options",
+    [
+        (1, {"stride": 2}),
+        (2, {"stride": 2}),
+        (2, {"stride": 3}),
+        (3, {"stride": 2, "dilation": 2}),
+        (3, {"stride": (2, 1)}),
+    ],
+)
+def test_strides_without_overlapping_windows_are_left_alone(r: int, options: dict) -> None:
+    assert not is_winograd(planned(plain(8, 16, 13, r, **options), "winograd"))
+
+
+def test_strided_convolutions_of_one_image_share_its_blocks() -> None:
+    x = tg.input("x", 1, 3, 32, 32)
+    both = [tg.input(name, 16, 3, 7, 7) for name in "vw"]
+    ys = [tg.conv2d(x, w, stride=2, padding=3) for w in both]
+    graph = graph_of(*(tg.transpose(y, (0, 2, 3, 1)) for y in ys))
+    names = [m.name for call in planned(graph, "winograd").launches for m in call.members]
+    assert names.count("space_to_depth") == 3  # of the image and of two weights
+
+
+def plain(cin: int, cout: int, size: int, r: int, **options: int | tuple[int, int]) -> Graph:
     x = tg.input("x", 1, size, size, cin)
     w = tg.parameter(normal(cout, cin, r, r) / np.float32(r * cin**0.5), "w")
     with tg.scope("block1"):
@@ -154,8 +208,24 @@ def test_choices_and_remarks() -> None:
     assert not is_winograd(schedule(plain(96, 128, 28, 3, padding=1, stride=2)))
     assert not is_winograd(schedule(plain(96, 128, 28, 1)))
     assert not is_winograd(planned(plain(96, 128, 28, 3), "implicit"))
-    strided = planned(plain(96, 128, 28, 3, stride=2), "winograd")
-    assert any("implicit, because its stride" in r for r in strided.remarks)
+    dilated = planned(plain(96, 128, 28, 3, dilation=2), "winograd")
+    assert any("implicit, because it has no two axes" in r for r in dilated.remarks)
+
+
+def test_stems_are_winograd_after_space_to_depth() -> None:
+    stem = plain(3, 64, 224, 7, stride=2, padding=3)
+    plan = schedule(stem)
+    assert [m.name for call in plan.launches for m in call.members] == [
+        "space_to_depth",
+        "conv2d_transpose_winograd4",
+    ]
+    method = "winograd(4) after space to depth by 2, 7x7 stride 2, 4.0 times fewer multiplications"
+    assert any(method in r for r in plan.remarks)
+    assert is_winograd(schedule(plain(3, 96, 227, 11, stride=4)))
+    assert not is_winograd(planned(stem, "implicit"))
+    assert not is_winograd(schedule(stem, target=Target(winograd=False)))
+    remarks = schedule(plain(96, 128, 28, 3, padding=1, stride=2)).remarks
+    assert any("implicit, 3x3 stride 2; winograd" in r for r in remarks)
 
 
 def test_a_backend_without_winograd_says_so() -> None:
@@ -203,9 +273,13 @@ def test_nan_stays_and_does_not_come_from_outside() -> None:
         image[0, 3, 3] = 0
 
 
-def test_same_bits_on_any_number_of_threads() -> None:
-    graph = plain(40, 72, 21, 3, padding=1)
-    x = normal(1, 21, 21, 40)
+@pytest.mark.parametrize(
+    "cin, cout, size, r, options",
+    [(40, 72, 21, 3, {"padding": 1}), (3, 40, 65, 7, {"stride": 2, "padding": 3})],
+)
+def test_same_bits_on_any_number_of_threads(cin, cout, size, r, options) -> None:
+    graph = plain(cin, cout, size, r, **options)
+    x = normal(*graph.inputs[0].shape)
     program = tg.compile(graph.inputs, graph.outputs, conv="winograd(4)")
     (many,) = program(x)
     program._runner.threads = 1

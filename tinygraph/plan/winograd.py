@@ -1,8 +1,9 @@
 """Winograd convolutions: which anchors are one, with which tile, and why.
 
 No operator is known here by name. An anchor qualifies if one operand is read through two windows,
-out + tap or out - tap, of equal size and step one, and the other operand has a tap's weight: a
-convolution of stride one, and the gradient to its input, which is one with the filter turned round.
+step * out + tap or out - tap, and the other operand has a tap's weight: a convolution, or the
+gradient to the input of one of stride one, which is one with the filter turned round. If the step
+is not one, the convolution over blocks of pixels stands for it (space_to_depth.py).
 """
 
 from __future__ import annotations
@@ -14,22 +15,8 @@ from ..ir import Node
 from .contract import Axis, Unsuitable, join_all
 from .index import Leaf
 from .plan import Access, Place
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """An axis of the image: window position t of output o lies at o + t + origin, inside if that is
-    in [0, size).
-
-    ``flip``: the filter's last tap comes first.
-    """
-
-    out: int
-    tap: int
-    origin: int
-    size: int
-    stride: int
-    flip: bool
+from .space_to_depth import Copy, space_to_depth
+from .windows import Window, plain, windows_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +26,10 @@ class Convolution:
 
     Axes carry their stride in the image as ``a``, in the weights as ``b``. The windows' axes are
     rows first.
+
+    Attributes:
+        kernel, stride: of the original.
+        copies: of image and weights, to be made first, if the stride was not one: of what, and how.
     """
 
     image: Access
@@ -51,6 +42,9 @@ class Convolution:
     batch: Axis
     column: Axis
     channel: Axis
+    kernel: tuple[int, int]
+    stride: int = 1
+    copies: tuple[tuple[Node, Copy], ...] = ()
 
     @property
     def r(self) -> int:
@@ -71,52 +65,29 @@ def recognize(
         Unsuitable: it is none, or not laid out as one.
     """
     for number in (0, 1):
-        image, base = windows_of(*leaves[number], len(axes))
+        image, base = windows_of(*leaves[number], axes)
         if len(image) != 2:
             continue
-        weights = plain(*leaves[1 - number], len(axes))
-        return arrange_roles(
-            axes, outputs, image, base, weights, sources[1 - number], operands, writes
+        if any(w.out >= outputs or w.tap < outputs for w in image):
+            raise Unsuitable("its windows slide over the reduction")
+        image.sort(key=lambda w: -w.stride)
+        weights, source = plain(*leaves[1 - number], axes), sources[1 - number]
+        if all(w.step == 1 for w in image):
+            return arrange_roles(axes, outputs, image, base, weights, source, operands, writes)
+        found = space_to_depth(axes, outputs, image, base, weights)
+        wider = [replace(o, strides=(*o.strides, 0, 0)) for o in operands]
+        targets = found.image.target, found.weights.target
+        over_blocks = arrange_roles(
+            found.axes, outputs, found.windows, *targets, source, wider, writes
         )
-    raise Unsuitable("its stride or dilation is not one, or it has no two window axes")
-
-
-def windows_of(place: Place, leaf: Leaf, rank: int) -> tuple[list[Window], Access]:
-    """The axes of an operand that a window slides over, and the access of the rest."""
-    windows: list[Window] = []
-    offset, strides = place.offset, [0] * rank
-    for index, stride, extent in zip(leaf.indices, place.strides, leaf.root.shape, strict=True):
-        beyond = [g for k, g in enumerate(leaf.guards) if index.terms == ((rank + k, 1),)]
-        if beyond:
-            offset += index.constant * stride
-            index, extent = beyond[0].index, beyond[0].size
-        if (
-            len(index.terms) == 2
-            and index.divisor == 1
-            and index.terms[0][1] == 1
-            and abs(index.terms[1][1]) == 1
-        ):
-            (out, _), (tap, sign) = index.terms
-            windows.append(Window(out, tap, index.constant, extent, stride, sign < 0))
-            continue
-        if beyond or index.divisor != 1 or any(a >= rank for a, _ in index.terms):
-            return [], place_access(place, offset, strides)
-        offset += index.constant * stride
-        for a, c in index.terms:
-            strides[a] += c * stride
-    return windows, place_access(place, offset, strides)
-
-
-def plain(place: Place, leaf: Leaf, rank: int) -> Access:
-    """The weights: read by every axis alone, within their edges."""
-    windows, access = windows_of(place, leaf, rank)
-    if windows or leaf.guards:
-        raise Unsuitable("both operands have windows")
-    return access
-
-
-def place_access(place: Place, offset: int, strides: Sequence[int]) -> Access:
-    return Access(place.buffer, offset, tuple(strides), place.dtype, step=place.step)
+        height, width = (axes[w.tap] for w in image)
+        return replace(
+            over_blocks,
+            kernel=(height, width),
+            stride=image[0].step,
+            copies=((sources[number], found.image), (source, found.weights)),
+        )
+    raise Unsuitable("it has no two axes of overlapping windows without dilation")
 
 
 def arrange_roles(
@@ -129,9 +100,6 @@ def arrange_roles(
     operands: Sequence[Access],
     writes: Sequence[int],
 ) -> Convolution:
-    if any(w.out >= outputs or w.tap < outputs for w in windows):
-        raise Unsuitable("its windows slide over the reduction")
-    windows = sorted(windows, key=lambda w: -w.stride)
     every = [
         Axis(size, image.strides[i], weights.strides[i], tuple(o.strides[i] for o in operands))
         for i, size in enumerate(axes)
@@ -163,6 +131,7 @@ def arrange_roles(
         batch=single([x for i, x in rest if i < outputs and not x.b], one, "batch axes"),
         column=column,
         channel=channel,
+        kernel=(taps[0].size, taps[1].size),
     )
 
 

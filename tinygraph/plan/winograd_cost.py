@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 from .contract import Unsuitable
 from .tiling import WORTH, Target, tile_cycles
@@ -28,13 +29,16 @@ class Choice:
 # 7 % longer than the fastest on average), then checked in the whole network.
 CACHE = 600 * 1024  # bytes that a part's data should fit in: most of L2
 NEAR, FAR = 9.5, 8.0  # bytes a cycle and core of weights, again and for the first time
+COPIED = 4.0  # cycles to put an element of a strided convolution's image into its block
 PART = 3_500  # cycles to start a part
 MOST = 512  # tiles of a part: scratch memory is bounded
 ROWS = (4, 6, 8, 9, 14)  # of register tiles: few, so that layers share kernels
 
 # The largest output tile that is chosen unasked. Rms errors against float64, relative to PyTorch's
 # float32 (images without negative values, 32 to 192 channels): 3x3 filters 1.4 to 1.8 for tiles of
-# 2, 4 to 5 for 4, 11 to 14 for 5; 5x5 filters 1.9 for 2, 6.7 for 4.
+# 2, 4 to 5 for 4, 11 to 14 for 5; 5x5 filters 1.9 for 2, 6.7 for 4. After space to depth: 11x11
+# filters of stride 4, 2.2 for 4, 6.1 for 5; 7x7 of stride 2, 1.8 for 2, 2.0 for 3, 5.5 for 4, 7.7
+# for 5.
 LARGEST = 4
 
 
@@ -44,8 +48,9 @@ def direct_cycles(c: Convolution, target: Target) -> float:
     """
     height, width = (x.size for x in c.outputs)
     vectors = -(-c.column.size // target.lanes)
-    steps = c.group.size * c.batch.size * height * width * c.r**2 * c.channel.size * vectors
-    weights = 4 * c.group.size * c.r**2 * c.channel.size * c.column.size
+    depth = prod(c.kernel) * c.channel.size // c.stride**2
+    steps = c.group.size * c.batch.size * height * width * depth * vectors
+    weights = 4 * c.group.size * depth * c.column.size
     return max(steps / 2 / 0.93, weights / FAR) + WORTH / target.lanes / 2
 
 
@@ -130,7 +135,8 @@ def cycles(
     written = crowded * tiles * columns * output_cycles(n, m)
     products = max(n * n * padded / rows * every, weights / NEAR)
     total = row_parts * (column_parts * (PART + read) + products + written) + weights / FAR
-    return c.group.size * total + total / (2 * row_parts * column_parts)
+    copied = COPIED * prod(c.copies[0][1].shape) if c.copies else 0.0
+    return copied + c.group.size * total + total / (2 * row_parts * column_parts)
 
 
 def input_cycles(n: int) -> float:

@@ -5,6 +5,8 @@ remark says why or why not.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from math import prod
 from typing import TYPE_CHECKING
 
 from ..ir import Node, origins
@@ -43,10 +45,8 @@ def winograd_launches(
         return None
     direct = direct_cycles(convolution, s.target)
     if way is None and choice.cycles > 0.92 * direct:
-        gain = f"winograd({choice.m}) is estimated at {choice.cycles / direct:.2f} of its time"
-        s.remarks.append(
-            f"{place(anchor)}: implicit, {convolution.r}x{convolution.r} stride 1; {gain}"
-        )
+        gain = f"{method(convolution, choice)} is estimated at {choice.cycles / direct:.2f}"
+        s.remarks.append(f"{place(anchor)}: implicit, {form(convolution)}; {gain} of its time")
         return None
     s.remarks.append(f"{place(anchor)}: {explained(convolution, choice)}")
     return launches(s, group, nest, body, name, convolution, choice)
@@ -74,6 +74,8 @@ def launches(
     )
     result: list[Launch] = []
     fixed = c.source in s.fixed
+    if c.copies:
+        c = in_blocks(s, c, result)
     record = tile_record(c, choice, body, nest.operands, s.target.lanes)
     key = (s.holder(fixed), "winograd", c.weights, record.m, c.r, record.width)
     if key not in s.packed:
@@ -89,6 +91,24 @@ def launches(
         )
     work, parts = tile_work(c, choice, record, nest.operands, s.packed[key].buffer, scratch)
     return [*result, Launch(f"{name}_winograd{choice.m}", work, tuple(group.index), parts)]
+
+
+def in_blocks(s: Anchors, c: Convolution, result: list[Launch]) -> Convolution:
+    """The convolution of its image and weights as they have been copied; a copy that exists already
+    serves again.
+    """
+    made = []
+    for x, copy in c.copies:
+        fixed = x in s.fixed
+        key = (s.holder(fixed), copy.shape, copy.source, copy.target.strides)
+        if key not in s.packed:
+            copy.target.buffer.home = "prepared" if fixed else "arena"
+            s.buffers.append(copy.target.buffer)
+            s.packed[key] = copy.target
+            launch = s.launch("space_to_depth", copy.nest(), (x,))
+            (s.prepare if fixed else result).append(launch)
+        made.append(s.packed[key])
+    return replace(c, image=made[0], weights=made[1])
 
 
 # -------------------------------------------------------- what the user says and hears
@@ -125,6 +145,16 @@ def place(anchor: Node) -> str:
 
 
 def explained(c: Convolution, choice: Choice) -> str:
-    n = choice.m + c.r - 1
-    fewer = (choice.m * c.r / n) ** 2
-    return f"winograd({choice.m}), {c.r}x{c.r} stride 1, {fewer:.1f} times fewer multiplications"
+    n, direct = choice.m + c.r - 1, prod(c.kernel) / c.stride**2
+    fewer = direct * choice.m**2 / n**2
+    return f"{method(c, choice)}, {form(c)}, {fewer:.1f} times fewer multiplications"
+
+
+def method(c: Convolution, choice: Choice) -> str:
+    blocks = f" after space to depth by {c.stride}" if c.copies else ""
+    return f"winograd({choice.m}){blocks}"
+
+
+def form(c: Convolution) -> str:
+    height, width = c.kernel
+    return f"{height}x{width} stride {c.stride}"

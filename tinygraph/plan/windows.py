@@ -1,0 +1,70 @@
+"""Operands that are read through windows: positions that outputs and taps share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..op import Index
+from .contract import Unsuitable
+from .index import Leaf, Sizes
+from .plan import Access, Place
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """An axis of the image: window position t of output o lies at step * o + t + origin, inside if
+    that is in [0, size).
+
+    ``flip``: the filter's last tap comes first.
+    """
+
+    out: int
+    tap: int
+    origin: int
+    size: int
+    stride: int
+    flip: bool
+    step: int = 1
+
+
+def windows_of(place: Place, leaf: Leaf, axes: Sizes) -> tuple[list[Window], Access]:
+    """The axes of an operand that a window slides over, and the access of the rest."""
+    windows: list[Window] = []
+    rank = len(axes)
+    offset, strides = place.offset, [0] * rank
+    for index, stride, extent in zip(leaf.indices, place.strides, leaf.root.shape, strict=True):
+        beyond = [g for k, g in enumerate(leaf.guards) if index.terms == ((rank + k, 1),)]
+        if beyond:
+            offset += index.constant * stride
+            index, extent = beyond[0].index, beyond[0].size
+        if slides(index, axes):
+            (out, step), (tap, sign) = index.terms
+            windows.append(Window(out, tap, index.constant, extent, stride, sign < 0, step))
+            continue
+        if beyond or index.divisor != 1 or any(a >= rank for a, _ in index.terms):
+            return [], place_access(place, offset, strides)
+        offset += index.constant * stride
+        for a, c in index.terms:
+            strides[a] += c * stride
+    return windows, place_access(place, offset, strides)
+
+
+def slides(index: Index, axes: Sizes) -> bool:
+    """Whether an index is step * out + tap, windows that overlap, or out - tap, and a constant."""
+    if len(index.terms) != 2 or index.divisor != 1:
+        return False
+    (_, step), (tap, sign) = index.terms
+    return (step == 1 and abs(sign) == 1) or (sign == 1 and 1 < step < axes[tap])
+
+
+def plain(place: Place, leaf: Leaf, axes: Sizes) -> Access:
+    """The weights: read by every axis alone, within their edges."""
+    windows, access = windows_of(place, leaf, axes)
+    if windows or leaf.guards:
+        raise Unsuitable("both operands have windows")
+    return access
+
+
+def place_access(place: Place, offset: int, strides: Sequence[int]) -> Access:
+    return Access(place.buffer, offset, tuple(strides), place.dtype, step=place.step)
