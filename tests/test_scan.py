@@ -194,3 +194,23 @@ def test_errors_name_what_is_wrong():
         tg.scan(lambda h, a, b: (h,), h, (x, tg.input("y", 3, 2)))
     with pytest.raises(tg.ShapeError, match="sequences, or a length"):
         tg.scan(lambda h: (h,), h)
+
+
+@pytest.mark.parametrize("where", ["nowhere", "inside", "outside"])
+def test_rows_that_would_crowd_the_cache_lie_apart(where):
+    """Half a page each, they get a line between them, unless a reshape shares their memory."""
+    length, rows, wide = 3, 6, 512
+    x = tg.input("x", length, rows, wide)
+
+    def step(x: Node) -> tuple[Node, ...]:
+        y = tg.tanh(x) * 2
+        return (y, tg.reshape(y, (4, 768)) + 1) if where == "inside" else (y, tg.sum(y, 1))
+
+    _, (ys, others) = tg.scan(step, (), x)
+    read = tg.reshape(ys, (4, 2304)) + 1 if where == "outside" else ys * 2
+    g = Graph("wide", (x,), (read, others, tg.sum(ys, (0, 1))))
+    program = tg.compile(g.inputs, g.outputs)
+    values = np.random.default_rng(0).standard_normal(x.shape, np.float32)
+    for got, want in zip(program(values), tg.run(g, values), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+    assert ("528,1]" in program.dump("plan")) == (where != "outside")

@@ -243,10 +243,11 @@ def assign_roles(
     if column[0].size > 1 and any(column[0].ops[w] != 1 for w in writes):
         raise Unsuitable("its columns are not contiguous where they are stored")
     packed = pack or (not strided and column[0].size > 1 and column[0].b != 1)
-    by_a = sorted(reduce, key=lambda a: -abs(a.a))
-    reduce = join_all(by_a, packed)
+    both = not packed and any(abs(a.a) == 1 for a in rows)  # the reduction strides over A and B
+    by_stride = sorted(reduce, key=lambda a: -abs(a.a) - both * abs(a.b))
+    reduce = join_all(by_stride, packed)
     if packed and len(reduce) > 3:
-        reduce = join_all(by_a)
+        reduce = join_all(by_stride)
     rows = join_all(sorted(rows, key=lambda a: (-abs(a.a), -max(map(abs, a.ops), default=0))))
     batch = join_all(sorted(batch, key=lambda a: -abs(a.a)))
     if len(batch) > 1 or len(rows) > 3 or len(reduce) > 3:

@@ -38,6 +38,13 @@ def is_leading(n: Node) -> bool:
     )
 
 
+def leading_root(n: Node) -> Node:
+    """What a slice of slices along the first axis is taken from; any other value itself."""
+    while is_leading(n):
+        n = n.inputs[0]
+    return n
+
+
 def held_nodes(graph: Graph) -> set[Node]:
     """Views, and index ramps, that some kernel must compute."""
     held: set[Node] = set()

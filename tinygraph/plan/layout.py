@@ -8,19 +8,32 @@ from dataclasses import replace
 from ..ir import Graph, Node, Parameter
 from ..op import Kind
 from .group import Fusion, Group, Slot, Store, element_reads, loops_of
-from .held import is_leading
+from .held import is_leading, leading_root
 from .index import Indices, read
 from .nest import full_strides, resolve
 from .plan import ITEMSIZE, SLACK, Buffer, Place
 
+LINE = 64  # bytes of a cache line
+CROWDED = 2048  # rows that are a multiple of so many bytes apart share few sets of a cache
 
-def row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Strides of an array in row-major order."""
+
+def row_major(shape: tuple[int, ...], gap: int = 0) -> tuple[int, ...]:
+    """Strides of an array in row-major order, with so many elements behind each row."""
     strides, step = [], 1
     for n in reversed(shape):
         strides.append(step)
         step *= n
+        step += gap if len(strides) == 1 else 0
     return tuple(reversed(strides))
+
+
+def row_gap(shape: tuple[int, ...], dtype: str) -> int:
+    """Elements to leave behind each row: a cache line, if a column would otherwise fall into a few
+    sets of the caches.
+    """
+    several = len(shape) > 1 and shape[-2] > 1
+    item = ITEMSIZE[dtype]
+    return LINE // item if several and shape[-1] * item % CROWDED == 0 else 0
 
 
 def is_row_major(place: Place, shape: tuple[int, ...]) -> bool:
@@ -136,6 +149,7 @@ class Layout:
         fusion = self.fusion
         writers = fusion.writers.get(n, ())
         bound = n in self.places or n in fusion.aliases or n in fusion.housed
+        bound |= self.is_aliased(n) and not is_row_major(self.places[slot], n.shape)
         if slot.kind != "output" or n.op.kind is Kind.SOURCE or bound:
             return False
         if n.op.name != "concat":
@@ -144,6 +158,10 @@ class Layout:
             writers[0].stores.append(Store(n, n, writers[0].index[n]))
         self.places[n] = self.places[slot]
         return True
+
+    def is_aliased(self, n: Node) -> bool:
+        """Whether another value's name stands for this one's memory, in row-major order."""
+        return any(n is leading_root(x) for x in self.fusion.aliases.values())
 
     def store_values(self) -> None:
         """Every value that another group reads goes to memory, once."""

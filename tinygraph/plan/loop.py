@@ -10,9 +10,9 @@ from .anchor import Anchors
 from .contract import copy_nest
 from .group import Slot
 from .index import own
-from .layout import row_major
+from .layout import row_gap, row_major
 from .nest import resolve
-from .plan import Access, Launch, Place
+from .plan import ITEMSIZE, Access, Launch, Place
 
 
 @dataclass
@@ -52,10 +52,13 @@ class Frame:
             loop.length,
             frozenset(loop.captured),
         )
-        results = [frame.out(s, loop, k) for k in range(len(loop.outs))]
+        items = {user.attr("index"): user for user in s.graph.users[n]}
         histories = [frame.carry(s, loop, k, len(loop.outs)) for k in range(len(loop.carries))]
-        for user in s.graph.users[n]:
-            frame.results[user] = (*histories, *results)[user.attr("index")]
+        stacks = [
+            frame.out(s, loop, k, items.get(len(histories) + k)) for k in range(len(loop.outs))
+        ]
+        for index, user in items.items():
+            frame.results[user] = (*histories, *stacks)[index]
         last = loop.length - 1 if loop.reverse else 0
         sign = -1 if loop.reverse else 1
         for inner, outer in zip(loop.slices, loop.sequences, strict=True):
@@ -69,15 +72,18 @@ class Frame:
             frame.places[inner] = Place(whole.buffer, whole.offset, whole.strides, whole.dtype)
         return frame
 
-    def out(self, s: Anchors, loop: Loop, k: int) -> Place:
-        """Memory for out k of all steps; the place of the whole."""
+    def out(self, s: Anchors, loop: Loop, k: int, result: Node | None) -> Place:
+        """Memory for out k of all steps, which is the loop's ``result``; the place of the whole."""
         n = loop.outs[k]
-        size = n.type.size
+        dense = result is not None and s.is_aliased(result)
+        gap = 0 if dense else row_gap(n.shape, n.dtype)
+        size, *inner = strides = row_major((loop.length, *n.shape), gap)
         buffer = s.buffer(n.name or n.op.name, loop.length * size, n.dtype, "arena")
+        buffer.gap = gap * ITEMSIZE[n.dtype]
         first = (loop.length - 1) * size if loop.reverse else 0
         step = -size if loop.reverse else size
-        self.places[Slot("output", k)] = Place(buffer, first, row_major(n.shape), n.dtype, step)
-        return Place(buffer, 0, row_major((loop.length, *n.shape)), n.dtype)
+        self.places[Slot("output", k)] = Place(buffer, first, tuple(inner), n.dtype, step)
+        return Place(buffer, 0, strides, n.dtype)
 
     def carry(self, s: Anchors, loop: Loop, k: int, outs: int) -> Place:
         """Memory for carry k, its first value in place; the place of the result."""

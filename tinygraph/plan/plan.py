@@ -30,6 +30,7 @@ class Buffer:
         number: of the input, output, parameter or constant.
         offset: in bytes, from the start of the arena or of the prepared memory.
         first, last: the launches between which an arena buffer is live.
+        gap: bytes behind each row that nobody touches; they belong to who touches the row.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Buffer:
     offset: int = 0
     first: int = -1
     last: int = -1
+    gap: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ def region(access: Access, sizes: tuple[int, ...]) -> Region:
     for guard in access.guards:
         high += guard.stride * (guard.size - 1)
     item = ITEMSIZE[access.dtype]
-    return Region(access.buffer, low * item, (high + 1) * item)
+    return Region(access.buffer, low * item, (high + 1) * item + access.buffer.gap)
 
 
 def regions(launch: Launch) -> list[Region]:
