@@ -14,6 +14,7 @@ from .plan.plan import Plan
 from .plan.schedule import schedule
 from .plan.tiling import Target
 from .plan.verify import verify_plan
+from .plan.winograd_graph import expand_winograd
 from .rewrite import Event
 from .verify import verify, verify_pass
 
@@ -77,6 +78,15 @@ def step_names(passes: Sequence[Pass]) -> list[str]:
     return names
 
 
+def winograd_step(graph: Graph, conv: Mapping[str, str], remarks: list[str]) -> Step:
+    """What a backend without Winograd kernels needs to follow ``conv``. Its values are less exact,
+    and one NaN spreads over a tile: as with kernels, that is the user's choice, and not checked.
+    """
+    log: list[Event] = []
+    after = expand_winograd(graph, conv, log, remarks)
+    return Step("winograd", verify_pass(graph, after, "winograd"), tuple(log))
+
+
 def translate(
     graph: Graph,
     updates: Sequence[Parameter],
@@ -95,6 +105,10 @@ def translate(
     """
     with device(None):  # what is placed has been placed
         steps = run_passes(graph, passes, without, check)
+        remarks: list[str] = []
+        if conv and not target.winograd and {*conv.values()} != {"implicit"}:
+            steps = (*steps, winograd_step(steps[-1].graph, conv, remarks))
         plan = schedule(steps[-1].graph, updates, parameters, target, without, conv)
+        plan.remarks[:0] = remarks
     verify_plan(plan)
     return Compiled(steps, plan, assemble(plan))

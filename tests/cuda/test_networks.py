@@ -72,3 +72,20 @@ def test_forward_and_backward_agree_with_the_cpu(name: str) -> None:
     )
     for want, have in zip(expected, found, strict=True):
         np.testing.assert_allclose(have, want, rtol=1e-4, atol=2e-5 * np.abs(want).max() + 1e-6)
+
+
+def test_winograd_where_it_is_asked_for() -> None:
+    """Forward and backward, on odd sizes, written out as transforms and products."""
+    nn.manual_seed(3)
+    net = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.ReLU())
+    x = tg.input("x", 2, 3, 7, 6)
+    out = net(x)
+    values = [out, *tg.grad(tg.sum(out * out), [x])]
+    array = np.random.default_rng(0).standard_normal(x.shape, np.float32)
+    expected = tg.compile([x], values, conv="implicit")(array)
+    program = tg.compile([x], values, backend="cuda:emulate", conv="winograd(2)")
+    found = program(array)
+    assert sum("winograd(2) as transforms" in r for r in program.remarks) == 2
+    assert "winograd" in program.stages
+    for want, have in zip(expected, found, strict=True):
+        np.testing.assert_allclose(have, want, atol=2e-5 * np.abs(want).max())

@@ -56,19 +56,24 @@ def direct_cycles(c: Convolution, target: Target) -> float:
 
 def choose(c: Convolution, target: Target, wanted: int | None = None) -> Choice:
     """The cheapest way, by output tile ``wanted`` or any up to LARGEST."""
-    tiles = [n - c.r + 1 for n in POINTS if n - c.r + 1 >= 2]
+    options = [option for m in tiles_of(c.r, wanted) for option in options_of(c, m, target)]
+    return min(options, key=lambda o: (o.cycles, o.m, o.lines, o.column_parts, -o.rows, -o.vectors))
+
+
+def tiles_of(r: int, wanted: int | None) -> list[int]:
+    """The output tiles for filters of r taps that may be chosen: ``wanted``, or those up to
+    LARGEST.
+    """
+    tiles = [n - r + 1 for n in POINTS if n - r + 1 >= 2]
     if wanted is None:
         tiles = [m for m in tiles if m <= LARGEST]
     else:
         if wanted not in tiles:
-            raise Unsuitable(
-                f"there are no points for output tiles of {wanted} and filters of {c.r}"
-            )
+            raise Unsuitable(f"there are no points for output tiles of {wanted} and filters of {r}")
         tiles = [wanted]
     if not tiles:
-        raise Unsuitable(f"there are no points for filters of {c.r}")
-    options = [option for m in tiles for option in options_of(c, m, target)]
-    return min(options, key=lambda o: (o.cycles, o.m, o.lines, o.column_parts, -o.rows, -o.vectors))
+        raise Unsuitable(f"there are no points for filters of {r}")
+    return tiles
 
 
 def options_of(c: Convolution, m: int, target: Target) -> list[Choice]:

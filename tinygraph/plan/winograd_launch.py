@@ -4,7 +4,7 @@ remark says why or why not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING
@@ -31,12 +31,10 @@ def winograd_launches(
     """
     anchor = group.anchor
     assert anchor is not None
-    way = way_of(group, s.conv)
-    if len(anchor.shape) < 4 or way == "implicit":
+    way = way_of(group.index, s.conv)
+    if len(anchor.shape) < 4 or way == "implicit" or not s.target.winograd:
         return None
     try:
-        if not s.target.winograd:
-            raise Unsuitable("this backend has no Winograd kernels")
         convolution = recognized(s, group, nest, body)
         choice = choose(convolution, s.target, tile_of(way))
     except Unsuitable as reason:
@@ -114,11 +112,11 @@ def in_blocks(s: Anchors, c: Convolution, result: list[Launch]) -> Convolution:
 # -------------------------------------------------------- what the user says and hears
 
 
-def way_of(group: Group, conv: Mapping[str, str]) -> str | None:
+def way_of(nodes: Iterable[Node], conv: Mapping[str, str]) -> str | None:
     """The user's choice: 'implicit', 'winograd' or 'winograd(m)', by the name of a node, or of a
     scope around it.
     """
-    names = [n.name for n in group.index] + [o.scope for n in group.index for o in origins(n)]
+    names = [name for n in nodes for name in (n.name, *(o.scope for o in origins(n)))]
     for key, way in conv.items():
         if key and any(name and f"{name}.".startswith(f"{key}.") for name in names):
             return way
