@@ -9,12 +9,13 @@ import numpy as np
 from tinygraph.codegen.assemble import assemble
 from tinygraph.codegen.module import module_text
 from tinygraph.codegen.python import execute
-from tinygraph.ir import Graph, Node, Type
+from tinygraph.ir import Graph, Node
 from tinygraph.op import INPUT
 from tinygraph.plan.plan import Plan
 from tinygraph.plan.schedule import schedule
 from tinygraph.plan.tiling import Target
 from tinygraph.plan.verify import verify_plan
+from tinygraph.types import Type
 
 
 def run_python(

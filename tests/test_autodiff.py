@@ -13,8 +13,9 @@ from tinygraph import ops
 from tinygraph.autodiff import GradientError, check_grad, grad
 from tinygraph.dump import dump
 from tinygraph.interpret import run
-from tinygraph.ir import Graph, origins, scope
+from tinygraph.ir import Graph
 from tinygraph.op import Kind, Op, input
+from tinygraph.origins import origins, scope
 from tinygraph.verify import verify
 
 

@@ -15,10 +15,11 @@ from random_graphs import graph_of, graphs, parameter
 from tinygraph import ops
 from tinygraph.autodiff import grad
 from tinygraph.dump import WIDTH, canonical, dot, dump
-from tinygraph.ir import Graph, Parameter, scope
+from tinygraph.ir import Graph, Parameter
 from tinygraph.op import OPS, constant, input
 from tinygraph.ops.identity import effect
 from tinygraph.ops.math import POW
+from tinygraph.origins import scope
 from tinygraph.parse import ParseError, parse
 
 

@@ -13,7 +13,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 CORE = ROOT / "tinygraph"
 LAYERS = [
-    ["size"],
+    ["size", "types", "origins"],
+    ["state"],
     ["ir"],
     ["placement"],
     ["op", "settings"],
@@ -28,6 +29,7 @@ LAYERS = [
     ["pipeline", "backend"],
     ["store", "explain", "profiler", "cards"],
     ["inspect"],
+    ["program"],
     ["compile"],
     ["nn", "data", "picture"],
     ["optim", "torch_file"],

@@ -10,10 +10,10 @@ import pytest
 from random_graphs import graph_of
 from tinygraph import ops
 from tinygraph.dump import dump
-from tinygraph.ir import origins, scope
 from tinygraph.op import constant, input
 from tinygraph.ops.arithmetic import add, mul, neg, relu, sub
 from tinygraph.ops.view import RESHAPE
+from tinygraph.origins import origins, scope
 from tinygraph.rewrite import (
     Event,
     RewriteError,

@@ -7,8 +7,9 @@ from hypothesis import given
 
 from random_graphs import graph_of, graphs, parameter
 from tinygraph import ops
-from tinygraph.ir import Graph, Type, node
+from tinygraph.ir import Graph, node
 from tinygraph.op import OPS, Kind, Op, input
+from tinygraph.types import Type
 from tinygraph.verify import VerifyError, verify
 
 

@@ -9,17 +9,20 @@ predict = tg.compile([x], [net(x)])
 from . import checkpoint, models, nn, ops, optim, tracebacks
 from .autodiff import GradientError, check_grad, grad
 from .backend import BackendError
-from .compile import Program, compile
+from .compile import compile
 from .dump import dot, dump
 from .interpret import run
-from .ir import Graph, Node, Parameter, Type, scope
+from .ir import Graph, Node, Parameter
 from .nn import manual_seed
 from .op import ShapeError, constant, input
 from .ops import *  # noqa: F403
+from .origins import scope
 from .parameter import parameter
 from .parse import ParseError, parse
 from .placement import device
+from .program import Program
 from .settings import settings
+from .types import Type
 from .verify import VerifyError
 
 __all__ = [

@@ -9,7 +9,7 @@ import numpy as np
 
 from .float64 import in_float64
 from .interpret import run
-from .ir import Graph, Node, Several, Type, built_from, origins
+from .ir import Graph, Node
 from .op import Kind, constant, input
 from .ops.arithmetic import add, mul
 from .ops.indexing import concat
@@ -17,7 +17,9 @@ from .ops.reduce import sum as sum_over
 from .ops.reduce import sum_to
 from .ops.source import zeros
 from .ops.view import PAD
+from .origins import built_from, origins
 from .placement import device, device_of
+from .types import Several, Type
 
 
 class GradientError(TypeError):

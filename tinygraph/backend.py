@@ -12,8 +12,10 @@ import numpy as np
 
 from .cache import Store
 from .codegen.program import Code
-from .ir import Graph, Memory, Parameter, origins
+from .ir import Graph, Parameter
 from .op import PLACE
+from .origins import origins
+from .state import Memory
 
 if TYPE_CHECKING:
     from .plan.plan import Plan

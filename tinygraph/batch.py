@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from .ir import Graph, Node, Type, built_from, origins, set_origins
+from .ir import Graph, Node
 from .op import INPUT, OF_BATCH, ShapeError, constant
+from .origins import built_from, origins, set_origins
 from .rewrite import carry
 from .size import Size, evaluate
+from .types import Type
 
 
 def batch_axis(graph: Graph) -> tuple[int, int] | None:

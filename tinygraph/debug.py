@@ -19,10 +19,12 @@ import numpy as np
 from .dump import dump
 from .float64 import in_float64
 from .interpret import evaluate, inputs_by_node, run
-from .ir import Graph, Node, Type, origins
+from .ir import Graph, Node
 from .op import INPUT, PARAMETER, Kind, input
 from .ops.loop import Loop
+from .origins import origins
 from .rewrite import substitute
+from .types import Type
 from .verify import verify
 
 Pass = Callable[[Graph], Graph]

@@ -16,11 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from . import checkpoint, models, nn, optim
-from .compile import Program, compile
+from .compile import compile
 from .data import Batches, RandomAffine, digits
 from .op import input
 from .ops import softmax
 from .picture import read_digit
+from .program import Program
 from .train import Evaluation, evaluate, fit
 
 EPOCHS, BATCH, MANY = 30, 64, 500

@@ -26,8 +26,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from .ir import SHORT, Array, Graph, Node, Parameter, Type, origins, overload
+from .ir import Graph, Node, Parameter, overload
 from .op import CONSTANT, INPUT, PARAMETER, Kind, define
+from .origins import origins
+from .types import SHORT, Array, Type
 
 WIDTH = 100
 INLINE = 8  # constants of up to this many elements are written where they are read

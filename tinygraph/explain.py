@@ -9,8 +9,9 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from .dump import all_labels
-from .ir import Graph, Node, Parameter, origins
+from .ir import Graph, Node, Parameter
 from .op import Kind
+from .origins import origins
 from .plan.plan import Launch
 
 if TYPE_CHECKING:

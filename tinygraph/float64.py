@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from .ir import Array, Graph, Node, Type
+from .ir import Graph, Node
 from .op import CONSTANT, PARAMETER, constant, input
 from .rewrite import rebuild
+from .types import Array, Type
 
 
 def in_float64(graph: Graph) -> tuple[Graph, tuple[Node, ...]]:

@@ -19,7 +19,8 @@ from .cards import cards_text
 from .codegen.module import module_text
 from .dump import all_labels, dot, dump
 from .explain import explain
-from .ir import Node, Origin, Parameter, origins
+from .ir import Node, Parameter
+from .origins import Origin, origins
 from .pipeline import Compiled, Step
 from .plan.cost import LaunchCost, costs
 from .plan.report import plan_remarks, plan_text

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from .ir import Graph, Node, Parameter, origins
+from .ir import Graph, Node, Parameter
 from .op import INPUT, Kind
+from .origins import origins
 
 
 class WrongReference(TypeError):

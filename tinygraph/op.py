@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from .ir import Array, Node, Type, node, set_origins, user_origin
+from .ir import Node, node
+from .origins import set_origins, user_origin
 from .placement import check_device, device_of, gathered
 from .size import Ratio, Size
+from .types import Array, Type
 
 
 class ShapeError(TypeError):

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from .ir import Parameter, ParameterState, Type
+from .ir import Parameter
 from .op import PARAMETER
+from .state import ParameterState
+from .types import Type
 
 
 def parameter(

@@ -11,9 +11,11 @@ from typing import Any, NoReturn
 import numpy as np
 
 from .dump import PLACEHOLDER, labels, reference
-from .ir import SHORT, Array, Graph, Node, Parameter, ParameterState, Type
+from .ir import Graph, Node, Parameter
 from .op import CONSTANT, OPS, PARAMETER, constant, input
 from .size import parse_size
+from .state import ParameterState
+from .types import SHORT, Array, Type
 
 LONG = {short: long for long, short in SHORT.items()}
 _TYPE = re.compile(rf"({'|'.join(LONG)})\[([\dn*+,-]*)\]")

@@ -9,9 +9,10 @@ import sys
 import numpy as np
 
 from . import models, nn, optim
-from .compile import Program, compile
+from .compile import compile
 from .ir import Node
 from .op import input
+from .program import Program
 
 IMAGES = {  # the shape of a picture, for each network
     "lenet5": (1, 28, 28),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .backend import Roofline, Runner
-from .ir import origins
+from .origins import origins
 from .plan.cost import LaunchCost, node_cost
 
 SMALL = 2e-6  # seconds; a launch that could not take longer at best is bound by being launched

@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from .ir import Graph, Node, add_origins, built_from, node, origins
+from .ir import Graph, Node, node
 from .op import CONSTANT, Kind, Op
+from .origins import add_origins, built_from, origins
 
 LONGEST_CHAIN = 1000  # rule applications to one node; more means that rules undo each other
 

@@ -17,8 +17,8 @@ from typing import Any, Protocol, TextIO
 
 import numpy as np
 
-from .compile import Program
 from .data import Batches
+from .program import Program
 from .size import Size
 
 MANY = 500  # examples at a time for a program that takes any number

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from .dump import dump
-from .ir import Graph, Node, Parameter, built_from, origins
+from .ir import Graph, Node, Parameter
 from .op import INPUT, OPS, PARAMETER
+from .origins import built_from, origins
 
 
 class VerifyError(Exception):

@@ -10,7 +10,9 @@ import numpy as np
 from tinygraph.backend import Roofline
 from tinygraph.cache import Store
 from tinygraph.codegen.program import Call, Code, Loop, Work
-from tinygraph.ir import Parameter, Type, aligned
+from tinygraph.ir import Parameter
+from tinygraph.state import aligned
+from tinygraph.types import Type
 
 from . import objects
 from .driver import driver

@@ -9,7 +9,8 @@ from __future__ import annotations
 from textwrap import wrap
 
 from ..dump import all_labels
-from ..ir import Graph, Node, origins
+from ..ir import Graph, Node
+from ..origins import origins
 from ..plan.plan import Launch, Plan
 from .program import Call, Code, KernelCode, Place
 

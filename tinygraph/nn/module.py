@@ -11,7 +11,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..ir import Node, Parameter, scope
+from ..ir import Node, Parameter
+from ..origins import scope
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,10 @@ from collections import Counter
 
 import numpy as np
 
-from ..ir import Parameter, ParameterState, Type
+from ..ir import Parameter
 from ..op import PARAMETER
+from ..state import ParameterState
+from ..types import Type
 
 
 class Source:

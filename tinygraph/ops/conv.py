@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import Node, Type
+from ..ir import Node
 from ..op import Index, Kind, Loops, Op, Read, ShapeError, define, input, same_dtype
+from ..types import Type
 
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]  # (top, bottom), (left, right)

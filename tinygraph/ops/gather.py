@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import Node, Type
+from ..ir import Node
 from ..op import (
     Index,
     Kind,
@@ -21,6 +21,7 @@ from ..op import (
     promote,
     same_dtype,
 )
+from ..types import Type
 from .arithmetic import clip
 from .logic import cast, equal, less, less_equal, logical_and, where
 from .source import arange, axis_index

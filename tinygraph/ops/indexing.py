@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import Node, Type
+from ..ir import Node
 from ..op import Kind, Op, ShapeError, define, input, promote, same_dtype
 from ..size import Size
+from ..types import Type
 from .gather import take
 from .view import FLIP, PAD, SLICE, free, normalize_axis, reshape
 

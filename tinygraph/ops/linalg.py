@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import Node, Type
+from ..ir import Node
 from ..op import (
     Index,
     Kind,
@@ -22,6 +22,7 @@ from ..op import (
     promote,
     same_dtype,
 )
+from ..types import Type
 from .view import broadcast_read, reshape, transpose
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import DTYPES, Node, Type
+from ..ir import Node
 from ..op import (
     Kind,
     Op,
@@ -19,6 +19,7 @@ from ..op import (
     promote,
     same_dtype,
 )
+from ..types import DTYPES, Type
 
 
 def is_float(dtype: str) -> bool:

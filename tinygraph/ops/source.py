@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import Node, Type
+from ..ir import Node
 from ..op import Kind, Op, ShapeError, constant, define
+from ..types import Type
 from .view import broadcast_to, reshape
 
 

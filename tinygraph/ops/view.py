@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import Node, Type
+from ..ir import Node
 from ..op import Index, Kind, Loops, Op, Read, ShapeError, define, input, promote
+from ..types import Type
 
 
 def free(*_: Any, **__: Any) -> int:

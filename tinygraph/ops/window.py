@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import Node, Type
+from ..ir import Node
 from ..op import Index, Kind, Loops, Op, Read, ShapeError, define, identity, input
+from ..types import Type
 from .logic import is_float
 
 Sizes = tuple[int, ...]

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import Node, Type
+from ..ir import Node
 from ..op import Index, Kind, Loops, Op, Read, ShapeError, define, identity, input, same_dtype
+from ..types import Type
 from .window import (
     Sizes,
     check,

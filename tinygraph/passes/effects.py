@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..ir import Graph, Node, Parameter, origins
+from ..ir import Graph, Node, Parameter
 from ..ops.identity import EFFECT
+from ..origins import origins
 from ..rewrite import rebuild
 
 Update = tuple[Parameter, Node]

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Set
 
-from ..ir import Graph, Node, built_from, origins
+from ..ir import Graph, Node
 from ..op import INPUT, constant
 from ..ops.arithmetic import add, div, mul, neg, sub
 from ..ops.conv import CONV2D
 from ..ops.linalg import MATMUL
 from ..ops.view import BROADCAST_TO, RESHAPE, reshape
+from ..origins import built_from, origins
 from ..rewrite import Event, substitute, with_inputs
 
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ..ir import Graph, Node, built_from, origins
+from ..ir import Graph, Node
 from ..op import Kind
 from ..ops.arithmetic import add
 from ..ops.linalg import MATMUL, OUTER_SUM, swap
 from ..ops.loop import ITEM, Loop, dependent, fresh, reached, replaced
 from ..ops.reduce import SUM
 from ..ops.view import RESHAPE, TRANSPOSE, reshape
+from ..origins import built_from, origins
 from ..rewrite import Event, carry, is_filled, substitute
 from .vectorize import Stacked, vectorized, vectorizes
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from ..ir import Graph, Node, origins
+from ..ir import Graph, Node
 from ..op import Kind
 from ..ops.loop import ITEM, Loop, fresh, reached, replaced
+from ..origins import origins
 from ..rewrite import Event, carry, substitute
 
 

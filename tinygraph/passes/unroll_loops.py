@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from ..ir import Graph, Node, built_from, origins
+from ..ir import Graph, Node
 from ..op import Kind
 from ..ops.indexing import getitem, stack
 from ..ops.loop import Loop, replaced
+from ..origins import built_from, origins
 from ..rewrite import Event, rebuild, substitute, with_bodies
 
 

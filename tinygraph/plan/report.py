@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from textwrap import wrap
 
-from ..ir import Graph, Node, origins
+from ..ir import Graph, Node
 from ..op import Kind
+from ..origins import origins
 from .cost import computes
 from .group import Reason
 from .plan import Access, Bundle, Emitted, Launch, Nest, Plan, Repeat, Tile

@@ -19,11 +19,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..ir import Graph, Node, built_from, origins
+from ..ir import Graph, Node
 from ..op import Kind, constant
 from ..ops.conv import CONV2D, CONV2D_INPUT_GRADIENT, CONV2D_WEIGHT_GRADIENT, Padding
 from ..ops.linalg import MATMUL
 from ..ops.view import broadcast_to, flip, reshape, transpose
+from ..origins import built_from, origins
 from ..rewrite import Event, substitute, with_bodies
 from .contract import Unsuitable
 from .toom_cook import Matrix, transforms

@@ -9,7 +9,8 @@ from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING
 
-from ..ir import Node, origins
+from ..ir import Node
+from ..origins import origins
 from .body import Body
 from .contract import Unsuitable, operand_indices
 from .group import Group

@@ -20,9 +20,10 @@ import tinygraph
 from tinygraph import store as manifest
 from tinygraph.cache import Store, default_store
 from tinygraph.codegen.program import Code
-from tinygraph.compile import Program, compile
+from tinygraph.compile import compile
 from tinygraph.interpret import run
 from tinygraph.ir import Parameter
+from tinygraph.program import Program
 
 from ..compiled import compile_missing, entry_key, fetch, write
 from .suite import Case

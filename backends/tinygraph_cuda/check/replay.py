@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from tinygraph.backend import BackendError, Card
-from tinygraph.ir import Parameter, ParameterState, Type
+from tinygraph.ir import Parameter
 from tinygraph.op import PARAMETER
+from tinygraph.state import ParameterState
 from tinygraph.store import read as read_manifest
+from tinygraph.types import Type
 
 from .. import probe
 from ..budget import number

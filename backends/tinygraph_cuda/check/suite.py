@@ -9,12 +9,13 @@ import numpy as np
 
 from tinygraph import models, nn, ops, optim
 from tinygraph.autodiff import grad
-from tinygraph.ir import Graph, Node, Type
+from tinygraph.ir import Graph, Node
 from tinygraph.models.blocks import ConvNorm
 from tinygraph.models.googlenet import MODULES, Inception
 from tinygraph.nn import manual_seed
 from tinygraph.op import INPUT, OPS, Op, input
 from tinygraph.passes import Update
+from tinygraph.types import Type
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tinygraph.backend import Roofline
-from tinygraph.ir import Memory
+from tinygraph.state import Memory
 
 from ..compiled import Built
 

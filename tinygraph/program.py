@@ -1,0 +1,314 @@
+"""What compile() returns: a function of arrays, which can be inspected."""
+
+from __future__ import annotations
+
+import threading
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import store as manifest
+from .backend import find
+from .batch import batch_axis, bind
+from .cache import default_store
+from .ir import Graph, Node, Parameter
+from .origins import origins
+from .settings import settings
+from .state import ParameterState
+
+if TYPE_CHECKING:
+    from .inspect import Inspection
+    from .plan.cost import LaunchCost
+    from .profiler import Profile
+
+RUNNING = threading.RLock()  # programs share parameters, so one runs at a time
+
+
+class Program:
+    """A compiled function. Call it with arrays in the order of its inputs, or by their names."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        updates: tuple[Parameter, ...],
+        options: manifest.Options,
+        check_nan: bool,
+    ):
+        self.graph, self.options = graph, options
+        self.updates = updates
+        self.parameters = tuple(dict.fromkeys((*graph.parameters, *updates)))
+        self.types = [n.type for n in graph.outputs[: len(graph.outputs) - len(updates)]]
+        self.check_nan = check_nan
+        self._names = [n.name or f"input{i}" for i, n in enumerate(graph.inputs)]
+        self._dtypes = [np.dtype(n.dtype) for n in graph.inputs]
+        backend, runtime = find(options.backend)
+        self.source = manifest.Source(
+            graph, updates, self.parameters, options, backend, runtime
+        )  # fmt: skip
+        self._load()
+        self._prepared: tuple[int, ...] | None = None
+        self._watched = [p.state for p in self.parameters if p not in set(updates)]
+
+    def _load(self) -> None:
+        """Compiles or finds the code and binds it to memory; what the store has lost is rebuilt."""
+        store, backend = default_store(), self.source.backend
+
+        def load() -> Any:
+            code, constants = self.built.code, self.built.constants
+            return backend.load(code, constants, self.parameters, store, self.source.runtime)
+
+        self.built = manifest.obtain(self.source, store)
+        try:
+            self._runner = load()
+        except LookupError:
+            self.built = manifest.obtain(self.source, store, fresh=True)
+            self._runner = load()
+
+    def __call__(self, *arrays: Any, **named: Any) -> tuple[np.ndarray, ...]:
+        inputs = self._inputs(arrays, named)
+        outputs = self._outputs()
+        with RUNNING:
+            if self.check_nan:
+                self._check(inputs)
+            self._refresh()
+            self._runner(inputs, outputs)
+            for p in self.updates:
+                p.state.changed(self._runner.memory)
+        return tuple(outputs)
+
+    def _refresh(self) -> None:
+        """The newest values of parameters are where this program runs, and prepared values follow
+        the parameters that they were made from.
+        """
+        if self._runner.memory is not None or ParameterState.moved:
+            for p in self.parameters:
+                p.state.bring(self._runner.memory)
+        if not self.built.code.prepare:
+            return
+        versions = tuple([s.version for s in self._watched])
+        if versions != self._prepared:
+            self._runner.refresh()
+            self._prepared = versions
+
+    def _outputs(self) -> list[np.ndarray]:
+        return [np.empty(t.shape, t.dtype) for t in self.types]
+
+    def _inputs(self, arrays: tuple[Any, ...], named: dict[str, Any]) -> list[np.ndarray]:
+        if named:
+            unknown = sorted(set(named) - set(self._names[len(arrays) :]))
+            if unknown:
+                raise TypeError(
+                    f"{self.graph.name} has no further input {unknown[0]!r}; "
+                    f"its inputs are {', '.join(self._names)}"
+                )
+            arrays = (*arrays, *(named[n] for n in self._names[len(arrays) :] if n in named))
+        if len(arrays) != len(self._names):
+            raise TypeError(
+                f"{self.graph.name} takes {len(self._names)} arrays "
+                f"({', '.join(self._names)}), got {len(arrays)}"
+            )
+        return [self._input(i, a) for i, a in enumerate(arrays)]
+
+    def _input(self, number: int, value: Any) -> np.ndarray:
+        n = self.graph.inputs[number]
+        if not (
+            type(value) is np.ndarray
+            and value.dtype == self._dtypes[number]
+            and value.flags.c_contiguous
+        ):
+            array = np.asarray(value)
+            if array.dtype != self._dtypes[number]:
+                other = array.dtype.newbyteorder("=") != self._dtypes[number]
+                if other and isinstance(value, (np.ndarray, np.generic)):
+                    raise TypeError(
+                        f"input {n.name!r} is {n.dtype}, got {array.dtype.name}; "
+                        f"convert with astype ({_place(n)})"
+                    )
+                array = array.astype(self._dtypes[number])
+            value = np.ascontiguousarray(array).reshape(array.shape)
+        if value.shape != n.type.shape:
+            raise ValueError(
+                f"input {n.name!r} has shape {n.type.shape}, got {value.shape} ({_place(n)})"
+            )
+        return value
+
+    def _check(self, inputs: list[np.ndarray]) -> None:
+        from .debug import first_nan
+
+        found = first_nan(self.graph, inputs)
+        if found is not None:
+            raise FloatingPointError(found)
+
+    # ------------------------------------------------------------------ inspection
+
+    @cached_property
+    def inspection(self) -> Inspection:
+        """What was recorded while compiling; a program from the store is translated anew."""
+        from .inspect import Inspection
+
+        source, compiled = self.source, self.built.compiled or self.source.translate()
+        cards = source.backend.cards(self.built.code, default_store(), source.runtime)
+        return Inspection(compiled, self.parameters, cards)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names of what ``dump`` shows: ``graph``, each pass, ``plan``, ``source``; for a device
+        also ``cards``.
+        """
+        return self.inspection.stages
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the compiler chose and why, and why neighbours are not in one kernel."""
+        return self.inspection.remarks
+
+    @property
+    def source_path(self) -> str:
+        """The file of the generated module, without the user's lines."""
+        return str(self.built.source_path)
+
+    def dump(self, stage: str | None = None, *, lines: bool = False, scopes: bool = False) -> str:
+        """A stage as text, by default the optimized graph.
+
+        ``lines`` adds the user's lines; ``scopes`` folds each layer of a graph into one line.
+        """
+        return self.inspection.dump(stage, lines=lines, scopes=scopes)
+
+    def dot(self, stage: str | None = None) -> str:
+        """The graph after a pass for Graphviz, by default the optimized one."""
+        return self.inspection.dot(stage)
+
+    def to_networkx(self) -> Any:
+        """The optimized graph as networkx.MultiDiGraph; a node's ``launches`` compute it."""
+        return self.inspection.to_networkx()
+
+    def cost(self) -> dict[str, int]:
+        """Operations, bytes, memory, launches and kernels of one call, before anything runs."""
+        return self.inspection.cost()
+
+    def costs(self) -> list[LaunchCost]:
+        """Operations and bytes of each launch."""
+        return self.inspection.costs
+
+    def explain(self, name: str) -> str:
+        """What became of a node, layer, scope or parameter, and what it costs."""
+        return self.inspection.explain(name, self._profile)
+
+    _profile: Profile | None = None
+
+    def profile(self, *arrays: Any, repeat: int = 20, **named: Any) -> Profile:
+        """Times each launch on these inputs; print the result. Parameters keep their values."""
+        from .profiler import measure
+
+        inputs, outputs = self._inputs(arrays, named), self._outputs()
+        kept = [(p, p.value) for p in self.updates]
+        with RUNNING:
+            self._refresh()
+            try:
+                timing = measure(self._runner, inputs, outputs, repeat)
+            finally:
+                for p, value in kept:
+                    p.value = value
+        self._profile = self.inspection.profile(timing)
+        return self._profile
+
+    def __repr__(self) -> str:
+        launches = len(self.built.code.calls)
+        return f"<program {self._signature()}, {launches} launches on {self.options.backend}>"
+
+    def _signature(self) -> str:
+        inputs = ", ".join(
+            f"{name}: {n.type}" for name, n in zip(self._names, self.graph.inputs, strict=True)
+        )
+        return f"{self.graph.name}({inputs}) -> {', '.join(map(str, self.types))}"
+
+    def __str__(self) -> str:
+        return f"{self!r}\n{self.inspection.summary()}"
+
+    def _repr_markdown_(self) -> str:
+        return f"```\n{self}\n\n{self.dump()}\n```"
+
+
+class BatchProgram(Program):
+    """A program whose batch size n is bound at the call: a Program for every n, made when it is
+    first met, from the same parameters and mostly the same kernels.
+
+    What is inspected is the size that was bound last.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        updates: tuple[Parameter, ...],
+        options: manifest.Options,
+        check_nan: bool,
+    ):
+        self.graph, self.updates, self.options, self.check_nan = graph, updates, options, check_nan
+        self.types = [n.type for n in graph.outputs[: len(graph.outputs) - len(updates)]]
+        self._names = [n.name or f"input{i}" for i, n in enumerate(graph.inputs)]
+        self.sizes: dict[int, Program] = {}
+        self.latest: Program | None = None
+
+    def bind(self, n: int) -> Program:
+        """The program for batches of n.
+
+        Raises:
+            ValueError: n is less than 1.
+            ShapeError: an operator does not take the shapes that n gives.
+        """
+        if n not in self.sizes:
+            graph = bind(self.graph, n)
+            self.sizes[n] = Program(graph, self.updates, self.options, self.check_nan)
+            if settings.dump is not None:
+                self.sizes[n].inspection.write(settings.dump)
+        self.latest = self.sizes[n]
+        return self.latest
+
+    def _bound_by(self, arrays: tuple[Any, ...], named: dict[str, Any]) -> Program:
+        number, axis = batch_axis(self.graph) or (0, 0)
+        name, declared = self._names[number], self.graph.inputs[number]
+        if number >= len(arrays) and name not in named:
+            raise TypeError(f"{self.graph.name} takes the input {name!r}, whose shape has n")
+        shape = np.shape(arrays[number] if number < len(arrays) else named[name])
+        if len(shape) != declared.ndim:
+            raise ValueError(
+                f"input {name!r} has shape {declared.shape}, got {shape} ({_place(declared)})"
+            )
+        return self.bind(shape[axis])
+
+    def __call__(self, *arrays: Any, **named: Any) -> tuple[np.ndarray, ...]:
+        return self._bound_by(arrays, named)(*arrays, **named)
+
+    def profile(self, *arrays: Any, repeat: int = 20, **named: Any) -> Profile:
+        return self._bound_by(arrays, named).profile(*arrays, repeat=repeat, **named)
+
+    @property
+    def bound(self) -> Program:
+        """The program that was bound last."""
+        if self.latest is None:
+            raise ValueError(
+                f"the batch size of {self.graph.name} is bound at the call: call it, or bind(n), "
+                "before inspecting it"
+            )
+        return self.latest
+
+    @property
+    def inspection(self) -> Inspection:
+        return self.bound.inspection
+
+    @property
+    def source_path(self) -> str:
+        return self.bound.source_path
+
+    def explain(self, name: str) -> str:
+        return self.bound.explain(name)
+
+    def __repr__(self) -> str:
+        bound = ", ".join(map(str, self.sizes)) or "none yet"
+        return f"<program {self._signature()}, batch sizes bound: {bound}, {self.options.backend}>"
+
+
+def _place(n: Node) -> str:
+    found = origins(n)
+    return f"defined at {found[0]}" if found else "unknown origin"

@@ -1,0 +1,151 @@
+"""Values of parameters: where they lie, which memory has the newest, how they change."""
+
+from __future__ import annotations
+
+import mmap
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol
+from weakref import finalize
+
+import numpy as np
+
+from .types import Type
+
+
+class Memory(Protocol):
+    """Memory besides the host's in which values of parameters can lie, by address."""
+
+    def alloc(self, size: int, name: str) -> int: ...
+
+    def free(self, address: int) -> None: ...
+
+    def upload(self, address: int, array: np.ndarray) -> None: ...
+
+    def download(self, array: np.ndarray, address: int) -> None: ...
+
+
+class ParameterState:
+    """The value of a parameter, drawn at first use, and a version that rises with every change.
+
+    The memory never moves once it exists: compiled programs hold its address. ``order`` is that of
+    the axes in memory, outermost first: convolution weights lie as height, width, input, output
+    channels, which is how both the convolution and its weight gradient run through them.
+
+    A program on a device has a copy in the device's memory. The newest value may lie in any of
+    these memories (None is the host's) and is copied where it is missing when somebody needs it
+    there: ``read`` and ``write`` for the host, ``bring`` for whoever runs a program.
+    """
+
+    moved = False  # whether any parameter was ever changed in a memory besides the host's
+
+    def __init__(
+        self,
+        type: Type,
+        name: str | None,
+        initial: Callable[[], Any],
+        order: tuple[int, ...] | None = None,
+    ):
+        self.type, self.name, self._initial = type, name, initial
+        rank = len(type.shape)
+        self.order = order or ((2, 3, 1, 0) if rank == 4 else tuple(range(rank)))
+        self.version = 0
+        self.trainable = True
+        self._array: np.ndarray | None = None
+        self._copies: dict[Memory, int] = {}  # addresses
+        self._newest: set[Memory | None] = {None}  # where the current value lies
+        self._lock = threading.Lock()
+
+    @property
+    def drawn(self) -> bool:
+        return self._array is not None
+
+    def read(self) -> np.ndarray:
+        with self._lock:
+            return self._on_host()
+
+    def _on_host(self) -> np.ndarray:
+        if self._array is None:
+            self._array = self._allocate()
+            self._array[...] = self._checked(self._initial())
+        if None not in self._newest:
+            memory = next(m for m in self._newest if m is not None)
+            memory.download(self._physical(self._array), self._copies[memory])
+            self._newest.add(None)
+        return self._array
+
+    def _physical(self, array: np.ndarray) -> np.ndarray:
+        """The array as it lies in memory, contiguous."""
+        return array.transpose(self.order) if self.order else array
+
+    def address(self, memory: Memory) -> int:
+        """Of this parameter's copy in a memory."""
+        with self._lock:
+            if memory not in self._copies:
+                address = memory.alloc(self.type.bytes, f"parameter {self.name}")
+                self._copies[memory] = address
+                finalize(self, memory.free, address)
+            return self._copies[memory]
+
+    def bring(self, memory: Memory | None) -> None:
+        """Sees to it that the newest value lies in a memory, which has a copy already."""
+        with self._lock:
+            if memory in self._newest:
+                return
+            array = self._on_host()
+            if memory is not None:
+                memory.upload(self._copies[memory], self._physical(array))
+            self._newest.add(memory)
+
+    def changed(self, memory: Memory | None) -> None:
+        """A program has written a new value into a memory; other copies are old."""
+        self.version += 1
+        if self._copies:
+            self._newest = {memory}
+            ParameterState.moved = ParameterState.moved or memory is not None
+
+    def _allocate(self) -> np.ndarray:
+        physical = aligned(Type(tuple(self.type.shape[a] for a in self.order), self.type.dtype))
+        return physical.transpose(np.argsort(self.order)) if self.order else physical
+
+    def write(self, value: Any) -> None:
+        value = self._checked(value)
+        with self._lock:
+            if self._array is None:
+                self._array = self._allocate()
+            self._array[...] = value
+            self._newest = {None}
+            self.version += 1
+
+    def _checked(self, value: Any) -> np.ndarray:
+        array = np.asarray(value)
+        if array.shape != self.type.shape:
+            raise ValueError(
+                f"parameter {self.name} has shape {self.type.shape}, got {array.shape}"
+            )
+        if not np.can_cast(array.dtype, self.type.dtype, "same_kind"):
+            raise TypeError(f"parameter {self.name} is {self.type.dtype}, got {array.dtype.name}")
+        return array
+
+
+HUGE = 8 << 20  # bytes from which on an array gets pages of its own
+
+
+def huge(size: int) -> mmap.mmap:
+    """Anonymous memory, in huge pages where that can be asked for."""
+    memory = mmap.mmap(-1, size)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return memory
+
+
+def aligned(type: Type, slack: int = 64) -> np.ndarray:
+    """Zeroed memory on a cache line, with ``slack`` bytes behind it that vector loads may touch.
+
+    Large arrays lie in huge pages where the system has them: kernels walk over weights in steps of
+    many kilobytes, each of which would need a page table entry of its own.
+    """
+    size = type.bytes + 64 + slack
+    raw = np.frombuffer(huge(size), np.uint8) if size >= HUGE else np.zeros(size, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + type.bytes].view(type.dtype).reshape(type.shape)

@@ -1,0 +1,81 @@
+"""What is known of values before they exist: types, and constant arrays as attributes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+SHORT = {
+    "float32": "f32", "float64": "f64", "int32": "i32", "int64": "i64",
+    "uint32": "u32", "uint8": "u8", "bool": "bool",
+}  # fmt: skip
+DTYPES = tuple(SHORT)
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """What is known of a value before it exists. Logical: no layout, ever."""
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+    def __str__(self) -> str:
+        return f"{SHORT[self.dtype]}[{','.join(map(str, self.shape))}]"
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        size = 1
+        for n in self.shape:
+            size *= n
+        return size
+
+    @property
+    def bytes(self) -> int:
+        return self.size * np.dtype(self.dtype).itemsize
+
+
+@dataclass(frozen=True, slots=True)
+class Several(Type):
+    """The results of a loop, as one value that only ``item`` reads."""
+
+    types: tuple[Type, ...] = ()
+
+    @staticmethod
+    def of(types: Iterable[Type]) -> Several:
+        return Several((), "several", tuple(types))
+
+    def __str__(self) -> str:
+        return f"({', '.join(map(str, self.types))})"
+
+    @property
+    def size(self) -> int:
+        return sum(t.size for t in self.types)
+
+    @property
+    def bytes(self) -> int:
+        return sum(t.bytes for t in self.types)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Array:
+    """A constant array as an attribute: equal when dtype, shape and contents are."""
+
+    data: np.ndarray = field(repr=False)
+    digest: str = ""
+
+    @staticmethod
+    def of(value: Any) -> Array:
+        data = np.array(value, order="C")
+        if data.dtype.name not in SHORT:
+            raise TypeError(f"no operator computes in {data.dtype.name}; use one of {DTYPES}")
+        data.setflags(write=False)
+        return Array(data, hashlib.sha256(data.tobytes()).hexdigest()[:16])
+
+    @property
+    def type(self) -> Type:
+        return Type(self.data.shape, self.data.dtype.name)
