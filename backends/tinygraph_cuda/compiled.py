@@ -72,6 +72,7 @@ def compile_missing(code: Code, store: Store, architecture: str) -> None:
         built = find(key, store)
         if built is None:
             built = BUILT[key] = compile_kernel(kernel, architecture)
+        if store.get("kernel", key) is None:  # perhaps this process compiled it for another store
             store.put("kernel", key, write(built))
         check(kernel.name, built.card)
 

@@ -111,7 +111,8 @@ class CudaNestWriter(WideWriter, NestWriter):
         out.depth += 1
         if team is COLUMNS:  # all threads go on to the barriers
             out.line(f"flat = min(uint32(start + column), uint32({total} - 1))")
-            out.line(f"stores = lane == uint32(0) and uint32(start + column) < uint32({total})")
+            out.line(f"busy = uint32(start + column) < uint32({total})")
+            out.line("stores = lane == uint32(0) and busy")
         elif team is not THREAD:
             out.line("stores = lane == uint32(0)")
         self.decompose("flat" if team is COLUMNS else "start", "rest", self.outputs, self.wide)
@@ -141,7 +142,11 @@ class CudaNestWriter(WideWriter, NestWriter):
                 out.depth += 1
             return
         length = out.argument("length", prod(self.nest.axes[a] for a in self.nest.reduce))
-        out.line(f"for flat_r in range(lane, uint32({length}), uint32({lanes})):")
+        end = f"uint32({length})"
+        if self.team is COLUMNS:  # the last columns may have no element
+            out.line(f"end = {end} if busy else uint32(0)")
+            end = "end"
+        out.line(f"for flat_r in range(lane, {end}, uint32({lanes})):")
         out.depth += 1
         self.decompose("flat_r", "left", list(self.nest.reduce))
 

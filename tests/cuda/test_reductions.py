@@ -59,6 +59,15 @@ def test_a_block_shares_sums_of_columns(columns):
     agree(total, ops.sum(x * (x - total / 300.0), axis=(0, 1)))
 
 
+@pytest.mark.parametrize("columns", [7, 8])
+def test_what_is_summed_is_stored_once(columns):
+    """Columns that a block has too many of store nothing, in the loop either."""
+    doubled = input("x", 5, 60, columns) * 2.0
+    graph = graph_of(doubled, ops.sum(doubled, axis=(0, 1)))
+    assert "busy" in text_of(graph)
+    agree(*graph.outputs)
+
+
 def test_columns_share_where_they_are_few():
     text = text_of(graph_of(ops.sum(input("x", 300, 20), axis=0)))
     assert "half" in text and "cuda.syncthreads" in text
