@@ -143,6 +143,15 @@ def test_workers_are_kept_off_the_callers_core(chain, own_team):
         os.sched_setaffinity(0, everywhere)
 
 
+def at_once(call, chains):
+    """Calls with each chain in a Python thread of its own."""
+    threads = [threading.Thread(target=call, args=(chain,)) for chain in chains]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
 def test_four_python_threads(expected, own_team):
     chains = [Chain() for _ in range(4)]
     wrong = []
@@ -152,11 +161,7 @@ def test_four_python_threads(expected, own_team):
             if not np.array_equal(chain.run(own_team, 1 + i % 3), expected):
                 wrong.append(i)
 
-    threads = [threading.Thread(target=call, args=(chain,)) for chain in chains]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(call, chains)
     assert not wrong
 
 
@@ -261,11 +266,7 @@ def test_devices_in_several_python_threads(expected, own_team):
             if not np.array_equal(chain.run(own_team, 3), expected[:13]):
                 wrong.append(i)
 
-    threads = [threading.Thread(target=call, args=(chain,)) for chain in chains]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(call, chains)
     assert not wrong
 
 

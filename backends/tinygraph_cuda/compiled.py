@@ -70,9 +70,10 @@ def compile_missing(code: Code, store: Store, architecture: str) -> None:
     for kernel in code.kernels:
         key = entry_key(kernel, architecture)
         built = find(key, store)
+        missing = built is None or not store.path("kernel", key).exists()
         if built is None:
             built = BUILT[key] = compile_kernel(kernel, architecture)
-        if store.get("kernel", key) is None:  # perhaps this process compiled it for another store
+        if missing:
             store.put("kernel", key, write(built))
         check(kernel.name, built.card)
 
