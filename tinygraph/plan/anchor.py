@@ -29,9 +29,9 @@ from .contract import (
 from .group import Fusion, Group, Store
 from .index import Indices, Leaf, own, read
 from .layout import Layout, ordered_strides
-from .nest import NestBuilder, full_strides, resolve
+from .nest import NestBuilder, arrange, full_strides, resolve
 from .pieces import add_up, outermost, split_reduction
-from .plan import Access, Buffer, Launch, Nest, Place, Tile
+from .plan import Access, Buffer, Launch, Nest, Place, Stage, Tile
 from .tiling import Cut, Target
 from .winograd_launch import winograd_launches
 
@@ -111,13 +111,15 @@ class Anchors(Layout):
             self.readable(group, x, at, launches) for x, at in zip(n.inputs, reads, strict=True)
         ]
         for problem in phases(group.axes, len(n.shape), [at for _, at in places]):
+            operands = [remap(o, problem) for o in nest.operands]
             if 0 in problem.axes:
-                raise Unsuitable("a phase of its stride has no taps")
+                bare = epilogue_of_zero(nest, problem, operands)
+                launches.append(self.launch(f"{label(group)}_gap", bare, tuple(group.index)))
+                continue
             views = [
                 resolve(p, Leaf(n, tuple(map(problem.at, at))), len(problem.axes))
                 for p, at in places
             ]
-            operands = [remap(o, problem) for o in nest.operands]
             for sizes, placed in one_batch_axis(problem, [*views, *operands]):
                 self.tile(group, sizes, placed[:2], placed[2:], nest, launches, heavy)
         return launches
@@ -298,6 +300,15 @@ def remap(access: Access, problem: Problem) -> Access:
         for a, c in index.terms:
             strides[a] += stride * c
     return replace(access, offset=offset, strides=tuple(strides))
+
+
+def epilogue_of_zero(nest: Nest, problem: Problem, operands: list[Access]) -> Nest:
+    """What a phase that no tap reaches stores: the epilogue of an empty sum."""
+    rank = problem.outputs
+    steps = (s for stage in nest.stages for s in stage.outer)
+    stage = Stage((Statement("acc", "K(0)", (), "float32"), *steps), ())
+    outer = tuple(replace(o, strides=o.strides[:rank]) for o in operands)
+    return arrange(Nest(problem.axes[:rank], (), outer, (stage,)))
 
 
 def label(group: Group) -> str:

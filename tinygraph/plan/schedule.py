@@ -154,22 +154,32 @@ class Scheduler(Anchors):
             return
         stores = [(s, self.destination(group, s)) for s in group.stores]
         launches = self.prepare if self.is_fixed(group) else self.launches
-        if group.anchor is not None:
-            try:
-                launches += self.contraction(group, stores)
-                return
-            except Unsuitable as reason:
-                if self.detached(group, stores, launches, reason):
-                    return
-                if isinstance(reason, Heavy):
-                    launches += self.contraction(group, stores, heavy=True)
-                    return
-                self.remarks.append(f"{label(group)}: plain loops, because {reason}")
+        if group.anchor is not None and self.contracted(group, stores, launches):
+            return
         if group.opaque is not None:
             launches += self.special(group, stores)
             return
         nest = arrange(NestBuilder(self.fusion, group, self).build(stores))
         launches.append(self.launch(label(group), nest, tuple(group.index)))
+
+    def contracted(
+        self,
+        group: Group,
+        stores: list[tuple[Store, Place]],
+        launches: list[Launch],
+        heavy: bool = False,
+    ) -> bool:
+        """The group as contractions, with its epilogue or apart from it; False for plain loops."""
+        try:
+            launches += self.contraction(group, stores, heavy)
+        except Unsuitable as why:
+            if self.detached(group, stores, launches, why):
+                return True
+            if isinstance(why, Heavy):
+                return self.contracted(group, stores, launches, heavy=True)
+            self.remarks.append(f"{label(group)}: plain loops, because {why}")
+            return False
+        return True
 
     def detached(
         self,

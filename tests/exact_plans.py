@@ -1,0 +1,77 @@
+"""Plans of small graphs of integers, run as plain Python, against the reference: bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from random_networks import Network, integers
+from tinygraph.codegen.assemble import assemble
+from tinygraph.codegen.module import module_text
+from tinygraph.codegen.python import execute
+from tinygraph.interpret import run
+from tinygraph.ir import Graph, Node, Parameter
+from tinygraph.op import INPUT, input
+from tinygraph.parameter import parameter
+from tinygraph.plan.plan import Plan
+from tinygraph.plan.schedule import schedule
+from tinygraph.plan.tiling import Target
+from tinygraph.plan.verify import verify_plan
+
+SMALL = Target(lanes=4, registers=12)  # tiles whose edges small shapes straddle
+EXACT = {"": "implicit"}  # Winograd's transforms round
+
+
+def planned(net: Network, without: Sequence[str] = (), conv: dict[str, str] | None = None) -> Plan:
+    plan = schedule(
+        net.graph, net.updates, target=SMALL, without=frozenset(without), conv=conv or EXACT
+    )
+    return verify_plan(plan)
+
+
+def results(net: Network, plan: Plan) -> list[np.ndarray]:
+    """The outputs, then the new values of the updated parameters."""
+    graph, code = net.graph, assemble(plan)
+    parameters = tuple(dict.fromkeys((*graph.parameters, *net.updates)))
+    count = len(graph.outputs) - len(net.updates)
+    outputs = [np.zeros(o.shape, o.dtype) for o in graph.outputs[:count]]
+    states = [
+        np.array(p.state.read().transpose(p.state.order), order="C", ndmin=1) for p in parameters
+    ]
+    blocks = {("input", i): np.ascontiguousarray(a) for i, a in enumerate(net.arrays)}
+    blocks |= {("output", i): o.reshape(-1) for i, o in enumerate(outputs)}
+    blocks |= {
+        ("constant", i): np.array(c.attr("value").data) for i, c in enumerate(plan.constants)
+    }
+    blocks |= {("parameter", i): s for i, s in enumerate(states)}
+    execute(module_text(code, plan, graph), code, blocks)
+    for p in net.updates:
+        physical = states[parameters.index(p)].reshape([p.shape[a] for a in p.state.order])
+        outputs.append(physical.transpose(np.argsort(p.state.order)) if p.shape else physical)
+    return outputs
+
+
+def agree(net: Network, without: Sequence[str] = (), **options: Any) -> Plan:
+    plan = planned(net, without, **options)
+    for got, want in zip(results(net, plan), run(net.graph, *net.arrays), strict=True):
+        np.testing.assert_array_equal(got, want)
+    return plan
+
+
+def network(*outputs: Node, updates: dict[Parameter, Node] | None = None) -> Network:
+    """A network of these outputs and updates, with integers for its inputs."""
+    pairs = updates or {}
+    whole = (*outputs, *pairs.values())
+    inputs = tuple(n for n in Graph("", (), whole).nodes if n.op is INPUT)
+    arrays = [integers(i.shape, i.dtype, seed) for seed, i in enumerate(inputs)]
+    return Network(Graph("g", inputs, whole), tuple(pairs), arrays)
+
+
+def state(*shape: int, order: tuple[int, ...] | None = None) -> Parameter:
+    return parameter(integers(shape, "float32", len(shape)), name="p", order=order)
+
+
+def x(*shape: int, name: str = "x") -> Node:
+    return input(name, *shape)

@@ -1,0 +1,142 @@
+"""Plans of convolutions and products at the edges of tiles compute what the reference computes."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import pytest
+
+from exact_plans import agree, network, planned, state, x
+from tinygraph import ops
+from tinygraph.ir import Node
+from tinygraph.op import input
+from tinygraph.ops.conv import CONV2D, CONV2D_INPUT_GRADIENT, CONV2D_WEIGHT_GRADIENT
+from tinygraph.ops.view import TRANSPOSE
+from tinygraph.plan import tiling
+from tinygraph.plan.plan import SLACK, Tile
+
+GEOMETRIES = [
+    # batch, groups, channels in, out, image, kernel, stride, padding, dilation
+    (1, 1, 1, 1, (1, 1), (1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1)),
+    (1, 1, 3, 5, (7, 5), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
+    (2, 1, 3, 4, (6, 7), (3, 2), (2, 1), ((0, 1), (1, 0)), (1, 1)),
+    (1, 2, 3, 3, (5, 6), (2, 3), (1, 2), ((1, 0), (0, 2)), (1, 1)),
+    (2, 3, 1, 1, (5, 5), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),  # depthwise
+    (1, 1, 2, 9, (8, 8), (3, 3), (3, 3), ((0, 0), (0, 0)), (1, 1)),
+    (2, 1, 1, 8, (9, 9), (5, 5), (2, 3), ((2, 2), (2, 1)), (1, 1)),
+    (1, 1, 4, 3, (7, 7), (2, 2), (1, 1), ((1, 1), (1, 1)), (2, 3)),
+    (1, 1, 3, 4, (9, 5), (1, 1), (2, 2), ((0, 0), (0, 0)), (1, 1)),  # phases without taps
+    (1, 1, 2, 3, (7, 9), (2, 1), (3, 3), ((0, 0), (1, 1)), (1, 1)),
+    (3, 1, 5, 17, (4, 4), (4, 4), (1, 1), ((0, 0), (0, 0)), (1, 1)),  # the image is the kernel
+    (1, 2, 2, 5, (6, 6), (3, 3), (2, 2), ((3, 2), (0, 3)), (2, 1)),
+]
+
+
+@pytest.mark.parametrize(
+    "geometry", GEOMETRIES, ids=lambda g: "-".join(map(str, g)).replace(" ", "")
+)
+@pytest.mark.parametrize("way", ["forward", "input", "weight"])
+def test_convolutions(geometry, way):
+    """With a weight that is a parameter, and one that is not."""
+    n, groups, c, o, image, kernel, stride, padding, dilation = geometry
+    kind: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation}
+    a, w = x(n, groups, c, *image), input("w", groups, o, c, *kernel)
+    out = CONV2D(a, w, **kind)
+    g = input("g", *out.shape)
+    p = state(groups, o, c, *kernel)
+    if way == "forward":
+        net = network(out, ops.relu(CONV2D(a, p, **kind) + 1))
+    elif way == "input":
+        net = network(*(CONV2D_INPUT_GRADIENT(g, v, size=image, **kind) * 2 for v in (w, p)))
+    else:
+        dw = CONV2D_WEIGHT_GRADIENT(a, g, kernel=kernel, **kind)
+        net = network(dw, updates={p: p - dw})
+    agree(net)
+
+
+SKIPPING = {"stride": (2, 2), "padding": ((0, 0), (0, 0)), "dilation": (1, 1)}
+
+
+def test_what_no_tap_reaches_is_an_epilogue_of_zero():
+    """The gradient of a 1x1 convolution with stride 2 is three quarters zeros."""
+    g, w = ops.neg(x(2, 1, 5, 4, 4)), state(1, 5, 3, 1, 1)
+    image = ops.neg(x(2, 1, 3, 8, 8, name="image"))
+    dx = CONV2D_INPUT_GRADIENT(g, w, size=(8, 8), **SKIPPING)
+    launches = agree(network(dx * 2 + image)).launches
+    assert sum(isinstance(launch.work, Tile) for launch in launches) == 1
+
+
+def test_a_large_operand_of_a_gradient_that_skips_is_repacked():
+    """As it lies it suits no tile, and no memory for the sums alone is of use either."""
+    g, w = x(1, 1, 512, 4, 4), state(1, 512, 1024, 1, 1, order=(0, 3, 4, 2, 1))
+    dx = CONV2D_INPUT_GRADIENT(g, w, size=(8, 8), **SKIPPING)
+    image = ops.neg(TRANSPOSE(x(1, 8, 8, 1, 1024, name="image"), axes=(0, 3, 4, 1, 2)))
+    planned(network(ops.sum(image * (dx + image)), updates={w: w + 1}))
+
+
+@pytest.mark.parametrize("batch, size", [(8, 4), (6, 5), (3, 6), (1, 9)])
+@pytest.mark.parametrize("kernel, stride", [(1, 1), (3, 1), (3, 2)])
+def test_long_reductions_in_pieces(monkeypatch, batch, size, kernel, stride):
+    """The pieces of a gradient to the weights are images, or rows of the only one."""
+    monkeypatch.setattr(tiling, "CACHE", 64)
+    p = state(1, 3, 4, kernel, kernel, order=(0, 3, 4, 2, 1))
+    around = ((kernel // 2, kernel // 2),) * 2
+    kind: dict[str, Any] = {"stride": (stride,) * 2, "padding": around, "dilation": (1, 1)}
+    a = TRANSPOSE(x(batch, size * stride, size * stride, 1, 4), axes=(0, 3, 4, 1, 2))
+    out = CONV2D(a, p, **kind)
+    g = ops.relu(input("g", *out.shape) - out)
+    dw = CONV2D_WEIGHT_GRADIENT(a, g, kernel=(kernel, kernel), **kind)
+    plan = agree(network(ops.sum(g), updates={p: p - 2 * dw}))
+    (buffer,) = (b for b in plan.buffers if b.name == "pieces")
+    pieces, rest = divmod(buffer.bytes - SLACK, 4 * p.type.size)
+    assert pieces > 1 and max(batch, size) % pieces == 0 and rest == 0
+
+
+@pytest.mark.parametrize("m", [3, 4, 5, 8, 9])
+def test_products_around_the_edges_of_a_tile(m):
+    for n, k in product((1, 3, 4, 5, 8, 9), (1, 2, 7)):
+        a, b = x(m, k), input("b", k, n)
+        agree(network(a @ b + 1))
+
+
+@pytest.mark.parametrize("left", [False, True], ids=["a", "a.T"])
+@pytest.mark.parametrize("right", [False, True], ids=["b", "b.T"])
+@pytest.mark.parametrize("result", [False, True], ids=["c", "c.T"])
+def test_products_in_all_transpositions(left, right, result):
+    def swap(n: Node, yes: bool) -> Node:
+        return ops.transpose(n, (*range(n.ndim - 2), n.ndim - 1, n.ndim - 2)) if yes else n
+
+    for batch_a, batch_b in [
+        ((), ()),
+        ((2,), (2,)),
+        ((2,), (1,)),
+        ((), (3,)),
+        ((2, 1), (1, 3)),
+        ((2, 3), (2, 3)),
+    ]:
+        a = input("a", *batch_a, *((3, 5) if left else (5, 3)))
+        b = input("b", *batch_b, *((6, 3) if right else (3, 6)))
+        agree(network(ops.relu(swap(swap(a, left) @ swap(b, right), result))))
+
+
+@pytest.mark.parametrize("heads", [2, 3, 5])
+def test_batches_whose_axes_do_not_join_are_contractions_side_by_side(heads):
+    """Attention: the batch is an image and a head, and rows lie between them in memory."""
+    n, length, d = 3, 4, 5
+    q, k, v = (
+        ops.transpose(ops.reshape(part, n, length, heads, d), (0, 2, 1, 3))
+        for part in ops.split(ops.neg(x(n, length, 3 * heads * d)), 3, axis=2)
+    )
+    scores = q @ ops.transpose(k, (0, 1, 3, 2))
+    y = ops.reshape(ops.transpose(scores @ v, (0, 2, 1, 3)), n, length, heads * d)
+    assert not any("plain loops" in remark for remark in agree(network(y)).remarks)
+
+
+def test_a_batch_in_hundreds_of_pieces_is_left_to_loops():
+    a, b = (ops.transpose(ops.neg(x(100, 2, 100, 2, name=s)), (0, 2, 1, 3)) for s in "ab")
+    assert any("too many axes do not join" in remark for remark in agree(network(a @ b)).remarks)
+
+
+def test_vectors_and_empty_products():
+    agree(network(x(5) @ input("y", 5), x(5) @ input("w", 5, 3), input("v", 3, 5) @ x(5)))
