@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tinygraph.plan.arrange import arrange
 from tinygraph.plan.body import Body
-from tinygraph.plan.nest import arrange
 from tinygraph.plan.plan import Access, Fold, Load, Nest, Put, Stage, Step, Tile
 
 from . import nest

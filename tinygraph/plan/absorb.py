@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ..ir import Node
-from .group import Fusion, Group, element_reads
-from .held import is_gather, loops_of
+from .fusion import Fusion
+from .group import Group
 from .index import Indices
+from .reads import element_reads, is_gather, loops_of
 
 
 def absorb(fusion: Fusion) -> None:

@@ -8,6 +8,7 @@ from math import prod
 
 from ..ir import Graph, Node
 from ..op import Index
+from .arrange import arrange, full_strides
 from .body import Body, Statement
 from .contract import (
     Axis,
@@ -26,10 +27,11 @@ from .contract import (
     phases,
     reach,
 )
-from .group import Fusion, Group, Store
+from .fusion import Fusion
+from .group import Group, Store
 from .index import Indices, Leaf, own, read
 from .layout import Layout, ordered_strides
-from .nest import NestBuilder, arrange, full_strides, resolve
+from .nest import NestBuilder, resolve
 from .pieces import add_up, outermost, split_reduction
 from .plan import Access, Buffer, Launch, Nest, Place, Stage, Tile
 from .tiling import Cut, Target

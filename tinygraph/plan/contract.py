@@ -16,12 +16,12 @@ from math import gcd, prod
 
 from ..ir import Node
 from ..op import Index
+from .arrange import arrange
 from .body import Body, Statement
 from .contraction import Contraction, TileOperand
-from .group import loops_of
 from .index import Indices, affine, span, substitute
-from .nest import arrange
 from .plan import Access, Buffer, Guard, Load, Nest, Put, Stage, Tile
+from .reads import loops_of
 from .tiling import Cut, Target
 
 APART = 64  # launches into which a batch may fall whose axes do not join

@@ -9,7 +9,7 @@ from ..op import PLACE
 from ..placement import device_of
 
 if TYPE_CHECKING:
-    from .group import Fusion
+    from .fusion import Fusion
 
 Devices = dict[Node, int]  # of each node, by number; empty where a graph is not placed
 

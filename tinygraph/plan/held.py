@@ -8,18 +8,9 @@ it in memory as it stands.
 from __future__ import annotations
 
 from ..ir import Graph, Node
-from ..op import Index, Kind, Loops, Read
+from ..op import Index, Kind, Read
 from .index import Leaf, is_view, own, pull, push, read, reshape, view_read
-
-
-def loops_of(n: Node) -> Loops:
-    assert n.op.loops is not None
-    return n.op.loops(n.type, *[i.type for i in n.inputs], **dict(n.attrs))
-
-
-def is_gather(n: Node) -> bool:
-    """Reads its first input at positions that its second input holds."""
-    return n.op.kind is Kind.VIEW and len(n.inputs) > 1
+from .reads import loops_of
 
 
 def is_merge(n: Node) -> bool:

@@ -50,6 +50,12 @@ def substitute(index: Index, values: Indices, sizes: Sizes) -> Index | None:
     return divide(affine(constant, terms, sizes), index.divisor)
 
 
+def substituted(indices: Indices, values: Indices, sizes: Sizes) -> Indices | None:
+    """As ``substitute``, for each of ``indices``; None where one has none."""
+    found = [substitute(i, values, sizes) for i in indices]
+    return None if None in found else tuple(i for i in found if i is not None)
+
+
 def divide(index: Index, divisor: int) -> Index:
     """An exact quotient where the coefficients allow it, an Index with a divisor otherwise."""
     if divisor == 1:
@@ -200,8 +206,7 @@ def read(
         if (view := view_read(n)) is None:
             below = reshape(n.shape, x.shape, indices, sizes)
         else:
-            found = [substitute(i, indices, sizes) for i in view.indices]
-            below = None if None in found else tuple(i for i in found if i is not None)
+            below = substituted(view.indices, indices, sizes)
             if below is not None and view.outside is not None:
                 below, more, sizes = guarded(below, x.shape, sizes)
                 chained = any(a >= rank for g in more for a, _ in g.index.terms)

@@ -7,11 +7,14 @@ from dataclasses import replace
 
 from ..ir import Graph, Node, Parameter
 from ..op import Kind
-from .group import Fusion, Group, Slot, Store, element_reads, loops_of
+from .arrange import full_strides
+from .fusion import Fusion
+from .group import Group, Slot, Store
 from .held import is_leading, leading_root
 from .index import Indices, read
-from .nest import full_strides, resolve
+from .nest import resolve
 from .plan import ITEMSIZE, SLACK, Buffer, Place
+from .reads import element_reads, loops_of
 
 LINE = 64  # bytes of a cache line
 CROWDED = 2048  # rows that are a multiple of so many bytes apart share few sets of a cache

@@ -7,7 +7,8 @@ from functools import reduce
 from itertools import accumulate
 from operator import or_
 
-from .group import Fusion, Group
+from .fusion import Fusion
+from .group import Group
 from .plan import Access, Buffer, Launch, Loop, Plan
 
 ALIGN = 64

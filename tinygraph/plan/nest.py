@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Protocol
 
 from ..ir import Node
-from ..op import Index, Kind
+from ..op import Index
 from .body import Statement
-from .group import Fusion, Group, Store, element_reads, is_gather, loops_of
+from .fusion import Fusion
+from .group import Group, Store
 from .index import Guard as Condition
 from .index import Indices, Leaf, is_view, pull, read, substitute
 from .plan import Access, Fold, Guard, Load, Nest, Place, Position, Put, Stage, Step
+from .reads import element_reads, is_gather, loops_of
 
 
 class Places(Protocol):
@@ -26,17 +26,6 @@ class Scope:
 
     steps: list[Step]
     names: dict[Node, str]
-
-
-def depths(fusion: Fusion, group: Group) -> dict[Node, int]:
-    """How many reductions of the group must be complete before a node is."""
-    depth: dict[Node, int] = {}
-    for n in group.index:
-        below = (
-            [depth.get(fusion.root(i), 0) for i in n.inputs] if n.op.kind is not Kind.SOURCE else []
-        )
-        depth[n] = max(below, default=0) + (n in fusion.reduction_axes and not group.copy)
-    return depth
 
 
 class NestBuilder:
@@ -53,7 +42,7 @@ class NestBuilder:
         others compute.
         """
         group = self.group
-        depth = depths(self.fusion, group)
+        depth = self.fusion.depths(group)
         stages = []
         for level in range(max(depth.values()) + 1):
             self.outer = Scope([] if level else self.outer.steps, self.outer.names)
@@ -247,157 +236,3 @@ def literal(value: float | int | bool, dtype: str) -> str:
     """A constant as kernel text."""
     text = repr(value)
     return f"bool_({value})" if dtype == "bool" else f"{dtype}({text})"
-
-
-# ------------------------------------------------------------------ order and shape of the loops
-
-
-def arrange(nest: Nest) -> Nest:
-    """Orders the axes by the strides of what is read most, joins axes that all accesses run through
-    as one.
-    """
-    rank = len(nest.axes)
-    outputs = [a for a in range(rank) if a not in nest.reduce and nest.axes[a] > 1]
-    reduces = [a for a in nest.reduce if nest.axes[a] > 1]
-    key = stride_order(nest)
-    outputs, reduces = sorted(outputs, key=key), sorted(reduces, key=key)
-    pinned = pinned_axes(nest)
-    outputs, sizes = collapse(outputs, nest, pinned)
-    reduces, more = collapse(reduces, nest, pinned)
-    sizes |= more
-    order = outputs + reduces
-    nest = permute(nest, order, sizes, len(outputs))
-    nest = replace(nest, style=style(nest))
-    return replace(nest, block=block_of(nest)) if nest.style == "column" else nest
-
-
-def stride_order(nest: Nest) -> Callable[[int], tuple[int, int]]:
-    """Sort key for axes, outermost first: as the operands lie whose contiguous axis most others
-    share.
-    """
-    rank = len(nest.axes)
-    strides = [full_strides(o, rank) for o in nest.operands]
-    spans = [prod(n for n, s in zip(nest.axes, found, strict=True) if s) for found in strides]
-    innermost = [contiguous_output(found, nest) for found in strides]
-
-    def sharing(number: int) -> int:
-        return sum(s[innermost[number]] == 1 for s in strides) if innermost[number] >= 0 else 0
-
-    widest = max(spans, default=0)
-    wide = {o for o, span in enumerate(spans) if span == widest or o in written_operands(nest)}
-    ranked = sorted(range(len(strides)), key=lambda o: (o not in wide, -sharing(o), -spans[o], o))
-
-    def key(axis: int) -> tuple[int, int]:
-        main = next((abs(strides[o][axis]) for o in ranked if strides[o][axis]), 0)
-        return (-main, axis)
-
-    return key
-
-
-def written_operands(nest: Nest) -> set[int]:
-    return {
-        s.operand
-        for stage in nest.stages
-        for s in (*stage.outer, *stage.inner)
-        if isinstance(s, Put)
-    }
-
-
-def contiguous_output(strides: list[int], nest: Nest) -> int:
-    """The output axis along which an operand is contiguous; -1 if there is none."""
-    found = [
-        a for a, s in enumerate(strides) if s == 1 and a not in nest.reduce and nest.axes[a] > 1
-    ]
-    return found[0] if found else -1
-
-
-def full_strides(access: Access, rank: int) -> list[int]:
-    """Strides including those of guarded axes."""
-    strides = list(access.strides)
-    for g in access.guards:
-        for a, c in g.index.terms:
-            if g.load is None:
-                strides[a] += max(1, abs(c) * g.stride // g.index.divisor) if g.stride else 0
-    return strides
-
-
-def pinned_axes(nest: Nest) -> set[int]:
-    """Axes that appear by themselves, in guards or positions, and so cannot be joined with others.
-    """
-    pinned = {a for o in nest.operands for g in o.guards for a, _ in g.index.terms}
-    steps = [s for stage in nest.stages for s in (*stage.outer, *stage.inner)]
-    return pinned | {a for s in steps if isinstance(s, Position) for a, _ in s.index.terms}
-
-
-def collapse(order: list[int], nest: Nest, pinned: set[int]) -> tuple[list[int], dict[int, int]]:
-    """Joins an axis with the next inner one where every access allows it; the inner axis stands for
-    both.
-    """
-    sizes = {a: nest.axes[a] for a in order}
-    kept: list[int] = []
-    for inner in order:
-        while (
-            kept
-            and not {kept[-1], inner} & pinned
-            and all(o.strides[kept[-1]] == o.strides[inner] * sizes[inner] for o in nest.operands)
-        ):
-            sizes[inner] *= sizes.pop(kept.pop())
-        kept.append(inner)
-    return kept, sizes
-
-
-def permute(nest: Nest, order: list[int], sizes: dict[int, int], outputs: int) -> Nest:
-    """The nest over the axes ``order`` of its own."""
-    new = {a: i for i, a in enumerate(order)}
-
-    def moved(index: Index) -> Index:
-        return replace(index, terms=tuple(sorted((new[a], c) for a, c in index.terms if a in new)))
-
-    operands = tuple(
-        replace(o, strides=tuple(o.strides[a] for a in order),
-                guards=tuple(replace(g, index=moved(g.index)) for g in o.guards))
-        for o in nest.operands
-    )  # fmt: skip
-
-    def moved_steps(steps: tuple[Step, ...]) -> tuple[Step, ...]:
-        return tuple(
-            replace(s, index=moved(s.index)) if isinstance(s, Position) else s for s in steps
-        )
-
-    stages = tuple(Stage(moved_steps(s.outer), moved_steps(s.inner)) for s in nest.stages)
-    axes = tuple(sizes[a] for a in order)
-    return Nest(axes, tuple(range(outputs, len(order))), operands, stages)
-
-
-LITERAL = 32  # steps; a shorter reduction is unrolled within a contiguous output axis
-
-
-def style(nest: Nest) -> str:
-    """Which loop is innermost: the reduction, or the last output axis around an unrolled or blocked
-    reduction.
-    """
-    if not nest.reduce or len(nest.reduce) == len(nest.axes):
-        return "row"
-    last = nest.reduce[0] - 1
-    rank = len(nest.axes)
-    reads = [
-        s for s in (full_strides(o, rank) for o in nest.operands) if any(s[a] for a in nest.reduce)
-    ]
-    main = max(
-        reads, key=lambda s: prod(n for n, x in zip(nest.axes, s, strict=True) if x), default=None
-    )
-    if main is None or all(s[last] != 1 for s in reads):
-        return "row"
-    if prod(nest.axes[a] for a in nest.reduce) <= LITERAL:
-        return "literal"
-    return "column"
-
-
-def block_of(nest: Nest) -> int:
-    """Columns that are worked on at a time: whole vectors, blocks enough for several threads, and
-    no remainder if that can be.
-    """
-    first = nest.reduce[0]
-    columns = nest.axes[first - 1]
-    most = 64 if first > 1 or columns >= 256 else 32 if columns >= 64 else 16
-    return next((b for b in (64, 32, 16) if b <= most and columns % b == 0), min(most, 32))

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from .arrange import arrange, full_strides
 from .contract import ONE, Axis, Roles, split_axis
-from .nest import arrange, full_strides
 from .plan import Access, Fold, Load, Nest, Stage
 
 

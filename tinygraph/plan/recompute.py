@@ -13,9 +13,11 @@ from math import prod
 from ..ir import Node, Parameter
 from ..op import Kind
 from .absorb import reads_of
-from .group import Fusion, Group, element_reads
+from .fusion import Fusion
+from .group import Group
 from .index import Indices, Leaf
 from .plan import ITEMSIZE
+from .reads import element_reads
 
 SMALL = 64  # what has so many times fewer elements costs nothing to read
 

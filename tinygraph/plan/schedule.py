@@ -9,15 +9,18 @@ from ..ir import Graph, Node, Parameter
 from ..op import Kind
 from .absorb import absorb
 from .anchor import Anchors, label
+from .arrange import arrange
 from .bundle import bundle
 from .contract import Heavy, Unsuitable, copy_nest
 from .devices import crossings, device_names
-from .group import Fusion, Group, Slot, Store
+from .form import form
+from .fusion import Fusion
+from .group import Group, Slot, Store
 from .index import Leaf, own
 from .layout import is_row_major, ordered_strides
 from .loop import Frame
 from .memory import order_groups, place_buffers, waits
-from .nest import NestBuilder, arrange, resolve
+from .nest import NestBuilder, resolve
 from .plan import Launch, Loop, Place, Plan, Repeat, Special, Transfer
 from .recompute import recompute
 from .siblings import join_siblings
@@ -83,6 +86,7 @@ class Scheduler(Anchors):
                 n for n, p in given.items() if isinstance(n, Node) and not is_row_major(p, n.shape)
             },
         )
+        form(fusion)
         if fusion.enabled:
             absorb(fusion)
             recompute(fusion)

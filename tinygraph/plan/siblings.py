@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from math import prod
 
-from .group import Fusion, Group
+from .fusion import Fusion
+from .group import Group
 from .index import Leaf
-from .updates import leaves
 
 
 def join_siblings(fusion: Fusion) -> None:
@@ -49,7 +49,7 @@ def join(fusion: Fusion, first: Group, second: Group) -> bool:
 
 def share(fusion: Fusion, first: Group, second: Group) -> bool:
     """Whether one reads the other's values, or both read one that is as large as their nest."""
-    a, b = ({x for x in leaves(fusion, g) if x is not None} for g in (first, second))
+    a, b = ({x for x in fusion.leaves(g) if x is not None} for g in (first, second))
     direct = any(x.root in first.index for x in b) or any(x.root in second.index for x in a)
     return direct or any(2 * x.root.type.size >= prod(first.axes) for x in a & b)
 
@@ -62,5 +62,5 @@ def one_nest(fusion: Fusion, first: Group, second: Group) -> bool:
     return all(
         leaf is not None
         and (leaf.root not in both.index or leaf == Leaf(leaf.root, both.index[leaf.root]))
-        for leaf in leaves(fusion, both)
+        for leaf in fusion.leaves(both)
     )

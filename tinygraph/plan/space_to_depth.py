@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from ..op import Index
+from .arrange import permute
 from .contract import Unsuitable
 from .index import span
 from .layout import ordered_strides
-from .nest import permute
 from .plan import ITEMSIZE, SLACK, Access, Buffer, Guard, Load, Nest, Put, Stage
 from .windows import Window
 

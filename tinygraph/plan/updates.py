@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from ..ir import Node
 from ..op import Kind
 from ..ops.identity import STOP_GRADIENT
-from .group import Fusion, Group, Slot, Store, element_reads
-from .held import is_gather, loops_of
-from .index import Leaf, own, pull, read
-from .nest import depths
+from .fusion import Fusion
+from .group import Group, Slot, Store
+from .index import Leaf, own
 
 Order = dict[int, set[int]]  # group -> groups that run before it
 
@@ -69,33 +68,11 @@ def in_place(fusion: Fusion, group: Group, slot: Slot, p: Node) -> bool:
     (store,) = (s for s in group.stores if s.dest == slot)
     if group.opaque is not None:
         return False
-    depth = depths(fusion, group)
+    depth = fusion.depths(group)
     if depth[store.value] < max(depth.values()):
         return False
     return all(
         leaf == Leaf(p, store.indices)
-        for leaf in leaves(fusion, group)
+        for leaf in fusion.leaves(group)
         if leaf is None or leaf.root is p
     )
-
-
-def leaves(fusion: Fusion, group: Group) -> list[Leaf | None]:
-    """Everywhere that a group reads; None where that is not known so simply."""
-    found: list[Leaf | None] = []
-    for n, at in group.index.items():
-        if group.copy:
-            found.append(fusion.pull(n, at, group.axes))
-        elif n in fusion.reduction_axes:
-            for number, (x, how) in enumerate(zip(n.inputs, loops_of(n).reads, strict=True)):
-                found.append(
-                    read(x, fusion.read_at(n, group, number), group.axes, how.outside, fusion.held)
-                )
-        elif n in fusion.held:
-            found.append(pull(n, at, group.axes, fusion.held - {n}))
-        else:
-            if is_gather(n):
-                found.append(
-                    None if fusion.root(n.inputs[0]).op.kind is Kind.SOURCE else Leaf(n, at)
-                )
-            found += [fusion.pull(x, i, group.axes) for x, i in element_reads(n, at, group.axes)]
-    return found

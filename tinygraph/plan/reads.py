@@ -1,0 +1,29 @@
+"""Where nodes read their inputs: an index for each of an input's axes."""
+
+from __future__ import annotations
+
+from ..ir import Node
+from ..op import Kind, Loops
+from .index import Indices, aligned, substituted
+
+
+def loops_of(n: Node) -> Loops:
+    """A node as a loop nest; its operator has one."""
+    assert n.op.loops is not None
+    return n.op.loops(n.type, *[i.type for i in n.inputs], **dict(n.attrs))
+
+
+def is_gather(n: Node) -> bool:
+    """Reads its first input at positions that its second input holds."""
+    return n.op.kind is Kind.VIEW and len(n.inputs) > 1
+
+
+def element_reads(n: Node, indices: Indices, sizes: tuple[int, ...]) -> list[tuple[Node, Indices]]:
+    """Where an element-wise node at ``indices`` reads its inputs; of a gather, where it reads the
+    positions.
+    """
+    if is_gather(n):
+        at = substituted(loops_of(n).reads[1].indices, indices, sizes)
+        assert at is not None, f"{n!r} reads positions that are not affine"
+        return [(n.inputs[1], at)]
+    return [(i, aligned(i, len(n.shape), indices)) for i in n.inputs]
