@@ -10,8 +10,10 @@ import pytest
 from llvmlite import ir
 
 from tinygraph.codegen.arrays import evaluate
-from tinygraph_cpu import objects, scalar
+from tinygraph_cpu import objects
+from tinygraph_cpu.arithmetic import Value, vector_type
 from tinygraph_cpu.features import detect
+from tinygraph_cpu.scalar import emit_expression
 from tinygraph_cpu.tile import pointer
 
 FLOATS = np.array(
@@ -78,14 +80,14 @@ def compiled(text: str, dtype: str, **arrays: np.ndarray) -> np.ndarray:
         stored = (
             ir.VectorType(ir.IntType(8), lanes)
             if x.dtype == bool
-            else scalar.vector_type(x.dtype.name, lanes)
+            else vector_type(x.dtype.name, lanes)
         )
         value = b.load(at, typ=stored, align=1)
-        names[name] = scalar.Value(
-            b.trunc(value, scalar.vector_type("bool", lanes)) if x.dtype == bool else value,
+        names[name] = Value(
+            b.trunc(value, vector_type("bool", lanes)) if x.dtype == bool else value,
             x.dtype.name,
         )
-    result = scalar.emit_expression(b, text, names, dtype, lanes).ir
+    result = emit_expression(b, text, names, dtype, lanes).ir
     if dtype == "bool":
         result = b.zext(result, ir.VectorType(ir.IntType(8), lanes))
     b.store(result, function.args[-1], align=1)

@@ -9,7 +9,8 @@ from llvmlite import ir
 from tinygraph.plan.body import Body
 
 from . import tile
-from .scalar import TYPES, Value, calls_function, declare, emit_expression
+from .arithmetic import TYPES, Value, declare
+from .scalar import calls_function, emit_expression
 from .tile import Shape, i8, i32, i64, offset, pointer
 
 BYTES = {"bool": 1, "uint8": 1, "int32": 4, "uint32": 4, "float32": 4, "int64": 8, "float64": 8}

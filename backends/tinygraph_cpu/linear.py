@@ -13,7 +13,7 @@ from fractions import Fraction
 
 from llvmlite import ir
 
-from .scalar import declare
+from .arithmetic import declare
 
 Row = Sequence[Fraction]
 Term = tuple[Fraction, ir.Value]

@@ -19,7 +19,8 @@ from numba.extending import intrinsic
 import tinygraph.codegen.intrinsics as twins
 import tinygraph.codegen.math as library
 from tinygraph.codegen import random
-from tinygraph_cpu import scalar
+from tinygraph_cpu.arithmetic import Value, declare
+from tinygraph_cpu.scalar import emit_expression
 
 Lowering = Callable[..., ir.Value]
 
@@ -78,10 +79,10 @@ def _expression(text: str, kinds: tuple[types.Type, ...], result: types.Type) ->
 
     def lower(context: Any, builder: Any, signature: Any, args: list[ir.Value]) -> ir.Value:
         names = {
-            f"x{i}": scalar.Value(value, _DTYPES[kind])
+            f"x{i}": Value(value, _DTYPES[kind])
             for i, (value, kind) in enumerate(zip(args, kinds, strict=False))
         }
-        return scalar.emit_expression(builder, text, names, _DTYPES[result], 1).ir
+        return emit_expression(builder, text, names, _DTYPES[result], 1).ir
 
     return lower
 
@@ -102,7 +103,7 @@ _RESULTS = {"float_bits": "int32", "bits_float": "float32", "random_uniform": "f
 
 def _c_call(builder: Any, symbol: str, args: list[ir.Value]) -> ir.Value:
     kinds = [x.type for x in args]
-    return builder.call(scalar.declare(builder.module, symbol, ir.DoubleType(), kinds), args)
+    return builder.call(declare(builder.module, symbol, ir.DoubleType(), kinds), args)
 
 
 def _c_function(symbol: str) -> Lowering:
@@ -209,9 +210,7 @@ def _extremum(name: str, symbol: str) -> Any:
             kind = args[0].type
             if isinstance(x, types.Float):
                 width = "f32" if x is types.float32 else "f64"
-                function = scalar.declare(
-                    builder.module, f"llvm.{name}.{width}", kind, [kind, kind]
-                )
+                function = declare(builder.module, f"llvm.{name}.{width}", kind, [kind, kind])
                 return builder.call(function, args, fastmath=("nsz",))
             compare = builder.icmp_unsigned if x in _UNSIGNED else builder.icmp_signed
             return builder.select(compare(symbol, *args), *args)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
+from .arithmetic import declare
 from .features import Features
-from .scalar import declare
 
 i1, i8, i32, i64 = (ir.IntType(n) for n in (1, 8, 32, 64))
 f32 = ir.FloatType()

@@ -22,9 +22,10 @@ from tinygraph.plan.winograd_kernel import (
 
 from . import tile
 from .arguments import Arguments, ceil_divide, lane_mask, minimum, share
+from .arithmetic import declare
 from .epilogue import BYTES, Epilogue, Operand
 from .linear import multiply
-from .scalar import calls_function, declare
+from .scalar import calls_function
 from .tile import Shape, i1, i32, i64, offset, pointer
 from .winograd_products import emit_products
 

@@ -13,8 +13,8 @@ from tinygraph.plan.winograd_kernel import WEIGHT_FIELDS, WEIGHT_STRIDES, Winogr
 
 from . import tile
 from .arguments import Arguments, lane_mask, share
+from .arithmetic import declare
 from .linear import multiply
-from .scalar import declare
 from .tile import i32, i64, offset, pointer
 
 Values = list[ir.Value]

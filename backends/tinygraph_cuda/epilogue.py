@@ -12,9 +12,9 @@ from typing import Any
 from llvmlite import ir
 
 from tinygraph.plan.plan import ITEMSIZE
-from tinygraph_cpu import scalar
+from tinygraph_cpu.arithmetic import Value
 
-from .intrinsics import DTYPES, VECTOR, Builder, Emitter
+from .intrinsics import DTYPES, VECTOR, Builder, emitter_at
 from .tile import (
     Typed,
     define_literal,
@@ -104,20 +104,20 @@ class Group:
     sums: list[ir.Value]
 
     def run(self, statements: list[ast.stmt]) -> None:
-        emitter = Emitter(self.b, 1)
-        lanes: list[dict[str, Any]] = [{"acc": scalar.Value(x, "float32")} for x in self.sums]
+        emitter = emitter_at(self.b)
+        lanes: list[dict[str, Any]] = [{"acc": Value(x, "float32")} for x in self.sums]
         for statement in statements:
             match statement:
                 case ast.AnnAssign(ast.Name(name), ast.Name(dtype), ast.Subscript() as read):
                     for names, value in zip(lanes, self.load(read), strict=True):
-                        names[name] = emitter.convert(value, dtype)
+                        names[name] = emitter.arithmetic.convert(value, dtype)
                 case ast.AnnAssign(ast.Name(name), ast.Name(dtype), ast.expr() as value):
                     for names in lanes:
-                        names[name] = emitter.convert(emitter.visit(value, names), dtype)
+                        names[name] = emitter.value(value, names, dtype)
                 case ast.Assign([ast.Subscript(ast.Name(name)) as target], value):
                     dtype = self.tensors[name].dtype
                     self.store(target, [
-                        emitter.convert(emitter.visit(value, names), dtype).ir for names in lanes
+                        emitter.value(value, names, dtype).ir for names in lanes
                     ])  # fmt: skip
 
     def place(self, access: ast.Subscript) -> tuple[Operand, ir.Value, str]:
@@ -130,7 +130,7 @@ class Group:
             at = self.b.add(at, self.column)
         return operand, element(self.b, operand.data, at), index.id
 
-    def load(self, access: ast.Subscript) -> list[scalar.Value]:
+    def load(self, access: ast.Subscript) -> list[Value]:
         b, count = self.b, len(self.sums)
         operand, at, columns = self.place(access)
         if columns == "n4":
@@ -139,7 +139,7 @@ class Group:
             found = [b.load(b.gep(at, [i64(i)])) for i in range(count)]
         else:
             found = [b.load(at)] * count
-        return [scalar.Value(x, operand.dtype) for x in found]
+        return [Value(x, operand.dtype) for x in found]
 
     def store(self, access: ast.Subscript, values: list[ir.Value]) -> None:
         operand, at, columns = self.place(access)

@@ -6,7 +6,6 @@ Importing this module imports numba-cuda.
 
 from __future__ import annotations
 
-import ast
 import inspect
 import math
 from collections.abc import Callable
@@ -17,7 +16,8 @@ from llvmlite import ir
 import tinygraph.codegen.intrinsics as twins
 import tinygraph.codegen.math as library
 from tinygraph.codegen import random
-from tinygraph_cpu import scalar
+from tinygraph_cpu.arithmetic import Arithmetic, Operand, Value, declare
+from tinygraph_cpu.scalar import Emitter, parse
 
 from .toolchain import SCALARS, intrinsic, types
 
@@ -53,15 +53,20 @@ class Builder(ir.IRBuilder):
         return self.fsub(ir.Constant(x.type, -0.0), x, name, flags)
 
 
-class Emitter(scalar.Emitter):
-    """Scalar code for NVVM: functions that it has no instruction for come from libdevice."""
+class DeviceArithmetic(Arithmetic):
+    """Arithmetic for NVVM: functions that it has no instruction for come from libdevice."""
 
-    def _intrinsic(self, name: str, *args: scalar.Operand) -> scalar.Value:
+    def intrinsic(self, name: str, *args: Operand) -> Value:
         if name not in LIBDEVICE:
-            return super()._intrinsic(name, *args)
-        x = args[0] if isinstance(args[0], scalar.Value) else self.convert(args[0], "float32")
+            return super().intrinsic(name, *args)
+        x = args[0] if isinstance(args[0], Value) else self.convert(args[0], "float32")
         symbol = f"__nv_{name}" + ("f" if x.dtype == "float32" else "")
-        return scalar.Value(call(self.builder, symbol, [x.ir]), x.dtype)
+        return Value(call(self.builder, symbol, [x.ir]), x.dtype)
+
+
+def emitter_at(builder: Any) -> Emitter:
+    """Compiles scalar code at the builder's position."""
+    return Emitter(DeviceArithmetic(builder, 1))
 
 
 LIBDEVICE = ("fabs", "floor", "ceil", "trunc", "rint")
@@ -70,7 +75,7 @@ LIBDEVICE = ("fabs", "floor", "ceil", "trunc", "rint")
 def call(builder: Any, symbol: str, args: list[ir.Value]) -> ir.Value:
     """A function of libdevice, from floats of one type to that type."""
     kinds = [x.type for x in args]
-    return builder.call(scalar.declare(builder.module, symbol, kinds[0], kinds), args)
+    return builder.call(declare(builder.module, symbol, kinds[0], kinds), args)
 
 
 def expression(text: str, kinds: tuple[Any, ...], result: Any) -> Lowering:
@@ -78,13 +83,9 @@ def expression(text: str, kinds: tuple[Any, ...], result: Any) -> Lowering:
 
     def lower(context: Any, builder: Any, signature: Any, args: list[ir.Value]) -> ir.Value:
         names = {
-            f"x{i}": scalar.Value(v, DTYPES[k])
-            for i, (v, k) in enumerate(zip(args, kinds, strict=True))
+            f"x{i}": Value(v, DTYPES[k]) for i, (v, k) in enumerate(zip(args, kinds, strict=True))
         }
-        emitter = Emitter(Builder(builder), 1)
-        value = emitter.convert(
-            emitter.visit(ast.parse(text, mode="eval").body, names), DTYPES[result]
-        )
+        value = emitter_at(Builder(builder)).value(parse(text), names, DTYPES[result])
         builder.position_at_end(builder.block)
         return value.ir
 
@@ -230,7 +231,7 @@ def atomic(name: str, operation: str, symbols: dict[Any, str]) -> Any:
             if value not in symbols:
                 return builder.atomic_rmw(operation, place, args[2], "monotonic")
             kinds = [place.type, args[2].type]
-            function = scalar.declare(builder.module, symbols[value], args[2].type, kinds)
+            function = declare(builder.module, symbols[value], args[2].type, kinds)
             return builder.call(function, [place, args[2]])
 
         return value(pointer, index, value), lower

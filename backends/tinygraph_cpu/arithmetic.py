@@ -1,0 +1,236 @@
+"""Scalar arithmetic as LLVM IR, at any vector width: one lane gives scalar code, which LLVM's
+vectorizer can widen.
+
+Literals are weak: they take the dtype of what they meet. Values of two dtypes never mix, but for
+bool, which is promoted.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from llvmlite import ir
+
+# never nnan or ninf, or NaN would not propagate; reassoc would undo the polynomials' care
+# Never arcp: by reciprocal, 0 / 1e-40 and 1 / sqrt(0) would be NaN.
+FAST = ("contract", "nsz")
+
+TYPES: dict[str, ir.Type] = {
+    "bool": ir.IntType(1), "uint8": ir.IntType(8), "int32": ir.IntType(32),
+    "uint32": ir.IntType(32), "int64": ir.IntType(64), "float32": ir.FloatType(),
+    "float64": ir.DoubleType(),
+}  # fmt: skip
+UNSIGNED = ("bool", "uint8", "uint32")
+
+# the builder's methods
+FLOAT_OPERATORS = {"+": "fadd", "-": "fsub", "*": "fmul", "/": "fdiv"}
+INTEGER_OPERATORS = {
+    "+": "add", "-": "sub", "*": "mul", "&": "and_", "|": "or_", "^": "xor", "<<": "shl",
+    ">>": "ashr",
+}  # fmt: skip
+
+# operators on two literals, and on one
+FOLD: dict[str, Callable[..., Any]] = {
+    "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv,
+    "//": operator.floordiv, "%": operator.mod, "&": operator.and_, "|": operator.or_,
+    "^": operator.xor, "<<": operator.lshift, ">>": operator.rshift,
+}  # fmt: skip
+FOLD_ONE: dict[str, Callable[..., Any]] = {
+    "+": operator.pos, "-": operator.neg, "not": operator.not_, "~": operator.inv,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """An LLVM value of `dtype`: a scalar at one lane, else a vector."""
+
+    ir: ir.Value
+    dtype: str
+
+    @property
+    def is_float(self) -> bool:
+        return self.dtype.startswith("float")
+
+
+Operand = Value | bool | int | float
+
+
+def vector_type(dtype: str, lanes: int) -> ir.Type:
+    return TYPES[dtype] if lanes == 1 else ir.VectorType(TYPES[dtype], lanes)
+
+
+def constant(value: float, dtype: str, lanes: int) -> ir.Constant:
+    number = float(value) if dtype.startswith("float") else int(value)
+    return ir.Constant(vector_type(dtype, lanes), number if lanes == 1 else [number] * lanes)
+
+
+def declare(module: ir.Module, name: str, result: ir.Type, args: list[ir.Type]) -> ir.Function:
+    """The declaration of `name` in `module`, made at the first call."""
+    if name not in module.globals:
+        ir.Function(module, ir.FunctionType(result, args), name)
+    return module.globals[name]
+
+
+class Arithmetic:
+    """Emits operations at the builder's position; `lanes` elements at once."""
+
+    def __init__(self, builder: ir.IRBuilder, lanes: int) -> None:
+        self.builder = builder
+        self.lanes = lanes
+
+    # -- dtypes --------------------------------------------------------------------------------
+
+    def convert(self, x: Operand, dtype: str) -> Value:
+        """`x` as `dtype`, as NumPy's ``astype``; what an integer cannot hold gives anything."""
+        if not isinstance(x, Value):
+            return Value(constant(x, dtype, self.lanes), dtype)
+        if x.dtype == dtype:
+            return x
+        if dtype == "bool":
+            return self.compare("!=", x, 0)
+        b, to, to_float = self.builder, vector_type(dtype, self.lanes), dtype.startswith("float")
+        if x.is_float and to_float:
+            return Value((b.fpext if dtype == "float64" else b.fptrunc)(x.ir, to), dtype)
+        if x.is_float:  # through a wider signed integer: negative floats wrap, as in NumPy
+            if dtype in UNSIGNED:
+                wider = self.convert(x, "int64" if dtype == "uint32" else "int32")
+                return self.convert(wider, dtype)
+            return Value(b.fptosi(x.ir, to), dtype)
+        unsigned = x.dtype in UNSIGNED
+        if to_float:
+            return Value((b.uitofp if unsigned else b.sitofp)(x.ir, to), dtype)
+        before, after = TYPES[x.dtype].width, TYPES[dtype].width
+        if before == after:
+            return Value(x.ir, dtype)
+        resize = b.trunc if after < before else b.zext if unsigned else b.sext
+        return Value(resize(x.ir, to), dtype)
+
+    def together(self, x: Operand, y: Operand) -> tuple[Value, Value]:
+        """Both operands in one dtype: a literal takes the other's, bool is promoted to it."""
+        strong = {v.dtype for v in (x, y) if isinstance(v, Value)}
+        kinds = {type(v) for v in (x, y) if not isinstance(v, Value)}
+        literal = "float32" if float in kinds else "int32" if int in kinds else "bool"
+        numbers = strong - {"bool"}
+        dtype = min(numbers, default=literal)
+        if len(numbers) > 1:
+            raise TypeError(f"{' meets '.join(sorted(numbers))}: convert one of them")
+        if float in kinds and not dtype.startswith("float"):
+            raise TypeError(f"{dtype} meets a float literal: convert one of them")
+        return self.convert(x, dtype), self.convert(y, dtype)
+
+    # -- operators, by their symbols -----------------------------------------------------------
+
+    def unary(self, symbol: str, x: Operand) -> Operand:
+        if not isinstance(x, Value):
+            return FOLD_ONE[symbol](x)
+        b = self.builder
+        match symbol:
+            case "+":
+                return x
+            case "not":
+                return Value(b.not_(self.convert(x, "bool").ir), "bool")
+            case "~" if not x.is_float:
+                return Value(b.not_(x.ir), x.dtype)
+            case "-" if x.dtype != "bool":
+                return Value((b.fneg if x.is_float else b.neg)(x.ir), x.dtype)
+        raise TypeError(f"{symbol} of {x.dtype}: convert it")
+
+    def binary(self, symbol: str, left: Operand, right: Operand) -> Operand:
+        if not isinstance(left, Value) and not isinstance(right, Value):
+            return FOLD[symbol](left, right)
+        x, y = self.together(left, right)
+        if x.dtype == "bool" and symbol in ("+", "-", "*"):
+            x, y = self.convert(x, "int32"), self.convert(y, "int32")
+        if symbol in ("//", "%"):
+            return (self.divide_floats if x.is_float else self.divide)(x, y, symbol == "%")
+        name = (FLOAT_OPERATORS if x.is_float else INTEGER_OPERATORS).get(symbol)
+        if name is None:
+            raise TypeError(f"{symbol} of {x.dtype}: convert it")
+        if name == "ashr" and x.dtype.startswith("u"):
+            name = "lshr"
+        flags = {"flags": FAST} if x.is_float else {}
+        return Value(getattr(self.builder, name)(x.ir, y.ir, **flags), x.dtype)
+
+    def divide(self, x: Value, y: Value, remainder: bool) -> Value:
+        """Integer division that rounds down, as Python's; by zero it is undefined."""
+        b = self.builder
+        if x.dtype.startswith("u"):
+            return Value((b.urem if remainder else b.udiv)(x.ir, y.ir), x.dtype)
+        quotient, rest = Value(b.sdiv(x.ir, y.ir), x.dtype), Value(b.srem(x.ir, y.ir), x.dtype)
+        signs_differ = self.compare("<", Value(b.xor(rest.ir, y.ir), x.dtype), 0)
+        wrong = self.all([signs_differ, self.compare("!=", rest, 0)])
+        if remainder:
+            return self.where(wrong, Value(b.add(rest.ir, y.ir), x.dtype), rest)
+        return self.where(wrong, self.binary("-", quotient, 1), quotient)
+
+    def divide_floats(self, x: Value, y: Value, remainder: bool) -> Value:
+        """Division that rounds down, exactly, as NumPy's: through the remainder, which is exact."""
+        rest = Value(self.builder.frem(x.ir, y.ir), x.dtype)
+        signs_differ = self.compare("!=", self.compare("<", rest, 0), self.compare("<", y, 0))
+        wrong = self.all([signs_differ, self.compare("!=", rest, 0)])
+        if remainder:
+            return self.where(wrong, self.binary("+", rest, y), rest)
+        exact = self.binary("/", self.binary("-", x, rest), y)
+        quotient = self.intrinsic("rint", exact)
+        quotient = self.where(wrong, self.binary("-", quotient, 1), quotient)
+        by_zero = self.compare("==", y, 0)
+        return self.where(by_zero, self.binary("/", x, y), quotient)
+
+    def compare(self, symbol: str, left: Operand, right: Operand) -> Value:
+        x, y = self.together(left, right)
+        b = self.builder
+        if x.is_float:
+            compare = b.fcmp_unordered if symbol == "!=" else b.fcmp_ordered
+        else:
+            compare = b.icmp_unsigned if x.dtype in UNSIGNED else b.icmp_signed
+        return Value(compare(symbol, x.ir, y.ir), "bool")
+
+    def all(self, bits: list[Operand]) -> Value:
+        first, *rest = (self.convert(x, "bool").ir for x in bits)
+        for bit in rest:
+            first = self.builder.and_(first, bit)
+        return Value(first, "bool")
+
+    def any(self, bits: list[Operand]) -> Value:
+        first, *rest = (self.convert(x, "bool").ir for x in bits)
+        for bit in rest:
+            first = self.builder.or_(first, bit)
+        return Value(first, "bool")
+
+    def where(self, condition: Operand, left: Operand, right: Operand) -> Value:
+        x, y = self.together(left, right)
+        return Value(self.builder.select(self.convert(condition, "bool").ir, x.ir, y.ir), x.dtype)
+
+    # -- functions: the twins are in tinygraph.codegen.intrinsics ------------------------------
+
+    def intrinsic(self, name: str, *args: Operand) -> Value:
+        """One of LLVM's functions of floats, all of one dtype."""
+        floats = [x.dtype for x in args if isinstance(x, Value)] or ["float32"]
+        dtype = floats[0]
+        if set(floats) - {dtype} or not dtype.startswith("float"):
+            raise TypeError(f"{name} requires floats of one dtype, got {', '.join(floats)}")
+        values = [self.convert(x, dtype).ir for x in args]
+        vector = "" if self.lanes == 1 else f"v{self.lanes}"
+        kinds = [x.type for x in values]
+        symbol = f"llvm.{name}.{vector}{'f32' if dtype == 'float32' else 'f64'}"
+        function = declare(self.builder.module, symbol, kinds[0], kinds)
+        return Value(self.builder.call(function, values, fastmath=FAST), dtype)
+
+    def abs(self, x: Operand) -> Operand:
+        if isinstance(x, Value) and x.dtype.startswith("int"):
+            return self.where(self.compare("<", x, 0), self.unary("-", x), x)
+        return self.intrinsic("fabs", x)
+
+    def isnan(self, x: Operand) -> Value:
+        value = self.convert(x, "float32") if not isinstance(x, Value) else x
+        return Value(self.builder.fcmp_unordered("uno", value.ir, value.ir), "bool")
+
+    def bitcast(self, x: Operand, dtype: str) -> Value:
+        source = "int32" if dtype == "float32" else "float32"
+        if isinstance(x, Value) and x.dtype != source:
+            raise TypeError(f"the bits as {dtype} require {source}, got {x.dtype}")
+        bits = self.convert(x, source).ir
+        return Value(self.builder.bitcast(bits, vector_type(dtype, self.lanes)), dtype)
