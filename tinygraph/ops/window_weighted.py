@@ -10,7 +10,7 @@ import numpy as np
 from ..ir import Node
 from ..op import Index, Kind, Loops, Op, Read, ShapeError, define, identity, input, same_dtype
 from ..types import Type
-from .window import (
+from .sliding import (
     Sizes,
     check,
     check_fit,

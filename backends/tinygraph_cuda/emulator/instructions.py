@@ -8,53 +8,15 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from . import arithmetic as a
-from .faults import UnsupportedInstruction
+from .comparisons import select_by_sign, set_predicate, set_value, test_property
+from .conversions import convert, move
 from .parse import Instruction
-from .types import DTYPES, Lanes, unsigned
-
-
-@dataclass(frozen=True, slots=True)
-class Pure:
-    """``results = function(*operands)`` of the types named; several results are a tuple."""
-
-    results: tuple[str, ...]
-    operands: tuple[str, ...]
-    function: Callable[..., Lanes]
-
-
-Maker = Callable[[Instruction], Pure]
-
-
-def unsupported(i: Instruction) -> UnsupportedInstruction:
-    return UnsupportedInstruction(f"line {i.line}: {i.text}")
-
-
-def same(function: Callable[..., Lanes], count: int) -> Maker:
-    """All operands and the result are of the instruction's type."""
-
-    def make(i: Instruction) -> Pure:
-        kind = i.type()
-        return Pure((kind,), (kind,) * count, flushing(i, function))
-
-    return make
-
-
-def flushing(i: Instruction, function: Callable[..., Lanes]) -> Callable[..., Lanes]:
-    """With .ftz, float32 operands and results below the smallest normal number count as 0."""
-    if "ftz" not in i.modifiers or "f32" not in i.modifiers:
-        return function
-
-    def flushed(*operands: Lanes) -> Lanes:
-        floats = [a.flush_denormals(x) if x.dtype == np.float32 else x for x in operands]
-        result = function(*floats)
-        return a.flush_denormals(result) if result.dtype == np.float32 else result
-
-    return flushed
+from .pure import Maker, Pure, same, unsupported
+from .types import DTYPES, Lanes
 
 
 def by_kind(floating: Callable[..., Lanes], whole: Callable[..., Lanes], count: int) -> Maker:
@@ -77,9 +39,8 @@ def sum_like(function: Callable[[Lanes, Lanes], Lanes]) -> Maker:
     def make(i: Instruction) -> Pure:
         mode = rounding(i)
         if mode is not None:
-            return same(lambda x, y: mode(function(x.astype(np.float64), y.astype(np.float64))), 2)(
-                i
-            )
+            wide = lambda x, y: function(x.astype(np.float64), y.astype(np.float64))  # noqa: E731
+            return same(lambda x, y: mode(wide(x, y)), 2)(i)
         result = (lambda x, y: a.saturate(function(x, y))) if "sat" in i.modifiers else function
         return same(result, 2)(i)
 
@@ -168,135 +129,6 @@ def funnel(i: Instruction) -> Pure:
         )
 
     return Pure(("b32",), ("b32", "b32", "u32"), shifted)
-
-
-COMPARE: dict[str, Callable[[Lanes, Lanes], Lanes]] = {
-    "eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "le": operator.le,
-    "gt": operator.gt, "ge": operator.ge,
-    "lo": operator.lt, "ls": operator.le, "hi": operator.gt, "hs": operator.ge,  # unsigned
-}  # fmt: skip
-
-
-def unordered(x: Lanes, y: Lanes) -> Lanes:
-    return np.isnan(x) | np.isnan(y)
-
-
-def comparison(i: Instruction) -> Callable[[Lanes, Lanes], Lanes]:
-    """``lt`` is false where an operand is NaN, ``ltu`` true; ``nan`` asks for just that."""
-    name = i.modifiers[0]
-    if name == "num":
-        return lambda x, y: ~unordered(x, y)
-    if name == "nan":
-        return unordered
-    if i.type()[0] == "f" and name not in COMPARE:
-        base = COMPARE[name[:-1]]
-        return lambda x, y: base(x, y) | unordered(x, y)
-    if i.type()[0] == "f" and name == "ne":
-        return lambda x, y: (x != y) & ~unordered(x, y)
-    return COMPARE[name]
-
-
-def set_predicate(i: Instruction) -> Pure:
-    """setp p[|q], a, b[, c]: p = (a ? b) op c, q = not (a ? b) op c."""
-    compare, kind = flushing(i, comparison(i)), i.type()
-    join = next((m for m in i.modifiers if m in ("and", "or", "xor")), None)
-    combine = {None: lambda p, q: p, "and": operator.and_, "or": operator.or_, "xor": operator.xor}[
-        join
-    ]
-    two = "|" in i.operands[0]
-
-    def both(x: Lanes, y: Lanes, third: Lanes = None) -> Lanes:
-        answer = compare(x, y)
-        return (combine(answer, third), combine(~answer, third)) if two else combine(answer, third)
-
-    return Pure(("pred",) * (1 + two), (kind, kind, *(["pred"] if join else [])), both)
-
-
-def set_value(i: Instruction) -> Pure:
-    """set: all ones, or 1.0, where the comparison holds."""
-    compare, result, kind = comparison(i), i.type(0), i.type()
-    true = np.float32(1) if result == "f32" else ~unsigned(DTYPES[result]).type(0)
-    return Pure((result,), (kind, kind), lambda x, y: a.select(true, true * 0, compare(x, y)))
-
-
-ROUND_WHOLE = {"rni": np.rint, "rzi": np.trunc, "rmi": np.floor, "rpi": np.ceil}
-
-
-def convert(i: Instruction) -> Pure:
-    """cvt: between the widths of integers, of floats, and between them."""
-    kinds = [m for m in i.modifiers if m in DTYPES]
-    if len(kinds) != 2:
-        raise unsupported(i)
-    to, of = kinds
-    target = DTYPES[to]
-    whole = next((ROUND_WHOLE[m] for m in i.modifiers if m in ROUND_WHOLE), None)
-    directed = next((a.ROUNDED[m] for m in i.modifiers if m in a.ROUNDED), None)
-
-    def converted(x: Lanes) -> Lanes:
-        if whole is not None:
-            x = whole(x)
-        if target.kind in "iu" and of[0] == "f":
-            return a.to_integer(x, target)
-        if directed is not None and to == "f32":
-            return directed(x.astype(np.float64))
-        if "sat" not in i.modifiers:
-            return x.astype(target)
-        if target.kind == "f":
-            return a.saturate(x.astype(target))
-        limits = np.iinfo(target)
-        low, high = max(limits.min, np.iinfo(x.dtype).min), min(limits.max, np.iinfo(x.dtype).max)
-        return np.clip(x, x.dtype.type(low), x.dtype.type(high)).astype(target)
-
-    return Pure((to,), (of,), flushing(i, converted))
-
-
-def move(i: Instruction) -> Pure:
-    """mov: also packs narrow registers into a wide one, and takes a wide one apart."""
-    kind = i.type()
-    result, source = i.operands
-    if result.startswith("{"):
-        return unpack(DTYPES[kind].itemsize, result.count(",") + 1)
-    if source.startswith("{"):
-        return pack(DTYPES[kind].itemsize, source.count(",") + 1)
-    return Pure((kind,), (kind,), lambda x: x)
-
-
-def pack(size: int, count: int) -> Pure:
-    """`count` registers side by side in one of `size` bytes, the first lowest."""
-    wide, bits = np.dtype(f"u{size}"), 8 * size // count
-
-    def joined(*parts: Lanes) -> Lanes:
-        whole = parts[0].astype(wide)
-        for k, part in enumerate(parts[1:], 1):
-            whole = whole | part.astype(wide) << wide.type(k * bits)
-        return whole
-
-    return Pure((f"b{8 * size}",), (f"b{bits}",) * count, joined)
-
-
-def unpack(size: int, count: int) -> Pure:
-    wide, bits = np.dtype(f"u{size}"), 8 * size // count
-    narrow = np.dtype(f"u{size // count}")
-
-    def parts(x: Lanes) -> tuple[Lanes, ...]:
-        return tuple((x >> wide.type(k * bits)).astype(narrow) for k in range(count))
-
-    return Pure((f"b{bits}",) * count, (f"b{8 * size}",), parts)
-
-
-def test_property(i: Instruction) -> Pure:
-    tests: dict[str, Callable[[Lanes], Lanes]] = {
-        "finite": np.isfinite, "infinite": np.isinf, "notanumber": np.isnan,
-        "number": lambda x: ~np.isnan(x),
-    }  # fmt: skip
-    if i.modifiers[0] not in tests:
-        raise unsupported(i)
-    return Pure(("pred",), (i.type(),), tests[i.modifiers[0]])
-
-
-def select_by_sign(i: Instruction) -> Pure:
-    kind = i.type(0)
-    return Pure((kind,), (kind, kind, i.type()), lambda x, y, z: a.select(x, y, z >= 0))
 
 
 def count_bits(function: Callable[[Lanes], Lanes]) -> Maker:
