@@ -18,7 +18,7 @@ LAYERS = [
     ["ir"],
     ["placement"],
     ["op", "settings"],
-    ["interpret"],
+    ["arguments", "interpret"],
     ["ops", "parameter", "dump", "cache", "tracebacks"],
     ["parse", "rewrite", "analysis", "verify"],
     ["float64", "batch"],

@@ -60,33 +60,6 @@ def test_inputs_by_position_and_name(difference):
         np.testing.assert_array_equal(outputs[0], a - b)
 
 
-@pytest.mark.parametrize(
-    ("args", "kwargs", "error", "message"),
-    [
-        (
-            (np.zeros((3, 2), F), np.zeros((2, 3), F)),
-            {},
-            ValueError,
-            r"input 'a' has shape \(2, 3\), got \(3, 2\).*test_program.py:\d+",
-        ),
-        (
-            (np.zeros((2, 3)), np.zeros((2, 3), F)),
-            {},
-            TypeError,
-            r"input 'a' is float32, got float64.*test_program.py:\d+",
-        ),
-        ((np.zeros((2, 3), F),), {}, TypeError, r"difference takes 2 arrays \(a, b\), got 1"),
-        ((np.zeros((2, 3), F),) * 3, {}, TypeError, r"difference takes 2 arrays \(a, b\), got 3"),
-        ((np.zeros((2, 3), F),), {"c": 1}, TypeError, r"no further input 'c'; its inputs are a, b"),
-        ((np.zeros((2, 3), F),), {"a": 1}, TypeError, r"no further input 'a'"),
-    ],
-    ids=["shape", "dtype", "too few", "too many", "unknown", "twice"],
-)
-def test_wrong_inputs_are_named(difference, args, kwargs, error, message):
-    with pytest.raises(error, match=message):
-        difference(*args, **kwargs)
-
-
 def test_any_memory_layout_and_python_lists(difference):
     a, b = values(4, 6), values(3, 2, seed=2)
     (got,) = difference(a[::2, ::2], b.T)

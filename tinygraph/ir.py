@@ -72,10 +72,13 @@ class Node:
         attrs = "".join(f", {k}={v!r}" for k, v in self.attrs)
         return f"<{self.op.name}({len(self.inputs)} inputs{attrs}): {self.type}>"
 
-    def __bool__(self) -> bool:
+    def _no_value(self, *_: Any, **__: Any) -> Any:
         raise TypeError(
-            "a node has no value while the graph is built; use tg.where for a choice by value"
+            "a node has no value while the graph is built; tg.compile or tg.run compute it, "
+            "tg.where chooses by it"
         )
+
+    __bool__ = __float__ = __int__ = __index__ = __array__ = _no_value
 
     def __iter__(self) -> Any:
         if not self.shape:
@@ -83,6 +86,8 @@ class Node:
         return (self[i] for i in range(self.shape[0]))
 
     def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("a 0-d node has no length")
         return self.shape[0]
 
     # fmt: off

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import store as manifest
+from .arguments import Arguments
 from .backend import find
 from .batch import batch_axis, bind
 from .cache import default_store
-from .ir import Graph, Node, Parameter
-from .origins import origins
+from .ir import Graph, Parameter
 from .settings import settings
 from .state import ParameterState
 
@@ -35,28 +35,25 @@ class Program:
         options: manifest.Options,
         check_nan: bool,
     ):
-        self.graph, self.options = graph, options
-        self.updates = updates
+        self.graph, self.updates, self.options, self.check_nan = graph, updates, options, check_nan
         self.parameters = tuple(dict.fromkeys((*graph.parameters, *updates)))
         self.types = [n.type for n in graph.outputs[: len(graph.outputs) - len(updates)]]
-        self.check_nan = check_nan
-        self._names = [n.name or f"input{i}" for i, n in enumerate(graph.inputs)]
-        self._dtypes = [np.dtype(n.dtype) for n in graph.inputs]
-        backend, runtime = find(options.backend)
-        self.source = manifest.Source(
-            graph, updates, self.parameters, options, backend, runtime
-        )  # fmt: skip
+        self.arguments = Arguments(graph)
         self._load()
-        self._prepared: tuple[int, ...] | None = None
-        self._watched = [p.state for p in self.parameters if p not in set(updates)]
 
     def _load(self) -> None:
         """Compiles or finds the code and binds it to memory; what the store has lost is rebuilt."""
-        store, backend = default_store(), self.source.backend
+        backend, runtime = find(self.options.backend)
+        self.source = manifest.Source(
+            self.graph, self.updates, self.parameters, self.options, backend, runtime
+        )
+        self._prepared: tuple[int, ...] | None = None
+        self._watched = [p.state for p in self.parameters if p not in set(self.updates)]
+        store = default_store()
 
         def load() -> Any:
             code, constants = self.built.code, self.built.constants
-            return backend.load(code, constants, self.parameters, store, self.source.runtime)
+            return backend.load(code, constants, self.parameters, store, runtime)
 
         self.built = manifest.obtain(self.source, store)
         try:
@@ -66,7 +63,7 @@ class Program:
             self._runner = load()
 
     def __call__(self, *arrays: Any, **named: Any) -> tuple[np.ndarray, ...]:
-        inputs = self._inputs(arrays, named)
+        inputs = self.arguments.arrays(arrays, named)
         outputs = self._outputs()
         with RUNNING:
             if self.check_nan:
@@ -93,45 +90,6 @@ class Program:
 
     def _outputs(self) -> list[np.ndarray]:
         return [np.empty(t.shape, t.dtype) for t in self.types]
-
-    def _inputs(self, arrays: tuple[Any, ...], named: dict[str, Any]) -> list[np.ndarray]:
-        if named:
-            unknown = sorted(set(named) - set(self._names[len(arrays) :]))
-            if unknown:
-                raise TypeError(
-                    f"{self.graph.name} has no further input {unknown[0]!r}; "
-                    f"its inputs are {', '.join(self._names)}"
-                )
-            arrays = (*arrays, *(named[n] for n in self._names[len(arrays) :] if n in named))
-        if len(arrays) != len(self._names):
-            raise TypeError(
-                f"{self.graph.name} takes {len(self._names)} arrays "
-                f"({', '.join(self._names)}), got {len(arrays)}"
-            )
-        return [self._input(i, a) for i, a in enumerate(arrays)]
-
-    def _input(self, number: int, value: Any) -> np.ndarray:
-        n = self.graph.inputs[number]
-        if not (
-            type(value) is np.ndarray
-            and value.dtype == self._dtypes[number]
-            and value.flags.c_contiguous
-        ):
-            array = np.asarray(value)
-            if array.dtype != self._dtypes[number]:
-                other = array.dtype.newbyteorder("=") != self._dtypes[number]
-                if other and isinstance(value, (np.ndarray, np.generic)):
-                    raise TypeError(
-                        f"input {n.name!r} is {n.dtype}, got {array.dtype.name}; "
-                        f"convert with astype ({_place(n)})"
-                    )
-                array = array.astype(self._dtypes[number])
-            value = np.ascontiguousarray(array).reshape(array.shape)
-        if value.shape != n.type.shape:
-            raise ValueError(
-                f"input {n.name!r} has shape {n.type.shape}, got {value.shape} ({_place(n)})"
-            )
-        return value
 
     def _check(self, inputs: list[np.ndarray]) -> None:
         from .debug import first_nan
@@ -201,7 +159,7 @@ class Program:
         """Times each launch on these inputs; print the result. Parameters keep their values."""
         from .profiler import measure
 
-        inputs, outputs = self._inputs(arrays, named), self._outputs()
+        inputs, outputs = self.arguments.arrays(arrays, named), self._outputs()
         kept = [(p, p.value) for p in self.updates]
         with RUNNING:
             self._refresh()
@@ -218,10 +176,7 @@ class Program:
         return f"<program {self._signature()}, {launches} launches on {self.options.backend}>"
 
     def _signature(self) -> str:
-        inputs = ", ".join(
-            f"{name}: {n.type}" for name, n in zip(self._names, self.graph.inputs, strict=True)
-        )
-        return f"{self.graph.name}({inputs}) -> {', '.join(map(str, self.types))}"
+        return f"{self.graph.name}({self.arguments}) -> {', '.join(map(str, self.types))}"
 
     def __str__(self) -> str:
         return f"{self!r}\n{self.inspection.summary()}"
@@ -237,16 +192,7 @@ class BatchProgram(Program):
     What is inspected is the size that was bound last.
     """
 
-    def __init__(
-        self,
-        graph: Graph,
-        updates: tuple[Parameter, ...],
-        options: manifest.Options,
-        check_nan: bool,
-    ):
-        self.graph, self.updates, self.options, self.check_nan = graph, updates, options, check_nan
-        self.types = [n.type for n in graph.outputs[: len(graph.outputs) - len(updates)]]
-        self._names = [n.name or f"input{i}" for i, n in enumerate(graph.inputs)]
+    def _load(self) -> None:
         self.sizes: dict[int, Program] = {}
         self.latest: Program | None = None
 
@@ -267,14 +213,9 @@ class BatchProgram(Program):
 
     def _bound_by(self, arrays: tuple[Any, ...], named: dict[str, Any]) -> Program:
         number, axis = batch_axis(self.graph) or (0, 0)
-        name, declared = self._names[number], self.graph.inputs[number]
-        if number >= len(arrays) and name not in named:
-            raise TypeError(f"{self.graph.name} takes the input {name!r}, whose shape has n")
-        shape = np.shape(arrays[number] if number < len(arrays) else named[name])
-        if len(shape) != declared.ndim:
-            raise ValueError(
-                f"input {name!r} has shape {declared.shape}, got {shape} ({_place(declared)})"
-            )
+        shape = np.shape(self.arguments.in_order(arrays, named)[number])
+        if len(shape) != self.graph.inputs[number].ndim:
+            raise ValueError(self.arguments.misshapen(number, shape))
         return self.bind(shape[axis])
 
     def __call__(self, *arrays: Any, **named: Any) -> tuple[np.ndarray, ...]:
@@ -307,8 +248,3 @@ class BatchProgram(Program):
     def __repr__(self) -> str:
         bound = ", ".join(map(str, self.sizes)) or "none yet"
         return f"<program {self._signature()}, batch sizes bound: {bound}, {self.options.backend}>"
-
-
-def _place(n: Node) -> str:
-    found = origins(n)
-    return f"defined at {found[0]}" if found else "unknown origin"
