@@ -80,17 +80,35 @@ class TorchvisionAlexNet(nn.Module):
         return self.classifier(self.avgpool(self.features(x)).flatten(1))
 
 
-class LSTM(nn.Module):
+class RNN(nn.Module):
     """Sequences [N, L, inputs] to classes, by the last step."""
+
+    kind: type[nn.Module] = nn.RNN
 
     def __init__(self, inputs: int, hidden: int, classes: int):
         super().__init__()
-        self.layer = nn.LSTM(inputs, hidden, batch_first=True)
+        self.layer = self.kind(inputs, hidden, batch_first=True)
         self.fc = nn.Linear(hidden, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         y, _ = self.layer(x)
         return self.fc(y[:, -1])
+
+
+class LSTM(RNN):
+    kind = nn.LSTM
+
+
+class CharLanguageModel(nn.Module):
+    def __init__(self, symbols: int, hidden: int, layers: int, size: int):
+        super().__init__()
+        self.embedding = nn.Embedding(symbols, size)
+        self.lstm = nn.LSTM(size, hidden, layers, batch_first=True)
+        self.head = nn.Linear(hidden, symbols)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        y, _ = self.lstm(self.embedding(tokens))
+        return self.head(y)
 
 
 class ConvNorm(nn.Module):

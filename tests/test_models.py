@@ -99,20 +99,22 @@ def build(name: str) -> nn.Module:
     return net
 
 
-def training_graph(name: str, net: nn.Module) -> Graph:
+def loss_and_gradients(net: nn.Module, x: Node, y: Node) -> list[Node]:
     """The loss and the gradients of all parameters."""
-    images, labels = batch(CASES[name])
-    x, y = tg.input("x", *images.shape), tg.input("y", len(labels), dtype="int32")
     outputs = net(x, training=True)
     loss = models.auxiliary_loss((outputs,) if isinstance(outputs, Node) else outputs, y)
-    graph = Graph(name, (x, y), (loss, *tg.grad(loss, net.parameters())))
-    return strip_effects(graph)[0]
+    return [loss, *tg.grad(loss, net.parameters())]
+
+
+def inputs(name: str) -> tuple[Node, Node]:
+    images, labels = batch(CASES[name])
+    return tg.input("x", *images.shape), tg.input("y", len(labels), dtype="int32")
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_inference_is_that_of_pytorch(name: str) -> None:
     net, (images, _) = build(name), batch(CASES[name])
-    x = tg.input("x", *images.shape)
+    x, _ = inputs(name)
     graph, parameters = in_float64(Graph(name, (x,), (net(x),)))
     (logits,) = tg.run(graph, images.astype("float64"), *(wide(p) for p in parameters))
     expected = GOLDEN[f"{name}/logits"]
@@ -124,7 +126,9 @@ def test_losses_and_all_gradients_are_those_of_pytorch(name: str) -> None:
     net, (images, labels) = build(name), batch(CASES[name])
     trained = net.named_parameters()
     assert list(trained) == list(GOLDEN[f"{name}/parameters"])
-    graph, parameters = in_float64(training_graph(name, net))
+    x, y = inputs(name)
+    whole = Graph(name, (x, y), tuple(loss_and_gradients(net, x, y)))
+    graph, parameters = in_float64(strip_effects(whole)[0])
     values = {p: wide(p) for p in parameters}
     momenta = dict.fromkeys(trained.values(), 0.0)
     losses, first, tolerance = [], [], CASES[name].tolerance
@@ -143,6 +147,26 @@ def test_losses_and_all_gradients_are_those_of_pytorch(name: str) -> None:
 
 def wide(p: Node) -> np.ndarray:
     return p.value.astype("float64")
+
+
+@pytest.mark.parametrize("name", [n for n in NETWORKS if n != "googlenet_batch_norm"])
+def test_compiled_in_float32_they_come_as_close_as_pytorch(name: str) -> None:
+    """Normalizations over the few values of such small batches amplify what is rounded: PyTorch's
+    own gradients, in float32, are off by up to a tenth of their norm then. (GoogLeNet with batch
+    normalization is left out: it is torchvision's with other windows, and takes long to compile.)
+    """
+    net, arrays = build(name), batch(CASES[name])
+    x, y = inputs(name)
+    program = tg.compile([x, y], [net(x), *loss_and_gradients(net, x, y)])
+    logits, loss, *gradients = program(*arrays)
+    expected = GOLDEN[f"{name}/logits"]
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    steady = "inception_v3_auxiliary" == name or not net.named_buffers()
+    np.testing.assert_allclose(loss, GOLDEN[f"{name}/losses"][0], rtol=1e-6 if steady else 5e-4)
+    near, golden = 1e-4 if steady else 0.2, GOLDEN[f"{name}/gradients"]
+    for path, g, (norm, product) in zip(net.named_parameters(), gradients, golden, strict=True):
+        assert np.linalg.norm(g) == pytest.approx(norm, rel=near), path
+        assert (g * direction(g.shape)).sum() == pytest.approx(product, abs=near * norm), path
 
 
 def test_three_compiled_steps_give_the_losses_of_pytorch() -> None:

@@ -1,6 +1,6 @@
 """Attention and transformers: PyTorch's values, masks, generation with a cache, plans.
 
-Golden values come from tests/golden/make_torch_transformer.py, which says how weights are drawn.
+Golden values come from tests/golden/make_torch_sequences.py, which says how weights are drawn.
 """
 
 from __future__ import annotations
@@ -17,20 +17,14 @@ import tinygraph as tg
 from tinygraph import models, nn, optim
 
 sys.path.insert(0, str(Path(__file__).parent / "golden"))
-from make_torch_models import MOMENTUM, direction, weights
-from make_torch_transformer import CASES, RATE, SYMBOLS, batch
+from make_torch_models import direction, weights
+from make_torch_sequences import MASKS, SYMBOLS, attended
 
-GOLDEN = dict(np.load(Path(__file__).with_name("golden") / "torch_transformer.npz"))
+GOLDEN = dict(np.load(Path(__file__).with_name("golden") / "torch_sequences.npz"))
 
 
-def build(name: str) -> nn.Module:
-    case = CASES[name]
-    net: nn.Module = getattr(models, case.network)(**case.arguments)
-    state = {n: weights(n, v.shape) for n, v in net.state_dict().items()}
-    if "head.weight" in state:  # the same parameter under its second name
-        state["head.weight"] = state["embedding.symbols.weight"]
-    net.load_state_dict(state)
-    return net
+def language_model() -> models.TransformerLanguageModel:
+    return models.TransformerLanguageModel(SYMBOLS, length=9, size=12, layers=2, heads=3)
 
 
 def draw(*shape: int) -> np.ndarray:
@@ -40,65 +34,22 @@ def draw(*shape: int) -> np.ndarray:
 # -- PyTorch's numbers -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_logits_losses_and_all_gradients_are_those_of_pytorch(name: str) -> None:
-    net, (tokens, labels) = build(name), batch(CASES[name])
-    x, y = tg.input("x", *tokens.shape, dtype="int32"), tg.input("y", *labels.shape, dtype="int32")
-    logits = net(x, training=True)
-    loss = nn.cross_entropy(tg.reshape(logits, -1, logits.shape[-1]), tg.reshape(y, -1))
-    trained = net.named_parameters()
-    assert list(trained) == list(GOLDEN[f"{name}/parameters"])
-    updates = optim.SGD(RATE, momentum=MOMENTUM).updates(loss, net.parameters())
-    step = tg.compile([x, y], [loss, logits, *tg.grad(loss, net.parameters())], updates=updates)
-    results = [step(tokens, labels) for _ in range(3)]
-    losses, (_, found, *gradients) = [r[0] for r in results], results[0]
-    np.testing.assert_allclose(losses, GOLDEN[f"{name}/losses"], rtol=2e-5)
-    np.testing.assert_allclose(found, GOLDEN[f"{name}/logits"], rtol=1e-4, atol=1e-5)
-    for path, g, (norm, product) in zip(
-        trained, gradients, GOLDEN[f"{name}/gradients"], strict=True
-    ):
-        assert np.linalg.norm(g) == pytest.approx(norm, rel=1e-4), path
-        assert (g * direction(g.shape)).sum() == pytest.approx(product, abs=1e-4 * norm), path
-    np.testing.assert_allclose(
-        tg.compile([x], [net(x)])(tokens)[0],
-        tg.run(tg.Graph("again", (x,), (net(x),)), tokens)[0], rtol=1e-4, atol=1e-5,
-    )  # fmt: skip
-
-
-MASKS: dict[str, np.ndarray | None] = {
-    "none": None,
-    "boolean": np.arange(7) < np.array([3, 7]).reshape(2, 1, 1, 1),  # behind the texts' ends
-    "added": draw(5, 7),
-}
-
-
 @pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("causal", [False, True])
 def test_cross_attention_is_that_of_pytorch(mask: str, causal: bool) -> None:
-    torch = pytest.importorskip("torch")
-    theirs = torch.nn.MultiheadAttention(8, 2, batch_first=True)
-    net = nn.MultiHeadAttention(8, 2)
-    net.load_state_dict({k: draw(*v.shape) / 3 for k, v in theirs.state_dict().items()})
-    theirs.load_state_dict({k: torch.from_numpy(v) for k, v in net.state_dict().items()})
-    arrays = [draw(2, 5, 8), draw(2, 7, 8), draw(2, 7, 8) + 1]
+    net, given = nn.MultiHeadAttention(8, 2), MASKS[mask]
+    net.load_state_dict({n: weights(n, v.shape) for n, v in net.state_dict().items()})
+    arrays = attended()
     q, k, v = (tg.input(name, *a.shape) for name, a in zip("qkv", arrays, strict=True))
-    given = MASKS[mask]
     m = None if given is None else tg.constant(given, given.dtype.name)
     y = net(q, k, v, mask=m, causal=causal)
     loss = tg.sum(y * tg.constant(direction(y.shape), "float32"))
-    program = tg.compile([q, k, v], [y, *tg.grad(loss, [q, k, v, *net.parameters()])])
-
-    hidden = np.zeros((5, 7), np.float32) if given is None else given
-    hidden = hidden if hidden.dtype != bool else np.where(hidden, 0, -np.inf).astype("float32")
-    if causal:
-        hidden = hidden + np.where(np.tri(5, 7, dtype=bool), 0, -np.inf).astype("float32")
-    whole = np.ascontiguousarray(np.broadcast_to(hidden, (2, 2, 5, 7))).reshape(4, 5, 7)
-    tensors = [torch.from_numpy(a).requires_grad_() for a in arrays]
-    out, _ = theirs(*tensors, attn_mask=torch.from_numpy(whole))
-    (out * torch.from_numpy(direction(y.shape)).float()).sum().backward()
-    want = [out, *(t.grad for t in tensors), *(p.grad for p in theirs.parameters())]
-    for got, t in zip(program(*arrays), want, strict=True):
-        np.testing.assert_allclose(got, t.detach().numpy(), rtol=1e-4, atol=1e-5)
+    wanted = [q, k, v, *net.parameters()]
+    program = tg.compile([q, k, v], [y, *tg.grad(loss, wanted)])
+    for i, got in enumerate(program(*arrays)):
+        want = GOLDEN[f"attention/{mask}/{causal}/{i}"]
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+    assert f"attention/{mask}/{causal}/{len(wanted) + 1}" not in GOLDEN
 
 
 # -- attention -------------------------------------------------------------------------------------
@@ -148,7 +99,7 @@ def test_what_does_not_fit_is_refused(build: Callable[[tg.Node], Any], message: 
 
 
 def test_the_batch_size_may_be_open() -> None:
-    net, x = build("language_model"), tg.input("x", None, 4, dtype="int32")
+    net, x = language_model(), tg.input("x", None, 4, dtype="int32")
     program, tokens = tg.compile([x], [net(x)]), np.arange(8, dtype=np.int32).reshape(2, 4)
     both, (first,) = program(tokens)[0], program(tokens[:1])
     np.testing.assert_allclose(both[:1], first, rtol=1e-5, atol=1e-6)
@@ -159,8 +110,7 @@ def test_the_batch_size_may_be_open() -> None:
 
 def test_generation_with_a_cache_gives_the_logits_of_the_whole_text() -> None:
     """First three symbols at once, then one by one: two programs that share their caches."""
-    net = build("language_model")
-    assert isinstance(net, models.TransformerLanguageModel)
+    net = language_model()
     tokens = np.random.default_rng(0).integers(0, SYMBOLS, (2, 9), np.int32)
     x = tg.input("x", 2, 9, dtype="int32")
     (whole,) = tg.compile([x], [net(x)])(tokens)
