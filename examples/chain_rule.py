@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import tinygraph as tg
-from pictures import FOLDER
+from pictures import FOLDER, save, svg, text
 
 AT = {"w0": 2.0, "x0": -1.0, "w1": -3.0, "x1": -2.0, "w2": -3.0}
 PLACES = {  # column and row of every node in the picture
@@ -37,29 +37,20 @@ def neuron() -> tuple[list[tg.Node], dict[str, tg.Node]]:
 
 
 def picture(edges: dict[str, tg.Node], numbers: dict[str, tuple[float, float]]) -> str:
-    """The graph as SVG: a box for every node, value above gradient on the edge behind it."""
+    """The graph: a box for every node, and behind it an edge with its value and its gradient."""
     name = {n: key for key, n in edges.items()}
-    place = {key: (40 + 130 * x, 50 + 70 * y) for key, (x, y) in PLACES.items()}
-    lines, boxes = [], []
+    place = {key: (60 + 150 * x, 75 + 55 * y) for key, (x, y) in PLACES.items()}
+    title = "f = 1 / (1 + e^-(w0 x0 + w1 x1 + w2)): on every edge its value, below it df / d edge"
+    parts = [text(18, 28, title, "start", weight="bold")]
     for key, (x, y) in place.items():
-        for i in edges[key].inputs:
-            if i in name:
-                x0, y0 = place[name[i]]
-                lines.append(f'<path d="M{x0} {y0}L{x} {y}"/>')
-        value, gradient = numbers[key]
-        boxes.append(
-            f'<rect x="{x - 38}" y="{y - 12}" width="76" height="24" rx="8"/>'
-            f'<text x="{x}" y="{y + 4}">{key}</text>'
-            f'<text x="{x + 62}" y="{y - 5}" fill="green">{value:.2f}</text>'
-            f'<text x="{x + 62}" y="{y + 13}" fill="red">{gradient:.2f}</text>'
-        )
-    style = 'font-family="sans-serif" font-size="12" text-anchor="middle"'
-    return "\n".join([
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="1060" height="380" {style}>',
-        '<rect width="1060" height="380" fill="white"/><g stroke="grey">', *lines, "</g>",
-        '<g stroke-width="1">', *(b.replace("<rect", '<rect fill="#def"') for b in boxes), "</g>",
-        "</svg>",
-    ])  # fmt: skip
+        sources = [place[name[i]] for i in edges[key].inputs if i in name]
+        parts += [f'<path d="M{x0 + 94} {y0}L{x - 42} {y}" stroke="grey"/>' for x0, y0 in sources]
+        parts.append(f'<path d="M{x} {y}h94" stroke="grey"/>')
+        parts.append(f'<rect x="{x - 42}" y="{y - 14}" width="84" height="28" rx="8" fill="#def"/>')
+        parts.append(text(x, y + 4, key))
+        for number, colour, below in zip(numbers[key], ("green", "#c00"), (-5, 15), strict=True):
+            parts.append(text(x + 68, y + below, f"{number:.2f}", colour=colour))
+    return svg(1220, 320, parts)
 
 
 def main(folder: Path = FOLDER) -> dict[str, float]:
@@ -78,10 +69,7 @@ def main(folder: Path = FOLDER) -> dict[str, float]:
     f, slope = map(float, gate(*AT.values()))
     print(f"sigmoid in one gate: value {f:.2f}, gradient f (1 - f) = {slope:.2f}")
 
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "chain_rule.svg"
-    path.write_text(picture(edges, numbers))
-    print(f"picture: {path}")
+    save(folder / "chain_rule.svg", picture(edges, numbers))
     found = {f"value of {key}": value for key, (value, _) in numbers.items()}
     found |= {f"gradient of {key}": gradient for key, (_, gradient) in numbers.items()}
     return found | {"one gate": f, "gradient of one gate": slope}

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import tinygraph as tg
-from pictures import FOLDER, save, tiles
+from pictures import FOLDER, gallery, page, save, stretched
 from tinygraph import nn
 from tinygraph.data import digits
 
@@ -114,13 +114,16 @@ def timed(height: int = 28, width: int = 32) -> dict[str, float]:
 
 
 def main(folder: Path = FOLDER) -> dict[str, float]:
-    page = tiles(digits()[0].images[:120, 0], columns=12, gap=0)
-    picture = page[:HEIGHT, :WIDTH].astype(np.float32)[None, None]
+    picture = page(digits()[0].images[:120, 0], columns=12)[None, None, :HEIGHT, :WIDTH]
     found = operations() | parameters() | ideas(picture) | timed()
     for name, number in found.items():
         print(f"{name:45} {number:>21,.6g}" if number % 1 else f"{name:45} {number:>21,.0f}")
     (edges,) = detector(HEIGHT, WIDTH)[0](picture)
-    save(folder / "edge_detection.png", tiles([picture[0, 0], edges[0, 0]], columns=1))
+    panels = [
+        ("320 x 280 pixels", picture[0, 0]),
+        ("each pixel minus its left neighbour", stretched(edges[0, 0], around=0)),
+    ]
+    save(folder / "edge_detection.svg", gallery(panels, columns=2))
     return found
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import tinygraph as tg
-from pictures import FOLDER, save, tiles
+from pictures import FOLDER, gallery, save
 from tinygraph import models, nn, optim
 from tinygraph.data import Batches, RandomAffine, digits
 from tinygraph.picture import as_digit
@@ -91,13 +91,16 @@ def main(folder: Path = FOLDER, short: bool = False) -> dict[str, float]:
         if len(amount) == len(answer):  # else a digit was not found, and none counts as read
             right += sum(a == b for a, b in zip(amount, answer, strict=True))
         if number == 0:
-            save(folder / "lenet_cheque.png", cheque / 255)
+            panel = f"read as {answer}", cheque / 255
+            save(folder / "lenet_cheque.svg", gallery([panel], columns=1, zoom=2))
 
     answers = classify(predict, held_back.images)
     wrong = np.flatnonzero(answers != held_back.labels)
-    taken = [f"{held_back.labels[i]} for {answers[i]}" for i in wrong]
-    print(f"{len(wrong)} wrong, row by row in the picture: {', '.join(taken)}")
-    save(folder / "lenet_wrong.png", tiles(held_back.images[wrong, 0], columns=8, zoom=2))
+    print(f"{len(wrong)} wrong")
+    taken = [f"{held_back.labels[i]} as {answers[i]}" for i in wrong]
+    panels = list(zip(taken, held_back.images[wrong, 0], strict=True))
+    title = "Digits held back that are read wrong: what they are, as what they are read"
+    save(folder / "lenet_wrong.svg", gallery(panels, columns=8, zoom=3, title=title))
     weights = sum(p.type.size for p in net.parameters())
     return {"parameters": weights, "accuracy": accuracy, "cheque digits right": right / read}
 

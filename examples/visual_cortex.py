@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import tinygraph as tg
-from pictures import FOLDER, save, tiles
+from pictures import FOLDER, curves, gallery, save, stretched
 
 SIZE, WAVELENGTH, WIDTH = 33, 8.0, 5.0  # pixels: of a filter, of a wave, of the Gaussian
 ANGLES = np.arange(8) * np.pi / 8
@@ -49,6 +49,27 @@ def modulation(responses: np.ndarray) -> float:
     return float(1 - magnitude.min() / magnitude.max())
 
 
+def draw(
+    folder: Path, fields: np.ndarray, simple: np.ndarray, complex: np.ndarray, tuning: np.ndarray
+) -> None:
+    """The filters; the first cells' answers by phase; complex cells' answers by angle."""
+    degrees = [f"{angle:g}°" for angle in np.degrees(ANGLES)]
+    captions = [f"{d}, {kind}" for d in degrees for kind in ("even", "odd")]
+    panels = [(c, stretched(f, around=0)) for c, f in zip(captions, fields, strict=True)]
+    title = "Simple cells: pairs of Gabor filters, a quarter of a wave apart"
+    save(folder / "visual_cortex_filters.svg", gallery(panels, columns=4, zoom=4, title=title))
+    answers = {"simple, even": simple[:, 0], "simple, odd": simple[:, 1], "complex": complex}
+    save(folder / "visual_cortex_phase.svg", curves(
+        np.degrees(PHASES), answers, "phase of the grating, degrees", "answer",
+        "A grating moves: the answers of the cells for its angle",
+    ))  # fmt: skip
+    cells = {f"complex, {degrees[i]}": tuning[:, i] for i in range(0, len(ANGLES), 2)}
+    save(folder / "visual_cortex_angle.svg", curves(
+        np.degrees(ANGLES), cells, "angle of the grating, degrees", "mean answer over all phases",
+        "A grating turns: each complex cell has its angle",
+    ))  # fmt: skip
+
+
 def main(folder: Path = FOLDER) -> dict[str, float]:
     program, fields = cortex(len(ANGLES) * len(PHASES))
     stimuli = np.stack([grating(a, p) for a in ANGLES for p in PHASES]).astype(np.float32)
@@ -73,10 +94,7 @@ def main(folder: Path = FOLDER) -> dict[str, float]:
     for k in range(0, len(PHASES), 4):
         degrees = np.degrees(PHASES[k])
         print(f"{degrees:5.0f}  {simple[0, k, 0, 0]:6.2f}  {complex[0, k, 0]:6.2f}")
-    save(folder / "visual_cortex_filters.png", tiles(fields, columns=4, zoom=3))
-    answers = [np.abs(simple[..., 0]).transpose(0, 2, 1), complex.transpose(0, 2, 1)]
-    rows = [kind.reshape(-1, len(PHASES)) for kind in answers]  # a row for each grating and cell
-    save(folder / "visual_cortex_phase.png", tiles(rows, columns=2, zoom=6))
+    draw(folder, fields, simple[0, :, 0], complex[0, :, 0], tuning)
     return found
 
 

@@ -161,7 +161,7 @@ def test_compiled_in_float32_they_come_as_close_as_pytorch(name: str) -> None:
     logits, loss, *gradients = program(*arrays)
     expected = GOLDEN[f"{name}/logits"]
     np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
-    steady = "inception_v3_auxiliary" == name or not net.named_buffers()
+    steady = name == "inception_v3_auxiliary" or not net.named_buffers()
     np.testing.assert_allclose(loss, GOLDEN[f"{name}/losses"][0], rtol=1e-6 if steady else 5e-4)
     near, golden = 1e-4 if steady else 0.2, GOLDEN[f"{name}/gradients"]
     for path, g, (norm, product) in zip(net.named_parameters(), gradients, golden, strict=True):
