@@ -9,12 +9,13 @@ from tinygraph.codegen.program import KernelCode
 from tinygraph.plan.body import Body, Statement
 from tinygraph.plan.contraction import Contraction, TileOperand
 from tinygraph.plan.plan import Record
-from tinygraph.plan.winograd_kernel import WinogradTile, WinogradWeights
+from tinygraph.plan.winograd_kernel import WinogradGradient, WinogradTile, WinogradWeights
 
 from . import objects
 from .features import Features
 
-RECORDS = (Contraction, WinogradTile, WinogradWeights, Body, Statement, TileOperand)
+WINOGRAD = (WinogradTile, WinogradGradient, WinogradWeights)
+RECORDS = (Contraction, *WINOGRAD, Body, Statement, TileOperand)
 
 
 def compile_kernel(kernel: KernelCode, symbol: str, features: Features) -> bytes:
@@ -35,6 +36,7 @@ def compile_record(record: Record, symbol: str, features: Features) -> bytes:
 
     from .contraction import emit_contraction
     from .winograd import emit_winograd
+    from .winograd_gradient import emit_gradient
     from .winograd_weights import emit_weights
 
     module = ir.Module(name=symbol, context=ir.Context())
@@ -43,6 +45,8 @@ def compile_record(record: Record, symbol: str, features: Features) -> bytes:
             emit_contraction(module, symbol, record)
         case WinogradTile():
             emit_winograd(module, symbol, record)
+        case WinogradGradient():
+            emit_gradient(module, symbol, record)
         case WinogradWeights():
             emit_weights(module, symbol, record)
     return objects.compile_module(module, features)

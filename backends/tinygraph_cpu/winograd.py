@@ -1,8 +1,6 @@
 """Winograd convolutions as machine code: `void name(i64 part, i64 tid, i64* args)`, emitted whole.
 
-See tinygraph/plan/winograd_kernel.py for what a part does and for its argument block. A transform
-goes over the n x n window in two passes, columns then rows, with the n x n intermediate vectors on
-the stack: as one straight line, they would be spilled anyway.
+See tinygraph/plan/winograd_kernel.py for what a part does and for its argument block.
 """
 
 from __future__ import annotations
@@ -11,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from llvmlite import ir
 
-from tinygraph.plan.toom_cook import Matrix, transforms
+from tinygraph.plan.toom_cook import transforms
 from tinygraph.plan.winograd_kernel import (
     EPILOGUE_STRIDES,
     SCRATCH,
@@ -22,12 +20,11 @@ from tinygraph.plan.winograd_kernel import (
 
 from . import tile
 from .arguments import Arguments, ceil_divide, lane_mask, minimum, share
-from .arithmetic import declare
 from .epilogue import BYTES, Epilogue, Operand
-from .linear import multiply
 from .scalar import calls_function
-from .tile import Shape, i1, i32, i64, offset, pointer
+from .tile import Shape, i64, offset, pointer
 from .winograd_products import emit_products
+from .winograd_transforms import Pixels, Points, Transforms, element
 
 Values = list[ir.Value]
 
@@ -47,17 +44,17 @@ class _Emitter:
         self.part, self.tid, args = function.args
         arguments = Arguments(b, args)
         self.f = arguments.fields(TILE_FIELDS + SCRATCH)
-        self.image, self.image_s = arguments.operand(TILE_STRIDES[0])
+        image = arguments.operand(TILE_STRIDES[0])
+        self.image = Pixels(*image, self.f["image_height"], self.f["image_width"])
         self.u, self.u_s = arguments.operand(TILE_STRIDES[1])
         self.epilogue = [arguments.operand(EPILOGUE_STRIDES) for _ in spec.operands]
         self.n = spec.m + spec.r - 1
         self.a_t, _, self.b_t = transforms(spec.m, spec.r)
-        self.vector = ir.VectorType(ir.FloatType(), spec.lanes)
         self.products = {
             v: emit_products(function, spec, v) for v in (spec.vectors, spec.vector_tail) if v
         }
-        self.stack = b.alloca(ir.ArrayType(self.vector, self.n * self.n))
-        self.pixels = b.alloca(ir.ArrayType(self.vector, spec.m))
+        self.transforms = Transforms(b, self.n, spec.lanes)
+        self.pixels = b.alloca(ir.ArrayType(self.transforms.vector, spec.m))
 
     # -- the division of work ------------------------------------------------------------------
 
@@ -74,7 +71,7 @@ class _Emitter:
         self.lines = b.sub(end, first)
         self.start = [b.udiv(first, f["tiles_y"]), b.urem(first, f["tiles_y"])]
         scratch = offset(b, b.inttoptr(f["scratch"], pointer), b.mul(self.tid, f["scratch_stride"]))
-        self.v, self.m = scratch, self.element(scratch, [(f["m_offset"], i64(1))])
+        self.v, self.m = scratch, element(b, scratch, [(f["m_offset"], i64(1))])
         self.v_row, self.v_point, self.m_point = (
             b.mul(f[x], i64(4)) for x in ("v_row", "v_point", "m_point")
         )
@@ -83,15 +80,6 @@ class _Emitter:
         with b.if_then(some):
             self.each_tile(self.v, self.v_row, self.transform_in)
             tile.repeat(b, blocks, [first_block], self.column_block)
-
-    def element(
-        self, base: ir.Value, terms: Sequence[tuple[ir.Value, ir.Value]], size: int = 4
-    ) -> ir.Value:
-        """The address base + size * (sum of index * stride)."""
-        b, total = self.b, i64(0)
-        for index, stride in terms:
-            total = b.add(total, b.mul(index, stride))
-        return offset(b, base, b.mul(total, i64(size)))
 
     def each_tile(
         self, start: ir.Value, step: ir.Value, body: Callable[[Values, ir.Value], None]
@@ -113,99 +101,23 @@ class _Emitter:
 
         tile.repeat(b, self.lines, [*self.start, start], line)
 
-    # -- vectors on the stack ------------------------------------------------------------------
-
-    def slot(self, stack: ir.Value, index: ir.Value) -> ir.Value:
-        return self.b.gep(stack, [i64(0), index])
-
-    def load(self, there: ir.Value) -> ir.Value:
-        return self.b.load(there, typ=self.vector, align=4)
-
-    def first_pass(self, matrix: Matrix, pixel: Callable[[int, ir.Value], ir.Value]) -> None:
-        """stack[i][j] = (matrix @ column j)[i], where pixel(row, j) gives the column's elements."""
-        b, n = self.b, self.n
-
-        def column(j: ir.Value) -> Values:
-            for i, y in enumerate(multiply(b, matrix, [pixel(row, j) for row in range(n)])):
-                b.store(y, self.slot(self.stack, b.add(j, i64(i * n))))
-            return [b.add(j, i64(1))]
-
-        tile.repeat(b, i64(n), [i64(0)], column)
-
-    def second_pass(self, matrix: Matrix, row: ir.Value) -> Values:
-        """matrix @ row of the stack."""
-        b, n = self.b, self.n
-        first = b.mul(row, i64(n))
-        return multiply(
-            b, matrix, [b.load(self.slot(self.stack, b.add(first, i64(j)))) for j in range(n)]
-        )
-
     # -- into the transformed domain -----------------------------------------------------------
 
     def transform_in(self, at: Values, there: ir.Value) -> None:
         """V[...][tile] = B^T window B, one vector of channels after the other."""
-        b, f, n, lanes = self.b, self.f, self.n, self.spec.lanes
+        b, f = self.b, self.f
         z, ty, tx = at
         y, x = (
             b.sub(b.mul(i, i64(self.spec.m)), f[edge]) for i, edge in ((ty, "top"), (tx, "left"))
         )
-        s = self.image_s
-        corner = self.element(
-            self.image, [(self.group, s["g"]), (z, s["z"]), (y, s["y"]), (x, s["x"])]
+        s = self.image.strides
+        corner = element(
+            b,
+            self.image.base,
+            [(self.group, s["g"]), (z, s["z"]), (y, s["y"]), (x, s["x"])],
         )
-        inside = i1(1)
-        for i, size in ((y, f["image_height"]), (x, f["image_width"])):
-            inside = b.and_(inside, b.icmp_signed(">=", i, i64(0)))
-            inside = b.and_(inside, b.icmp_signed("<=", b.add(i, i64(n)), size))
-        rows = [b.icmp_unsigned("<", b.add(y, i64(i)), f["image_height"]) for i in range(n)]
-
-        def vector(left: ir.Value, source: ir.Value, target: ir.Value) -> Values:
-            whole = b.and_(inside, b.icmp_signed(">=", left, i64(lanes)))
-            with b.if_else(whole) as (then, otherwise):
-                with then:
-                    self.window(source, lambda there, i, j: self.load(there))
-                with otherwise:
-                    masks = [self.where(row, lane_mask(b, left, lanes)) for row in rows]
-
-                    def pixel(there: ir.Value, i: int, j: ir.Value) -> ir.Value:
-                        column = b.icmp_unsigned("<", b.add(x, j), f["image_width"])
-                        return self.masked_load(there, self.where(column, masks[i]))
-
-                    self.window(source, pixel)
-            tile.repeat(b, i64(n), [i64(0), target], self.row_in)
-            return [
-                b.sub(left, i64(lanes)),
-                *(offset(b, at, i64(4 * lanes)) for at in (source, target)),
-            ]
-
-        tile.repeat(b, ceil_divide(b, f["k"], lanes), [f["k"], corner, there], vector)
-
-    def where(self, condition: ir.Value, mask: ir.Value) -> ir.Value:
-        return self.b.select(condition, mask, ir.Constant(mask.type, [0] * self.spec.lanes))
-
-    def window(self, source: ir.Value, read: Callable[[ir.Value, int, ir.Value], ir.Value]) -> None:
-        """The first pass over the image's window at `source`."""
-        b, s = self.b, self.image_s
-        down, right = b.mul(s["y"], i64(4)), b.mul(s["x"], i64(4))
-
-        def pixel(i: int, j: ir.Value) -> ir.Value:
-            return read(offset(b, source, b.add(b.mul(down, i64(i)), b.mul(right, j))), i, j)
-
-        self.first_pass(self.b_t, pixel)
-
-    def row_in(self, i: ir.Value, target: ir.Value) -> Values:
-        """A row of points, from the stack to V."""
-        b = self.b
-        for y in self.second_pass(self.b_t, i):
-            b.store(y, target, align=4)
-            tile.claim(b, offset(b, target, i64(4 * self.spec.lanes)))  # of the next vector
-            target = offset(b, target, self.v_point)
-        return [b.add(i, i64(1)), target]
-
-    def masked_load(self, there: ir.Value, mask: ir.Value) -> ir.Value:
-        name = f"llvm.masked.load.v{self.spec.lanes}f32.p0"
-        load = declare(self.b.module, name, self.vector, [pointer, i32, mask.type, self.vector])
-        return self.b.call(load, [there, i32(4), mask, ir.Constant(self.vector, None)])
+        points = Points(there, self.v_point)
+        self.transforms.to_points(self.b_t, self.image, corner, (y, x), f["k"], points)
 
     # -- products, and back ----------------------------------------------------------------------
 
@@ -216,7 +128,7 @@ class _Emitter:
             last = b.icmp_signed("==", j, b.sub(self.blocks, i64(1)))
             function = b.select(last, self.products[spec.vector_tail], function)
             vectors = b.select(last, i64(spec.vector_tail), vectors)
-        panel = self.element(self.u, [(self.group, self.u_s["g"]), (j, self.u_s["j"])])
+        panel = element(b, self.u, [(self.group, self.u_s["g"]), (j, self.u_s["j"])])
         tiles = ceil_divide(b, b.mul(self.lines, self.f["tiles_x"]), spec.rows)
         sizes = [tiles, self.f["k"], self.v_row, self.v_point, self.m_point]
         b.call(function, [self.v, panel, self.m, *sizes])
@@ -232,7 +144,8 @@ class _Emitter:
             minimum(b, b.sub(f[size], i), i64(spec.m)) for size, i in (("height", y), ("width", x))
         )
         corners = [
-            self.element(
+            element(
+                b,
                 base,
                 [(self.group, s["g"]), (z, s["z"]), (y, s["y"]), (x, s["x"])],
                 BYTES[operand.dtype],
@@ -244,7 +157,7 @@ class _Emitter:
             across = b.mul(self.m_point, i64(self.n))
 
             def pixel(i: int, j: ir.Value) -> ir.Value:
-                return self.load(
+                return self.transforms.load(
                     offset(b, there, b.add(b.mul(across, i64(i)), b.mul(self.m_point, j)))
                 )
 
@@ -253,7 +166,7 @@ class _Emitter:
                 for corner, o in zip(corners, spec.operands, strict=True)
             ]
             self.claim_outputs(starts)
-            self.first_pass(self.a_t, pixel)
+            self.transforms.first_pass(self.a_t, pixel)
             mask = lane_mask(b, b.sub(f["n"], column), spec.lanes) if spec.masked else None
             tile.repeat(
                 b, height, [i64(0), *starts], lambda i, *rows: self.row_out(i, rows, width, mask)
@@ -282,7 +195,7 @@ class _Emitter:
         """
         b, spec = self.b, self.spec
         sizes = [BYTES[o.dtype] for o in spec.operands]
-        pixels = self.second_pass(self.a_t, i)
+        pixels = self.transforms.second_pass(self.a_t, i)
 
         def finish(acc: ir.Value, there: Sequence[ir.Value]) -> Sequence[ir.Value]:
             operands = [
@@ -295,14 +208,14 @@ class _Emitter:
 
         def some() -> None:
             for place, y in enumerate(pixels):
-                b.store(y, self.slot(self.pixels, i64(place)))
+                b.store(y, self.transforms.slot(self.pixels, i64(place)))
             tile.repeat(
                 b,
                 width,
                 [i64(0), *rows],
                 lambda j, *there: [
                     b.add(j, i64(1)),
-                    *finish(b.load(self.slot(self.pixels, j)), there),
+                    *finish(b.load(self.transforms.slot(self.pixels, j)), there),
                 ],
             )
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..plan.contraction import FIELDS
 from ..plan.plan import Access, Emitted, Launch, Nest, Plan, Record, Special, Tile
-from ..plan.winograd_kernel import WinogradTile
+from ..plan.winograd_kernel import WinogradGradient, WinogradTile, WinogradWeights
 from . import nest, special
 from .literals import lift_literals
 from .program import Argument, Call, Code, KernelCode, Loop, Place, Work
@@ -71,9 +71,7 @@ class Assembler:
         self.numbers: dict[str, int] = {}
 
     def calls(self, launches: Sequence[Launch]) -> tuple[Call, ...]:
-        return tuple(
-            Call(tuple(self.work(x)), x.waits, x.name, x.device, x.back) for x in launches
-        )
+        return tuple(Call(tuple(self.work(x)), x.waits, x.name, x.device, x.back) for x in launches)
 
     def work(self, launch: Launch) -> Iterator[Work]:
         for member, each in enumerate(launch.members):
@@ -130,6 +128,13 @@ def tile(work: Tile) -> Kernel:
     return Kernel(text, tuple(arguments))
 
 
+TWINS = {
+    WinogradTile: "winograd_tile",
+    WinogradGradient: "winograd_gradient",
+    WinogradWeights: "winograd_weights",
+}
+
+
 def emitted(work: Emitted) -> Kernel:
     """The text runs the record's Python twin."""
     arguments: list[int | Address] = [value for _, value in work.fields]
@@ -137,7 +142,7 @@ def emitted(work: Emitted) -> Kernel:
         arguments += [Address(Access(work.scratch, 0, (), "uint8")), work.scratch.bytes]
     for operand in work.operands:
         arguments += [Address(operand), *operand.strides]
-    twin = "winograd_tile" if isinstance(work.record, WinogradTile) else "winograd_weights"
+    twin = TWINS[type(work.record)]
     text = f"def NAME(part, tid, args):\n    {twin}(part, tid, args, {work.record!r})\n"
     return Kernel(text, tuple(arguments))
 

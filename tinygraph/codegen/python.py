@@ -17,12 +17,13 @@ import numpy as np
 
 from ..plan.body import Body, Statement  # noqa: F401  (generated modules write records)
 from ..plan.contraction import Contraction, TileOperand  # noqa: F401  (records name it)
-from ..plan.winograd_kernel import WinogradTile, WinogradWeights
+from ..plan.winograd_kernel import WinogradGradient, WinogradTile, WinogradWeights
 from . import intrinsics as _intrinsics
 from . import math as _polynomials
 from . import random as _random
 from .contraction import contraction as _contraction
 from .program import Code
+from .winograd import winograd_gradient as _winograd_gradient
 from .winograd import winograd_tile as _winograd_tile
 from .winograd import winograd_weights as _winograd_weights
 
@@ -99,6 +100,11 @@ def contraction(part: int, tid: int, args: Sequence[int], spec: Contraction) -> 
 def winograd_tile(part: int, tid: int, args: Sequence[int], spec: WinogradTile) -> None:
     """The Winograd convolution of the compiled code, by NumPy."""
     _winograd_tile(part, tid, args, spec, Memory.active[-1].view)
+
+
+def winograd_gradient(part: int, tid: int, args: Sequence[int], spec: WinogradGradient) -> None:
+    """The gradient to the weights of the compiled code, by NumPy."""
+    _winograd_gradient(part, tid, args, spec, Memory.active[-1].view)
 
 
 def winograd_weights(part: int, tid: int, args: Sequence[int], spec: WinogradWeights) -> None:

@@ -5,17 +5,22 @@ by NumPy.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from ..plan.toom_cook import Matrix, transforms
 from ..plan.winograd_kernel import (
     EPILOGUE_STRIDES,
+    GRADIENT_FIELDS,
+    GRADIENT_STRIDES,
     SCRATCH,
+    TAP_STRIDES,
     TILE_FIELDS,
     TILE_STRIDES,
     WEIGHT_FIELDS,
     WEIGHT_STRIDES,
+    WinogradGradient,
     WinogradTile,
     WinogradWeights,
 )
@@ -51,7 +56,40 @@ def winograd_tile(
             tiles = np.einsum("ia,abtn,jb->itjn", a_t, v @ panel, a_t).astype(np.float32)
             top = ty * spec.m
             sums = tiles.reshape(spec.m, -1, columns)[: f["height"] - top, : f["width"]]
-            _epilogue(spec, operands, {"g": g, "z": z, "y": top, "n": j * spec.width}, sums)
+            at = {"g": g, "z": z, "y": top, "n": j * spec.width}
+            _epilogue(spec, operands, at, ("y", "x", "n"), sums)
+
+
+def winograd_gradient(
+    part: int, tid: int, args: Sequence[int], spec: WinogradGradient, memory: Memory
+) -> None:
+    """Executes one part, as `void name(part, tid, args)` of the compiled code does."""
+    del tid
+    words = iter(int(x) for x in args)
+    f = _fields(GRADIENT_FIELDS + SCRATCH, words)
+    image, gradient = (_Tensor(words, axes, "float32", memory) for axes in GRADIENT_STRIDES)
+    operands = [_Tensor(words, TAP_STRIDES, o.dtype, memory) for o in spec.operands]
+    rest, column_part = divmod(part, f["column_parts"])
+    rest, channel_part = divmod(rest, f["channel_parts"])
+    g, piece = divmod(rest, f["pieces"])
+    channels = _run(f["k"], spec.lanes, channel_part, f["channel_parts"])
+    columns = _run(f["n"], spec.width, column_part, f["column_parts"])
+    a_t, matrix, b_t = (_array(x) for x in transforms(spec.m, spec.r))
+    sums: Any = 0
+    for number in share(f["z"] * f["tiles_y"] * f["tiles_x"], piece, f["pieces"]):
+        rest, tx = divmod(number, f["tiles_x"])
+        z, ty = divmod(rest, f["tiles_y"])
+        y, x, n = ty * spec.m, tx * spec.m, len(b_t)
+        at, inside = {"g": g, "z": z, "k": channels.start}, (f["image_height"], f["image_width"])
+        window = _pixels(image, at, (y - f["top"], x - f["left"]), (n, n, len(channels)), inside)
+        at, inside = {"g": g, "z": z, "n": columns.start}, (f["height"], f["width"])
+        given = _pixels(gradient, at, (y, x), (spec.m, spec.m, len(columns)), inside)
+        v = np.einsum("ia,abk,jb->ijk", b_t, window, b_t).astype(np.float32)
+        q = np.einsum("ai,abn,bj->ijn", a_t, given, a_t).astype(np.float32)
+        sums = sums + v[..., None] * q[:, :, None]
+    taps = np.einsum("ai,abkn,bj->ijkn", matrix, sums, matrix).astype(np.float32)
+    at = {"s": piece, "g": g, "k": channels.start, "n": columns.start}
+    _epilogue(spec, operands, at, ("y", "x", "k", "n"), taps)
 
 
 def winograd_weights(
@@ -109,28 +147,55 @@ def _windows(
 ) -> np.ndarray:
     """The windows of a row of tiles, zero outside of the image: (tile, n, n, channel)."""
     m, n = spec.m, spec.m + spec.r - 1
-    rows, columns = f["image_height"], f["image_width"]
-    top, wide = ty * m - f["top"], (f["tiles_x"] - 1) * m + n
-    strip = np.zeros((n, wide, f["k"]), np.float32)
-    low, high = max(top, 0), min(top + n, rows)
-    first, last = max(-f["left"], 0), min(wide - f["left"], columns)
-    if low < high and first < last:
-        s = image.strides
-        shape, strides = (high - low, last - first, f["k"]), (s["y"], s["x"], s["k"])
-        inside = image.view({"g": g, "z": z, "y": low, "x": first}, shape, strides)
-        strip[low - top : high - top, first + f["left"] : last + f["left"]] = inside
+    wide = (f["tiles_x"] - 1) * m + n
+    corner, inside = (ty * m - f["top"], -f["left"]), (f["image_height"], f["image_width"])
+    strip = _pixels(image, {"g": g, "z": z}, corner, (n, wide, f["k"]), inside)
     return np.stack([strip[:, i * m : i * m + n] for i in range(f["tiles_x"])])
 
 
+def _pixels(
+    tensor: _Tensor,
+    at: dict[str, int],
+    corner: tuple[int, int],
+    shape: tuple[int, int, int],
+    inside: tuple[int, int],
+) -> np.ndarray:
+    """(row, column, channel) from a corner on, zero outside of the pixels that the tensor has."""
+    result = np.zeros(shape, np.float32)
+    (low, high), (first, last) = (
+        (max(start, 0), min(start + size, end))
+        for start, size, end in zip(corner, shape, inside, strict=False)
+    )
+    if low < high and first < last:
+        pixels = tensor.view(
+            at | {"y": low, "x": first},
+            (high - low, last - first, shape[2]),
+            [*tensor.strides.values()][2:],
+        )
+        top, left = corner
+        result[low - top : high - top, first - left : last - left] = pixels
+    return result
+
+
+def _run(size: int, width: int, part: int, parts: int) -> range:
+    """The indices of one share of an axis that is cut between blocks of ``width``."""
+    blocks = share(-(-size // width), part, parts)
+    return range(blocks.start * width, min(blocks.stop * width, size))
+
+
 def _epilogue(
-    spec: WinogradTile, operands: Sequence[_Tensor], at: dict[str, int], sums: np.ndarray
+    spec: WinogradTile | WinogradGradient,
+    operands: Sequence[_Tensor],
+    at: dict[str, int],
+    axes: Sequence[str],
+    sums: np.ndarray,
 ) -> None:
-    """The body over rows of output pixels: sums is (row, pixel, column)."""
+    """The body over sums, whose axes are those of the operands."""
 
     def tensor(number: int) -> np.ndarray:
         x = operands[number]
         start = at if spec.operands[number].unit else at | {"n": 0}
-        return x.view(start, sums.shape, (x.strides["y"], x.strides["x"], x.strides["n"]))
+        return x.view(start, sums.shape, [x.strides[axis] for axis in axes])
 
     names = {name: tensor(number).copy() for name, number in spec.body.loads} | {"acc": sums}
     for s in spec.body.statements:

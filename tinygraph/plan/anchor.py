@@ -234,15 +234,9 @@ class Anchors(Layout):
         """A contraction in pieces of its reduction, and a nest that adds them up."""
         anchor = group.anchor
         assert anchor is not None
-        shape = anchor.shape
-        number, _ = epilogue(nest, "acc").stores[0]
-        stored = nest.operands[number].strides
-        order = sorted(range(len(shape)), key=lambda axis: (-abs(stored[axis]), axis))
-        strides = (*ordered_strides(shape, order), prod(shape))
-        buffer = self.buffer("pieces", prod(shape) * way.pieces, "float32", "arena")
-        sums = Access(buffer, 0, strides, "float32")
-        split = split_reduction(axes, roles, way.pieces, strides)
-        roles = assign_roles(split, len(strides), [0], False)
+        sums = self.piece_sums(nest, anchor.shape, way.pieces)
+        split = split_reduction(axes, roles, way.pieces, sums.strides)
+        roles = assign_roles(split, len(sums.strides), [0], False)
         each = replace(
             cut_roles(roles, self.target),
             row_parts=way.pieces * way.row_parts,
@@ -252,9 +246,23 @@ class Anchors(Layout):
         operand = replace(sums, strides=tuple(axis.ops[0] for axis in split))
         made = make_tile(roles, each, body, *views, [operand], self.target)
         launches.append(self.tile_launch(made, anchor.op.name, (anchor,)))
-        nodes = tuple(n for n in group.index if n is not anchor) or (anchor,)
-        names = "_".join(dict.fromkeys(("sum", *(n.op.name for n in nodes if n is not anchor))))
-        launches.append(self.launch(names, add_up(nest, "acc", way.pieces, sums), nodes))
+        launches.append(self.added_up(group, nest, sums, way.pieces))
+
+    def piece_sums(self, nest: Nest, shape: tuple[int, ...], pieces: int) -> Access:
+        """Memory for the sums of pieces of a reduction, each in the order of the result; the last
+        axis is that of the pieces.
+        """
+        number, _ = epilogue(nest, "acc").stores[0]
+        stored = nest.operands[number].strides
+        order = sorted(range(len(shape)), key=lambda axis: (-abs(stored[axis]), axis))
+        buffer = self.buffer("pieces", prod(shape) * pieces, "float32", "arena")
+        return Access(buffer, 0, (*ordered_strides(shape, order), prod(shape)), "float32")
+
+    def added_up(self, group: Group, nest: Nest, sums: Access, pieces: int) -> Launch:
+        """The nest that adds up pieces and runs the epilogue."""
+        nodes = tuple(n for n in group.index if n is not group.anchor) or tuple(group.index)
+        names = dict.fromkeys(("sum", *(n.op.name for n in nodes if n is not group.anchor)))
+        return self.launch("_".join(names), add_up(nest, "acc", pieces, sums), nodes)
 
     def partial(self, tile: Tile) -> Access:
         """Memory for the sums of every tile between chunks, or of every split."""

@@ -89,6 +89,8 @@ def _points(launch: Launch) -> int:
     if isinstance(launch.work, Tile):
         sizes = dict(launch.work.sizes)
         return prod(sizes[axis] for axis in "gzymnrsk")
+    if isinstance(launch.work, Emitted):
+        return prod(map(prod, launch.work.boxes[:2]))
     return 1
 
 

@@ -9,12 +9,13 @@ from ..ir import Node
 from ..op import Index
 from .body import Statement
 from .contraction import Contraction
-from .winograd_kernel import WinogradTile, WinogradWeights
+from .winograd_kernel import WinogradGradient, WinogradTile, WinogradWeights
 
 if TYPE_CHECKING:
     from .group import Reason
 
-Record = Contraction | WinogradTile | WinogradWeights  # what machine code is emitted from
+Winograd = WinogradTile | WinogradGradient | WinogradWeights
+Record = Contraction | Winograd  # what machine code is emitted from
 ITEMSIZE = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "uint32": 4, "uint8": 1, "bool": 1}
 SLACK = 64  # bytes behind every buffer that vector loads may touch
 
@@ -189,7 +190,7 @@ class Emitted:
         scratch: memory of which every thread has its own.
     """
 
-    record: WinogradTile | WinogradWeights
+    record: Winograd
     fields: tuple[tuple[str, int], ...]
     operands: tuple[Access, ...]
     boxes: tuple[tuple[int, ...], ...]

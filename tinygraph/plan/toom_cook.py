@@ -72,3 +72,7 @@ def _polynomial(roots: Sequence[Fraction]) -> list[Fraction]:
 
 def _matrix(rows: Sequence[Sequence[Fraction]]) -> Matrix:
     return tuple(tuple(row) for row in rows)
+
+
+def transposed(matrix: Matrix) -> Matrix:
+    return tuple(zip(*matrix, strict=True))

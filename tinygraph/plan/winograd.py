@@ -3,7 +3,8 @@
 No operator is known here by name. An anchor qualifies if one operand is read through two windows,
 step * out + tap or out - tap, and the other operand has a tap's weight: a convolution, or the
 gradient to the input of one of stride one, which is one with the filter turned round. If the step
-is not one, the convolution over blocks of pixels stands for it (space_to_depth.py).
+is not one, the convolution over blocks of pixels stands for it (space_to_depth.py). Where the
+results are taps, and pixels are summed up, it is the gradient to the weights.
 """
 
 from __future__ import annotations
@@ -51,6 +52,38 @@ class Convolution:
         return self.taps[0].size
 
 
+@dataclass(frozen=True, slots=True)
+class Gradient:
+    """An anchor as the gradient to the weights of a convolution of stride one: sizes, and each
+    role's strides in image, gradient of the output, and epilogue.
+
+    Axes carry their stride in the image as ``a``, in the gradient as ``b``. The windows' axes are
+    rows first.
+    """
+
+    image: Access
+    gradient: Access
+    windows: tuple[Window, Window]
+    outputs: tuple[Axis, Axis]  # of the convolution: they are summed over
+    taps: tuple[Axis, Axis]
+    group: Axis
+    batch: Axis
+    column: Axis
+    channel: Axis
+
+    @property
+    def r(self) -> int:
+        return self.taps[0].size
+
+    @property
+    def kernel(self) -> tuple[int, int]:
+        return self.r, self.r
+
+    @property
+    def stride(self) -> int:
+        return 1
+
+
 def recognize(
     axes: tuple[int, ...],
     outputs: int,
@@ -58,8 +91,8 @@ def recognize(
     sources: Sequence[Node],
     operands: Sequence[Access],
     writes: Sequence[int],
-) -> Convolution:
-    """The convolution that an anchor's loops are; ``leaves`` say where its two inputs are read.
+) -> Convolution | Gradient:
+    """What an anchor's loops are; ``leaves`` say where its two inputs are read.
 
     Raises:
         Unsuitable: it is none, or not laid out as one.
@@ -73,6 +106,8 @@ def recognize(
         image.sort(key=lambda w: -w.stride)
         weights, source = plain(*leaves[1 - number], axes), sources[1 - number]
         if all(w.step == 1 for w in image):
+            if sums_pixels(axes, outputs, image, base, weights):
+                return arrange_gradient(axes, outputs, image, base, weights, operands, writes)
             return arrange_roles(axes, outputs, image, base, weights, source, operands, writes)
         found = space_to_depth(axes, outputs, image, base, weights)
         wider = [replace(o, strides=(*o.strides, 0, 0)) for o in operands]
@@ -90,6 +125,58 @@ def recognize(
     raise Unsuitable("it has no two axes of overlapping windows without dilation")
 
 
+def sums_pixels(
+    axes: tuple[int, ...], outputs: int, windows: list[Window], image: Access, other: Access
+) -> bool:
+    """Whether the results are taps: the image's channels, which are contiguous, are not summed up
+    then. Without channels, there are fewer taps than pixels.
+    """
+    contiguous = [
+        i for i, n in enumerate(axes) if n > 1 and image.strides[i] == 1 and not other.strides[i]
+    ]
+    inner = [i for i, n in enumerate(axes) if n > 1 and image.strides[i] == 1 and i >= outputs]
+    if contiguous or inner:
+        return not inner
+    return axes[windows[0].tap] > axes[windows[0].out]
+
+
+def arrange_gradient(
+    axes: tuple[int, ...],
+    outputs: int,
+    windows: list[Window],
+    image: Access,
+    gradient: Access,
+    operands: Sequence[Access],
+    writes: Sequence[int],
+) -> Gradient:
+    every = axes_of(axes, image, gradient, operands)
+    if any(w.flip for w in windows):
+        raise Unsuitable("its windows go backwards")
+    taps = [replace(every[w.out], a=w.stride) for w in windows]
+    pixels = [replace(every[w.tap], a=w.stride) for w in windows]
+    if taps[0].size != taps[1].size:
+        raise Unsuitable("its filter is not square")
+    own = {i for w in windows for i in (w.out, w.tap)}
+    rest = [(i, x) for i, x in enumerate(every) if i not in own and x.size > 1]
+    one = Axis(1, 0, 0, (0,) * len(operands))
+    column = single([x for i, x in rest if i < outputs and not x.a], one, "output channels")
+    check_columns(column, writes)
+    channel = single([x for i, x in rest if i < outputs and not x.b], one, "input channels")
+    if (channel.size > 1 and channel.a != 1) or (column.size > 1 and column.b != 1):
+        raise Unsuitable("its channels are not contiguous")
+    return Gradient(
+        image,
+        gradient,
+        windows=(windows[0], windows[1]),
+        outputs=(pixels[0], pixels[1]),
+        taps=(taps[0], taps[1]),
+        group=single([x for i, x in rest if i < outputs and x.a and x.b], one, "groups"),
+        batch=single([x for i, x in rest if i >= outputs], one, "batch axes"),
+        column=column,
+        channel=channel,
+    )
+
+
 def arrange_roles(
     axes: tuple[int, ...],
     outputs: int,
@@ -100,10 +187,7 @@ def arrange_roles(
     operands: Sequence[Access],
     writes: Sequence[int],
 ) -> Convolution:
-    every = [
-        Axis(size, image.strides[i], weights.strides[i], tuple(o.strides[i] for o in operands))
-        for i, size in enumerate(axes)
-    ]
+    every = axes_of(axes, image, weights, operands)
     own = {i for w in windows for i in (w.out, w.tap)}
     outs = [replace(every[w.out], a=w.stride) for w in windows]
     taps = [replace(every[w.tap], a=w.stride) for w in windows]
@@ -113,10 +197,7 @@ def arrange_roles(
     columns = [x for i, x in rest if i < outputs and x.b and not x.a]
     one = Axis(1, 0, 0, (0,) * len(operands))
     column = single(columns, one, "output channels")
-    if column.size > 1 and (
-        any(s not in (0, 1) for s in column.ops) or any(column.ops[w] != 1 for w in writes)
-    ):
-        raise Unsuitable("its output channels are not contiguous")
+    check_columns(column, writes)
     channel = single([x for i, x in rest if i >= outputs], one, "input channels")
     if channel.size > 1 and channel.a != 1:
         raise Unsuitable("its input channels are not contiguous")
@@ -133,6 +214,20 @@ def arrange_roles(
         channel=channel,
         kernel=(taps[0].size, taps[1].size),
     )
+
+
+def axes_of(axes: tuple[int, ...], a: Access, b: Access, operands: Sequence[Access]) -> list[Axis]:
+    return [
+        Axis(size, a.strides[i], b.strides[i], tuple(o.strides[i] for o in operands))
+        for i, size in enumerate(axes)
+    ]
+
+
+def check_columns(column: Axis, writes: Sequence[int]) -> None:
+    if column.size > 1 and (
+        any(s not in (0, 1) for s in column.ops) or any(column.ops[w] != 1 for w in writes)
+    ):
+        raise Unsuitable("its output channels are not contiguous")
 
 
 def single(axes: list[Axis], one: Axis, what: str) -> Axis:

@@ -50,6 +50,42 @@ class WinogradTile:
 
 
 @dataclass(frozen=True, slots=True)
+class WinogradGradient:
+    """The kernel of a convolution's gradient to its weights, by the transpose of F(m x m, r x r).
+
+    A part is a share of the channels, a share of the column blocks and a piece of all the tiles. It
+    takes some tiles after the other: transforms their windows and their gradients into the scratch
+    memory of its thread, V[point][tile][channel] and Q[point][tile][column], and adds V^T Q to
+    M[point][column block][channel][column of the block]; at the end it transforms M to r x r taps,
+    the epilogue on the vectors.
+
+    Attributes:
+        m, r: size of a tile of the gradient and of the filter.
+        rows, vectors: the register tile of the products: ``rows`` channels times ``vectors *
+            lanes`` columns.
+        vector_tail, masked, body, operands: as of a WinogradTile.
+    """
+
+    m: int
+    r: int
+    rows: int
+    vectors: int
+    vector_tail: int
+    masked: bool
+    body: Body
+    operands: tuple[TileOperand, ...]
+    lanes: int = 16
+
+    @property
+    def width(self) -> int:
+        return self.vectors * self.lanes
+
+    @property
+    def points(self) -> int:
+        return (self.m + self.r - 1) ** 2
+
+
+@dataclass(frozen=True, slots=True)
 class WinogradWeights:
     """The kernel that transforms weights, one channel of one column block after the other.
 
@@ -80,3 +116,16 @@ EPILOGUE_STRIDES = ("g", "z", "y", "x", "n")
 # Part p transforms share p of the groups * blocks * k rows of U, which have so many vectors.
 WEIGHT_FIELDS = ("parts", "groups", "blocks", "n", "k", "vectors")
 WEIGHT_STRIDES = (("g", "n", "k", "i", "j"), ("g", "j", "p", "k", "n"))
+
+# Part p of a gradient takes share p % column_parts of the column blocks, share p // column_parts %
+# channel_parts of the vectors of channels, then a piece of the z * tiles_y * tiles_x tiles, then a
+# group. It takes at most ``tiles`` tiles at once. Windows are those of a convolution. In a thread's
+# scratch V begins at 0, Q at q_offset, M at m_offset.
+GRADIENT_FIELDS = (
+    *("column_parts", "channel_parts", "pieces", "tiles", "z", "tiles_y", "tiles_x"),
+    *("height", "width", "n", "k", "image_height", "image_width", "top", "left"),
+    *("v_row", "v_point", "q_offset", "q_row", "q_point", "m_offset", "m_block", "m_point"),
+)
+# image, gradient, epilogue (s: the piece)
+GRADIENT_STRIDES = (("g", "z", "y", "x", "k"), ("g", "z", "y", "x", "n"))
+TAP_STRIDES = ("s", "g", "k", "y", "x", "n")

@@ -4,20 +4,23 @@ remark says why or why not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING
 
 from ..ir import Node
 from ..origins import origins
+from . import winograd_cost, winograd_gradient_cost
 from .body import Body
 from .contract import Unsuitable, operand_indices
 from .group import Group
 from .index import read
-from .plan import Access, Launch, Nest
-from .winograd import Convolution, recognize
-from .winograd_cost import Choice, choose, direct_cycles
+from .plan import Access, Buffer, Launch, Nest
+from .winograd import Convolution, Gradient, recognize
+from .winograd_cost import Choice
+from .winograd_gradient_cost import GradientChoice
+from .winograd_gradient_work import gradient_work
 from .winograd_work import tile_record, tile_work, weights_elements, weights_work
 
 if TYPE_CHECKING:
@@ -35,23 +38,29 @@ def winograd_launches(
     way = way_of(group.index, s.conv)
     if len(anchor.shape) < 4 or way == "implicit" or not s.target.winograd:
         return None
+    writes = [o for o, _ in body.stores]
     try:
-        convolution = recognized(s, group, nest, body)
-        choice = choose(convolution, s.target, tile_of(way))
+        found = recognized(s, group, nest.operands, writes)
+        model = winograd_gradient_cost if isinstance(found, Gradient) else winograd_cost
+        choice = model.choose(found, s.target, tile_of(way))
     except Unsuitable as reason:
         if way is not None:
             s.remarks.append(f"{place(anchor)}: implicit, because {reason}")
         return None
-    direct = direct_cycles(convolution, s.target)
+    direct = model.direct_cycles(found, s.target)
     if way is None and choice.cycles > 0.92 * direct:
-        gain = f"{method(convolution, choice)} is estimated at {choice.cycles / direct:.2f}"
-        s.remarks.append(f"{place(anchor)}: implicit, {form(convolution)}; {gain} of its time")
+        gain = f"{method(found, choice)} is estimated at {choice.cycles / direct:.2f}"
+        s.remarks.append(f"{place(anchor)}: implicit, {form(found)}; {gain} of its time")
         return None
-    s.remarks.append(f"{place(anchor)}: {explained(convolution, choice)}")
-    return launches(s, group, nest, body, name, convolution, choice)
+    s.remarks.append(f"{place(anchor)}: {explained(found, choice)}")
+    if isinstance(found, Gradient):
+        return gradient_launches(s, group, nest, body, name, found, choice)
+    return launches(s, group, nest, body, name, found, choice)
 
 
-def recognized(s: Anchors, group: Group, nest: Nest, body: Body) -> Convolution:
+def recognized(
+    s: Anchors, group: Group, operands: Sequence[Access], writes: Sequence[int]
+) -> Convolution | Gradient:
     anchor = group.anchor
     assert anchor is not None
     leaves = []
@@ -60,17 +69,14 @@ def recognized(s: Anchors, group: Group, nest: Nest, body: Body) -> Convolution:
         if leaf is None or leaf.outside != 0.0:
             raise Unsuitable("an operand's views do not compose")
         leaves.append((s.of(leaf.root), leaf))
-    writes = [o for o, _ in body.stores]
-    return recognize(group.axes, len(anchor.shape), leaves, anchor.inputs, nest.operands, writes)
+    return recognize(group.axes, len(anchor.shape), leaves, anchor.inputs, operands, writes)
 
 
 def launches(
     s: Anchors, group: Group, nest: Nest, body: Body, name: str, c: Convolution, choice: Choice
 ) -> list[Launch]:
     """The weights' transform, unless there is one already, and the convolution."""
-    scratch = next((b for b in s.buffers if b.home == "scratch"), None) or s.buffer(
-        "scratch", 0, "uint8", "scratch"
-    )
+    scratch = scratch_of(s)
     result: list[Launch] = []
     fixed = c.source in s.fixed
     if c.copies:
@@ -90,6 +96,32 @@ def launches(
         )
     work, parts = tile_work(c, choice, record, nest.operands, s.packed[key].buffer, scratch)
     return [*result, Launch(f"{name}_winograd{choice.m}", work, tuple(group.index), parts)]
+
+
+def gradient_launches(
+    s: Anchors, group: Group, nest: Nest, body: Body, name: str, c: Gradient, choice: GradientChoice
+) -> list[Launch]:
+    """The gradient; where tiles are cut into pieces, their sums, and a nest that adds them up."""
+    anchor, operands, piece = group.anchor, nest.operands, 0
+    assert anchor is not None
+    nodes, result = tuple(group.index), []
+    if choice.pieces > 1:
+        sums = s.piece_sums(nest, anchor.shape, choice.pieces)
+        result = [s.added_up(group, nest, sums, choice.pieces)]
+        name, nodes, piece = anchor.op.name, (anchor,), sums.strides[-1]
+        each = replace(sums, strides=(*sums.strides[:-1], *(0,) * len(group.reduce)))
+        found = recognized(s, group, (each,), (0,))
+        assert isinstance(found, Gradient)
+        c, body, operands = found, Body(stores=((0, "acc"),)), (each,)
+    lanes, scratch = s.target.lanes, scratch_of(s)
+    work, parts = gradient_work(c, choice, body, operands, piece, lanes, scratch)
+    return [Launch(f"{name}_winograd{choice.m}", work, nodes, parts), *result]
+
+
+def scratch_of(s: Anchors) -> Buffer:
+    """Every thread's scratch memory."""
+    found = next((b for b in s.buffers if b.home == "scratch"), None)
+    return found or s.buffer("scratch", 0, "uint8", "scratch")
 
 
 def in_blocks(s: Anchors, c: Convolution, result: list[Launch]) -> Convolution:
@@ -143,17 +175,17 @@ def place(anchor: Node) -> str:
     return f"{anchor.name or anchor.op.name}" + (f" ({where[0]})" if where else "")
 
 
-def explained(c: Convolution, choice: Choice) -> str:
+def explained(c: Convolution | Gradient, choice: Choice | GradientChoice) -> str:
     n, direct = choice.m + c.r - 1, prod(c.kernel) / c.stride**2
     fewer = direct * choice.m**2 / n**2
     return f"{method(c, choice)}, {form(c)}, {fewer:.1f} times fewer multiplications"
 
 
-def method(c: Convolution, choice: Choice) -> str:
-    blocks = f" after space to depth by {c.stride}" if c.copies else ""
+def method(c: Convolution | Gradient, choice: Choice | GradientChoice) -> str:
+    blocks = f" after space to depth by {c.stride}" if c.stride > 1 else ""
     return f"winograd({choice.m}){blocks}"
 
 
-def form(c: Convolution) -> str:
+def form(c: Convolution | Gradient) -> str:
     height, width = c.kernel
     return f"{height}x{width} stride {c.stride}"
