@@ -95,3 +95,78 @@ def test_twin(batch, groups, cin, cout, size, r, padding, m, lanes, registers) -
 def test_compiled(batch, groups, cin, cout, size, r, padding, m) -> None:
     graph, arrays = gradient(batch, groups, cin, cout, size, r, padding)
     check(compiled(graph, arrays, f"winograd({m})"), graph, arrays)
+
+
+@pytest.mark.parametrize("level", ["x86-64-v3", "x86-64-v2"])
+def test_other_vector_widths(level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if detect().lanes < detect(level).lanes:
+        pytest.skip("this processor has narrower vectors")
+    monkeypatch.setenv("TINYGRAPH_CPU", level)
+    graph, arrays = gradient(2, 1, 9, 45, (8, 7), 3, 1)
+    check(compiled(graph, arrays, "winograd(4)"), graph, arrays)
+
+
+def layer(stride: int = 1, dilation: int = 1, r: int = 3, batch: int = 8, size: int = 28) -> Graph:
+    """A step of gradient descent for a layer's weights alone."""
+    x = tg.input("x", batch, size, size, 64)
+    w = tg.parameter(normal(96, 64, r, r), "w")
+    with tg.scope("block1"):
+        options = {"stride": stride, "dilation": dilation, "padding": r // 2 * dilation}
+        y = tg.conv2d(tg.transpose(x, (0, 3, 1, 2)), w, **options)
+    g = tg.input("g", *(y.shape[i] for i in (0, 2, 3, 1)))
+    (dw,) = tg.grad(tg.sum(tg.transpose(y, (0, 2, 3, 1)) * g), [w])
+    return Graph("g", (x, g), (dw,))
+
+
+def test_choices_and_remarks() -> None:
+    plan = planned(layer(), None)
+    assert is_winograd(plan)
+    found = next(r for r in plan.remarks if "weight_gradient" in r and "winograd" in r)
+    assert "winograd(4), 3x3 stride 1, 4.0 times fewer multiplications" in found
+    assert not is_winograd(planned(layer(), "implicit"))
+    assert not is_winograd(schedule(layer(), conv={"block1": "implicit"}))
+    assert not is_winograd(planned(layer(batch=1, size=3), None))
+    assert not is_winograd(planned(layer(stride=2), "winograd"))
+    dilated = planned(layer(dilation=2), "winograd")
+    assert not is_winograd(dilated)
+    assert any("weight_gradient" in r and "implicit, because" in r for r in dilated.remarks)
+
+
+def test_no_more_than_7_x_7_points_are_chosen_unasked() -> None:
+    """Their errors are in winograd_gradient_cost.py."""
+    for r in (3, 5):
+        (found,) = (x for x in names(planned(layer(r=r), None)) if "_winograd" in x)
+        assert int(found[-1]) + r - 1 <= 7
+        assert f"_winograd{9 - r}" in "".join(names(planned(layer(r=r), f"winograd({9 - r})")))
+
+
+def test_pieces_are_added_up_in_order() -> None:
+    """Few channels and many tiles: pieces; the same bits on any number of threads."""
+    graph, arrays = gradient(2, 1, 16, 16, (40, 40), 3, 1)
+    plan = planned(graph, "winograd(4)")
+    assert any(b.name == "pieces" for b in plan.buffers)
+    check(execute_plan(plan, graph, *arrays), graph, arrays)
+    program = tg.compile(graph.inputs, graph.outputs, conv="winograd(4)")
+    results = []
+    for threads in (1, 2, 3):
+        program._runner.threads = threads
+        results.append([x.tobytes() for x in program(*arrays)])
+        check(program(*arrays), graph, arrays)
+    assert results[0] == results[1] == results[2]
+
+
+def test_what_no_output_needs_cannot_be_nan() -> None:
+    x, g = tg.input("x", 1, 12, 12, 4), tg.input("g", 1, 5, 5, 4)
+    five = (tg.reshape(tg.transpose(n, (0, 3, 1, 2)), (1, 1, 4, *n.shape[1:3]))
+            for n in (x[:, :7, :7], g))  # fmt: skip
+    window = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1)}
+    dw = CONV2D_WEIGHT_GRADIENT(*five, kernel=(3, 3), **window)
+    graph = Graph("g", (x, g), (tg.transpose(dw, (0, 3, 4, 2, 1)),))
+    image, given = normal(1, 12, 12, 4), normal(1, 5, 5, 4)
+    image[:, 7:], image[:, :, 7:] = np.nan, np.nan
+    (expected,) = tg.run(graph, image, given)
+    plan = planned(graph, "winograd(4)")
+    assert is_winograd(plan)
+    ways = execute_plan(plan, graph, image, given), compiled(graph, [image, given], "winograd(4)")
+    for (actual,) in ways:
+        np.testing.assert_allclose(actual, expected, atol=2e-5)

@@ -121,7 +121,7 @@ class _Emitter:
             place = [(self.group, s["g"]), (z, s["z"]), (at[0], s["y"]), (at[1], s["x"])]
             corner = element(b, pixels.base, [*place, (first, s[axis])])
             points = Points(there, self.bytes(step))
-            self.transforms.to_points(matrix, pixels, corner, at, count, points)
+            self.transforms.to_points(matrix, pixels, corner, at, count, points, self.spec.m)
         return [
             b.add(number, i64(1)),
             offset(b, v, self.bytes("v_row")),

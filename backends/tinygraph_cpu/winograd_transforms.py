@@ -94,9 +94,12 @@ class Transforms:
         at: tuple[ir.Value, ir.Value],
         channels: ir.Value,
         points: Points,
+        ahead: int = 0,
     ) -> None:
         """matrix @ tile @ matrix^T of the tile whose first pixel, at row and column ``at``, lies at
         ``corner``; one vector of channels after the other.
+
+        ``ahead`` columns behind the tile are fetched meanwhile: what is new in the next one.
         """
         b, size, lanes = self.b, len(matrix[0]), self.lanes
         y, x = at
@@ -107,6 +110,7 @@ class Transforms:
         rows = [b.icmp_unsigned("<", b.add(y, i64(i)), image.height) for i in range(size)]
 
         def vector(left: ir.Value, source: ir.Value, target: ir.Value) -> Values:
+            self.fetch(image, source, size, ahead)
             whole = b.and_(inside, b.icmp_signed(">=", left, i64(lanes)))
             with b.if_else(whole) as (then, otherwise):
                 with then:
@@ -127,6 +131,15 @@ class Transforms:
 
         count = ceil_divide(b, channels, lanes)
         tile.repeat(b, count, [channels, corner, points.base], vector)
+
+    def fetch(self, image: Pixels, source: ir.Value, size: int, ahead: int) -> None:
+        """Asks for the columns behind a tile."""
+        b, s = self.b, image.strides
+        down, right = b.mul(s["y"], i64(4)), b.mul(s["x"], i64(4))
+        for j in range(size, size + ahead):
+            for i in range(size):
+                place = b.add(b.mul(down, i64(i)), b.mul(right, i64(j)))
+                tile.prefetch(b, offset(b, source, place), locality=2)
 
     def window(
         self,

@@ -60,13 +60,13 @@ def choose(c: Convolution, target: Target, wanted: int | None = None) -> Choice:
     return min(options, key=lambda o: (o.cycles, o.m, o.lines, o.column_parts, -o.rows, -o.vectors))
 
 
-def tiles_of(r: int, wanted: int | None) -> list[int]:
+def tiles_of(r: int, wanted: int | None, largest: int = LARGEST) -> list[int]:
     """The output tiles for filters of r taps that may be chosen: ``wanted``, or those up to
-    LARGEST.
+    ``largest``.
     """
     tiles = [n - r + 1 for n in POINTS if n - r + 1 >= 2]
     if wanted is None:
-        tiles = [m for m in tiles if m <= LARGEST]
+        tiles = [m for m in tiles if m <= largest]
     else:
         if wanted not in tiles:
             raise Unsuitable(f"there are no points for output tiles of {wanted} and filters of {r}")

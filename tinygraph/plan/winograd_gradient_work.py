@@ -9,7 +9,7 @@ from .body import Body
 from .contraction import TileOperand
 from .plan import Access, Buffer, Emitted
 from .winograd import Gradient
-from .winograd_gradient_cost import GradientChoice, tiles_in
+from .winograd_gradient_cost import TILES, GradientChoice, tiles_in
 from .winograd_kernel import GRADIENT_FIELDS, WinogradGradient
 
 
@@ -69,9 +69,9 @@ def gradient_fields(
     blocks, vectors = -(-n // record.width), -(-k // lanes)
     v_row = -(-vectors // choice.channel_parts) * lanes
     q_row = -(-blocks // choice.column_parts) * record.width
-    each = -(-tiles_in(c, record.m) // choice.pieces)
+    tiles = min(TILES, -(-tiles_in(c, record.m) // choice.pieces))
     # a line more for each point, so that points do not fall on few sets of the cache
-    v_point, q_point = (min(choice.tiles, each) * row + lanes for row in (v_row, q_row))
+    v_point, q_point = (tiles * row + lanes for row in (v_row, q_row))
     q_offset = record.points * v_point
     top, left = (-w.origin for w in c.windows)
     # pixels that no output needs stay out, as in the convolution
@@ -80,7 +80,7 @@ def gradient_fields(
     tiles_y, tiles_x = (-(-x.size // record.m) for x in c.outputs)
     return {
         **{"column_parts": choice.column_parts, "channel_parts": choice.channel_parts},
-        **{"pieces": choice.pieces, "tiles": choice.tiles, "z": c.batch.size},
+        **{"pieces": choice.pieces, "tiles": tiles, "z": c.batch.size},
         **{"tiles_y": tiles_y, "tiles_x": tiles_x, "n": n, "k": k},
         **{"height": c.outputs[0].size, "width": c.outputs[1].size},
         **{"image_height": height, "image_width": width, "top": top, "left": left},
