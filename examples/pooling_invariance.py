@@ -132,12 +132,12 @@ def main(folder: Path = FOLDER, short: bool = False) -> dict[str, float]:
     print("\nturned by     " + "".join(f"{angle:8}°" for angle in ANGLES))
     right = {}
     for name, combine in (("max", tg.max), ("mean", tg.mean)):
-        accuracy, *learned = learn(combine, epochs=15 if short else 40)
+        accuracy, filters, biases = learn(combine, epochs=15 if short else 40)
         print(f"{name + ' of filters':14}" + "".join(f"{a:9.1%}" for a in accuracy))
         found |= {f"{name}: right at {d}": a for d, a in zip(ANGLES, accuracy, strict=True)}
         right[f"{name} of {FILTERS} filters"] = [100 * a for a in accuracy]
         if combine is tg.max:
-            draw_filters(*learned, folder)
+            draw_filters(filters, biases, folder)
     title = "A maximum across filters learns to see what is turned"
     save(folder / "pooling_rotation.svg", curves(
         ANGLES, right, "turned by, degrees", "read right, %", title

@@ -42,14 +42,25 @@ def network() -> nn.Module:
     )
 
 
+OPTIMIZERS: dict[str, Callable[[], optim.Optimizer]] = {
+    "adam": lambda: optim.Adam(optim.cosine(0.01, 20, warmup=2)),
+    "adamw": lambda: optim.AdamW(0.01, weight_decay=0.1, clip=1.0),
+    "sgd": lambda: optim.SGD(0.05, momentum=0.9, nesterov=True, weight_decay=1e-3),
+    "sgd_plain": lambda: optim.SGD(optim.step_decay(0.1, 2)),
+    "rmsprop": lambda: optim.RMSprop(
+        optim.exponential(0.01, 0.5), momentum=0.9, centered=True, clip=1.0
+    ),
+}
+
+
 class Run:
     """A network in training: its optimizer, and steps on batches that depend on their number."""
 
-    def __init__(self) -> None:
+    def __init__(self, optimizer: str) -> None:
         self.net = network()
         x, y = tg.input("image", 8, 1, 8, 8), tg.input("label", 8, dtype="int32")
         loss = nn.cross_entropy(self.net(x, training=True), y)
-        self.optimizer = optim.Adam(optim.cosine(0.01, 20, warmup=2))
+        self.optimizer = OPTIMIZERS[optimizer]()
         updates = self.optimizer.updates(loss, self.net.parameters())
         self.step = tg.compile([x, y], [loss], updates=updates)
 
@@ -65,15 +76,17 @@ def batch(number: int) -> tuple[np.ndarray, np.ndarray]:
     return rng.random((8, 1, 8, 8), dtype=np.float32), rng.integers(0, 10, 8, dtype=np.int32)
 
 
-def test_a_stopped_run_goes_on_with_the_same_bits(path: Path) -> None:
-    whole = Run()
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_stopped_run_goes_on_with_the_same_bits(optimizer: str, path: Path) -> None:
+    """Schedules, momenta, dropout's random numbers and running statistics included."""
+    whole = Run(optimizer)
     losses = whole.train(0, 6)
     nn.manual_seed(0)
-    first = Run()
+    first = Run(optimizer)
     early = first.train(0, 3)
     checkpoint.save(path, first.net, first.optimizer, done=3)
     nn.manual_seed(5)  # as another process might
-    second = Run()
+    second = Run(optimizer)
     done = checkpoint.load(path, second.net, second.optimizer)["done"]
     assert early + second.train(int(done), 6) == losses
     for name, value in second.state().items():
