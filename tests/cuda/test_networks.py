@@ -1,5 +1,5 @@
-"""A block of every network but LeNet-5, which is whole elsewhere: forward and backward, as real PTX
-in the emulator agree with the CPU's.
+"""A block of every large network, and networks for sequences whole (as LeNet-5 is elsewhere):
+forward and backward, as real PTX in the emulator agree with the CPU's.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
-from tinygraph import nn
+from tinygraph import models, nn
 from tinygraph.models.blocks import ConvNorm, ConvReLU
 from tinygraph.models.googlenet import Inception
 from tinygraph.models.resnet import Bottleneck
@@ -72,6 +72,40 @@ def test_forward_and_backward_agree_with_the_cpu(name: str) -> None:
     )
     for want, have in zip(expected, found, strict=True):
         np.testing.assert_allclose(have, want, rtol=1e-4, atol=2e-5 * np.abs(want).max() + 1e-6)
+
+
+SEQUENCES: dict[str, Callable[[], nn.Module]] = {
+    "rnn": lambda: models.rnn(5, 7, 3),
+    "character_model": lambda: models.CharLanguageModel(9, hidden=6, layers=2, size=4),
+    "language_model": lambda: models.TransformerLanguageModel(9, 4, 8, layers=1, heads=2),
+}
+
+
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_networks_for_sequences_agree_with_the_cpu(name: str) -> None:
+    nn.manual_seed(3)
+    net, rng = SEQUENCES[name](), np.random.default_rng(0)
+    x = tg.input("x", 2, 3, 5) if name == "rnn" else tg.input("x", 2, 3, dtype="int32")
+    array = rng.integers(0, 9, x.shape).astype(x.dtype)
+    out = net(x)[0] if name == "character_model" else net(x)
+    loss = tg.sum(out * out)
+    values = [loss, out, *tg.grad(loss, net.parameters())]
+    expected, found = (tg.compile([x], values, backend=b)(array) for b in ("cpu", "cuda:emulate"))
+    for want, have in zip(expected, found, strict=True):
+        np.testing.assert_allclose(have, want, rtol=1e-4, atol=2e-5 * np.abs(want).max() + 1e-6)
+
+
+def test_generation_with_a_cache_gives_the_logits_of_the_whole_text() -> None:
+    """Read by one program on the CPU, and symbol by symbol by another as PTX."""
+    nn.manual_seed(3)
+    net = models.TransformerLanguageModel(9, 4, 8, layers=1, heads=2)
+    tokens = np.random.default_rng(0).integers(0, 9, (2, 3), np.int32)
+    x, token = tg.input("x", 2, 3, dtype="int32"), tg.input("token", 2, 1, dtype="int32")
+    at = tg.input("at", dtype="int32")
+    (whole,) = tg.compile([x], [net(x)])(tokens)
+    step = tg.compile([token, at], [net(token, net.caches(batch=2), at)], backend="cuda:emulate")
+    parts = [step(tokens[:, i : i + 1], i)[0] for i in range(3)]
+    np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, rtol=1e-4, atol=1e-5)
 
 
 def test_winograd_where_it_is_asked_for() -> None:
