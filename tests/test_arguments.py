@@ -23,13 +23,25 @@ def step() -> Arguments:
 @pytest.mark.parametrize(
     ("given", "named", "message"),
     [
-        ((IMAGE.T, LABEL), {}, r"'image' has shape \(4, 3\), got \(3, 4\) \(.*ments.py:\d+\)"),
-        ((IMAGE[:2], LABEL), {}, r"got \(2, 3\); None in place of the first size leaves it open"),
-        ((IMAGE[0], LABEL), {}, r"got \(3,\); its first axis, the batch, is missing"),
-        ((IMAGE, LABEL[:2]), {}, r"input 'label' has shape \(4,\), got \(2,\) \("),
-        ((IMAGE.astype(float), LABEL), {}, r"'image' is float32, got float64; convert with astype"),
-        ((IMAGE, LABEL.astype(F)), {}, r"'label' is int32, got float32; .*test_arguments.py:\d+"),
-        ((IMAGE, [0.5, 1, 2, 3]), {}, r"'label' is int32, got float64; convert with"),
+        (
+            (IMAGE.T, LABEL),
+            {},
+            r"image f32\[4,3\] \(.*py:\d+\) got an array of shape \(3, 4\)$",
+        ),
+        ((IMAGE[:2], LABEL), {}, r"shape \(2, 3\); None in place of the first size leaves it open"),
+        ((IMAGE[0], LABEL), {}, r"shape \(3,\); its first axis, the batch, is missing"),
+        ((IMAGE, LABEL[:2]), {}, r"input label i32\[4\] .* got an array of shape \(2,\)$"),
+        (
+            (IMAGE.astype(float), LABEL),
+            {},
+            r"image f32\[4,3\] .* got float64; convert with ast",
+        ),
+        (
+            (IMAGE, LABEL.astype(F)),
+            {},
+            r"label i32\[4\] \(test_arg.*py:\d+\) got float32",
+        ),
+        ((IMAGE, [0.5, 1, 2, 3]), {}, r"label i32\[4\] .* got float64; convert with"),
         ((IMAGE,), {}, r"step takes 2 arrays \(image: f32\[4,3\], label: i32\[4\]\), got 1"),
         ((IMAGE, LABEL, LABEL), {}, r"step takes 2 arrays .* got 3"),
         ((), {"label": LABEL}, r"step takes 2 arrays .* got 1"),

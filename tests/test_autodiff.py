@@ -84,16 +84,16 @@ def test_gradients_carry_origins_and_scope():
 def test_errors():
     x = input("x", 3)
     with pytest.raises(
-        GradientError, match=r"one float element, got f32\[3\] from exp \(test_autodiff.py:\d+\)"
+        GradientError, match=r"one float element, got exp f32\[3\] \(test_autodiff.py:\d+\)"
     ):
         grad(ops.exp(x), x)
-    with pytest.raises(GradientError, match="int32 has no gradient"):
+    with pytest.raises(GradientError, match=r"input i i32.*: only floats have gradients"):
         grad(ops.sum(x), input("i", 3, dtype="int32"))
     steep = Op("steep", Kind.ELEMENTWISE, infer=lambda x: x, ref=np.sign)
     y = steep(ops.exp(x.named("x")) + input("z", 3))
     with pytest.raises(
         GradientError,
-        match=r"steep \(test_autodiff.py:\d+\) has no gradient; input x .*needed it for",
+        match=r"steep f32\[3\] \(test_autodiff.py:\d+\) has no gradient; input x .*needed it for",
     ):
         grad(ops.sum(y), [x, input("unrelated", 3)])
     [g] = grad(ops.sum(y) + ops.sum(x), input("unrelated", 3))  # nobody needs it

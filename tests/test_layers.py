@@ -27,7 +27,7 @@ LAYERS = [
     ["plan"],
     ["codegen"],
     ["pipeline", "backend"],
-    ["store", "explain", "profiler", "cards"],
+    ["store", "explain", "profiler", "cards", "checks"],
     ["inspect"],
     ["program"],
     ["compile"],

@@ -329,7 +329,7 @@ def test_a_pass_that_changes_values_is_named():
 
 def test_two_updates_of_one_parameter_name_both_lines():
     p = tg.parameter([1.0], "p")
-    with pytest.raises(Exception, match=r"p .*test_program\.py:\d+ and test_program\.py:\d+"):
+    with pytest.raises(Exception, match=r"p .*test_program\.py:\d+\) and .*test_program\.py:\d+"):
         tg.compile([], [p + 0], updates=[(p, p + 1), (p, p + 2)])
 
 

@@ -183,3 +183,18 @@ def test_rebuild_sees_replaced_inputs():
     graph = graph_of(ops.exp(relu(relu(a))))
     out = rebuild(graph, lambda n: n.inputs[0] if n.op is relu else None)
     assert dump(out) == dump(graph_of(ops.exp(a)))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: ops.softmax(x),
+        lambda: ops.matmul(x, y),
+        lambda: ops.concat([x, y]),
+        lambda: relu(x) + 1,
+        lambda: x[0],
+    ],
+)
+def test_functions_that_are_no_operators_take_no_patterns(wrong):
+    with pytest.raises(RewriteError, match=r"test_rewrite.py:\d+: the pattern (x|relu) went to"):
+        wrong()

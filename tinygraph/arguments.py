@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .ir import Graph, Node
-from .origins import origins
+from .ir import Graph
+from .origins import described
 
 
 class Arguments:
@@ -68,8 +68,8 @@ class Arguments:
         loses = array.dtype.kind == "f" and dtype.kind != "f"
         if other and (loses or isinstance(value, (np.ndarray, np.generic))):
             raise TypeError(
-                f"input {self.names[number]!r} is {dtype}, got {array.dtype}; convert with "
-                f"astype({dtype.name!r}) ({place(self.inputs[number])})"
+                f"{described(self.inputs[number])} got {array.dtype}; convert with "
+                f"astype({dtype.name!r})"
             )
         return np.asarray(value, dtype)
 
@@ -80,10 +80,4 @@ class Arguments:
             hint = "; its first axis, the batch, is missing"
         elif number == 0 and shape[1:] == n.shape[1:]:
             hint = "; None in place of the first size leaves it open"
-        return f"input {self.names[number]!r} has shape {n.shape}, got {shape}{hint} ({place(n)})"
-
-
-def place(n: Node) -> str:
-    """The user's line."""
-    found = origins(n)
-    return f"defined at {found[0]}" if found else "unknown origin"
+        return f"{described(n)} got an array of shape {shape}{hint}"

@@ -17,7 +17,7 @@ from .ops.reduce import sum as sum_over
 from .ops.reduce import sum_to
 from .ops.source import zeros
 from .ops.view import PAD
-from .origins import built_from, origins
+from .origins import built_from, described, origins
 from .placement import device, device_of
 from .types import Several, Type
 
@@ -76,11 +76,11 @@ def pull_back(
 def _check(loss: Node, targets: list[Node]) -> None:
     if loss.shape != () or not _differentiable(loss):
         raise GradientError(
-            f"grad requires a loss of one float element, got {loss.type} from {_described(loss)}"
+            f"grad requires a loss of one float element, got {described(loss)}"
         )
     for w in targets:
         if not _differentiable(w):
-            raise GradientError(f"grad with respect to {_described(w)}: {w.dtype} has no gradient")
+            raise GradientError(f"grad with respect to {described(w)}: only floats have gradients")
 
 
 def _differentiable(n: Node) -> bool:
@@ -130,11 +130,11 @@ def _differentiated(
     """The gradients of a node's inputs."""
     if n.op.vjp is None:
         needed = ", ".join(
-            _described(w) for w in targets if n in _dependents(Graph("", (), (n,)).nodes, [w])
+            described(w) for w in targets if n in _dependents(Graph("", (), (n,)).nodes, [w])
         )
         raise GradientError(
-            f"{_described(n)} has no gradient; {needed} needed it for that of "
-            f"{_described(outputs[0])}"
+            f"{described(n)} has no gradient; {needed} needed it for that of "
+            f"{described(outputs[0])}"
         )
     return n.op.vjp(g, n, *n.inputs, **options)
 
@@ -146,11 +146,6 @@ def _fitted(n: Node, x: Node, g: Node) -> Node:
     if g.type != x.type:
         raise GradientError(f"the gradient of {n.op.name} is {g.type}, its input {x.type}")
     return g
-
-
-def _described(n: Node) -> str:
-    where = f" ({origins(n)[0]})" if origins(n) else ""
-    return (f"{n.op.name} {n.name}" if n.name else n.op.name) + where
 
 
 def check_grad(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
+from . import checks
 from . import store as manifest
 from .batch import batch_axis
 from .ir import Graph, Node
@@ -14,11 +14,6 @@ from .program import BatchProgram, Program
 from .rewrite import substitute
 from .settings import settings
 from .store import Pass
-
-if TYPE_CHECKING:
-    pass
-
-PLANNING = ("fuse", "contract")  # what of the planner can be left out
 
 
 def compile(
@@ -58,22 +53,25 @@ def compile(
         name: of the program, for dumps and profiles.
 
     Raises:
-        ShapeError, VerifyError, UpdateError, BackendError: with the node and the user's line.
+        TypeError, ValueError: an argument is not what it should be.
+        VerifyError, UpdateError, BackendError: with the node and the user's line.
     """
     pipeline = tuple(PIPELINE if passes is None else passes)
-    check_options(without := frozenset(without), pipeline, verify)
-    graph = Graph(name or "program", tuple(inputs), tuple(outputs))
-    stripped, pairs = strip_effects(graph, updates)
-    for p, new in pairs:
-        if new.type != p.type:
-            raise TypeError(f"parameter {p.name} is {p.type}, its update is {new.type}")
+    left_out = checks.options(without, pipeline, verify)
+    graph = Graph(
+        name or "program", checks.nodes(inputs, "inputs"), checks.nodes(outputs, "outputs")
+    )
+    given = checks.pairs(updates)
+    values = tuple(new for _, new in given)
+    checks.declared(Graph(graph.name, graph.inputs, (*graph.outputs, *values)))
+    stripped, pairs = strip_effects(graph, given)
     whole = Graph(graph.name, stripped.inputs, (*stripped.outputs, *(new for _, new in pairs)))
     options = manifest.Options(
         backend or settings.backend,
-        without,
+        left_out,
         pipeline,
         verify or settings.verify,
-        tuple(sorted({"": conv}.items() if isinstance(conv, str) else (conv or {}).items())),
+        checks.ways(conv, whole),
     )
     if seed is not None:
         whole = seeded(whole, seed)
@@ -82,15 +80,6 @@ def compile(
     if settings.dump is not None and kind is Program:
         program.inspection.write(settings.dump)
     return program
-
-
-def check_options(without: frozenset[str], passes: tuple[Pass, ...], verify: str | None) -> None:
-    """Raises ValueError for a name that means nothing."""
-    known = (*(p.__name__ for p in passes), *PLANNING)
-    for each in sorted(without.difference(known)):
-        raise ValueError(f"without={each!r} is none of {', '.join(known)}")
-    if verify not in (None, "values"):
-        raise ValueError(f"verify is 'values' or None, got {verify!r}")
 
 
 def seeded(graph: Graph, seed: int) -> Graph:

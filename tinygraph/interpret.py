@@ -9,7 +9,7 @@ import numpy as np
 
 from .ir import Graph, Node, Parameter
 from .op import INPUT, Kind
-from .origins import origins
+from .origins import described
 
 
 class WrongReference(TypeError):
@@ -51,11 +51,8 @@ def evaluate(
         return value
     value = np.asarray(value)
     if value.shape != n.shape or value.dtype.name != n.dtype:
-        where = f" ({origins(n)[0]})" if origins(n) else ""
-        raise WrongReference(
-            f"the reference of {n.op.name}{where} gave {value.dtype.name}{list(value.shape)}, "
-            f"its type rule says {n.type}"
-        )
+        got = f"{value.dtype.name}{list(value.shape)}"
+        raise WrongReference(f"the reference of {described(n)} gave {got}")
     return value
 
 

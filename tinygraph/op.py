@@ -13,7 +13,7 @@ from .ir import Node, node
 from .origins import set_origins, user_origin
 from .placement import check_device, device_of, gathered
 from .size import Ratio, Size
-from .types import Array, Type
+from .types import DTYPES, Array, Type
 
 
 class ShapeError(TypeError):
@@ -230,13 +230,29 @@ def input(name: str, *shape: int | None, dtype: str = "float32") -> Node:
     """A named input of a graph, e.g. ``input("image", 64, 1, 28, 28)``.
 
     None stands for the batch size n, one number throughout a program, which is bound at the call.
+
+    Raises:
+        ShapeError: the name is no text, a size no whole number, or the dtype none of those known.
     """
-    sizes: tuple[Any, ...] = tuple(
-        Size((0, 1)) if n is None else n if isinstance(n, Size) else int(n) for n in shape
-    )
+    if not isinstance(name, str):
+        raise ShapeError(f"input requires a name, then sizes, got the name {name!r}")
+    sizes: tuple[Any, ...] = tuple(_size(name, n) for n in shape)
+    if dtype not in DTYPES:
+        raise ShapeError(f"input {name!r} requires a dtype of {', '.join(DTYPES)}, got {dtype!r}")
     declared = INPUT(name=name, type=Type(sizes, dtype))
     set_origins(declared, (user_origin(),))  # equal inputs are one node: the last one counts
     return declared
+
+
+def _size(name: str, n: Any) -> Any:
+    if n is None:
+        return Size((0, 1))
+    if isinstance(n, Size) or (isinstance(n, (int, np.integer)) and n >= 0):
+        return n if isinstance(n, Size) else int(n)
+    raise ShapeError(
+        f"input {name!r} requires sizes from 0 up, or None for the batch, got {n!r}; "
+        f"as in tg.input({name!r}, 64, 3)"
+    )
 
 
 def constant(value: Any, dtype: str | None = None) -> Node:

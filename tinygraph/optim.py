@@ -15,7 +15,7 @@ import numpy as np
 
 from . import ops
 from .autodiff import grad
-from .ir import Node, Parameter
+from .ir import Graph, Node, Parameter
 from .nn.module import assign
 from .op import constant
 from .parameter import parameter
@@ -49,8 +49,14 @@ class Optimizer:
 
         Args:
             grads: the gradients, if they are not those of ``tg.grad(loss, parameters)``.
+
+        Raises:
+            ValueError: the loss depends on none of the parameters, or there are none.
+            GradientError: the loss is not one float, or something on the way has no gradient.
         """
-        grads = grad(loss, parameters) if grads is None else list(grads)
+        if grads is None:
+            _require_reached(loss, parameters)
+            grads = grad(loss, parameters)
         if not parameters or len(parameters) != len(grads):
             raise ValueError(
                 f"{type(self).__name__} requires parameters and a gradient for each, "
@@ -222,6 +228,15 @@ def _state(
     p = parameter(shape, name, dtype, lambda: np.full(shape, value, dtype), order)
     p.state.trainable = False
     return p
+
+
+def _require_reached(loss: Node, parameters: Sequence[Parameter]) -> None:
+    if parameters and set(parameters).isdisjoint(Graph("", (), (loss,)).parameters):
+        names = ", ".join(str(p.name) for p in parameters[:3])
+        raise ValueError(
+            f"the loss depends on none of the {len(parameters)} parameters ({names}, ...): "
+            "they are another network's"
+        )
 
 
 def _one_minus_power(base: float, t: Node) -> Node:

@@ -67,6 +67,12 @@ def origins(n: Node) -> tuple[Origin, ...]:
     return _ORIGINS.get(n, ())
 
 
+def described(n: Node) -> str:
+    """A node as messages call it: operator, name, type, and the user's line."""
+    parts = [n.op.name, *([n.name] if n.name else []), str(n.type)]
+    return " ".join((*parts, *(f"({place})" for place in origins(n)[:1])))
+
+
 class built_from:
     """``with built_from(places, how):`` what is built inside has these origins, not the caller."""
 

@@ -18,13 +18,13 @@ from typing import Any, NamedTuple
 
 from .ir import Graph, Node, node
 from .op import CONSTANT, Kind, Op
-from .origins import add_origins, built_from, origins
+from .origins import add_origins, built_from, origins, user_origin
 
 LONGEST_CHAIN = 1000  # rule applications to one node; more means that rules undo each other
 
 
 class RewriteError(TypeError):
-    """A rule that changes a type, or rules that never end; the message names them."""
+    """A pattern that is none, a rule that changes a type, or rules that never end: names them."""
 
 
 class Event(NamedTuple):
@@ -50,6 +50,20 @@ class Pattern:
     @classmethod
     def __op_call__(cls, op: Op, inputs: tuple[Any, ...], attrs: dict[str, Any]) -> Pattern:
         return cls(op, inputs, attrs)
+
+    def _refuse(self, *_: Any, **__: Any) -> Any:
+        raise RewriteError(
+            f"{user_origin()}: the pattern {self.name or self.op} went to a function that looks at "
+            "shapes or values; patterns are made of operators only, as OPS['matmul'](x, y)"
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        return self._refuse() if not name.startswith("_") else object.__getattribute__(self, name)
+
+    # fmt: off
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __neg__ = _refuse
+    __matmul__ = __pow__ = __getitem__ = __iter__ = __float__ = __array__ = __bool__ = _refuse
+    # fmt: on
 
     def match(self, n: Node) -> Match | None:
         """The first way in which this pattern fits; commutative operators are tried both ways."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .dump import dump
 from .ir import Graph, Node, Parameter
 from .op import INPUT, OPS, PARAMETER
-from .origins import built_from, origins
+from .origins import built_from, described, origins
 
 
 class VerifyError(Exception):
@@ -20,7 +20,8 @@ def verify(graph: Graph, after: str = "construction") -> Graph:
         if n.op is not INPUT:
             raise VerifyError(f"after {after}: {n.op.name} is listed as an input of {graph.name}")
         if names.setdefault(n.name, n) is not n:
-            raise VerifyError(f"after {after}: two inputs of {graph.name} are called {n.name}")
+            both = f"{described(names[n.name])} and {described(n)}"
+            raise VerifyError(f"after {after}: two inputs of {graph.name} have one name: {both}")
     seen: set[Node] = set()
     for n in graph.nodes:
         if why := _wrong(n, declared, seen):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import llvmlite
 import numpy as np
 
-from tinygraph.backend import Card
+from tinygraph.backend import BackendError, Card
 from tinygraph.cache import Store
 from tinygraph.codegen.program import Code
 from tinygraph.ir import Parameter
@@ -34,6 +34,8 @@ def target(runtime: str) -> Target:
 
 
 def fingerprint(runtime: str) -> str:
+    if runtime:
+        raise BackendError(f"backend 'cpu' has no runtime {runtime!r}: it is chosen as 'cpu'")
     numba = importlib.util.find_spec("numba")  # its version without importing it
     assert numba is not None and numba.origin is not None
     version = Path(numba.origin).with_name("_version.py").read_text()

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ..ir import Graph, Node, Parameter
 from ..ops.identity import EFFECT
-from ..origins import origins
+from ..origins import described
 from ..rewrite import rebuild
 
 Update = tuple[Parameter, Node]
@@ -41,7 +41,7 @@ def strip_effects(graph: Graph, updates: Iterable[Update] = ()) -> tuple[Graph, 
     for parameter, new, source in [*pairs, *((p, new, effect) for effect, p, new in effects)]:
         first, first_source = found.setdefault(parameter, (new, source))
         if first is not new:
-            places = " and ".join(_place(n) for n in (first_source, source))
+            places = " and ".join(described(n) for n in (first_source, source))
             raise UpdateError(
                 f"parameter {parameter.name} would become two different values: {places}"
             )
@@ -49,7 +49,3 @@ def strip_effects(graph: Graph, updates: Iterable[Update] = ()) -> tuple[Graph, 
         Graph(graph.name, graph.inputs, stripped[:count]),
         tuple((p, new) for p, (new, _) in found.items()),
     )
-
-
-def _place(n: Node) -> str:
-    return str(origins(n)[0]) if origins(n) else n.op.name
