@@ -20,7 +20,7 @@ LAYERS = [
     ["op", "settings"],
     ["arguments", "interpret"],
     ["ops", "parameter", "dump", "cache", "tracebacks"],
-    ["parse", "rewrite", "analysis", "verify"],
+    ["parse", "diff", "rewrite", "analysis", "verify"],
     ["float64", "batch"],
     ["autodiff"],
     ["passes", "debug"],
@@ -35,7 +35,8 @@ LAYERS = [
     ["optim", "torch_file"],
     ["checkpoint"],
     ["models", "train"],
-    ["demo", "profile"],
+    ["demo", "networks"],
+    ["profile", "show"],
     ["__main__"],
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

@@ -10,6 +10,7 @@ from . import checkpoint, models, nn, ops, optim, tracebacks
 from .autodiff import GradientError, check_grad, grad
 from .backend import BackendError
 from .compile import compile
+from .diff import diff
 from .dump import dot, dump
 from .interpret import run
 from .ir import Graph, Node, Parameter
@@ -41,6 +42,7 @@ __all__ = [
     "compile",
     "constant",
     "device",
+    "diff",
     "dot",
     "dump",
     "grad",

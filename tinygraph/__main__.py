@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "demo": "tinygraph.demo",
+    "show": "tinygraph.show",
     "profile": "tinygraph.profile",
     "cuda-check": "tinygraph_cuda.check",
 }

@@ -144,7 +144,7 @@ def dump(
     """
     label = labels(graph)
     shown = [n for n in graph.nodes if n.op not in SOURCES]
-    left = {n: f"  {label[n]} = {n.op.name}({', '.join(_arguments(n, label))})" for n in shown}
+    left = {n: f"  {label[n]} = {n.op.name}({', '.join(arguments(n, label))})" for n in shown}
     width = min(max(map(len, left.values()), default=0), 64)
     body: list[str] = []
     for name, run in groupby(shown, _outermost) if scopes else [("", iter(shown))]:
@@ -156,15 +156,15 @@ def dump(
             comment = f"# {'; '.join(map(str, origins(n)))}" if lines and origins(n) else ""
             body += _statement(left[n], str(n.type), width, comment, columns)
             if n is mark:
-                body += _wrap("  " + "^" * max(len(label[n]), 3) + f" {note}", "      ", columns)
+                body += wrap("  " + "^" * max(len(label[n]), 3) + f" {note}", "      ", columns)
     head = ", ".join(f"{label[i]}: {i.type}" for i in graph.inputs)
     result = "  return " + ", ".join(label[o] for o in graph.outputs)
     return "\n".join(
         [
-            *_wrap(f"graph {_quoted(graph.name)}({head}) {{", "    ", columns),
+            *wrap(f"graph {_quoted(graph.name)}({head}) {{", "    ", columns),
             *_declarations(graph, label, columns),
             *body,
-            *_wrap(result, "      ", columns),
+            *wrap(result, "      ", columns),
             "}",
         ]
     )
@@ -190,7 +190,7 @@ def _declarations(graph: Graph, label: dict[Node, str], columns: int) -> Iterabl
         yield textwrap.indent(dump(body, columns=columns - 4), "    ")
 
 
-def _arguments(n: Node, label: dict[Node, str]) -> list[str]:
+def arguments(n: Node, label: dict[Node, str]) -> list[str]:
     operands = [label[i] for i in n.inputs]
     if n.op.name == "effect":
         operands[1:] = [f"{operands[1]} <- {operands[2]}"]
@@ -201,10 +201,10 @@ def _statement(left: str, type: str, width: int, comment: str, columns: int) -> 
     line = f"{left:<{width}} : {type}"
     if comment and len(line) + 2 + len(comment) <= columns:
         return [f"{line}  {comment}"]
-    return _wrap(line, "      ", columns) + ([f"      {comment}"[:columns]] if comment else [])
+    return wrap(line, "      ", columns) + ([f"      {comment}"[:columns]] if comment else [])
 
 
-def _wrap(line: str, indent: str, columns: int) -> list[str]:
+def wrap(line: str, indent: str, columns: int) -> list[str]:
     if len(line) <= columns:
         return [line]
     return textwrap.wrap(

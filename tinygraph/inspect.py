@@ -17,6 +17,7 @@ from typing import Any
 from .backend import Card
 from .cards import cards_text
 from .codegen.module import module_text
+from .diff import diff
 from .dump import all_labels, dot, dump
 from .explain import explain
 from .ir import Node, Parameter
@@ -76,6 +77,14 @@ class Inspection:
         close = difflib.get_close_matches(str(stage), self.stages, 1)
         guess = f"did you mean {close[0]!r}? " if close else ""
         raise ValueError(f"no stage {stage!r}; {guess}there is {', '.join(self.stages)}")
+
+    def diff(self, stage: str | None = None, since: str | None = None) -> str:
+        """What a pass changed, or with ``since`` all passes after that stage; by default all."""
+        after = self.step(stage)
+        number = self.steps.index(after)
+        one = since is None and stage is not None
+        before = self.steps[max(number - 1, 0)] if one else self.step(since or self.steps[0].name)
+        return diff(before.graph, after.graph, (before.name, after.name))
 
     def dot(self, stage: str | None = None) -> str:
         """The graph after a pass, for Graphviz."""

@@ -133,6 +133,14 @@ class Program:
         """
         return self.inspection.dump(stage, lines=lines, scopes=scopes)
 
+    def diff(self, stage: str | None = None, since: str | None = None) -> str:
+        """What a pass changed in the graph, node by node; by default what all passes did.
+
+        ``program.diff("simplify")`` compares with the stage before it,
+        ``program.diff("simplify", since="graph")`` with an earlier one.
+        """
+        return self.inspection.diff(stage, since)
+
     def dot(self, stage: str | None = None) -> str:
         """The graph after a pass for Graphviz, by default the optimized one."""
         return self.inspection.dot(stage)

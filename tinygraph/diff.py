@@ -1,0 +1,109 @@
+"""What differs between two graphs, node by node, as text.
+
+      %31 = max(%30, axis=(1,), keepdims=True) : f32[8,1]
+      %32 = sub(%30, %31) : f32[8,10]
+    - %39' = neg(%38) : f32[]
+    - %40' = div(%39', 8.0) : f32[]
+    + %39 = mul(%38, -0.125) : f32[]
+      ... 75 as before
+
+Nodes are called what they are in the dump of the second graph; those that only the first one has,
+what they are in its dump, with a ' behind it. A node whose operands are not those of its twin is
+shown twice; what only reads it is as before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from itertools import groupby
+
+from .dump import SOURCES, WIDTH, arguments, labels, literal, wrap
+from .ir import Graph, Node
+
+CONTEXT = 2  # nodes that are shown around a difference
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A node, or what a graph returns, and who has it: the first (-), the second (+) or both."""
+
+    sign: str
+    text: str
+
+
+def diff(before: Graph, after: Graph, names: tuple[str, str] | None = None) -> str:
+    """The differences between two graphs; ``names`` are theirs in the heading."""
+    old, new = names or (before.name, after.name)
+    heading = [f"--- {old}: {len(shown(before))} nodes", f"+++ {new}: {len(shown(after))} nodes"]
+    return "\n".join([*heading, *with_context(list(differences(before, after)))])
+
+
+def differences(before: Graph, after: Graph) -> Iterator[Line]:
+    """The nodes of both in one order; twins are paired by all but the operands that are computed.
+    """
+    old, new = labels(before), labels(after)
+    first, second = shown(before), shown(after)
+    matcher = SequenceMatcher(
+        None, [key(n, old) for n in first], [key(n, new) for n in second], autojunk=False
+    )
+    for i, k, size in matcher.get_matching_blocks():
+        old |= {a: new[b] for a, b in zip(first[i : i + size], second[k : k + size], strict=True)}
+    for tag, i, j, k, m in matcher.get_opcodes():
+        if tag == "equal":
+            for a, b in zip(first[i:j], second[k:m], strict=True):
+                yield from pair(text(a, old), text(b, new))
+                yield from of_bodies(a, b)
+        else:
+            old |= {n: f"{old[n]}'" for n in first[i:j]}
+            yield from (Line("-", text(n, old)) for n in first[i:j])
+            yield from (Line("+", text(n, new)) for n in second[k:m])
+    results = (
+        "return " + ", ".join(names[o] for o in graph.outputs)
+        for graph, names in ((before, old), (after, new))
+    )
+    yield from pair(*results)
+
+
+def shown(graph: Graph) -> list[Node]:
+    """The nodes that have a line of their own."""
+    return [n for n in graph.nodes if n.op not in SOURCES]
+
+
+def key(n: Node, names: dict[Node, str]) -> tuple:
+    """Equal for nodes that may be twins."""
+    reads = tuple(names[i] if i.op in SOURCES else "%" for i in n.inputs)
+    attrs = tuple((k, literal(v)) for k, v in n.attrs if not isinstance(v, Graph))
+    return (n.op.name, n.type, n.name, reads, attrs)
+
+
+def text(n: Node, names: dict[Node, str]) -> str:
+    return f"{names[n]} = {n.op.name}({', '.join(arguments(n, names))}) : {n.type}"
+
+
+def pair(old: str, new: str) -> Iterator[Line]:
+    yield from (Line(" ", new),) if old == new else (Line("-", old), Line("+", new))
+
+
+def of_bodies(a: Node, b: Node) -> Iterator[Line]:
+    """What differs within the graphs that two loops repeat."""
+    for x, y in zip(a.bodies, b.bodies, strict=True):
+        if x.digest != y.digest:
+            yield from (Line(line.sign, f"    {line.text}") for line in differences(x, y))
+
+
+def with_context(lines: list[Line]) -> Iterator[str]:
+    """The lines that differ, with some before and behind them; a count in place of the others."""
+    near = {
+        k
+        for number, line in enumerate(lines)
+        if line.sign != " "
+        for k in range(number - CONTEXT, number + CONTEXT + 1)
+    }
+    for alike, run in groupby(enumerate(lines), lambda item: item[0] not in near):
+        if alike:
+            yield f"  ... {len(list(run))} as before"
+        else:
+            for _, line in run:
+                yield from wrap(f"{line.sign} {line.text}", f"{line.sign}     ", WIDTH)
