@@ -15,7 +15,6 @@ from tinygraph.plan.plan import Plan
 from tinygraph.plan.schedule import schedule
 from tinygraph.plan.tiling import Target
 from tinygraph.plan.verify import verify_plan
-from tinygraph.types import Type
 
 
 def run_python(
@@ -44,12 +43,3 @@ def graph_of(*outputs: Node, name: str = "g") -> Graph:
     """A graph whose inputs are those that its outputs reach."""
     reached = Graph(name, (), outputs).nodes
     return Graph(name, tuple(n for n in reached if n.op is INPUT), outputs)
-
-
-def draw(type: Type, rng: np.random.Generator) -> np.ndarray:
-    """Values that every operator can take: small integers, booleans, normal floats."""
-    if type.dtype == "bool":
-        return rng.integers(0, 2, type.shape).astype(bool)
-    if type.dtype.startswith("float"):
-        return np.asarray(rng.standard_normal(type.shape), type.dtype)
-    return np.asarray(rng.integers(0, 3, type.shape), type.dtype)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiled import draw, graph_of, run_python
+from compiled import graph_of, run_python
 from tinygraph import ops
+from tinygraph.arguments import draw
 from tinygraph.autodiff import grad
 from tinygraph.codegen.assemble import assemble
 from tinygraph.interpret import run

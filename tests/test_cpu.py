@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
-from compiled import draw
 from tinygraph import ops
+from tinygraph.arguments import draw
 from tinygraph.autodiff import grad
 from tinygraph.interpret import run
 from tinygraph.ir import Graph, Node

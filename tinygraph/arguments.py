@@ -9,6 +9,7 @@ import numpy as np
 
 from .ir import Graph
 from .origins import described
+from .types import Type
 
 
 class Arguments:
@@ -81,3 +82,12 @@ class Arguments:
         elif number == 0 and shape[1:] == n.shape[1:]:
             hint = "; None in place of the first size leaves it open"
         return f"{described(n)} got an array of shape {shape}{hint}"
+
+
+def draw(type: Type, rng: np.random.Generator) -> np.ndarray:
+    """Values that every operator can take: small integers, booleans, normal floats."""
+    if type.dtype == "bool":
+        return rng.integers(0, 2, type.shape).astype(bool)
+    if type.dtype.startswith("float"):
+        return np.asarray(rng.standard_normal(type.shape), type.dtype)
+    return np.asarray(rng.integers(0, 3, type.shape), type.dtype)

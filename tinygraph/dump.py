@@ -258,7 +258,7 @@ def _exact(value: object) -> str:
 
 
 def dot(graph: Graph) -> str:
-    """The graph for Graphviz."""
+    """The graph in Graphviz' language: ``dot -Tsvg`` draws it."""
     label = labels(graph)
     key = {n: f"n{k}" for k, n in enumerate(graph.nodes)}
     shapes = {INPUT: "ellipse", PARAMETER: "cylinder", CONSTANT: "plaintext"}

@@ -56,6 +56,7 @@ class Node:
         return self
 
     def attr(self, key: str, *default: Any) -> Any:
+        """An attribute of the operator, as ``stride``; AttributeError without a default."""
         for k, value in self.attrs:
             if k == key:
                 return value

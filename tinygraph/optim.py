@@ -252,12 +252,12 @@ def _node(rate: Any) -> Node:
 
 
 def step_decay(lr: float, every: int, factor: float = 0.1) -> Schedule:
-    """lr * factor^(number of times that ``every`` steps have passed)."""
+    """lr * factor^floor(step / every); ``every`` is in steps."""
     return lambda step: lr * factor ** ops.floor(_float(step) / every)
 
 
 def exponential(lr: float, decay: float, every: int = 1) -> Schedule:
-    """lr * decay^(step / every)."""
+    """lr * decay^(step / every); ``every`` is in steps."""
     return lambda step: lr * ops.exp(_float(step) * (math.log(decay) / every))
 
 

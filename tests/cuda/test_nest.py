@@ -12,8 +12,9 @@ if find_spec("numba_cuda") is None:
 
 from emulated import run_emulated
 
-from compiled import draw, graph_of
+from compiled import graph_of
 from tinygraph import models, nn, ops
+from tinygraph.arguments import draw
 from tinygraph.autodiff import grad
 from tinygraph.interpret import run
 from tinygraph.ir import Graph

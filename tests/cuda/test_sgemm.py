@@ -21,8 +21,9 @@ if find_spec("numba_cuda") is None:
 from emulated import compile_kernel, kernels, run_emulated
 
 import tinygraph as tg
-from compiled import draw, graph_of
+from compiled import graph_of
 from tinygraph import ops
+from tinygraph.arguments import draw
 from tinygraph.autodiff import grad
 from tinygraph.interpret import run
 from tinygraph.ir import Graph, Node

@@ -132,5 +132,8 @@ def googlenet(
     auxiliary: bool = True,
     transform_input: bool = False,
 ) -> GoogLeNet:
-    """GoogLeNet; see the class for its variants."""
+    """GoogLeNet: images [N, 3, 224, 224] to logits [N, classes]; see the class for its variants.
+
+    In training with ``auxiliary`` a tuple: also the logits of two more classifiers.
+    """
     return GoogLeNet(variant, classes, auxiliary, transform_input)

@@ -22,12 +22,12 @@ class SequenceClassifier(nn.Module):
 
 
 def rnn(inputs: int, hidden: int, classes: int, **options: Any) -> SequenceClassifier:
-    """A classifier by ``nn.RNN``, with its options."""
+    """Sequences [N, L, inputs] to logits [N, classes] by ``nn.RNN``, with its options."""
     return SequenceClassifier(nn.RNN(inputs, hidden, batch_first=True, **options), classes)
 
 
 def lstm(inputs: int, hidden: int, classes: int, **options: Any) -> SequenceClassifier:
-    """A classifier by ``nn.LSTM``, with its options."""
+    """Sequences [N, L, inputs] to logits [N, classes] by ``nn.LSTM``, with its options."""
     return SequenceClassifier(nn.LSTM(inputs, hidden, batch_first=True, **options), classes)
 
 

@@ -26,7 +26,11 @@ class _Options(Module):
 
 
 class MaxPool2d(_Options):
-    """The maximum of each window; the gradient goes to the first one."""
+    """[N, C, H, W]: the maximum of each window; the gradient goes to the first one.
+
+    Arguments of all pooling layers are those of ``tg.max_pool2d``; the stride is the kernel's size
+    by default.
+    """
 
     function = staticmethod(ops.max_pool2d)
 
@@ -40,13 +44,13 @@ class MaxPool2d(_Options):
 
 
 class L2Pool2d(MaxPool2d):
-    """The L2 norm of each window."""
+    """[N, C, H, W]: the L2 norm of each window, sqrt(sum x^2)."""
 
     function = staticmethod(ops.l2_pool2d)
 
 
 class AvgPool2d(MaxPool2d):
-    """The mean of each window, padded zeros counted or not."""
+    """[N, C, H, W]: the mean of each window, padded zeros counted or not."""
 
     function = staticmethod(ops.avg_pool2d)
 
@@ -62,7 +66,7 @@ class CenterWeightedPool2d(AvgPool2d):
 
 
 class AdaptiveAvgPool2d(_Options):
-    """Means over as many regions as ``output_size`` says."""
+    """[N, C, H, W]: means over as many regions as ``output_size``, a number or a pair, says."""
 
     function = staticmethod(ops.adaptive_avg_pool2d)
 
@@ -113,6 +117,8 @@ class ELU(_Options):
 
 
 class Tanh(_Options):
+    """(e^x - e^-x) / (e^x + e^-x)."""
+
     function = staticmethod(ops.tanh)
 
 

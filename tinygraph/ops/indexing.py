@@ -136,7 +136,7 @@ CONCAT: Op = define(
 
 
 def concat(parts: Sequence[Any], axis: int = 0) -> Node:
-    """The parts one after the other along ``axis``."""
+    """The parts one after the other along ``axis``; all other axes must be of one size."""
     nodes = promote("concat", tuple(parts))
     if not nodes or not nodes[0].ndim:
         raise ShapeError(f"concat requires nodes with axes, got {len(nodes)} of rank 0")
@@ -145,7 +145,7 @@ def concat(parts: Sequence[Any], axis: int = 0) -> Node:
 
 
 def stack(parts: Sequence[Any], axis: int = 0) -> Node:
-    """The parts side by side along a new axis."""
+    """Parts of one shape side by side along a new axis: n of [3, 4] give [n, 3, 4] at axis 0."""
     return concat([expand_dims(p, axis) for p in promote("stack", tuple(parts))], axis)
 
 

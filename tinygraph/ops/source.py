@@ -42,7 +42,7 @@ IOTA: Op = define(
 
 
 def arange(n: int, dtype: str = "int32") -> Node:
-    """0, 1, ..., n - 1."""
+    """0, 1, ..., n - 1, of shape [n]."""
     return IOTA(shape=(n,), strides=(1,), dtype=dtype)
 
 
@@ -58,21 +58,25 @@ def flat_index(shape: tuple[int, ...], dtype: str = "int32") -> Node:
 
 
 def full(shape: tuple[int, ...], value: Any, dtype: str = "float32") -> Node:
-    """An array of one value."""
+    """``value`` in every element, as numpy.full."""
     return broadcast_to(constant(value, dtype), shape)
 
 
 def zeros(shape: tuple[int, ...], dtype: str = "float32") -> Node:
+    """0 in every element."""
     return full(shape, 0, dtype)
 
 
 def ones(shape: tuple[int, ...], dtype: str = "float32") -> Node:
+    """1 in every element."""
     return full(shape, 1, dtype)
 
 
 def zeros_like(x: Node) -> Node:
+    """0 in every element, of x's shape and dtype."""
     return full(x.shape, 0, x.dtype)
 
 
 def ones_like(x: Node) -> Node:
+    """1 in every element, of x's shape and dtype."""
     return full(x.shape, 1, x.dtype)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinygraph import models, nn, ops, optim
+from tinygraph.arguments import draw
 from tinygraph.autodiff import grad
 from tinygraph.ir import Graph, Node
 from tinygraph.models.blocks import ConvNorm
@@ -15,7 +16,6 @@ from tinygraph.models.googlenet import MODULES, Inception
 from tinygraph.nn import manual_seed
 from tinygraph.op import INPUT, OPS, Op, input
 from tinygraph.passes import Update
-from tinygraph.types import Type
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +51,6 @@ def cases() -> Iterator[Case]:
     yield inception()
     yield product(1024)
     yield convolution()
-
-
-def draw(type: Type, rng: np.random.Generator) -> np.ndarray:
-    """Values that every operator can take: small integers, booleans, normal floats."""
-    if type.dtype == "bool":
-        return rng.integers(0, 2, type.shape).astype(bool)
-    if type.dtype.startswith("float"):
-        return np.asarray(rng.standard_normal(type.shape), type.dtype)
-    return np.asarray(rng.integers(0, 3, type.shape), type.dtype)
 
 
 def examples(op: Op) -> Iterator[Case]:
