@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -62,6 +64,9 @@ def test_what_neither_can_say_is_refused() -> None:
         tg.reshape(tg.input("x", None, 5), (-1, 2))
 
 
+Network = Callable[[int | None], tuple[tg.Program, tg.Program]]
+
+
 def network(batch: int | None) -> tuple[tg.Program, tg.Program]:
     """Training and inference of a small network with batch normalization and dropout."""
     nn.manual_seed(0)
@@ -80,10 +85,25 @@ def network(batch: int | None) -> tuple[tg.Program, tg.Program]:
     return tg.compile([x, y], [loss], updates=updates), tg.compile([x], [net(x)])
 
 
+def recurrent_network(batch: int | None) -> tuple[tg.Program, tg.Program]:
+    """Training and inference of a network with a loop."""
+    nn.manual_seed(0)
+    net = models.lstm(6, 8, 5)
+    x, y = tg.input("x", batch, 4, 6), tg.input("y", batch, dtype="int32")
+    loss = nn.cross_entropy(net(x, training=True), y)
+    updates = optim.SGD(lr=0.1, momentum=0.9).updates(loss, net.parameters())
+    return tg.compile([x, y], [loss], updates=updates), tg.compile([x], [net(x)])
+
+
 @pytest.mark.parametrize("n", [1, 7, 16, 17])
-def test_a_bound_size_gives_the_bits_of_a_fixed_one(n: int) -> None:
+@pytest.mark.parametrize(
+    "network, shape", [(network, (1, 8, 8)), (recurrent_network, (4, 6))], ids=["images", "loop"]
+)
+def test_a_bound_size_gives_the_bits_of_a_fixed_one(
+    n: int, network: Network, shape: tuple[int, ...]
+) -> None:
     rng = np.random.default_rng(0)
-    x, y = rng.random((n, 1, 8, 8), np.float32), rng.integers(0, 5, n).astype(np.int32)
+    x, y = rng.random((n, *shape), np.float32), rng.integers(0, 5, n).astype(np.int32)
     results = []
     for batch in (None, n):
         train, predict = network(batch)

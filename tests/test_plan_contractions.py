@@ -100,6 +100,18 @@ def test_products_around_the_edges_of_a_tile(m):
         agree(network(a @ b + 1))
 
 
+@pytest.mark.parametrize(
+    "rows, depth, columns, packed",
+    [(512, 64, 512, True), (511, 64, 512, False), (512, 63, 512, False), (512, 64, 528, False)],
+)
+def test_a_second_operand_that_crowds_the_cache_is_packed_for_many_rows(
+    rows, depth, columns, packed
+):
+    a, b = input("a", rows, depth), input("b", depth, columns)
+    launches = planned(network(a @ (b + 1))).launches
+    assert any("pack" in launch.name for launch in launches) == packed
+
+
 @pytest.mark.parametrize("left", [False, True], ids=["a", "a.T"])
 @pytest.mark.parametrize("right", [False, True], ids=["b", "b.T"])
 @pytest.mark.parametrize("result", [False, True], ids=["c", "c.T"])

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gc
+import os
 
 import numpy as np
 import pytest
 
 import tinygraph as tg
+from tinygraph.state import HUGE, aligned
+from tinygraph.types import Type
 
 
 class Memory:
@@ -100,3 +103,12 @@ def test_copies_go_with_their_parameter():
     del alone
     gc.collect()
     assert not memory.arrays
+
+
+def test_large_memory_belongs_to_one_process() -> None:
+    memory = aligned(Type((HUGE,), "uint8"))
+    if (child := os.fork()) == 0:
+        memory[:] = 1
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert not memory.any()

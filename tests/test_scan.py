@@ -25,9 +25,7 @@ def arrays(dtype: str = "float32") -> list[np.ndarray]:
     return [rng.standard_normal(s).astype(dtype) for s in SHAPES.values()]
 
 
-def lstm(
-    x: Node, w: Node, u: Node, b: Node, h: Node, c: Node, reverse: bool = False
-) -> list[Node]:
+def lstm(x: Node, w: Node, u: Node, b: Node, h: Node, c: Node, reverse: bool = False) -> list[Node]:
     """The last h and c, h of all steps (of which a factor makes a result of its own), c of all."""
 
     def step(h: Node, c: Node, x: Node) -> tuple[Node, ...]:
@@ -143,7 +141,7 @@ def loops(draw: st.DrawFn) -> Graph:
             p, q = pool[a % len(pool)], pool[b % len(pool)]
             made = p + q, p * q, tg.tanh(p), tg.sigmoid(p) - q, p @ w, tg.maximum(p, 0.5 * q)
             pool.append(made[kind % 6])
-        picked = [pool[-1 - c[3] % 4] for c in choices[: carries]]
+        picked = [pool[-1 - c[3] % 4] for c in choices[:carries]]
         return [*(tg.tanh(p) for p in picked), pool[-1], pool[-2]]
 
     first = [tg.input(f"h{k}", 2, 4) for k in range(carries)]
@@ -194,6 +192,18 @@ def test_errors_name_what_is_wrong():
         tg.scan(lambda h, a, b: (h,), h, (x, tg.input("y", 3, 2)))
     with pytest.raises(tg.ShapeError, match="sequences, or a length"):
         tg.scan(lambda h: (h,), h)
+
+
+def test_rows_of_a_hoisted_product_lie_apart():
+    """A product before the loop, whose rows of half a page each step of the loop reads."""
+    x, w = tg.input("x", 3, 6, 8), tg.input("w", 8, 512)
+    _, (ys,) = tg.scan(lambda h, x: (tg.tanh(h + x @ w),) * 2, tg.zeros((6, 512)), x)
+    g = Graph("hoisted", (x, w), (ys,))
+    program = tg.compile(g.inputs, g.outputs)
+    rng = np.random.default_rng(0)
+    values = [rng.standard_normal(n.shape, np.float32) for n in g.inputs]
+    np.testing.assert_allclose(program(*values)[0], tg.run(g, *values)[0], rtol=1e-5, atol=1e-5)
+    assert "[.,.,.,528,1] <- x[" in program.dump("plan")
 
 
 @pytest.mark.parametrize("where", ["nowhere", "inside", "outside"])

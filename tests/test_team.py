@@ -235,6 +235,42 @@ def test_counts_cycles(chain, own_team):
         assert not chain.table.cycles()[0].any() and not chain.table.cycles()[1]
 
 
+# ---------------------------------------------------------------------- loops
+
+
+@pytest.mark.parametrize("parts", [2, 5, 64, 65])
+def test_every_part_of_a_loop_runs_once_in_each_run(parts, own_team):
+    """Steps are layers of one table, and each reads the one before."""
+    steps, address = 12, kernel_address()
+    cells = np.zeros((steps + 1, parts), np.int64)
+    blocks = np.array(
+        [(cells[t + 1].ctypes.data, cells[t].ctypes.data, parts) for t in range(steps)]
+    )
+    one = Launch(address, blocks.ctypes.data, parts, back=(0,), stride=blocks.strides[0])
+    table = LaunchTable([one], loops=[(0, 1, steps)])
+    own_team.run(table, 1)
+    expected = cells.copy()
+    for threads in (2, 2, 3, 1, 2, 7):
+        cells[1:] = 0
+        own_team.run(table, threads)
+        np.testing.assert_array_equal(cells, expected)
+
+
+def test_in_a_loop_threads_keep_to_their_parts(own_team):
+    """With a thread for each of them, no thread has a reason to take another's part twice."""
+    steps, parts = 200, 2
+    cells = np.full((steps, parts), -1, np.int64)
+    one = Launch(
+        kernel_address("test_team_tid"), cells.ctypes.data, parts, back=(0,),
+        stride=cells.strides[0],
+    )  # fmt: skip
+    table = LaunchTable([one], loops=[(0, 1, steps)])
+    for _ in range(20):
+        own_team.run(table, 2)
+        together = cells[cells[:, 0] != cells[:, 1]]
+        assert together.tolist() == [[0, 1]] * len(together)
+
+
 # ---------------------------------------------------------------------- devices
 
 

@@ -128,14 +128,18 @@ class ParameterState:
         return array
 
 
-HUGE = 8 << 20  # bytes from which on an array gets pages of its own
+HUGE = 2 << 20  # bytes from which on an array gets pages of its own
 
 
 def huge(size: int) -> mmap.mmap:
-    """Anonymous memory, in huge pages where that can be asked for."""
-    memory = mmap.mmap(-1, size)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        memory.madvise(mmap.MADV_HUGEPAGE)
+    """Anonymous memory of this process alone, in huge pages where those can be asked for.
+
+    Memory that is shared with children, mmap's default, hardly ever gets them.
+    """
+    if not hasattr(mmap, "MADV_HUGEPAGE"):
+        return mmap.mmap(-1, size)
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory.madvise(mmap.MADV_HUGEPAGE)
     return memory
 
 

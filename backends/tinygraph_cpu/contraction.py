@@ -184,6 +184,8 @@ class _Emitter:
                 initial = tile.zeros(shape)
                 epilogue.emit(tile.accumulate(b, shape, a, columns, reduction, initial, walks))
                 return
+            with b.if_then(chunk[0].last):
+                epilogue.fetch()
             waiting = self._partial(chunk[1], j)
             initial = self._resume(shape, waiting, chunk[0].first)
             walks = [self._next_chunk(a)]

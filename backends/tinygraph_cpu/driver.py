@@ -8,6 +8,10 @@ from a queue by an atomic add; before a pair runs, its thread waits until the la
 waits for have counted all their parts. Claims are in order and waits point backwards, so some
 thread can always go on. The counters rise for ever, by `parts` a run: nothing is cleared.
 
+In a loop a thread does not take the part that it has claimed, but the first that is left from its
+own share on: so it meets in every step what it has in its cache, weights and the state of its rows.
+Parts that are taken are bits of a word, which turn from 0 to 1 in one run and back in the next.
+
 In a table with devices, thread number d walks the launches of device d and no others, in order, and
 waits by the same counters. The first launch that is not complete is the next one of its device and
 waits for nothing any more, so some thread can always go on here too.
@@ -21,9 +25,7 @@ have left.
 from __future__ import annotations
 
 import ctypes
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -32,12 +34,15 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 
 from tinygraph.cache import default_store
-from tinygraph_cpu import launch_table, objects
+from tinygraph_cpu import emitter, launch_table, objects
+from tinygraph_cpu.emitter import I64, VOID, WORDS, Emitter
 from tinygraph_cpu.launch_table import (
     ARGS,
+    CHOOSES,
     COUNTER,
     DEVICE,
     DEVICES,
+    DONE,
     EPOCH,
     FUNCTION,
     GATE,
@@ -52,108 +57,31 @@ from tinygraph_cpu.launch_table import (
     QUEUE,
     STATS,
     TABLE,
+    TAKEN,
+    THREADS,
     WAIT,
     WAIT_BEGIN,
     WAIT_END,
 )
 
-I32, I64, VOID = ir.IntType(32), ir.IntType(64), ir.VoidType()
-WORDS = I64.as_pointer()
-
 INSIDE_BITS = 16  # of the gate: workers inside; the next bit says open; above is the run number
 OPEN = 1 << INSIDE_BITS
-PATIENCE = 1 << 14  # pauses before a waiting thread offers its core to others
-
-
-class _Emitter(ir.IRBuilder):
-    """A builder that speaks in words: base pointers are int64*, values int64."""
-
-    def at(self, base: ir.Value, index: int | ir.Value) -> ir.Value:
-        if isinstance(index, int):
-            index = I64(index)
-        return self.gep(base, [index])
-
-    def word(self, base: ir.Value, index: int | ir.Value) -> ir.Value:
-        return self.load(self.at(base, index))
-
-    def pointer(self, base: ir.Value, index: int | ir.Value) -> ir.Value:
-        return self.inttoptr(self.word(base, index), WORDS)
-
-    def acquire(self, base: ir.Value, index: int | ir.Value) -> ir.Value:
-        return self.load_atomic(self.at(base, index), "acquire", 8)
-
-    def intrinsic(self, name: str, result: ir.Type, *args: ir.Value) -> ir.Value:
-        kind = ir.FunctionType(result, [a.type for a in args])
-        function = self.module.globals.get(name) or ir.Function(self.module, kind, name)
-        return self.call(function, args)
-
-    def cycles(self) -> ir.Value:
-        return self.intrinsic("llvm.readcyclecounter", I64)
-
-    def pause(self) -> None:
-        """Tells the core that this thread only waits."""
-        if self.module.triple.startswith(("x86_64", "i686")):
-            self.intrinsic("llvm.x86.sse2.pause", VOID)
-
-    def offer_core(self) -> None:
-        if os.name == "posix":
-            self.intrinsic("sched_yield", I32)
-        else:
-            self.intrinsic("SwitchToThread", I32)
-
-    @contextmanager
-    def count(self, begin: ir.Value, end: ir.Value) -> Iterator[ir.Value]:
-        """A loop over begin <= i < end."""
-        head, body, done = (self.append_basic_block(n) for n in ("head", "body", "done"))
-        entry = self.block
-        self.branch(head)
-        self.position_at_end(head)
-        i = self.phi(I64)
-        i.add_incoming(begin, entry)
-        self.cbranch(self.icmp_signed("<", i, end), body, done)
-        self.position_at_end(body)
-        yield i
-        i.add_incoming(self.add(i, I64(1)), self.block)
-        self.branch(head)
-        self.position_at_end(done)
-
-    def spin(self, ready: Callable[[], ir.Value]) -> None:
-        """Waits until ready() holds: pauses, later offers the core with every further pause."""
-        head, wait, offer, done = (
-            self.append_basic_block(n) for n in ("spin", "pause", "offer", "ready")
-        )
-        entry = self.block
-        self.branch(head)
-        self.position_at_end(head)
-        spins = self.phi(I64)
-        spins.add_incoming(I64(0), entry)
-        self.cbranch(ready(), done, wait)
-        self.position_at_end(wait)
-        self.pause()
-        more = self.add(spins, I64(1))
-        spins.add_incoming(more, wait)
-        self.cbranch(self.icmp_signed("<", more, I64(PATIENCE)), head, offer)
-        self.position_at_end(offer)
-        self.offer_core()
-        spins.add_incoming(more, offer)
-        self.branch(head)
-        self.position_at_end(done)
 
 
 def _function(
     module: ir.Module, name: str, result: ir.Type, *args: ir.Type
-) -> tuple[ir.Function, _Emitter]:
+) -> tuple[ir.Function, Emitter]:
     function = ir.Function(module, ir.FunctionType(result, args), name)
-    return function, _Emitter(function.append_basic_block("entry"))
+    return function, Emitter(function.append_basic_block("entry"))
 
 
-def _call(b: _Emitter, launch: ir.Value, part: ir.Value, tid: ir.Value) -> None:
+def _call(b: Emitter, launch: ir.Value, part: ir.Value, tid: ir.Value) -> None:
     kernel = ir.FunctionType(VOID, [I64, I64, WORDS]).as_pointer()
     address = b.inttoptr(b.word(launch, FUNCTION), kernel)
     b.call(address, [part, tid, b.pointer(launch, ARGS)])
 
 
-def _add_cycles(b: _Emitter, stats: ir.Value, index: ir.Value, start: ir.Value) -> None:
+def _add_cycles(b: Emitter, stats: ir.Value, index: ir.Value, start: ir.Value) -> None:
     cell = b.at(b.inttoptr(stats, WORDS), index)
     b.atomic_rmw("add", cell, b.sub(b.cycles(), start), "monotonic")
 
@@ -176,14 +104,36 @@ def _emit_walk(module: ir.Module) -> ir.Function:
     return function
 
 
-def _await_launches(b: _Emitter, table: ir.Value, launch: ir.Value) -> None:
+def _await_launches(b: Emitter, table: ir.Value, launch: ir.Value) -> None:
     """Spins until every launch that `launch` waits for has counted its parts of this run."""
     launches, epoch, waits = b.pointer(table, LAUNCH), b.word(table, EPOCH), b.pointer(table, WAIT)
     with b.count(b.word(launch, WAIT_BEGIN), b.word(launch, WAIT_END)) as i:
         other = b.at(launches, b.mul(b.word(waits, i), I64(LINE)))
         counter = b.pointer(other, COUNTER)
         need = b.mul(b.word(other, PARTS), epoch)
-        b.spin(lambda: b.icmp_signed(">=", b.acquire(counter, 0), need))
+        b.spin(lambda: b.icmp_signed(">=", b.acquire(counter, DONE), need))
+
+
+def _choose_part(b: Emitter, table: ir.Value, launch: ir.Value, tid: ir.Value) -> ir.Value:
+    """Takes the first part of a launch that is left from the thread's own share on."""
+    parts, taken = b.word(launch, PARTS), b.at(b.pointer(launch, COUNTER), TAKEN)
+    share = b.udiv(b.mul(tid, parts), b.word(table, THREADS))
+    odd = b.trunc(b.word(table, EPOCH), ir.IntType(1))
+    flipped = b.select(odd, I64(-1), I64(0))
+    all_parts = b.lshr(I64(-1), b.sub(I64(64), parts))
+    attempt, done = b.append_basic_block("attempt"), b.append_basic_block("taken")
+    b.branch(attempt)
+    b.position_at_end(attempt)
+    before = b.load_atomic(taken, "monotonic", 8)
+    left = b.and_(b.xor(before, flipped), all_parts)
+    own = b.shl(b.lshr(left, share), share)
+    some = b.select(b.icmp_unsigned("!=", own, I64(0)), own, left)
+    part = b.intrinsic("llvm.cttz.i64", I64, some, ir.Constant(ir.IntType(1), 1))
+    after = b.xor(before, b.shl(I64(1), part))
+    swapped = b.cmpxchg(taken, before, after, "monotonic", "monotonic")
+    b.cbranch(b.extract_value(swapped, 1), done, attempt)
+    b.position_at_end(done)
+    return part
 
 
 def _emit_device(module: ir.Module) -> ir.Function:
@@ -240,7 +190,17 @@ def _emit_work(module: ir.Module, device: ir.Function) -> ir.Function:
     with b.if_then(counted, likely=False):  # the cell behind the launches counts the waiting
         _add_cycles(b, stats, n_launches, b.load(start))
         b.store(b.cycles(), start)
-    _call(b, launch, part, tid)
+    claimed, choose, chosen = b.block, b.append_basic_block("choose"), b.append_basic_block("part")
+    b.cbranch(b.icmp_signed("!=", b.word(launch, CHOOSES), I64(0)), choose, chosen)
+    b.position_at_end(choose)
+    own = _choose_part(b, table, launch, tid)
+    b.branch(chosen)
+    choose = b.block
+    b.position_at_end(chosen)
+    either = b.phi(I64)
+    either.add_incoming(part, claimed)
+    either.add_incoming(own, choose)
+    _call(b, launch, either, tid)
     with b.if_then(counted, likely=False):
         _add_cycles(b, stats, index, b.load(start))
     b.atomic_rmw("add", b.pointer(launch, COUNTER), I64(1), "release")
@@ -278,6 +238,7 @@ def _emit_lead(module: ir.Module, work: ir.Function) -> None:
     state, table, threads = function.args
     b.store(b.add(b.word(table, EPOCH), I64(1)), b.at(table, EPOCH))
     b.store(I64(0), b.at(table, QUEUE))
+    b.store(threads, b.at(table, THREADS))
     b.store(b.ptrtoint(table, I64), b.at(state, TABLE))
     b.store(b.sub(threads, I64(1)), b.at(state, LIMIT))
     b.store(I64(0), b.at(state, LEFT))
@@ -364,7 +325,9 @@ class Driver:
 def driver() -> Driver:
     """Loads the driver, once a process; it is compiled once a cache folder."""
     symbols = ("tinygraph_walk", "tinygraph_lead", "tinygraph_serve", "tinygraph_bundle")
-    source = "".join(Path(f).read_text() for f in (__file__, launch_table.__file__))
+    source = "".join(
+        Path(f).read_text() for f in (__file__, emitter.__file__, launch_table.__file__)
+    )
     target = objects.Processor()
     code = objects.stored_module(driver_module, target, default_store(), source)
     addresses = objects.load(dict.fromkeys(symbols, code))

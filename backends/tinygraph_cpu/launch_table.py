@@ -9,9 +9,13 @@ import numpy as np
 
 LINE = 8  # words of a cache line
 
-# Words of a table, of a launch record and of a team's state.
-LAUNCHES, LAUNCH, ITEMS, ITEM, WAIT, STATS, EPOCH, DEVICES, QUEUE = (*range(8), LINE)
-FUNCTION, ARGS, PARTS, WAIT_BEGIN, WAIT_END, COUNTER, DEVICE = range(7)
+# Words of a table, of a launch record, of a launch's counter and of a team's state.
+LAUNCHES, LAUNCH, ITEMS, ITEM, WAIT, STATS, EPOCH, DEVICES = range(8)
+QUEUE, THREADS = LINE, 2 * LINE
+TABLE_WORDS = 3 * LINE
+FUNCTION, ARGS, PARTS, WAIT_BEGIN, WAIT_END, COUNTER, DEVICE, CHOOSES = range(8)
+DONE, TAKEN = 0, 1
+MOST = 64  # parts of a launch of which threads choose their own: bits of a word
 GATE, LEFT, TABLE, LIMIT = 0, LINE, 2 * LINE, 2 * LINE + 1
 STATE_WORDS = 3 * LINE
 
@@ -128,13 +132,14 @@ class LaunchTable:
             self._records[rows[0], WAIT_BEGIN] += len(launch.back)
             self._records[rows, WAIT_END] = begin + len(found)
             self._records[rows, DEVICE] = launch.device
+            self._records[rows, CHOOSES] = length > 1 and 1 < launch.parts <= MOST
         self._records[:, COUNTER] = self._counters.ctypes.data + 8 * LINE * np.arange(n)
         self._waits = np.concatenate([np.zeros(0, np.int64), *waits])
         parts = self._records[:, PARTS]
         first = np.repeat(np.cumsum(parts) - parts, parts)
         number = np.repeat(np.arange(n), parts).astype(np.int64)
         self._items = number << 32 | (np.arange(len(number)) - first)
-        self._header = words(2 * LINE)
+        self._header = words(TABLE_WORDS)
         self._header[LAUNCHES], self._header[ITEMS] = n, len(self._items)
         self.devices = self._header[DEVICES] = devices
         for place, array in (

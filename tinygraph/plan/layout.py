@@ -45,13 +45,13 @@ def is_row_major(place: Place, shape: tuple[int, ...]) -> bool:
     return all(have == want for size, have, want in order if size > 1)
 
 
-def ordered_strides(shape: tuple[int, ...], order: Sequence[int]) -> tuple[int, ...]:
-    """Strides of an array whose axes lie in ``order``, outermost first."""
-    strides, step = [0] * len(shape), 1
-    for axis in reversed(order):
-        strides[axis] = step
-        step *= shape[axis]
-    return tuple(strides)
+def ordered_strides(shape: tuple[int, ...], order: Sequence[int], gap: int = 0) -> tuple[int, ...]:
+    """Strides of an array whose axes lie in ``order``, outermost first, with so many elements
+    behind each row.
+    """
+    lying = row_major(tuple(shape[axis] for axis in order), gap)
+    strides = dict(zip(order, lying, strict=True))
+    return tuple(strides[axis] for axis in range(len(shape)))
 
 
 class Layout:
@@ -209,10 +209,23 @@ class Layout:
         if dest not in self.places:
             assert isinstance(dest, Node)
             home = "prepared" if self.is_fixed(group) else "arena"
-            buffer = self.buffer(dest.name or dest.op.name, dest.type.size, dest.dtype, home)
             order = self.physical_order(group, store, dest)
-            self.places[dest] = Place(buffer, 0, ordered_strides(dest.shape, order), dest.dtype)
+            gap = self.gap(dest, order) if home == "arena" else 0
+            size = dest.type.size
+            if gap:
+                size += size // dest.shape[order[-1]] * gap
+            buffer = self.buffer(dest.name or dest.op.name, size, dest.dtype, home)
+            buffer.gap = gap * ITEMSIZE[dest.dtype]
+            strides = ordered_strides(dest.shape, order, gap)
+            self.places[dest] = Place(buffer, 0, strides, dest.dtype)
         return self.places[dest]
+
+    def gap(self, n: Node, order: Sequence[int]) -> int:
+        """Elements to leave behind each row of a value that a loop goes through."""
+        through = any(user.op.kind is Kind.LOOP for user in self.graph.users.get(n, ()))
+        if not through or self.is_aliased(n) or n in self.fusion.housed:
+            return 0
+        return row_gap(tuple(n.shape[axis] for axis in order), n.dtype)
 
     def physical_order(self, group: Group, store: Store, dest: Node) -> list[int]:
         """The dest's axes, outermost first: as the group's main input lies, columns of a

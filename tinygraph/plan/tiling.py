@@ -16,6 +16,7 @@ L1, FETCH = 32 * 1024, 24  # bytes of the first cache, and bytes that it gets fr
 SHALLOW = 64  # a reduction so short is neither cut nor worth the order of a long one
 FEW_PARTS = 8  # of a reduction in chunks
 EVERY = 1 << 30  # more row tiles than there are
+PIECE = 5  # what an element of a piece's result costs, in elements of operands that are streamed
 WORTH = 400_000  # multiply-adds that are worth a part of their own
 PART = 5_000  # multiply-adds in the time that it takes to claim a part and to begin it
 TEAMS = (2, 4)  # threads among which parts should come out even
@@ -134,7 +135,8 @@ def chunk_parts(
     """(pieces of the reduction, row parts, column parts): few, and with the least to stream.
 
     Every share of the columns streams all of A's m = ``sides[0]`` rows, every share of the rows
-    all of B's n = ``sides[1]`` columns; several pieces store their results and read them again.
+    all of B's n = ``sides[1]`` columns; several pieces store their results, which another launch
+    adds up.
     """
     m, n = sides
     ways = [
@@ -148,7 +150,7 @@ def chunk_parts(
 
     def streamed(way: tuple[int, int, int]) -> int:
         pieces, rows, columns = way
-        return depth * (columns * m + rows * n) + (2 * pieces * result if pieces > 1 else 0)
+        return depth * (columns * m + rows * n) + (PIECE * pieces * result if pieces > 1 else 0)
 
     return min((way for way in ways if prod(way) >= enough), key=lambda way: (streamed(way), way))
 

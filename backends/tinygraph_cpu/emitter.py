@@ -1,0 +1,88 @@
+"""An LLVM builder that speaks in words, waits and counts: what the driver is written with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from llvmlite import ir
+
+I32, I64, VOID = ir.IntType(32), ir.IntType(64), ir.VoidType()
+WORDS = I64.as_pointer()
+PATIENCE = 1 << 14  # pauses before a waiting thread offers its core to others
+
+
+class Emitter(ir.IRBuilder):
+    """A builder that speaks in words: base pointers are int64*, values int64."""
+
+    def at(self, base: ir.Value, index: int | ir.Value) -> ir.Value:
+        if isinstance(index, int):
+            index = I64(index)
+        return self.gep(base, [index])
+
+    def word(self, base: ir.Value, index: int | ir.Value) -> ir.Value:
+        return self.load(self.at(base, index))
+
+    def pointer(self, base: ir.Value, index: int | ir.Value) -> ir.Value:
+        return self.inttoptr(self.word(base, index), WORDS)
+
+    def acquire(self, base: ir.Value, index: int | ir.Value) -> ir.Value:
+        return self.load_atomic(self.at(base, index), "acquire", 8)
+
+    def intrinsic(self, name: str, result: ir.Type, *args: ir.Value) -> ir.Value:
+        kind = ir.FunctionType(result, [a.type for a in args])
+        function = self.module.globals.get(name) or ir.Function(self.module, kind, name)
+        return self.call(function, args)
+
+    def cycles(self) -> ir.Value:
+        return self.intrinsic("llvm.readcyclecounter", I64)
+
+    def pause(self) -> None:
+        """Tells the core that this thread only waits."""
+        if self.module.triple.startswith(("x86_64", "i686")):
+            self.intrinsic("llvm.x86.sse2.pause", VOID)
+
+    def offer_core(self) -> None:
+        if os.name == "posix":
+            self.intrinsic("sched_yield", I32)
+        else:
+            self.intrinsic("SwitchToThread", I32)
+
+    @contextmanager
+    def count(self, begin: ir.Value, end: ir.Value) -> Iterator[ir.Value]:
+        """A loop over begin <= i < end."""
+        head, body, done = (self.append_basic_block(n) for n in ("head", "body", "done"))
+        entry = self.block
+        self.branch(head)
+        self.position_at_end(head)
+        i = self.phi(I64)
+        i.add_incoming(begin, entry)
+        self.cbranch(self.icmp_signed("<", i, end), body, done)
+        self.position_at_end(body)
+        yield i
+        i.add_incoming(self.add(i, I64(1)), self.block)
+        self.branch(head)
+        self.position_at_end(done)
+
+    def spin(self, ready: Callable[[], ir.Value]) -> None:
+        """Waits until ready() holds: pauses, later offers the core with every further pause."""
+        head, wait, offer, done = (
+            self.append_basic_block(n) for n in ("spin", "pause", "offer", "ready")
+        )
+        entry = self.block
+        self.branch(head)
+        self.position_at_end(head)
+        spins = self.phi(I64)
+        spins.add_incoming(I64(0), entry)
+        self.cbranch(ready(), done, wait)
+        self.position_at_end(wait)
+        self.pause()
+        more = self.add(spins, I64(1))
+        spins.add_incoming(more, wait)
+        self.cbranch(self.icmp_signed("<", more, I64(PATIENCE)), head, offer)
+        self.position_at_end(offer)
+        self.offer_core()
+        spins.add_incoming(more, offer)
+        self.branch(head)
+        self.position_at_end(done)
