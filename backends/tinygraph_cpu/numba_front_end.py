@@ -24,8 +24,9 @@ from numba.core import (
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import LoweringPass, PassManager, register_pass
 
+from tinygraph_cpu.arithmetic import FAST
 from tinygraph_cpu.numba_intrinsics import SCOPE, VIEWS
-from tinygraph_cpu.numba_kernels import FAST, Parameter
+from tinygraph_cpu.prologue import Parameter
 
 
 class _Library:

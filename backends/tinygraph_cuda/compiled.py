@@ -49,7 +49,8 @@ def toolchain_versions() -> str:
 def emitters_digest() -> str:
     """Of the sources that turn kernels into PTX."""
     here, core = Path(__file__).parent, Path(codegen.__file__ or "").parent
-    scalar = [here.parent / "tinygraph_cpu" / name for name in ("arithmetic.py", "scalar.py")]
+    other = here.parent / "tinygraph_cpu"
+    scalar = [other / name for name in ("arithmetic.py", "prologue.py", "scalar.py")]
     digest = hashlib.blake2b()
     for path in (*sorted(here.glob("*.py")), *scalar, *(core / name for name in SHARED)):
         digest.update(path.read_bytes())

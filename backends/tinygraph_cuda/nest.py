@@ -15,7 +15,7 @@ from tinygraph.codegen.nest import NestWriter
 from tinygraph.codegen.steps import initial
 from tinygraph.codegen.writer import Address
 from tinygraph.plan.plan import Fold, Load, Nest, Put, Step
-from tinygraph_cpu.numba_kernels import lift_prologue
+from tinygraph_cpu.prologue import lift_prologue
 
 from .kernel import MOST_BLOCKS, THREADS, CudaKernel, require_32_bits
 from .reader import VECTOR
