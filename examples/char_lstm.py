@@ -49,8 +49,7 @@ class Reader:
         tokens, *state = self.inputs(batch, length)
         following = tg.input("following", batch, length, dtype="int32")
         logits, left = self.net(tokens, state)
-        rows = tg.reshape(logits, (batch * length, self.symbols))
-        loss = nn.cross_entropy(rows, tg.reshape(following, (batch * length,)))
+        loss = nn.cross_entropy(logits, following, axis=-1)
         updates = () if optimizer is None else optimizer.updates(loss, self.net.parameters())
         return tg.compile([tokens, following, *state], [loss, *left], updates=updates)
 

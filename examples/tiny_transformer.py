@@ -41,20 +41,20 @@ HEADS = 4
 
 
 def windows(part: np.ndarray, settings: Settings) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Random places of the text: symbols [batch, length], those after them [batch * length]."""
+    """Random places of the text: symbols [batch, length], and those after them."""
     rng = np.random.default_rng(0)
     reach = np.arange(settings.length + 1)
     for _ in range(settings.steps):
         starts = rng.integers(0, len(part) - settings.length, settings.batch)
         symbols = part[starts[:, None] + reach]
-        yield symbols[:, :-1], symbols[:, 1:].reshape(-1)
+        yield symbols[:, :-1], symbols[:, 1:]
 
 
 def learn(net: models.TransformerLanguageModel, text: Text, settings: Settings) -> list[float]:
     """Bits per character in each tenth of the training."""
-    x = tg.input("text", settings.batch, settings.length, dtype="int32")
-    y = tg.input("next", x.type.size, dtype="int32")
-    loss = nn.cross_entropy(tg.reshape(net(x, training=True), -1, len(text.alphabet)), y)
+    shape = settings.batch, settings.length
+    x, y = (tg.input(name, *shape, dtype="int32") for name in ("text", "next"))
+    loss = nn.cross_entropy(net(x, training=True), y, axis=-1)
     rate = optim.cosine(settings.rate, settings.steps, warmup=settings.steps // 20)
     updates = optim.AdamW(rate, weight_decay=0.1, clip=1.0).updates(loss, net.parameters())
     step = tg.compile([x, y], [loss], updates=updates, name="train")
@@ -70,18 +70,18 @@ def bits_per_character(
     net: models.TransformerLanguageModel, before: np.ndarray, part: np.ndarray
 ) -> float:
     """Of a part of the text; each character is predicted from at least half a window before it."""
-    half, symbols = net.length // 2, net.head.weight.shape[0]
+    half = net.length // 2
     x = tg.input("text", None, 2 * half, dtype="int32")
     y = tg.input("next", None, half, dtype="int32")
-    chances = tg.log_softmax(net(x)[:, half:]) * tg.one_hot(y, symbols)
-    program = tg.compile([x, y], [tg.sum(chances, axis=2)], name="evaluate")
+    losses = nn.cross_entropy(net(x)[:, half:], y, axis=-1, reduction="none")
+    program = tg.compile([x, y], [losses], name="evaluate")
     known = np.pad(np.concatenate([before[-half - 1 :], part]), (0, half))
     starts = np.arange(0, len(part), half)
     found = []
     for some in np.split(starts, range(64, len(starts), 64)):
         seen = known[some[:, None] + np.arange(2 * half + 1)]
         found.append(program(seen[:, :-1], seen[:, half + 1 :])[0].reshape(-1))
-    return -float(np.concatenate(found)[: len(part)].mean()) / math.log(2)
+    return float(np.concatenate(found)[: len(part)].mean()) / math.log(2)
 
 
 def write(net: models.TransformerLanguageModel, text: Text, start: str, count: int) -> str:

@@ -101,8 +101,7 @@ def build(name: str) -> nn.Module:
 
 def loss_and_gradients(net: nn.Module, x: Node, y: Node) -> list[Node]:
     """The loss and the gradients of all parameters."""
-    outputs = net(x, training=True)
-    loss = models.auxiliary_loss((outputs,) if isinstance(outputs, Node) else outputs, y)
+    loss = models.auxiliary_loss(net(x, training=True), y)
     return [loss, *tg.grad(loss, net.parameters())]
 
 

@@ -122,6 +122,12 @@ def test_names_are_dotted_paths_in_order() -> None:
     assert [path for path, _ in net.named_modules()] == names
 
 
+def test_a_parameter_is_not_lost_to_an_array() -> None:
+    layer = nn.Linear(3, 2)
+    with pytest.raises(TypeError, match=r"assign to weight\.value"):
+        layer.weight = np.zeros((2, 3), np.float32)  # type: ignore[assignment]
+
+
 def test_lists_and_dicts_hold_modules_at_any_depth() -> None:
     class Net(nn.Module):
         def __init__(self) -> None:

@@ -211,3 +211,14 @@ def test_a_schedule_of_the_user() -> None:
     after = fit.values()
     fit.step()
     np.testing.assert_array_equal(fit.values(), after)
+
+
+def test_the_rate_is_not_replaced_but_set() -> None:
+    optimizer = optim.SGD(0.1)
+    with pytest.raises(AttributeError, match=r"set optimizer\.lr\.value"):
+        optimizer.lr = 0.01
+
+
+def test_state_is_loaded_after_updates_has_made_it() -> None:
+    with pytest.raises(ValueError, match=r"has no state yet: updates\(\) makes it"):
+        optim.SGD(0.1, momentum=0.9).load_state_dict({"step": 0, "lr": 0.1, "momentum.w": [0.0]})

@@ -190,6 +190,8 @@ def test_errors_name_what_is_wrong():
             tg.scan(step, h, x)
     with pytest.raises(tg.ShapeError, match="sequences of length 4"):
         tg.scan(lambda h, a, b: (h,), h, (x, tg.input("y", 3, 2)))
+    with pytest.raises(tg.ShapeError, match="a length that is a number, got n"):
+        tg.scan(lambda h, a: (h,), h, tg.input("texts", None, 2))
     with pytest.raises(tg.ShapeError, match="sequences, or a length"):
         tg.scan(lambda h: (h,), h)
 

@@ -50,7 +50,7 @@ def test_logits_losses_and_all_gradients_are_those_of_pytorch(name: str) -> None
     y = tg.input("y", *labels.shape, dtype="int32")
     made = net(x, training=True)
     logits = made[0] if isinstance(made, tuple) else made
-    loss = nn.cross_entropy(tg.reshape(logits, -1, logits.shape[-1]), tg.reshape(y, -1))
+    loss = nn.cross_entropy(logits, y, axis=-1)
     trained = net.named_parameters()
     assert list(trained) == list(GOLDEN[f"{name}/parameters"])
     updates = optim.SGD(RATE, momentum=MOMENTUM).updates(loss, net.parameters())

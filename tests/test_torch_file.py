@@ -137,6 +137,13 @@ def test_a_type_of_elements_is_not_made_up() -> None:
         read_torch(archive(content, **{"0": bytes(16)}))
 
 
+@pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model"])
+def test_tensors_are_found_where_training_scripts_put_them(key: str) -> None:
+    inner = tensor(0, (4,), (1,))[:-1]
+    content = b"(S'epoch'\nI3\nS'" + key.encode() + b"'\n" + inner + b"d."
+    assert list(read_torch(archive(content, **{"0": bytes(16)}))) == ["w"]
+
+
 def test_views_of_storages() -> None:
     raw = np.arange(4, dtype="<f4").tobytes()
     found = read_torch(archive(tensor(1, (3,), (1,)), **{"0": raw}))["w"]

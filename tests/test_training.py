@@ -66,6 +66,27 @@ def test_a_weight_of_a_loss_may_be_an_input_or_a_parameter() -> None:
     np.testing.assert_allclose(program(0.25)[0], [0.25] * 3)
 
 
+def test_losses_of_labels_may_be_masked_and_weighted() -> None:
+    """Of texts with padding, whose classes lie along the last axis, and with weights of classes."""
+    logits, labels = tg.input("logits", 2, 4, 3), tg.input("labels", 2, 4, dtype="int32")
+    counts, weights = tg.input("counts", 2, 4), tg.constant([1.0, 2.0, 4.0], "float32")
+    each = nn.cross_entropy(logits, labels, 0.1, axis=-1, reduction="none")
+    share = counts * tg.take(weights, labels)
+    whole = nn.cross_entropy(logits, labels, 0.1, axis=-1)
+    program = tg.compile(
+        [logits, labels, counts], [each, tg.sum(each * share) / tg.sum(share), whole]
+    )
+    data, chosen = draw(2, 4, 3), np.array([[0, 1, 2, 0], [2, 2, 1, 0]], np.int32)
+    seen = np.array([[1, 1, 1, 0], [1, 0, 0, 0]], np.float32)
+    found, weighted, mean = program(data, chosen, seen)
+    logp = data - np.log(np.exp(data).sum(-1, keepdims=True))
+    want = -0.9 * np.take_along_axis(logp, chosen[..., None], -1)[..., 0] - 0.1 * logp.mean(-1)
+    np.testing.assert_allclose(found, want, rtol=1e-5)
+    part = seen * np.array([1, 2, 4])[chosen]
+    assert weighted == pytest.approx((want * part).sum() / part.sum(), rel=1e-5)
+    assert mean == pytest.approx(want.mean(), rel=1e-5)
+
+
 def test_two_optimizers_with_losses_of_their_own_in_one_step() -> None:
     net, x = TwoHeads(), tg.input("x", 6, 4)
     logits, value = net(x)

@@ -73,6 +73,21 @@ def test_a_query_that_sees_nothing_is_not_a_number() -> None:
     assert np.isnan(y).all(axis=(0, 2)).tolist() == [False, True, False]
 
 
+def test_weights_are_those_with_which_a_call_adds_up_values() -> None:
+    net, x = nn.MultiHeadAttention(8, 2), tg.input("x", 2, 5, 8)
+    y, weights = net(x, causal=True), net.weights(x, causal=True)
+    both, alone = tg.compile([x], [y, weights]), tg.compile([x], [y])
+    assert both.cost()["flops"] == alone.cost()["flops"]
+    data = draw(2, 5, 8)
+    found, shares = both(data)
+    assert shares.shape == (2, 2, 5, 5) and not np.triu(shares, 1).any()
+    np.testing.assert_allclose(shares.sum(-1), 1, rtol=1e-6)
+    values = data @ net.in_proj_weight.value[16:].T
+    heads = shares @ values.reshape(2, 5, 2, 4).transpose(0, 2, 1, 3)
+    joined = heads.transpose(0, 2, 1, 3).reshape(2, 5, 8)
+    np.testing.assert_allclose(joined @ net.out_proj.weight.value.T, found, rtol=1e-4, atol=1e-6)
+
+
 def test_dropout_acts_on_the_weights_in_training_only() -> None:
     net, x = nn.MultiHeadAttention(8, 2, dropout=0.5), tg.input("x", 2, 5, 8)
     predict, train = tg.compile([x], [net(x)]), tg.compile([x], [net(x, training=True)])
@@ -138,13 +153,19 @@ def test_a_cache_takes_no_mask() -> None:
         net(x, cache=cache, position=tg.constant(0, "int32"), causal=True)
 
 
+def test_a_cache_is_for_one_size_of_batch() -> None:
+    net, x = nn.MultiHeadAttention(8, 2), tg.input("x", 1, 1, 8)
+    with pytest.raises(tg.ShapeError, match=r"a cache for keys \[3, 2, up to 5, 4\] got"):
+        net(x, cache=nn.KeyValueCache(3, 2, 5, 4), position=tg.constant(0, "int32"))
+
+
 # -- plans -----------------------------------------------------------------------------------------
 
 
 def test_all_products_are_contractions_and_no_transpose_is_stored() -> None:
     net = models.TransformerLanguageModel(SYMBOLS, 16, 32, layers=1, heads=4)
-    x, y = tg.input("x", 3, 16, dtype="int32"), tg.input("y", 3 * 16, dtype="int32")
-    loss = nn.cross_entropy(tg.reshape(net(x, training=True), -1, SYMBOLS), y)
+    x, y = (tg.input(name, 3, 16, dtype="int32") for name in "xy")
+    loss = nn.cross_entropy(net(x, training=True), y, axis=-1)
     updates = optim.SGD(0.1).updates(loss, net.parameters())
     for program in (
         tg.compile([x], [net(x)]),

@@ -38,9 +38,18 @@ class Optimizer:
         self, lr: float | Schedule, *, weight_decay: float = 0.0, clip: float | None = None
     ):
         self.step = _state("step", (), "int32")
-        self.lr: Parameter | Schedule = lr if callable(lr) else _state("lr", (), value=lr)
+        self._lr: Parameter | Schedule = lr if callable(lr) else _state("lr", (), value=lr)
         self.weight_decay, self.clip = weight_decay, clip
         self._slots: dict[tuple[str, Parameter], Parameter] = {}  # by kind and parameter
+
+    @property
+    def lr(self) -> Parameter | Schedule:
+        """The learning rate: a parameter, unless it is a schedule."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, rate: Any) -> None:
+        raise AttributeError("programs read the learning rate's parameter: set optimizer.lr.value")
 
     def updates(
         self, loss: Node, parameters: Sequence[Parameter], grads: Sequence[Node] | None = None
@@ -107,6 +116,10 @@ class Optimizer:
         Raises:
             ValueError: lists every missing, unexpected or misshapen name.
         """
+        if not self._slots and any("." in name for name in values):
+            raise ValueError(
+                f"this {type(self).__name__} has no state yet: updates() makes it, call that first"
+            )
         assign(self._named_state(), values)
 
 

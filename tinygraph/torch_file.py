@@ -33,6 +33,7 @@ DTYPES = {
     "BoolStorage": "?",
 }
 DAMAGE = (pickle.UnpicklingError, BadZipFile, EOFError, LookupError, TypeError, AttributeError)
+KEYS = ("state_dict", "model_state_dict", "model")  # where training scripts put a net's tensors
 Arrays = dict[str, np.ndarray]
 Elements = Callable[["Storage"], np.ndarray]
 
@@ -126,7 +127,7 @@ NAMES: dict[tuple[str, str], Callable[..., Any]] = {
 def read_torch(data: bytes) -> Arrays:
     """The named arrays of a file that ``torch.save`` wrote; bfloat16 becomes float32.
 
-    They are the file's dictionary itself, or what stands in it under 'state_dict' or 'model'.
+    They are the file's dictionary itself, or what stands in it under one of ``KEYS``.
 
     Raises:
         ValueError: it is no such file, is damaged, or names what is no tensor.
@@ -177,7 +178,7 @@ def _stream(data: bytes) -> tuple[Any, Elements]:
 
 
 def _tensors(found: Any) -> Mapping[str, Tensor]:
-    for key in ("state_dict", "model"):
+    for key in KEYS:
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             found = found[key]
     if not isinstance(found, Mapping):

@@ -36,18 +36,22 @@ class ConvNorm(nn.Module):
 
 
 def auxiliary_loss(
-    outputs: Sequence[Node], labels: Node, weight: float = 0.3, label_smoothing: float = 0.0
+    outputs: Node | Sequence[Node],
+    labels: Node,
+    weight: float = 0.3,
+    label_smoothing: float = 0.0,
 ) -> Node:
     """The cross entropy of the logits plus ``weight`` times that of each auxiliary classifier.
 
     Args:
-        outputs: what a network with auxiliary classifiers returns in training, the logits first.
+        outputs: what a network returns in training: the logits, or several, the last layer's first.
         labels: integers [N].
         weight: 0.3 in GoogLeNet (Szegedy et al., CVPR 2015, section 5), 0.4 in torchvision's
             training of Inception v3.
         label_smoothing: 0.1 in Inception v3 (Szegedy et al., CVPR 2016, section 7).
     """
-    main, *others = (nn.cross_entropy(o, labels, label_smoothing=label_smoothing) for o in outputs)
+    several = (outputs,) if isinstance(outputs, Node) else outputs
+    main, *others = (nn.cross_entropy(o, labels, label_smoothing=label_smoothing) for o in several)
     for loss in others:
         main = main + loss * weight
     return main

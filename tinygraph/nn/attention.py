@@ -68,6 +68,12 @@ class KeyValueCache:
 
     def extend(self, k: Node, v: Node, position: Node) -> tuple[Node, Node]:
         """All keys and values, with k and v [N, heads, L, D] from ``position`` on."""
+        n, heads, length, size = self.keys.shape
+        if (*k.shape[:2], k.shape[3]) != (n, heads, size):
+            raise ShapeError(
+                f"a cache for keys [{n}, {heads}, up to {length}, {size}] got {k.type}: "
+                "the batch, or the heads, are other ones"
+            )
         found = []
         for kept, new in ((self.keys, k), (self.values, v)):
             new = ops.dynamic_update(kept, new, (0, 0, position, 0))
@@ -135,6 +141,24 @@ class MultiHeadAttention(Module):
             mask = cache.seen(position, query.shape[1])
         y = ops.scaled_dot_product_attention(q, k, v, mask, causal, self.dropout)
         return self.out_proj(join_heads(y))
+
+    def weights(
+        self,
+        query: Node,
+        key: Node | None = None,
+        *,
+        mask: Node | None = None,
+        causal: bool = False,
+    ) -> Node:
+        """How much each query takes of each position, in each head: [N, heads, L, S].
+
+        Arguments are those of a call; beside one in inference nothing is computed anew, for the
+        nodes are the same.
+        """
+        key = query if key is None else key
+        q, k, _ = self._projected(query, key, key)
+        q, k = (split_heads(x, self.heads) for x in (q, k))
+        return ops.attention_weights(q, k, mask, causal)
 
     def _projected(self, query: Node, key: Node, value: Node) -> tuple[Node, ...]:
         """Query, key and value after their projections: one product for each different node."""

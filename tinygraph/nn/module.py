@@ -43,6 +43,8 @@ class Module:
     forward: Callable[..., Any]
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, np.ndarray) and isinstance(vars(self).get(name), Parameter):
+            raise TypeError(f"{name} is a parameter: assign to {name}.value")
         members = list(_members(name, value))
         object.__setattr__(self, name, _unchanging(value) if members else value)
         for path, member in members:

@@ -19,7 +19,7 @@ from .arithmetic import (
     sign,
     sub,
 )
-from .attention import scaled_dot_product_attention
+from .attention import attention_weights, scaled_dot_product_attention
 from .convolution import conv1d, conv2d, conv_transpose2d
 from .gather import cumsum, dynamic_slice, dynamic_update, one_hot, scatter_add, take
 from .identity import custom_gradient, effect, stop_gradient
@@ -63,6 +63,7 @@ __all__ = [
     "arange",
     "argmax",
     "argmin",
+    "attention_weights",
     "avg_pool2d",
     "axis_index",
     "batch_norm",

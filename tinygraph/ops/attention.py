@@ -42,6 +42,12 @@ def scaled_dot_product_attention(
             "scaled_dot_product_attention requires q[..., L, D], k[..., S, D] and v[..., S, E], "
             f"got {q.type}, {k.type} and {v.type}"
         )
+    weights = attention_weights(q, k, mask, causal)
+    return matmul(weights if dropout is None else dropout(weights), v)
+
+
+def attention_weights(q: Node, k: Node, mask: Node | None = None, causal: bool = False) -> Node:
+    """softmax(q k^T / sqrt(D) + mask) [..., L, S]: how much each query takes of each value."""
     scores = matmul(q, swap(k)) * (1 / math.sqrt(q.shape[-1]))
     if mask is not None and broadcast_shapes("a mask", scores.type, mask.type) != scores.shape:
         raise ShapeError(f"a mask must broadcast to the scores {scores.type}, got {mask.type}")
@@ -52,5 +58,4 @@ def scaled_dot_product_attention(
         mask = past if mask is None else logical_and(mask, past)
     if mask is not None:
         scores = where(mask, scores, -math.inf)
-    weights = softmax(scores)
-    return matmul(weights if dropout is None else dropout(weights), v)
+    return softmax(scores)

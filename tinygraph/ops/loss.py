@@ -13,25 +13,49 @@ from .source import axis_index
 from .view import reshape
 
 
-def cross_entropy(logits: Node, labels: Node, label_smoothing: float = 0.0) -> Node:
-    """The mean of -log softmax(logits)[label]: logits[N, C, ...], integer labels[N, ...].
+def cross_entropy(
+    logits: Node,
+    labels: Node,
+    label_smoothing: float = 0.0,
+    *,
+    axis: int = 1,
+    reduction: str = "mean",
+) -> Node:
+    """-log softmax(logits)[label], its mean over all labels.
 
-    With ``label_smoothing`` s the target is 1 - s on the label plus s / C on each class, as in
-    PyTorch. A label outside of 0 to C - 1 adds nothing to the label's part.
+    Args:
+        logits: [N, C, ...], C classes along ``axis``; of a text [N, L, C] that is axis -1.
+        labels: integers, of the logits' shape without ``axis``. One outside of 0 to C - 1 adds
+            nothing to the label's part.
+        label_smoothing: s makes the target 1 - s on the label plus s / C on each class, as in
+            PyTorch.
+        reduction: ``mean``, or ``none`` for the loss of each label, to be weighted or masked.
     """
-    if logits.ndim < 2 or labels.shape != (logits.shape[0], *logits.shape[2:]):
-        got = f"{logits.type} and {labels.type}"
-        raise ShapeError(f"cross_entropy requires logits[N, C, ...] and labels[N, ...], got {got}")
+    if not isinstance(logits, Node):
+        raise ShapeError(
+            f"cross_entropy requires one node of logits, got {type(logits).__name__}; what a "
+            "network with auxiliary classifiers returns is for models.auxiliary_loss"
+        )
+    axis = axis + logits.ndim if axis < 0 else axis
+    rest = (*logits.shape[:axis], *logits.shape[axis + 1 :])
+    if logits.ndim < 2 or not 0 <= axis < logits.ndim or labels.shape != rest:
+        raise ShapeError(
+            "cross_entropy requires logits[N, C, ...] and labels[N, ...], "
+            f"got {logits.type} and {labels.type}, classes along axis {axis}"
+        )
     if labels.dtype not in ("int32", "int64", "uint8"):
         raise ShapeError(f"cross_entropy requires integer labels, got {labels.type}")
-    logp = log_softmax(logits, axis=1)
-    classes = (1, logits.shape[1]) + (1,) * (logits.ndim - 2)
-    column = reshape(labels, (labels.shape[0], 1, *labels.shape[1:]))
-    chosen = where(equal(column, axis_index(classes, 1, labels.dtype)), logp, 0)
-    loss = -sum(chosen) / labels.type.size
-    if not label_smoothing:
-        return loss
-    return loss * (1 - label_smoothing) - mean(logp) * label_smoothing
+    if reduction not in ("mean", "none"):
+        raise ValueError(f"reduction is 'mean' or 'none', got {reduction!r}")
+    logp = log_softmax(logits, axis=axis)
+    classes = tuple(n if i == axis else 1 for i, n in enumerate(logits.shape))
+    column = reshape(labels, (*logits.shape[:axis], 1, *logits.shape[axis + 1 :]))
+    chosen = where(equal(column, axis_index(classes, axis, labels.dtype)), logp, 0)
+    if reduction == "none":
+        loss, smooth = -sum(chosen, axis), mean(logp, axis) if label_smoothing else None
+    else:
+        loss, smooth = -sum(chosen) / labels.type.size, mean(logp) if label_smoothing else None
+    return loss if smooth is None else loss * (1 - label_smoothing) - smooth * label_smoothing
 
 
 def mse_loss(prediction: Node, target: Node) -> Node:

@@ -110,6 +110,8 @@ def scan(
     steps = length if length is not None else next((s.shape[0] for s in rows if s.ndim), None)
     if steps is None:
         raise ShapeError("scan requires sequences, or a length")
+    if not isinstance(steps, int):
+        raise ShapeError(f"scan requires a length that is a number, got {steps}: one program each")
     if any(s.shape[:1] != (steps,) for s in rows):
         types = _listed(s.type for s in rows)
         raise ShapeError(f"scan requires sequences of length {steps}, got {types}")
