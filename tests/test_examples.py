@@ -198,10 +198,12 @@ def test_googlenet_auxiliary(example, tmp_path):
     assert found["part of the loss that is left"] < 0.8
 
 
-def test_tiny_transformer(example, capsys):
-    found = example(short=True)
+def test_tiny_transformer(example, tmp_path, capsys):
+    found = example(tmp_path, short=True)
     assert found["parameters"] == 421_120
     assert found["last tenth"] < found["first tenth"] - 1.5
     assert found["transformer"] < found["5-gram"] - 0.1  # bits per character
     assert found["5-gram"] == pytest.approx(1.760, abs=0.001)
+    assert found["least attention in all"] == pytest.approx(1, abs=1e-5)
+    assert "layer 2, head 4" in labels(tmp_path / "transformer_heads.svg")
     assert "\nAnd " in capsys.readouterr().out
