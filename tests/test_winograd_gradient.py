@@ -59,6 +59,37 @@ def gradient(batch, groups, cin, cout, size, r, padding) -> tuple[Graph, list[np
     return graph, [normal(*n.shape, seed=i) for i, n in enumerate(graph.inputs)]
 
 
+STRIDED = [
+    # batch, input and output channels, image, filter, stride, padding, groups
+    (1, 3, 20, (19, 16), (7, 7), 2, 3, 1),
+    (2, 3, 33, (56, 61), (11, 11), 4, 0, 1),
+    (2, 6, 10, (9, 13), (3, 3), 2, 1, 2),
+    (3, 1, 1, (25, 27), (5, 6), 3, 2, 1),
+]
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["channels first", "channels last"])
+@pytest.mark.parametrize("batch, cin, cout, size, kernel, stride, padding, groups", STRIDED)
+def test_strides(batch, cin, cout, size, kernel, stride, padding, groups, last: bool) -> None:
+    """Images that no block divides, odd padding, groups; NaN where no output looks."""
+    x = tg.input("x", batch, *((*size, cin) if last else (cin, *size)))
+    w = tg.input("w", cout, cin // groups, *kernel)
+    image = tg.transpose(x, (0, 3, 1, 2)) if last else x
+    y = tg.conv2d(image, w, stride=stride, padding=padding, groups=groups)
+    g = tg.input("g", *(y.shape[i] for i in (0, 2, 3, 1)))
+    (dw,) = tg.grad(tg.sum(tg.transpose(y, (0, 2, 3, 1)) * g), [w])
+    graph = Graph("g", (x, g, w), (w - 0.1 * dw,))
+    arrays = [normal(*n.shape, seed=i) for i, n in enumerate(graph.inputs)]
+    pixels = arrays[0] if last else arrays[0].transpose(0, 2, 3, 1)
+    bottom, right = (stride * (y.shape[2 + a] - 1) + kernel[a] - padding for a in (0, 1))
+    pixels[:, bottom:], pixels[:, :, right:] = np.nan, np.nan
+    plan = planned(graph, "winograd")
+    assert is_winograd(plan)
+    (expected,) = tg.run(graph, *arrays)
+    for (actual,) in (execute_plan(plan, graph, *arrays), compiled(graph, arrays, "winograd")):
+        np.testing.assert_allclose(actual, expected, atol=1e-5 * np.abs(expected).max())
+
+
 def planned(graph: Graph, way: str | None, target: Target | None = None) -> Plan:
     conv = {"": way} if way else {}
     return verify_plan(schedule(graph, target=target, conv=conv))
@@ -126,7 +157,7 @@ def test_choices_and_remarks() -> None:
     assert not is_winograd(planned(layer(), "implicit"))
     assert not is_winograd(schedule(layer(), conv={"block1": "implicit"}))
     assert not is_winograd(planned(layer(batch=1, size=3), None))
-    assert not is_winograd(planned(layer(stride=2), "winograd"))
+    assert not is_winograd(planned(layer(stride=2), None))
     dilated = planned(layer(dilation=2), "winograd")
     assert not is_winograd(dilated)
     assert any("weight_gradient" in r and "implicit, because" in r for r in dilated.remarks)

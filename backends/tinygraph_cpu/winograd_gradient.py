@@ -170,13 +170,13 @@ class _Emitter:
         first = b.mul(j, i64(spec.width))
 
         def channel(k: ir.Value, there: ir.Value) -> Values:
+            rest, k2 = b.udiv(k, self.f["k2"]), b.urem(k, self.f["k2"])
+            at = {
+                **{"s": self.piece, "g": self.group, "n": first},
+                **{"k0": b.udiv(rest, self.f["k1"]), "k1": b.urem(rest, self.f["k1"]), "k2": k2},
+            }
             starts = [
-                element(
-                    b,
-                    base,
-                    [(self.piece, s["s"]), (self.group, s["g"]), (k, s["k"]), (first, s["n"])],
-                    BYTES[operand.dtype],
-                )
+                element(b, base, [(i, s[axis]) for axis, i in at.items()], BYTES[operand.dtype])
                 for (base, s), operand in zip(self.epilogue, spec.operands, strict=True)
             ]
             tile.repeat(b, vectors, [first, there, *starts], self.vector_out)

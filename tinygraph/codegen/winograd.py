@@ -88,8 +88,11 @@ def winograd_gradient(
         q = np.einsum("ai,abn,bj->ijn", a_t, given, a_t).astype(np.float32)
         sums = sums + v[..., None] * q[:, :, None]
     taps = np.einsum("ai,abkn,bj->ijkn", matrix, sums, matrix).astype(np.float32)
-    at = {"s": piece, "g": g, "k": channels.start, "n": columns.start}
-    _epilogue(spec, operands, at, ("y", "x", "k", "n"), taps)
+    for i, k in enumerate(channels):
+        rest, k2 = divmod(k, f["k2"])
+        k0, k1 = divmod(rest, f["k1"])
+        at = {"s": piece, "g": g, "k0": k0, "k1": k1, "k2": k2, "n": columns.start}
+        _epilogue(spec, operands, at, ("y", "x", "n"), taps[:, :, i])
 
 
 def winograd_weights(

@@ -44,20 +44,22 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """The convolution over blocks: the original's loops, where taps count blocks, then a block's
-    rows and columns.
+    """A convolution over blocks, or its gradient to the weights: the original's loops, where taps
+    count blocks, then a block's rows and columns.
+
+    ``channels`` are those of the image's axes that lie within a block, outermost first.
     """
 
     axes: tuple[int, ...]
     windows: list[Window]
     image: Copy
-    weights: Copy
+    channels: list[int]
 
 
-def space_to_depth(
-    axes: tuple[int, ...], outputs: int, windows: Sequence[Window], image: Access, weights: Access
+def image_in_blocks(
+    axes: tuple[int, ...], windows: Sequence[Window], image: Access, channels: Sequence[int]
 ) -> Blocks:
-    """The same convolution over blocks of its stride.
+    """The same over blocks of its stride; ``channels`` are axes of the image.
 
     Raises:
         Unsuitable: it has no such form.
@@ -68,38 +70,48 @@ def space_to_depth(
     outs, taps, phases = [w.out for w in windows], [w.tap for w in windows], (rank, rank + 1)
     sizes = [*(-(-n // step) if i in taps else n for i, n in enumerate(axes)), step, step]
     blocks = {w.out: sizes[w.out] + sizes[w.tap] - 1 for w in windows}
-    others = [i for i in range(outputs) if i not in outs]
-    columns = [i for i in others if not image.strides[i]]
-    shared = [i for i in others if i not in columns]
     # channels in the order of the image, so that copying reads it as it lies
     lie = [*map(abs, image.strides), *(w.stride for w in windows)]
-    channels = sorted((i for i in range(outputs, rank + 2) if i not in taps), key=lambda i: -lie[i])
-
-    pixels, weight = [], []
+    inner = sorted((*channels, *phases), key=lambda i: -lie[i])
+    outer = [i for i in range(rank) if i not in (*inner, *outs, *taps)]
+    pixels = []
     for w, phase in zip(windows, phases, strict=True):
         end = w.origin + step * (axes[w.out] - 1) + axes[w.tap]  # what no output needs stays out
         row = Index(w.origin, ((w.out, step), (phase, 1)))
         pixels.append((row, min(w.size, end), w.stride))
-        tap = Index(0, ((w.tap, step), (phase, 1)))
-        weight.append((tap, axes[w.tap], weights.strides[w.tap]))
     copied = blocked(
         image,
         pixels,
-        [blocks.get(i, 1 if i in (*taps, *columns) else n) for i, n in enumerate(sizes)],
-        [*others, *outs, *channels, *taps],
+        [blocks.get(i, n if i in inner or lie[i] else 1) for i, n in enumerate(sizes)],
+        [*sorted(outer, key=lambda i: -lie[i]), *outs, *inner, *taps],
         last=outs[1] if windows[1].stride == 1 else None,
-    )
-    rearranged = blocked(
-        weights,
-        weight,
-        [n if i >= rank or weights.strides[i] else 1 for i, n in enumerate(sizes)],
-        [*shared, *outs, *taps, *channels, *columns],
     )
     moved = [
         Window(w.out, w.tap, 0, blocks[w.out], copied.target.strides[w.out], flip=False)
         for w in windows
     ]
-    return Blocks(tuple(sizes), moved, copied, rearranged)
+    return Blocks(tuple(sizes), moved, copied, inner)
+
+
+def weights_in_blocks(
+    axes: tuple[int, ...], windows: Sequence[Window], weights: Access, found: Blocks
+) -> Copy:
+    """The weights of a convolution over blocks."""
+    rank, step = len(axes), windows[0].step
+    outs, taps = [w.out for w in windows], [w.tap for w in windows]
+    positions = [
+        (Index(0, ((w.tap, step), (phase, 1))), axes[w.tap], weights.strides[w.tap])
+        for w, phase in zip(windows, (rank, rank + 1), strict=True)
+    ]
+    rest = [i for i in range(rank) if i not in (*outs, *taps, *found.channels)]
+    columns = [i for i in rest if not found.image.target.strides[i]]
+    shared = [i for i in rest if i not in columns]
+    return blocked(
+        weights,
+        positions,
+        [n if i >= rank or weights.strides[i] else 1 for i, n in enumerate(found.axes)],
+        [*shared, *outs, *taps, *found.channels, *columns],
+    )
 
 
 def blocked(

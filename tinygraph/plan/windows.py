@@ -38,9 +38,9 @@ def windows_of(place: Place, leaf: Leaf, axes: Sizes) -> tuple[list[Window], Acc
         if beyond:
             offset += index.constant * stride
             index, extent = beyond[0].index, beyond[0].size
-        if slides(index, axes):
-            (out, step), (tap, sign) = index.terms
-            windows.append(Window(out, tap, index.constant, extent, stride, sign < 0, step))
+        if (slide := sliding(index, axes)) is not None:
+            out, tap, step, flip = slide
+            windows.append(Window(out, tap, index.constant, extent, stride, flip, step))
             continue
         if beyond or index.divisor != 1 or any(a >= rank for a, _ in index.terms):
             return [], place_access(place, offset, strides)
@@ -50,12 +50,20 @@ def windows_of(place: Place, leaf: Leaf, axes: Sizes) -> tuple[list[Window], Acc
     return windows, place_access(place, offset, strides)
 
 
-def slides(index: Index, axes: Sizes) -> bool:
-    """Whether an index is step * out + tap, windows that overlap, or out - tap, and a constant."""
+def sliding(index: Index, axes: Sizes) -> tuple[int, int, int, bool] | None:
+    """(out, tap, step, flip) of an index that is step * out + tap, windows that overlap, or out -
+    tap, and a constant. If the step is one, the first axis is called out.
+    """
     if len(index.terms) != 2 or index.divisor != 1:
-        return False
-    (_, step), (tap, sign) = index.terms
-    return (step == 1 and abs(sign) == 1) or (sign == 1 and 1 < step < axes[tap])
+        return None
+    (first, a), (second, b) = index.terms
+    if a == 1 and abs(b) == 1:
+        return first, second, 1, b < 0
+    if b == 1 and 1 < a < axes[second]:
+        return first, second, a, False
+    if a == 1 and 1 < b < axes[first]:
+        return second, first, b, False
+    return None
 
 
 def plain(place: Place, leaf: Leaf, axes: Sizes) -> Access:

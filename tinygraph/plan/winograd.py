@@ -4,19 +4,20 @@ No operator is known here by name. An anchor qualifies if one operand is read th
 step * out + tap or out - tap, and the other operand has a tap's weight: a convolution, or the
 gradient to the input of one of stride one, which is one with the filter turned round. If the step
 is not one, the convolution over blocks of pixels stands for it (space_to_depth.py). Where the
-results are taps, and pixels are summed up, it is the gradient to the weights.
+results are taps, and pixels are summed up, it is the gradient to the weights, of any stride.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 from ..ir import Node
 from .contract import Axis, Unsuitable, join_all
 from .index import Leaf
 from .plan import Access, Place
-from .space_to_depth import Copy, space_to_depth
+from .space_to_depth import Copy, image_in_blocks, weights_in_blocks
 from .windows import Window, plain, windows_of
 
 
@@ -59,29 +60,34 @@ class Gradient:
 
     Axes carry their stride in the image as ``a``, in the gradient as ``b``. The windows' axes are
     rows first.
+
+    Attributes:
+        outputs: of the convolution; they are summed over.
+        channels: at most three, outermost first, which are one in the image.
+        kernel, stride: of the original.
+        copies: of the image, to be made first, if the stride was not one: of what, and how.
     """
 
     image: Access
     gradient: Access
     windows: tuple[Window, Window]
-    outputs: tuple[Axis, Axis]  # of the convolution: they are summed over
+    outputs: tuple[Axis, Axis]
     taps: tuple[Axis, Axis]
     group: Axis
     batch: Axis
     column: Axis
-    channel: Axis
+    channels: tuple[Axis, ...]
+    kernel: tuple[int, int]
+    stride: int = 1
+    copies: tuple[tuple[Node, Copy], ...] = ()
 
     @property
     def r(self) -> int:
         return self.taps[0].size
 
     @property
-    def kernel(self) -> tuple[int, int]:
-        return self.r, self.r
-
-    @property
-    def stride(self) -> int:
-        return 1
+    def depth(self) -> int:
+        return prod(x.size for x in self.channels)
 
 
 def recognize(
@@ -101,17 +107,25 @@ def recognize(
         image, base = windows_of(*leaves[number], axes)
         if len(image) != 2:
             continue
-        if any(w.out >= outputs or w.tap < outputs for w in image):
-            raise Unsuitable("its windows slide over the reduction")
         image.sort(key=lambda w: -w.stride)
-        weights, source = plain(*leaves[1 - number], axes), sources[1 - number]
+        other, source = plain(*leaves[1 - number], axes), sources[1 - number]
+        if all(w.step == 1 and not w.flip for w in image):
+            turned = [replace(w, out=w.tap, tap=w.out) for w in image]
+            if sums_pixels(axes, outputs, turned[0], base):
+                return arrange_gradient(axes, outputs, turned, base, other, operands, writes)
+        if any(w.out >= outputs or w.tap < outputs for w in image):
+            if not sums_pixels(axes, outputs, image[0], base):
+                raise Unsuitable("its windows have gaps")
+            return strided_gradient(
+                axes, outputs, image, base, other, sources[number], operands, writes
+            )
         if all(w.step == 1 for w in image):
-            if sums_pixels(axes, outputs, image, base, weights):
-                return arrange_gradient(axes, outputs, image, base, weights, operands, writes)
-            return arrange_roles(axes, outputs, image, base, weights, source, operands, writes)
-        found = space_to_depth(axes, outputs, image, base, weights)
+            return arrange_roles(axes, outputs, image, base, other, source, operands, writes)
+        channels = [i for i in range(outputs, len(axes)) if all(i != w.tap for w in image)]
+        found = image_in_blocks(axes, image, base, channels)
+        weights = weights_in_blocks(axes, image, other, found)
         wider = [replace(o, strides=(*o.strides, 0, 0)) for o in operands]
-        targets = found.image.target, found.weights.target
+        targets = found.image.target, weights.target
         over_blocks = arrange_roles(
             found.axes, outputs, found.windows, *targets, source, wider, writes
         )
@@ -120,24 +134,52 @@ def recognize(
             over_blocks,
             kernel=(height, width),
             stride=image[0].step,
-            copies=((sources[number], found.image), (source, found.weights)),
+            copies=((sources[number], found.image), (source, weights)),
         )
     raise Unsuitable("it has no two axes of overlapping windows without dilation")
 
 
-def sums_pixels(
-    axes: tuple[int, ...], outputs: int, windows: list[Window], image: Access, other: Access
-) -> bool:
-    """Whether the results are taps: the image's channels, which are contiguous, are not summed up
-    then. Without channels, there are fewer taps than pixels.
+def sums_pixels(axes: tuple[int, ...], outputs: int, window: Window, image: Access) -> bool:
+    """Whether the results are taps and the window's outputs are summed up: then the image's
+    channels, which are contiguous, are not. Where nothing is, there are more pixels than taps.
     """
-    contiguous = [
-        i for i, n in enumerate(axes) if n > 1 and image.strides[i] == 1 and not other.strides[i]
+    if window.out < outputs or window.tap >= outputs:
+        return False
+    channels = [i for i, n in enumerate(axes) if n > 1 and image.strides[i] == 1]
+    if channels:
+        return all(i < outputs for i in channels)
+    return axes[window.out] > axes[window.tap]
+
+
+def strided_gradient(
+    axes: tuple[int, ...],
+    outputs: int,
+    windows: list[Window],
+    image: Access,
+    gradient: Access,
+    source: Node,
+    operands: Sequence[Access],
+    writes: Sequence[int],
+) -> Gradient:
+    """The gradient to the weights of the convolution over blocks. Operands may have two strides
+    more, for a block's rows and columns.
+    """
+    taps, rank = [w.tap for w in windows], len(axes)
+    channels = [
+        i for i in range(outputs) if i not in taps and image.strides[i] and not gradient.strides[i]
     ]
-    inner = [i for i, n in enumerate(axes) if n > 1 and image.strides[i] == 1 and i >= outputs]
-    if contiguous or inner:
-        return not inner
-    return axes[windows[0].tap] > axes[windows[0].out]
+    found = image_in_blocks(axes, windows, image, channels)
+    given, *wider = (
+        replace(o, strides=(*o.strides, 0, 0)[: rank + 2]) for o in (gradient, *operands)
+    )
+    both, phases = (found.image.target, given), (rank, rank + 1)
+    over_blocks = arrange_gradient(found.axes, outputs, found.windows, *both, wider, writes, phases)
+    return replace(
+        over_blocks,
+        kernel=(axes[taps[0]], axes[taps[1]]),
+        stride=windows[0].step,
+        copies=((source, found.image),),
+    )
 
 
 def arrange_gradient(
@@ -148,21 +190,27 @@ def arrange_gradient(
     gradient: Access,
     operands: Sequence[Access],
     writes: Sequence[int],
+    phases: Sequence[int] = (),
 ) -> Gradient:
+    """``phases`` are axes behind the reduction that are channels."""
     every = axes_of(axes, image, gradient, operands)
-    if any(w.flip for w in windows):
-        raise Unsuitable("its windows go backwards")
-    taps = [replace(every[w.out], a=w.stride) for w in windows]
-    pixels = [replace(every[w.tap], a=w.stride) for w in windows]
+    taps = [replace(every[w.tap], a=w.stride) for w in windows]
+    pixels = [replace(every[w.out], a=w.stride) for w in windows]
     if taps[0].size != taps[1].size:
         raise Unsuitable("its filter is not square")
     own = {i for w in windows for i in (w.out, w.tap)}
     rest = [(i, x) for i, x in enumerate(every) if i not in own and x.size > 1]
+    results = [x for i, x in rest if i < outputs or i in phases]
     one = Axis(1, 0, 0, (0,) * len(operands))
-    column = single([x for i, x in rest if i < outputs and not x.a], one, "output channels")
+    column = single([x for x in results if not x.a], one, "output channels")
     check_columns(column, writes)
-    channel = single([x for i, x in rest if i < outputs and not x.b], one, "input channels")
-    if (channel.size > 1 and channel.a != 1) or (column.size > 1 and column.b != 1):
+    channels = join_all(sorted((x for x in results if not x.b), key=lambda x: -x.a)) or [one]
+    if len(channels) > 3:
+        raise Unsuitable("too many axes do not join")
+    inner = [prod(x.size for x in channels[i + 1 :]) for i in range(len(channels))]
+    if any(x.a != step for x, step in zip(channels, inner, strict=True) if x.size > 1) or (
+        column.size > 1 and column.b != 1
+    ):
         raise Unsuitable("its channels are not contiguous")
     return Gradient(
         image,
@@ -170,10 +218,11 @@ def arrange_gradient(
         windows=(windows[0], windows[1]),
         outputs=(pixels[0], pixels[1]),
         taps=(taps[0], taps[1]),
-        group=single([x for i, x in rest if i < outputs and x.a and x.b], one, "groups"),
-        batch=single([x for i, x in rest if i >= outputs], one, "batch axes"),
+        group=single([x for x in results if x.a and x.b], one, "groups"),
+        batch=single([x for i, x in rest if i >= outputs and i not in phases], one, "batch axes"),
         column=column,
-        channel=channel,
+        channels=tuple(channels),
+        kernel=(taps[0].size, taps[1].size),
     )
 
 

@@ -11,7 +11,7 @@ from math import ceil, prod
 from .contract import Unsuitable
 from .tiling import WORTH, Target, shares, tile_cycles
 from .winograd import Gradient
-from .winograd_cost import tiles_of
+from .winograd_cost import COPIED, tiles_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def direct_cycles(c: Gradient, target: Target) -> float:
     """Of the direct form on one core, 90 % of the peak; and of its last part."""
     pixels = c.batch.size * prod(x.size for x in c.outputs)
     vectors = -(-c.column.size // target.lanes)
-    steps = c.group.size * pixels * c.r**2 * c.channel.size * vectors
+    steps = c.group.size * pixels * prod(c.kernel) * c.depth // c.stride**2 * vectors
     return steps / 2 / 0.9 + WORTH / target.lanes / 2
 
 
@@ -66,18 +66,21 @@ def choose(c: Gradient, target: Target, wanted: int | None = None) -> GradientCh
     return min(options, key=lambda o: (o.cycles, o.m, o.pieces, o.column_parts, o.channel_parts))
 
 
-def register_tile(vectors: int, target: Target) -> tuple[int, int]:
-    """(rows, vectors) of the products: rows divide a vector's channels, few columns are wasted, and
-    accumulators are enough for the latency of multiply-adds.
+def register_tile(vectors: int, depth: int, target: Target) -> tuple[int, int]:
+    """(rows, vectors) of the products: rows divide a vector's channels, or are enough for all with
+    few wasted, and accumulators are enough for the latency of multiply-adds.
     """
-    rows, most = (8, 2) if target.registers >= 32 else (4, 3)
+    if target.registers < 32:
+        rows, most = 4, 3
+    else:
+        rows, most = (6, 4) if 8 < depth <= 12 else (8, 2)
     return rows, min(vectors, most)
 
 
 def options_of(c: Gradient, m: int, target: Target) -> list[GradientChoice]:
     """Ways to cut it by output tile m."""
-    columns, channels = (-(-x.size // target.lanes) for x in (c.column, c.channel))
-    rows, vectors = register_tile(columns, target)
+    columns, channels = (-(-size // target.lanes) for size in (c.column.size, c.depth))
+    rows, vectors = register_tile(columns, c.depth, target)
     blocks, count = -(-columns // vectors), tiles_in(c, m)
     found = []
     for column_parts, channel_parts in product(shares(blocks), shares(channels)):
@@ -111,16 +114,17 @@ def cycles(
     core waits in the end.
     """
     n, count = m + c.r - 1, tiles_in(c, m)
-    columns, channels = (-(-x.size // target.lanes) for x in (c.column, c.channel))
+    columns, channels = (-(-size // target.lanes) for size in (c.column.size, c.depth))
     full, tail = divmod(columns, vectors)
     widths = [vectors] * full + [tail] * (tail > 0)
     step = sum(tile_cycles(rows, v) for v in widths)
     added = sum(ADDED * rows * v + 15 for v in widths)
     rounds = pieces * ceil(count / pieces / TILES)
-    products = n * n * -(-c.channel.size // rows) * (count * step + rounds * added)
+    products = n * n * -(-c.depth // rows) * (count * step + rounds * added)
     windows = channels * column_parts * (INPUT * n * n + FETCH * m * m)
     gradients = columns * channel_parts * (GRADIENT * n * n + FETCH * m * m)
-    written = pieces * c.channel.size * columns * (4.0 * n * n + 8.0 * c.r**2)
+    written = pieces * c.depth * columns * (4.0 * n * n + 8.0 * c.r**2)
     parts = column_parts * channel_parts * pieces
     total = parts * PART + products + count * (windows + gradients) + written
-    return c.group.size * total + total / (2 * parts)
+    copied = COPIED * prod(c.copies[0][1].shape) if c.copies else 0.0
+    return copied + c.group.size * total + total / (2 * parts)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from .body import Body
+from .contract import Axis
 from .contraction import TileOperand
 from .plan import Access, Buffer, Emitted
 from .winograd import Gradient
@@ -27,7 +28,7 @@ def gradient_work(
     ``piece`` is the distance between the results of two pieces; ``scratch`` grows to what a thread
     needs.
     """
-    n, k = c.column.size, c.channel.size
+    n = c.column.size
     units = [c.column.ops[i] == 1 if n > 1 else True for i in range(len(operands))]
     record = WinogradGradient(
         choice.m,
@@ -44,14 +45,14 @@ def gradient_work(
     needed = 4 * (fields["m_offset"] + record.points * fields["m_point"])
     scratch.bytes = max(scratch.bytes, -(-needed // 64) * 64)
     rows, columns = c.windows
-    pixels, roles = (c.batch, *c.outputs), (c.group, c.channel, *c.taps, c.column)
+    pixels, roles = (c.batch, *c.outputs), (c.group, *three(c.channels), *c.taps, c.column)
     views = (
         replace(c.image, strides=(c.group.a, c.batch.a, rows.stride, columns.stride, 1)),
         replace(c.gradient, strides=(c.group.b, *(x.b for x in pixels), 1)),
         *(replace(o, strides=(piece, *(x.ops[i] for x in roles))) for i, o in enumerate(operands)),
     )
     boxes = (
-        (c.group.size, c.batch.size, rows.size, columns.size, k),
+        (c.group.size, c.batch.size, rows.size, columns.size, c.depth),
         (c.group.size, *(x.size for x in pixels), n),
         *((choice.pieces, *(x.size for x in roles)) for _ in operands),
     )
@@ -65,8 +66,8 @@ def gradient_fields(
     c: Gradient, choice: GradientChoice, record: WinogradGradient
 ) -> dict[str, int]:
     """Sizes and strides of the argument block."""
-    n, k, lanes = c.column.size, c.channel.size, record.lanes
-    blocks, vectors = -(-n // record.width), -(-k // lanes)
+    n, lanes = c.column.size, record.lanes
+    blocks, vectors = -(-n // record.width), -(-c.depth // lanes)
     v_row = -(-vectors // choice.channel_parts) * lanes
     q_row = -(-blocks // choice.column_parts) * record.width
     tiles = min(TILES, -(-tiles_in(c, record.m) // choice.pieces))
@@ -81,7 +82,8 @@ def gradient_fields(
     return {
         **{"column_parts": choice.column_parts, "channel_parts": choice.channel_parts},
         **{"pieces": choice.pieces, "tiles": tiles, "z": c.batch.size},
-        **{"tiles_y": tiles_y, "tiles_x": tiles_x, "n": n, "k": k},
+        **{"tiles_y": tiles_y, "tiles_x": tiles_x, "n": n, "k": c.depth},
+        **{f"k{i}": axis.size for i, axis in enumerate(three(c.channels)) if i},
         **{"height": c.outputs[0].size, "width": c.outputs[1].size},
         **{"image_height": height, "image_width": width, "top": top, "left": left},
         **{"v_row": v_row, "v_point": v_point},
@@ -90,3 +92,8 @@ def gradient_fields(
         "m_block": v_row * record.width,
         "m_point": v_row * q_row + lanes,
     }
+
+
+def three(axes: Sequence[Axis]) -> list[Axis]:
+    """The axes behind others of size 1."""
+    return [replace(axes[0], size=1)] * (3 - len(axes)) + [*axes]

@@ -123,9 +123,9 @@ WEIGHT_STRIDES = (("g", "n", "k", "i", "j"), ("g", "j", "p", "k", "n"))
 # scratch V begins at 0, Q at q_offset, M at m_offset.
 GRADIENT_FIELDS = (
     *("column_parts", "channel_parts", "pieces", "tiles", "z", "tiles_y", "tiles_x"),
-    *("height", "width", "n", "k", "image_height", "image_width", "top", "left"),
+    *("height", "width", "n", "k", "k1", "k2", "image_height", "image_width", "top", "left"),
     *("v_row", "v_point", "q_offset", "q_row", "q_point", "m_offset", "m_block", "m_point"),
 )
-# image, gradient, epilogue (s: the piece)
+# image, gradient, epilogue (s: the piece; a channel is k0 * k1 * k2, of sizes k / k1 / k2, k1, k2)
 GRADIENT_STRIDES = (("g", "z", "y", "x", "k"), ("g", "z", "y", "x", "n"))
-TAP_STRIDES = ("s", "g", "k", "y", "x", "n")
+TAP_STRIDES = ("s", "g", "k0", "k1", "k2", "y", "x", "n")

@@ -17,6 +17,7 @@ from .contract import Unsuitable, operand_indices
 from .group import Group
 from .index import read
 from .plan import Access, Buffer, Launch, Nest
+from .space_to_depth import Copy
 from .winograd import Convolution, Gradient, recognize
 from .winograd_cost import Choice
 from .winograd_gradient_cost import GradientChoice
@@ -104,18 +105,35 @@ def gradient_launches(
     """The gradient; where tiles are cut into pieces, their sums, and a nest that adds them up."""
     anchor, operands, piece = group.anchor, nest.operands, 0
     assert anchor is not None
-    nodes, result = tuple(group.index), []
-    if choice.pieces > 1:
-        sums = s.piece_sums(nest, anchor.shape, choice.pieces)
-        result = [s.added_up(group, nest, sums, choice.pieces)]
+    nodes, before, after = tuple(group.index), list[Launch](), list[Launch]()
+    if choice.pieces > 1 or c.copies:
+        sums, each = tap_sums(s, group, nest, c, choice.pieces)
+        after = [s.added_up(group, nest, sums, choice.pieces)]
         name, nodes, piece = anchor.op.name, (anchor,), sums.strides[-1]
-        each = replace(sums, strides=(*sums.strides[:-1], *(0,) * len(group.reduce)))
         found = recognized(s, group, (each,), (0,))
         assert isinstance(found, Gradient)
         c, body, operands = found, Body(stores=((0, "acc"),)), (each,)
+    for x, copy in c.copies:
+        c = replace(c, image=replace(c.image, buffer=blocks_of(s, x, copy, before)))
     lanes, scratch = s.target.lanes, scratch_of(s)
     work, parts = gradient_work(c, choice, body, operands, piece, lanes, scratch)
-    return [Launch(f"{name}_winograd{choice.m}", work, nodes, parts), *result]
+    return [*before, Launch(f"{name}_winograd{choice.m}", work, nodes, parts), *after]
+
+
+def tap_sums(
+    s: Anchors, group: Group, nest: Nest, c: Gradient, pieces: int
+) -> tuple[Access, Access]:
+    """Memory for the sums of pieces: as ``Anchors.piece_sums`` gives it, and over the anchor's
+    axes, then a block's rows and columns. There are all taps of all blocks.
+    """
+    taps = {w.tap: c.stride * axis.size for w, axis in zip(c.windows, c.taps, strict=True)}
+    assert group.anchor is not None
+    shape = tuple(taps.get(i, n) for i, n in enumerate(group.anchor.shape))
+    sums = s.piece_sums(nest, shape, pieces)
+    own = [c.stride * x if i in taps else x for i, x in enumerate(sums.strides[:-1])]
+    reduction = [0] * (len(group.axes) - len(shape))
+    phases = [sums.strides[w.tap] for w in c.windows] if c.copies else []
+    return sums, replace(sums, strides=(*own, *reduction, *phases))
 
 
 def scratch_of(s: Anchors) -> Buffer:
@@ -128,18 +146,26 @@ def in_blocks(s: Anchors, c: Convolution, result: list[Launch]) -> Convolution:
     """The convolution of its image and weights as they have been copied; a copy that exists already
     serves again.
     """
-    made = []
-    for x, copy in c.copies:
-        fixed = x in s.fixed
-        key = (s.holder(fixed), copy.shape, copy.source, copy.target.strides)
-        if key not in s.packed:
-            copy.target.buffer.home = "prepared" if fixed else "arena"
-            s.buffers.append(copy.target.buffer)
-            s.packed[key] = copy.target
-            launch = s.launch("space_to_depth", copy.nest(), (x,))
-            (s.prepare if fixed else result).append(launch)
-        made.append(s.packed[key])
-    return replace(c, image=made[0], weights=made[1])
+    image, weights = (blocks_of(s, x, copy, result) for x, copy in c.copies)
+    return replace(
+        c,
+        image=replace(c.image, buffer=image),
+        weights=replace(c.weights, buffer=weights),
+    )
+
+
+def blocks_of(s: Anchors, x: Node, copy: Copy, result: list[Launch]) -> Buffer:
+    """Where a copy is, which is made unless it exists."""
+    fixed, nest = x in s.fixed, copy.nest()
+    source, target = nest.operands
+    key = (s.holder(fixed), "blocks", nest.axes, source, target.strides)
+    if key not in s.packed:
+        target.buffer.home = "prepared" if fixed else "arena"
+        s.buffers.append(target.buffer)
+        s.packed[key] = target
+        launch = s.launch("space_to_depth", nest, (x,))
+        (s.prepare if fixed else result).append(launch)
+    return s.packed[key].buffer
 
 
 # -------------------------------------------------------- what the user says and hears
