@@ -8,84 +8,27 @@ import subprocess
 import sys
 import warnings
 from dataclasses import replace
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from fake_core import SECONDS, FakeCore
+from small_programs import (
+    NO_DRIVER,
+    losses,
+    needs_toolchain,
+    small_step,
+    square,
+    step_of,
+)
 
 import tinygraph as tg
 import tinygraph_cuda
-from tinygraph import data, nn, optim
+from tinygraph import data, nn
 from tinygraph.backend import BackendError, Card
 from tinygraph.models.lenet import LeNet5
 from tinygraph_cuda import budget, choice, probe
-from tinygraph_cuda.runtimes import device, emulate
+from tinygraph_cuda.runtimes import emulate
 
-needs_toolchain = pytest.mark.skipif(
-    find_spec("numba_cuda") is None, reason="numba-cuda is not installed"
-)
-NO_DRIVER = "no NVIDIA driver is installed (libcuda.so.1 is missing)"
-
-
-@pytest.fixture(autouse=True)
-def no_device(monkeypatch):
-    """Whatever this machine has."""
-
-    def missing() -> str:
-        raise BackendError(NO_DRIVER)
-
-    monkeypatch.setattr(probe, "architecture", missing)
-    choice.warn.cache_clear()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    """A cache folder of this file's own."""
-    tg.settings.cache = tmp_path_factory.mktemp("cache")
-    yield
-    tg.settings.cache = None
-
-
-class Small(nn.Module):
-    """Convolutions, pooling, dropout: every kind of kernel that LeNet-5's training step has."""
-
-    def __init__(self):
-        self.conv = nn.Conv2d(1, 3, 3, padding=1)
-        self.pool = nn.MaxPool2d(2)
-        self.drop = nn.Dropout(0.5)
-        self.fc = nn.Linear(48, 5)
-
-    def forward(self, x, training=False):
-        hidden = nn.Flatten()(self.pool(tg.tanh(self.conv(x))))
-        return self.fc(self.drop(hidden, training=training))
-
-
-def step_of(net: nn.Module, *shape: int, backend: str | None = None, name: str = "step"):
-    """A training step with momentum."""
-    x, label = tg.input("image", *shape), tg.input("label", shape[0], dtype="int32")
-    loss = nn.cross_entropy(net(x, training=True), label)
-    updates = optim.SGD(lr=0.1, momentum=0.9).updates(loss, net.parameters())
-    return tg.compile([x, label], [loss], updates=updates, backend=backend, name=name)
-
-
-def small_step(backend: str | None):
-    """The same step each time: weights and masks depend on the seed only."""
-    tg.manual_seed(1)
-    return step_of(Small(), 3, 1, 8, 8, backend=backend)
-
-
-PICTURES = np.random.default_rng(0).random((3, 1, 8, 8), dtype=np.float32)
-LABELS = np.array([0, 3, 1], np.int32)
-
-
-def losses(step, count: int = 3) -> list[float]:
-    return [float(step(PICTURES, LABELS)[0]) for _ in range(count)]
-
-
-def square(backend: str):
-    x = tg.input("x", 5)
-    return tg.compile([x], [x * x], backend=backend)
+pytestmark = pytest.mark.usefixtures("no_device", "cache")
 
 
 # ---------------------------------------------------------------------- what is meant
@@ -398,89 +341,3 @@ def test_memory_of_programs_is_given_back():
     gc.collect()
     emulate.runtime().collect()
     assert len(emulate.runtime().memory.regions) == held
-
-
-# ---------------------------------------------------------------------- the device, faked
-
-
-@pytest.fixture
-def core(monkeypatch):
-    """A device that works late, in place of the GPU."""
-    fake = FakeCore()
-    runtime = device.DeviceRuntime(fake)
-    monkeypatch.setattr(device, "runtime", lambda: runtime)
-    monkeypatch.setattr(probe, "architecture", lambda: "sm_80")
-    return fake
-
-
-@needs_toolchain
-def test_the_device_computes_what_the_emulator_does(core):
-    assert losses(small_step("cuda")) == losses(small_step("cuda:emulate"))
-
-
-@needs_toolchain
-def test_launches_are_recorded_once_and_replayed(core):
-    w = tg.parameter(np.ones(4, np.float32), name="w")
-    x = tg.input("x", 4)
-    step = tg.compile([x], [x * w], updates=[(w, w + x)], backend="cuda:device")
-    one = np.ones(4, np.float32)
-    assert core.log.count("allocate") == 3 and "sync" not in core.log  # arena, prepared, w
-    core.log.clear()
-    step(one)
-    first = list(core.log)
-    assert first.count("upload") == 2 and first.count("upload graph") == 1  # w and x
-    core.log.clear()
-    assert (step(one)[0] == 2).all()
-    launches = [entry for entry in core.log if entry.startswith("replay: launch")]
-    assert launches and core.log == ["upload", *launches, "download", "sync", "sync"]
-    core.log.clear()
-    assert (w.value == 3).all() and core.log == ["download", "sync"]
-    assert (w.value == 3).all() and len(core.log) == 2  # it has not changed since
-
-
-@needs_toolchain
-def test_memory_is_not_freed_while_launches_are_recorded(core, monkeypatch):
-    """A graph that frees would do so at each replay."""
-    other, program, launch_on = square("cuda"), square("cuda"), device.DeviceRuntime.launch_on
-    programs = [other]
-
-    def collecting(self, target, launch):
-        programs.clear()
-        launch_on(self, target, launch)
-
-    del other
-    monkeypatch.setattr(device.DeviceRuntime, "launch_on", collecting)
-    program(np.zeros(5, np.float32))
-    assert not programs and "replay: free" not in core.log and "free" in core.log
-
-
-@needs_toolchain
-def test_large_arrays_pass_in_pieces(core, monkeypatch):
-    monkeypatch.setattr(device, "STAGING", 4096)
-    x = tg.input("x", 5000)
-    program = tg.compile([x], [x + x], backend="cuda:device")
-    values = np.arange(5000, dtype=np.float32)
-    np.testing.assert_array_equal(program(values)[0], 2 * values)
-    assert core.log.count("upload") == core.log.count("download") == 5
-
-
-@needs_toolchain
-def test_profile_of_the_device(core, monkeypatch):
-    monkeypatch.setattr(device, "COPIED", 1 << 20)
-    profile = square("cuda:device").profile(np.zeros(5, np.float32), repeat=2)
-    assert [row.seconds for row in profile.launches] == [SECONDS]
-    assert profile.peak.flops == 2 * 128 * 10 * 1e9 / 2  # 64 float32 units, of sm_80
-    assert profile.peak.bandwidth == 2 * (1 << 20) / SECONDS
-    assert profile.peak.threads == 1
-
-
-@pytest.mark.skipif(find_spec("cuda") is None, reason="cuda-core is not installed")
-def test_arguments_as_cuda_core_packs_them():
-    """An address takes eight bytes, an integer four: from the real cuda.core, without a driver."""
-    handler = pytest.importorskip("cuda.core._kernel_arg_handler")
-    pairs = [("float32*", 0x7F0012345678), ("int32", -7), ("uint32", 2**32 - 1), ("float32", 1.5)]
-    holder = handler.ParamHolder([device.typed(kind, value) for kind, value in pairs])
-    places = (ctypes.c_void_p * 4).from_address(holder.ptr)
-    kinds = (ctypes.c_uint64, ctypes.c_int32, ctypes.c_uint32, ctypes.c_float)
-    got = [kind.from_address(place).value for kind, place in zip(kinds, places, strict=True)]
-    assert got == [value for _, value in pairs]

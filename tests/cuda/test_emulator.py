@@ -6,39 +6,13 @@ installed.
 
 from __future__ import annotations
 
-import math
-from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
-from textwrap import dedent, indent
-from typing import NamedTuple
-
 import numpy as np
 import pytest
-from emulated_kernels import KERNELS, Source
+from emulated_kernels import KERNELS
+from kernel_runs import HAS_NUMBA_CUDA, STORED, compiled, normal, run
 
 from tinygraph_cuda import emulator
-from tinygraph_cuda.emulator import Counters, Fault, Kernel, Memory
-
-STORED = Path(__file__).parent / "ptx"
-HAS_NUMBA_CUDA = find_spec("numba_cuda") is not None
-needs_numba_cuda = pytest.mark.skipif(
-    not HAS_NUMBA_CUDA, reason="numba-cuda is not installed: pip install 'tinygraph[cuda]'"
-)
-
-
-@lru_cache
-def compiled(source: Source, name: str) -> str:
-    from tinygraph_cuda.intrinsics import SCOPE
-    from tinygraph_cuda.toolchain import compile_ptx
-
-    return compile_ptx(
-        source.text,
-        name,
-        source.signature,
-        launch_bounds=source.threads,
-        scope=SCOPE | {"math": math},
-    )
+from tinygraph_cuda.emulator import Counters, Kernel
 
 
 @pytest.fixture(params=["stored", "compiled"])
@@ -59,25 +33,6 @@ def kernel(request):
         return Kernel(ptx, name, KERNELS[name].text)
 
     return make
-
-
-def run(kernel: Kernel, grid, block, *arguments, **options) -> list[np.ndarray]:
-    """The arrays among the arguments, after the launch."""
-    memory = Memory()
-    given = [
-        memory.upload(a, f"argument {i}") if isinstance(a, np.ndarray) else a
-        for i, a in enumerate(arguments)
-    ]
-    kernel(memory, grid, block, given, **options)
-    return [
-        memory.read(p, a.shape, a.dtype)
-        for p, a in zip(given, arguments, strict=True)
-        if isinstance(a, np.ndarray)
-    ]
-
-
-def normal(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(shape, np.float32)
 
 
 def test_saxpy(kernel):
@@ -237,182 +192,6 @@ def test_counters(kernel):
     run(tiled, (2, 2), (16, 16), a, a, np.zeros_like(a), 32, 32, 32, counters=counters)
     for table in (counters.sectors, counters.passes):
         assert table and all(t.used == t.least for t in table.values())
-
-
-# ---------------------------------------------------------------------- planted faults
-
-
-class Planted(NamedTuple):
-    kind: type[Fault]
-    body: str
-    line: str  # part of the line that the fault names
-    thread: tuple[int, int, int] | None = None
-
-
-PLANTED = {
-    "out of bounds": Planted(emulator.OutOfBounds, "y[t] = x[t + 1]", "x[t + 1]", (127, 0, 0)),
-    "misaligned": Planted(
-        emulator.Misaligned,
-        """
-        odd = uint32(1) if t == uint32(9) else uint32(0)
-        a, b, c, d = load4(x, uint32(t * uint32(4) + odd))
-        y[t] = a + b + c + d""",
-        "load4",
-        (9, 0, 0),
-    ),
-    "missing barrier": Planted(
-        emulator.Race,
-        """
-        shared[t] = x[t]
-        y[t] = shared[uint32(127) - t]""",
-        "y[t] = shared",
-    ),
-    "wrong barrier": Planted(
-        emulator.Race,
-        """
-        shared[t] = x[t]
-        cuda.syncwarp()
-        y[t] = shared[uint32(127) - t]""",
-        "y[t] = shared",
-    ),
-    "race": Planted(emulator.Race, "y[t // uint32(2)] = x[t]", "y[t // uint32(2)]"),
-    "race between blocks": Planted(
-        emulator.Race,
-        """
-        if cuda.blockIdx.x == 0:
-            y[t] = x[t]
-        else:
-            x[t] = y[t]""",
-        "y[t]",
-    ),
-    "race with an atomic operation": Planted(
-        emulator.Race,
-        """
-        atomic_add(y, 0, x[t])
-        x[t] = y[0]""",
-        "x[t] = y[0]",
-    ),
-    "divergent barrier": Planted(
-        emulator.DivergentBarrier,
-        """
-        if t < uint32(40):
-            shared[t] = x[t]
-            cuda.syncthreads()
-            y[t] = shared[t]""",
-        "cuda.syncthreads()",
-        (0, 0, 0),
-    ),
-    "two barriers": Planted(
-        emulator.DivergentBarrier,
-        """
-        if t < uint32(40):
-            y[t] = float32(1)
-            cuda.syncthreads()
-            y[t] += float32(1)
-        else:
-            y[t] = float32(2)
-            cuda.syncthreads()
-            y[t] += float32(3)""",
-        "cuda.syncthreads()",
-        (0, 0, 0),
-    ),
-    "lanes missing in a shuffle": Planted(
-        emulator.DivergentWarp,
-        """
-        if t < uint32(7):
-            y[t] = cuda.shfl_sync(0xFFFFFFFF, x[t], 3)""",
-        "cuda.shfl_sync",
-        (0, 0, 0),
-    ),
-    "uninitialized": Planted(
-        emulator.Uninitialized,
-        """
-        if t < uint32(100):
-            shared[t] = x[t]
-        cuda.syncthreads()
-        y[t] = shared[t]""",
-        "y[t] = shared[t]",
-        (100, 0, 0),
-    ),
-    "outside of shared memory": Planted(
-        emulator.OutOfBounds,
-        """
-        shared[t + uint32(1)] = x[t]
-        cuda.syncthreads()
-        y[t] = other[t] + shared[t]""",
-        "shared[t + uint32(1)]",
-        (127, 0, 0),
-    ),
-}
-PLANT = """
-def planted(x, y):
-    shared = cuda.shared.array(128, float32)
-    other = cuda.shared.array(128, float32)
-    t = uint32(cuda.threadIdx.x)
-"""
-
-
-def planted(body: str) -> tuple[str, Kernel]:
-    """The text of a kernel with this body, and the kernel."""
-    text = PLANT + indent(dedent(body), "    ") + "\n"
-    source = Source(text, ("float32*", "float32*"))
-    return text, Kernel(compiled(source, "planted"), source=text)
-
-
-@needs_numba_cuda
-@pytest.mark.parametrize("name", PLANTED)
-def test_planted_faults_are_named(name):
-    kind, body, line, thread = PLANTED[name]
-    text, kernel = planted(body)
-    elements = 128 if name != "misaligned" else 1024
-    with pytest.raises(Fault) as caught:
-        run(kernel, 2 if "blocks" in name else 1, 128, normal(elements), normal(elements))
-    fault = caught.value
-    assert type(fault) is kind
-    assert fault.kernel == "planted"
-    assert line in text.splitlines()[fault.line - 1]
-    assert thread is None or fault.thread == thread
-    assert line in str(fault) and f"line {fault.line}" in str(fault)
-    assert "planted" in str(fault) and f"thread {fault.thread}" in str(fault)
-
-
-@pytest.mark.parametrize("missing", [0, 1], ids=["behind the stores", "before the next stores"])
-def test_missing_barriers_of_a_stored_kernel(missing):
-    parts = (STORED / "tiled.ptx").read_text().split("bar.sync \t0;")
-    assert len(parts) == 3
-    ptx = "bar.sync 0;".join(
-        [parts[0] + parts[1], parts[2]] if missing == 0 else [parts[0], parts[1] + parts[2]]
-    )
-    a = normal(32, 32)
-    with pytest.raises(emulator.Race) as caught:
-        run(Kernel(ptx), (2, 2), (16, 16), a, a, np.zeros_like(a), 32, 32, 32)
-    line = KERNELS["tiled"].text.splitlines()[caught.value.line - 1]
-    assert ("tile_a[y, j]" if missing == 0 else "tile_a[y, x] =") in line or "tile_b" in line
-
-
-@needs_numba_cuda
-def test_barriers_make_the_order():
-    """A thread may read what it wrote itself, and what its warp wrote before a warp barrier."""
-    body = """
-    shared[t] = x[t]
-    shared[t] = shared[t] + float32(1)
-    cuda.syncwarp()
-    value = shared[t ^ uint32(1)]
-    cuda.syncthreads()
-    shared[uint32(127) - t] = value
-    cuda.syncthreads()
-    y[t] = shared[t]"""
-    x = normal(128)
-    _, got = run(planted(body)[1], 1, 128, x, np.zeros_like(x))
-    np.testing.assert_array_equal(got, (x + 1)[np.arange(128) ^ 1][::-1])
-
-
-def test_freed_memory_is_out_of_bounds(kernel):
-    memory = Memory()
-    x, y = memory.upload(normal(100), "x"), memory.upload(normal(100), "y")
-    memory.free(x)
-    with pytest.raises(emulator.OutOfBounds):
-        kernel("saxpy")(memory, 1, 128, [2.0, x, y, 100])
 
 
 def test_unknown_instructions_are_refused():
