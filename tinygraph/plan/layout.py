@@ -15,8 +15,8 @@ from .index import Indices, read
 from .nest import resolve
 from .plan import ITEMSIZE, SLACK, Buffer, Place
 from .reads import element_reads, loops_of
+from .tiling import LINE
 
-LINE = 64  # bytes of a cache line
 CROWDED = 2048  # rows that are a multiple of so many bytes apart share few sets of a cache
 
 

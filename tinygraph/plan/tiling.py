@@ -12,6 +12,7 @@ L2 = 512 * 1024  # bytes that stay in a core's second-level cache beside what pa
 CACHE = 384 * 1024  # bytes of A and B that a chunk of a long reduction may touch
 STREAM = 16  # bytes of memory a core reads in a cycle
 TAIL = 1.25  # how much longer a tile takes that is there for the last rows only
+LINE = 64  # bytes of a cache line; A's rows of a tile lie in one or two
 L1, FETCH = 32 * 1024, 24  # bytes of the first cache, and bytes that it gets from L2 in a cycle
 SHALLOW = 64  # a reduction so short is neither cut nor worth the order of a long one
 FEW_PARTS = 8  # of a reduction in chunks
@@ -111,13 +112,15 @@ def cut(
     (count, m), (r, s, k) = rows, reduction
     depth = r * s * k
     shallow = depth <= SHALLOW
-    chunk = choose_chunk(m, s, k, n, depth) if across and not packed and not shallow else 0
+    # where A is read across its rows, as the weight gradient reads images, every tile would stream
+    # all of A and B anew, unless a chunk of both stays in cache meanwhile
+    chunked = across and not packed and not shallow and depth * 4 * (m + n) > 2 * CACHE
     skinny = not packed and count == r == s == 1 and m <= 28 and 4 * n * k > 8 * L2
-    tile = choose_tile(m, count, n, depth, target, wide=skinny, cached=chunk > 0)
+    tile = choose_tile(m, count, n, depth, target, wide=skinny, cached=chunked)
     tiles, blocks = count * -(-m // tile[0]), -(-n // (tile[1] * target.lanes))
     if skinny:  # B is large and lies row by row: it is read so, a few rows at a time
         return Cut(*tile, 1, min(blocks, 8), 1, divisor(k, 64))
-    if not chunk:
+    if not chunked:
         # where all of B stays in cache, or the result is far larger than its operands, A and the
         # result are passed over once, row after row
         parts = choose_parts(tiles, blocks, count * m * n * depth, n * 2 > count * m)
@@ -125,6 +128,8 @@ def cut(
     pieces, row_parts, column_parts = chunk_parts(
         (tiles, blocks), (m, n), depth, count * m * n, longest
     )
+    width = tile[1] * target.lanes
+    chunk = choose_chunk((m, n), (row_parts, column_parts), (s, k), width)
     chunk, inner = (1, chunk) if s == 1 else (chunk, 0)
     return Cut(*tile, row_parts, column_parts, chunk, inner, pieces=pieces)
 
@@ -240,15 +245,15 @@ def shares(n: int) -> list[int]:
     return sorted({-(-n // -(-n // parts)) for parts in range(1, min(n, 64) + 1)})
 
 
-def choose_chunk(m: int, s: int, k: int, n: int, depth: int) -> int:
-    """How much of s (or of k, where s is 1) a chunk of a long reduction takes; 0: it is not cut.
+def choose_chunk(
+    sides: tuple[int, int], parts: tuple[int, int], inner: tuple[int, int], width: int
+) -> int:
+    """How much of s (or of k, where s is 1) a chunk of a long reduction takes.
 
-    For contractions that read A across its rows, as the weight gradient reads images: there every
-    tile would stream all of A and B anew.
+    So much that all of A's m and B's n = ``sides`` stay in the second cache; but at least what a
+    part of them allows, as long as a tile's share, of ``width`` columns, stays in the first.
     """
-    step = 4 * (m + n)
-    if depth * step <= 2 * CACHE:
-        return 0
-    if s > 1:
-        return max(1, CACHE // (step * k))
-    return divisor(k, max(1, CACHE // step))
+    (m, n), (rows, columns), (s, k) = sides, parts, inner
+    small = min(CACHE // (4 * (m // rows + n // columns)), L1 // (4 * width + 2 * LINE))
+    depth = max(1, CACHE // (4 * (m + n)), small)
+    return max(1, depth // k) if s > 1 else divisor(k, depth)
