@@ -29,12 +29,10 @@ def convolution(x: tg.Node, w: tg.Node) -> tg.Node:
 
 
 def im2col(x: tg.Node, w: tg.Node) -> tg.Node:
-    """The same, by a matrix [pixels, taps x channels] that is stored."""
+    """The same, by a matrix that is stored: a row [taps x channels] for every pixel."""
     around = tg.pad(x, ((1, 1), (1, 1), (0, 0)))
     taps = [around[i : i + SIZE, j : j + SIZE] for i in range(KERNEL) for j in range(KERNEL)]
-    windows = tg.reshape(tg.concat(taps, axis=2), SIZE**2, -1)
-    weights = tg.reshape(tg.transpose(w, (2, 3, 1, 0)), -1, CHANNELS)
-    return tg.reshape(windows @ weights, SIZE, SIZE, CHANNELS)
+    return tg.concat(taps, axis=2) @ tg.reshape(tg.transpose(w, (2, 3, 1, 0)), -1, CHANNELS)
 
 
 def programs() -> dict[str, tg.Program]:

@@ -33,10 +33,14 @@ def main() -> dict[str, float]:
     *graphs, plan, source = program.stages
     print(program, program.dump("graph"), sep="\n\n")
 
+    print("\nwhat each pass does to the operators")
     for before, after in pairwise(graphs):
         old, new = operators(program, before), operators(program, after)
-        gone, came = (" ".join(sorted(c.elements())) or "-" for c in (old - new, new - old))
-        print(f"\n{after}\n  gone: {gone}\n  came: {came}")
+        gone, came = (
+            ", ".join(f"{n} {name}" for name, n in sorted(c.items())) or "nothing"
+            for c in (old - new, new - old)
+        )
+        print(f"{after:16}", "nothing" if old == new else f"{gone} became {came}")
     print(f"\n{program.dump()}\n\n{program.dump(plan)}\n", *program.remarks, sep="\n")
     print(f"\n{program.explain('norm')}\n")
 
