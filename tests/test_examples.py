@@ -162,7 +162,7 @@ def test_lenet_digits(example, tmp_path):
 
 def test_char_lstm(example):
     found = example(short=True)
-    assert found["lstm"] < found["five_gram"] - 0.01
+    assert found["lstm"] < found["five_gram"] - 0.04  # bits per character
 
 
 def test_inception_v3_factorization(example):
