@@ -116,8 +116,8 @@ class _Emitter:
             self.image.base,
             [(self.group, s["g"]), (z, s["z"]), (y, s["y"]), (x, s["x"])],
         )
-        points = Points(there, self.v_point)
-        self.transforms.to_points(self.b_t, self.image, corner, (y, x), f["k"], points)
+        points, m = Points(there, self.v_point), self.spec.m
+        self.transforms.to_points(self.b_t, self.image, corner, (y, x), f["k"], points, m)
 
     # -- products, and back ----------------------------------------------------------------------
 

