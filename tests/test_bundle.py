@@ -44,6 +44,24 @@ def test_googlenet_is_few_launches_and_little_memory(network, most):
     assert plan.live_bound <= plan.arena <= 1.10 * plan.live_bound
 
 
+def lstm_inference() -> Plan:
+    x = input("x", 32, 64, 256)
+    return planned([x], models.lstm(256, 256, 10)(x))
+
+
+def lstm_training() -> Plan:
+    x, label = input("x", 32, 64, 256), input("label", 32, dtype="int32")
+    net = models.lstm(256, 256, 10)
+    loss = nn.cross_entropy(net(x, training=True), label)
+    return planned([x, label], loss, optim.SGD(lr=0.01).updates(loss, net.parameters()))
+
+
+@pytest.mark.parametrize("network", [lstm_inference, lstm_training])
+def test_an_lstm_needs_little_memory(network):
+    plan = network()
+    assert plan.live_bound <= plan.arena <= 1.10 * plan.live_bound
+
+
 def towers(count: int, size: int) -> Plan:
     """A sum of so many products of matrices, each behind three others."""
     x = input("x", size, size)

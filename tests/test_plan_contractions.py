@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -15,6 +16,7 @@ from tinygraph.ops.conv import CONV2D, CONV2D_INPUT_GRADIENT, CONV2D_WEIGHT_GRAD
 from tinygraph.ops.view import TRANSPOSE
 from tinygraph.plan import tiling
 from tinygraph.plan.plan import SLACK, Tile
+from tinygraph.plan.tiling import Target
 
 GEOMETRIES = [
     # batch, groups, channels in, out, image, kernel, stride, padding, dilation
@@ -152,3 +154,12 @@ def test_a_batch_in_hundreds_of_pieces_is_left_to_loops():
 
 def test_vectors_and_empty_products():
     agree(network(x(5) @ input("y", 5), x(5) @ input("w", 5, 3), input("v", 3, 5) @ x(5)))
+
+
+def test_a_long_reduction_is_cut_by_what_a_part_of_the_result_reads():
+    """The weight gradient of an LSTM, 256 x 1024 over 64 steps of 32 rows."""
+    cut = partial(Target().cut, (1, 1, 256), 1024, packed=False, across=True, longest=32)
+    rows_join, images = cut((1, 1, 2048)), cut((1, 64, 32))
+    assert rows_join.inner == 128 and images.chunk * 32 == 128
+    assert rows_join.column_parts == images.column_parts == 8
+    assert rows_join.pieces == images.pieces == 1
