@@ -59,6 +59,7 @@ def test_custom_gradient(example):
 def test_custom_pass(example):
     found = example()
     assert found["plain: operations"] > 60 * found["ordered: operations"]
+    assert found["plain: ms"] > 2 * found["ordered: ms"]
     assert found["difference"] < 1e-4
 
 
@@ -109,6 +110,7 @@ def test_edge_detection(example, tmp_path):
     assert found["uses of each weight"] == 89_320
     assert found["move then filter, less filter then move"] == 0
     assert found["difference of the two"] < 1e-6
+    assert found["microseconds of the matrix"] > 2 * found["microseconds of the filter"]
     assert labels(tmp_path / "edge_detection.svg") == {
         "320 x 280 pixels", "each pixel minus its left neighbour"
     }  # fmt: skip
@@ -173,6 +175,7 @@ def test_inception_v3_factorization(example):
     for whole, part in saved.items():
         assert found[f"{whole}: parameters saved"] == pytest.approx(part)
         assert found[f"{whole}: flops saved"] == pytest.approx(part, abs=0.003)
+    assert found["7x7: ms"] > 2 * found["1x7 7x1: ms"]  # 3.5 times the operations
     assert found["inception_v3: parameters"] == 27_161_264
 
 
