@@ -13,26 +13,21 @@ from .arrange import arrange, full_strides
 from .body import Body, Statement
 from .contract import (
     Axis,
-    Heavy,
-    Problem,
     Roles,
-    Unsuitable,
     assign_roles,
     copy_nest,
     cut_roles,
     epilogue,
     make_tile,
     one_batch_axis,
-    operand_indices,
     pack_nest,
-    phases,
-    reach,
 )
 from .fusion import Fusion
 from .group import Group, Store
 from .index import Indices, Leaf, own, read
 from .layout import CROWDED, Layout, ordered_strides
 from .nest import NestBuilder, resolve
+from .phases import Heavy, Problem, Unsuitable, operand_indices, phases, reach
 from .pieces import add_up, outermost, split_reduction
 from .plan import Access, Buffer, Launch, Nest, Place, Stage, Tile
 from .tiling import Cut, Target

@@ -11,7 +11,7 @@ from .absorb import absorb
 from .anchor import Anchors, label
 from .arrange import arrange
 from .bundle import bundle
-from .contract import Heavy, Unsuitable, copy_nest
+from .contract import copy_nest
 from .devices import crossings, device_names
 from .form import form
 from .fusion import Fusion
@@ -21,6 +21,7 @@ from .layout import is_row_major, ordered_strides
 from .loop import Frame
 from .memory import order_groups, place_buffers, waits
 from .nest import NestBuilder, resolve
+from .phases import Heavy, Unsuitable
 from .plan import Launch, Loop, Place, Plan, Repeat, Special, Transfer
 from .recompute import recompute
 from .siblings import join_siblings

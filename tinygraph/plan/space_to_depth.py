@@ -13,9 +13,9 @@ from math import prod
 
 from ..op import Index
 from .arrange import permute
-from .contract import Unsuitable
 from .index import span
 from .layout import ordered_strides
+from .phases import Unsuitable
 from .plan import ITEMSIZE, SLACK, Access, Buffer, Guard, Load, Nest, Put, Stage
 from .windows import Window
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from ..ir import Node
-from .contract import Axis, Unsuitable, join_all
+from .contract import Axis, join_all
 from .index import Leaf
+from .phases import Unsuitable
 from .plan import Access, Place
 from .space_to_depth import Copy, image_in_blocks, weights_in_blocks
 from .windows import Window, plain, windows_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from .contract import Unsuitable
+from .phases import Unsuitable
 from .tiling import WORTH, Target, tile_cycles
 from .toom_cook import POINTS
 from .winograd import Convolution

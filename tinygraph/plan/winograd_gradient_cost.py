@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import product
 from math import ceil, prod
 
-from .contract import Unsuitable
+from .phases import Unsuitable
 from .tiling import WORTH, Target, shares, tile_cycles
 from .winograd import Gradient
 from .winograd_cost import COPIED, tiles_of

@@ -26,7 +26,7 @@ from ..ops.linalg import MATMUL
 from ..ops.view import broadcast_to, flip, reshape, transpose
 from ..origins import built_from, origins
 from ..rewrite import Event, substitute, with_bodies
-from .contract import Unsuitable
+from .phases import Unsuitable
 from .toom_cook import Matrix, transforms
 from .winograd_cost import tiles_of
 from .winograd_launch import place, tile_of, way_of

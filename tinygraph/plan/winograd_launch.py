@@ -13,9 +13,9 @@ from ..ir import Node
 from ..origins import origins
 from . import winograd_cost, winograd_gradient_cost
 from .body import Body
-from .contract import Unsuitable, operand_indices
 from .group import Group
 from .index import read
+from .phases import Unsuitable, operand_indices
 from .plan import Access, Buffer, Launch, Nest
 from .space_to_depth import Copy
 from .winograd import Convolution, Gradient, recognize
