@@ -42,8 +42,7 @@ def grad(loss: Node, wrt: Node | Sequence[Node]) -> list[Node]:
 def pull_back(
     outputs: Sequence[Node], gradients: Sequence[Node], targets: Sequence[Node]
 ) -> list[Node | None]:
-    """The gradients of the targets from those of the outputs; None where no output depends on one.
-    """
+    """The gradients of the targets from those of the outputs; None if no output depends on one."""
     order = Graph("", (), tuple(outputs)).nodes
     depends = _dependents(order, targets)
     parts: dict[Node, list[Node]] = {}

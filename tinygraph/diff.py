@@ -41,8 +41,7 @@ def diff(before: Graph, after: Graph, names: tuple[str, str] | None = None) -> s
 
 
 def differences(before: Graph, after: Graph) -> Iterator[Line]:
-    """The nodes of both in one order; twins are paired by all but the operands that are computed.
-    """
+    """The nodes of both in one order; twins agree in all but the operands that are computed."""
     old, new = labels(before), labels(after)
     first, second = shown(before), shown(after)
     matcher = SequenceMatcher(

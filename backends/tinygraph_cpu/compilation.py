@@ -1,5 +1,4 @@
-"""One kernel to object code: from its text through Numba's front end, or emitted from its record.
-"""
+"""One kernel to object code: its text through Numba's front end, or emitted from its record."""
 
 from __future__ import annotations
 

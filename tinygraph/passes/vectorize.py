@@ -29,8 +29,7 @@ def vectorized(n: Node, inputs: Sequence[Stacked], steps: int) -> Stacked:
 
 
 def _aligned(x: Node, stacked: bool, rank: int) -> Node:
-    """With axes of size 1 behind that of the steps, so that it broadcasts to a result of ``rank``.
-    """
+    """With axes of size 1 behind that of the steps: it broadcasts to a result of ``rank``."""
     if not stacked:
         return x
     return reshape(x, (x.shape[0], *(1,) * (rank + 1 - x.ndim), *x.shape[1:]))

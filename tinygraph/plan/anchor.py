@@ -293,8 +293,7 @@ class Anchors(Layout):
 
 
 def is_heavy(roles: Roles) -> bool:
-    """Whether repacking B costs as much as multiplying with it: it is large, and used for few rows.
-    """
+    """Whether repacking B costs as much as multiplying with it: it is large, its rows few."""
     packed = 4 * prod(axis.size for axis in (*roles.batch, *roles.reduce, roles.column))
     return packed > HEAVY and prod(axis.size for axis in roles.rows) <= FEW
 

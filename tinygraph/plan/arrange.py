@@ -84,8 +84,7 @@ def full_strides(access: Access, rank: int) -> list[int]:
 
 
 def pinned_axes(nest: Nest) -> set[int]:
-    """Axes that appear by themselves, in guards or positions, and so cannot be joined with others.
-    """
+    """Axes that appear by themselves, in guards or positions, and so are joined with no others."""
     pinned = {a for o in nest.operands for g in o.guards for a, _ in g.index.terms}
     steps = [s for stage in nest.stages for s in (*stage.outer, *stage.inner)]
     return pinned | {a for s in steps if isinstance(s, Position) for a, _ in s.index.terms}

@@ -77,8 +77,7 @@ class Fusion:
         return group
 
     def group_for(self, n: Node) -> Group:
-        """The group that has ``n``'s value at hand to store it once more; a copy if there is none.
-        """
+        """The group that has ``n``'s value at hand to store it once more; a copy, if none has."""
         writers = self.writers.get(n, ())
         if n in self.aliases or n in self.housed or len(writers) != 1 or n not in writers[0].index:
             return self.fresh_copy(n)

@@ -262,7 +262,6 @@ def own(shape: Sizes, first: int = 0) -> Indices:
 
 
 def aligned(n: Node, rank: int, indices: Indices) -> Indices:
-    """Indices of an element-wise operand under NumPy's broadcasting from a result of ``rank`` axes.
-    """
+    """Indices of an element-wise operand, broadcast as in NumPy to a result of ``rank`` axes."""
     skip = rank - len(n.shape)
     return tuple(ZERO if size == 1 else indices[skip + a] for a, size in enumerate(n.shape))

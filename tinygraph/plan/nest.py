@@ -72,8 +72,7 @@ class NestBuilder:
     # ------------------------------------------------------------------ values
 
     def value(self, n: Node, indices: Indices) -> str:
-        """The name of ``n``'s element at ``indices``, computed or loaded where it is not known yet.
-        """
+        """The name of ``n``'s element at ``indices``, computed or loaded if it is not known yet."""
         leaf = self.fusion.pull(n, indices, self.group.axes)
         assert leaf is not None, f"{n!r} cannot be read here"
         root = leaf.root
@@ -104,8 +103,7 @@ class NestBuilder:
         return name
 
     def fold(self, n: Node) -> None:
-        """One step of a reduction; its result is known in the outer level from the next stage on.
-        """
+        """One step of a reduction; the outer level knows its result from the next stage on."""
         reads = loops_of(n).reads
         args = tuple(
             self.value(x, self.fusion.read_at(n, self.group, number))
@@ -150,8 +148,7 @@ class NestBuilder:
         return Index(0, tuple(sorted(terms)))
 
     def gather(self, n: Node, indices: Indices) -> str:
-        """Data at a position that is itself loaded: the position acts as one more axis of the nest.
-        """
+        """Data at a position that is itself loaded: it acts as one more axis of the nest."""
         (axis, _), *_ = loops_of(n).reads[0].gather
         ((positions, at),) = element_reads(n, indices, self.group.axes)
         picked = self.value(positions, at)

@@ -93,7 +93,7 @@ def phases(axes: tuple[int, ...], outputs: int, reads: Sequence[Indices]) -> Ite
 def phase_problem(
     axes: tuple[int, ...], outputs: int, strided: Sequence[Strided], pick: Sequence[int]
 ) -> Problem:
-    """The outputs at one phase of each stride, and the taps that reach them; none, if sizes are 0."""
+    """The outputs at one phase of each stride, and the taps that reach them; 0 where none do."""
     sizes, mapping = list(axes), [affine(0, {a: 1}, axes) for a in range(len(axes))]
     empty = False
     for s, phase in zip(strided, pick, strict=True):

@@ -72,8 +72,7 @@ class Recomputation:
                 self.apply(copy, group)
 
     def copy(self, n: Node, group: Group, reader: Group) -> Copy | None:
-        """n, and those of its inputs that are not in memory, at the index where a reader needs n.
-        """
+        """n, and those of its inputs that are not in memory, at the index where n is needed."""
         at = self.needed_at(n, group, reader)
         if at is None:
             return None
@@ -101,8 +100,7 @@ class Recomputation:
         return Copy(reader, index, frozenset(leaves))
 
     def needed_at(self, n: Node, group: Group, reader: Group) -> Indices | None:
-        """The index at which a kernel reads n; None if there are several, or it must be in memory.
-        """
+        """The index at which a kernel reads n; None for several, or if it must be in memory."""
         if reader.opaque is not None or reader.copy or reader.device != group.device:
             return None
         alone = Group(group.number, group.axes, {n: group.index[n]})
