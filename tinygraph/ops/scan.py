@@ -111,7 +111,7 @@ def scan(
     if steps is None:
         raise ShapeError("scan requires sequences, or a length")
     if not isinstance(steps, int):
-        raise ShapeError(f"scan requires a length that is a number, got {steps}: one program each")
+        raise ShapeError(f"scan requires a length that is a number, got {steps}: it cannot be open")
     if any(s.shape[:1] != (steps,) for s in rows):
         types = _listed(s.type for s in rows)
         raise ShapeError(f"scan requires sequences of length {steps}, got {types}")
