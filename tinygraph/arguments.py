@@ -18,7 +18,8 @@ class Arguments:
     def __init__(self, graph: Graph):
         self.program, self.inputs = graph.name, graph.inputs
         self.names = tuple(n.name or f"input{i}" for i, n in enumerate(graph.inputs))
-        self._expected = [(np.dtype(n.dtype), n.shape) for n in graph.inputs]
+        self._dtypes = [np.dtype(n.dtype) for n in graph.inputs]
+        self._shapes = [n.shape for n in graph.inputs]
 
     def __str__(self) -> str:
         pairs = zip(self.names, self.inputs, strict=True)
@@ -34,7 +35,9 @@ class Arguments:
             TypeError: a name, the number of arrays or a dtype does not fit.
             ValueError: a shape does not fit.
         """
-        return [self._array(i, v) for i, v in enumerate(self.in_order(given, named))]
+        if named or len(given) != len(self.names):
+            given = self.in_order(given, named)
+        return [self._array(i, v) for i, v in enumerate(given)]
 
     def in_order(self, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
         """What is given for each input, by position first."""
@@ -53,11 +56,11 @@ class Arguments:
         return values
 
     def _array(self, number: int, value: Any) -> np.ndarray:
-        dtype, shape = self._expected[number]
-        if not (type(value) is np.ndarray and value.dtype == dtype and value.flags.c_contiguous):
+        dtype = self._dtypes[number]
+        if type(value) is not np.ndarray or value.dtype != dtype or not value.flags.c_contiguous:
             array = self._converted(number, value, dtype)
             value = np.ascontiguousarray(array).reshape(array.shape)
-        if value.shape != shape:
+        if value.shape != self._shapes[number]:
             raise ValueError(self.misshapen(number, value.shape))
         return value
 
