@@ -45,8 +45,11 @@ def minimum(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
 def share(
     b: ir.IRBuilder, total: ir.Value, part: ir.Value, parts: ir.Value
 ) -> tuple[ir.Value, ir.Value]:
-    """Where share number `part` of `parts` begins and ends."""
-    return b.udiv(b.mul(total, part), parts), b.udiv(b.mul(total, b.add(part, i64(1))), parts)
+    """Where share number `part` of `parts` begins and ends. The larger ones come first, so that
+    threads have less to wait for in the end.
+    """
+    end = b.add(part, i64(1))
+    return ceil_divide(b, b.mul(total, part), parts), ceil_divide(b, b.mul(total, end), parts)
 
 
 def lane_mask(b: ir.IRBuilder, left: ir.Value, lanes: int) -> ir.Value:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 from llvmlite import ir
 
@@ -17,7 +18,7 @@ from tinygraph.plan.contraction import FIELDS, TILE_OPERAND, Contraction
 from . import tile
 from .arguments import ceil_divide, lane_mask, minimum, share
 from .epilogue import BYTES, Epilogue, Operand
-from .tile import Reduction, Shape, Walk, i64, offset, pointer
+from .tile import Ahead, Reduction, Shape, Walk, i64, offset, pointer
 
 
 def emit_contraction(module: ir.Module, name: str, contraction: Contraction) -> ir.Function:
@@ -73,6 +74,8 @@ class _Emitter:
         start = self._odometer(first_row)
         self.a_rows = tile.row_offsets(b, self._bytes("a_m"))
         row_count, block_count = b.sub(end_row, first_row), b.sub(end_block, first_block)
+        steps = [row_count, block_count, f["r"], f["s"], f["k"]]
+        self.ahead = Ahead.begin(b, f, self.part, reduce(b.mul, steps))
         some = b.and_(
             b.icmp_signed(">", row_count, i64(0)), b.icmp_signed(">", block_count, i64(0))
         )
@@ -180,9 +183,11 @@ class _Emitter:
             epilogue = Epilogue(b, spec.body, shape, operands, self._mask(shape, column))
             if chunk is None:
                 epilogue.fetch()
-                walks = [self._next_rows(shape, a)]
+                walks = [self._next_rows(shape, a), self.ahead.walk(b)]
                 initial = tile.zeros(shape)
-                epilogue.emit(tile.accumulate(b, shape, a, columns, reduction, initial, walks))
+                sums = tile.accumulate(b, shape, a, columns, reduction, initial, walks)
+                self.ahead.advance(b, reduction.counts)
+                epilogue.emit(sums)
                 return
             with b.if_then(chunk[0].last):
                 epilogue.fetch()

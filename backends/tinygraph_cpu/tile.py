@@ -5,7 +5,7 @@ Every function emits at the builder's position. Pointers are opaque; strides are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from llvmlite import ir
@@ -69,6 +69,39 @@ class Walk:
 
 def offset(b: ir.IRBuilder, base: ir.Value, byte_offset: ir.Value) -> ir.Value:
     return b.gep(base, [byte_offset], source_etype=i8)
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """What a part fetches for later launches: ``place`` is where its address is kept from one
+    register tile to the next, ``step`` how many bytes it moves at a step of the reduction.
+    """
+
+    place: ir.Value
+    step: ir.Value
+
+    @staticmethod
+    def begin(
+        b: ir.IRBuilder, fields: Mapping[str, ir.Value], part: ir.Value, steps: ir.Value
+    ) -> Ahead:
+        """Of a part with so many steps, see AHEAD in tinygraph/plan/contraction.py; emitted in a
+        function's first block.
+        """
+        place, start, bytes = b.alloca(pointer), fields["ahead"], fields["ahead_part"]
+        b.store(offset(b, b.inttoptr(start, pointer), b.mul(part, bytes)), place)
+        some = b.select(b.icmp_signed(">", steps, i64(0)), steps, i64(1))
+        return Ahead(place, b.udiv(b.add(bytes, b.sub(some, i64(1))), some))
+
+    def walk(self, b: ir.IRBuilder) -> Walk:
+        """Of the next tile's reduction."""
+        return Walk(b.load(self.place, typ=pointer), self.step)
+
+    def advance(self, b: ir.IRBuilder, counts: Sequence[ir.Value]) -> None:
+        """Moves on by the steps of a reduction, of which ``counts`` are the trip counts."""
+        moved = self.step
+        for count in counts:
+            moved = b.mul(moved, count)
+        b.store(offset(b, b.load(self.place, typ=pointer), moved), self.place)
 
 
 def repeat(
@@ -151,7 +184,7 @@ def accumulate(
     def step(a: ir.Value, columns: ir.Value, *rest: ir.Value) -> list[ir.Value]:
         there, sums = rest[: len(walks)], rest[len(walks) :]
         for at in there:
-            prefetch(b, at, locality=2)
+            prefetch(b, at)
         new = _multiply_add(b, shape, a, columns, reduction.a_rows, ahead, sums)
         on = [offset(b, at, walk.step) for at, walk in zip(there, walks, strict=True)]
         return [offset(b, a, a_strides[2]), offset(b, columns, b_strides[2]), *on, *new]

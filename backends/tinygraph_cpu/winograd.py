@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from llvmlite import ir
 
+from tinygraph.plan.contraction import AHEAD
 from tinygraph.plan.toom_cook import transforms
 from tinygraph.plan.winograd_kernel import (
     EPILOGUE_STRIDES,
@@ -22,7 +23,7 @@ from . import tile
 from .arguments import Arguments, ceil_divide, lane_mask, minimum, share
 from .epilogue import BYTES, Epilogue, Operand
 from .scalar import calls_function
-from .tile import Shape, i64, offset, pointer
+from .tile import Ahead, Shape, i64, offset, pointer
 from .winograd_products import emit_products
 from .winograd_transforms import Pixels, Points, Transforms, element
 
@@ -43,7 +44,7 @@ class _Emitter:
         self.b, self.spec = b, spec
         self.part, self.tid, args = function.args
         arguments = Arguments(b, args)
-        self.f = arguments.fields(TILE_FIELDS + SCRATCH)
+        self.f = arguments.fields(TILE_FIELDS + SCRATCH + AHEAD)
         image = arguments.operand(TILE_STRIDES[0])
         self.image = Pixels(*image, self.f["image_height"], self.f["image_width"])
         self.u, self.u_s = arguments.operand(TILE_STRIDES[1])
@@ -76,6 +77,9 @@ class _Emitter:
             b.mul(f[x], i64(4)) for x in ("v_row", "v_point", "m_point")
         )
         blocks = b.sub(end_block, first_block)
+        self.tiles = ceil_divide(b, b.mul(self.lines, f["tiles_x"]), spec.rows)
+        steps = b.mul(b.mul(self.tiles, blocks), b.mul(f["k"], i64(spec.points)))
+        self.ahead = Ahead.begin(b, f, self.part, steps)
         some = b.and_(b.icmp_signed(">", self.lines, i64(0)), b.icmp_signed(">", blocks, i64(0)))
         with b.if_then(some):
             self.each_tile(self.v, self.v_row, self.transform_in)
@@ -129,9 +133,8 @@ class _Emitter:
             function = b.select(last, self.products[spec.vector_tail], function)
             vectors = b.select(last, i64(spec.vector_tail), vectors)
         panel = element(b, self.u, [(self.group, self.u_s["g"]), (j, self.u_s["j"])])
-        tiles = ceil_divide(b, b.mul(self.lines, self.f["tiles_x"]), spec.rows)
-        sizes = [tiles, self.f["k"], self.v_row, self.v_point, self.m_point]
-        b.call(function, [self.v, panel, self.m, *sizes])
+        sizes = [self.tiles, self.f["k"], self.v_row, self.v_point, self.m_point]
+        b.call(function, [self.v, panel, self.m, *sizes, self.ahead.place, self.ahead.step])
         step = i64(4 * spec.width)
         self.each_tile(self.m, step, lambda at, there: self.transform_out(at, there, j, vectors))
         return [b.add(j, i64(1))]

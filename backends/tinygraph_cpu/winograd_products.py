@@ -8,7 +8,7 @@ from tinygraph.plan.winograd_kernel import WinogradTile
 
 from . import tile
 from .arguments import ceil_divide, minimum
-from .tile import Reduction, Shape, i64, offset, pointer
+from .tile import Ahead, Reduction, Shape, i64, offset, pointer
 
 Values = list[ir.Value]
 
@@ -20,17 +20,18 @@ CHUNK, SHORT_CHUNK = 96, 16
 
 def emit_products(caller: ir.Function, spec: WinogradTile, vectors: int) -> ir.Function:
     """products(v, u, m, tiles / rows, k, strides of v by row and by point, of m by point, in
-    bytes), `vectors` wide.
+    bytes; place and step of what is fetched ahead), `vectors` wide.
 
     M[point][tile] = V[point][tile] U[point]. A function of its own: LLVM would hoist the
     transforms' constants out of the caller's loops into registers that the accumulators need.
     """
-    kind = ir.FunctionType(ir.VoidType(), [*[pointer] * 3, *[i64] * 5])
+    kind = ir.FunctionType(ir.VoidType(), [*[pointer] * 3, *[i64] * 5, pointer, i64])
     function = ir.Function(caller.module, kind, f"{caller.name}_products{vectors}")
     function.linkage = "internal"
     function.attributes.add("noinline")
     b = ir.IRBuilder(function.append_basic_block("entry"))
-    v, u, m, tiles, k, v_row, v_point, m_point = function.args
+    v, u, m, tiles, k, v_row, v_point, m_point, place, step = function.args
+    ahead = Ahead(place, step)
     shape = Shape(spec.rows, vectors, spec.lanes)
     one, zero, row_of_b = i64(1), i64(0), i64(4 * spec.width)
     strides = [zero, zero, i64(4)], [zero, zero, row_of_b]
@@ -50,7 +51,9 @@ def emit_products(caller: ir.Function, spec: WinogradTile, vectors: int) -> ir.F
             def chunk(left: ir.Value, v: ir.Value, u: ir.Value) -> Values:
                 count = minimum(b, left, chunk_size)
                 reduction = Reduction([one, one, count], *strides, a_rows)
-                sums = tile.accumulate(b, shape, v, u, reduction, tile.zeros(shape))
+                walks = [ahead.walk(b)]
+                sums = tile.accumulate(b, shape, v, u, reduction, tile.zeros(shape), walks)
+                ahead.advance(b, reduction.counts)
                 with b.if_else(b.icmp_signed("==", left, k)) as (first, later):
                     with first:
                         for x, place in zip(sums, there, strict=True):

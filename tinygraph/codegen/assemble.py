@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..plan.contraction import FIELDS
-from ..plan.plan import Access, Emitted, Launch, Nest, Plan, Record, Special, Tile
+from ..plan.contraction import AHEAD, FIELDS
+from ..plan.plan import Access, Ahead, Emitted, Launch, Nest, Plan, Record, Special, Tile
 from ..plan.winograd_kernel import WinogradGradient, WinogradTile, WinogradWeights
 from . import nest, special
 from .literals import lift_literals
@@ -107,25 +107,31 @@ def record(launch: Launch) -> Record | None:
 def kernel(launch: Launch) -> Kernel:
     work = launch.work
     if isinstance(work, Emitted):
-        return emitted(work)
+        return emitted(work, launch.ahead)
     if isinstance(work, Nest):
         return lift_literals(nest.emit(work, launch.parts))
     if isinstance(work, Tile):
-        return tile(work)
+        return tile(work, launch.ahead)
     assert isinstance(work, Special)
     return lift_literals(special.emit(work, launch.parts))
 
 
-def tile(work: Tile) -> Kernel:
+def tile(work: Tile, ahead: Ahead | None) -> Kernel:
     """A contraction's text, which runs its Python twin, and its argument block."""
     sizes = dict(work.sizes)
     partial = Address(work.partial) if work.partial else 0
     first = {"a": Address(work.a), "b": Address(work.b), "partial": partial}
+    first |= zip(AHEAD, fetched(ahead, work.b), strict=True)
     arguments = [first[f] if f in first else sizes[f] for f in FIELDS]
     for operand in work.operands:
         arguments += [Address(operand), *operand.strides[:4]]
     text = f"def NAME(part, tid, args):\n    contraction(part, tid, args, {work.contraction!r})\n"
     return Kernel(text, tuple(arguments))
+
+
+def fetched(ahead: Ahead | None, otherwise: Access) -> tuple[Address, int]:
+    """The arguments AHEAD. Where nothing is to be fetched, it is the same line again and again."""
+    return (Address(ahead.start), ahead.part) if ahead else (Address(otherwise), 0)
 
 
 TWINS = {
@@ -135,11 +141,13 @@ TWINS = {
 }
 
 
-def emitted(work: Emitted) -> Kernel:
+def emitted(work: Emitted, ahead: Ahead | None) -> Kernel:
     """The text runs the record's Python twin."""
     arguments: list[int | Address] = [value for _, value in work.fields]
     if work.scratch is not None:
         arguments += [Address(Access(work.scratch, 0, (), "uint8")), work.scratch.bytes]
+    if isinstance(work.record, WinogradTile):
+        arguments += fetched(ahead, work.operands[1])
     for operand in work.operands:
         arguments += [Address(operand), *operand.strides]
     twin = TWINS[type(work.record)]

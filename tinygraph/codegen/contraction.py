@@ -34,7 +34,7 @@ def contraction(
 
 
 def share(total: int, part: int, parts: int) -> range:
-    return range(total * part // parts, total * (part + 1) // parts)
+    return range(-(-total * part // parts), -(-total * (part + 1) // parts))
 
 
 def _lines(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..plan.contraction import AHEAD
 from ..plan.toom_cook import Matrix, transforms
 from ..plan.winograd_kernel import (
     EPILOGUE_STRIDES,
@@ -36,7 +37,7 @@ def winograd_tile(
     """Executes one part, as `void name(part, tid, args)` of the compiled code does."""
     del tid
     words = iter(int(x) for x in args)
-    f = _fields(TILE_FIELDS + SCRATCH, words)
+    f = _fields(TILE_FIELDS + SCRATCH + AHEAD, words)
     image, u = (_Tensor(words, axes, "float32", memory) for axes in TILE_STRIDES)
     operands = [_Tensor(words, EPILOGUE_STRIDES, o.dtype, memory) for o in spec.operands]
     rest, column_part = divmod(part, f["column_parts"])

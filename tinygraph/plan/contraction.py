@@ -81,5 +81,8 @@ SIZES = ("row_parts", "column_parts", "row_group", "g", "z", "y", "m", "n", "r",
 OPERAND_A = ("a", "a_g", "a_z", "a_y", "a_m", "a_r", "a_s", "a_k")
 OPERAND_B = ("b", "b_g", "b_j", "b_r", "b_s", "b_k")
 CHUNKS = ("s_chunk", "partial")
-FIELDS = SIZES + OPERAND_A + OPERAND_B + CHUNKS
+# Every part fetches ahead_part bytes, from address ahead + part * ahead_part on, into the cache for
+# later launches, some at each step of its reductions.
+AHEAD = ("ahead", "ahead_part")
+FIELDS = SIZES + OPERAND_A + OPERAND_B + CHUNKS + AHEAD
 TILE_OPERAND = ("p", "p_g", "p_z", "p_y", "p_m")  # for each of Contraction.operands, in order

@@ -122,7 +122,8 @@ def place_buffers(plan: Plan) -> None:
             plan.arena = size
             for buffer, offset in offsets:
                 buffer.offset = offset
-    for buffer in plan.buffers:
+    # in the order in which they are read, so that they can be fetched as one stream
+    for buffer in sorted(plan.buffers, key=lambda b: (b.first < 0, b.first)):
         if buffer.home == "prepared":
             buffer.offset, plan.prepared = plan.prepared, plan.prepared + rounded(buffer)
     reuse_waits(plan.launches)

@@ -216,6 +216,16 @@ class Repeat:
 Work = Nest | Tile | Emitted | Special | Bundle | Repeat
 
 
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """Memory that a launch fetches into the cache for later ones: from ``start`` on, ``part`` bytes
+    a part.
+    """
+
+    start: Access
+    part: int
+
+
 @dataclass(eq=False, slots=True)
 class Launch:
     """One kernel with its arguments.
@@ -228,6 +238,7 @@ class Launch:
         device: the number of the device that runs it.
         back: of a launch in a loop: numbers of launches of the previous step that must be complete.
         flops, bytes: cost.
+        ahead: what it fetches for later launches, if its kernel can.
     """
 
     name: str
@@ -239,6 +250,7 @@ class Launch:
     back: tuple[int, ...] = ()
     flops: int = 0
     note: str = ""
+    ahead: Ahead | None = None
 
     @property
     def members(self) -> tuple[Launch, ...]:

@@ -85,6 +85,10 @@ def launch_text(
     target = [access_text(a, names) for i, a in enumerate(launch.accesses) if i in writes]
     data = f"{', '.join(target)} <- {', '.join(reads) or 'nothing'}"
     text += wrap(data, WIDTH, initial_indent=" " * 8, subsequent_indent=" " * 10)
+    if launch.ahead:
+        start, bytes = launch.ahead.start, launch.ahead.part * launch.parts
+        place = f"{names[id(start.buffer)]} from byte {start.offset:,} on"
+        text.append(f"        fetches {bytes:,} bytes ahead, {place}"[:WIDTH])
     if lines and (places := launch_places(launch)):
         text += wrap(
             f"# {'; '.join(places)}",

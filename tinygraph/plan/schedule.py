@@ -8,6 +8,7 @@ from dataclasses import replace
 from ..ir import Graph, Node, Parameter
 from ..op import Kind
 from .absorb import absorb
+from .ahead import fetch_ahead
 from .anchor import Anchors, label
 from .arrange import arrange
 from .bundle import bundle
@@ -108,6 +109,7 @@ class Scheduler(Anchors):
         plan.remarks, plan.refused = self.remarks, self.refused
         plan.devices, plan.transfers = device_names(self.graph), self.transfers()
         place_buffers(plan)
+        fetch_ahead(plan)
         return plan
 
     def lower_all(self) -> None:

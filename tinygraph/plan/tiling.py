@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heapreplace
 from itertools import product
@@ -219,25 +220,30 @@ def choose_parts(tiles: int, blocks: int, work: int, b_larger: bool) -> tuple[in
     least = min(most // 4, max(map(prod, ways)))  # and enough of them where a thread is held up
     start = PART * tiles * blocks / work
 
-    def busy(way: tuple[int, int]) -> float:
-        """Tiles' time of all threads until the last is ready, for small teams together."""
-        rows, columns = (
-            [n * (i + 1) // parts - n * i // parts for i in range(parts)]
-            for n, parts in zip((tiles, blocks), way, strict=True)
-        )
-        total = 0.0
-        for team in TEAMS:
-            until = [0.0] * team
-            for r, c in product(rows, columns):
-                heapreplace(until, until[0] + r * c + start)
-            total += team * max(until)
-        return total
-
     def rank(way: tuple[int, int]) -> tuple[float, int, float]:
-        time = busy(way) / (tiles * blocks)
+        rows, columns = (portions(n, parts) for n, parts in zip((tiles, blocks), way, strict=True))
+        time = busy([start + r * c for r, c in product(rows, columns)]) / (tiles * blocks)
         return round(time, 1), way[0] if b_larger else way[1], time
 
     return min((way for way in ways if prod(way) >= least), key=rank)
+
+
+def portions(n: int, parts: int) -> list[int]:
+    """n things as equally as they go, in the order of the parts."""
+    return [-(-n * (i + 1) // parts) - -(-n * i // parts) for i in range(parts)]
+
+
+def busy(times: Sequence[float]) -> float:
+    """Time of all threads until the last is ready, for small teams together, if parts that take so
+    long are begun in order.
+    """
+    total = 0.0
+    for team in TEAMS:
+        until = [0.0] * team
+        for time in times:
+            heapreplace(until, until[0] + time)
+        total += team * max(until)
+    return total
 
 
 def shares(n: int) -> list[int]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from .phases import Unsuitable
-from .tiling import WORTH, Target, tile_cycles
+from .tiling import FETCH, L1, TEAMS, WORTH, Target, busy, portions, tile_cycles
 from .toom_cook import POINTS
 from .winograd import Convolution
 
@@ -25,14 +25,14 @@ class Choice:
     cycles: float
 
 
-# Fitted to 400 measured ways of cutting the layers of GoogLeNet (the cheapest by this model takes
-# 7 % longer than the fastest on average), then checked in the whole network.
+# Fitted to 400 measured ways of cutting the layers of GoogLeNet, then to profiles of the whole
+# network, where weights are fetched ahead (ahead.py) and images come from other cores' caches.
 CACHE = 600 * 1024  # bytes that a part's data should fit in: most of L2
-NEAR, FAR = 9.5, 8.0  # bytes a cycle and core of weights, again and for the first time
+NEAR, FAR = 8.5, 24.0  # bytes a cycle and core of weights, again and for the first time
 COPIED = 4.0  # cycles to put an element of a strided convolution's image into its block
 PART = 3_500  # cycles to start a part
 MOST = 512  # tiles of a part: scratch memory is bounded
-ROWS = (4, 6, 8, 9, 14)  # of register tiles: few, so that layers share kernels
+ROWS = (4, 6, 7, 8, 9, 13, 14)  # of register tiles: few, so that layers share kernels
 
 # The largest output tile that is chosen unasked. Rms errors against float64, relative to PyTorch's
 # float32 (images without negative values, 32 to 192 channels): 3x3 filters 1.4 to 1.8 for tiles of
@@ -56,8 +56,19 @@ def direct_cycles(c: Convolution, target: Target) -> float:
 
 def choose(c: Convolution, target: Target, wanted: int | None = None) -> Choice:
     """The cheapest way, by output tile ``wanted`` or any up to LARGEST."""
+
+    def rank(o: Choice) -> tuple[float, ...]:
+        return o.cycles, o.m, o.lines, o.column_parts, -o.rows, -o.vectors
+
+    best: Choice | None = None
     options = [option for m in tiles_of(c.r, wanted) for option in options_of(c, m, target)]
-    return min(options, key=lambda o: (o.cycles, o.m, o.lines, o.column_parts, -o.rows, -o.vectors))
+    for option in sorted(options, key=rank):  # waiting is added to those only that may be best
+        if best is not None and option.cycles > best.cycles:
+            break
+        waited = replace(option, cycles=option.cycles * waiting(c, option, target))
+        best = waited if best is None else min(best, waited, key=rank)
+    assert best is not None
+    return best
 
 
 def tiles_of(r: int, wanted: int | None, largest: int = LARGEST) -> list[int]:
@@ -106,49 +117,67 @@ def product_tile(
         rows, width = shape
         full, tail = divmod(vectors, width)
         repeats = -(-tiles // rows)
-        columns = full * product_cycles(rows, width, k) + (
-            product_cycles(rows, tail, k) if tail else 0
+        columns = full * product_cycles(rows, width, k, target.lanes) + (
+            product_cycles(rows, tail, k, target.lanes) if tail else 0
         )
         return repeats * columns
 
     return min(shapes, key=lambda s: (cost(s), s))
 
 
-def product_cycles(rows: int, vectors: int, k: int) -> float:
-    """Of one tile at one point."""
-    return k * tile_cycles(rows, vectors) + 15 + 2 * rows * vectors
+def product_cycles(rows: int, vectors: int, k: int, lanes: int) -> float:
+    """Of one tile at one point, whose weights are in the first cache or come from the second."""
+    bytes = 4 * vectors * lanes
+    fetch = bytes / FETCH if k * bytes > L1 / 2 else 0.0
+    return k * max(tile_cycles(rows, vectors), fetch) + 15 + 2 * rows * vectors
 
 
 def cycles(
     c: Convolution, m: int, rows: int, vectors: int, lines: int, column_parts: int, target: Target
 ) -> float:
-    """Estimated cycles of all parts on one core, and half of those of one part, for which another
-    core waits in the end.
-    """
+    """Estimated cycles of all parts on one core."""
     n, k, lanes = m + c.r - 1, c.channel.size, target.lanes
     tiles_y, tiles_x = (-(-x.size // m) for x in c.outputs)
     row_parts, tiles = -(-c.batch.size * tiles_y // lines), lines * tiles_x
     padded = -(-tiles // rows) * rows
     columns = -(-c.column.size // lanes)  # vectors of them
     full, tail = divmod(columns, vectors)
-    every = full * product_cycles(rows, vectors, k)
-    every += product_cycles(rows, tail, k) if tail else 0
+    every = full * product_cycles(rows, vectors, k, lanes)
+    every += product_cycles(rows, tail, k, lanes) if tail else 0
     weights = 4 * n * n * k * columns * lanes  # bytes
     data = 4 * n * n * padded * (k + vectors * lanes)
     crowded = 1.0 + 0.34 * min(1.5, max(0.0, data / CACHE - 1.0))
-    read = crowded * tiles * -(-k // lanes) * input_cycles(n)
+    read = crowded * tiles * -(-k // lanes) * input_cycles(n, m)
     written = crowded * tiles * columns * output_cycles(n, m)
     products = max(n * n * padded / rows * every, weights / NEAR)
     total = row_parts * (column_parts * (PART + read) + products + written) + weights / FAR
     copied = COPIED * prod(c.copies[0][1].shape) if c.copies else 0.0
-    return copied + c.group.size * total + total / (2 * row_parts * column_parts)
+    return copied + c.group.size * total
 
 
-def input_cycles(n: int) -> float:
-    """Of the transform of one vector of an n x n window: most of it are stores to n * n places."""
-    return 6.0 * n * n
+def waiting(c: Convolution, o: Choice, target: Target) -> float:
+    """How much longer all threads take than their parts, until the last is done."""
+    n, k = o.m + c.r - 1, c.channel.size
+    tiles_y, tiles_x = (-(-x.size // o.m) for x in c.outputs)
+    lines, columns = c.batch.size * tiles_y, -(-c.column.size // target.lanes)
+    rows = portions(lines, -(-lines // o.lines)) * c.group.size
+    blocks = portions(-(-columns // o.vectors), o.column_parts)
+    read = tiles_x * -(-k // target.lanes) * input_cycles(n, o.m)
+    products = n * n * product_cycles(o.rows, o.vectors, k, target.lanes)
+    written = tiles_x * o.vectors * output_cycles(n, o.m)
+    times = [
+        PART + r * read + b * (-(-r * tiles_x // o.rows) * products + r * written)
+        for r in rows
+        for b in blocks
+    ]
+    return busy(times) / len(TEAMS) / sum(times)
+
+
+def input_cycles(n: int, m: int) -> float:
+    """Of the transform of one vector of an n x n window, of which n * m pixels are new."""
+    return 4.0 * n * n + 9.0 * n * m
 
 
 def output_cycles(n: int, m: int) -> float:
     """Of the transform of one vector to an m x m tile, and its epilogue."""
-    return 5.0 * n * n + 10.0 * m * m
+    return 4.0 * n * n + 6.0 * m * m

@@ -108,8 +108,8 @@ TILE_FIELDS = (
     *("image_height", "image_width", "top", "left", "v_row", "v_point", "m_offset", "m_point"),
 )
 SCRATCH = ("scratch", "scratch_stride")  # follows: address and, by thread, its stride in bytes
-# then the address and the strides of each operand: image, transformed weights (e: element of a
-# block), epilogue
+# then what is fetched ahead (AHEAD of contraction.py); then the address and the strides of each
+# operand: image, transformed weights (e: element of a block), epilogue
 TILE_STRIDES = (("g", "z", "y", "x", "k"), ("g", "j", "e"))
 EPILOGUE_STRIDES = ("g", "z", "y", "x", "n")
 

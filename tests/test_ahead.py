@@ -1,0 +1,89 @@
+"""Weights that are fetched ahead: which launch fetches what."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+import tinygraph as tg
+from tinygraph.ir import Graph, Node
+from tinygraph.plan import ahead
+from tinygraph.plan.plan import Launch, Plan
+from tinygraph.plan.report import plan_text
+from tinygraph.plan.schedule import schedule
+
+SIZES = (256, 512, 1024, 64)
+
+
+def chain(rows: int) -> Plan:
+    """Products with one weight after the other."""
+    x = y = tg.input("x", rows, SIZES[0])
+    for i, (k, n) in enumerate(pairwise(SIZES)):
+        weight = tg.parameter(np.zeros((n, k), np.float32), f"w{i}")
+        y = tg.relu(y @ tg.transpose(weight, (1, 0)))
+    return planned(y, x)
+
+
+def planned(y: Node, *inputs: Node) -> Plan:
+    return schedule(Graph("chain", inputs, (y,)))
+
+
+def fetched(launch: Launch) -> range:
+    """The bytes of the prepared memory that a launch fetches."""
+    if launch.ahead is None:
+        return range(0)
+    access = launch.ahead.start
+    start = access.buffer.offset + access.offset
+    return range(start, start + launch.ahead.part * launch.parts)
+
+
+def weights(plan: Plan) -> list[range]:
+    """Where the weights lie that the launches read."""
+    found = []
+    for launch in plan.launches:
+        (b,) = (a.buffer for a in launch.accesses if a.buffer.home == "prepared")
+        found.append(range(b.offset, b.offset + b.bytes))
+    return found
+
+
+def test_weights_lie_in_the_order_in_which_they_are_read() -> None:
+    first, second, third = weights(chain(64))
+    assert (first.stop, second.stop) == (second.start, third.start)
+
+
+def test_a_launch_fetches_what_the_next_ones_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ahead, "RATE", 1e9)
+    plan = chain(1024)
+    _, second, third = weights(plan)
+    for launch, weight in zip(plan.launches, (second, third), strict=False):
+        assert fetched(launch).start == weight.start
+        assert 0 <= fetched(launch).stop - weight.stop < launch.parts
+    assert not fetched(plan.launches[-1])
+    assert f"fetches {len(fetched(plan.launches[0])):,} bytes ahead" in plan_text(plan)
+
+
+def test_what_a_launch_has_no_time_for_falls_to_those_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plan = chain(512)
+    *_, third = weights(plan)
+    room = [ahead.capacity(launch) for launch in plan.launches]
+    monkeypatch.setattr(ahead, "RATE", ahead.RATE * len(third) / 2 / room[1])
+    plan = chain(512)
+    earlier, later, last = (fetched(launch) for launch in plan.launches)
+    assert abs(later.start - (third.start + len(third) // 2)) < 64
+    assert later.stop in range(third.stop, third.stop + 64 * plan.launches[1].parts)
+    assert earlier.stop in range(later.start, later.start + 64 * plan.launches[0].parts)
+    assert not last
+
+
+def test_what_the_cache_does_not_hold_is_not_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ahead, "RATE", 1e9)
+    monkeypatch.setattr(ahead, "LIMIT", 2**20)
+    plan = chain(1024)
+    _, second, third = weights(plan)
+    assert len(second) > 2**20 > len(third)
+    first, later, last = (fetched(launch) for launch in plan.launches)
+    assert not first and later.start == third.start and not last
