@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from bisect import insort
+from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 from itertools import accumulate
-from operator import or_
+from operator import itemgetter, or_
 
 from .fusion import Fusion
 from .group import Group
 from .plan import Access, Buffer, Launch, Loop, Plan
 
 ALIGN = 64
+
+Interval = tuple[int, int]  # of addresses in the arena
+Placed = tuple[int, int, Buffer]  # where a buffer lies
 
 
 def order_groups(fusion: Fusion, before: dict[int, set[int]]) -> list[Group]:
@@ -115,9 +119,9 @@ def place_buffers(plan: Plan) -> None:
     live = [b for b in plan.buffers if b.home == "arena" and b.first >= 0]
     bytes = live_bytes(live, len(plan.launches))
     plan.live_bound = max(bytes)
-    apart = Devices(plan).apart if len(plan.devices) > 1 else in_turn
+    taken = Devices(plan).taken if len(plan.devices) > 1 else taken_in_turn
     for order in orders(bytes.index(plan.live_bound)):
-        offsets, size = pack_buffers(sorted(live, key=order), apart)
+        offsets, size = pack_buffers(sorted(live, key=order), taken)
         if not plan.arena or size < plan.arena:
             plan.arena = size
             for buffer, offset in offsets:
@@ -154,9 +158,10 @@ def live_bytes(buffers: list[Buffer], launches: int) -> list[int]:
     return list(accumulate(change))
 
 
-def in_turn(a: Buffer, b: Buffer) -> bool:
-    """Whether one buffer is done with before the other is begun, in the order of the launches."""
-    return a.last < b.first or b.last < a.first
+def taken_in_turn(buffer: Buffer, placed: Iterable[Placed]) -> list[Interval]:
+    """Where those lie that are live during the same launch."""
+    first, last = buffer.first, buffer.last
+    return [(at, end) for at, end, b in placed if b.last >= first and b.first <= last]
 
 
 class Devices:
@@ -187,30 +192,34 @@ class Devices:
         self.users[key] = self.users.get(key, 0) | 1 << number
         self.before[key] = self.before.get(key, -1) & done[number]
 
-    def apart(self, a: Buffer, b: Buffer) -> bool:
-        return self.follows(id(a), id(b)) or self.follows(id(b), id(a))
+    def taken(self, buffer: Buffer, placed: Iterable[Placed]) -> list[Interval]:
+        """Where those lie that may be live at the same time."""
+        return [(at, end) for at, end, b in placed if not self.apart(id(buffer), id(b))]
+
+    def apart(self, a: int, b: int) -> bool:
+        return self.follows(a, b) or self.follows(b, a)
 
     def follows(self, a: int, b: int) -> bool:
         return not self.users[b] & ~self.before[a]
 
 
 def pack_buffers(
-    buffers: list[Buffer], apart: Callable[[Buffer, Buffer], bool]
+    buffers: Iterable[Buffer], taken: Callable[[Buffer, Iterable[Placed]], list[Interval]]
 ) -> tuple[list[tuple[Buffer, int]], int]:
     """An offset for each buffer, in the given order: the tightest gap among those that are live
     with it.
     """
-    placed: list[tuple[int, Buffer]] = []
+    placed: list[Placed] = []  # by address
     top = 0
     for buffer in buffers:
-        taken = [(o, o + rounded(b)) for o, b in placed if not apart(b, buffer)]
-        offset = tightest_gap(sorted(taken), rounded(buffer))
-        placed.append((offset, buffer))
-        top = max(top, offset + rounded(buffer))
-    return [(b, o) for o, b in placed], top
+        size = rounded(buffer)
+        offset = tightest_gap(taken(buffer, placed), size)
+        insort(placed, (offset, offset + size, buffer), key=itemgetter(0, 1))
+        top = max(top, offset + size)
+    return [(b, at) for at, _, b in placed], top
 
 
-def tightest_gap(taken: list[tuple[int, int]], size: int) -> int:
+def tightest_gap(taken: list[Interval], size: int) -> int:
     """Where ``size`` bytes fit best between taken intervals; behind them all if nowhere."""
     best, at, end = None, 0, 0
     for first, last in taken:
