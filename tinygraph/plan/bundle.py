@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from .memory import rounded, waits
+from .memory import rounded
+from .order import waits
 from .plan import Buffer, Bundle, Launch, Repeat
 from .side_by_side import duration
 

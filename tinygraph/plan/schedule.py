@@ -20,8 +20,9 @@ from .group import Group, Slot, Store
 from .index import Leaf, own
 from .layout import is_row_major, ordered_strides
 from .loop import Frame
-from .memory import order_groups, place_buffers, waits
+from .memory import place_buffers
 from .nest import NestBuilder, resolve
+from .order import order_groups, waits
 from .phases import Heavy, Unsuitable
 from .plan import Launch, Loop, Place, Plan, Repeat, Special, Transfer
 from .recompute import recompute

@@ -8,7 +8,7 @@ launch takes as long as its operations and bytes suggest.
 from __future__ import annotations
 
 from .cost import node_cost, traffic
-from .memory import waits
+from .order import waits
 from .plan import Launch, Repeat
 
 LAUNCH = 4096  # what a launch costs besides, in bytes read
