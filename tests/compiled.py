@@ -11,9 +11,9 @@ from tinygraph.codegen.module import module_text
 from tinygraph.codegen.python import execute
 from tinygraph.ir import Graph, Node
 from tinygraph.op import INPUT
+from tinygraph.plan.contraction.tiling import Target
 from tinygraph.plan.plan import Plan
 from tinygraph.plan.schedule import schedule
-from tinygraph.plan.tiling import Target
 from tinygraph.plan.verify import verify_plan
 
 

@@ -12,7 +12,7 @@ from llvmlite import ir
 
 from tinygraph.codegen.contraction import contraction as twin
 from tinygraph.plan.body import Body
-from tinygraph.plan.contraction import (
+from tinygraph.plan.contraction.record import (
     FIELDS,
     SIZES,
     TILE_OPERAND,

@@ -15,9 +15,9 @@ from tinygraph.interpret import run
 from tinygraph.ir import Graph, Node, Parameter
 from tinygraph.op import INPUT, input
 from tinygraph.parameter import parameter
+from tinygraph.plan.contraction.tiling import Target
 from tinygraph.plan.plan import Plan
 from tinygraph.plan.schedule import schedule
-from tinygraph.plan.tiling import Target
 from tinygraph.plan.verify import verify_plan
 
 SMALL = Target(lanes=4, registers=12)  # tiles whose edges small shapes straddle

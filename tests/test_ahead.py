@@ -9,7 +9,7 @@ import pytest
 
 import tinygraph as tg
 from tinygraph.ir import Graph, Node
-from tinygraph.plan import ahead
+from tinygraph.plan.launches import ahead
 from tinygraph.plan.plan import Launch, Plan
 from tinygraph.plan.report import plan_text
 from tinygraph.plan.schedule import schedule

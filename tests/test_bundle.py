@@ -11,9 +11,9 @@ from tinygraph.ir import Graph, Node
 from tinygraph.op import input
 from tinygraph.passes import Update, strip_effects
 from tinygraph.pipeline import run_passes
+from tinygraph.plan.launches.side_by_side import duration
 from tinygraph.plan.plan import Bundle, Plan
 from tinygraph.plan.schedule import schedule
-from tinygraph.plan.side_by_side import duration
 from tinygraph.plan.verify import verify_plan
 
 

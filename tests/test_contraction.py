@@ -19,7 +19,7 @@ from contractions import (
     small_tiles,
 )
 from tinygraph.plan.body import Body, Statement
-from tinygraph.plan.contraction import (
+from tinygraph.plan.contraction.record import (
     Contraction,
     TileOperand,
 )

@@ -17,7 +17,7 @@ import tinygraph as tg
 from tinygraph import nn, optim, store
 from tinygraph.ir import Graph
 from tinygraph.plan.cost import elements
-from tinygraph.plan.group import Reason
+from tinygraph.plan.fusion.group import Reason
 from tinygraph.plan.plan import Access, Buffer
 from tinygraph.plan.report import unfused
 from tinygraph.rewrite import Event

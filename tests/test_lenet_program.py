@@ -10,7 +10,7 @@ import pytest
 
 import tinygraph as tg
 from tinygraph import models, nn, optim
-from tinygraph.plan.group import Reason
+from tinygraph.plan.fusion.group import Reason
 
 
 @pytest.fixture(scope="module")

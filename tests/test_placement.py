@@ -22,8 +22,8 @@ from tinygraph.backend import check_devices
 from tinygraph.ir import Graph, Node
 from tinygraph.op import PLACE, Kind, place
 from tinygraph.placement import device_of
-from tinygraph.plan.devices import assign
-from tinygraph.plan.group import Reason
+from tinygraph.plan.fusion.group import Reason
+from tinygraph.plan.launches.devices import assign
 from tinygraph.plan.plan import Plan
 from tinygraph.plan.verify import PlanError, verify_plan
 from tinygraph.rewrite import rebuild

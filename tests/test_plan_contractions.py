@@ -14,9 +14,9 @@ from tinygraph.ir import Node
 from tinygraph.op import input
 from tinygraph.ops.conv import CONV2D, CONV2D_INPUT_GRADIENT, CONV2D_WEIGHT_GRADIENT
 from tinygraph.ops.view import TRANSPOSE
-from tinygraph.plan import tiling
+from tinygraph.plan.contraction import tiling
+from tinygraph.plan.contraction.tiling import Target
 from tinygraph.plan.plan import SLACK, Tile
-from tinygraph.plan.tiling import Target
 
 GEOMETRIES = [
     # batch, groups, channels in, out, image, kernel, stride, padding, dilation

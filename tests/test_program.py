@@ -14,7 +14,7 @@ import pytest
 
 import tinygraph as tg
 from tinygraph.ir import Graph
-from tinygraph.plan.group import Reason
+from tinygraph.plan.fusion.group import Reason
 
 F = "float32"
 

@@ -12,9 +12,9 @@ import tinygraph as tg
 from compiled import execute_plan
 from tinygraph.ir import Graph
 from tinygraph.ops.conv import CONV2D_WEIGHT_GRADIENT
+from tinygraph.plan.contraction.tiling import Target
 from tinygraph.plan.plan import Plan
 from tinygraph.plan.schedule import schedule
-from tinygraph.plan.tiling import Target
 from tinygraph.plan.verify import verify_plan
 from tinygraph_cpu.features import detect
 

@@ -18,8 +18,8 @@ from .origins import origins
 from .state import Memory
 
 if TYPE_CHECKING:
+    from .plan.contraction.tiling import Target
     from .plan.plan import Plan
-    from .plan.tiling import Target
 
 BUILT_IN = {"cpu": "tinygraph_cpu", "cuda": "tinygraph_cuda.backend"}
 GROUP = "tinygraph.backends"

@@ -10,11 +10,11 @@ from .codegen.program import Code
 from .ir import Graph, Parameter
 from .passes import PIPELINE
 from .placement import device
+from .plan.contraction.tiling import Target
 from .plan.plan import Plan
 from .plan.schedule import schedule
-from .plan.tiling import Target
 from .plan.verify import verify_plan
-from .plan.winograd_graph import expand_winograd
+from .plan.winograd.graph import expand_winograd
 from .rewrite import Event
 from .verify import verify, verify_pass
 

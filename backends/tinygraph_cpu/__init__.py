@@ -22,12 +22,12 @@ from tinygraph.ir import Parameter
 from .features import detect
 
 if TYPE_CHECKING:
+    from tinygraph.plan.contraction.tiling import Target
     from tinygraph.plan.plan import Plan
-    from tinygraph.plan.tiling import Target
 
 
 def target(runtime: str) -> Target:
-    from tinygraph.plan.tiling import Target
+    from tinygraph.plan.contraction.tiling import Target
 
     features = detect()
     return Target(features.lanes, features.registers, devices=None)

@@ -6,9 +6,9 @@ import ast
 
 from tinygraph.codegen.program import KernelCode
 from tinygraph.plan.body import Body, Statement
-from tinygraph.plan.contraction import Contraction, TileOperand
+from tinygraph.plan.contraction.record import Contraction, TileOperand
 from tinygraph.plan.plan import Record
-from tinygraph.plan.winograd_kernel import WinogradGradient, WinogradTile, WinogradWeights
+from tinygraph.plan.winograd.kernel import WinogradGradient, WinogradTile, WinogradWeights
 
 from . import objects
 from .features import Features

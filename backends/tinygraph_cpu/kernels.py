@@ -20,9 +20,9 @@ EMITTERS = (
     "codegen/intrinsics.py",
     "codegen/math.py",
     "codegen/random.py",
-    "plan/contraction.py",
-    "plan/toom_cook.py",
-    "plan/winograd_kernel.py",
+    "plan/contraction/record.py",
+    "plan/winograd/toom_cook.py",
+    "plan/winograd/kernel.py",
 )
 
 

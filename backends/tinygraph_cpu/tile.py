@@ -84,8 +84,8 @@ class Ahead:
     def begin(
         b: ir.IRBuilder, fields: Mapping[str, ir.Value], part: ir.Value, steps: ir.Value
     ) -> Ahead:
-        """Of a part with so many steps, see AHEAD in tinygraph/plan/contraction.py; emitted in a
-        function's first block.
+        """Of a part with so many steps, see AHEAD in tinygraph/plan/contraction/record.py; emitted
+        in a function's first block.
         """
         place, start, bytes = b.alloca(pointer), fields["ahead"], fields["ahead_part"]
         b.store(offset(b, b.inttoptr(start, pointer), b.mul(part, bytes)), place)

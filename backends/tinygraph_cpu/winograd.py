@@ -1,6 +1,6 @@
 """Winograd convolutions as machine code: `void name(i64 part, i64 tid, i64* args)`, emitted whole.
 
-See tinygraph/plan/winograd_kernel.py for what a part does and for its argument block.
+See tinygraph/plan/winograd/kernel.py for what a part does and for its argument block.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from collections.abc import Callable, Sequence
 
 from llvmlite import ir
 
-from tinygraph.plan.contraction import AHEAD
-from tinygraph.plan.toom_cook import transforms
-from tinygraph.plan.winograd_kernel import (
+from tinygraph.plan.contraction.record import AHEAD
+from tinygraph.plan.winograd.kernel import (
     EPILOGUE_STRIDES,
     SCRATCH,
     TILE_FIELDS,
     TILE_STRIDES,
     WinogradTile,
 )
+from tinygraph.plan.winograd.toom_cook import transforms
 
 from . import tile
 from .arguments import Arguments, ceil_divide, lane_mask, minimum, share

@@ -1,7 +1,7 @@
 """Gradients of convolutions to their weights by Winograd's transforms, as machine code: `void
 name(i64 part, i64 tid, i64* args)`, emitted whole.
 
-See tinygraph/plan/winograd_kernel.py for what a part does and for its argument block.
+See tinygraph/plan/winograd/kernel.py for what a part does and for its argument block.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Sequence
 
 from llvmlite import ir
 
-from tinygraph.plan.toom_cook import transforms, transposed
-from tinygraph.plan.winograd_kernel import (
+from tinygraph.plan.winograd.kernel import (
     GRADIENT_FIELDS,
     GRADIENT_STRIDES,
     SCRATCH,
     TAP_STRIDES,
     WinogradGradient,
 )
+from tinygraph.plan.winograd.toom_cook import transforms, transposed
 
 from . import tile
 from .arguments import Arguments, ceil_divide, lane_mask, minimum, share

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from tinygraph.plan.winograd_kernel import WinogradTile
+from tinygraph.plan.winograd.kernel import WinogradTile
 
 from . import tile
 from .arguments import ceil_divide, minimum

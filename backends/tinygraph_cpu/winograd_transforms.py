@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from tinygraph.plan.toom_cook import Matrix
+from tinygraph.plan.winograd.toom_cook import Matrix
 
 from . import tile
 from .arguments import ceil_divide, lane_mask

@@ -1,6 +1,6 @@
 """The transform of a Winograd convolution's weights, U = G w G^T, as machine code.
 
-See tinygraph/plan/winograd_kernel.py. It is done in double: a weight is read by every pixel, so its
+See tinygraph/plan/winograd/kernel.py. It is done in double: a weight is read by every pixel, so its
 rounding would be seen by all of them, and this is a small part of the work.
 """
 
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from tinygraph.plan.toom_cook import transforms
-from tinygraph.plan.winograd_kernel import WEIGHT_FIELDS, WEIGHT_STRIDES, WinogradWeights
+from tinygraph.plan.winograd.kernel import WEIGHT_FIELDS, WEIGHT_STRIDES, WinogradWeights
+from tinygraph.plan.winograd.toom_cook import transforms
 
 from . import tile
 from .arguments import Arguments, lane_mask, share

@@ -18,8 +18,8 @@ from .choice import choose
 from .compiled import compile_missing, fetch, toolchain_versions
 
 if TYPE_CHECKING:
+    from tinygraph.plan.contraction.tiling import Target
     from tinygraph.plan.plan import Plan
-    from tinygraph.plan.tiling import Target
 
 
 def target(runtime: str) -> Target:

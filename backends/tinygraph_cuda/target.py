@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tinygraph.plan.tiling import Cut, Target
+from tinygraph.plan.contraction.tiling import Cut, Target
 
 from .blocking import Sizes, choose
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..plan.contraction import AHEAD, FIELDS
+from ..plan.contraction.record import AHEAD, FIELDS
 from ..plan.plan import Access, Ahead, Emitted, Launch, Nest, Plan, Record, Special, Tile
-from ..plan.winograd_kernel import WinogradGradient, WinogradTile, WinogradWeights
+from ..plan.winograd.kernel import WinogradGradient, WinogradTile, WinogradWeights
 from . import nest, special
 from .literals import lift_literals
 from .program import Argument, Call, Code, KernelCode, Loop, Place, Work

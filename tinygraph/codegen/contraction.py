@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ..plan.contraction import FIELDS, TILE_OPERAND, Contraction
+from ..plan.contraction.record import FIELDS, TILE_OPERAND, Contraction
 from .arrays import evaluate
 
 # (address, dtype) -> the memory from that address on, as a flat array

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..plan.contraction import AHEAD
-from ..plan.toom_cook import Matrix, transforms
-from ..plan.winograd_kernel import (
+from ..plan.contraction.record import AHEAD
+from ..plan.winograd.kernel import (
     EPILOGUE_STRIDES,
     GRADIENT_FIELDS,
     GRADIENT_STRIDES,
@@ -25,6 +24,7 @@ from ..plan.winograd_kernel import (
     WinogradTile,
     WinogradWeights,
 )
+from ..plan.winograd.toom_cook import Matrix, transforms
 from .arrays import evaluate
 from .contraction import Memory, share, strided_view
 

@@ -8,8 +8,8 @@ from typing import Protocol
 from ..ir import Node
 from ..op import Index
 from .body import Statement
-from .fusion import Fusion
-from .group import Group, Store
+from .fusion.group import Group, Store
+from .fusion.state import Fusion
 from .index import Guard as Condition
 from .index import Indices, Leaf, is_view, pull, read, substitute
 from .plan import Access, Fold, Guard, Load, Nest, Place, Position, Put, Stage, Step

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from ..ir import Node
 from ..op import Index
 from .body import Statement
-from .contraction import Contraction
-from .winograd_kernel import WinogradGradient, WinogradTile, WinogradWeights
+from .contraction.record import Contraction
+from .winograd.kernel import WinogradGradient, WinogradTile, WinogradWeights
 
 if TYPE_CHECKING:
-    from .group import Reason
+    from .fusion.group import Reason
 
 Winograd = WinogradTile | WinogradGradient | WinogradWeights
 Record = Contraction | Winograd  # what machine code is emitted from

@@ -10,7 +10,7 @@ from ..ir import Graph, Node
 from ..op import Kind
 from ..origins import origins
 from .cost import computes
-from .group import Reason
+from .fusion.group import Reason
 from .plan import Access, Bundle, Emitted, Launch, Nest, Plan, Repeat, Tile
 
 WIDTH = 100  # of a line

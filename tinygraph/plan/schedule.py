@@ -7,29 +7,29 @@ from dataclasses import replace
 
 from ..ir import Graph, Node, Parameter
 from ..op import Kind
-from .absorb import absorb
-from .ahead import fetch_ahead
-from .anchor import Anchors, label
 from .arrange import arrange
-from .bundle import bundle
-from .contract import copy_nest
-from .devices import crossings, device_names
-from .form import form
-from .fusion import Fusion
-from .group import Group, Slot, Store
+from .contraction.anchor import Anchors, label
+from .contraction.axes import copy_nest
+from .contraction.phases import Heavy, Unsuitable
+from .contraction.tiling import Target
+from .fusion.absorb import absorb
+from .fusion.form import form
+from .fusion.group import Group, Slot, Store
+from .fusion.recompute import recompute
+from .fusion.siblings import join_siblings
+from .fusion.state import Fusion
 from .index import Leaf, own
-from .layout import is_row_major, ordered_strides
-from .loop import Frame
-from .memory import place_buffers
+from .launches.ahead import fetch_ahead
+from .launches.bundle import bundle
+from .launches.devices import crossings, device_names
+from .launches.loop import Frame
+from .launches.order import order_groups, waits
+from .launches.side_by_side import side_by_side
+from .memory.arena import place_buffers
+from .memory.layout import is_row_major, ordered_strides
+from .memory.updates import order_updates
 from .nest import NestBuilder, resolve
-from .order import order_groups, waits
-from .phases import Heavy, Unsuitable
 from .plan import Launch, Loop, Place, Plan, Repeat, Special, Transfer
-from .recompute import recompute
-from .siblings import join_siblings
-from .side_by_side import side_by_side
-from .tiling import Target
-from .updates import order_updates
 
 
 def schedule(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from .memory import overlap
+from .memory.arena import overlap
 from .plan import (
     ITEMSIZE,
     Access,

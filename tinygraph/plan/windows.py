@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..op import Index
+from .contraction.phases import Unsuitable
 from .index import Leaf, Sizes
-from .phases import Unsuitable
 from .plan import Access, Place
 
 

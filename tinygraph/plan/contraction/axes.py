@@ -1,0 +1,271 @@
+"""From an anchor to contractions: axes become rows, columns and reduction; operands are copied only
+where they must be.
+
+An anchor's loops read both operands by affine indices, so no operator is known here by name: an
+output axis that only A's index contains is a row axis, one that only B's contains a column axis,
+one in both is the batch. Strided transposes (indices with a divisor) have fallen into phases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+from math import prod
+
+from ...op import Index
+from ..arrange import arrange
+from ..body import Body, Statement
+from ..plan import Access, Buffer, Guard, Load, Nest, Put, Stage, Tile
+from .phases import Problem, Unsuitable
+from .record import Contraction, TileOperand
+from .tiling import Cut, Target
+
+APART = 64  # launches into which a batch may fall whose axes do not join
+
+
+def one_batch_axis(
+    problem: Problem, operands: list[Access]
+) -> Iterator[tuple[Problem, list[Access]]]:
+    """The problem with its operands, A and B first; or, where the axes of its batch do not join,
+    as the images and heads of attention, a part for each index of all but the longest.
+    """
+    a, b = operands[0].strides, operands[1].strides
+    batch = [i for i, n in enumerate(problem.axes[: problem.outputs]) if n > 1 and a[i] and b[i]]
+    batch.sort(key=lambda i: -abs(a[i]))
+    axes = [Axis(problem.axes[i], a[i], b[i], tuple(o.strides[i] for o in operands)) for i in batch]
+    together = join_all(axes)
+    if len(together) <= 1:
+        yield problem, operands
+        return
+    whole = max(together, key=lambda axis: axis.size)
+    kept = whole.parts or (whole,)
+    apart = [i for i, axis in zip(batch, axes, strict=True) if axis not in kept]
+    if prod(problem.axes[i] for i in apart) > APART:
+        raise Unsuitable("too many axes do not join")
+    sizes = tuple(1 if i in apart else n for i, n in enumerate(problem.axes))
+    for place in product(*(range(problem.axes[i]) for i in apart)):
+        steps = list(zip(apart, place, strict=True))
+        moved = [o.offset + sum(o.strides[i] * k for i, k in steps) for o in operands]
+        yield (
+            replace(problem, axes=sizes),
+            [replace(o, offset=at) for o, at in zip(operands, moved, strict=True)],
+        )
+
+
+def copy_nest(axes: tuple[int, ...], source: Access, target: Access) -> Nest:
+    """Copies an access to another, element by element."""
+    stage = Stage((Load("x", 0), Put(1, "x")), ())
+    return arrange(Nest(axes, (), (source, target), (stage,)))
+
+
+# ---------------------------------------------------------------------- axes of a contraction
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """An axis of the contraction: its size, and its stride in A, in B and in each operand of the
+    epilogue.
+    """
+
+    size: int
+    a: int
+    b: int
+    ops: tuple[int, ...]
+    parts: tuple[Axis, ...] = ()  # what was joined, outermost first
+
+
+def joined(outer: Axis, inner: Axis, packed: bool = False) -> Axis | None:
+    """The two as one, if every stride allows it; a packed B takes any order."""
+
+    def fits(x: int, y: int) -> bool:
+        return x == y * inner.size
+
+    if not fits(outer.a, inner.a) or not all(map(fits, outer.ops, inner.ops)):
+        return None
+    if not packed and not fits(outer.b, inner.b):
+        return None
+    parts = (*(outer.parts or (outer,)), *(inner.parts or (inner,)))
+    return Axis(outer.size * inner.size, inner.a, inner.b, inner.ops, parts)
+
+
+def join_all(axes: list[Axis], packed: bool = False) -> list[Axis]:
+    result: list[Axis] = []
+    for axis in axes:
+        while result and (both := joined(result[-1], axis, packed)) is not None:
+            result.pop()
+            axis = both
+        result.append(axis)
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Axes sorted into their roles; every list is outermost first and fits the argument block."""
+
+    batch: tuple[Axis, ...]  # at most one
+    rows: tuple[Axis, ...]  # at most three
+    column: Axis
+    reduce: tuple[Axis, ...]  # at most three
+    packed: bool
+
+
+ONE = Axis(1, 0, 0, ())
+
+
+def assign_roles(
+    axes: list[Axis], outputs: int, writes: list[int], pack: bool, strided: bool = False
+) -> Roles:
+    """Sorts axes into roles, with A as rows and B as columns.
+
+    ``pack`` asks for a packed copy of B; without ``strided``, columns that are not contiguous in B
+    ask for it too.
+
+    Raises:
+        Unsuitable: too many axes remain, or the columns are not contiguous in some operand of the
+            epilogue.
+    """
+    live = [a for a in axes[:outputs] if a.size > 1]
+    batch = [a for a in live if a.a and a.b]
+    columns = [a for a in live if a.b and not a.a]
+    rows = [a for a in live if not a.b]
+    reduce = [a for a in axes[outputs:] if a.size > 1]
+    empty = ONE if not axes else replace(ONE, ops=(0,) * len(axes[0].ops))
+    column = join_all(sorted(columns, key=lambda a: -max(map(abs, a.ops), default=0))) or [empty]
+    if len(column) > 1 or (column[0].size > 1 and any(s not in (0, 1) for s in column[0].ops)):
+        raise Unsuitable("its columns are not contiguous where they are stored")
+    if column[0].size > 1 and any(column[0].ops[w] != 1 for w in writes):
+        raise Unsuitable("its columns are not contiguous where they are stored")
+    packed = pack or (not strided and column[0].size > 1 and column[0].b != 1)
+    both = not packed and any(abs(a.a) == 1 for a in rows)  # the reduction strides over A and B
+    by_stride = sorted(reduce, key=lambda a: -abs(a.a) - both * abs(a.b))
+    reduce = join_all(by_stride, packed)
+    if packed and len(reduce) > 3:
+        reduce = join_all(by_stride)
+    rows = join_all(sorted(rows, key=lambda a: (-abs(a.a), -max(map(abs, a.ops), default=0))))
+    batch = join_all(sorted(batch, key=lambda a: -abs(a.a)))
+    if len(batch) > 1 or len(rows) > 3 or len(reduce) > 3:
+        raise Unsuitable("too many axes do not join")
+    return Roles(tuple(batch), tuple(rows), column[0], tuple(reduce), packed)
+
+
+def split_axis(axis: Axis, inner: int) -> tuple[Axis, Axis]:
+    """An axis as an outer and an inner one of the given size."""
+    outer = replace(axis, size=axis.size // inner, a=axis.a * inner, b=axis.b * inner, parts=())
+    return outer, replace(axis, size=inner, parts=())
+
+
+# ---------------------------------------------------------------------- the epilogue
+
+
+def epilogue(nest: Nest, accumulator: str) -> Body:
+    """The statements after the reduction as a tile's body.
+
+    Raises:
+        Unsuitable: the epilogue needs something that a tile does not offer.
+    """
+    steps = [s for stage in nest.stages for s in stage.outer]
+    if len(nest.stages) != 2 or nest.stages[1].inner:
+        raise Unsuitable("its epilogue has a reduction")
+    loads, statements, stores = [], [], []
+    rename = {accumulator: "acc"}
+    for step in steps:
+        if isinstance(step, Load):
+            if nest.operands[step.operand].guards:
+                raise Unsuitable("its epilogue reads beyond edges")
+            loads.append((step.name, step.operand))
+        elif isinstance(step, Statement):
+            statements.append(replace(step, args=tuple(rename.get(a, a) for a in step.args)))
+        elif isinstance(step, Put):
+            stores.append((step.operand, rename.get(step.value, step.value)))
+        else:
+            raise Unsuitable("its epilogue uses positions")
+    return Body(tuple(loads), tuple(statements), tuple(stores))
+
+
+def argument_axes(roles: Roles, operands: int) -> tuple[Axis, ...]:
+    """g; z, y, m; r, s, k: as the argument block has them, missing ones of size 1."""
+    zero = replace(ONE, ops=(0,) * operands)
+    pad = lambda axes, n: (*(zero,) * (n - len(axes)), *axes)  # noqa: E731
+    return (*pad(roles.batch, 1), *pad(roles.rows, 3), *pad(roles.reduce, 3))
+
+
+def cut_roles(roles: Roles, target: Target, longest: int = 1) -> Cut:
+    """The cut of a contraction with these roles; ``longest`` as in ``tiling.cut``."""
+    g, z, y, m, *reduce = argument_axes(roles, 0)
+    r, s, k = (axis.size for axis in reduce)
+    rows = (g.size, z.size * y.size, m.size)
+    return target.cut(rows, roles.column.size, (r, s, k), roles.packed, m.a == 1, longest)
+
+
+def make_tile(
+    roles: Roles,
+    way: Cut,
+    body: Body,
+    a: Access,
+    b: Access,
+    operands: list[Access],
+    target: Target,
+) -> Tile:
+    """The record and the argument values of one contraction; strides of ``a``, ``b`` are ignored,
+    roles hold them.
+    """
+    g, z, y, m, r, s, k = argument_axes(roles, len(operands))
+    n = roles.column.size
+    if way.inner:
+        s, k = split_axis(k, way.inner)
+    width = way.vectors * target.lanes
+    blocks = -(-n // width)
+    specs = tuple(
+        TileOperand(roles.column.ops[i] == 1 if n > 1 else True, o.dtype)
+        for i, o in enumerate(operands)
+    )
+    record = Contraction.tiled(
+        (way.rows, way.vectors), m.size, n, body, specs, target.lanes, way.chunk > 0
+    )
+    packed_k = width
+    if roles.packed:
+        b_k, b_s, b_r = packed_k, packed_k * k.size, packed_k * k.size * s.size
+        b_g, b_j = b_r * r.size * blocks, b_r * r.size
+    else:
+        b_k, b_s, b_r, b_g = k.b, s.b, r.b, g.b
+        b_j = width * roles.column.b if n > 1 else width
+    sizes = {"row_parts": way.row_parts, "column_parts": way.column_parts}
+    sizes |= {"row_group": way.row_group}
+    sizes |= {"g": g.size, "z": z.size, "y": y.size, "m": m.size, "n": n}
+    sizes |= {"r": r.size, "s": s.size, "k": k.size}
+    sizes |= {"a_g": g.a, "a_z": z.a, "a_y": y.a, "a_m": m.a, "a_r": r.a, "a_s": s.a, "a_k": k.a}
+    sizes |= {"b_g": b_g, "b_j": b_j, "b_r": b_r, "b_s": b_s, "b_k": b_k, "s_chunk": way.chunk}
+    views = tuple(
+        replace(
+            o, strides=(g.ops[i], z.ops[i], y.ops[i], m.ops[i], roles.column.ops[i] if n > 1 else 0)
+        )
+        for i, o in enumerate(operands)
+    )
+    b_view = replace(b, strides=(b_g, b_j, b_r, b_s, b_k))
+    a_view = replace(a, strides=(g.a, z.a, y.a, m.a, r.a, s.a, k.a))
+    return Tile(record, tuple(sizes.items()), a_view, b_view, views, splits=way.splits)
+
+
+def pack_nest(roles: Roles, tile: Tile, source: Access, target: Buffer) -> Nest:
+    """Copies B into column blocks of the tile's width, rows contiguous, the last block filled with
+    zeros.
+    """
+    sizes, width = dict(tile.sizes), tile.contraction.width
+    n, blocks = roles.column.size, -(-roles.column.size // width)
+    columns = roles.column
+    order = [*roles.batch, *(p for axis in roles.reduce for p in (axis.parts or (axis,)))]
+    axes = [*(x.size for x in order), blocks, width]
+    strides = [sizes["b_g"]] * len(roles.batch)
+    inner = [p.size for axis in roles.reduce for p in (axis.parts or (axis,))]
+    strides += [width * prod(inner[i + 1 :]) for i in range(len(inner))]
+    strides += [sizes["b_j"], 1]
+    j, w = len(order), len(order) + 1
+    if n % width:
+        terms = tuple((a, c) for a, c, size in ((j, width, blocks), (w, 1, width)) if size > 1)
+        guard = Guard(Index(0, terms), n, columns.b)
+        read = replace(source, strides=(*(x.b for x in order), 0, 0), guards=(guard,), outside=0.0)
+    else:
+        read = replace(source, strides=(*(x.b for x in order), width * columns.b, columns.b))
+    write = Access(target, 0, tuple(strides), source.dtype)
+    return copy_nest(tuple(axes), read, write)

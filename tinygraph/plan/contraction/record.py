@@ -1,0 +1,88 @@
+"""The contraction: one affine description of every matrix product and convolution.
+
+    C[g,z,y,m,n] = epilogue(sum over r,s,k of  A[g,z,y,m, r,s,k] * B[g,n, r,s,k])
+
+``g`` is in A, B and C (batch, groups, Winograd points); ``z``, ``y`` and ``m`` are rows (A and C),
+``n`` is columns (B and C), ``r``, ``s`` and ``k`` are the reduction, outermost first. Every operand
+is affine in these indices, so a convolution is an implicit GEMM: r and s walk over the kernel,
+nothing is stored. B lies in column blocks of ``width`` elements: element n of row k stands at ``(n
+// width) * b_j + k * b_k + n % width``; a packed B has ``b_k = width``, an unpacked one ``b_j =
+width``. Strides and sizes are int64 at run time, counted in elements.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..body import Body
+
+
+@dataclass(frozen=True, slots=True)
+class TileOperand:
+    """A tensor that the epilogue reads or writes: affine in g, z, y, m; 1 or 0 along n."""
+
+    unit: bool = True
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True, slots=True)
+class Contraction:
+    """What a contraction's machine code depends on; everything else is in its argument block.
+
+    Attributes:
+        rows, vectors: the register tile: ``rows`` x ``vectors * lanes`` accumulators.
+        row_tail: rows of the last tile along m (m % rows), 0 if rows divides m.
+        vector_tail: vectors of the last column block if that has code of its own; 0 if one code
+            serves all blocks.
+        masked: whether the last vector of the last column block is used in part (n % lanes != 0).
+        body: the epilogue; it reads the accumulator as ``acc`` and the operands that it names.
+        operands: of the epilogue, numbered as in ``body``; those that ``body.stores`` names are
+            outputs.
+    """
+
+    rows: int
+    vectors: int
+    row_tail: int
+    vector_tail: int
+    masked: bool
+    body: Body
+    operands: tuple[TileOperand, ...]
+    lanes: int = 16
+    chunked: bool = False
+
+    @staticmethod
+    def tiled(
+        tile: tuple[int, int],
+        m: int,
+        n: int,
+        body: Body,
+        operands: tuple[TileOperand, ...],
+        lanes: int,
+        chunked: bool = False,
+    ) -> Contraction:
+        """The record for these sizes: the tile is cut down to them, tails and masks follow."""
+        rows, columns = min(tile[0], m), -(-n // lanes)
+        vectors = min(tile[1], columns)
+        tail, masked = columns % vectors, n % lanes != 0
+        if masked and not tail and columns > vectors:
+            tail = vectors  # full blocks keep unmasked stores
+        return Contraction(rows, vectors, m % rows, tail, masked, body, operands, lanes, chunked)
+
+    @property
+    def width(self) -> int:
+        return self.vectors * self.lanes
+
+
+# The argument block of a contraction, one int64 each; a, b and the operands are addresses, strides
+# count elements. The work is cut into row_parts * column_parts parts: part p takes row tiles of
+# share p // column_parts and column blocks of share p % column_parts, for row_group row tiles
+# after the other.
+SIZES = ("row_parts", "column_parts", "row_group", "g", "z", "y", "m", "n", "r", "s", "k")
+OPERAND_A = ("a", "a_g", "a_z", "a_y", "a_m", "a_r", "a_s", "a_k")
+OPERAND_B = ("b", "b_g", "b_j", "b_r", "b_s", "b_k")
+CHUNKS = ("s_chunk", "partial")
+# Every part fetches ahead_part bytes, from address ahead + part * ahead_part on, into the cache for
+# later launches, some at each step of its reductions.
+AHEAD = ("ahead", "ahead_part")
+FIELDS = SIZES + OPERAND_A + OPERAND_B + CHUNKS + AHEAD
+TILE_OPERAND = ("p", "p_g", "p_z", "p_y", "p_m")  # for each of Contraction.operands, in order

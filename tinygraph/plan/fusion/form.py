@@ -1,0 +1,158 @@
+"""Which nodes share a kernel: each joins the group of one of its inputs, or has one of its own.
+
+It joins where it fits (``fit``), and where no path leads from the group to the node through another
+group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ...ir import Node, Parameter
+from ...op import Index, Kind
+from ...ops.identity import STOP_GRADIENT
+from ..index import is_view, own, push
+from ..reads import loops_of
+from .fit import Fit, fit_elementwise, fit_reduction, fit_view
+from .group import Group, Reason, Store
+from .held import is_leading, is_merge
+from .state import Fusion
+
+
+def form(fusion: Fusion) -> None:
+    """Places every node, in the graph's order."""
+    for n in fusion.graph.nodes:
+        if n.op.kind is not Kind.SOURCE or n in fusion.held:
+            place(fusion, n)
+    fusion.results = {fusion.root(n) for n in fusion.graph.outputs}
+
+
+def place(fusion: Fusion, n: Node) -> None:
+    if n.op.kind is Kind.SOURCE:
+        fusion.writers[n] = [fusion.fresh_copy(n)]
+    elif n.op.kind is Kind.LOOP:
+        fusion.fresh(n, (), ()).opaque = n
+    elif n.op.kind is Kind.RESULT:
+        fusion.writers[n] = fusion.writers[n.inputs[0]]
+    elif is_view(n):
+        if n in fusion.held:
+            place_view(fusion, n)
+    elif n.op.name == "concat":
+        place_concat(fusion, n)
+    elif n.op.kind is Kind.OPAQUE:
+        fusion.fresh(n, n.shape, own(n.shape)).opaque = n
+    elif n.op.kind in (Kind.REDUCE, Kind.ANCHOR):
+        place_reduction(fusion, n)
+    elif not join(fusion, n, fit_elementwise):
+        fusion.fresh(n, n.shape, own(n.shape))
+
+
+def join(fusion: Fusion, n: Node, fit: Callable[[Fusion, Node, Group], Fit | Reason]) -> bool:
+    """Tries the groups of n's inputs, those with sums first, then the latest."""
+    refused: dict[int, Reason] = {}
+    for group in sorted(set(fusion.sources(n)), key=preference):
+        found = closed(fusion, n, group) or fit(fusion, n, group)
+        if isinstance(found, Fit) and fusion.cyclic(n, group):
+            found = Reason.CYCLE
+        if isinstance(found, Fit):
+            enter(fusion, n, group, found)
+            break
+        refused[group.number] = found
+    for i in dict.fromkeys(fusion.root(i) for i in n.inputs):
+        for group in fusion.writers.get(i, ()):
+            if group.number in refused:
+                fusion.refused.append((i, n, refused[group.number]))
+    return n in fusion.writers
+
+
+def preference(group: Group) -> tuple[bool, int]:
+    """Sort key: an epilogue costs nothing, and what prepares its operands can still move in."""
+    return (not group.reduce, -group.number)
+
+
+def closed(fusion: Fusion, n: Node, group: Group) -> Reason | None:
+    """Why a group takes no node like n, whatever its loops are."""
+    if not fusion.enabled:
+        return Reason.LEFT_OUT
+    if group.device != fusion.device(n):
+        return Reason.DEVICE
+    return Reason.TEMPLATE if group.opaque is not None or group.copy else None
+
+
+def enter(fusion: Fusion, n: Node, group: Group, fit: Fit) -> None:
+    fusion.add(group, n, fit.indices)
+    if fit.folds is not None:
+        fusion.reduction_axes[n] = fit.folds
+        group.reduce = group.reduce or frozenset(a for i in fit.folds for a, _ in i.terms)
+
+
+def place_reduction(fusion: Fusion, n: Node) -> None:
+    loops, rank = loops_of(n), len(n.shape)
+    anchor = n.op.kind is Kind.ANCHOR and n.dtype == "float32" and fusion.contract
+    if anchor:
+        roots = dict.fromkeys(fusion.root(i) for i in n.inputs)
+        fusion.refused += [(i, n, Reason.ANCHOR) for i in roots if i in fusion.writers]
+    elif join(fusion, n, fit_reduction):
+        return
+    axes = (*n.shape, *loops.reduce)
+    fusion.reduction_axes[n] = own(loops.reduce, rank)
+    group = fusion.fresh(n, axes, own(n.shape))
+    group.reduce = frozenset(range(rank, len(axes)))
+    group.anchor = n if anchor else None
+    group.windows = any(len(i.terms) > 1 or i.divisor > 1 for r in loops.reads for i in r.indices)
+
+
+# -- views that hold their value, and concatenations -----------------------------------------------
+
+
+def place_view(fusion: Fusion, n: Node) -> None:
+    """A view's value: in the group of what it is a view of, as another name for that memory, or
+    copied.
+    """
+    x = n.inputs[0]
+    if is_merge(n) and is_stored(fusion, x):
+        fusion.aliases[n] = x
+    elif not join(fusion, n, fit_view):
+        indices = push(n, own(x.shape), x.shape) if is_merge(n) else own(n.shape)
+        if indices is None and (isinstance(x, Parameter) or x in fusion.scattered):
+            fusion.aliases[n] = row_major_copy(fusion, x)
+        elif indices is None:
+            fusion.aliases[n] = x
+            fusion.housed.pop(x, None)  # its memory must be its own, in row-major order
+        else:
+            fusion.fresh(n, x.shape if is_merge(n) else n.shape, indices)
+
+
+def is_stored(fusion: Fusion, x: Node) -> bool:
+    """A source or a loop's result that lies in memory in row-major order."""
+    if is_leading(x):
+        return is_stored(fusion, x.inputs[0])
+    source = x.op.kind is Kind.SOURCE and x.op.name != "iota" and not isinstance(x, Parameter)
+    return (source and x not in fusion.scattered) or x.op.kind is Kind.RESULT
+
+
+def row_major_copy(fusion: Fusion, p: Node) -> Node:
+    """A copy of a source whose own axes lie in an order of their own."""
+    n = STOP_GRADIENT(p)
+    if n not in fusion.held:
+        fusion.held.add(n)
+        fusion.fresh(n, n.shape, own(n.shape))
+    return n
+
+
+def place_concat(fusion: Fusion, n: Node) -> None:
+    """Every part is written where it belongs: by its producer if that is free to choose, by a copy
+    otherwise.
+    """
+    axis, offset = n.attr("axis"), 0
+    writers: list[Group] = []
+    for x in n.inputs:
+        group = fusion.group_for(x)
+        at = list(group.index[x])
+        at[axis] = Index(at[axis].constant + offset, at[axis].terms)
+        group.stores.append(Store(x, n, tuple(at)))
+        if fusion.writers.get(x) == [group] and x not in fusion.aliases.values():
+            fusion.housed[x] = (n, axis, offset)
+        writers.append(group)
+        offset += x.shape[axis]
+    fusion.writers[n] = list(dict.fromkeys(writers))

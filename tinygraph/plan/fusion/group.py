@@ -1,0 +1,71 @@
+"""A group: nodes that share a loop nest, with an index for each; what fusion makes of a graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from ...ir import Node
+from ..index import Indices
+
+
+class Reason(Enum):
+    """Why two adjacent nodes are not in one kernel: the closed list."""
+
+    INDEX = "its elements are needed at other positions"
+    EDGES = "it is read beyond its edges, so it must be in memory"
+    ANCHOR = "a contraction reads its operands from memory"
+    REDUCTION = "its reduction runs over other axes"
+    WINDOW = "a window would compute it several times"
+    CYCLE = "another kernel stands between them"
+    TEMPLATE = "its kernel has a template of its own"
+    STAGE = "a contraction's tile holds sums, not whole rows"
+    JOINED = "its reader had joined another kernel"
+    DEVICE = "they are on two devices"
+    LEFT_OUT = "fusion is left out"
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A destination outside of the graph: a program's output or the new value of a parameter."""
+
+    kind: str  # 'output' or 'update'
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """``value`` goes to ``dest`` at ``indices`` of its axes."""
+
+    value: Node
+    dest: Node | Slot
+    indices: Indices
+
+
+@dataclass(eq=False)
+class Group:
+    """Nodes in one loop nest.
+
+    Attributes:
+        axes: sizes of the nest's axes; output axes and, in ``reduce``, reduction axes.
+        index: for each node, in order of evaluation, the index of each of its axes.
+        anchor: the contraction, if there is one; all other nodes are its epilogue.
+        windows: the reduction reads overlapping windows.
+        opaque: the one node of a group with a template of its own.
+        copy: the one node is in memory already and is only copied.
+        swapped: the anchor's first operand gives the columns of the contraction.
+        device: the number of the device that runs it.
+    """
+
+    number: int
+    axes: tuple[int, ...]
+    index: dict[Node, Indices] = field(default_factory=dict)
+    reduce: frozenset[int] = frozenset()
+    anchor: Node | None = None
+    windows: bool = False
+    opaque: Node | None = None
+    copy: bool = False
+    swapped: bool = False
+    device: int = 0
+    stores: list[Store] = field(default_factory=list)
+    needs: set[int] = field(default_factory=set)  # numbers of the groups it reads from

@@ -1,0 +1,66 @@
+"""Groups over the same axes that read the same values, or each other's, become one kernel."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+
+from ..index import Leaf
+from .group import Group
+from .state import Fusion
+
+
+def join_siblings(fusion: Fusion) -> None:
+    """Joins groups pairwise, later ones to the first that fits."""
+    alike: dict[tuple, list[Group]] = {}
+    for group in fusion.groups:
+        template = group.opaque is not None or group.anchor is not None or group.windows
+        folds = any(n in fusion.reduction_axes for n in group.index)
+        if template or group.copy or not group.index or (folds and not group.reduce):
+            continue
+        others = alike.setdefault((group.axes, group.reduce, group.device), [])
+        if not any(join(fusion, other, group) for other in others):
+            others.append(group)
+
+
+def join(fusion: Fusion, first: Group, second: Group) -> bool:
+    """Moves the second group's nodes to the first, if they are one nest without a detour."""
+    if not share(fusion, first, second) or not one_nest(fusion, first, second):
+        return False
+    if fusion.depends(second.needs - {first.number}, first):
+        return False
+    if fusion.depends(first.needs - {second.number}, second):
+        return False
+    first.index = {**first.index, **second.index}
+    first.stores += second.stores
+    first.needs = (first.needs | second.needs) - {first.number, second.number}
+    second.index, second.stores, second.needs = {}, [], set()
+    for n, writers in fusion.writers.items():
+        if second in writers:
+            fusion.writers[n] = list(dict.fromkeys(first if g is second else g for g in writers))
+    for group in fusion.groups:
+        if second.number in group.needs:
+            group.needs = group.needs - {second.number} | {first.number}
+    fusion.refused = [
+        r for r in fusion.refused if fusion.writers.get(r[0]) != fusion.writers.get(r[1])
+    ]
+    return True
+
+
+def share(fusion: Fusion, first: Group, second: Group) -> bool:
+    """Whether one reads the other's values, or both read one that is as large as their nest."""
+    a, b = ({x for x in fusion.leaves(g) if x is not None} for g in (first, second))
+    direct = any(x.root in first.index for x in b) or any(x.root in second.index for x in a)
+    return direct or any(2 * x.root.type.size >= prod(first.axes) for x in a & b)
+
+
+def one_nest(fusion: Fusion, first: Group, second: Group) -> bool:
+    """Whether all that they read of each other stands at the very index where it is computed."""
+    if any(second.index.get(n, at) != at for n, at in first.index.items()):
+        return False
+    both = replace(first, index={**first.index, **second.index})
+    return all(
+        leaf is not None
+        and (leaf.root not in both.index or leaf == Leaf(leaf.root, both.index[leaf.root]))
+        for leaf in fusion.leaves(both)
+    )

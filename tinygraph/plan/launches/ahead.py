@@ -1,0 +1,101 @@
+"""What is fetched ahead: weights that later launches stream, while earlier ones multiply.
+
+At batch 1 a network reads each weight once, and they fit no cache. Layers with few pixels would
+wait for memory, while those with many leave it idle. So the weights lie in the order in which they
+are read, as one stream, and a launch fetches the stretch of it that later ones need: the latest
+launches that have the time for it, since what is fetched early may be lost again.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect
+from itertools import accumulate, pairwise
+
+from ..contraction.record import Contraction
+from ..contraction.tiling import tile_cycles
+from ..plan import Access, Ahead, Buffer, Emitted, Launch, Plan, Tile
+from ..winograd.kernel import WinogradTile
+
+LEAST = 16 * 1024  # bytes of a parameter that is read as it lies, for it to be fetched
+RATE = 4.0  # bytes that memory gives a core in a cycle without keeping it from its work
+LIMIT = 6 * 2**20  # bytes that may wait in the last cache, which others use too
+LINE = 64
+
+
+def fetch_ahead(plan: Plan) -> None:
+    """Sets what the launches fetch for later ones. Buffers have their places already."""
+    if plan.devices or plan.loops:
+        return
+    read_in_place = [b for b in plan.buffers if b.home == "parameter" and b.bytes >= LEAST]
+    weights = [b for b in plan.buffers if b.home == "prepared"] + read_in_place
+    weights = [b for b in weights if b.first >= 0]
+    weights.sort(key=lambda b: (b.first, b.home, b.offset))
+    stream = Stream([b for b in weights if b.bytes <= LIMIT])
+    read, missing = [0] * len(plan.launches), [0] * len(plan.launches)
+    for b in weights:  # what fits no cache is read by its launch alone, which has no time then
+        (read if b.bytes <= LIMIT else missing)[b.first] += rounded(b)
+    end = sum(read)
+    for number, done in reversed([*enumerate(accumulate(read))]):
+        end = min(end, done + LIMIT)
+        members = [(m, capacity(m)) for m in plan.launches[number].members]
+        room = int(sum(bytes for _, bytes in members)) - missing[number]
+        start = max(done, end - room, stream.piece(end))
+        if start < end:
+            share_out(members, stream, start, end)
+            end = start
+
+
+def rounded(b: Buffer) -> int:
+    return -(-b.bytes // LINE) * LINE
+
+
+class Stream:
+    """Buffers, one after the other; pieces of the stream are contiguous in memory."""
+
+    def __init__(self, buffers: list[Buffer]):
+        self.buffers = buffers
+        self.starts = [0, *accumulate(map(rounded, buffers))][:-1]
+        apart = [
+            start
+            for (a, b), start in zip(pairwise(buffers), self.starts[1:], strict=True)
+            if not (a.home == b.home == "prepared" and a.offset + rounded(a) == b.offset)
+        ]
+        self.pieces = [0, *apart]
+
+    def piece(self, end: int) -> int:
+        """Where the piece begins that ends at ``end``, or goes on."""
+        return self.pieces[bisect(self.pieces, end - 1) - 1]
+
+    def at(self, position: int) -> Access:
+        number = bisect(self.starts, position) - 1
+        return Access(self.buffers[number], position - self.starts[number], (), "uint8")
+
+
+def share_out(members: list[tuple[Launch, float]], stream: Stream, start: int, end: int) -> None:
+    """A stretch of the stream among launches that go out as one, by what they can fetch."""
+    edges = [0.0, *accumulate(bytes for _, bytes in members)]
+    scale = (end - start) / edges[-1]
+    for (launch, _), (low, high) in zip(members, pairwise(edges), strict=True):
+        first, size = start + int(low * scale), int(high * scale) - int(low * scale)
+        if size:
+            launch.ahead = Ahead(stream.at(first), -(-size // launch.parts))
+
+
+def capacity(launch: Launch) -> float:
+    """Bytes that a launch can fetch while it multiplies; none if its kernel does not fetch."""
+    work = launch.work
+    if isinstance(work, Tile) and not work.contraction.chunked:
+        s, contraction = dict(work.sizes), work.contraction
+        tiles = s["g"] * s["z"] * s["y"] * -(-s["m"] // contraction.rows)
+        return pace(contraction, tiles, s["n"], s["r"] * s["s"] * s["k"])
+    if isinstance(work, Emitted) and isinstance(work.record, WinogradTile):
+        f, record = dict(work.fields), work.record
+        tiles = -(-f["z"] * f["tiles_y"] * f["tiles_x"] // record.rows)
+        return pace(record, tiles, f["n"], record.points * f["k"])
+    return 0.0
+
+
+def pace(spec: Contraction | WinogradTile, tiles: int, n: int, depth: int) -> float:
+    """Of so many row tiles and n columns over a reduction: at most a line a step."""
+    steps = tiles * -(-n // spec.width) * depth
+    return steps * min(LINE, RATE * tile_cycles(spec.rows, spec.vectors))

@@ -1,0 +1,61 @@
+"""Which launch runs on which device, and which values cross."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...ir import Graph, Node
+from ...op import PLACE
+from ...placement import device_of
+
+if TYPE_CHECKING:
+    from ..fusion.state import Fusion
+
+Devices = dict[Node, int]  # of each node, by number; empty where a graph is not placed
+
+
+def assign(graph: Graph) -> Devices:
+    """A device for every node: its own, else that of its first reader, else number 0."""
+    names = {n: device_of(n) for n in graph.nodes}
+    if not any(names.values()):
+        return {}
+    found: Devices = {}
+    for n in reversed(graph.nodes):
+        readers = (found[u] for u in graph.users[n])
+        name = names[n]
+        found[n] = next(readers, 0) if name is None else int(name.partition(":")[2])
+    return found
+
+
+def device_names(graph: Graph) -> tuple[str, ...]:
+    """The devices of a graph by number, up to the last that it uses; () where it is not placed."""
+    names = {d for n in graph.nodes if (d := device_of(n)) is not None}
+    kinds = sorted({d.partition(":")[0] for d in names})
+    count = max((int(d.partition(":")[2]) + 1 for d in names), default=0)
+    return tuple(f"{kinds[0]}:{number}" for number in range(count))
+
+
+def crossings(fusion: Fusion, fixed: set[Node]) -> dict[tuple[Node, int], int]:
+    """(value, reading device) -> its own device, for what a run computes on one, reads on another.
+
+    Inputs, parameters and what is prepared from them are where they are read.
+    """
+    found: dict[tuple[Node, int], int] = {}
+    for group in fusion.groups:
+        for n in group.index:
+            for x in (n,) if group.copy else n.inputs:
+                root = fusion.root(x)
+                for writer in fusion.writers.get(root, ()) if root not in fixed else ():
+                    if writer.device != group.device:
+                        found[brought(n, x, root), group.device] = writer.device
+    return found
+
+
+def brought(reader: Node, x: Node, root: Node) -> Node:
+    """What ``place`` brings to a reader of ``x``, a view of ``root``; without it, the root."""
+    value = x if reader.op is PLACE else root
+    while x is not root and x.inputs:
+        if x.op is PLACE:
+            value = x.inputs[0]
+        x = x.inputs[0]
+    return value

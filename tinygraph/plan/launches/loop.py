@@ -1,0 +1,130 @@
+"""Where the values of a loop lie: what its body reads and writes, from step to step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ...ir import Graph, Node
+from ...ops.loop import Loop
+from ..contraction.anchor import Anchors
+from ..contraction.axes import copy_nest
+from ..fusion.group import Slot
+from ..index import own
+from ..memory.layout import row_gap, row_major
+from ..nest import resolve
+from ..plan import ITEMSIZE, Access, Launch, Place
+
+
+@dataclass
+class Frame:
+    """What surrounds the body of a loop.
+
+    A history is an array of ``length + 1`` values: a step reads one and writes the next. A carry
+    whose history nobody reads lies in one place, which is overwritten as parameters are.
+
+    Attributes:
+        graph: the body; its last outputs are new values of the carries ``updates``.
+        places: of the body's inputs and outputs.
+        invariant: inputs that are the same in every step.
+        results: where the loop's results lie.
+        initial: launches that bring the first values of the carries into place.
+    """
+
+    graph: Graph
+    updates: tuple[Node, ...]
+    length: int
+    invariant: frozenset[Node]
+    places: dict[Node | Slot, Place] = field(default_factory=dict)
+    results: dict[Node | Slot, Place] = field(default_factory=dict)
+    initial: list[Launch] = field(default_factory=list)
+
+    @staticmethod
+    def of(s: Anchors, n: Node) -> Frame:
+        """The frame of loop ``n`` in the graph that ``s`` plans."""
+        loop = Loop.of(n)
+        kept = [k for k, keep in enumerate(loop.kept) if keep]
+        updated = [k for k, keep in enumerate(loop.kept) if not keep]
+        outputs = (*loop.outs, *(loop.after[k] for k in (*kept, *updated)))
+        takes = (*loop.carries, *loop.slices, *loop.captured)
+        frame = Frame(
+            Graph(loop.name, takes, outputs),
+            tuple(loop.carries[k] for k in updated),
+            loop.length,
+            frozenset(loop.captured),
+        )
+        items = {user.attr("index"): user for user in s.graph.users[n]}
+        histories = [frame.carry(s, loop, k, len(loop.outs)) for k in range(len(loop.carries))]
+        stacks = [
+            frame.out(s, loop, k, items.get(len(histories) + k)) for k in range(len(loop.outs))
+        ]
+        for index, user in items.items():
+            frame.results[user] = (*histories, *stacks)[index]
+        last = loop.length - 1 if loop.reverse else 0
+        sign = -1 if loop.reverse else 1
+        for inner, outer in zip(loop.slices, loop.sequences, strict=True):
+            whole = located(s, outer)
+            axis, *strides = whole.strides
+            frame.places[inner] = Place(
+                whole.buffer, whole.offset + last * axis, tuple(strides), whole.dtype, sign * axis
+            )
+        for inner, outer in zip(loop.captured, loop.given, strict=True):
+            whole = located(s, outer)
+            frame.places[inner] = Place(whole.buffer, whole.offset, whole.strides, whole.dtype)
+        return frame
+
+    def out(self, s: Anchors, loop: Loop, k: int, result: Node | None) -> Place:
+        """Memory for out k of all steps, which is the loop's ``result``; the place of the whole."""
+        n = loop.outs[k]
+        dense = result is not None and s.is_aliased(result)
+        gap = 0 if dense else row_gap(n.shape, n.dtype)
+        size, *inner = strides = row_major((loop.length, *n.shape), gap)
+        buffer = s.buffer(n.name or n.op.name, loop.length * size, n.dtype, "arena")
+        buffer.gap = gap * ITEMSIZE[n.dtype]
+        first = (loop.length - 1) * size if loop.reverse else 0
+        step = -size if loop.reverse else size
+        self.places[Slot("output", k)] = Place(buffer, first, tuple(inner), n.dtype, step)
+        return Place(buffer, 0, strides, n.dtype)
+
+    def carry(self, s: Anchors, loop: Loop, k: int, outs: int) -> Place:
+        """Memory for carry k, its first value in place; the place of the result."""
+        n, size, keep = loop.carries[k], loop.carries[k].type.size, loop.kept[k]
+        count = loop.length + 1 if keep else 1
+        buffer = s.buffer(loop.after[k].name or f"carry{k}", count * size, n.dtype, "arena")
+        step = (-size if loop.reverse else size) if keep else 0
+        first = loop.length * size if keep and loop.reverse else 0
+        place = Place(buffer, first, row_major(n.shape), n.dtype, step)
+        self.places[n] = place
+        if keep:
+            slot = Slot("output", outs + sum(loop.kept[:k]))
+            self.places[slot] = Place(buffer, first + step, place.strides, n.dtype, step)
+        source = located(s, loop.initial[k])
+        target = Access(buffer, first, place.strides, n.dtype)
+        self.initial.append(s.launch("copy", copy_nest(n.shape, source, target), (n,)))
+        return Place(buffer, 0, row_major((count, *n.shape) if keep else n.shape), n.dtype)
+
+    def hoist(self, s: Anchors, launches: list[Launch]) -> None:
+        """What is the same in every step runs before the loop; with the prepared values, if it
+        depends on nothing else than they do.
+        """
+        changing = {id(s.places[p].buffer) for p in s.updates}
+        for launch in launches:
+            writes = launch.writes
+            reads = [a.buffer for i, a in enumerate(launch.accesses) if i not in writes]
+            fixed = all(
+                b.home in ("constant", "prepared", "scratch")
+                or (b.home == "parameter" and id(b) not in changing)
+                for b in reads
+            ) and all(launch.accesses[i].buffer.home == "prepared" for i in writes)
+            if fixed:
+                s.prepare.append(launch)
+                continue
+            for i in writes:
+                launch.accesses[i].buffer.home = "arena"
+            s.launches.append(launch)
+
+
+def located(s: Anchors, x: Node) -> Access:
+    """A whole value that lies in memory, over its own axes."""
+    leaf = s.fusion.pull(x, own(x.shape), x.shape)
+    assert leaf is not None and not leaf.guards
+    return resolve(s.of(leaf.root), leaf, len(x.shape))

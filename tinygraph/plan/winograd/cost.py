@@ -1,0 +1,183 @@
+"""The cost model of Winograd convolutions: how one is cut, and whether it pays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+
+from ..contraction.phases import Unsuitable
+from ..contraction.tiling import FETCH, L1, TEAMS, WORTH, Target, busy, portions, tile_cycles
+from .convolution import Convolution
+from .toom_cook import POINTS
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How a convolution is cut: output tiles of m x m, a part has ``lines`` tile rows and 1 /
+    column_parts of the columns.
+    """
+
+    m: int
+    rows: int
+    vectors: int
+    lines: int
+    column_parts: int
+    cycles: float
+
+
+# Fitted to 400 measured ways of cutting the layers of GoogLeNet, then to profiles of the whole
+# network, where weights are fetched ahead (ahead.py) and images come from other cores' caches.
+CACHE = 600 * 1024  # bytes that a part's data should fit in: most of L2
+NEAR, FAR = 8.5, 24.0  # bytes a cycle and core of weights, again and for the first time
+COPIED = 4.0  # cycles to put an element of a strided convolution's image into its block
+PART = 3_500  # cycles to start a part
+MOST = 512  # tiles of a part: scratch memory is bounded
+ROWS = (4, 6, 7, 8, 9, 13, 14)  # of register tiles: few, so that layers share kernels
+
+# The largest output tile that is chosen unasked. Rms errors against float64, relative to PyTorch's
+# float32 (images without negative values, 32 to 192 channels): 3x3 filters 1.4 to 1.8 for tiles of
+# 2, 4 to 5 for 4, 11 to 14 for 5; 5x5 filters 1.9 for 2, 6.7 for 4. After space to depth: 11x11
+# filters of stride 4, 2.2 for 4, 6.1 for 5; 7x7 of stride 2, 1.8 for 2, 2.0 for 3, 5.5 for 4, 7.7
+# for 5.
+LARGEST = 4
+
+
+def direct_cycles(c: Convolution, target: Target) -> float:
+    """Of the implicit product on one core: 93 % of the peak, or the weights' way from memory; and
+    those of its last part.
+    """
+    height, width = (x.size for x in c.outputs)
+    vectors = -(-c.column.size // target.lanes)
+    depth = prod(c.kernel) * c.channel.size // c.stride**2
+    steps = c.group.size * c.batch.size * height * width * depth * vectors
+    weights = 4 * c.group.size * depth * c.column.size
+    return max(steps / 2 / 0.93, weights / FAR) + WORTH / target.lanes / 2
+
+
+def choose(c: Convolution, target: Target, wanted: int | None = None) -> Choice:
+    """The cheapest way, by output tile ``wanted`` or any up to LARGEST."""
+
+    def rank(o: Choice) -> tuple[float, ...]:
+        return o.cycles, o.m, o.lines, o.column_parts, -o.rows, -o.vectors
+
+    best: Choice | None = None
+    options = [option for m in tiles_of(c.r, wanted) for option in options_of(c, m, target)]
+    for option in sorted(options, key=rank):  # waiting is added to those only that may be best
+        if best is not None and option.cycles > best.cycles:
+            break
+        waited = replace(option, cycles=option.cycles * waiting(c, option, target))
+        best = waited if best is None else min(best, waited, key=rank)
+    assert best is not None
+    return best
+
+
+def tiles_of(r: int, wanted: int | None, largest: int = LARGEST) -> list[int]:
+    """The output tiles for filters of r taps that may be chosen: ``wanted``, or those up to
+    ``largest``.
+    """
+    tiles = [n - r + 1 for n in POINTS if n - r + 1 >= 2]
+    if wanted is None:
+        tiles = [m for m in tiles if m <= largest]
+    else:
+        if wanted not in tiles:
+            raise Unsuitable(f"there are no points for output tiles of {wanted} and filters of {r}")
+        tiles = [wanted]
+    if not tiles:
+        raise Unsuitable(f"there are no points for filters of {r}")
+    return tiles
+
+
+def options_of(c: Convolution, m: int, target: Target) -> list[Choice]:
+    """Ways to cut it by output tile m."""
+    tiles_y, tiles_x = (-(-x.size // m) for x in c.outputs)
+    lines = c.batch.size * tiles_y
+    columns = -(-c.column.size // target.lanes)
+    found = []
+    for count in sorted({-(-lines // part) for part in range(1, lines + 1)}):
+        for parts in (1, 2, 3, 4, 6, 8):
+            if count * tiles_x <= MOST and parts <= columns:
+                tile = product_tile(count * tiles_x, columns, parts, c.channel.size, target)
+                cost = cycles(c, m, *tile, count, parts, target)
+                found.append(Choice(m, *tile, count, parts, cost))
+    return found
+
+
+def product_tile(
+    tiles: int, vectors: int, column_parts: int, k: int, target: Target
+) -> tuple[int, int]:
+    """(rows, vectors) of the register tile; tails of rows are computed whole."""
+    widest = min(-(-vectors // column_parts), 6)
+    shapes = [
+        (r, min(widest, (target.registers - 1) // (r + 1)))
+        for r in ROWS
+        if r + 2 <= target.registers
+    ]
+
+    def cost(shape: tuple[int, int]) -> float:
+        rows, width = shape
+        full, tail = divmod(vectors, width)
+        repeats = -(-tiles // rows)
+        columns = full * product_cycles(rows, width, k, target.lanes) + (
+            product_cycles(rows, tail, k, target.lanes) if tail else 0
+        )
+        return repeats * columns
+
+    return min(shapes, key=lambda s: (cost(s), s))
+
+
+def product_cycles(rows: int, vectors: int, k: int, lanes: int) -> float:
+    """Of one tile at one point, whose weights are in the first cache or come from the second."""
+    bytes = 4 * vectors * lanes
+    fetch = bytes / FETCH if k * bytes > L1 / 2 else 0.0
+    return k * max(tile_cycles(rows, vectors), fetch) + 15 + 2 * rows * vectors
+
+
+def cycles(
+    c: Convolution, m: int, rows: int, vectors: int, lines: int, column_parts: int, target: Target
+) -> float:
+    """Estimated cycles of all parts on one core."""
+    n, k, lanes = m + c.r - 1, c.channel.size, target.lanes
+    tiles_y, tiles_x = (-(-x.size // m) for x in c.outputs)
+    row_parts, tiles = -(-c.batch.size * tiles_y // lines), lines * tiles_x
+    padded = -(-tiles // rows) * rows
+    columns = -(-c.column.size // lanes)  # vectors of them
+    full, tail = divmod(columns, vectors)
+    every = full * product_cycles(rows, vectors, k, lanes)
+    every += product_cycles(rows, tail, k, lanes) if tail else 0
+    weights = 4 * n * n * k * columns * lanes  # bytes
+    data = 4 * n * n * padded * (k + vectors * lanes)
+    crowded = 1.0 + 0.34 * min(1.5, max(0.0, data / CACHE - 1.0))
+    read = crowded * tiles * -(-k // lanes) * input_cycles(n, m)
+    written = crowded * tiles * columns * output_cycles(n, m)
+    products = max(n * n * padded / rows * every, weights / NEAR)
+    total = row_parts * (column_parts * (PART + read) + products + written) + weights / FAR
+    copied = COPIED * prod(c.copies[0][1].shape) if c.copies else 0.0
+    return copied + c.group.size * total
+
+
+def waiting(c: Convolution, o: Choice, target: Target) -> float:
+    """How much longer all threads take than their parts, until the last is done."""
+    n, k = o.m + c.r - 1, c.channel.size
+    tiles_y, tiles_x = (-(-x.size // o.m) for x in c.outputs)
+    lines, columns = c.batch.size * tiles_y, -(-c.column.size // target.lanes)
+    rows = portions(lines, -(-lines // o.lines)) * c.group.size
+    blocks = portions(-(-columns // o.vectors), o.column_parts)
+    read = tiles_x * -(-k // target.lanes) * input_cycles(n, o.m)
+    products = n * n * product_cycles(o.rows, o.vectors, k, target.lanes)
+    written = tiles_x * o.vectors * output_cycles(n, o.m)
+    times = [
+        PART + r * read + b * (-(-r * tiles_x // o.rows) * products + r * written)
+        for r in rows
+        for b in blocks
+    ]
+    return busy(times) / len(TEAMS) / sum(times)
+
+
+def input_cycles(n: int, m: int) -> float:
+    """Of the transform of one vector of an n x n window, of which n * m pixels are new."""
+    return 4.0 * n * n + 9.0 * n * m
+
+
+def output_cycles(n: int, m: int) -> float:
+    """Of the transform of one vector to an m x m tile, and its epilogue."""
+    return 4.0 * n * n + 6.0 * m * m
