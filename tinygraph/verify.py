@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from .dump import dump
 from .ir import Graph, Node, Parameter
 from .op import INPUT, OPS, PARAMETER
@@ -12,8 +14,11 @@ class VerifyError(Exception):
     """A graph that breaks a rule of graphs; the message names the step that made it."""
 
 
-def verify(graph: Graph, after: str = "construction") -> Graph:
-    """Returns the graph if its nodes have the types that are inferred and inputs are declared."""
+def verify(graph: Graph, after: str = "construction", known: Set[Node] = frozenset()) -> Graph:
+    """Returns the graph if its nodes have the types that are inferred and inputs are declared.
+
+    ``known`` are nodes of a graph with the same inputs that was verified: nodes do not change.
+    """
     declared = set(graph.inputs)
     names: dict[str | None, Node] = {}
     for n in graph.inputs:
@@ -24,7 +29,7 @@ def verify(graph: Graph, after: str = "construction") -> Graph:
             raise VerifyError(f"after {after}: two inputs of {graph.name} have one name: {both}")
     seen: set[Node] = set()
     for n in graph.nodes:
-        if why := _wrong(n, declared, seen):
+        if n not in known and (why := _wrong(n, declared, seen)):
             raise VerifyError(f"after {after}: {why}\n{dump(graph, mark=n, note=why)}")
         seen.add(n)
     return graph
@@ -39,7 +44,7 @@ def verify_pass(before: Graph, after: Graph, name: str) -> Graph:
         if old != new:
             listed = [", ".join(str(getattr(x, "name", x)) for x in side) for side in (old, new)]
             raise VerifyError(f"after {name}: the graph's {what} were {listed[0]}, now {listed[1]}")
-    return verify(after, after=name)
+    return verify(after, name, frozenset(before.nodes))
 
 
 def _wrong(n: Node, declared: set[Node], seen: set[Node]) -> str:

@@ -42,6 +42,6 @@ def lift_literals(kernel: Kernel) -> Kernel:
 
 
 def is_short(value: float) -> bool:
-    """Whether a number has at most three significant bits: 0, 1, -0.5, 3; few sizes have so few."""
+    """Whether a number has at most two significant bits: 0, 1, -0.5, 3; few sizes have so few."""
     mantissa, _ = np.frexp(value)
-    return float(mantissa * 8).is_integer()
+    return float(mantissa * 4).is_integer()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
 
@@ -13,19 +14,29 @@ from .state import Fusion
 def join_siblings(fusion: Fusion) -> None:
     """Joins groups pairwise, later ones to the first that fits."""
     alike: dict[tuple, list[Group]] = {}
+    leaves: dict[Group, set[Leaf]] = {}
     for group in fusion.groups:
         template = group.opaque is not None or group.anchor is not None or group.windows
         folds = any(n in fusion.reduction_axes for n in group.index)
         if template or group.copy or not group.index or (folds and not group.reduce):
             continue
+        leaves[group] = known_leaves(fusion, group)
         others = alike.setdefault((group.axes, group.reduce, group.device), [])
-        if not any(join(fusion, other, group) for other in others):
+        for other in others:
+            if share(other, group, leaves) and join(fusion, other, group):
+                leaves[other] = known_leaves(fusion, other)
+                break
+        else:
             others.append(group)
+
+
+def known_leaves(fusion: Fusion, group: Group) -> set[Leaf]:
+    return {x for x in fusion.leaves(group) if x is not None}
 
 
 def join(fusion: Fusion, first: Group, second: Group) -> bool:
     """Moves the second group's nodes to the first, if they are one nest without a detour."""
-    if not share(fusion, first, second) or not one_nest(fusion, first, second):
+    if not one_nest(fusion, first, second):
         return False
     if fusion.depends(second.needs - {first.number}, first):
         return False
@@ -47,9 +58,9 @@ def join(fusion: Fusion, first: Group, second: Group) -> bool:
     return True
 
 
-def share(fusion: Fusion, first: Group, second: Group) -> bool:
+def share(first: Group, second: Group, leaves: Mapping[Group, set[Leaf]]) -> bool:
     """Whether one reads the other's values, or both read one that is as large as their nest."""
-    a, b = ({x for x in fusion.leaves(g) if x is not None} for g in (first, second))
+    a, b = leaves[first], leaves[second]
     direct = any(x.root in first.index for x in b) or any(x.root in second.index for x in a)
     return direct or any(2 * x.root.type.size >= prod(first.axes) for x in a & b)
 
