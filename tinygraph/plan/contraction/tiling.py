@@ -85,54 +85,34 @@ class Target:
             across: whether rows of A are contiguous, so that the reduction strides over A.
             longest: size of the axis along which the reduction may be cut into pieces.
         """
-        return cut((rows[0] * rows[1], rows[2]), n, reduction, packed, across, self, longest)
+        count, m, (r, s, k) = rows[0] * rows[1], rows[2], reduction
+        depth = r * s * k
+        shallow = depth <= SHALLOW
+        # where A is read across its rows, as the weight gradient reads images, every tile would
+        # stream all of A and B anew, unless a chunk of both stays in cache meanwhile
+        chunked = across and not packed and not shallow and depth * 4 * (m + n) > 2 * CACHE
+        skinny = not packed and count == r == s == 1 and m <= 28 and 4 * n * k > 8 * L2
+        tile = choose_tile(m, count, n, depth, self, wide=skinny, cached=chunked)
+        tiles, blocks = count * -(-m // tile[0]), -(-n // (tile[1] * self.lanes))
+        if skinny:  # B is large and lies row by row: it is read so, a few rows at a time
+            return Cut(*tile, 1, min(blocks, 8), 1, divisor(k, 64))
+        if not chunked:
+            # where all of B stays in cache, or the result is far larger than its operands, A and
+            # the result are passed over once, row after row
+            parts = choose_parts(tiles, blocks, count * m * n * depth, n * 2 > count * m)
+            return Cut(*tile, *parts, row_group=1 if shallow or 4 * n * depth <= L2 else EVERY)
+        pieces, row_parts, column_parts = chunk_parts(
+            (tiles, blocks), (m, n), depth, count * m * n, longest
+        )
+        width = tile[1] * self.lanes
+        chunk = choose_chunk((m, n), (row_parts, column_parts), (s, k), width)
+        chunk, inner = (1, chunk) if s == 1 else (chunk, 0)
+        return Cut(*tile, row_parts, column_parts, chunk, inner, pieces=pieces)
 
 
 def tile_cycles(rows: int, vectors: int) -> float:
     """Cycles of one step of the reduction: two multiply-adds or two loads a cycle, latency four."""
     return max(rows * vectors / 2, (rows + vectors) / 2, 4.5 if rows * vectors < 10 else 0.0)
-
-
-def cut(
-    rows: tuple[int, int],
-    n: int,
-    reduction: tuple[int, int, int],
-    packed: bool,
-    across: bool,
-    target: Target,
-    longest: int = 1,
-) -> Cut:
-    """The cut of a contraction of ``rows[0]`` times m = ``rows[1]`` rows and n columns.
-
-    Args:
-        reduction: sizes of r, s and k.
-        packed: whether B lies in blocks of the tile's width.
-        across: whether rows of A are contiguous, so that the reduction strides over A.
-        longest: size of the axis along which the reduction may be cut into pieces.
-    """
-    (count, m), (r, s, k) = rows, reduction
-    depth = r * s * k
-    shallow = depth <= SHALLOW
-    # where A is read across its rows, as the weight gradient reads images, every tile would stream
-    # all of A and B anew, unless a chunk of both stays in cache meanwhile
-    chunked = across and not packed and not shallow and depth * 4 * (m + n) > 2 * CACHE
-    skinny = not packed and count == r == s == 1 and m <= 28 and 4 * n * k > 8 * L2
-    tile = choose_tile(m, count, n, depth, target, wide=skinny, cached=chunked)
-    tiles, blocks = count * -(-m // tile[0]), -(-n // (tile[1] * target.lanes))
-    if skinny:  # B is large and lies row by row: it is read so, a few rows at a time
-        return Cut(*tile, 1, min(blocks, 8), 1, divisor(k, 64))
-    if not chunked:
-        # where all of B stays in cache, or the result is far larger than its operands, A and the
-        # result are passed over once, row after row
-        parts = choose_parts(tiles, blocks, count * m * n * depth, n * 2 > count * m)
-        return Cut(*tile, *parts, row_group=1 if shallow or 4 * n * depth <= L2 else EVERY)
-    pieces, row_parts, column_parts = chunk_parts(
-        (tiles, blocks), (m, n), depth, count * m * n, longest
-    )
-    width = tile[1] * target.lanes
-    chunk = choose_chunk((m, n), (row_parts, column_parts), (s, k), width)
-    chunk, inner = (1, chunk) if s == 1 else (chunk, 0)
-    return Cut(*tile, row_parts, column_parts, chunk, inner, pieces=pieces)
 
 
 def chunk_parts(
