@@ -107,18 +107,18 @@ def test_direct_forms_have_at_most_4_times_the_error_of_pytorch(name: str) -> No
 
 @pytest.mark.parametrize("name, m", WINOGRAD)
 def test_winograd_has_at_most_8_times_the_error_of_pytorch(name: str, m: int) -> None:
-    """All ways; 3 times with output tiles of 2, and for a strided one's direct gradient to the
-    input. A gradient to weights by 8 x 8 points is for those who ask for it.
+    """All ways; 3 times with output tiles of 2, and for those that stay direct: a strided one's
+    gradient to the input, and a gradient to weights that would take 8 x 8 points.
     """
     found, plan = errors(name, f"winograd({m})")
     if LAYERS[name].stride == 1:
         kernels = " ".join(plan.split()).count(f"_winograd{m}: Winograd")
-        assert kernels == 3, "the output and both gradients"
+        assert kernels == 3 - ((name, m) == ("5x5", 4)), "the output and both gradients"
     else:
         assert plan.count(f"_winograd{m}:") == 2, "the output and the gradient to the weights"
         assert found.pop("input gradient") < 3
     if (name, m) == ("5x5", 4):
-        assert found.pop("weight gradient") < 11
+        assert found.pop("weight gradient") < 3
     assert max(found.values()) < (3 if m == 2 else 8), found
 
 

@@ -22,7 +22,7 @@ NATIVE = [
     # batch, groups, input and output channels of each, image, filter, padding, tile
     (2, 1, 17, 33, (13, 6), 3, 1, 4),
     (1, 2, 40, 20, (7, 10), 3, 0, 3),
-    (3, 1, 3, 70, (9, 8), 5, 2, 4),
+    (3, 1, 3, 70, (9, 8), 5, 2, 3),
 ]
 SIZES = [
     *NATIVE,
@@ -163,12 +163,14 @@ def test_choices_and_remarks() -> None:
     assert any("weight_gradient" in r and "implicit, because" in r for r in dilated.remarks)
 
 
-def test_no_more_than_7_x_7_points_are_chosen_unasked() -> None:
-    """Their errors are in winograd_gradient_cost.py."""
+def test_no_more_than_7_x_7_points() -> None:
+    """Their errors are in plan/winograd/gradient_cost.py."""
     for r in (3, 5):
         (found,) = (x for x in names(planned(layer(r=r), None)) if "_winograd" in x)
         assert int(found[-1]) + r - 1 <= 7
-        assert f"_winograd{9 - r}" in "".join(names(planned(layer(r=r), f"winograd({9 - r})")))
+        refused = planned(layer(r=r), f"winograd({9 - r})")
+        assert not is_winograd(refused)
+        assert any("more than 8 times its error" in remark for remark in refused.remarks)
 
 
 def test_pieces_are_added_up_in_order() -> None:

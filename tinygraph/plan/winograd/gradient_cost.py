@@ -38,7 +38,7 @@ INPUT, GRADIENT = 6.0, 4.5  # cycles a point to transform a vector of a window, 
 FETCH = 4.0  # cycles a pixel to get a vector of either
 ADDED = 0.5  # cycles to add an accumulator to its sum
 
-# The largest m + r - 1 that is chosen unasked. Rms errors against float64, relative to PyTorch's
+# The largest m + r - 1, whatever is asked for. Rms errors against float64, relative to PyTorch's
 # float32 (images of 14 x 14 without negative values): 3x3 filters 0.8 for tiles of 2, 2.4 for 4,
 # 6.2 for 5, 9.1 for 6; 5x5 filters 2.8 for 2, 6.9 for 3, 9.5 for 4. Of the direct form's error,
 # which grows with the image: 0.6 for 3x3 filters, tiles of 4 and images of 56 x 56.
@@ -54,11 +54,13 @@ def direct_cycles(c: Gradient, target: Target) -> float:
 
 
 def choose(c: Gradient, target: Target, wanted: int | None = None) -> GradientChoice:
-    """The cheapest way, by output tile ``wanted`` or any that is chosen unasked.
+    """The cheapest way, by output tile ``wanted`` or any.
 
     Raises:
-        Unsuitable: there is no such way.
+        Unsuitable: there is no such way, or none that is accurate.
     """
+    if wanted is not None and wanted + c.r - 1 > MOST_POINTS:
+        raise Unsuitable(f"sums of tiles of {wanted} would have more than 8 times its error")
     sizes = tiles_of(c.r, wanted, MOST_POINTS - c.r + 1)
     options = [option for m in sizes for option in options_of(c, m, target)]
     if not options:
