@@ -1,15 +1,36 @@
-"""What emitted kernels share: reading an argument block, cutting work into parts, masks of
-lanes.
+"""What emitted kernels share: their signature, reading an argument block, cutting work into parts,
+masks of lanes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
 from llvmlite import ir
 
 from . import tile
 from .tile import i32, i64, pointer
+
+Record = TypeVar("Record")
+
+
+class Emitter(Protocol):
+    def emit(self) -> None: ...
+
+
+def define_kernel(
+    module: ir.Module,
+    name: str,
+    emitter: Callable[[ir.IRBuilder, Record, ir.Function], Emitter],
+    record: Record,
+) -> ir.Function:
+    """Adds `void name(i64 part, i64 tid, i64* args)` to `module`; the emitter writes its body."""
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [i64, i64, pointer]), name)
+    b = ir.IRBuilder(function.append_basic_block("entry"))
+    emitter(b, record, function).emit()
+    b.ret_void()
+    return function
 
 
 class Arguments:

@@ -16,17 +16,14 @@ from llvmlite import ir
 from tinygraph.plan.contraction.record import FIELDS, TILE_OPERAND, Contraction
 
 from . import tile
-from .arguments import ceil_divide, lane_mask, minimum, share
+from .arguments import ceil_divide, define_kernel, lane_mask, minimum, share
 from .epilogue import BYTES, Epilogue, Operand
 from .tile import Ahead, Reduction, Shape, Walk, i64, offset, pointer
 
 
 def emit_contraction(module: ir.Module, name: str, contraction: Contraction) -> ir.Function:
     """Adds the function `name` to `module`."""
-    kind = ir.FunctionType(ir.VoidType(), [i64, i64, pointer])
-    function = ir.Function(module, kind, name)
-    _Emitter(ir.IRBuilder(function.append_basic_block("entry")), contraction, function).emit()
-    return function
+    return define_kernel(module, name, _Emitter, contraction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +95,6 @@ class _Emitter:
                 self._chunks(tiles)
             else:
                 tiles(None)
-        b.ret_void()
 
     def _chunks(self, tiles: Callable[[Chunk], None]) -> None:
         """All tiles of the part for each r and each share of s, in order."""

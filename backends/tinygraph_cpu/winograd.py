@@ -20,23 +20,19 @@ from tinygraph.plan.winograd.kernel import (
 from tinygraph.plan.winograd.toom_cook import transforms
 
 from . import tile
-from .arguments import Arguments, ceil_divide, lane_mask, minimum, share
-from .epilogue import BYTES, Epilogue, Operand
+from .arguments import Arguments, ceil_divide, define_kernel, lane_mask, minimum, share
+from .epilogue import BYTES
 from .scalar import calls_function
-from .tile import Ahead, Shape, i64, offset, pointer
-from .winograd_products import emit_products
-from .winograd_transforms import Pixels, Points, Transforms, element
+from .tile import Ahead, i64, offset, pointer
+from .winograd_products import emit_products, of_block
+from .winograd_transforms import Pixels, Points, Transforms, element, finish_vector, moved
 
 Values = list[ir.Value]
 
 
 def emit_winograd(module: ir.Module, name: str, spec: WinogradTile) -> ir.Function:
     """Adds the function `name` to `module`."""
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [i64, i64, pointer]), name)
-    b = ir.IRBuilder(function.append_basic_block("entry"))
-    _Emitter(b, spec, function).emit()
-    b.ret_void()
-    return function
+    return define_kernel(module, name, _Emitter, spec)
 
 
 class _Emitter:
@@ -127,11 +123,7 @@ class _Emitter:
 
     def column_block(self, j: ir.Value) -> Values:
         b, spec = self.b, self.spec
-        function, vectors = self.products[spec.vectors], i64(spec.vectors)
-        if spec.vector_tail:
-            last = b.icmp_signed("==", j, b.sub(self.blocks, i64(1)))
-            function = b.select(last, self.products[spec.vector_tail], function)
-            vectors = b.select(last, i64(spec.vector_tail), vectors)
+        function, vectors = of_block(b, self.products, spec, j, self.blocks)
         panel = element(b, self.u, [(self.group, self.u_s["g"]), (j, self.u_s["j"])])
         sizes = [self.tiles, self.f["k"], self.v_row, self.v_point, self.m_point]
         b.call(function, [self.v, panel, self.m, *sizes, self.ahead.place, self.ahead.step])
@@ -197,17 +189,11 @@ class _Emitter:
         epilogue.
         """
         b, spec = self.b, self.spec
-        sizes = [BYTES[o.dtype] for o in spec.operands]
         pixels = self.transforms.second_pass(self.a_t, i)
 
         def finish(acc: ir.Value, there: Sequence[ir.Value]) -> Sequence[ir.Value]:
-            operands = [
-                Operand(at, i64(0), o.dtype, o.unit)
-                for at, o in zip(there, spec.operands, strict=True)
-            ]
-            shape = Shape(1, 1, spec.lanes, mask is not None)
-            Epilogue(b, spec.body, shape, operands, mask).emit([acc])
-            return self.moved(there, "x", sizes)
+            finish_vector(b, spec, acc, there, mask)
+            return self.moved(there, "x")
 
         def some() -> None:
             for place, y in enumerate(pixels):
@@ -232,12 +218,7 @@ class _Emitter:
                         there = finish(y, there)
                 with otherwise:
                     some()
-        return [b.add(i, i64(1)), *self.moved(rows, "y", sizes)]
+        return [b.add(i, i64(1)), *self.moved(rows, "y")]
 
-    def moved(self, places: Sequence[ir.Value], axis: str, sizes: Sequence[int]) -> Values:
-        """The operands' addresses one step further along an axis."""
-        b = self.b
-        return [
-            offset(b, at, b.mul(s[axis], i64(size)))
-            for at, (_, s), size in zip(places, self.epilogue, sizes, strict=True)
-        ]
+    def moved(self, places: Sequence[ir.Value], axis: str) -> Values:
+        return moved(self.b, self.spec, places, [s for _, s in self.epilogue], axis)

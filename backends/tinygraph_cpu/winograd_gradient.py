@@ -20,21 +20,18 @@ from tinygraph.plan.winograd.kernel import (
 from tinygraph.plan.winograd.toom_cook import transforms, transposed
 
 from . import tile
-from .arguments import Arguments, ceil_divide, lane_mask, minimum, share
-from .epilogue import BYTES, Epilogue, Operand
+from .arguments import Arguments, ceil_divide, define_kernel, lane_mask, minimum, share
+from .epilogue import BYTES
 from .tile import Reduction, Shape, i1, i64, offset, pointer
-from .winograd_transforms import Pixels, Points, Transforms, element
+from .winograd_products import of_block
+from .winograd_transforms import Pixels, Points, Transforms, element, finish_vector, moved
 
 Values = list[ir.Value]
 
 
 def emit_gradient(module: ir.Module, name: str, spec: WinogradGradient) -> ir.Function:
     """Adds the function `name` to `module`."""
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [i64, i64, pointer]), name)
-    b = ir.IRBuilder(function.append_basic_block("entry"))
-    _Emitter(b, spec, function).emit()
-    b.ret_void()
-    return function
+    return define_kernel(module, name, _Emitter, spec)
 
 
 class _Emitter:
@@ -139,7 +136,7 @@ class _Emitter:
 
         def point(v: ir.Value, q: ir.Value, sums: ir.Value) -> Values:
             def block(j: ir.Value, q: ir.Value, there: ir.Value) -> Values:
-                function, _ = self.width_of(j)
+                function, _ = of_block(b, self.products, spec, j, self.blocks)
                 b.call(function, [v, q, there, *sizes])
                 return [
                     b.add(j, i64(1)),
@@ -153,20 +150,10 @@ class _Emitter:
 
         tile.repeat(b, i64(spec.points), [self.v, self.q, self.sums], point)
 
-    def width_of(self, j: ir.Value) -> tuple[ir.Value, ir.Value]:
-        """The products of column block j, and its vectors."""
-        b, spec = self.b, self.spec
-        function, vectors = self.products[spec.vectors], i64(spec.vectors)
-        if spec.vector_tail:
-            last = b.icmp_signed("==", j, b.sub(self.blocks, i64(1)))
-            function = b.select(last, self.products[spec.vector_tail], function)
-            vectors = b.select(last, i64(spec.vector_tail), vectors)
-        return function, vectors
-
     def block_out(self, j: ir.Value, there: ir.Value) -> Values:
         """The taps of a column block: channel after channel, vector after vector."""
         b, spec = self.b, self.spec
-        _, vectors = self.width_of(j)
+        _, vectors = of_block(b, self.products, spec, j, self.blocks)
         first = b.mul(j, i64(spec.width))
 
         def channel(k: ir.Value, there: ir.Value) -> Values:
@@ -197,15 +184,10 @@ class _Emitter:
 
         self.transforms.first_pass(self.g_t, point)
         mask = lane_mask(b, b.sub(f["n"], column), spec.lanes) if spec.masked else None
-        shape = Shape(1, 1, spec.lanes, spec.masked)
 
         def tap(j: ir.Value, *at: ir.Value) -> Values:
-            operands = [
-                Operand(place, i64(0), o.dtype, o.unit)
-                for place, o in zip(at, spec.operands, strict=True)
-            ]
             acc = b.load(self.transforms.slot(self.taps, j))
-            Epilogue(b, spec.body, shape, operands, mask).emit([acc])
+            finish_vector(b, spec, acc, at, mask)
             return [b.add(j, i64(1)), *self.moved(at, "x")]
 
         def row(i: ir.Value, *at: ir.Value) -> Values:
@@ -222,12 +204,7 @@ class _Emitter:
         return [b.add(column, i64(spec.lanes)), offset(b, there, i64(4 * spec.lanes)), *on]
 
     def moved(self, places: Sequence[ir.Value], axis: str) -> Values:
-        """The operands' addresses one tap further along an axis."""
-        b = self.b
-        return [
-            offset(b, at, b.mul(s[axis], i64(BYTES[o.dtype])))
-            for at, (_, s), o in zip(places, self.epilogue, self.spec.operands, strict=True)
-        ]
+        return moved(self.b, self.spec, places, [s for _, s in self.epilogue], axis)
 
 
 def emit_products(caller: ir.Function, spec: WinogradGradient, vectors: int) -> ir.Function:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from llvmlite import ir
 
-from tinygraph.plan.winograd.kernel import WinogradTile
+from tinygraph.plan.winograd.kernel import Products, WinogradTile
 
 from . import tile
 from .arguments import ceil_divide, minimum
@@ -75,3 +77,19 @@ def emit_products(caller: ir.Function, spec: WinogradTile, vectors: int) -> ir.F
     tile.repeat(b, i64(spec.points), [v, u, m], point)
     b.ret_void()
     return function
+
+
+def of_block(
+    b: ir.IRBuilder,
+    products: Mapping[int, ir.Function],
+    spec: Products,
+    j: ir.Value,
+    blocks: ir.Value,
+) -> tuple[ir.Value, ir.Value]:
+    """The products of column block j of so many ``blocks``, and its vectors."""
+    function, vectors = products[spec.vectors], i64(spec.vectors)
+    if spec.vector_tail:
+        last = b.icmp_signed("==", j, b.sub(blocks, i64(1)))
+        function = b.select(last, products[spec.vector_tail], function)
+        vectors = b.select(last, i64(spec.vector_tail), vectors)
+    return function, vectors

@@ -11,13 +11,15 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
+from tinygraph.plan.winograd.kernel import Products
 from tinygraph.plan.winograd.toom_cook import Matrix
 
 from . import tile
 from .arguments import ceil_divide, lane_mask
 from .arithmetic import declare
+from .epilogue import BYTES, Epilogue, Operand
 from .linear import multiply
-from .tile import i1, i32, i64, offset, pointer
+from .tile import Shape, i1, i32, i64, offset, pointer
 
 Values = list[ir.Value]
 
@@ -178,3 +180,32 @@ class Transforms:
         name = f"llvm.masked.load.v{self.lanes}f32.p0"
         load = declare(self.b.module, name, self.vector, [pointer, i32, mask.type, self.vector])
         return self.b.call(load, [there, i32(4), mask, ir.Constant(self.vector, None)])
+
+
+def finish_vector(
+    b: ir.IRBuilder,
+    spec: Products,
+    acc: ir.Value,
+    places: Sequence[ir.Value],
+    mask: ir.Value | None,
+) -> None:
+    """The epilogue of one vector, whose operands stand at ``places``."""
+    operands = [
+        Operand(at, i64(0), o.dtype, o.unit) for at, o in zip(places, spec.operands, strict=True)
+    ]
+    shape = Shape(1, 1, spec.lanes, mask is not None)
+    Epilogue(b, spec.body, shape, operands, mask).emit([acc])
+
+
+def moved(
+    b: ir.IRBuilder,
+    spec: Products,
+    places: Sequence[ir.Value],
+    strides: Sequence[Mapping[str, ir.Value]],
+    axis: str,
+) -> list[ir.Value]:
+    """The operands' addresses one step further along an axis."""
+    return [
+        offset(b, at, b.mul(s[axis], i64(BYTES[o.dtype])))
+        for at, s, o in zip(places, strides, spec.operands, strict=True)
+    ]

@@ -12,7 +12,7 @@ from tinygraph.plan.winograd.kernel import WEIGHT_FIELDS, WEIGHT_STRIDES, Winogr
 from tinygraph.plan.winograd.toom_cook import transforms
 
 from . import tile
-from .arguments import Arguments, lane_mask, share
+from .arguments import Arguments, define_kernel, lane_mask, share
 from .arithmetic import declare
 from .linear import multiply
 from .tile import i32, i64, offset, pointer
@@ -22,11 +22,7 @@ Values = list[ir.Value]
 
 def emit_weights(module: ir.Module, name: str, spec: WinogradWeights) -> ir.Function:
     """Adds the function `name` to `module`."""
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [i64, i64, pointer]), name)
-    b = ir.IRBuilder(function.append_basic_block("entry"))
-    _Emitter(b, spec, function).emit()
-    b.ret_void()
-    return function
+    return define_kernel(module, name, _Emitter, spec)
 
 
 class _Emitter:

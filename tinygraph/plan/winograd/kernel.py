@@ -17,16 +17,12 @@ from ..contraction.record import TileOperand
 
 
 @dataclass(frozen=True, slots=True)
-class WinogradTile:
-    """The kernel of a convolution by F(m x m, r x r).
+class Products:
+    """What kernels of a convolution and of its gradient have in common.
 
     Attributes:
-        m, r: size of an output tile and of the filter.
-        rows, vectors: the register tile of the products: ``rows`` tiles times ``vectors * lanes``
-            columns.
         vector_tail: vectors of the last column block if they are fewer; 0 otherwise.
         masked: whether the last vector of the columns is used in part.
-        body: the epilogue; it reads an output pixel's vector as ``acc``.
         operands: of the epilogue, numbered as in ``body``.
     """
 
@@ -50,7 +46,19 @@ class WinogradTile:
 
 
 @dataclass(frozen=True, slots=True)
-class WinogradGradient:
+class WinogradTile(Products):
+    """The kernel of a convolution by F(m x m, r x r).
+
+    Attributes:
+        m, r: size of an output tile and of the filter.
+        rows, vectors: the register tile of the products: ``rows`` tiles times ``vectors * lanes``
+            columns.
+        body: the epilogue; it reads an output pixel's vector as ``acc``.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class WinogradGradient(Products):
     """The kernel of a convolution's gradient to its weights, by the transpose of F(m x m, r x r).
 
     A part is a share of the channels, a share of the column blocks and a piece of all the tiles. It
@@ -63,26 +71,8 @@ class WinogradGradient:
         m, r: size of a tile of the gradient and of the filter.
         rows, vectors: the register tile of the products: ``rows`` channels times ``vectors *
             lanes`` columns.
-        vector_tail, masked, body, operands: as of a WinogradTile.
+        body: the epilogue; it reads a tap's vector as ``acc``.
     """
-
-    m: int
-    r: int
-    rows: int
-    vectors: int
-    vector_tail: int
-    masked: bool
-    body: Body
-    operands: tuple[TileOperand, ...]
-    lanes: int = 16
-
-    @property
-    def width(self) -> int:
-        return self.vectors * self.lanes
-
-    @property
-    def points(self) -> int:
-        return (self.m + self.r - 1) ** 2
 
 
 @dataclass(frozen=True, slots=True)
