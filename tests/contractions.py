@@ -124,11 +124,12 @@ def packed(b: np.ndarray, width: int) -> np.ndarray:
 
 def matmul(
     level, tile, m, n, k, *, parts=(1, 1), transpose_a=False, pack=True, body=PLAIN, extra=(),
-    row_group=1, chunk=0,
+    row_group=1, chunk=0, loops=(1, 1),
 ):  # fmt: skip
     """A (m, k) or (k, m) times B (k, n); returns (what the code gave, the operands).
 
-    With ``chunk``, the reduction is s and k = 5, of which so many s are a chunk.
+    With ``chunk``, the reduction is s and k = 5, of which so many s are a chunk; otherwise r and s
+    are ``loops``.
     """
     lanes = lanes_of(level)
     a, b = normal(m, k), normal(k, n, seed=1)
@@ -162,6 +163,11 @@ def matmul(
         inner, steps = 5, {f"{x}_s": 5 * fields[f"{x}_k"] for x in "ab"}
         fields |= {"s": k // inner, "k": inner, "s_chunk": chunk, **steps}
         fields["partial"] = arena.address("partial")
+    else:
+        r, s = loops
+        fields |= {"r": r, "s": s, "k": k // (r * s)}
+        fields |= {f"{x}_s": k // (r * s) * fields[f"{x}_k"] for x in "ab"}
+        fields |= {f"{x}_r": k // r * fields[f"{x}_k"] for x in "ab"}
     groups = [[arena.address("c"), 0, 0, 0, n]]
     groups += [[arena.address(f"x{i}"), 0, 0, 0, stride] for i, (_, _, stride) in enumerate(extra)]
     execute(level, arena, spec, fields, groups)

@@ -257,7 +257,7 @@ def test_epilogues(level: str, long: bool) -> None:
     )
     f32, i32 = np.zeros((m, n), np.float32), np.zeros((m, n), np.int32)
     extra = [
-        (TileOperand(), bias, 0),
+        (TileOperand(rows=False), bias, 0),
         (TileOperand(unit=False), scale, 1),
         (TileOperand(), rest, n),
         (TileOperand(dtype="bool"), keep, n),
@@ -274,6 +274,27 @@ def test_epilogues(level: str, long: bool) -> None:
     close(arena["x4"], np.tanh(t2) if long else 3 * t2, 3 * k)
     np.testing.assert_array_equal(arena["x5"], (arena["c"] > -1) & (arena["c"] <= 1))
     np.testing.assert_array_equal(arena["x6"], arena["c"].astype(np.int32))
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(
+    "k, loops",
+    [(95, (1, 1)), (96, (1, 1)), (97, (1, 1)), (200, (2, 2)), (99, (3, 3)), (100, (50, 2))],
+)
+@pytest.mark.parametrize("rows", [1, 5, 19])
+def test_what_is_fetched_during_a_long_reduction(
+    level: str, k: int, loops: tuple[int, int], rows: int
+) -> None:
+    """The innermost loop is cut into segments, in each of which a row is fetched."""
+    n = 37
+    rest = normal(rows, n, seed=4)
+    body = Body(
+        (("rest", 1),), (Statement("t", "{0} + {1}", ("acc", "rest"), "float32"),), ((0, "t"),)
+    )
+    extra = [(TileOperand(), rest, n)]
+    tile = small_tiles(level)[0]
+    arena, product = matmul(level, tile, rows, n, k, body=body, extra=extra, loops=loops)
+    close(arena["c"], product + rest, k)
 
 
 @pytest.mark.parametrize("level", LEVELS)

@@ -33,7 +33,7 @@ def compile_kernel(kernel: KernelCode, symbol: str, features: Features) -> bytes
 def compile_record(record: Record, symbol: str, features: Features) -> bytes:
     from llvmlite import ir
 
-    from .contraction import emit_contraction
+    from .contraction import emit_contraction, fetches
     from .winograd import emit_winograd
     from .winograd_gradient import emit_gradient
     from .winograd_weights import emit_weights
@@ -48,7 +48,10 @@ def compile_record(record: Record, symbol: str, features: Features) -> bytes:
             emit_gradient(module, symbol, record)
         case WinogradWeights():
             emit_weights(module, symbol, record)
-    return objects.compile_module(module, features)
+    # where a tile also fetches, LLVM would move its loads so far up that accumulators have to leave
+    # their registers
+    tight = isinstance(record, Contraction) and fetches(record)
+    return objects.compile_module(module, features, reorder=not tight)
 
 
 def record_of(text: str) -> Record:

@@ -26,6 +26,12 @@ def emit_contraction(module: ir.Module, name: str, contraction: Contraction) -> 
     return define_kernel(module, name, _Emitter, contraction)
 
 
+def fetches(contraction: Contraction) -> bool:
+    """Whether a tile fetches what its epilogue reads, line by line, while it multiplies."""
+    rows = any(contraction.operands[number].rows for _, number in contraction.body.loads)
+    return rows and not contraction.chunked
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """A share of the reduction: one r, `count` of s from `s` on; whether it is first, or last."""
@@ -178,15 +184,15 @@ class _Emitter:
             shape = Shape(rows, vectors, spec.lanes, masked)
             epilogue = Epilogue(b, spec.body, shape, operands, self._mask(shape, column))
             if chunk is None:
-                epilogue.fetch()
+                steps = reduce(b.mul, reduction.counts)
+                epilogue.fetch(b.icmp_signed("<", steps, i64(tile.SHORT)))
                 walks = [self._next_rows(shape, a), self.ahead.walk(b)]
-                initial = tile.zeros(shape)
-                sums = tile.accumulate(b, shape, a, columns, reduction, initial, walks)
+                initial, block = tile.zeros(shape), epilogue.block(reduction)
+                sums = tile.accumulate(b, shape, a, columns, reduction, initial, walks, block)
                 self.ahead.advance(b, reduction.counts)
                 epilogue.emit(sums)
                 return
-            with b.if_then(chunk[0].last):
-                epilogue.fetch()
+            epilogue.fetch(chunk[0].last)
             waiting = self._partial(chunk[1], j)
             initial = self._resume(shape, waiting, chunk[0].first)
             walks = [self._next_chunk(a)]
@@ -276,7 +282,7 @@ class _Emitter:
         if operand.unit:
             terms.append((column, i64(1)))
         there = self._element(terms, size, base)
-        return Operand(there, self.b.mul(strides[-1], i64(size)), operand.dtype, operand.unit)
+        return Operand(there, self.b.mul(strides[-1], i64(size)), operand)
 
     def _mask(self, shape: Shape, column: ir.Value) -> ir.Value | None:
         """Which lanes of the last vector lie before n."""

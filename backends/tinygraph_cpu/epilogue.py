@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from tinygraph.plan.body import Body
+from tinygraph.plan.contraction.record import TileOperand
 
 from . import tile
 from .arithmetic import TYPES, Value, declare
 from .scalar import calls_function, emit_expression
-from .tile import Shape, i8, i32, i64, offset, pointer
+from .tile import Block, Reduction, Shape, i8, i32, i64, offset, pointer
 
 BYTES = {"bool": 1, "uint8": 1, "int32": 4, "uint32": 4, "float32": 4, "int64": 8, "float64": 8}
 LINE = 64  # bytes of a cache line
@@ -19,12 +20,11 @@ LINE = 64  # bytes of a cache line
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """A tensor at the tile: its address, its row stride in bytes, whether n is contiguous."""
+    """A tensor at the tile: its address, its row stride in bytes."""
 
     base: ir.Value
     row: ir.Value
-    dtype: str
-    unit: bool
+    spec: TileOperand
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +37,30 @@ class Epilogue:
     operands: list[Operand]
     mask: ir.Value | None
 
-    def fetch(self) -> None:
-        """Asks for what the body reads, so that it arrives during the reduction.
-
-        Not for what it only writes: these requests would hold up the reduction's loads.
+    def read_by_row(self) -> list[Operand]:
+        """What the body reads of every row. What it only writes is not fetched: these requests
+        would hold up the reduction's loads.
         """
-        b, lanes = self.b, self.shape.lanes
-        for number in {number: None for _, number in self.body.loads}:
-            x = self.operands[number]
-            width = self.shape.vectors * lanes * BYTES[x.dtype] if x.unit else 1
-            with b.if_then(b.icmp_signed("!=", x.row, i64(0))):  # else it is in cache anyway
+        numbers = dict.fromkeys(number for _, number in self.body.loads)
+        return [x for n in numbers if (x := self.operands[n]).spec.rows]
+
+    def block(self, reduction: Reduction) -> Block | None:
+        """What is read, to be fetched during a long reduction."""
+        read, shape = self.read_by_row(), self.shape
+        if not read:
+            return None
+        size = shape.rows, 4 * shape.vectors * shape.lanes
+        starts, rows = [x.base for x in read], [x.row for x in read]
+        return Block.begin(self.b, starts, rows, size, reduction.counts)
+
+    def fetch(self, due: ir.Value) -> None:
+        """Asks for all that is read at once, before a short reduction, if that is `due`."""
+        b, lanes, read = self.b, self.shape.lanes, self.read_by_row()
+        if not read:
+            return
+        with b.if_then(due):
+            for x in read:
+                width = self.shape.vectors * lanes * BYTES[x.spec.dtype] if x.spec.unit else 1
                 for m in range(self.shape.rows):
                     row = offset(b, x.base, b.mul(x.row, i64(m)))
                     for at in range(0, width, LINE):
@@ -94,9 +108,9 @@ class Epilogue:
                 self._store(self.operands[number], rows[number], v, mask, names[name])
 
     def _load(self, operand: Operand, row: ir.Value, v: int, mask: ir.Value | None) -> Value:
-        b, lanes, dtype = self.b, self.shape.lanes, operand.dtype
+        b, lanes, dtype = self.b, self.shape.lanes, operand.spec.dtype
         scalar, size = i8 if dtype == "bool" else TYPES[dtype], BYTES[dtype]
-        if operand.unit:
+        if operand.spec.unit:
             kind, at = ir.VectorType(scalar, lanes), offset(b, row, i64(v * lanes * size))
             if mask is None:
                 x = b.load(at, typ=kind, align=size)
@@ -112,7 +126,7 @@ class Epilogue:
     def _store(
         self, operand: Operand, row: ir.Value, v: int, mask: ir.Value | None, value: Value
     ) -> None:
-        b, lanes, dtype = self.b, self.shape.lanes, operand.dtype
+        b, lanes, dtype = self.b, self.shape.lanes, operand.spec.dtype
         if value.dtype != dtype:
             raise TypeError(f"a store of {value.dtype} into an operand of {dtype}")
         size = BYTES[dtype]

@@ -98,4 +98,4 @@ def _compile(
         raise ValueError(f"kernel {function.name} could raise an exception")
     if re.search(r"\bdouble\b", text) and "float64" not in ast.unparse(function):
         raise ValueError(f"kernel {function.name} computes in float64 without mentioning it")
-    return machine.emit_object(optimized)
+    return objects.emit(optimized, machine)

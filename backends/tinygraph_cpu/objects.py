@@ -84,7 +84,14 @@ def optimize(
     return parsed, machine
 
 
-def compile_module(module: ir.Module | str, target: Target) -> bytes:
+def emit(module: llvm.ModuleRef, machine: llvm.TargetMachine, reorder: bool = True) -> bytes:
+    """Object code of an optimized module, in which LLVM may ``reorder`` instructions."""
+    with _OPTIONS:
+        llvm.set_option("", f"-enable-misched={str(reorder).lower()}")
+        return machine.emit_object(module)
+
+
+def compile_module(module: ir.Module | str, target: Target, reorder: bool = True) -> bytes:
     """Object code of a module that is emitted as it shall run. Its functions must have names that
     no other module uses.
 
@@ -92,7 +99,7 @@ def compile_module(module: ir.Module | str, target: Target) -> bytes:
         RuntimeError, ValueError: see optimize.
     """
     optimized, machine = optimize(module, target, loops=False)
-    return machine.emit_object(optimized)
+    return emit(optimized, machine, reorder)
 
 
 def stored_module(

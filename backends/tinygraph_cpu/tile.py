@@ -16,6 +16,7 @@ from .features import Features
 i1, i8, i32, i64 = (ir.IntType(n) for n in (1, 8, 32, 64))
 f32 = ir.FloatType()
 pointer = ir.PointerType()
+SHORT = 96  # steps of a reduction in which there is no time for the lines of an epilogue
 PREFETCH_BYTES = 8192  # how far ahead B is fetched: far enough for the latency of memory
 
 
@@ -65,6 +66,41 @@ class Walk:
 
     start: ir.Value
     step: ir.Value
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Rows of tensors to fetch meanwhile, a line at a step. Asked for all at once, they would take
+    all buffers that a core has for misses, and the reduction's own reads would wait for memory.
+
+    Attributes:
+        starts, rows: of each tensor its address, and bytes from one row to the next.
+        segments: into how many the innermost loop is cut; in each of them a row is fetched.
+        step: bytes between steps.
+    """
+
+    starts: Sequence[ir.Value]
+    rows: Sequence[ir.Value]
+    segments: ir.Value
+    step: ir.Value
+
+    @staticmethod
+    def begin(
+        b: ir.IRBuilder,
+        starts: Sequence[ir.Value],
+        rows: Sequence[ir.Value],
+        size: tuple[int, int],
+        counts: Sequence[ir.Value],
+    ) -> Block:
+        """So many rows of so many bytes, for a reduction with these trip counts."""
+        (count, width), (r, s, k) = size, counts
+        loops = b.mul(r, s)
+        wanted = b.udiv(b.add(loops, i64(count - 1)), loops)
+        segments = b.select(b.icmp_signed("<", wanted, k), wanted, k)
+        short = b.icmp_signed("<", b.mul(loops, k), i64(SHORT))
+        segments = b.select(short, i64(1), segments)
+        steps = b.udiv(k, segments)
+        return Block(starts, rows, segments, b.udiv(b.add(steps, i64(width - 1)), steps))
 
 
 def offset(b: ir.IRBuilder, base: ir.Value, byte_offset: ir.Value) -> ir.Value:
@@ -176,31 +212,63 @@ def accumulate(
     reduction: Reduction,
     initial: Sequence[ir.Value],
     walks: Sequence[Walk] = (),
+    block: Block | None = None,
 ) -> list[ir.Value]:
     """Row after row, `initial` and the sums over r, s and k of A[row] * B[columns]."""
     a_strides, b_strides = reduction.a_strides, reduction.b_strides
     ahead = b.mul(b_strides[2], i64(max(1, PREFETCH_BYTES // (4 * shape.vectors * shape.lanes))))
+    fetched = [(walk.start, walk.step, 3) for walk in walks]
+    if block is not None:
+        fetched += [(start, block.step, 2) for start in block.starts]
 
     def step(a: ir.Value, columns: ir.Value, *rest: ir.Value) -> list[ir.Value]:
-        there, sums = rest[: len(walks)], rest[len(walks) :]
-        for at in there:
-            prefetch(b, at)
+        there, sums = rest[: len(fetched)], rest[len(fetched) :]
+        for at, (_, _, locality) in zip(there, fetched, strict=True):
+            prefetch(b, at, locality=locality)
         new = _multiply_add(b, shape, a, columns, reduction.a_rows, ahead, sums)
-        on = [offset(b, at, walk.step) for at, walk in zip(there, walks, strict=True)]
+        on = [offset(b, at, step) for at, (_, step, _) in zip(there, fetched, strict=True)]
         return [offset(b, a, a_strides[2]), offset(b, columns, b_strides[2]), *on, *new]
 
-    def nest(level: int) -> Callable[..., list[ir.Value]]:
-        if level == 2:
-            return step
+    def innermost(state: list[ir.Value]) -> list[ir.Value]:
+        k = reduction.counts[2]
+        if block is None:
+            return repeat(b, k, state, step)
+        return _in_segments(b, k, block, 2 + len(walks), state, step)
 
+    def nest(level: int) -> Callable[..., list[ir.Value]]:
         def outer(a: ir.Value, columns: ir.Value, *rest: ir.Value) -> list[ir.Value]:
-            new = repeat(b, reduction.counts[level + 1], [a, columns, *rest], nest(level + 1))[2:]
+            state = [a, columns, *rest]
+            after = innermost(state) if level else repeat(b, reduction.counts[1], state, nest(1))
+            new = after[2:]
             return [offset(b, a, a_strides[level]), offset(b, columns, b_strides[level]), *new]
 
         return outer
 
-    start = [a, columns, *(walk.start for walk in walks), *initial]
-    return repeat(b, reduction.counts[0], start, nest(0))[2 + len(walks) :]
+    start = [a, columns, *(at for at, _, _ in fetched), *initial]
+    return repeat(b, reduction.counts[0], start, nest(0))[2 + len(fetched) :]
+
+
+def _in_segments(
+    b: ir.IRBuilder,
+    count: ir.Value,
+    block: Block,
+    first: int,
+    state: Sequence[ir.Value],
+    step: Callable[..., Sequence[ir.Value]],
+) -> list[ir.Value]:
+    """A loop over steps, cut into segments; state[first] and what follows are where the block's
+    rows begin, which are the next ones after each segment.
+    """
+    end = first + len(block.starts)
+    size = b.udiv(count, block.segments)
+    longest = b.sub(count, b.mul(size, b.sub(block.segments, i64(1))))
+
+    def segment(steps: ir.Value, *state: ir.Value) -> list[ir.Value]:
+        after = repeat(b, steps, state, step)
+        rows = zip(state[first:end], block.rows, strict=True)
+        return [size, *after[:first], *(offset(b, *row) for row in rows), *after[end:]]
+
+    return repeat(b, block.segments, [longest, *state], segment)[1:]
 
 
 def _multiply_add(

@@ -217,7 +217,7 @@ def make_tile(
     width = way.vectors * target.lanes
     blocks = -(-n // width)
     specs = tuple(
-        TileOperand(roles.column.ops[i] == 1 if n > 1 else True, o.dtype)
+        TileOperand(roles.column.ops[i] == 1 if n > 1 else True, o.dtype, m.ops[i] != 0)
         for i, o in enumerate(operands)
     )
     record = Contraction.tiled(

@@ -19,10 +19,16 @@ from ..body import Body
 
 @dataclass(frozen=True, slots=True)
 class TileOperand:
-    """A tensor that the epilogue reads or writes: affine in g, z, y, m; 1 or 0 along n."""
+    """A tensor that the epilogue reads or writes: affine in g, z, y, m; 1 or 0 along n.
+
+    Attributes:
+        unit: whether it is 1 along n.
+        rows: whether it changes along m; a bias does not.
+    """
 
     unit: bool = True
     dtype: str = "float32"
+    rows: bool = True
 
 
 @dataclass(frozen=True, slots=True)
