@@ -213,6 +213,36 @@ def test_a_schedule_of_the_user() -> None:
     np.testing.assert_array_equal(fit.values(), after)
 
 
+@pytest.mark.parametrize(
+    "made, error, message",
+    [
+        (lambda: optim.SGD("0.1"), TypeError, r"SGD requires a number as lr, got '0\.1'"),
+        (lambda: optim.SGD(None), TypeError, "a number as lr, got None"),
+        (lambda: optim.SGD(0.1, momentum=True), TypeError, "a number as momentum, got True"),
+        (lambda: optim.SGD(-0.1), ValueError, r"SGD requires 0 <= lr < inf, got -0\.1"),
+        (lambda: optim.SGD(float("nan")), ValueError, "0 <= lr < inf, got nan"),
+        (lambda: optim.SGD(0.1, clip=-1), ValueError, "0 <= clip < inf, got -1"),
+        (lambda: optim.AdamW(weight_decay=-1), ValueError, "AdamW requires 0 <= weight_decay"),
+        (lambda: optim.Adam(betas=0.9), TypeError, "two numbers as betas, got 0.9"),
+        (lambda: optim.Adam(betas=(0.9, 1.0)), ValueError, r"0 <= betas\[1\] < 1, got 1\.0"),
+        (lambda: optim.RMSprop(alpha=1.5), ValueError, "0 <= alpha < 1, got 1.5"),
+    ],
+)
+def test_wrong_numbers_are_named(
+    made: Callable[[], object], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        made()
+
+
+def test_adam_without_a_mean_of_gradients() -> None:
+    """beta 0: the first step is lr times the gradient's sign."""
+    fit = Fit(optim.Adam(0.1, betas=(0.0, 0.0)))
+    before = fit.values()
+    fit.step()
+    np.testing.assert_allclose(abs(before - fit.values()), 0.1, rtol=1e-4)
+
+
 def test_the_rate_is_not_replaced_but_set() -> None:
     optimizer = optim.SGD(0.1)
     with pytest.raises(AttributeError, match=r"set optimizer\.lr\.value"):

@@ -32,15 +32,29 @@ class Optimizer:
             runs), or a schedule: a function of the node of the step counter, int32, 0 at first.
         weight_decay: weight_decay * p is added to the gradient of each parameter p.
         clip: if the norm of all gradients together is above, they are scaled down to it.
+
+    Raises:
+        TypeError, ValueError: something is no number, or not in its range, in every optimizer.
     """
 
     def __init__(
         self, lr: float | Schedule, *, weight_decay: float = 0.0, clip: float | None = None
     ):
+        if not callable(lr):
+            self._require(lr=lr)
+        self._require(weight_decay=weight_decay, clip=0.0 if clip is None else clip)
         self.step = _state("step", (), "int32")
         self._lr: Parameter | Schedule = lr if callable(lr) else _state("lr", (), value=lr)
         self.weight_decay, self.clip = weight_decay, clip
         self._slots: dict[tuple[str, Parameter], Parameter] = {}  # by kind and parameter
+
+    def _require(self, below: float = math.inf, **numbers: Any) -> None:
+        """That these are numbers from 0 on, and ``below`` another."""
+        for name, x in numbers.items():
+            if isinstance(x, bool) or not isinstance(x, (int, float, np.number)):
+                raise TypeError(f"{type(self).__name__} requires a number as {name}, got {x!r}")
+            if not 0 <= x < below:
+                raise ValueError(f"{type(self).__name__} requires 0 <= {name} < {below}, got {x}")
 
     @property
     def lr(self) -> Parameter | Schedule:
@@ -135,6 +149,7 @@ class SGD(Optimizer):
         super().__init__(lr, **options)
         if nesterov and not momentum:
             raise ValueError("SGD requires a momentum for nesterov=True")
+        self._require(momentum=momentum)
         self.momentum, self.nesterov = momentum, nesterov
 
     def _update(self, p: Parameter, g: Node, lr: Node) -> Updates:
@@ -161,6 +176,10 @@ class Adam(Optimizer):
         **options: Any,
     ):
         super().__init__(lr, **options)
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+            raise TypeError(f"{type(self).__name__} requires two numbers as betas, got {betas!r}")
+        self._require(1, **{"betas[0]": betas[0], "betas[1]": betas[1]})
+        self._require(eps=eps)
         self.betas, self.eps = betas, eps
 
     def _update(self, p: Parameter, g: Node, lr: Node) -> Updates:
@@ -205,6 +224,8 @@ class RMSprop(Optimizer):
         **options: Any,
     ):
         super().__init__(lr, **options)
+        self._require(1, alpha=alpha)
+        self._require(eps=eps, momentum=momentum)
         self.alpha, self.eps, self.momentum, self.centered = alpha, eps, momentum, centered
 
     def _update(self, p: Parameter, g: Node, lr: Node) -> Updates:
@@ -254,7 +275,7 @@ def _require_reached(loss: Node, parameters: Sequence[Parameter]) -> None:
 
 def _one_minus_power(base: float, t: Node) -> Node:
     """1 - base^t, which cancels at small t if computed as it stands."""
-    return -ops.expm1(t * math.log(base))
+    return -ops.expm1(t * math.log(base)) if base else ops.cast(constant(1.0), t.dtype)
 
 
 def _node(rate: Any) -> Node:
