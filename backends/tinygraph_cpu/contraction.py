@@ -184,24 +184,9 @@ class _Emitter:
             shape = Shape(rows, vectors, spec.lanes, masked)
             epilogue = Epilogue(b, spec.body, shape, operands, self._mask(shape, column))
             if chunk is None:
-                steps = reduce(b.mul, reduction.counts)
-                epilogue.fetch(b.icmp_signed("<", steps, i64(tile.SHORT)))
-                walks = [self._next_rows(shape, a), self.ahead.walk(b)]
-                initial, block = tile.zeros(shape), epilogue.block(reduction)
-                sums = tile.accumulate(b, shape, a, columns, reduction, initial, walks, block)
-                self.ahead.advance(b, reduction.counts)
-                epilogue.emit(sums)
-                return
-            epilogue.fetch(chunk[0].last)
-            waiting = self._partial(chunk[1], j)
-            initial = self._resume(shape, waiting, chunk[0].first)
-            walks = [self._next_chunk(a)]
-            sums = tile.accumulate(b, shape, a, columns, reduction, initial, walks)
-            self._choose(
-                chunk[0].last,
-                lambda: epilogue.emit(sums),
-                lambda: self._suspend(shape, waiting, sums),
-            )
+                self._whole(epilogue, a, columns, reduction)
+            else:
+                self._share(epilogue, a, columns, reduction, chunk[0], self._partial(chunk[1], j))
 
         def by_columns(rows: int) -> None:
             self._choose(
@@ -212,6 +197,39 @@ class _Emitter:
 
         last_row = b.icmp_signed("==", t, b.sub(self.tiles_m, i64(1))) if spec.row_tail else None
         self._choose(last_row, lambda: by_columns(spec.row_tail), lambda: by_columns(spec.rows))
+
+    def _whole(
+        self, epilogue: Epilogue, a: ir.Value, columns: ir.Value, reduction: Reduction
+    ) -> None:
+        """A tile with all of its reduction."""
+        b, shape = self.b, epilogue.shape
+        steps = reduce(b.mul, reduction.counts)
+        epilogue.fetch(b.icmp_signed("<", steps, i64(tile.SHORT)))
+        walks, block = [self._next_rows(shape, a), self.ahead.walk(b)], epilogue.block(reduction)
+        sums = tile.accumulate(b, shape, a, columns, reduction, tile.zeros(shape), walks, block)
+        self.ahead.advance(b, reduction.counts)
+        epilogue.emit(sums)
+
+    def _share(
+        self,
+        epilogue: Epilogue,
+        a: ir.Value,
+        columns: ir.Value,
+        reduction: Reduction,
+        chunk: Chunk,
+        waiting: ir.Value,
+    ) -> None:
+        """A tile with a chunk of its reduction; `waiting` is where its sums are in between."""
+        b, shape = self.b, epilogue.shape
+        epilogue.fetch(chunk.last)
+        initial = self._resume(shape, waiting, chunk.first)
+        walks = [self._next_chunk(a)]
+        sums = tile.accumulate(b, shape, a, columns, reduction, initial, walks)
+        self._choose(
+            chunk.last,
+            lambda: epilogue.emit(sums),
+            lambda: self._suspend(shape, waiting, sums),
+        )
 
     def _next_rows(self, shape: Shape, a: ir.Value) -> Walk:
         """The next tile's rows of A, if they lie one after the other."""

@@ -190,9 +190,7 @@ def finish_vector(
     mask: ir.Value | None,
 ) -> None:
     """The epilogue of one vector, whose operands stand at ``places``."""
-    operands = [
-        Operand(at, i64(0), o) for at, o in zip(places, spec.operands, strict=True)
-    ]
+    operands = [Operand(at, i64(0), o) for at, o in zip(places, spec.operands, strict=True)]
     shape = Shape(1, 1, spec.lanes, mask is not None)
     Epilogue(b, spec.body, shape, operands, mask).emit([acc])
 
