@@ -199,7 +199,7 @@ class Scheduler(Anchors):
         """The contraction into memory of its own, and its epilogue as a kernel behind it; False for
         plain loops.
         """
-        anchor, home = group.anchor, "prepared" if self.is_fixed(group) else "arena"
+        anchor = group.anchor
         assert anchor is not None
         alone = replace(
             group, index={anchor: group.index[anchor]}, stores=[], swapped=isinstance(why, Heavy)
@@ -208,13 +208,7 @@ class Scheduler(Anchors):
         kept = self.places.get(anchor)
         fresh = kept is None or alone.swapped
         if fresh:
-            order = self.physical_order(alone, store, anchor)
-            buffer = self.buffer(
-                anchor.name or anchor.op.name, anchor.type.size, anchor.dtype, home
-            )
-            self.places[anchor] = Place(
-                buffer, 0, ordered_strides(anchor.shape, order), anchor.dtype
-            )
+            self.places[anchor] = self.memory_for(alone, store, anchor)
         try:
             launches += self.contraction(alone, [(store, self.places[anchor])])
         except Unsuitable:
@@ -227,18 +221,30 @@ class Scheduler(Anchors):
             self.buffers.remove(kept.buffer)
         others = [(s, p) for s, p in stores if s.dest is not anchor]
         if others:
-            after = replace(group, axes=anchor.shape, reduce=frozenset())
-            builder = NestBuilder(self.fusion, after, self)
-            loaded = builder.load(Leaf(anchor, group.index[anchor]))
-            nest = arrange(builder.build(others, accumulator=loaded))
-            nodes = tuple(n for n in group.index if n is not anchor) or (anchor,)
-            launches.append(
-                self.launch("_".join(dict.fromkeys(n.op.name for n in nodes)), nest, nodes)
-            )
+            launches.append(self.epilogue_alone(group, anchor, others))
             self.remarks.append(
                 f"{label(group)}: its epilogue is a kernel of its own, because {why}"
             )
         return True
+
+    def memory_for(self, group: Group, store: Store, anchor: Node) -> Place:
+        """Memory of an anchor's own, in the order in which it is computed."""
+        home = "prepared" if self.is_fixed(group) else "arena"
+        strides = ordered_strides(anchor.shape, self.physical_order(group, store, anchor))
+        name = anchor.name or anchor.op.name
+        buffer = self.buffer(name, anchor.type.size, anchor.dtype, home)
+        return Place(buffer, 0, strides, anchor.dtype)
+
+    def epilogue_alone(
+        self, group: Group, anchor: Node, stores: list[tuple[Store, Place]]
+    ) -> Launch:
+        """A group's epilogue, which reads the anchor from memory."""
+        after = replace(group, axes=anchor.shape, reduce=frozenset())
+        builder = NestBuilder(self.fusion, after, self)
+        loaded = builder.load(Leaf(anchor, group.index[anchor]))
+        nest = arrange(builder.build(stores, accumulator=loaded))
+        nodes = tuple(n for n in group.index if n is not anchor) or (anchor,)
+        return self.launch("_".join(dict.fromkeys(n.op.name for n in nodes)), nest, nodes)
 
     def special(self, group: Group, stores: list[tuple[Store, Place]]) -> list[Launch]:
         """A kernel with its own template reads whole values and writes one, which is copied to

@@ -187,14 +187,9 @@ class Anchors(Layout):
                 for i, size in enumerate(problem.axes)
             ]
             fixed = source in self.fixed
-            sort = partial(
-                assign_roles, axes, problem.outputs, [o for o, _ in body.stores],
-                strided=not self.target.packs,
-            )  # fmt: skip
+            kept = fixed or b.buffer.home == "input"
             try:
-                roles = sort(self.target.packs and (fixed or b.buffer.home == "input"))
-                if self.target.packs and not roles.packed and is_crowded(roles):
-                    roles = sort(True)
+                roles = self.roles(axes, problem.outputs, [o for o, _ in body.stores], kept)
             except Unsuitable as reason:
                 failure = failure or reason
                 continue
@@ -212,6 +207,17 @@ class Anchors(Layout):
             launches.append(self.tile_launch(made, label(group), tuple(group.index)))
             return
         raise failure or Unsuitable("its axes have no roles")
+
+    def roles(self, axes: list[Axis], outputs: int, stores: list[int], packed: bool) -> Roles:
+        """The roles of a contraction's axes; B is packed if it shall be, or crowds the cache.
+
+        Raises:
+            Unsuitable: it has none.
+        """
+        packs = self.target.packs
+        sort = partial(assign_roles, axes, outputs, stores, strided=not packs)
+        roles = sort(packs and packed)
+        return sort(True) if packs and not roles.packed and is_crowded(roles) else roles
 
     def tile_launch(self, made: Tile, name: str, nodes: tuple[Node, ...]) -> Launch:
         if made.contraction.chunked or made.splits > 1:
