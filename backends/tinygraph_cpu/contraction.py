@@ -17,7 +17,7 @@ from tinygraph.plan.contraction.record import FIELDS, TILE_OPERAND, Contraction
 
 from . import tile
 from .arguments import ceil_divide, define_kernel, lane_mask, minimum, share
-from .epilogue import BYTES, Epilogue, Operand
+from .epilogue import BYTES, Epilogue, Operand, read_by_row
 from .tile import Ahead, Reduction, Shape, Walk, i64, offset, pointer
 
 
@@ -28,8 +28,7 @@ def emit_contraction(module: ir.Module, name: str, contraction: Contraction) -> 
 
 def fetches(contraction: Contraction) -> bool:
     """Whether a tile fetches what its epilogue reads, line by line, while it multiplies."""
-    rows = any(contraction.operands[number].rows for _, number in contraction.body.loads)
-    return rows and not contraction.chunked
+    return not contraction.chunked and bool(read_by_row(contraction.body, contraction.operands))
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,11 +202,9 @@ class _Emitter:
     ) -> None:
         """A tile with all of its reduction."""
         b, shape = self.b, epilogue.shape
-        steps = reduce(b.mul, reduction.counts)
-        epilogue.fetch(b.icmp_signed("<", steps, i64(tile.SHORT)))
         walks, block = [self._next_rows(shape, a), self.ahead.walk(b)], epilogue.block(reduction)
         sums = tile.accumulate(b, shape, a, columns, reduction, tile.zeros(shape), walks, block)
-        self.ahead.advance(b, reduction.counts)
+        self.ahead.advance(b, reduction)
         epilogue.emit(sums)
 
     def _share(

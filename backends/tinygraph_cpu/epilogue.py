@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llvmlite import ir
@@ -16,6 +17,14 @@ from .tile import Block, Reduction, Shape, i8, i32, i64, offset, pointer
 
 BYTES = {"bool": 1, "uint8": 1, "int32": 4, "uint32": 4, "float32": 4, "int64": 8, "float64": 8}
 LINE = 64  # bytes of a cache line
+SHORT = 96  # steps of a reduction in which there is no time to ask for a line at each
+
+
+def read_by_row(body: Body, operands: Sequence[TileOperand]) -> list[int]:
+    """Numbers of the operands of which the body reads every row. What it only writes is not
+    fetched: these requests would hold up the reduction's loads.
+    """
+    return [n for n in dict.fromkeys(number for _, number in body.loads) if operands[n].rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,25 +46,23 @@ class Epilogue:
     operands: list[Operand]
     mask: ir.Value | None
 
-    def read_by_row(self) -> list[Operand]:
-        """What the body reads of every row. What it only writes is not fetched: these requests
-        would hold up the reduction's loads.
-        """
-        numbers = dict.fromkeys(number for _, number in self.body.loads)
-        return [x for n in numbers if (x := self.operands[n]).spec.rows]
+    def by_row(self) -> list[Operand]:
+        return [self.operands[n] for n in read_by_row(self.body, [x.spec for x in self.operands])]
 
     def block(self, reduction: Reduction) -> Block | None:
-        """What is read, to be fetched during a long reduction."""
-        read, shape = self.read_by_row(), self.shape
+        """What is read, to be fetched during a reduction; all of it before, if that is short."""
+        b, shape, read = self.b, self.shape, self.by_row()
         if not read:
             return None
+        short = b.icmp_signed("<", reduction.steps(b), i64(SHORT))
+        self.fetch(short)
         size = shape.rows, 4 * shape.vectors * shape.lanes
         starts, rows = [x.base for x in read], [x.row for x in read]
-        return Block.begin(self.b, starts, rows, size, reduction.counts)
+        return Block.begin(b, starts, rows, size, reduction.counts, short)
 
     def fetch(self, due: ir.Value) -> None:
-        """Asks for all that is read at once, before a short reduction, if that is `due`."""
-        b, lanes, read = self.b, self.shape.lanes, self.read_by_row()
+        """Asks for all that is read at once, if that is `due`."""
+        b, lanes, read = self.b, self.shape.lanes, self.by_row()
         if not read:
             return
         with b.if_then(due):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 from llvmlite import ir
 
@@ -16,7 +17,6 @@ from .features import Features
 i1, i8, i32, i64 = (ir.IntType(n) for n in (1, 8, 32, 64))
 f32 = ir.FloatType()
 pointer = ir.PointerType()
-SHORT = 96  # steps of a reduction in which there is no time for the lines of an epilogue
 PREFETCH_BYTES = 8192  # how far ahead B is fetched: far enough for the latency of memory
 
 
@@ -59,10 +59,13 @@ class Reduction:
     b_strides: Sequence[ir.Value]
     a_rows: Sequence[ir.Value]
 
+    def steps(self, b: ir.IRBuilder) -> ir.Value:
+        return reduce(b.mul, self.counts)
+
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """Memory to fetch into the second-level cache meanwhile: an address, bytes between steps."""
+    """Memory to fetch meanwhile: an address, bytes between steps."""
 
     start: ir.Value
     step: ir.Value
@@ -91,13 +94,15 @@ class Block:
         rows: Sequence[ir.Value],
         size: tuple[int, int],
         counts: Sequence[ir.Value],
+        short: ir.Value,
     ) -> Block:
-        """So many rows of so many bytes, for a reduction with these trip counts."""
+        """So many rows of so many bytes, for a reduction with these trip counts; it stays whole if
+        it is `short`.
+        """
         (count, width), (r, s, k) = size, counts
         loops = b.mul(r, s)
         wanted = b.udiv(b.add(loops, i64(count - 1)), loops)
         segments = b.select(b.icmp_signed("<", wanted, k), wanted, k)
-        short = b.icmp_signed("<", b.mul(loops, k), i64(SHORT))
         segments = b.select(short, i64(1), segments)
         steps = b.udiv(k, segments)
         return Block(starts, rows, segments, b.udiv(b.add(steps, i64(width - 1)), steps))
@@ -132,11 +137,9 @@ class Ahead:
         """Of the next tile's reduction."""
         return Walk(b.load(self.place, typ=pointer), self.step)
 
-    def advance(self, b: ir.IRBuilder, counts: Sequence[ir.Value]) -> None:
-        """Moves on by the steps of a reduction, of which ``counts`` are the trip counts."""
-        moved = self.step
-        for count in counts:
-            moved = b.mul(moved, count)
+    def advance(self, b: ir.IRBuilder, reduction: Reduction) -> None:
+        """Moves on by the steps of a reduction."""
+        moved = b.mul(self.step, reduction.steps(b))
         b.store(offset(b, b.load(self.place, typ=pointer), moved), self.place)
 
 

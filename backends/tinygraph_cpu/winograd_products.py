@@ -55,7 +55,7 @@ def emit_products(caller: ir.Function, spec: WinogradTile, vectors: int) -> ir.F
                 reduction = Reduction([one, one, count], *strides, a_rows)
                 walks = [ahead.walk(b)]
                 sums = tile.accumulate(b, shape, v, u, reduction, tile.zeros(shape), walks)
-                ahead.advance(b, reduction.counts)
+                ahead.advance(b, reduction)
                 with b.if_else(b.icmp_signed("==", left, k)) as (first, later):
                     with first:
                         for x, place in zip(sums, there, strict=True):

@@ -12,14 +12,14 @@ from bisect import bisect
 from itertools import accumulate, pairwise
 
 from ..contraction.record import Contraction
-from ..contraction.tiling import tile_cycles
+from ..contraction.tiling import LINE, tile_cycles
+from ..memory.arena import rounded
 from ..plan import Access, Ahead, Buffer, Emitted, Launch, Plan, Tile
 from ..winograd.kernel import WinogradTile
 
 LEAST = 16 * 1024  # bytes of a parameter that is read as it lies, for it to be fetched
 RATE = 4.0  # bytes that memory gives a core in a cycle without keeping it from its work
 LIMIT = 6 * 2**20  # bytes that may wait in the last cache, which others use too
-LINE = 64
 
 
 def fetch_ahead(plan: Plan) -> None:
@@ -43,10 +43,6 @@ def fetch_ahead(plan: Plan) -> None:
         if start < end:
             share_out(members, stream, start, end)
             end = start
-
-
-def rounded(b: Buffer) -> int:
-    return -(-b.bytes // LINE) * LINE
 
 
 class Stream:

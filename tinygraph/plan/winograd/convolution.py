@@ -22,69 +22,56 @@ from ..windows import Window, plain, windows_of
 from .space_to_depth import Copy, image_in_blocks, weights_in_blocks
 
 
-@dataclass(frozen=True, slots=True)
-class Convolution:
-    """An anchor as a convolution of stride one: sizes, and each role's strides in image, weights
-    and epilogue.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Windowed:
+    """An anchor that reads an image through two windows of stride one: sizes, and each role's
+    strides in both operands and in the epilogue.
 
-    Axes carry their stride in the image as ``a``, in the weights as ``b``. The windows' axes are
-    rows first.
+    Axes carry their stride in the image as ``a``, in the other operand as ``b``. The windows' axes
+    are rows first.
 
     Attributes:
+        outputs: of the convolution.
         kernel, stride: of the original.
-        copies: of image and weights, to be made first, if the stride was not one: of what, and how.
+        copies: to be made first, if the stride was not one: of what, and how.
     """
 
     image: Access
+    windows: tuple[Window, Window]
+    outputs: tuple[Axis, Axis]
+    taps: tuple[Axis, Axis]
+    group: Axis
+    batch: Axis
+    column: Axis
+    kernel: tuple[int, int]
+    stride: int = 1
+    copies: tuple[tuple[Node, Copy], ...] = ()
+
+    @property
+    def r(self) -> int:
+        return self.taps[0].size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Convolution(Windowed):
+    """An anchor as a convolution; the node ``source`` is its weights."""
+
     weights: Access
-    source: Node  # the weights
-    windows: tuple[Window, Window]
-    outputs: tuple[Axis, Axis]
-    taps: tuple[Axis, Axis]
-    group: Axis
-    batch: Axis
-    column: Axis
+    source: Node
     channel: Axis
-    kernel: tuple[int, int]
-    stride: int = 1
-    copies: tuple[tuple[Node, Copy], ...] = ()
-
-    @property
-    def r(self) -> int:
-        return self.taps[0].size
 
 
-@dataclass(frozen=True, slots=True)
-class Gradient:
-    """An anchor as the gradient to the weights of a convolution of stride one: sizes, and each
-    role's strides in image, gradient of the output, and epilogue.
-
-    Axes carry their stride in the image as ``a``, in the gradient as ``b``. The windows' axes are
-    rows first.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gradient(Windowed):
+    """An anchor as the gradient to the weights of a convolution, whose outputs are summed over.
 
     Attributes:
-        outputs: of the convolution; they are summed over.
+        gradient: of the output.
         channels: at most three, outermost first, which are one in the image.
-        kernel, stride: of the original.
-        copies: of the image, to be made first, if the stride was not one: of what, and how.
     """
 
-    image: Access
     gradient: Access
-    windows: tuple[Window, Window]
-    outputs: tuple[Axis, Axis]
-    taps: tuple[Axis, Axis]
-    group: Axis
-    batch: Axis
-    column: Axis
     channels: tuple[Axis, ...]
-    kernel: tuple[int, int]
-    stride: int = 1
-    copies: tuple[tuple[Node, Copy], ...] = ()
-
-    @property
-    def r(self) -> int:
-        return self.taps[0].size
 
     @property
     def depth(self) -> int:
@@ -194,13 +181,7 @@ def arrange_gradient(
     phases: Sequence[int] = (),
 ) -> Gradient:
     """``phases`` are axes behind the reduction that are channels."""
-    every = axes_of(axes, image, gradient, operands)
-    taps = [replace(every[w.tap], a=w.stride) for w in windows]
-    pixels = [replace(every[w.out], a=w.stride) for w in windows]
-    if taps[0].size != taps[1].size:
-        raise Unsuitable("its filter is not square")
-    own = {i for w in windows for i in (w.out, w.tap)}
-    rest = [(i, x) for i, x in enumerate(every) if i not in own and x.size > 1]
+    pixels, taps, rest = by_windows(axes_of(axes, image, gradient, operands), windows)
     results = [x for i, x in rest if i < outputs or i in phases]
     one = Axis(1, 0, 0, (0,) * len(operands))
     column = single([x for x in results if not x.a], one, "output channels")
@@ -214,11 +195,11 @@ def arrange_gradient(
     ):
         raise Unsuitable("its channels are not contiguous")
     return Gradient(
-        image,
-        gradient,
+        image=image,
+        gradient=gradient,
         windows=(windows[0], windows[1]),
-        outputs=(pixels[0], pixels[1]),
-        taps=(taps[0], taps[1]),
+        outputs=pixels,
+        taps=taps,
         group=single([x for x in results if x.a and x.b], one, "groups"),
         batch=single([x for i, x in rest if i >= outputs and i not in phases], one, "batch axes"),
         column=column,
@@ -237,13 +218,7 @@ def arrange_roles(
     operands: Sequence[Access],
     writes: Sequence[int],
 ) -> Convolution:
-    every = axes_of(axes, image, weights, operands)
-    own = {i for w in windows for i in (w.out, w.tap)}
-    outs = [replace(every[w.out], a=w.stride) for w in windows]
-    taps = [replace(every[w.tap], a=w.stride) for w in windows]
-    if taps[0].size != taps[1].size:
-        raise Unsuitable("its filter is not square")
-    rest = [(i, x) for i, x in enumerate(every) if i not in own and x.size > 1]
+    outs, taps, rest = by_windows(axes_of(axes, image, weights, operands), windows)
     columns = [x for i, x in rest if i < outputs and x.b and not x.a]
     one = Axis(1, 0, 0, (0,) * len(operands))
     column = single(columns, one, "output channels")
@@ -252,12 +227,12 @@ def arrange_roles(
     if channel.size > 1 and channel.a != 1:
         raise Unsuitable("its input channels are not contiguous")
     return Convolution(
-        image,
-        weights,
-        source,
+        image=image,
+        weights=weights,
+        source=source,
         windows=(windows[0], windows[1]),
-        outputs=(outs[0], outs[1]),
-        taps=(taps[0], taps[1]),
+        outputs=outs,
+        taps=taps,
         group=single([x for i, x in rest if i < outputs and x.a and x.b], one, "groups"),
         batch=single([x for i, x in rest if i < outputs and not x.b], one, "batch axes"),
         column=column,
@@ -271,6 +246,20 @@ def axes_of(axes: tuple[int, ...], a: Access, b: Access, operands: Sequence[Acce
         Axis(size, a.strides[i], b.strides[i], tuple(o.strides[i] for o in operands))
         for i, size in enumerate(axes)
     ]
+
+
+def by_windows(
+    every: list[Axis], windows: list[Window]
+) -> tuple[tuple[Axis, Axis], tuple[Axis, Axis], list[tuple[int, Axis]]]:
+    """The windows' outputs and taps, with the windows' strides, and all other axes with their
+    numbers.
+    """
+    (down, across), own = windows, {i for w in windows for i in (w.out, w.tap)}
+    outs = replace(every[down.out], a=down.stride), replace(every[across.out], a=across.stride)
+    taps = replace(every[down.tap], a=down.stride), replace(every[across.tap], a=across.stride)
+    if taps[0].size != taps[1].size:
+        raise Unsuitable("its filter is not square")
+    return outs, taps, [(i, x) for i, x in enumerate(every) if i not in own and x.size > 1]
 
 
 def check_columns(column: Axis, writes: Sequence[int]) -> None:
