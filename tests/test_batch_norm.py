@@ -98,4 +98,3 @@ def test_a_training_step_moves_what_it_must() -> None:
         {("read", image): 2},  # sums of the gradient, and of it times the distance
         {("read", image): 2, ("write", image): 1},  # the gradient to the image
     ]
-

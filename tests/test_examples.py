@@ -65,7 +65,7 @@ def test_custom_pass(example):
 
 def test_inspect_stages(example):
     found = example()
-    assert found["graph stages"] == 1 + len(PIPELINE)
+    assert found["passes"] == len(PIPELINE)
     assert found["divisions left"] == 0
     assert found["parsed text is the same"]
     assert found["parsed graph's error"] < 1e-5
