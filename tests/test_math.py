@@ -21,7 +21,7 @@ REFERENCES: dict[str, tuple[Callable[..., np.ndarray], float]] = {
     "expm1": (np.expm1, 2),
     "log": (np.log, 1),
     "log1p": (np.log1p, 2),
-    "tanh": (np.tanh, 2),
+    "tanh": (np.tanh, 3),
     "softplus": (lambda x: np.logaddexp(x, 0), 3),
     "sigmoid": (lambda x: np.exp(-np.logaddexp(-x, 0)), 3),
     "erf": (np.vectorize(math.erf, otypes=[np.float64]), 2),

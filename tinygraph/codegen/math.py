@@ -15,7 +15,6 @@ from .intrinsics import (
     float32,
     float_bits,
     fma,
-    int32,
     isnan,
     rint,
     where,
@@ -24,47 +23,68 @@ from .intrinsics import (
 LOG2_E = 1.4426950408889634
 LN2_HIGH = 0.693359375  # 10 bits: its products with an exponent are exact
 LN2_LOW = -2.12194440054690583e-4
+ROUND = 12582912.0  # 1.5 * 2**23: in a sum with it, the last bits are the nearest integer's
+SIGN = -2147483648
 INFINITY = float("inf")
 NAN = float("nan")
 
 
 def exp(x: Number) -> Number:
     """e**x; error at most 1.1 ULP, denormal results included."""
-    low = where(x > -104.0, x, -104.0)  # NaN too, which int32 could not convert
-    t = where(low < 89.0, low, 89.0)
-    n = rint(t * LOG2_E)
-    r = fma(n, -LN2_LOW, fma(n, -LN2_HIGH, t))
-    return where(isnan(x), x, _scaled_exp(r, n))
+    low = where(x < -104.0, -104.0, x)
+    t = where(low > 89.0, 89.0, low)
+    u = fma(t, LOG2_E, ROUND + 254.0)
+    return _scaled_exp(_rest(t, u - (ROUND + 254.0)), u)
 
 
-def _scaled_exp(r: Number, n: Number) -> Number:
-    """e**r * 2**n for r within ln(2) / 2 of 0 and a whole n of -150 to 128."""
+def _rest(x: Number, n: Number) -> Number:
+    """x - n ln(2)."""
+    return fma(n, -LN2_LOW, fma(n, -LN2_HIGH, x))
+
+
+def _scaled_exp(r: Number, u: Number) -> Number:
+    """e**r * 2**n for r within ln(2) / 2 of 0; u is ROUND + 254 + n, n from -150 to 128."""
+    i = float_bits(u)
+    half = i >> 1  # in two steps, or 2**128 and denormals were out of reach
+    return _exp_near(r) * bits_float(half << 23) * bits_float((i - half) << 23)
+
+
+def _exp_near(r: Number) -> Number:
+    """e**r for r within ln(2) / 2 of 0."""
     p = fma(r, 0.0013814467238262296, 0.008368780836462975)
     p = fma(p, r, 0.04166839271783829)
     p = fma(p, r, 0.1666651964187622)
     p = fma(p, r, 0.4999999403953552)
-    p = fma(p * r, r, r) + 1.0
-    i = int32(n)
-    half = i >> 1  # in two steps, or 2**128 and denormals were out of reach
-    return p * bits_float((half + 127) << 23) * bits_float((i - half + 127) << 23)
+    return fma(p * r, r, r) + 1.0
+
+
+def _exp_below(x: Number) -> Number:
+    """e**x for x at most 0; error as that of exp."""
+    t = where(x < -104.0, -104.0, x)
+    u = fma(t, LOG2_E, ROUND + 191.0)
+    p = _exp_near(_rest(t, u - (ROUND + 191.0)))
+    return p * bits_float(float_bits(u) << 23) * 5.421010862427522e-20  # 2**(n + 64), 2**-64
 
 
 def expm1(x: Number) -> Number:
     """e**x - 1, accurate near 0; error at most 2 ULP."""
-    low = where(x > -20.0, x, -20.0)
-    t = where(low < 89.0, low, 89.0)
-    n = rint(t * LOG2_E)
-    r = fma(n, -LN2_LOW, fma(n, -LN2_HIGH, t))
+    low = where(x < -20.0, -20.0, x)
+    t = where(low > 89.0, 89.0, low)
+    u = fma(t, LOG2_E, ROUND + 126.0)
+    n = u - (ROUND + 126.0)
+    p = _expm1_near(_rest(t, n))
+    scale = bits_float(float_bits(u) << 23)  # 2**(n - 1): n may be 128
+    return where(n == 0.0, p, 2.0 * fma(scale, p, scale - 0.5))
+
+
+def _expm1_near(r: Number) -> Number:
+    """e**r - 1 for r within ln(2) / 2 of 0."""
     p = fma(r, 0.00019845884526148438, 0.0013940719654783607)
     p = fma(p, r, 0.008333389647305012)
     p = fma(p, r, 0.04166635870933533)
     p = fma(p, r, 0.1666666567325592)
     p = fma(p, r, 0.5)
-    p = fma(p * r, r, r)
-    scale = bits_float((int32(n) + 126) << 23)  # 2**(n - 1): n may be 128
-    y = 2.0 * fma(scale, p, scale - 0.5)
-    y = where(n == 0.0, p, y)
-    return where(isnan(x), x, y)
+    return fma(p * r, r, r)
 
 
 def log(x: Number) -> Number:
@@ -85,8 +105,7 @@ def log(x: Number) -> Number:
     square = f * f
     tail = fma(square * f, p, n * LN2_LOW)
     y = fma(n, LN2_HIGH, fma(square, -0.5, tail) + f)
-    y = where(x > 0.0, where(x == INFINITY, x, y), where(x == 0.0, -INFINITY, NAN))
-    return where(isnan(x), x, y)
+    return where(x > 0.0, where(x == INFINITY, x, y), where(x == 0.0, -INFINITY, NAN))
 
 
 def log1p(x: Number) -> Number:
@@ -98,25 +117,23 @@ def log1p(x: Number) -> Number:
 
 def softplus(x: Number) -> Number:
     """log(1 + e**x), without overflow; error at most 3 ULP."""
-    return where(x <= 0.0, 0.0, x) + log1p(exp(-abs(x)))
+    return where(x <= 0.0, 0.0, x) + log1p(_exp_below(-abs(x)))
 
 
 def sigmoid(x: Number) -> Number:
     """1 / (1 + e**-x); error at most 3 ULP, denormal results included."""
-    e = exp(-abs(x))
+    e = _exp_below(-abs(x))
     return where(x < 0.0, e, 1.0) / (1.0 + e)
 
 
 def tanh(x: Number) -> Number:
-    """The hyperbolic tangent; error at most 2 ULP."""
-    z = x * x
-    p = fma(z, -0.005591015797108412, 0.020538819953799248)
-    p = fma(p, z, -0.05370965600013733)
-    p = fma(p, z, 0.133310928940773)
-    p = fma(p, z, -0.33333268761634827)
-    near = fma(x * z, p, x)
-    far = 1.0 - 2.0 / (exp(2.0 * abs(x)) + 1.0)
-    return where(abs(x) < 0.625, near, where(x < 0.0, -far, far))
+    """The hyperbolic tangent, -m / (2 + m) where m is e**-2x - 1; error at most 3 ULP."""
+    t = -2.0 * abs(x)
+    t = where(t < -20.0, -20.0, t)
+    u = fma(t, LOG2_E, ROUND + 127.0)
+    scale = bits_float(float_bits(u) << 23)
+    m = fma(scale, _expm1_near(_rest(t, u - (ROUND + 127.0))), scale - 1.0)
+    return bits_float((float_bits(m / (2.0 + m)) & ~SIGN) | (float_bits(x) & SIGN))
 
 
 def erf(x: Number) -> Number:
@@ -128,16 +145,15 @@ def erf(x: Number) -> Number:
     p = fma(p, z, -0.3761257231235504)
     p = fma(p, z, 0.12837916612625122)
     near = fma(p, x, x)
-    a = where(abs(x) < 4.0, abs(x), 4.0)
+    a = where(abs(x) > 4.0, 4.0, abs(x))
     q = fma(a, 0.000203676987439394, -0.0031178565695881844)  # the logarithm of 1 - erf(a)
     q = fma(q, a, 0.0225190632045269)
     q = fma(q, a, -0.10452594608068466)
     q = fma(q, a, -0.6365188956260681)
     q = fma(q, a, -1.128061056137085)
     q = fma(q, a, -0.00010452279093442485)
-    far = 1.0 - exp(q)
-    y = where(abs(x) < 0.85, near, where(x < 0.0, -far, far))
-    return where(isnan(x), x, y)
+    far = 1.0 - _exp_below(q)
+    return where(abs(x) < 0.85, near, where(x < 0.0, -far, far))
 
 
 def power(x: Number, y: Number) -> Number:
@@ -176,10 +192,11 @@ def power(x: Number, y: Number) -> Number:
     exponent = where(above < 150.0, above, 150.0)
     rest = where(abs(product) < 150.0, rest, 0.0)
     above = where(exponent + rest > -104.0, exponent + rest, -104.0)
-    m = rint(where(above < 89.0, above, 89.0) * LOG2_E)
+    u = fma(where(above < 89.0, above, 89.0), LOG2_E, ROUND + 254.0)
+    m = u - (ROUND + 254.0)
     r = (fma(m, -LN2_HIGH, exponent) - m * LN2_LOW) + rest
     r = where(r > -0.5, where(r < 0.5, r, 0.5), -0.5)
-    value = _scaled_exp(r, m)
+    value = _scaled_exp(r, u)
     value = where(a == 0.0, where(y < 0.0, INFINITY, 0.0), value)
     value = where(a == INFINITY, where(y < 0.0, 0.0, INFINITY), value)
     whole_y = rint(y) == y
