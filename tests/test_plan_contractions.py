@@ -13,9 +13,11 @@ from tinygraph import ops
 from tinygraph.ir import Node
 from tinygraph.op import input
 from tinygraph.ops.conv import CONV2D, CONV2D_INPUT_GRADIENT, CONV2D_WEIGHT_GRADIENT
+from tinygraph.ops.linalg import OUTER_SUM
 from tinygraph.ops.view import TRANSPOSE
-from tinygraph.plan.contraction import tiling
-from tinygraph.plan.contraction.tiling import Target
+from tinygraph.plan.contraction import copies, tiling
+from tinygraph.plan.contraction.tiling import LINE, Target
+from tinygraph.plan.memory import layout
 from tinygraph.plan.plan import SLACK, Tile
 
 GEOMETRIES = [
@@ -112,6 +114,38 @@ def test_a_second_operand_that_crowds_the_cache_is_packed_for_many_rows(
     a, b = input("a", rows, depth), input("b", depth, columns)
     launches = planned(network(a @ (b + 1))).launches
     assert any("pack" in launch.name for launch in launches) == packed
+
+
+@pytest.mark.parametrize(
+    "batch, size, columns, transposed, reordered",
+    [
+        (4, 8, 6, True, True),
+        (4, 16, 9, True, True),  # with gaps behind the copy's rows
+        (3, 8, 6, True, False),  # few sequences
+        (4, 7, 6, True, False),  # whose elements are in different sets of a cache
+        (4, 8, 5, True, False),  # few columns
+        (4, 8, 6, False, False),  # in the order of the gradient
+    ],
+)
+def test_sequences_are_put_in_the_order_of_a_long_reduction(
+    monkeypatch, batch, size, columns, transposed, reordered
+):
+    monkeypatch.setattr(copies, "WAYS", 4)
+    monkeypatch.setattr(copies, "MANY", 6)
+    monkeypatch.setattr(copies, "CROWDED", 128)
+    monkeypatch.setattr(layout, "CROWDED", 64)
+    length = 4
+    if transposed:
+        a = ops.transpose(x(batch, length, size), (1, 0, 2))
+    else:
+        a = x(length, 2 * batch, size)[:, :batch]
+    g = 2 * input("g", length, batch, columns)  # an input would be packed
+    launches = agree(network(OUTER_SUM(a, g))).launches
+    assert any("reorder" in launch.name for launch in launches) == reordered
+    (sizes,) = (dict(launch.work.sizes) for launch in launches if isinstance(launch.work, Tile))
+    if reordered:  # the reduction is one walk
+        assert (sizes["s"], sizes["k"]) == (1, length * batch)
+        assert sizes["a_k"] == size + (LINE // 4 if size == 16 else 0)
 
 
 @pytest.mark.parametrize("left", [False, True], ids=["a", "a.T"])

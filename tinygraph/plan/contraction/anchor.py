@@ -9,52 +9,28 @@ from math import prod
 
 from ...ir import Graph, Node
 from ...op import Index
-from ..arrange import arrange, full_strides
+from ..arrange import arrange
 from ..body import Body, Statement
 from ..fusion.group import Group, Store
 from ..fusion.state import Fusion
 from ..index import Indices, Leaf, own, read
-from ..memory.layout import CROWDED, Layout, ordered_strides
+from ..memory.layout import ordered_strides
 from ..nest import NestBuilder, resolve
-from ..plan import Access, Buffer, Launch, Nest, Place, Stage, Tile
+from ..plan import Access, Launch, Nest, Place, Stage, Tile
 from ..winograd.launch import winograd_launches
-from .axes import (
-    Axis,
-    Roles,
-    assign_roles,
-    copy_nest,
-    cut_roles,
-    epilogue,
-    make_tile,
-    one_batch_axis,
-    pack_nest,
-)
+from .axes import Axis, Roles, assign_roles, cut_roles, epilogue, make_tile, one_batch_axis
+from .copies import Copies, is_crowded, is_heavy, is_scattered
 from .phases import Heavy, Problem, Unsuitable, operand_indices, phases, reach
 from .pieces import add_up, outermost, split_reduction
 from .tiling import Cut, Target
 
-HEAVY = 1 << 20  # bytes of an operand that is rather read as it lies than repacked every time,
-FEW = 128  # if it is used for at most so many rows
-MANY = 512  # rows for which a copy of B pays whose rows do not crowd the cache
-DEEP = 64  # rows of B that are a crowd
-GRAIN = 32_768  # elements that are worth a part of their own
 
-
-def weight(nest: Nest) -> int:
-    """Roughly, what an element costs more than in a copy with an operation or two."""
-    steps = [s for stage in nest.stages for s in (*stage.outer, *stage.inner)]
-    calls = sum(s.expr.count("(") > s.expr.count("K(") for s in steps if isinstance(s, Statement))
-    return max(1, (len(steps) + 3 * calls) // 4)
-
-
-class Anchors(Layout):
+class Anchors(Copies):
     """Lowers groups with an anchor.
 
     Attributes:
-        launches, prepare: what runs every time, and what runs when parameters have changed.
-        packed, padded: copies that exist already, by their device and what they are copies of.
-        device: of the group that is lowered.
         conv: the user's choices of convolution algorithms, by name or scope.
+        remarks: why a choice was made.
     """
 
     def __init__(
@@ -65,21 +41,9 @@ class Anchors(Layout):
         target: Target,
         conv: Mapping[str, str],
     ):
-        super().__init__(graph, updates, fusion)
-        self.target, self.conv = target, conv
-        self.launches: list[Launch] = []
-        self.prepare: list[Launch] = []
+        super().__init__(graph, updates, fusion, target)
+        self.conv = conv
         self.remarks: list[str] = []
-        self.device = 0
-        self.packed: dict[tuple, Access] = {}
-        self.padded: dict[tuple, tuple[Buffer, tuple[int, ...]]] = {}
-
-    def launch(self, name: str, nest: Nest, nodes: tuple[Node, ...]) -> Launch:
-        work = prod(nest.axes) * weight(nest)
-        outer = nest.axes[0] if 0 not in nest.reduce and nest.axes else 1
-        if nest.style == "column" and len(nest.reduce) == len(nest.axes) - 1:
-            outer = -(-outer // nest.block)
-        return Launch(name, nest, nodes, parts=max(1, min(outer, 64, work // GRAIN)))
 
     def contraction(
         self, group: Group, stores: list[tuple[Store, Place]], heavy: bool = False
@@ -147,22 +111,6 @@ class Anchors(Layout):
         offset = -sum(low * s for (low, _), s in zip(box, strides, strict=True))
         return Place(buffer, offset, strides, x.dtype), at
 
-    def holder(self, fixed: bool) -> int | None:
-        """Whose a copy is: every device makes its own, but what is prepared is for all."""
-        return None if fixed else self.device
-
-    def pad(
-        self, source: Access, shape: tuple[int, ...], x: Node, fixed: bool, launches: list[Launch]
-    ) -> tuple[Buffer, tuple[int, ...]]:
-        """A copy with its edges around it, in the order of the original."""
-        lie = full_strides(source, len(shape))
-        strides = ordered_strides(shape, sorted(range(len(shape)), key=lambda a: (-abs(lie[a]), a)))
-        home = "prepared" if fixed else "arena"
-        buffer = self.buffer(f"{x.name or x.op.name}_padded", prod(shape), x.dtype, home)
-        nest = copy_nest(shape, source, Access(buffer, 0, strides, x.dtype))
-        (self.prepare if fixed else launches).append(self.launch("pad", nest, (x,)))
-        return buffer, strides
-
     def tile(
         self,
         group: Group,
@@ -193,6 +141,9 @@ class Anchors(Layout):
             except Unsuitable as reason:
                 failure = failure or reason
                 continue
+            if self.target.packs and is_scattered(axes, roles, a):
+                axes, a = self.reorder(axes, a, anchor.inputs[first], launches)
+                roles = self.roles(axes, problem.outputs, [o for o, _ in body.stores], kept)
             whole = problem.axes == group.axes and not roles.batch
             way = cut_roles(roles, self.target, outermost(roles).size if whole else 1)
             if way.pieces > 1:
@@ -275,42 +226,6 @@ class Anchors(Layout):
         count = tile.splits * tiles * spec.rows * spec.width
         buffer = self.buffer("partial_sums", count, "float32", "arena")
         return Access(buffer, 0, (), "float32")
-
-    def pack(
-        self, roles: Roles, tile: Tile, b: Access, fixed: bool, launches: list[Launch], root: Node
-    ) -> Access:
-        """B in blocks of the tile's columns; a copy that exists already serves again."""
-        sizes, width = dict(tile.sizes), tile.contraction.width
-        blocks = -(-sizes["n"] // width)
-        depth = sizes["r"] * sizes["s"] * sizes["k"]
-        order = (roles.batch, roles.reduce, roles.column, width)
-        key = (self.holder(fixed), id(b.buffer), b.offset, b.step, *order)
-        if key not in self.packed:
-            buffer = self.buffer(
-                f"{root.name or root.op.name}_packed",
-                sizes["g"] * blocks * depth * width,
-                "float32",
-                "prepared" if fixed else "arena",
-            )
-            nest = pack_nest(roles, tile, b, buffer)
-            (self.prepare if fixed else launches).append(self.launch("pack", nest, (root,)))
-            self.packed[key] = Access(buffer, 0, (), "float32")
-        return replace(tile.b, buffer=self.packed[key].buffer, offset=0, step=0)
-
-
-def is_heavy(roles: Roles) -> bool:
-    """Whether repacking B costs as much as multiplying with it: it is large, its rows few."""
-    packed = 4 * prod(axis.size for axis in (*roles.batch, *roles.reduce, roles.column))
-    return packed > HEAVY and prod(axis.size for axis in roles.rows) <= FEW
-
-
-def is_crowded(roles: Roles) -> bool:
-    """Whether the rows of B lie so that a block of columns falls into a few sets of the caches, and
-    serve so many rows of A that a copy pays (measured: 206 and 237 GFLOP/s for 2048 rows).
-    """
-    crowded = any(x.size >= DEEP and x.b * 4 % CROWDED == 0 for x in roles.reduce)
-    across = any(abs(x.a) == 1 for x in roles.rows)  # a long reduction, which is cut in chunks
-    return crowded and not across and prod(x.size for x in roles.rows) >= MANY
 
 
 def remap(access: Access, problem: Problem) -> Access:
