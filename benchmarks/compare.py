@@ -56,6 +56,7 @@ ROWS = {
         Row("lstm", 1),
         Row("lstm", 32),
         Row("lstm", 32, training=True),
+        Row("language", 32, training=True),
         Row("transformer", 32),
         Row("transformer", 32, training=True),
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+import tinygraph as tg
 from tinygraph import models, nn
 
 
@@ -26,6 +27,7 @@ class Network:
     image: tuple[int, ...]
     classes: int
     symbols: int = 0
+    predictions: int = 1  # of each input; a language model makes one for each symbol
 
     def build(self) -> nn.Module:
         """The tinygraph module with weights that keep activations of one size."""
@@ -50,7 +52,15 @@ class Network:
             inputs = rng.integers(0, self.symbols, shape, dtype=np.int32)
         else:
             inputs = rng.standard_normal(shape, dtype=np.float32)
-        return inputs, rng.integers(0, self.classes, size, dtype=np.int32)
+        return inputs, rng.integers(0, self.classes, size * self.predictions, dtype=np.int32)
+
+
+class LanguageModel(models.CharLanguageModel):
+    """Texts [N, L] to the logits [N L, symbols] of each next symbol."""
+
+    def forward(self, tokens: tg.Node, training: bool = False) -> tg.Node:  # type: ignore[override]
+        logits, _ = super().forward(tokens, training=training)
+        return tg.reshape(logits, (-1, logits.shape[-1]))
 
 
 def _drawn(rng: np.random.Generator, name: str, old: np.ndarray) -> np.ndarray:
@@ -75,6 +85,16 @@ NETWORKS = {
     ),
     "lstm": Network(
         "LSTM", lambda: models.lstm(256, 256, 10), "LSTM", (256, 256, 10), (64, 256), 10
+    ),
+    "language": Network(
+        "LSTM language model",
+        lambda: LanguageModel(62, 256, size=256),
+        "LanguageModel",
+        (62, 256, 1, 256),
+        (64,),
+        62,
+        symbols=62,
+        predictions=64,
     ),
     "transformer": Network(
         "Transformer",

@@ -111,6 +111,13 @@ class CharLanguageModel(nn.Module):
         return self.head(y)
 
 
+class LanguageModel(CharLanguageModel):
+    """Texts [N, L] to the logits [N L, symbols] of each next symbol."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return super().forward(tokens).flatten(0, 1)
+
+
 class ConvNorm(nn.Module):
     def __init__(self, inputs: int, outputs: int, kernel_size, **options):
         super().__init__()

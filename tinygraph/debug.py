@@ -4,7 +4,8 @@
 random normal numbers, negatives, ties, zeros, and numbers with NaN, infinities and -0.0 among them.
 A difference counts if the result after the pass is further from the truth, the same graph in
 float64, than rounding explains and than it was before: a stable form of an overflowing function is
-no error, a lost NaN is.
+no error, a number in place of a NaN is. An infinity may stand there: the order of sums decides
+between the two.
 """
 
 from __future__ import annotations
@@ -161,10 +162,11 @@ def difference(before: Graph, after: Graph, probe: Probe) -> Difference | None:
 
 
 def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """|a - b|; 0 for equal infinities or two NaN, infinite where only one of them is finite."""
+    """|a - b|; 0 for equal infinities, and for what is not finite where a is NaN; otherwise
+    infinite where only one is finite."""
     with np.errstate(all="ignore"):
         gap = np.abs(a.astype(np.float64) - b.astype(np.float64))
-    same = (a == b) | ((a != a) & (b != b))
+    same = (a == b) | (np.isnan(a) & ~np.isfinite(b))
     return np.where(same, 0, np.where(np.isnan(gap), np.inf, gap))
 
 

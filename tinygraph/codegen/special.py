@@ -36,39 +36,46 @@ def _cumsum(work: Special, parts: int) -> Kernel:
 
 
 def _scatter_add(work: Special, parts: int) -> Kernel:
-    """Zeros, then every update in the order of the indices: the sum's order is fixed."""
+    """Zeros, then every update in the order of the indices: the sum's order is fixed.
+
+    The last axis beside the indexed one is the innermost loop, which the parts share out.
+    """
     out, sizes = Writer(), dict(work.sizes)
-    indices, updates, y = work.operands
-    axis, rank, inner = sizes["axis"], len(y.strides), len(indices.strides)
-    shape = [sizes[f"n2_{a}"] for a in range(rank)]
-    views = {
-        "index": out.argument("index", Address(indices), indices.dtype),
-        "u": out.argument("u", Address(updates), updates.dtype),
-        "y": out.argument("y", Address(y), y.dtype),
-    }
-    positions = [sizes[f"n0_{a}"] for a in range(inner)]
-    out.argument("n", shape[axis])
-    out.argument("count", prod(positions))
-    out.argument("y_s", y.strides[axis])
-    rest = [a for a in range(rank) if a != axis]
-    # axes of the updates that belong to the index array, outermost first
-    names = [out.argument(f"m{a}", n) for a, n in enumerate(positions)]
-    u_steps = [out.argument(f"u_m{a}", updates.strides[axis + a]) for a in range(inner)]
-    i_steps = [out.argument(f"i_m{a}", s) for a, s in enumerate(indices.strides)]
-    u_strides = [
-        updates.strides[a if a < axis else a + inner - 1] if a != axis else 0 for a in range(rank)
-    ]
-    bases = _outer_loops(out, rest, shape, {"y": y.strides, "u": u_strides})
-    out.line("for i in range(n):")
-    out.line(f"    y[{bases['y']} + i * y_s] = {y.dtype}(0)")
-    for a, name in enumerate(names):
-        out.line(f"for k{a} in range({name}):")
+    index, u, y = work.operands
+    axis, inner = sizes["axis"], len(index.strides)
+    shape = [sizes[f"n2_{a}"] for a in range(len(y.strides))]
+    others = [a for a in range(len(shape)) if a != axis]
+    row = others[-1:]
+    for name, operand in (("index", index), ("u", u), ("y", y)):
+        out.argument(name, Address(operand), operand.dtype)
+    strides = {"y": y.strides, "u": (*u.strides[:axis], 0, *u.strides[axis + inner :])}
+    bases = _outer_loops(out, others[:-1], shape, strides)
+    width = out.argument("width", prod(shape[a] for a in row))
+    out.argument("parts", parts)
+    out.line(f"first = part * {width} // parts")
+    out.line(f"last = (part + 1) * {width} // parts")
+    target, update = (_in_row(out, x, [s[a] for a in row]) for x, s in strides.items())
+    out.line(f"for i in range({out.argument('n', shape[axis])}):")
+    out.line(f"    y_at = {bases['y']} + i * {out.argument('y_s', y.strides[axis])}")
+    out.line("    for c in range(first, last):")
+    out.line(f"        {target} = {y.dtype}(0)")
+    place, source = "0", bases["u"]
+    for a, stride in enumerate(index.strides):
+        out.line(f"for k{a} in range({out.argument(f'm{a}', sizes[f'n0_{a}'])}):")
         out.depth += 1
-    at = " + ".join(f"k{a} * {s}" for a, s in enumerate(i_steps)) or "0"
-    of = " + ".join([bases["u"], *(f"k{a} * {s}" for a, s in enumerate(u_steps))])
-    out.line(f"j = min(max(int64({views['index']}[{at}]), 0), n - 1)")
-    out.line(f"y[{bases['y']} + j * y_s] = y[{bases['y']} + j * y_s] + u[{of}]")
+        place += f" + k{a} * {out.argument(f'i_m{a}', stride)}"
+        source += f" + k{a} * {out.argument(f'u_m{a}', u.strides[axis + a])}"
+    out.line(f"y_at = {bases['y']} + min(max(int64(index[{place}]), 0), n - 1) * y_s")
+    out.line(f"u_at = {source}")
+    out.line("for c in range(first, last):")
+    out.line(f"    {target} = {target} + {update}")
     return _kernel(out)
+
+
+def _in_row(out: Writer, name: str, strides: list[int]) -> str:
+    """Element c of the row that begins at ``name``_at; a step of 1 stays a vector."""
+    steps = (" + c" if s == 1 else f" + c * {out.argument(f'{name}_c', s)}" for s in strides)
+    return f"{name}[{name}_at{''.join(steps)}]"
 
 
 def _outer_loops(out: Writer, axes: list[int], shape: list[int], strides: dict) -> dict[str, str]:

@@ -2,11 +2,13 @@
 
 from ..rewrite import Rule
 from . import contract_sums as _contract_sums
+from . import defer_lookups as _defer_lookups
 from . import fold_constants as _fold_constants
 from . import simplify as _simplify
 from . import simplify_views as _simplify_views
 from . import stabilize as _stabilize
 from .contract_sums import contract_sums
+from .defer_lookups import defer_lookups
 from .effects import Update, UpdateError, strip_effects
 from .fold_batch_norm import fold_batch_norm
 from .fold_constants import fold_constants
@@ -31,10 +33,12 @@ PIPELINE = (
     fold_batch_norm,  # scales behind convolutions move into weights that are prepared once
     simplify,  # algebra that holds for NaN, infinities and -0.0
     simplify_views,  # reshapes, transposes, slices and broadcasts that cancel or join
+    defer_lookups,  # tables are multiplied, not the rows that are looked up in them
 )
 
 RULES: tuple[Rule, ...] = (
     *_contract_sums.RULES,
+    *_defer_lookups.RULES,
     *_fold_constants.RULES,
     *_stabilize.RULES,
     *_simplify.RULES,
@@ -47,6 +51,7 @@ __all__ = [
     "Update",
     "UpdateError",
     "contract_sums",
+    "defer_lookups",
     "drop_identities",
     "fold_batch_norm",
     "fold_constants",

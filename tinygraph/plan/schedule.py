@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ..ir import Graph, Node, Parameter
 from ..op import Kind
+from ..ops.gather import SCATTER_ADD
 from .arrange import arrange
 from .contraction.anchor import Anchors, label
 from .contraction.axes import copy_nest
@@ -30,6 +31,8 @@ from .memory.layout import is_row_major, ordered_strides
 from .memory.updates import order_updates
 from .nest import NestBuilder, resolve
 from .plan import Launch, Loop, Place, Plan, Repeat, Special, Transfer
+
+ROW = 128  # elements of a row that are worth a part of their own
 
 
 def schedule(
@@ -267,7 +270,11 @@ class Scheduler(Anchors):
             self.launch("copy", copy_nest(n.shape, targets[0], other), (n,))
             for other in targets[1:]
         ]
-        return [
-            Launch(n.op.name, Special(n.op.name, sizes + shapes, tuple(operands)), (n,)),
-            *copies,
-        ]
+        work = Special(n.op.name, sizes + shapes, tuple(operands))
+        return [Launch(n.op.name, work, (n,), special_parts(n)), *copies]
+
+
+def special_parts(n: Node) -> int:
+    """A scatter-add is cut along the rows that it adds, a running sum is not."""
+    rows = [s for a, s in enumerate(n.shape) if a != n.attr("axis")]
+    return max(1, rows[-1] // ROW) if n.op is SCATTER_ADD and rows else 1

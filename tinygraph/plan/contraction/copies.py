@@ -31,6 +31,12 @@ def weight(nest: Nest) -> int:
     return max(1, (len(steps) + 3 * calls) // 4)
 
 
+def grains(work: int) -> int:
+    """Parts for so many elements; a few are an even number, or half of the threads would idle."""
+    count = round(work / GRAIN)
+    return count + count % 2 if 1 < count < 8 else min(count, 64)
+
+
 class Copies(Layout):
     """Launches that copy operands; a copy that exists already serves again.
 
@@ -54,7 +60,7 @@ class Copies(Layout):
         outer = nest.axes[0] if 0 not in nest.reduce and nest.axes else 1
         if nest.style == "column" and len(nest.reduce) == len(nest.axes) - 1:
             outer = -(-outer // nest.block)
-        return Launch(name, nest, nodes, parts=max(1, min(outer, 64, work // GRAIN)))
+        return Launch(name, nest, nodes, parts=max(1, min(outer, grains(work))))
 
     def holder(self, fixed: bool) -> int | None:
         """Whose a copy is: every device makes its own, but what is prepared is for all."""
