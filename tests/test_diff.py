@@ -92,7 +92,7 @@ def test_a_pass_is_compared_with_the_one_before(program):
 
 
 def test_any_two_stages_and_by_default_all(program):
-    assert program.diff().startswith("--- graph: 5 nodes\n+++ simplify_views: 2 nodes")
+    assert program.diff().startswith("--- graph: 5 nodes\n+++ defer_lookups: 2 nodes")
     assert program.diff("simplify", since="graph").count("stop_gradient") == 1
     assert signed(program.diff("graph")) == []
     with pytest.raises(ValueError, match="no stage 'simplfy'; did you mean 'simplify'"):
