@@ -197,3 +197,12 @@ def test_a_long_reduction_is_cut_by_what_a_part_of_the_result_reads():
     assert rows_join.inner == 128 and images.chunk * 32 == 128
     assert rows_join.column_parts == images.column_parts == 8
     assert rows_join.pieces == images.pieces == 1
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_few_rows_are_cut_by_what_they_read(rows):
+    """A step of a recurrent network reads a matrix once: in wide tiles, by several threads."""
+    cut = Target().cut((1, 1, rows), 1024, (1, 1, 256), packed=True, across=False)
+    assert cut.vectors > 4 and cut.column_parts == 4
+    small = Target().cut((1, 1, rows), 32, (1, 1, 64), packed=True, across=False)
+    assert small.vectors == 2 and small.column_parts == 1

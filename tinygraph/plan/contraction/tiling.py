@@ -19,6 +19,7 @@ SHALLOW = 64  # a reduction so short is neither cut nor worth the order of a lon
 FEW_PARTS = 8  # of a reduction in chunks
 EVERY = 1 << 30  # more row tiles than there are
 PIECE = 5  # what an element of a piece's result costs, in elements of operands that are streamed
+FEW_ROWS = 7  # of A: fewer wait for B, which they read once
 WORTH = 400_000  # multiply-adds that are worth a part of their own
 PART = 5_000  # multiply-adds in the time that it takes to claim a part and to begin it
 TEAMS = (2, 4)  # threads among which parts should come out even
@@ -99,7 +100,8 @@ class Target:
         if not chunked:
             # where all of B stays in cache, or the result is far larger than its operands, A and
             # the result are passed over once, row after row
-            parts = choose_parts(tiles, blocks, count * m * n * depth, n * 2 > count * m)
+            work = max(count * m, FEW_ROWS) * n * depth
+            parts = choose_parts(tiles, blocks, work, n * 2 > count * m)
             return Cut(*tile, *parts, row_group=1 if shallow or 4 * n * depth <= L2 else EVERY)
         pieces, row_parts, column_parts = chunk_parts(
             (tiles, blocks), (m, n), depth, count * m * n, longest
@@ -172,7 +174,9 @@ def choose_tile(
             again = (
                 panel / STREAM if panel > L2 and not cached else 0.0
             )  # each row tile reads B from memory anew,
-            fetch = 4 * v * target.lanes / FETCH if panel > L1 else 0.0  # or from the next cache
+            again_soon = panel <= L1 and (row_count > 1 or m > rows)
+            near = again_soon or 4 * k * n <= L1
+            fetch = 0.0 if near else 4 * v * target.lanes / FETCH  # or from the next cache
             return sum(
                 c * (k * max(tile_cycles(r, v), fetch) + 24 + 2 * r * v + again) for c, r in once
             )
