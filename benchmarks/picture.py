@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from html import escape
 
-WIDTH, LABEL, BAR, GAP = 760, 230, 13, 12
+WIDTH, LABEL, BAR, GAP = 840, 290, 13, 12
 COLOURS = {
     "tinygraph": "#1a7f5a",
     "torch": "#ee4c2c",
@@ -23,7 +23,7 @@ def bars(rows: Mapping[str, Mapping[str, float]], threads: int) -> str:
         32,
     )
     for title, times in rows.items():
-        scale = (WIDTH - LABEL - 150) / max(times.values())
+        scale = (WIDTH - LABEL - 170) / max(times.values())
         middle = y + len(times) * BAR / 2 + 4
         parts.append(_text(LABEL - 10, middle, title, anchor="end"))
         for name, ms in times.items():
