@@ -23,7 +23,7 @@ g, t, w, x = var("g"), var("t"), var("w"), var("x")
 i, axes, size = var("i"), var("axes"), var("size")
 
 
-def pays(rows: int, indices: Node) -> bool:
+def _pays(rows: int, indices: Node) -> bool:
     """Whether each row of a table is looked up twice on average."""
     return 2 * rows <= indices.type.size
 
@@ -90,7 +90,7 @@ def _lead(x: Node, row: tuple[int, ...], i: Node) -> tuple[int, ...] | None:
 @rule(MATMUL(TAKE(t, i, axis=0), w), example=lambda: MATMUL(_lookup(), input("w", 6, 2)))
 def product_of_lookup(out: Node, t: Node, i: Node, w: Node) -> Node | None:
     matrices = t.ndim == w.ndim == 2
-    return TAKE(MATMUL(t, w), i, axis=0) if matrices and pays(t.shape[0], i) else None
+    return TAKE(MATMUL(t, w), i, axis=0) if matrices and _pays(t.shape[0], i) else None
 
 
 @rule(
@@ -101,27 +101,31 @@ def product_of_lookup(out: Node, t: Node, i: Node, w: Node) -> Node | None:
 )
 def product_with_lookup(out: Node, t: Node, i: Node, g: Node) -> Node | None:
     """Columns are looked-up rows: the gradient of a weight, for ``sum_of_lookup``."""
-    return OUTER_SUM(TAKE(t, i, axis=0), g) if g.ndim == 2 and pays(t.shape[0], i) else None
+    return OUTER_SUM(TAKE(t, i, axis=0), g) if g.ndim == 2 and _pays(t.shape[0], i) else None
 
 
 @rule(
     OUTER_SUM(TAKE(t, i, axis=0), g), example=lambda: OUTER_SUM(_lookup(), input("g", 3, 5, 2))
 )
 def sum_of_lookup(out: Node, t: Node, i: Node, g: Node) -> Node | None:
-    if t.ndim != 2 or not pays(t.shape[0], i):
-        return None
-    rows = where(_named(i, t.shape[0]), t, 0)  # NaN times nothing would be NaN
-    return MATMUL(swap(rows), SCATTER_ADD(i, g, axis=0, size=t.shape[0]))
+    factors = _by_row(t, i, g)
+    return None if factors is None else MATMUL(swap(factors[0]), factors[1])
 
 
 @rule(
     OUTER_SUM(g, TAKE(t, i, axis=0)), example=lambda: OUTER_SUM(input("g", 3, 5, 2), _lookup())
 )
 def sum_with_lookup(out: Node, g: Node, t: Node, i: Node) -> Node | None:
-    if t.ndim != 2 or not pays(t.shape[0], i):
+    factors = _by_row(t, i, g)
+    return None if factors is None else MATMUL(swap(factors[1]), factors[0])
+
+
+def _by_row(t: Node, i: Node, g: Node) -> tuple[Node, Node] | None:
+    """The rows of a table, and for each the sum of g where it is looked up; None for no gain."""
+    if t.ndim != 2 or not _pays(t.shape[0], i):
         return None
-    rows = where(_named(i, t.shape[0]), t, 0)
-    return MATMUL(swap(SCATTER_ADD(i, g, axis=0, size=t.shape[0])), rows)
+    rows = where(_named(i, t.shape[0]), t, 0)  # NaN times nothing would be NaN
+    return rows, SCATTER_ADD(i, g, axis=0, size=t.shape[0])
 
 
 @rule(
@@ -131,7 +135,7 @@ def sum_with_lookup(out: Node, g: Node, t: Node, i: Node) -> Node | None:
     ),
 )
 def scatter_of_product(out: Node, i: Node, g: Node, w: Node, size: int) -> Node | None:
-    if g.ndim != i.ndim + 1 or w.ndim != 2 or not pays(size, i):
+    if g.ndim != i.ndim + 1 or w.ndim != 2 or not _pays(size, i):
         return None
     return where(_named(i, size), MATMUL(SCATTER_ADD(i, g, axis=0, size=size), w), 0)
 

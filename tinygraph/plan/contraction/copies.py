@@ -66,17 +66,25 @@ class Copies(Layout):
         """Whose a copy is: every device makes its own, but what is prepared is for all."""
         return None if fixed else self.device
 
+    def copy_of(self, x: Node, how: str, elements: int, dtype: str, fixed: bool) -> Buffer:
+        """Memory for a copy of x, prepared once where x stands still."""
+        home = "prepared" if fixed else "arena"
+        return self.buffer(f"{x.name or x.op.name}_{how}", elements, dtype, home)
+
     def pad(
         self, source: Access, shape: tuple[int, ...], x: Node, fixed: bool, launches: list[Launch]
     ) -> tuple[Buffer, tuple[int, ...]]:
         """A copy with its edges around it, in the order of the original."""
-        lie = full_strides(source, len(shape))
-        strides = ordered_strides(shape, sorted(range(len(shape)), key=lambda a: (-abs(lie[a]), a)))
-        home = "prepared" if fixed else "arena"
-        buffer = self.buffer(f"{x.name or x.op.name}_padded", prod(shape), x.dtype, home)
-        nest = copy_nest(shape, source, Access(buffer, 0, strides, x.dtype))
-        (self.prepare if fixed else launches).append(self.launch("pad", nest, (x,)))
-        return buffer, strides
+        key = (self.holder(fixed), source, shape)
+        if key not in self.padded:
+            lie = full_strides(source, len(shape))
+            order = sorted(range(len(shape)), key=lambda a: (-abs(lie[a]), a))
+            strides = ordered_strides(shape, order)
+            buffer = self.copy_of(x, "padded", prod(shape), x.dtype, fixed)
+            nest = copy_nest(shape, source, Access(buffer, 0, strides, x.dtype))
+            (self.prepare if fixed else launches).append(self.launch("pad", nest, (x,)))
+            self.padded[key] = buffer, strides
+        return self.padded[key]
 
     def pack(
         self, roles: Roles, tile: Tile, b: Access, fixed: bool, launches: list[Launch], root: Node
@@ -88,12 +96,8 @@ class Copies(Layout):
         order = (roles.batch, roles.reduce, roles.column, width)
         key = (self.holder(fixed), id(b.buffer), b.offset, b.step, *order)
         if key not in self.packed:
-            buffer = self.buffer(
-                f"{root.name or root.op.name}_packed",
-                sizes["g"] * blocks * depth * width,
-                "float32",
-                "prepared" if fixed else "arena",
-            )
+            elements = sizes["g"] * blocks * depth * width
+            buffer = self.copy_of(root, "packed", elements, "float32", fixed)
             nest = pack_nest(roles, tile, b, buffer)
             (self.prepare if fixed else launches).append(self.launch("pack", nest, (root,)))
             self.packed[key] = Access(buffer, 0, (), "float32")
@@ -112,9 +116,7 @@ class Copies(Layout):
         fixed = x in self.fixed
         key = (self.holder(fixed), source, sizes)
         if key not in self.padded:
-            home = "prepared" if fixed else "arena"
-            size = sizes[0] * strides[0]
-            buffer = self.buffer(f"{x.name or x.op.name}_reordered", size, a.dtype, home)
+            buffer = self.copy_of(x, "reordered", sizes[0] * strides[0], a.dtype, fixed)
             buffer.gap = gap * ITEMSIZE[a.dtype]
             nest = copy_nest(sizes, source, Access(buffer, 0, strides, a.dtype))
             (self.prepare if fixed else launches).append(self.launch("reorder", nest, (x,)))

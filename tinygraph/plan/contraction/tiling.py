@@ -171,12 +171,11 @@ def choose_tile(
             last = TAIL if full < 4 else 1  # counts where there are few tiles
             once = [(full, rows), (last, tail)] if tail else [(full, rows)]
             panel = 4 * k * v * target.lanes
-            again = (
-                panel / STREAM if panel > L2 and not cached else 0.0
-            )  # each row tile reads B from memory anew,
-            again_soon = panel <= L1 and (row_count > 1 or m > rows)
-            near = again_soon or 4 * k * n <= L1
-            fetch = 0.0 if near else 4 * v * target.lanes / FETCH  # or from the next cache
+            # each row tile reads B from memory anew,
+            again = panel / STREAM if panel > L2 and not cached else 0.0
+            # or from the next cache, unless another tile has just read it, or all of B is near
+            near = 4 * k * n <= L1 or (panel <= L1 and (row_count > 1 or m > rows))
+            fetch = 0.0 if near else 4 * v * target.lanes / FETCH
             return sum(
                 c * (k * max(tile_cycles(r, v), fetch) + 24 + 2 * r * v + again) for c, r in once
             )

@@ -86,11 +86,7 @@ def launches(
     record = tile_record(c, choice, body, nest.operands, s.target.lanes)
     key = (s.holder(fixed), "winograd", c.weights, record.m, c.r, record.width)
     if key not in s.packed:
-        label, home = (
-            f"{c.source.name or c.source.op.name}_winograd",
-            "prepared" if fixed else "arena",
-        )
-        u = s.buffer(label, weights_elements(c, record), "float32", home)
+        u = s.copy_of(c.source, "winograd", weights_elements(c, record), "float32", fixed)
         s.packed[key] = Access(u, 0, (), "float32")
         transform, parts = weights_work(c, record, u)
         (s.prepare if fixed else result).append(
