@@ -25,7 +25,7 @@ from networks import NETWORKS
 from timing import interleave
 
 import tinygraph as tg
-from tinygraph.ir import Graph, Node
+from tinygraph.graph.ir import Graph, Node
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from functools import cache
 
 import llvmlite.binding as llvm
 
-from tinygraph_cpu.features import detect
+from tinygraph_cpu.machine.features import detect
 
 CHAINS, ROUNDS = 12, 500_000  # independent accumulators hide the latency of four cycles, twice
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 import tinygraph as tg
-from tinygraph.op import Kind, broadcast, define
+from tinygraph.graph.op import Kind, broadcast, define
 
 softsign = define(
     "softsign",

@@ -15,7 +15,7 @@ import tinygraph as tg
 from pictures import FOLDER, gallery, save
 from tinygraph import models, nn, optim
 from tinygraph.data import Batches, RandomAffine, digits
-from tinygraph.picture import as_digit
+from tinygraph.datasets.picture import as_digit
 from tinygraph.train import classify, evaluate, fit
 
 BATCH, MANY = 64, 500

@@ -9,8 +9,8 @@ import numpy as np
 from tinygraph.codegen.assemble import assemble
 from tinygraph.codegen.module import module_text
 from tinygraph.codegen.python import execute
-from tinygraph.ir import Graph, Node
-from tinygraph.op import INPUT
+from tinygraph.graph.ir import Graph, Node
+from tinygraph.graph.op import INPUT
 from tinygraph.plan.contraction.tiling import Target
 from tinygraph.plan.plan import Plan
 from tinygraph.plan.schedule import schedule

@@ -19,10 +19,10 @@ from tinygraph.plan.contraction.record import (
     Contraction,
     TileOperand,
 )
-from tinygraph_cpu import objects
-from tinygraph_cpu.contraction import emit_contraction
-from tinygraph_cpu.features import detect
-from tinygraph_cpu.tile import tiles
+from tinygraph_cpu.gemm.contraction import emit_contraction
+from tinygraph_cpu.gemm.tile import tiles
+from tinygraph_cpu.machine import objects
+from tinygraph_cpu.machine.features import detect
 
 LEVELS = ("native", "x86-64-v3", "x86-64-v2", "twin")
 PLAIN = Body(stores=((0, "acc"),))

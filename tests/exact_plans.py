@@ -11,10 +11,10 @@ from random_networks import Network, integers
 from tinygraph.codegen.assemble import assemble
 from tinygraph.codegen.module import module_text
 from tinygraph.codegen.python import execute
-from tinygraph.interpret import run
-from tinygraph.ir import Graph, Node, Parameter
-from tinygraph.op import INPUT, input
-from tinygraph.parameter import parameter
+from tinygraph.graph.interpret import run
+from tinygraph.graph.ir import Graph, Node, Parameter
+from tinygraph.graph.op import INPUT, input
+from tinygraph.graph.parameter import parameter
 from tinygraph.plan.contraction.tiling import Target
 from tinygraph.plan.plan import Plan
 from tinygraph.plan.schedule import schedule

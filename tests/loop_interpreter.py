@@ -10,8 +10,8 @@ import numpy as np
 from tinygraph.codegen import intrinsics
 from tinygraph.codegen import math as library
 from tinygraph.codegen import random as generator
-from tinygraph.ir import Node
-from tinygraph.op import Index, Read
+from tinygraph.graph.ir import Node
+from tinygraph.graph.op import Index, Read
 
 FOLDS = {"sum": np.sum, "max": np.max, "min": np.min, None: np.max}
 

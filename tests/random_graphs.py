@@ -12,14 +12,14 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tinygraph import ops
-from tinygraph.ir import Graph, Node, Parameter
-from tinygraph.op import CONSTANT, INPUT, PARAMETER, constant, input
+from tinygraph.graph.ir import Graph, Node, Parameter
+from tinygraph.graph.op import CONSTANT, INPUT, PARAMETER, constant, input
+from tinygraph.graph.state import ParameterState
+from tinygraph.graph.types import Type
 from tinygraph.ops.logic import CAST
 from tinygraph.ops.math import POW
 from tinygraph.ops.reduce import MAX, SUM
 from tinygraph.ops.view import BROADCAST_TO, PAD, RESHAPE, SLICE, TRANSPOSE
-from tinygraph.state import ParameterState
-from tinygraph.types import Type
 
 SHAPES = [(3, 5), (5,), (1, 5), (3, 1), (2, 3, 5), (), (1,)]
 NUMBERS = [0.0, -0.0, 1.0, -1.0, 2.0, 0.5, 3.0, -2.5]

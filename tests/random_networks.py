@@ -16,14 +16,14 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tinygraph import ops
-from tinygraph.dump import dump
-from tinygraph.ir import Graph, Node, Parameter
-from tinygraph.op import INPUT, PARAMETER, constant, input
+from tinygraph.graph.dump import dump
+from tinygraph.graph.ir import Graph, Node, Parameter
+from tinygraph.graph.op import INPUT, PARAMETER, constant, input
+from tinygraph.graph.state import ParameterState
+from tinygraph.graph.types import Type
 from tinygraph.ops.conv import CONV2D, CONV2D_INPUT_GRADIENT, CONV2D_WEIGHT_GRADIENT
 from tinygraph.ops.view import FLIP, PAD, SLICE
 from tinygraph.ops.window import WINDOW_MAX, WINDOW_SUM, WINDOW_SUM_TRANSPOSE
-from tinygraph.state import ParameterState
-from tinygraph.types import Type
 
 EXACT = 2**23  # a float32 holds every integer up to twice this
 LARGE = 400  # elements; plain Python takes 2 microseconds for each step of each

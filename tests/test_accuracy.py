@@ -15,8 +15,8 @@ import pytest
 
 import tinygraph as tg
 from tinygraph import models, nn, optim
-from tinygraph.float64 import in_float64
-from tinygraph.ir import Graph, Node
+from tinygraph.graph.float64 import in_float64
+from tinygraph.graph.ir import Graph, Node
 
 PYTORCH = json.loads((Path(__file__).parent / "golden" / "torch_errors.json").read_text())
 RESULTS = ("output", "input gradient", "weight gradient")

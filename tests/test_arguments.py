@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
-from tinygraph.arguments import Arguments
-from tinygraph.ir import Graph
+from tinygraph.compiler.arguments import Arguments
+from tinygraph.graph.ir import Graph
 
 F = np.float32
 IMAGE, LABEL = np.zeros((4, 3), F), np.zeros(4, np.int32)

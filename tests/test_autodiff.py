@@ -11,12 +11,12 @@ import pytest
 from random_graphs import graph_of, parameter
 from tinygraph import ops
 from tinygraph.autodiff import GradientError, check_grad, grad
-from tinygraph.dump import dump
-from tinygraph.interpret import run
-from tinygraph.ir import Graph
-from tinygraph.op import Kind, Op, input
-from tinygraph.origins import origins, scope
-from tinygraph.verify import verify
+from tinygraph.graph.dump import dump
+from tinygraph.graph.interpret import run
+from tinygraph.graph.ir import Graph
+from tinygraph.graph.op import Kind, Op, input
+from tinygraph.graph.origins import origins, scope
+from tinygraph.graph.verify import verify
 
 
 def test_values_and_shapes():

@@ -9,9 +9,9 @@ import pytest
 
 import tinygraph as tg
 from tinygraph import models, nn, optim
-from tinygraph.batch import bind
-from tinygraph.ir import Graph
-from tinygraph.size import Ratio, Size, parse_size
+from tinygraph.graph.batch import bind
+from tinygraph.graph.ir import Graph
+from tinygraph.graph.size import Ratio, Size, parse_size
 from tinygraph.train import classify
 
 N = Size((0, 1))

@@ -10,11 +10,11 @@ import pytest
 import tinygraph as tg
 from compiled import graph_of, run_python
 from tinygraph import nn, ops, optim
-from tinygraph.float64 import in_float64
-from tinygraph.ir import Graph, Node
+from tinygraph.compiler.pipeline import run_passes
+from tinygraph.graph.float64 import in_float64
+from tinygraph.graph.ir import Graph, Node
 from tinygraph.ops.normalization import channel_moments
 from tinygraph.passes import strip_effects
-from tinygraph.pipeline import run_passes
 from tinygraph.plan.plan import Nest
 from tinygraph.plan.schedule import schedule
 

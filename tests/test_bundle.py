@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import pytest
 
 from tinygraph import models, nn, ops, optim
-from tinygraph.ir import Graph, Node
-from tinygraph.op import input
+from tinygraph.compiler.pipeline import run_passes
+from tinygraph.graph.ir import Graph, Node
+from tinygraph.graph.op import input
 from tinygraph.passes import Update, strip_effects
-from tinygraph.pipeline import run_passes
 from tinygraph.plan.launches.side_by_side import duration
 from tinygraph.plan.plan import Bundle, Plan
 from tinygraph.plan.schedule import schedule

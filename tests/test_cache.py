@@ -9,7 +9,7 @@ import warnings
 
 import pytest
 
-from tinygraph.cache import KINDS, CacheError, Store
+from tinygraph.compiler.store import KINDS, CacheError, Store
 
 
 def files(store):

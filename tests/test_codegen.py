@@ -7,12 +7,12 @@ import pytest
 
 from compiled import graph_of, run_python
 from tinygraph import ops
-from tinygraph.arguments import draw
 from tinygraph.autodiff import grad
 from tinygraph.codegen.assemble import assemble
-from tinygraph.interpret import run
-from tinygraph.ir import Graph
-from tinygraph.op import OPS, Kind, input
+from tinygraph.compiler.arguments import draw
+from tinygraph.graph.interpret import run
+from tinygraph.graph.ir import Graph
+from tinygraph.graph.op import OPS, Kind, input
 from tinygraph.plan.schedule import schedule
 
 RECORDS = [o for o in OPS.values() if o.example is not None]

@@ -23,8 +23,8 @@ from tinygraph.plan.contraction.record import (
     Contraction,
     TileOperand,
 )
-from tinygraph_cpu.features import detect
-from tinygraph_cpu.tile import tiles
+from tinygraph_cpu.gemm.tile import tiles
+from tinygraph_cpu.machine.features import detect
 
 
 @pytest.mark.parametrize("level", LEVELS)

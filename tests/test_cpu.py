@@ -12,11 +12,11 @@ import pytest
 
 import tinygraph as tg
 from tinygraph import ops
-from tinygraph.arguments import draw
 from tinygraph.autodiff import grad
-from tinygraph.interpret import run
-from tinygraph.ir import Graph, Node
-from tinygraph.op import CONSTANT, INPUT, OPS, Kind, ShapeError, constant, input
+from tinygraph.compiler.arguments import draw
+from tinygraph.graph.interpret import run
+from tinygraph.graph.ir import Graph, Node
+from tinygraph.graph.op import CONSTANT, INPUT, OPS, Kind, ShapeError, constant, input
 
 RECORDS = [o for o in OPS.values() if o.example is not None]
 DOZEN = 12

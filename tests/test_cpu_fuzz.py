@@ -7,7 +7,7 @@ from hypothesis import given, settings
 
 import tinygraph as tg
 from random_networks import Network, networks
-from tinygraph.interpret import run
+from tinygraph.graph.interpret import run
 
 EXAMPLES = 15 if settings.default.max_examples < 1000 else 300
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinygraph import checkpoint, demo, models
+from tinygraph import checkpoint, models
 from tinygraph.__main__ import main
+from tinygraph.cli import demo
 from tinygraph.data import digits
-from tinygraph.picture import as_digit, read_digit
+from tinygraph.datasets.picture import as_digit, read_digit
 from tinygraph.train import classify
 
 Image = pytest.importorskip("PIL.Image")

@@ -14,13 +14,13 @@ from hypothesis import given
 from random_graphs import graph_of, graphs, parameter
 from tinygraph import ops
 from tinygraph.autodiff import grad
-from tinygraph.dump import WIDTH, canonical, dot, dump
-from tinygraph.ir import Graph, Parameter
-from tinygraph.op import OPS, constant, input
+from tinygraph.graph.dump import WIDTH, canonical, dot, dump
+from tinygraph.graph.ir import Graph, Parameter
+from tinygraph.graph.op import OPS, constant, input
+from tinygraph.graph.origins import scope
+from tinygraph.graph.parse import ParseError, parse
 from tinygraph.ops.identity import effect
 from tinygraph.ops.math import POW
-from tinygraph.origins import scope
-from tinygraph.parse import ParseError, parse
 
 
 def mlp() -> Graph:

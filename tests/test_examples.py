@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tinygraph.op import OPS
+from tinygraph.graph.op import OPS
 from tinygraph.passes import PIPELINE
 
 EXAMPLES = Path(__file__).parent.parent / "examples"

@@ -15,9 +15,9 @@ import pytest
 import tinygraph.ops as tg
 from tinygraph.autodiff import check_grad, grad
 from tinygraph.codegen.random import random_bits
-from tinygraph.interpret import run
-from tinygraph.ir import Graph, Node
-from tinygraph.op import ShapeError, input
+from tinygraph.graph.interpret import run
+from tinygraph.graph.ir import Graph, Node
+from tinygraph.graph.op import ShapeError, input
 from tinygraph.ops.random import threefry
 
 
@@ -302,7 +302,7 @@ def test_uncaught_errors_show_no_frames_of_the_package() -> None:
     program = """
 import tinygraph.ops as tg
 from tinygraph import tracebacks
-from tinygraph.op import input
+from tinygraph.graph.op import input
 tracebacks.install()
 def layer(x):
     return tg.conv2d(x, x)

@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
-from tinygraph import nn, optim, store
-from tinygraph.ir import Graph
+from tinygraph import nn, optim
+from tinygraph.compiler import key
+from tinygraph.graph.ir import Graph
+from tinygraph.graph.rewrite import Event
+from tinygraph.inspect.plan_text import unfused
 from tinygraph.plan.cost import elements
 from tinygraph.plan.fusion.group import Reason
 from tinygraph.plan.plan import Access, Buffer
-from tinygraph.plan.report import unfused
-from tinygraph.rewrite import Event
 
 HERE = Path(__file__).name
 
@@ -356,9 +357,9 @@ def test_a_warm_start_imports_nothing_heavy_and_shows_the_same(tmp_path):
 
 def test_an_edited_line_of_a_pass_is_another_program(tmp_path, monkeypatch):
     copy = tmp_path / "tinygraph"
-    shutil.copytree(Path(store.__file__).parent, copy, ignore=shutil.ignore_patterns("*.npz"))
-    monkeypatch.setattr(store, "__file__", str(copy / "store.py"))
-    digest = store.sources_digest.__wrapped__
+    shutil.copytree(Path(key.__file__).parent.parent, copy, ignore=shutil.ignore_patterns("*.npz"))
+    monkeypatch.setattr(key, "__file__", str(copy / "compiler" / "key.py"))
+    digest = key.sources_digest.__wrapped__
     before = digest()
     assert digest() == before
     edited = copy / "passes" / "simplify.py"

@@ -8,9 +8,9 @@ import pytest
 import tinygraph as tg
 from compiled import graph_of, run_python
 from tinygraph import nn, ops
-from tinygraph.debug import check_passes
-from tinygraph.interpret import run
-from tinygraph.op import Kind
+from tinygraph.compiler.check_values import check_passes
+from tinygraph.graph.interpret import run
+from tinygraph.graph.op import Kind
 from tinygraph.passes import PIPELINE
 
 ROWS, SIZE, HIDDEN = 7, 6, 5

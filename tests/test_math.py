@@ -11,10 +11,10 @@ import pytest
 from llvmlite import ir
 
 from tinygraph.codegen import math as library
-from tinygraph_cpu import objects
-from tinygraph_cpu.arithmetic import Value, vector_type
-from tinygraph_cpu.features import detect
-from tinygraph_cpu.scalar import emit_expression
+from tinygraph_cpu.machine import objects
+from tinygraph_cpu.machine.features import detect
+from tinygraph_scalar.arithmetic import Value, vector_type
+from tinygraph_scalar.scalar import emit_expression
 
 REFERENCES: dict[str, tuple[Callable[..., np.ndarray], float]] = {
     "exp": (np.exp, 1.1),

@@ -14,8 +14,8 @@ import pytest
 
 import tinygraph as tg
 from tinygraph import models, nn, optim
-from tinygraph.float64 import in_float64
-from tinygraph.ir import Graph, Node
+from tinygraph.graph.float64 import in_float64
+from tinygraph.graph.ir import Graph, Node
 from tinygraph.models.blocks import from_imagenet
 from tinygraph.models.inception_v3 import AuxiliaryClassifier
 from tinygraph.passes import strip_effects

@@ -11,8 +11,8 @@ import pytest
 
 import tinygraph as tg
 from tinygraph import models, nn, optim
-from tinygraph.ir import Graph
-from tinygraph.origins import origins
+from tinygraph.graph.ir import Graph
+from tinygraph.graph.origins import origins
 from tinygraph.passes.effects import strip_effects
 
 GOLDEN = dict(np.load(Path(__file__).with_name("golden") / "torch_nn.npz"))

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from llvmlite import ir
 
-pytest.importorskip("tinygraph_cpu.features")
-from tinygraph.cache import Store
+pytest.importorskip("tinygraph_cpu.machine.features")
 from tinygraph.codegen.random import random_uniform
-from tinygraph_cpu import features, numba_kernels, objects
+from tinygraph.compiler.store import Store
+from tinygraph_cpu.machine import features, objects
+from tinygraph_cpu.numba_code import kernels as numba_kernels
 
 SOURCE = '''
 def affine(part, tid, args):
@@ -332,7 +333,8 @@ def test_a_fresh_process_loads_without_numba(compiled, tmp_path):
     program = f"""
 import sys
 sys.path[:0] = {sys.path!r}
-from tinygraph_cpu import numba_kernels, objects
+from tinygraph_cpu.machine import objects
+from tinygraph_cpu.numba_code import kernels
 code = open({str(tmp_path / "k.o")!r}, "rb").read()
 assert objects.load({{"test_objects_doubles": code}})["test_objects_doubles"]
 assert "numba" not in sys.modules

@@ -13,9 +13,9 @@ import tinygraph.ops as tg
 from loop_interpreter import element, run_loops
 from tinygraph.autodiff import check_grad, grad
 from tinygraph.codegen import math as library
-from tinygraph.interpret import evaluate, run
-from tinygraph.ir import Graph, Node
-from tinygraph.op import OPS, Kind, input
+from tinygraph.graph.interpret import evaluate, run
+from tinygraph.graph.ir import Graph, Node
+from tinygraph.graph.op import OPS, Kind, input
 from tinygraph.ops.conv import CONV2D, CONV2D_INPUT_GRADIENT, CONV2D_WEIGHT_GRADIENT, output_size
 from tinygraph.ops.indexing import CONCAT
 from tinygraph.ops.linalg import MATMUL
@@ -241,7 +241,9 @@ def _as(n: Node, dtype: str) -> Node:
 
 
 @pytest.mark.parametrize(
-    "op", [tg.relu, tg.maximum, tg.minimum, tg.clip, tg.max_pool2d, tg.max, tg.min], ids=str
+    "op",
+    [tg.relu, tg.maximum, tg.minimum, tg.clip, tg.max_pool2d, tg.max, tg.min],
+    ids=lambda f: getattr(f, "name", None) or f.__name__,
 )
 def test_nan_passes_through(op: Callable) -> None:
     x = f32(1, 1, 2, 2)

@@ -12,7 +12,7 @@ import pytest
 
 import tinygraph as tg
 from tinygraph import optim
-from tinygraph.ir import Graph
+from tinygraph.graph.ir import Graph
 from tinygraph.passes.effects import strip_effects
 
 GOLDEN = dict(np.load(Path(__file__).with_name("golden") / "torch_optim.npz"))

@@ -8,13 +8,22 @@ from hypothesis import given
 
 from random_graphs import graph_of, graphs, parameter
 from tinygraph import ops
-from tinygraph.debug import PassError, Probe, check_pass, check_passes, difference, make_probes
-from tinygraph.dump import dump
-from tinygraph.interpret import run
-from tinygraph.ir import Graph, Node
-from tinygraph.op import constant, input
+from tinygraph.compiler.check_values import (
+    PassError,
+    Probe,
+    check_pass,
+    check_passes,
+    difference,
+    make_probes,
+)
+from tinygraph.graph.dump import dump
+from tinygraph.graph.interpret import run
+from tinygraph.graph.ir import Graph, Node
+from tinygraph.graph.op import constant, input
+from tinygraph.graph.parse import parse
+from tinygraph.graph.rewrite import Event, rewrite
+from tinygraph.graph.verify import verify
 from tinygraph.ops.identity import effect
-from tinygraph.parse import parse
 from tinygraph.passes import (
     PIPELINE,
     RULES,
@@ -26,8 +35,6 @@ from tinygraph.passes import (
     stabilize,
     strip_effects,
 )
-from tinygraph.rewrite import Event, rewrite
-from tinygraph.verify import verify
 from wrong_rewrites import WRONG
 
 

@@ -18,15 +18,15 @@ from compiled import execute_plan
 from random_networks import Network, networks
 from test_plan import agree
 from tinygraph import nn, optim
-from tinygraph.backend import check_devices
-from tinygraph.ir import Graph, Node
-from tinygraph.op import PLACE, Kind, place
-from tinygraph.placement import device_of
+from tinygraph.compiler.backend import check_devices
+from tinygraph.graph.ir import Graph, Node
+from tinygraph.graph.op import PLACE, Kind, place
+from tinygraph.graph.placement import device_of
+from tinygraph.graph.rewrite import rebuild
 from tinygraph.plan.fusion.group import Reason
 from tinygraph.plan.launches.devices import assign
 from tinygraph.plan.plan import Plan
 from tinygraph.plan.verify import PlanError, verify_plan
-from tinygraph.rewrite import rebuild
 
 TWO = ("cpu:0", "cpu:1")
 RNG = np.random.default_rng(0)

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from exact_plans import agree, network, planned, state, x
 from random_networks import Network, integers, networks
 from tinygraph import ops
-from tinygraph.ir import Node
-from tinygraph.op import constant
+from tinygraph.graph.ir import Node
+from tinygraph.graph.op import constant
+from tinygraph.graph.parameter import parameter
 from tinygraph.ops.conv import CONV2D, CONV2D_INPUT_GRADIENT
 from tinygraph.ops.view import BROADCAST_TO, PAD, RESHAPE, TRANSPOSE
 from tinygraph.ops.window import WINDOW_MAX, WINDOW_SUM
-from tinygraph.parameter import parameter
 
 WITHOUT = [(), ("fuse",), ("contract",)]
 IDS = ["all", "no fusion", "no contraction"]

@@ -10,8 +10,8 @@ import pytest
 
 from exact_plans import agree, network, planned, state, x
 from tinygraph import ops
-from tinygraph.ir import Node
-from tinygraph.op import input
+from tinygraph.graph.ir import Node
+from tinygraph.graph.op import input
 from tinygraph.ops.conv import CONV2D, CONV2D_INPUT_GRADIENT, CONV2D_WEIGHT_GRADIENT
 from tinygraph.ops.linalg import OUTER_SUM
 from tinygraph.ops.view import TRANSPOSE

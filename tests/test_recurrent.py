@@ -10,8 +10,8 @@ import pytest
 
 import tinygraph as tg
 from tinygraph import models, nn, optim
+from tinygraph.compiler.pipeline import run_passes
 from tinygraph.passes import PIPELINE
-from tinygraph.pipeline import run_passes
 
 GOLDEN = np.load(Path(__file__).with_name("golden") / "torch_recurrent.npz")
 CASES = {

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
-from tinygraph.state import HUGE, aligned
-from tinygraph.types import Type
+from tinygraph.graph.state import HUGE, aligned
+from tinygraph.graph.types import Type
 
 
 class Memory:

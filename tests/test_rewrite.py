@@ -9,12 +9,10 @@ import pytest
 
 from random_graphs import graph_of
 from tinygraph import ops
-from tinygraph.dump import dump
-from tinygraph.op import constant, input
-from tinygraph.ops.arithmetic import add, mul, neg, relu, sub
-from tinygraph.ops.view import RESHAPE
-from tinygraph.origins import origins, scope
-from tinygraph.rewrite import (
+from tinygraph.graph.dump import dump
+from tinygraph.graph.op import constant, input
+from tinygraph.graph.origins import origins, scope
+from tinygraph.graph.rewrite import (
     Event,
     RewriteError,
     Rule,
@@ -26,6 +24,8 @@ from tinygraph.rewrite import (
     substitute,
     var,
 )
+from tinygraph.ops.arithmetic import add, mul, neg, relu, sub
+from tinygraph.ops.view import RESHAPE
 
 x, y, p = var("x"), var("y"), var("p")
 

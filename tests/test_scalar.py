@@ -10,11 +10,11 @@ import pytest
 from llvmlite import ir
 
 from tinygraph.codegen.arrays import evaluate
-from tinygraph_cpu import objects
-from tinygraph_cpu.arithmetic import Value, vector_type
-from tinygraph_cpu.features import detect
-from tinygraph_cpu.scalar import emit_expression
-from tinygraph_cpu.tile import pointer
+from tinygraph_cpu.gemm.tile import pointer
+from tinygraph_cpu.machine import objects
+from tinygraph_cpu.machine.features import detect
+from tinygraph_scalar.arithmetic import Value, vector_type
+from tinygraph_scalar.scalar import emit_expression
 
 FLOATS = np.array(
     [0, -0.0, 1, -1, 2.5, -2.5, 3, 7, -7, 1e-40, 1e30, np.nan, np.inf, -np.inf, 0.5, -3], np.float32

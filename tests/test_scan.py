@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 import tinygraph as tg
 from tinygraph.autodiff import check_grad
-from tinygraph.debug import check_passes
-from tinygraph.dump import WIDTH
-from tinygraph.ir import Graph, Node
+from tinygraph.compiler.check_values import check_passes
+from tinygraph.graph.dump import WIDTH
+from tinygraph.graph.ir import Graph, Node
 from tinygraph.passes import PIPELINE
 
 T, B, X, H = 5, 3, 4, 6

@@ -10,10 +10,10 @@ from functools import cache
 import numpy as np
 import pytest
 
-from tinygraph_cpu import objects
-from tinygraph_cpu.driver import driver_module
-from tinygraph_cpu.launch_table import Launch, LaunchTable
-from tinygraph_cpu.team import Team, allowed_cpus, default_threads, team
+from tinygraph_cpu.driver.driver import driver_module
+from tinygraph_cpu.driver.launch_table import Launch, LaunchTable
+from tinygraph_cpu.driver.team import Team, allowed_cpus, default_threads, team
+from tinygraph_cpu.machine import objects
 
 # args = (output, input, cells of the input): output[part] = 3 * sum(input) + part + 1
 KERNEL = """

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from tinygraph import checkpoint, models, nn
-from tinygraph.torch_file import read_torch
+from tinygraph.checkpoints.torch_file import read_torch
 
 sys.path.insert(0, str(Path(__file__).parent / "golden"))
 from make_torch_models import weights

@@ -10,9 +10,9 @@ import pytest
 
 import tinygraph.ops as tg
 from tinygraph.autodiff import grad
-from tinygraph.interpret import run
-from tinygraph.ir import Graph, Node
-from tinygraph.op import constant, input
+from tinygraph.graph.interpret import run
+from tinygraph.graph.ir import Graph, Node
+from tinygraph.graph.op import constant, input
 
 GOLDEN = dict(np.load(Path(__file__).with_name("golden") / "torch_ops.npz"))
 LABELS = constant(np.array([1, 0, 4], "int32"))

@@ -7,10 +7,10 @@ from hypothesis import given
 
 from random_graphs import graph_of, graphs, parameter
 from tinygraph import ops
-from tinygraph.ir import Graph, node
-from tinygraph.op import OPS, Kind, Op, input
-from tinygraph.types import Type
-from tinygraph.verify import VerifyError, verify
+from tinygraph.graph.ir import Graph, node
+from tinygraph.graph.op import OPS, Kind, Op, input
+from tinygraph.graph.types import Type
+from tinygraph.graph.verify import VerifyError, verify
 
 
 @pytest.mark.parametrize("op", [o for o in OPS.values() if o.example], ids=str)

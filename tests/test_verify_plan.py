@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from tinygraph import ops
-from tinygraph.ir import Graph, Node
-from tinygraph.op import INPUT, input
-from tinygraph.parameter import parameter
+from tinygraph.graph.ir import Graph, Node
+from tinygraph.graph.op import INPUT, input
+from tinygraph.graph.parameter import parameter
 from tinygraph.plan.plan import Buffer, Launch, Nest, Plan
 from tinygraph.plan.schedule import schedule
 from tinygraph.plan.verify import PlanError, verify_plan

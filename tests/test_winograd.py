@@ -12,14 +12,14 @@ import pytest
 
 import tinygraph as tg
 from compiled import execute_plan, graph_of
-from tinygraph.ir import Graph, Node
+from tinygraph.graph.ir import Graph, Node
 from tinygraph.ops.conv import CONV2D_INPUT_GRADIENT
 from tinygraph.plan.contraction.tiling import Target
 from tinygraph.plan.plan import Plan
 from tinygraph.plan.schedule import schedule
 from tinygraph.plan.verify import verify_plan
 from tinygraph.plan.winograd.toom_cook import POINTS, transforms
-from tinygraph_cpu.features import detect
+from tinygraph_cpu.machine.features import detect
 
 NATIVE = [(1, 1, 3, (7, 9), 3, 0, 4), (2, 17, 33, (13, 6), 3, 1, 2), (1, 40, 20, (6, 6), 5, 2, 4)]
 SIZES = [

@@ -10,13 +10,13 @@ import pytest
 
 import tinygraph as tg
 from compiled import execute_plan
-from tinygraph.ir import Graph
+from tinygraph.graph.ir import Graph
 from tinygraph.ops.conv import CONV2D_WEIGHT_GRADIENT
 from tinygraph.plan.contraction.tiling import Target
 from tinygraph.plan.plan import Plan
 from tinygraph.plan.schedule import schedule
 from tinygraph.plan.verify import verify_plan
-from tinygraph_cpu.features import detect
+from tinygraph_cpu.machine.features import detect
 
 NATIVE = [
     # batch, groups, input and output channels of each, image, filter, padding, tile

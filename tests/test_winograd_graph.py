@@ -12,9 +12,9 @@ import pytest
 import tinygraph as tg
 from compiled import execute_plan, graph_of
 from tinygraph.codegen.assemble import assemble
-from tinygraph.ir import Graph, Node
+from tinygraph.compiler.pipeline import Compiled, translate
+from tinygraph.graph.ir import Graph, Node
 from tinygraph.ops.conv import CONV2D, CONV2D_INPUT_GRADIENT, CONV2D_WEIGHT_GRADIENT
-from tinygraph.pipeline import Compiled, translate
 from tinygraph.plan.contraction.tiling import Target
 from tinygraph.plan.winograd.graph import expand_winograd
 

@@ -13,7 +13,7 @@ import tinygraph as tg
 from tinygraph.codegen.program import KernelCode
 from tinygraph_cpu import workers
 from tinygraph_cpu.compilation import compile_kernel, record_of
-from tinygraph_cpu.features import Features, detect
+from tinygraph_cpu.machine.features import Features, detect
 from tinygraph_cpu.workers import compile_kernels, with_progress
 
 ADD = """def {name}(part, tid, args):

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tinygraph import ops
-from tinygraph.ir import Graph, Node
-from tinygraph.op import constant, input
+from tinygraph.graph.ir import Graph, Node
+from tinygraph.graph.op import constant, input
+from tinygraph.graph.rewrite import Rule, filled, rewrite, rule, var
 from tinygraph.ops.arithmetic import abs, add, div, maximum, mul, relu, sub
 from tinygraph.ops.logic import CAST, equal
 from tinygraph.ops.math import sqrt
 from tinygraph.ops.reduce import MAX, SUM
 from tinygraph.ops.view import PAD, RESHAPE, SLICE, TRANSPOSE
-from tinygraph.rewrite import Rule, filled, rewrite, rule, var
 
 x, y, p, q = var("x"), var("y"), var("p"), var("q")
 number = var("number", where=lambda n: filled(n) is not None)

@@ -8,23 +8,23 @@ predict = tg.compile([x], [net(x)])
 
 from . import checkpoint, models, nn, ops, optim, tracebacks
 from .autodiff import GradientError, check_grad, grad
-from .backend import BackendError
 from .compile import compile
-from .diff import diff
-from .dump import dot, dump
-from .interpret import run
-from .ir import Graph, Node, Parameter
+from .compiler.backend import BackendError
+from .compiler.program import Program
+from .graph.diff import diff
+from .graph.dump import dot, dump
+from .graph.interpret import run
+from .graph.ir import Graph, Node, Parameter
+from .graph.op import ShapeError, constant, input
+from .graph.origins import scope
+from .graph.parameter import parameter
+from .graph.parse import ParseError, parse
+from .graph.placement import device
+from .graph.types import Type
+from .graph.verify import VerifyError
 from .nn import manual_seed
-from .op import ShapeError, constant, input
 from .ops import *  # noqa: F403
-from .origins import scope
-from .parameter import parameter
-from .parse import ParseError, parse
-from .placement import device
-from .program import Program
 from .settings import settings
-from .types import Type
-from .verify import VerifyError
 
 __all__ = [
     "BackendError",

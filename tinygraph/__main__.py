@@ -12,9 +12,9 @@ import sys
 from collections.abc import Sequence
 
 COMMANDS = {
-    "demo": "tinygraph.demo",
-    "show": "tinygraph.show",
-    "profile": "tinygraph.profile",
+    "demo": "tinygraph.cli.demo",
+    "show": "tinygraph.cli.show",
+    "profile": "tinygraph.cli.profile",
     "cuda-check": "tinygraph_cuda.check",
 }
 

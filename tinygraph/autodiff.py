@@ -7,19 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from .float64 import in_float64
-from .interpret import run
-from .ir import Graph, Node
-from .op import Kind, constant, input
+from .graph.float64 import in_float64
+from .graph.interpret import run
+from .graph.ir import Graph, Node
+from .graph.op import Kind, constant, input
+from .graph.origins import built_from, described, origins
+from .graph.placement import device, device_of
+from .graph.types import Several, Type
 from .ops.arithmetic import add, mul
 from .ops.indexing import concat
 from .ops.reduce import sum as sum_over
 from .ops.reduce import sum_to
 from .ops.source import zeros
 from .ops.view import PAD
-from .origins import built_from, described, origins
-from .placement import device, device_of
-from .types import Several, Type
 
 
 class GradientError(TypeError):

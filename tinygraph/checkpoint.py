@@ -136,7 +136,9 @@ def _read_npz(data: bytes) -> Arrays:
 
 
 def _read_torch(data: bytes) -> Arrays:
-    from .torch_file import read_torch  # imported when needed: few programs read such files
+    from .checkpoints.torch_file import (  # imported when needed: few programs read such files
+        read_torch,
+    )
 
     return read_torch(data)
 

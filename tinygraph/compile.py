@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from . import checks
-from . import store as manifest
-from .batch import batch_axis
-from .ir import Graph, Node
-from .op import constant
+from .compiler import checks
+from .compiler.options import Options, Pass
+from .compiler.program import BatchProgram, Program
+from .graph.batch import batch_axis
+from .graph.ir import Graph, Node
+from .graph.op import constant
+from .graph.rewrite import substitute
 from .passes import PIPELINE, Update, strip_effects
-from .program import BatchProgram, Program
-from .rewrite import substitute
 from .settings import settings
-from .store import Pass
 
 
 def compile(
@@ -66,7 +65,7 @@ def compile(
     checks.declared(Graph(graph.name, graph.inputs, (*graph.outputs, *values)))
     stripped, pairs = strip_effects(graph, given)
     whole = Graph(graph.name, stripped.inputs, (*stripped.outputs, *(new for _, new in pairs)))
-    options = manifest.Options(
+    options = Options(
         backend or settings.backend,
         left_out,
         pipeline,

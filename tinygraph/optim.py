@@ -15,10 +15,10 @@ import numpy as np
 
 from . import ops
 from .autodiff import grad
-from .ir import Graph, Node, Parameter
+from .graph.ir import Graph, Node, Parameter
+from .graph.op import constant
+from .graph.parameter import parameter
 from .nn.module import assign
-from .op import constant
-from .parameter import parameter
 
 Schedule = Callable[[Node], Any]
 Updates = list[tuple[Parameter, Node]]

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from types import TracebackType
 
-from .op import ShapeError
+from .graph.op import ShapeError
 
 _PACKAGE = str(Path(__file__).parent)
 

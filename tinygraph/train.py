@@ -17,9 +17,9 @@ from typing import Any, Protocol, TextIO
 
 import numpy as np
 
+from .compiler.program import Program
 from .data import Batches
-from .program import Program
-from .size import Size
+from .graph.size import Size
 
 MANY = 500  # examples at a time for a program that takes any number
 Step = Callable[..., Sequence[Any]]

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 import llvmlite
 import numpy as np
 
-from tinygraph.backend import BackendError, Card
-from tinygraph.cache import Store
 from tinygraph.codegen.program import Code
-from tinygraph.ir import Parameter
+from tinygraph.compiler.backend import BackendError
+from tinygraph.compiler.store import Store
+from tinygraph.graph.ir import Parameter
+from tinygraph.plan.device import Card
 
-from .features import detect
+from .machine.features import detect
 
 if TYPE_CHECKING:
     from tinygraph.plan.contraction.tiling import Target

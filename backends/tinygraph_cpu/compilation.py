@@ -10,8 +10,8 @@ from tinygraph.plan.contraction.record import Contraction, TileOperand
 from tinygraph.plan.plan import Record
 from tinygraph.plan.winograd.kernel import WinogradGradient, WinogradTile, WinogradWeights
 
-from . import objects
-from .features import Features
+from .machine import objects
+from .machine.features import Features
 
 WINOGRAD = (WinogradTile, WinogradGradient, WinogradWeights)
 RECORDS = (Contraction, *WINOGRAD, Body, Statement, TileOperand)
@@ -21,11 +21,11 @@ def compile_kernel(kernel: KernelCode, symbol: str, features: Features) -> bytes
     """The object of a kernel, which it defines as ``symbol``.
 
     Raises:
-        ValueError, NumbaError: see numba_kernels.compile_kernels.
+        ValueError, NumbaError: see numba_code.kernels.compile_kernels.
     """
     if kernel.record is not None:
         return compile_record(kernel.record, symbol, features)
-    from .numba_kernels import compile_kernels
+    from .numba_code.kernels import compile_kernels
 
     return compile_kernels(kernel.text, {kernel.name: symbol}, features)[kernel.name]
 
@@ -33,10 +33,10 @@ def compile_kernel(kernel: KernelCode, symbol: str, features: Features) -> bytes
 def compile_record(record: Record, symbol: str, features: Features) -> bytes:
     from llvmlite import ir
 
-    from .contraction import emit_contraction, fetches
-    from .winograd import emit_winograd
-    from .winograd_gradient import emit_gradient
-    from .winograd_weights import emit_weights
+    from .gemm.contraction import emit_contraction, fetches
+    from .winograd.convolution import emit_winograd
+    from .winograd.gradient import emit_gradient
+    from .winograd.weights import emit_weights
 
     module = ir.Module(name=symbol, context=ir.Context())
     match record:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import llvmlite
 
+import tinygraph_scalar
 from tinygraph import codegen
-from tinygraph.cache import Store
 from tinygraph.codegen.program import Code, KernelCode
+from tinygraph.compiler.store import Store
 
-from .features import Features, detect
+from .machine.features import Features, detect
 
 # What machine code follows from, besides a kernel's own text or record.
 EMITTERS = (
@@ -30,7 +31,9 @@ EMITTERS = (
 def emitters_digest() -> str:
     """Of the sources that turn kernels into machine code: whoever edits one gets new objects."""
     core = Path(codegen.__file__ or "").parent.parent
-    paths = [*sorted(Path(__file__).parent.glob("*.py")), *(core / name for name in EMITTERS)]
+    folders = (Path(__file__).parent, Path(tinygraph_scalar.__file__ or "").parent)
+    own = (path for folder in folders for path in sorted(folder.rglob("*.py")))
+    paths = [*own, *(core / name for name in EMITTERS)]
     digest = hashlib.blake2b()
     for path in paths:
         digest.update(path.read_bytes())

@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.backend import Roofline
-from tinygraph.cache import Store
 from tinygraph.codegen.program import Call, Code, Loop, Work
-from tinygraph.ir import Parameter
-from tinygraph.state import aligned
-from tinygraph.types import Type
+from tinygraph.compiler.store import Store
+from tinygraph.graph.ir import Parameter
+from tinygraph.graph.state import aligned
+from tinygraph.graph.types import Type
+from tinygraph.plan.device import Roofline
 
-from . import objects
-from .driver import driver
+from .driver.driver import driver
+from .driver.launch_table import Launch, LaunchTable
+from .driver.team import default_threads, team
 from .kernels import fetch, symbol_of
-from .launch_table import Launch, LaunchTable
-from .team import default_threads, team
+from .machine import objects
 
 SERIAL = 150_000  # cost below which a program runs on one thread: waking another costs more
 
@@ -143,7 +143,7 @@ class CpuRunner:
         self.team.run(self.table, self.threads)
 
     def time(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> list[float]:
-        from .calibrate import cycles_per_second
+        from .driver.calibrate import cycles_per_second
 
         rate = cycles_per_second()
         self.table.count_cycles(True)
@@ -155,6 +155,6 @@ class CpuRunner:
         return [float(c) / rate for c in cycles]
 
     def roofline(self) -> Roofline:
-        from .calibrate import measured_roofline
+        from .driver.calibrate import measured_roofline
 
         return measured_roofline(self.threads)

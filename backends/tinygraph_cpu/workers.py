@@ -22,7 +22,7 @@ from dataclasses import astuple
 from tinygraph.codegen.program import KernelCode
 
 from .compilation import compile_kernel, record_of
-from .features import Features
+from .machine.features import Features
 
 MOST = 4  # processes
 PAYS = 8  # kernels that a process must have to do
@@ -154,7 +154,7 @@ class _Worker:
 
 def _work() -> None:
     """The main program of a worker."""
-    from . import numba_front_end  # noqa: F401  before it says that it is ready
+    from .numba_code import front_end  # noqa: F401  before it says that it is ready
 
     gc.disable()
     features = Features(*json.loads(sys.argv[1]))

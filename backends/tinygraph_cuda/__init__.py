@@ -1,6 +1,6 @@
 """The CUDA backend: numba-cuda compiles kernels to PTX, a device or the emulator runs them.
 
-Importing this package, or its emulator, imports neither numba nor anything of CUDA's; compiling
+Importing this package imports neither numba nor anything of CUDA's; compiling
 does, and needs the extra: ``pip install 'tinygraph[cuda]'``.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from tinygraph.backend import BackendError
+from tinygraph.compiler.backend import BackendError
 
 INSTALL = "backend 'cuda' needs numba-cuda and cuda-core: pip install 'tinygraph[cuda]'"
 

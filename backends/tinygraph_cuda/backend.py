@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinygraph.backend import Card, Runner
-from tinygraph.cache import Store
 from tinygraph.codegen.program import Code
-from tinygraph.ir import Parameter
+from tinygraph.compiler.backend import Runner
+from tinygraph.compiler.store import Store
+from tinygraph.graph.ir import Parameter
+from tinygraph.plan.device import Card
 
 from . import require_toolchain
 from .choice import choose
-from .compiled import compile_missing, fetch, toolchain_versions
+from .compile.compiled import compile_missing, fetch, toolchain_versions
 
 if TYPE_CHECKING:
     from tinygraph.plan.contraction.tiling import Target

@@ -6,11 +6,11 @@ import warnings
 from dataclasses import dataclass
 from functools import cache
 
-from tinygraph.backend import BackendError
+from tinygraph.compiler.backend import BackendError
 from tinygraph.settings import settings
 
-from . import probe
-from .budget import LIMITS
+from .compile.budget import LIMITS
+from .runtimes import probe
 
 RUNTIMES = ("device", "emulate", "ptx")
 ARCHITECTURE = "sm_80"  # what cards are for where there is no device and none is named

@@ -8,11 +8,12 @@ from weakref import finalize
 
 import numpy as np
 
-from tinygraph.backend import BackendError, Roofline
 from tinygraph.codegen.program import Argument, Call, Code, Work
-from tinygraph.ir import Parameter
+from tinygraph.compiler.backend import BackendError
+from tinygraph.graph.ir import Parameter
+from tinygraph.plan.device import Roofline
 
-from .compiled import Built
+from .compile.compiled import Built
 from .runtimes import Launch, Runtime
 
 

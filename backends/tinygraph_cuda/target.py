@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tinygraph.plan.contraction.tiling import Cut, Target
 
-from .blocking import Sizes, choose
+from .kernels.blocking import Sizes, choose
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ import pytest
 from small_programs import NO_DRIVER
 
 import tinygraph as tg
-from tinygraph.backend import BackendError
-from tinygraph_cuda import choice, probe
+from tinygraph.compiler.backend import BackendError
+from tinygraph_cuda import choice
+from tinygraph_cuda.runtimes import probe
 
 
 @pytest.fixture

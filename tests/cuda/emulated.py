@@ -6,17 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ptx_emulator import Kernel, Memory
 from tinygraph.codegen.assemble import place
 from tinygraph.codegen.writer import Address
-from tinygraph.ir import Graph
+from tinygraph.graph.ir import Graph
 from tinygraph.plan.plan import Plan
 from tinygraph.plan.schedule import schedule
 from tinygraph.plan.verify import verify_plan
-from tinygraph_cuda.emulator import Kernel, Memory
-from tinygraph_cuda.kernel import CudaKernel
-from tinygraph_cuda.lower import lower
+from tinygraph_cuda.compile.toolchain import compile_ptx
+from tinygraph_cuda.kernels.kernel import CudaKernel
+from tinygraph_cuda.kernels.lower import lower
 from tinygraph_cuda.target import TARGET
-from tinygraph_cuda.toolchain import compile_ptx
 
 Blocks = dict[tuple[str, int], np.ndarray]
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph_cuda import compiled
-from tinygraph_cuda.emulator import Kernel, Memory
+from ptx_emulator import Kernel, Memory
+from tinygraph_cuda.compile import compiled
 
 KHZ, SECONDS = 1_000_000, 1e-3  # the clock's rate; what anything takes between two events
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from emulated_kernels import Source
 
-from tinygraph_cuda.emulator import Kernel, Memory
+from ptx_emulator import Kernel, Memory
 
 STORED = Path(__file__).parent / "ptx"
 HAS_NUMBA_CUDA = find_spec("numba_cuda") is not None
@@ -22,8 +22,8 @@ needs_numba_cuda = pytest.mark.skipif(
 
 @lru_cache
 def compiled(source: Source, name: str) -> str:
-    from tinygraph_cuda.intrinsics import SCOPE
-    from tinygraph_cuda.toolchain import compile_ptx
+    from tinygraph_cuda.compile.intrinsics import SCOPE
+    from tinygraph_cuda.compile.toolchain import compile_ptx
 
     return compile_ptx(
         source.text,

@@ -23,10 +23,12 @@ from small_programs import (
 import tinygraph as tg
 import tinygraph_cuda
 from tinygraph import data, nn
-from tinygraph.backend import BackendError, Card
+from tinygraph.compiler.backend import BackendError
 from tinygraph.models.lenet import LeNet5
-from tinygraph_cuda import budget, choice, probe
-from tinygraph_cuda.runtimes import emulate
+from tinygraph.plan.device import Card
+from tinygraph_cuda import choice
+from tinygraph_cuda.compile import budget
+from tinygraph_cuda.runtimes import emulate, probe
 
 pytestmark = pytest.mark.usefixtures("no_device", "cache")
 
@@ -222,7 +224,7 @@ assert seconds < 1, seconds
 @needs_toolchain
 def test_a_lost_kernel_is_compiled_again(monkeypatch):
     program = square("cuda:emulate")
-    monkeypatch.setattr(tinygraph_cuda.compiled, "BUILT", {})
+    monkeypatch.setattr(tinygraph_cuda.compile.compiled, "BUILT", {})
     for path in (tg.settings.cache / "kernel").iterdir():
         path.unlink()
     again = square("cuda:emulate")

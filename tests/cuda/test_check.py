@@ -15,15 +15,17 @@ from fake_core import FakeCore
 import tinygraph as tg
 from tinygraph import nn, optim
 from tinygraph.__main__ import main
-from tinygraph.backend import BackendError, Roofline
+from tinygraph.compiler.backend import BackendError
+from tinygraph.graph.op import OPS
+from tinygraph.plan.device import Roofline
 
 if find_spec("numba_cuda") is None:
     pytest.skip("numba-cuda is not installed", allow_module_level=True)
 
-from tinygraph_cuda import compiled
 from tinygraph_cuda.check import replay, suite
 from tinygraph_cuda.check.bundle import write_bundle
 from tinygraph_cuda.check.report import report
+from tinygraph_cuda.compile import compiled
 from tinygraph_cuda.runtimes import device, emulate
 
 
@@ -42,7 +44,7 @@ def bundle(tmp_path_factory):
     """A small one, for two architectures."""
     tg.settings.cache = tmp_path_factory.mktemp("cache")
     folder = tmp_path_factory.mktemp("bundles") / "bundle"
-    cases = [*suite.examples(tg.op.OPS["exp"]), training()]
+    cases = [*suite.examples(OPS["exp"]), training()]
     names = list(write_bundle(folder, cases, ("sm_80", "sm_90")))
     assert names == ["operator exp", "gradient of exp", "step"]
     yield folder
@@ -138,5 +140,5 @@ def test_refusals(bundle, capsys):
 
 def test_the_suite_covers_every_operator():
     names = {case.name for case in suite.cases()}
-    assert {f"operator {o.name}" for o in tg.op.OPS.values() if o.example} <= names
+    assert {f"operator {o.name}" for o in OPS.values() if o.example} <= names
     assert "gradient of conv2d" in names and "LeNet-5, training step" in names

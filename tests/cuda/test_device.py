@@ -16,8 +16,7 @@ from small_programs import (
 )
 
 import tinygraph as tg
-from tinygraph_cuda import probe
-from tinygraph_cuda.runtimes import device
+from tinygraph_cuda.runtimes import device, probe
 
 pytestmark = pytest.mark.usefixtures("no_device", "cache")
 

@@ -11,8 +11,8 @@ import pytest
 from emulated_kernels import KERNELS
 from kernel_runs import HAS_NUMBA_CUDA, STORED, compiled, normal, run
 
-from tinygraph_cuda import emulator
-from tinygraph_cuda.emulator import Counters, Kernel
+import ptx_emulator
+from ptx_emulator import Counters, Kernel
 
 
 @pytest.fixture(params=["stored", "compiled"])
@@ -196,5 +196,5 @@ def test_counters(kernel):
 
 def test_unknown_instructions_are_refused():
     ptx = (STORED / "tiled.ptx").read_text().replace("bar.sync", "wgmma.fence", 1)
-    with pytest.raises(emulator.UnsupportedInstruction, match=r"wgmma\.fence"):
+    with pytest.raises(ptx_emulator.UnsupportedInstruction, match=r"wgmma\.fence"):
         Kernel(ptx)

@@ -10,8 +10,8 @@ import pytest
 from emulated_kernels import KERNELS, Source
 from kernel_runs import STORED, compiled, needs_numba_cuda, normal, run
 
-from tinygraph_cuda import emulator
-from tinygraph_cuda.emulator import Fault, Kernel, Memory
+import ptx_emulator
+from ptx_emulator import Fault, Kernel, Memory
 
 
 class Planted(NamedTuple):
@@ -22,9 +22,9 @@ class Planted(NamedTuple):
 
 
 PLANTED = {
-    "out of bounds": Planted(emulator.OutOfBounds, "y[t] = x[t + 1]", "x[t + 1]", (127, 0, 0)),
+    "out of bounds": Planted(ptx_emulator.OutOfBounds, "y[t] = x[t + 1]", "x[t + 1]", (127, 0, 0)),
     "misaligned": Planted(
-        emulator.Misaligned,
+        ptx_emulator.Misaligned,
         """
         odd = uint32(1) if t == uint32(9) else uint32(0)
         a, b, c, d = load4(x, uint32(t * uint32(4) + odd))
@@ -33,23 +33,23 @@ PLANTED = {
         (9, 0, 0),
     ),
     "missing barrier": Planted(
-        emulator.Race,
+        ptx_emulator.Race,
         """
         shared[t] = x[t]
         y[t] = shared[uint32(127) - t]""",
         "y[t] = shared",
     ),
     "wrong barrier": Planted(
-        emulator.Race,
+        ptx_emulator.Race,
         """
         shared[t] = x[t]
         cuda.syncwarp()
         y[t] = shared[uint32(127) - t]""",
         "y[t] = shared",
     ),
-    "race": Planted(emulator.Race, "y[t // uint32(2)] = x[t]", "y[t // uint32(2)]"),
+    "race": Planted(ptx_emulator.Race, "y[t // uint32(2)] = x[t]", "y[t // uint32(2)]"),
     "race between blocks": Planted(
-        emulator.Race,
+        ptx_emulator.Race,
         """
         if cuda.blockIdx.x == 0:
             y[t] = x[t]
@@ -58,14 +58,14 @@ PLANTED = {
         "y[t]",
     ),
     "race with an atomic operation": Planted(
-        emulator.Race,
+        ptx_emulator.Race,
         """
         atomic_add(y, 0, x[t])
         x[t] = y[0]""",
         "x[t] = y[0]",
     ),
     "divergent barrier": Planted(
-        emulator.DivergentBarrier,
+        ptx_emulator.DivergentBarrier,
         """
         if t < uint32(40):
             shared[t] = x[t]
@@ -75,7 +75,7 @@ PLANTED = {
         (0, 0, 0),
     ),
     "two barriers": Planted(
-        emulator.DivergentBarrier,
+        ptx_emulator.DivergentBarrier,
         """
         if t < uint32(40):
             y[t] = float32(1)
@@ -89,7 +89,7 @@ PLANTED = {
         (0, 0, 0),
     ),
     "lanes missing in a shuffle": Planted(
-        emulator.DivergentWarp,
+        ptx_emulator.DivergentWarp,
         """
         if t < uint32(7):
             y[t] = cuda.shfl_sync(0xFFFFFFFF, x[t], 3)""",
@@ -97,7 +97,7 @@ PLANTED = {
         (0, 0, 0),
     ),
     "uninitialized": Planted(
-        emulator.Uninitialized,
+        ptx_emulator.Uninitialized,
         """
         if t < uint32(100):
             shared[t] = x[t]
@@ -107,7 +107,7 @@ PLANTED = {
         (100, 0, 0),
     ),
     "outside of shared memory": Planted(
-        emulator.OutOfBounds,
+        ptx_emulator.OutOfBounds,
         """
         shared[t + uint32(1)] = x[t]
         cuda.syncthreads()
@@ -156,7 +156,7 @@ def test_missing_barriers_of_a_stored_kernel(missing):
         [parts[0] + parts[1], parts[2]] if missing == 0 else [parts[0], parts[1] + parts[2]]
     )
     a = normal(32, 32)
-    with pytest.raises(emulator.Race) as caught:
+    with pytest.raises(ptx_emulator.Race) as caught:
         run(Kernel(ptx), (2, 2), (16, 16), a, a, np.zeros_like(a), 32, 32, 32)
     line = KERNELS["tiled"].text.splitlines()[caught.value.line - 1]
     assert ("tile_a[y, j]" if missing == 0 else "tile_a[y, x] =") in line or "tile_b" in line
@@ -183,5 +183,5 @@ def test_freed_memory_is_out_of_bounds():
     memory, a = Memory(), normal(32, 32)
     x, y, z = (memory.upload(a, name) for name in "xyz")
     memory.free(x)
-    with pytest.raises(emulator.OutOfBounds):
+    with pytest.raises(ptx_emulator.OutOfBounds):
         Kernel((STORED / "tiled.ptx").read_text())(memory, (2, 2), (16, 16), [x, y, z, 32, 32, 32])

@@ -14,11 +14,11 @@ from emulated import run_emulated
 
 from compiled import graph_of
 from tinygraph import models, nn, ops
-from tinygraph.arguments import draw
 from tinygraph.autodiff import grad
-from tinygraph.interpret import run
-from tinygraph.ir import Graph
-from tinygraph.op import OPS, Kind, input
+from tinygraph.compiler.arguments import draw
+from tinygraph.graph.interpret import run
+from tinygraph.graph.ir import Graph
+from tinygraph.graph.op import OPS, Kind, input
 
 RECORDS = [o for o in OPS.values() if o.example is not None]
 

@@ -17,13 +17,13 @@ from emulated import compile_kernel, kernels, run_emulated
 import tinygraph as tg
 from compiled import graph_of
 from tinygraph import ops
-from tinygraph.arguments import draw
 from tinygraph.autodiff import grad
-from tinygraph.interpret import run
-from tinygraph.ir import Graph, Node
-from tinygraph.op import input
+from tinygraph.compiler.arguments import draw
+from tinygraph.graph.interpret import run
+from tinygraph.graph.ir import Graph, Node
+from tinygraph.graph.op import input
 from tinygraph.ops.random import dropout
-from tinygraph_cuda import wide
+from tinygraph_cuda.kernels import wide
 
 
 def agree(*outputs: Node, tolerance: float = 2e-5) -> list[np.ndarray]:

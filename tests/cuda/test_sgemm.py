@@ -23,13 +23,13 @@ from emulated import compile_kernel, kernels, run_emulated
 import tinygraph as tg
 from compiled import graph_of
 from tinygraph import ops
-from tinygraph.arguments import draw
 from tinygraph.autodiff import grad
-from tinygraph.interpret import run
-from tinygraph.ir import Graph, Node
-from tinygraph.op import input
-from tinygraph_cuda import blocking
-from tinygraph_cuda.blocking import BLOCKINGS, Blocking, Sizes, choose
+from tinygraph.compiler.arguments import draw
+from tinygraph.graph.interpret import run
+from tinygraph.graph.ir import Graph, Node
+from tinygraph.graph.op import input
+from tinygraph_cuda.kernels import blocking
+from tinygraph_cuda.kernels.blocking import BLOCKINGS, Blocking, Sizes, choose
 
 
 def agree(graph: Graph, tolerance: float = 3e-5) -> list[np.ndarray]:
@@ -160,7 +160,7 @@ def disassembler() -> str | None:
 def test_the_inner_loop_is_multiply_adds(tmp_path, arch):
     """At least 0.90 of the instructions between the loop's label and the branch back."""
     pytest.importorskip("cuda.core")
-    from tinygraph_cuda.toolchain import link
+    from tinygraph_cuda.compile.toolchain import link
 
     (kernel,) = kernels(graph_of(product(4096, 4096, 4096)))
     cubin, card = link(compile_kernel(kernel), arch)

@@ -12,8 +12,8 @@ import pytest
 from emulated_kernels import KERNELS
 
 import tinygraph_cuda
-from tinygraph.backend import BackendError
-from tinygraph_cuda.budget import occupancy
+from tinygraph.compiler.backend import BackendError
+from tinygraph_cuda.compile.budget import occupancy
 
 HAS_NUMBA_CUDA = find_spec("numba_cuda") is not None
 needs_numba_cuda = pytest.mark.skipif(
@@ -23,7 +23,7 @@ needs_numba_cuda = pytest.mark.skipif(
 
 def test_the_package_is_cheap_to_import():
     code = (
-        "import sys, tinygraph_cuda, tinygraph_cuda.emulator\n"
+        "import sys, tinygraph_cuda, ptx_emulator\n"
         "assert not {'numba', 'llvmlite', 'networkx'} & {*sys.modules}"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": ":".join(sys.path)})
@@ -38,7 +38,7 @@ def test_a_missing_toolchain_is_named(monkeypatch):
 
 @needs_numba_cuda
 def test_ptx_is_readable_and_of_a_version_that_drivers_accept():
-    from tinygraph_cuda.toolchain import compile_ptx
+    from tinygraph_cuda.compile.toolchain import compile_ptx
 
     source = KERNELS["saxpy"]
     ptx = compile_ptx(source.text, "saxpy", source.signature, launch_bounds=128)
@@ -48,7 +48,7 @@ def test_ptx_is_readable_and_of_a_version_that_drivers_accept():
 
 @needs_numba_cuda
 def test_float64_is_never_silent():
-    from tinygraph_cuda.toolchain import compile_ptx
+    from tinygraph_cuda.compile.toolchain import compile_ptx
 
     text = "def scale(x):\n    x[0] = x[0] * 0.1\n"
     with pytest.raises(ValueError, match="scale computes in float64"):
@@ -59,7 +59,7 @@ def test_float64_is_never_silent():
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
 def test_usage(arch):
     pytest.importorskip("cuda.core")
-    from tinygraph_cuda.toolchain import compile_ptx, link
+    from tinygraph_cuda.compile.toolchain import compile_ptx, link
 
     source = KERNELS["tiled"]
     cubin, used = link(compile_ptx(source.text, "tiled", source.signature), arch)

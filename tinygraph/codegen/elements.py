@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..op import Index
+from ..graph.op import Index
 from ..plan.body import Statement
 from ..plan.plan import Access, Fold, Guard, Load, Nest, Position, Step
 from .steps import folded, view_key, wrapped

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from textwrap import wrap
 
-from ..dump import all_labels
-from ..ir import Graph, Node
-from ..origins import origins
+from ..graph.dump import all_labels
+from ..graph.ir import Graph, Node
+from ..graph.origins import origins
 from ..plan.plan import Launch, Plan
 from .program import Call, Code, KernelCode, Place
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import product
 from math import ceil, inf
 
-from ..op import Index
+from ..graph.op import Index
 from ..plan.body import Statement
 from ..plan.plan import Fold, Guard, Load, Put, Step
 from .elements import ElementWriter

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import nn
-from ..ir import Node
+from ..graph.ir import Node
 from ..nn.drawn import drawn
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from .. import nn, ops
-from ..ir import Node
-from ..op import constant
+from ..graph.ir import Node
+from ..graph.op import constant
 
 
 class ConvReLU(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import nn, ops
-from ..ir import Node
+from ..graph.ir import Node
 from .blocks import ConvNorm, ConvReLU, from_imagenet
 
 Block = type[ConvReLU] | type[ConvNorm]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import nn, ops
-from ..ir import Node
+from ..graph.ir import Node
 from .blocks import ConvNorm, from_imagenet
 
 WIDE, TALL = {"padding": (0, 3)}, {"padding": (3, 0)}  # of 1x7 and 7x1

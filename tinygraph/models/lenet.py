@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import nn
-from ..ir import Node
+from ..graph.ir import Node
 
 
 class LeNet5(nn.Module):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import nn
-from ..ir import Node
+from ..graph.ir import Node
 
 
 class SequenceClassifier(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import nn, ops
-from ..ir import Node
+from ..graph.ir import Node
 
 
 def _conv(inputs: int, outputs: int, kernel_size: int, **options: Any) -> nn.Conv2d:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import nn, ops
-from ..ir import Node
-from ..op import ShapeError
+from ..graph.ir import Node
+from ..graph.op import ShapeError
 
 
 class TokenEmbedding(nn.Module):

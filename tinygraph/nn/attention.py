@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from .. import ops
-from ..ir import Node, Parameter
-from ..op import ShapeError
-from ..parameter import parameter
+from ..graph.ir import Node, Parameter
+from ..graph.op import ShapeError
+from ..graph.parameter import parameter
 from .drawn import drawn
 from .init import constant, xavier
 from .linear import Linear, linear

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..ir import Parameter
-from ..parameter import parameter
+from ..graph.ir import Parameter
+from ..graph.parameter import parameter
 from .init import Initializer
 from .random import current_source
 

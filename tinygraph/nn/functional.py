@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import ops
-from ..ir import Node
+from ..graph.ir import Node
 from .module import Module
 
 

@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 from .. import ops
-from ..ir import Node, Parameter
-from ..op import ShapeError
+from ..graph.ir import Node, Parameter
+from ..graph.op import ShapeError
 from ..ops.convolution import pair
 from .drawn import drawn
 from .init import Initializer, fan_in_uniform, fans, normal, uniform

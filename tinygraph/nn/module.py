@@ -11,8 +11,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..ir import Node, Parameter
-from ..origins import scope
+from ..graph.ir import Node, Parameter
+from ..graph.origins import scope
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from itertools import count
 from typing import Any
 
 from .. import ops
-from ..ir import Node
-from ..op import ShapeError
+from ..graph.ir import Node
+from ..graph.op import ShapeError
 from .drawn import buffer, drawn
 from .init import constant
 from .module import Module

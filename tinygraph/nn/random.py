@@ -13,10 +13,10 @@ from collections import Counter
 
 import numpy as np
 
-from ..ir import Parameter
-from ..op import PARAMETER
-from ..state import ParameterState
-from ..types import Type
+from ..graph.ir import Parameter
+from ..graph.op import PARAMETER
+from ..graph.state import ParameterState
+from ..graph.types import Type
 
 
 class Source:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import ops
-from ..ir import Node, Parameter
-from ..op import ShapeError
+from ..graph.ir import Node, Parameter
+from ..graph.op import ShapeError
 from .drawn import drawn
 from .init import uniform
 from .module import Module

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from .. import ops
-from ..ir import Node
+from ..graph.ir import Node
 from .attention import KeyValueCache, MultiHeadAttention
 from .linear import Linear
 from .module import Module

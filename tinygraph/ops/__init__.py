@@ -1,6 +1,6 @@
 """Every operator, one record each, and the functions on top; importing this fills the table."""
 
-from ..ir import overload as _overload
+from ..graph.ir import overload as _overload
 from .activation import elu, gelu, leaky_relu, log_softmax, logsumexp, silu, softmax
 from .arithmetic import (
     abs,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from ..ir import Node
-from ..op import ShapeError
+from ..graph.ir import Node
+from ..graph.op import ShapeError
 from .arithmetic import abs
 from .identity import stop_gradient
 from .logic import equal, less, where

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import Node
-from ..op import Kind, Op, ShapeError, broadcast_shapes, define, input, same_dtype
-from ..types import Type
+from ..graph.ir import Node
+from ..graph.op import Kind, Op, ShapeError, broadcast_shapes, define, input, same_dtype
+from ..graph.types import Type
 from .logic import equal, is_float, less, less_equal, logical_or, where
 
 

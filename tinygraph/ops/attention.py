@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from ..ir import Node
-from ..op import ShapeError, broadcast_shapes
+from ..graph.ir import Node
+from ..graph.op import ShapeError, broadcast_shapes
 from .activation import softmax
 from .linalg import matmul, swap
 from .logic import less_equal, logical_and, where

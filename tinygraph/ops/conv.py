@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import Node
-from ..op import Index, Kind, Loops, Op, Read, ShapeError, define, input, same_dtype
-from ..types import Type
+from ..graph.ir import Node
+from ..graph.op import Index, Kind, Loops, Op, Read, ShapeError, define, input, same_dtype
+from ..graph.types import Type
 
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]  # (top, bottom), (left, right)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..ir import Node
-from ..op import ShapeError
+from ..graph.ir import Node
+from ..graph.op import ShapeError
 from .conv import CONV2D, CONV2D_INPUT_GRADIENT, Padding, Pair
 from .view import reshape
 

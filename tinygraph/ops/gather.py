@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import Node
-from ..op import (
+from ..graph.ir import Node
+from ..graph.op import (
     Index,
     Kind,
     Loops,
@@ -21,7 +21,7 @@ from ..op import (
     promote,
     same_dtype,
 )
-from ..types import Type
+from ..graph.types import Type
 from .arithmetic import clip
 from .logic import cast, equal, less, less_equal, logical_and, where
 from .source import arange, axis_index

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
 
-from ..ir import Node, Parameter
-from ..op import Index, Kind, Loops, Op, Read, ShapeError, define, identity, input
-from ..types import Type
+from ..graph.ir import Node, Parameter
+from ..graph.op import Index, Kind, Loops, Op, Read, ShapeError, define, identity, input
+from ..graph.types import Type
 from .view import free
 
 

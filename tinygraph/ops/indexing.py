@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import Node
-from ..op import Kind, Op, ShapeError, define, input, promote, same_dtype
-from ..size import Size
-from ..types import Type
+from ..graph.ir import Node
+from ..graph.op import Kind, Op, ShapeError, define, input, promote, same_dtype
+from ..graph.size import Size
+from ..graph.types import Type
 from .gather import take
 from .view import FLIP, PAD, SLICE, free, normalize_axis, reshape
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import Node
-from ..op import (
+from ..graph.ir import Node
+from ..graph.op import (
     Index,
     Kind,
     Loops,
@@ -22,7 +22,7 @@ from ..op import (
     promote,
     same_dtype,
 )
-from ..types import Type
+from ..graph.types import Type
 from .view import broadcast_read, reshape, transpose
 
 

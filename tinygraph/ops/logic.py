@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import Node
-from ..op import (
+from ..graph.ir import Node
+from ..graph.op import (
     Kind,
     Op,
     ShapeError,
@@ -19,7 +19,7 @@ from ..op import (
     promote,
     same_dtype,
 )
-from ..types import DTYPES, Type
+from ..graph.types import DTYPES, Type
 
 
 def is_float(dtype: str) -> bool:

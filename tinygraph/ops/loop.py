@@ -6,10 +6,10 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from ..ir import Graph, Node, node
-from ..op import CONSTANT, OPS, Kind, Op, ShapeError, define, input
-from ..origins import built_from, origins
-from ..types import Several, Type
+from ..graph.ir import Graph, Node, node
+from ..graph.op import CONSTANT, OPS, Kind, Op, ShapeError, define, input
+from ..graph.origins import built_from, origins
+from ..graph.types import Several, Type
 from .indexing import getitem
 from .view import BROADCAST_TO, RESHAPE, free
 

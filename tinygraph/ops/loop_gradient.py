@@ -12,9 +12,9 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from ..ir import Node
-from ..op import Kind
-from ..types import Type
+from ..graph.ir import Node
+from ..graph.op import Kind
+from ..graph.types import Type
 from .arithmetic import add, div
 from .indexing import getitem
 from .loop import Loop, dependent, fresh, is_number, reached, replaced

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..ir import Node
-from ..op import ShapeError
+from ..graph.ir import Node
+from ..graph.op import ShapeError
 from .activation import log_softmax
 from .logic import equal, where
 from .reduce import mean, sum

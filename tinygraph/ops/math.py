@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import Node
-from ..op import Kind, Op, define, input
+from ..graph.ir import Node
+from ..graph.op import Kind, Op, define, input
 from .arithmetic import div, floats, mul, neg, sub
 from .logic import equal, is_float, where
 from .source import ones_like

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from ..ir import Node
-from ..op import Kind, Op, ShapeError, define
+from ..graph.ir import Node
+from ..graph.op import Kind, Op, ShapeError, define
 from .arithmetic import mul
 from .identity import loops_first
 from .math import pow, rsqrt, sqrt

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import Node
-from ..op import ShapeError, constant
+from ..graph.ir import Node
+from ..graph.op import ShapeError, constant
 from .convolution import edges, pair
 from .linalg import matmul
 from .logic import equal, where

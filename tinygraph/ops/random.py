@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import Node
-from ..op import Kind, Op, ShapeError, broadcast_shapes, define, input
-from ..types import Type
+from ..graph.ir import Node
+from ..graph.op import Kind, Op, ShapeError, broadcast_shapes, define, input
+from ..graph.types import Type
 from .logic import less, where
 from .source import flat_index, zeros_like
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import Node
-from ..op import Index, Kind, Loops, Op, Read, ShapeError, define, input
-from ..types import Type
+from ..graph.ir import Node
+from ..graph.op import Index, Kind, Loops, Op, Read, ShapeError, define, input
+from ..graph.types import Type
 from .arithmetic import div, mul, sub
 from .logic import cast, equal, is_float, is_nan, logical_or, where
 from .math import sqrt

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..interpret import run
-from ..ir import Graph, Node, Parameter
-from ..op import Kind, Op, ShapeError, define, promote
-from ..types import Several, Type
+from ..graph.interpret import run
+from ..graph.ir import Graph, Node, Parameter
+from ..graph.op import Kind, Op, ShapeError, define, promote
+from ..graph.types import Several, Type
 from .identity import EFFECT
 from .loop import Loop, dependent, fresh, is_number, reached
 from .loop_gradient import loop_gradient

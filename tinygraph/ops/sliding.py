@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import Node
-from ..op import Index, Loops, Read, ShapeError, identity
-from ..types import Type
+from ..graph.ir import Node
+from ..graph.op import Index, Loops, Read, ShapeError, identity
+from ..graph.types import Type
 from .logic import is_float
 
 Sizes = tuple[int, ...]

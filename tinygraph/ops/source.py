@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import Node
-from ..op import Kind, Op, ShapeError, constant, define
-from ..types import Type
+from ..graph.ir import Node
+from ..graph.op import Kind, Op, ShapeError, constant, define
+from ..graph.types import Type
 from .view import broadcast_to, reshape
 
 

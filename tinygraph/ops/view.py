@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import Node
-from ..op import Index, Kind, Loops, Op, Read, ShapeError, define, input, promote
-from ..types import Type
+from ..graph.ir import Node
+from ..graph.op import Index, Kind, Loops, Op, Read, ShapeError, define, input, promote
+from ..graph.types import Type
 
 
 def free(*_: Any, **__: Any) -> int:

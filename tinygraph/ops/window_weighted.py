@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import Node
-from ..op import Index, Kind, Loops, Op, Read, ShapeError, define, identity, input, same_dtype
-from ..types import Type
+from ..graph.ir import Node
+from ..graph.op import Index, Kind, Loops, Op, Read, ShapeError, define, identity, input, same_dtype
+from ..graph.types import Type
 from .sliding import (
     Sizes,
     check,

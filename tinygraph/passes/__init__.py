@@ -1,6 +1,6 @@
 """Graph -> Graph, a file each. compile() runs ``PIPELINE``; each can be left out by name."""
 
-from ..rewrite import Rule
+from ..graph.rewrite import Rule
 from . import contract_sums as _contract_sums
 from . import defer_lookups as _defer_lookups
 from . import fold_constants as _fold_constants

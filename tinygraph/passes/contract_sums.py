@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ..ir import Graph, Node
-from ..op import input
+from ..graph.ir import Graph, Node
+from ..graph.op import input
+from ..graph.rewrite import Event, rewrite, rule, var
 from ..ops.linalg import MATMUL, OUTER_SUM, swap
 from ..ops.reduce import SUM, sum
-from ..rewrite import Event, rewrite, rule, var
 
 a, b, axis = var("a"), var("b"), var("axis")
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from math import prod
 
-from ..ir import Graph, Node
-from ..op import input
+from ..graph.ir import Graph, Node
+from ..graph.op import input
+from ..graph.rewrite import Event, rewrite, rule, var
 from ..ops.gather import SCATTER_ADD, TAKE
 from ..ops.linalg import MATMUL, OUTER_SUM, swap
 from ..ops.logic import less, where
 from ..ops.source import full
 from ..ops.view import RESHAPE, TRANSPOSE, reshape, transpose
-from ..rewrite import Event, rewrite, rule, var
 
 g, t, w, x = var("g"), var("t"), var("w"), var("x")
 i, axes, size = var("i"), var("axes"), var("size")

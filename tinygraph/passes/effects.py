@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..ir import Graph, Node, Parameter
+from ..graph.ir import Graph, Node, Parameter
+from ..graph.origins import described
+from ..graph.rewrite import rebuild
 from ..ops.identity import EFFECT
-from ..origins import described
-from ..rewrite import rebuild
 
 Update = tuple[Parameter, Node]
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Set
 
-from ..ir import Graph, Node
-from ..op import INPUT, constant
+from ..graph.ir import Graph, Node
+from ..graph.op import INPUT, constant
+from ..graph.origins import built_from, origins
+from ..graph.rewrite import Event, substitute, with_inputs
 from ..ops.arithmetic import add, div, mul, neg, sub
 from ..ops.conv import CONV2D
 from ..ops.linalg import MATMUL
 from ..ops.view import BROADCAST_TO, RESHAPE, reshape
-from ..origins import built_from, origins
-from ..rewrite import Event, substitute, with_inputs
 
 
 def fold_batch_norm(graph: Graph, log: list[Event] | None = None) -> Graph:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ..interpret import evaluate
-from ..ir import Graph, Node, node
-from ..op import CONSTANT, Kind, constant
+from ..graph.interpret import evaluate
+from ..graph.ir import Graph, Node, node
+from ..graph.op import CONSTANT, Kind, constant
+from ..graph.rewrite import Event, filled, rewrite, rule, var
 from ..ops.arithmetic import add, mul
 from ..ops.source import full
-from ..rewrite import Event, filled, rewrite, rule, var
 
 LIMIT = 1 << 14  # elements: a folded constant may be this large, or as large as what it is made of
 

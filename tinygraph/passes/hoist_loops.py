@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ..ir import Graph, Node
-from ..op import Kind
+from ..graph.ir import Graph, Node
+from ..graph.op import Kind
+from ..graph.origins import built_from, origins
+from ..graph.rewrite import Event, carry, is_filled, substitute
 from ..ops.arithmetic import add
 from ..ops.linalg import MATMUL, OUTER_SUM, swap
 from ..ops.loop import ITEM, Loop, dependent, fresh, reached, replaced
 from ..ops.reduce import SUM
 from ..ops.view import RESHAPE, TRANSPOSE, reshape
-from ..origins import built_from, origins
-from ..rewrite import Event, carry, is_filled, substitute
 from .vectorize import Stacked, vectorized, vectorizes
 
 

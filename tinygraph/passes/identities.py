@@ -5,10 +5,10 @@ Dead nodes need no pass: a graph holds only what its outputs reach.
 
 from __future__ import annotations
 
-from ..ir import Graph, Node
+from ..graph.ir import Graph, Node
+from ..graph.rewrite import Event, rebuild, with_bodies
 from ..ops.identity import CUSTOM_GRADIENT, STOP_GRADIENT
 from ..ops.normalization import STANDARDIZED
-from ..rewrite import Event, rebuild, with_bodies
 
 IDENTITIES = (STOP_GRADIENT, CUSTOM_GRADIENT, STANDARDIZED)
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from ..ir import Graph, Node
-from ..op import Kind
+from ..graph.ir import Graph, Node
+from ..graph.op import Kind
+from ..graph.origins import origins
+from ..graph.rewrite import Event, carry, substitute
 from ..ops.loop import ITEM, Loop, fresh, reached, replaced
-from ..origins import origins
-from ..rewrite import Event, carry, substitute
 
 
 def merge_loops(graph: Graph, log: list[Event] | None = None) -> Graph:

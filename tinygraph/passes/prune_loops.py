@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..ir import Graph, Node
-from ..op import Kind
+from ..graph.ir import Graph, Node
+from ..graph.op import Kind
+from ..graph.rewrite import Event, carry, substitute
 from ..ops.loop import ITEM, Loop, reached
 from ..ops.view import SLICE, reshape
-from ..rewrite import Event, carry, substitute
 
 
 def prune_loops(graph: Graph, log: list[Event] | None = None) -> Graph:

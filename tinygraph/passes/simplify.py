@@ -11,15 +11,15 @@ import math
 
 import numpy as np
 
-from ..ir import Graph, Node
-from ..op import constant, input
+from ..graph.ir import Graph, Node
+from ..graph.op import constant, input
+from ..graph.rewrite import Event, filled, rewrite, rule, var
 from ..ops.arithmetic import abs, add, div, maximum, minimum, mul, neg, relu, sub
 from ..ops.logic import CAST, WHERE, cast, less, logical_not, where
 from ..ops.math import POW, exp, rsqrt, sigmoid, softplus, sqrt
 from ..ops.reduce import SUM, sum
 from ..ops.source import full, ones
 from ..ops.view import BROADCAST_TO, broadcast_to
-from ..rewrite import Event, filled, rewrite, rule, var
 from .fold_constants import fold
 from .simplify_views import unrepeated
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..ir import Graph, Node, node
-from ..op import PLACE, Kind, broadcast_shapes, input, place
+from ..graph.ir import Graph, Node, node
+from ..graph.op import PLACE, Kind, broadcast_shapes, input, place
+from ..graph.rewrite import Event, rewrite, rule, var
 from ..ops.arithmetic import add
 from ..ops.reduce import MAX, MIN, SUM, keep_shape, max, sum
 from ..ops.view import (
@@ -21,7 +22,6 @@ from ..ops.view import (
     reshape,
     transpose,
 )
-from ..rewrite import Event, rewrite, rule, var
 
 x, p, q, r, s = var("x"), var("p"), var("q"), var("r"), var("s")
 inner_start, inner_step = var("inner_start"), var("inner_step")

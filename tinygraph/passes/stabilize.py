@@ -5,12 +5,12 @@ What was finite stays within rounding; what overflowed or rounded to nothing bec
 
 from __future__ import annotations
 
-from ..ir import Graph, Node
-from ..op import input
+from ..graph.ir import Graph, Node
+from ..graph.op import input
+from ..graph.rewrite import Event, rewrite, rule, var
 from ..ops.arithmetic import add, div, sub
 from ..ops.math import exp, expm1, log, log1p, softplus
 from ..ops.reduce import SUM, sum
-from ..rewrite import Event, rewrite, rule, var
 
 
 def _is_sum_of_exp(n: Node) -> bool:

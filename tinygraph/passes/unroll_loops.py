@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ..ir import Graph, Node
-from ..op import Kind
+from ..graph.ir import Graph, Node
+from ..graph.op import Kind
+from ..graph.origins import built_from, origins
+from ..graph.rewrite import Event, rebuild, substitute, with_bodies
 from ..ops.indexing import getitem, stack
 from ..ops.loop import Loop, replaced
-from ..origins import built_from, origins
-from ..rewrite import Event, rebuild, substitute, with_bodies
 
 
 def unroll_loops(graph: Graph, log: list[Event] | None = None) -> Graph:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ..ir import Node
-from ..op import Kind, Op
+from ..graph.ir import Node
+from ..graph.op import Kind, Op
 from ..ops.indexing import CONCAT
 from ..ops.linalg import MATMUL
 from ..ops.reduce import MAX, MIN, SUM

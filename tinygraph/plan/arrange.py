@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import prod
 
-from ..op import Index
+from ..graph.op import Index
 from .plan import Access, Nest, Position, Put, Stage, Step
 
 LITERAL = 32  # steps; a shorter reduction is unrolled within a contiguous output axis

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..ir import Node
-from ..op import Kind
+from ..graph.ir import Node
+from ..graph.op import Kind
 from .body import Statement
 from .plan import Access, Emitted, Fold, Launch, Nest, Plan, Special, Tile
 
 if TYPE_CHECKING:
-    from ..backend import Card
+    from ..plan.device import Card
 
 
 @dataclass(frozen=True, slots=True)

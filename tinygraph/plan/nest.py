@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from ..ir import Node
-from ..op import Index
+from ..graph.ir import Node
+from ..graph.op import Index
 from .body import Statement
 from .fusion.group import Group, Store
 from .fusion.state import Fusion

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..ir import Node
-from ..op import Index
+from ..graph.ir import Node
+from ..graph.op import Index
 from .body import Statement
 from .contraction.record import Contraction
 from .winograd.kernel import WinogradGradient, WinogradTile, WinogradWeights

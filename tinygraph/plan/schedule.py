@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from ..ir import Graph, Node, Parameter
-from ..op import Kind
+from ..graph.ir import Graph, Node, Parameter
+from ..graph.op import Kind
 from ..ops.gather import SCATTER_ADD
 from .arrange import arrange
 from .contraction.anchor import Anchors, label

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..op import Index
+from ..graph.op import Index
 from .contraction.phases import Unsuitable
 from .index import Leaf, Sizes
 from .plan import Access, Place

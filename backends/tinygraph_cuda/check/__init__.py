@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    from tinygraph.backend import BackendError
+    from tinygraph.compiler.backend import BackendError
 
     from .bundle import write_bundle
     from .suite import cases

@@ -17,19 +17,20 @@ from typing import Any
 import numpy as np
 
 import tinygraph
-from tinygraph import store as manifest
-from tinygraph.cache import Store, default_store
 from tinygraph.codegen.program import Code
 from tinygraph.compile import compile
-from tinygraph.interpret import run
-from tinygraph.ir import Parameter
-from tinygraph.program import Program
+from tinygraph.compiler import manifest
+from tinygraph.compiler.program import Program
+from tinygraph.compiler.store import Store, default_store
+from tinygraph.graph.interpret import run
+from tinygraph.graph.ir import Parameter
 
-from ..compiled import compile_missing, entry_key, fetch, write
+from ..compile.compiled import compile_missing, entry_key, fetch, write
 from .suite import Case
 
 CORE = Path(tinygraph.__file__ or "").parent
-BACKEND = Path(__file__).parent.parent
+BACKENDS = Path(__file__).parent.parent.parent
+PACKAGES = (CORE, *(BACKENDS / n for n in ("tinygraph_cuda", "tinygraph_scalar", "ptx_emulator")))
 RUNNER = '''"""Checks CUDA kernels on this machine's GPU and writes report.md.
 
 Needs numpy and cuda-core only: pip install numpy 'cuda-core[cu13]'
@@ -60,7 +61,7 @@ def write_bundle(
         raise ValueError(f"{folder} is there already")
     for name in ("kernels", "cases"):
         (folder / name).mkdir(parents=True)
-    for package in (CORE, BACKEND):
+    for package in PACKAGES:
         ignored = shutil.ignore_patterns("__pycache__", "datasets")
         shutil.copytree(package, folder / "source" / package.name, ignore=ignored)
     (folder / "run.py").write_text(RUNNER)

@@ -12,18 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.backend import BackendError, Card
-from tinygraph.ir import Parameter
-from tinygraph.op import PARAMETER
-from tinygraph.state import ParameterState
-from tinygraph.store import read as read_manifest
-from tinygraph.types import Type
+from tinygraph.compiler import manifest
+from tinygraph.compiler.backend import BackendError
+from tinygraph.graph.ir import Parameter
+from tinygraph.graph.op import PARAMETER
+from tinygraph.graph.state import ParameterState
+from tinygraph.graph.types import Type
+from tinygraph.plan.device import Card
 
-from .. import probe
-from ..budget import number
-from ..compiled import Built, read
+from ..compile.budget import number
+from ..compile.compiled import Built, read
 from ..runner import CudaRunner
-from ..runtimes import Runtime
+from ..runtimes import Runtime, probe
 from .report import report
 
 REPEAT = 20  # runs that are timed
@@ -89,7 +89,7 @@ def replay(
     result: Result,
 ) -> None:
     """Runs a case twice from the same parameters, compares, and times it."""
-    built = read_manifest(case["manifest"].encode(), path)
+    built = manifest.read(case["manifest"].encode(), path)
     keys = case["kernels"][fitting(architecture, list(case["kernels"]))]
     kernels = [load_kernel(folder, key) for key in keys]
     with np.load(path.with_suffix(".npz")) as arrays:

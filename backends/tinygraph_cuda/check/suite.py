@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinygraph import models, nn, ops, optim
-from tinygraph.arguments import draw
 from tinygraph.autodiff import grad
-from tinygraph.ir import Graph, Node
+from tinygraph.compiler.arguments import draw
+from tinygraph.graph.ir import Graph, Node
+from tinygraph.graph.op import INPUT, OPS, Op, input
 from tinygraph.models.blocks import ConvNorm
 from tinygraph.models.googlenet import MODULES, Inception
 from tinygraph.nn import manual_seed
-from tinygraph.op import INPUT, OPS, Op, input
 from tinygraph.passes import Update
 
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tinygraph.backend import Roofline
-from tinygraph.state import Memory
+from tinygraph.graph.state import Memory
+from tinygraph.plan.device import Roofline
 
-from ..compiled import Built
+from ..compile.compiled import Built
 
 
 @dataclass(frozen=True, slots=True)

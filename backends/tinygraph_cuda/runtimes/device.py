@@ -16,11 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.backend import Roofline
+from tinygraph.plan.device import Roofline
 
-from .. import probe
-from ..compiled import Built
-from . import Launch
+from ..compile.compiled import Built
+from . import Launch, probe
 
 STAGING = 32 << 20  # bytes of pinned memory
 ALIGN = 256  # of transfers within it

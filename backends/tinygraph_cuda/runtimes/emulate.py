@@ -9,10 +9,11 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from tinygraph.backend import BackendError, Roofline
+from ptx_emulator import Kernel, Memory
+from tinygraph.compiler.backend import BackendError
+from tinygraph.plan.device import Roofline
 
-from ..compiled import Built
-from ..emulator import Kernel, Memory
+from ..compile.compiled import Built
 from . import Launch
 
 NO_CLOCK = "the emulator has no clock; program.dump('cards') shows what is known without a device"

@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import partial
 from math import prod
 
-from ...ir import Graph, Node
-from ...op import Index
+from ...graph.ir import Graph, Node
+from ...graph.op import Index
 from ..arrange import arrange
 from ..body import Body, Statement
 from ..fusion.group import Group, Store

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 
-from ...op import Index
+from ...graph.op import Index
 from ..arrange import arrange
 from ..body import Body, Statement
 from ..plan import Access, Buffer, Guard, Load, Nest, Put, Stage, Tile

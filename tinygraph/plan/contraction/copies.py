@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 from math import prod
 
-from ...ir import Graph, Node
+from ...graph.ir import Graph, Node
 from ..arrange import full_strides
 from ..body import Statement
 from ..fusion.state import Fusion

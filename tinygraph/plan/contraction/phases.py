@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import product
 from math import gcd
 
-from ...ir import Node
-from ...op import Index
+from ...graph.ir import Node
+from ...graph.op import Index
 from ..index import Indices, affine, span, substitute
 from ..reads import loops_of
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...ir import Node
+from ...graph.ir import Node
 from ..index import Indices
 from ..reads import element_reads, is_gather, loops_of
 from .group import Group

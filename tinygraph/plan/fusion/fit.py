@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ...ir import Node
-from ...op import Index, Kind
+from ...graph.ir import Node
+from ...graph.op import Index, Kind
 from ..index import Indices, Leaf, own, push, substituted
 from ..reads import element_reads, is_gather, loops_of
 from .group import Group, Reason

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...ir import Node, Parameter
-from ...op import Index, Kind
+from ...graph.ir import Node, Parameter
+from ...graph.op import Index, Kind
 from ...ops.identity import STOP_GRADIENT
 from ..index import is_view, own, push
 from ..reads import loops_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from ...ir import Node
+from ...graph.ir import Node
 from ..index import Indices
 
 

@@ -7,8 +7,8 @@ it in memory as it stands.
 
 from __future__ import annotations
 
-from ...ir import Graph, Node
-from ...op import Index, Kind, Read
+from ...graph.ir import Graph, Node
+from ...graph.op import Index, Kind, Read
 from ..index import Leaf, is_view, own, pull, push, read, reshape, view_read
 from ..reads import loops_of
 

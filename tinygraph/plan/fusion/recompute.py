@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from ...ir import Node, Parameter
-from ...op import Kind
+from ...graph.ir import Node, Parameter
+from ...graph.op import Kind
 from ..index import Indices, Leaf
 from ..plan import ITEMSIZE
 from ..reads import element_reads

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Set
 
-from ...ir import Graph, Node
-from ...op import Kind
+from ...graph.ir import Graph, Node
+from ...graph.op import Kind
 from ..index import Indices, Leaf, is_view, own, pull, push, read, substituted
 from ..launches.devices import assign
 from ..reads import element_reads, is_gather, loops_of

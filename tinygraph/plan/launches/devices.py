@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...ir import Graph, Node
-from ...op import PLACE
-from ...placement import device_of
+from ...graph.ir import Graph, Node
+from ...graph.op import PLACE
+from ...graph.placement import device_of
 
 if TYPE_CHECKING:
     from ..fusion.state import Fusion

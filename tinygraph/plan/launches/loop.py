@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ...ir import Graph, Node
+from ...graph.ir import Graph, Node
 from ...ops.loop import Loop
 from ..contraction.anchor import Anchors
 from ..contraction.axes import copy_nest

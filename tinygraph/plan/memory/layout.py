@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 from dataclasses import replace
 
-from ...ir import Graph, Node, Parameter
-from ...op import Kind
+from ...graph.ir import Graph, Node, Parameter
+from ...graph.op import Kind
 from ..arrange import full_strides
 from ..contraction.tiling import LINE
 from ..fusion.group import Group, Slot, Store

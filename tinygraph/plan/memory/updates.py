@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...ir import Node
-from ...op import Kind
+from ...graph.ir import Node
+from ...graph.op import Kind
 from ...ops.identity import STOP_GRADIENT
 from ..fusion.group import Group, Slot, Store
 from ..fusion.state import Fusion

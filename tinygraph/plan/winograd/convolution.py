@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-from ...ir import Node
+from ...graph.ir import Node
 from ..contraction.axes import Axis, join_all
 from ..contraction.phases import Unsuitable
 from ..index import Leaf

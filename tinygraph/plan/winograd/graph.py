@@ -19,13 +19,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...ir import Graph, Node
-from ...op import Kind, constant
+from ...graph.ir import Graph, Node
+from ...graph.op import Kind, constant
+from ...graph.origins import built_from, origins
+from ...graph.rewrite import Event, substitute, with_bodies
 from ...ops.conv import CONV2D, CONV2D_INPUT_GRADIENT, CONV2D_WEIGHT_GRADIENT, Padding
 from ...ops.linalg import MATMUL
 from ...ops.view import broadcast_to, flip, reshape, transpose
-from ...origins import built_from, origins
-from ...rewrite import Event, substitute, with_bodies
 from ..contraction.phases import Unsuitable
 from .cost import tiles_of
 from .launch import place, tile_of, way_of

@@ -9,8 +9,8 @@ from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING
 
-from ...ir import Node
-from ...origins import origins
+from ...graph.ir import Node
+from ...graph.origins import origins
 from ..body import Body
 from ..contraction.phases import Unsuitable, operand_indices
 from ..fusion.group import Group

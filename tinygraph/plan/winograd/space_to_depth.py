@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-from ...op import Index
+from ...graph.op import Index
 from ..arrange import permute
 from ..contraction.phases import Unsuitable
 from ..index import span

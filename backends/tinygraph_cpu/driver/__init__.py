@@ -1,0 +1,1 @@
+"""Running launches: the native driver, its table, the threads."""

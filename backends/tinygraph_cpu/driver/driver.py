@@ -1,0 +1,343 @@
+"""The native driver: walks a launch table, on one thread or on a team.
+
+A launch is (function, argument block, parts, waits). The function runs once for every part, as
+``function(part, tid, args)``; the launches in ``waits`` come earlier and must be complete before.
+
+On one thread the driver is a plain loop. On several, (launch, part) pairs are claimed in order
+from a queue by an atomic add; before a pair runs, its thread waits until the launches that it
+waits for have counted all their parts. Claims are in order and waits point backwards, so some
+thread can always go on. The counters rise for ever, by `parts` a run: nothing is cleared.
+
+In a loop a thread does not take the part that it has claimed, but the first that is left from its
+own share on: so it meets in every step what it has in its cache, weights and the state of its rows.
+Parts that are taken are bits of a word, which turn from 0 to 1 in one run and back in the next.
+
+In a table with devices, thread number d walks the launches of device d and no others, in order, and
+waits by the same counters. The first launch that is not complete is the next one of its device and
+waits for nothing any more, so some thread can always go on here too.
+
+A worker joins a run through the gate, one word: run number, open bit, number of workers inside.
+Nobody waits for a worker that has not joined: a parked or preempted one is merely missed, unless a
+device needs its thread. To end a run the caller closes the gate and waits until those who joined
+have left.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+
+from tinygraph.compiler.store import default_store
+from tinygraph_cpu.driver import emitter, launch_table
+from tinygraph_cpu.driver.emitter import I64, VOID, WORDS, Emitter
+from tinygraph_cpu.driver.launch_table import (
+    ARGS,
+    CHOOSES,
+    COUNTER,
+    DEVICE,
+    DEVICES,
+    DONE,
+    EPOCH,
+    FUNCTION,
+    GATE,
+    ITEM,
+    ITEMS,
+    LAUNCH,
+    LAUNCHES,
+    LEFT,
+    LIMIT,
+    LINE,
+    PARTS,
+    QUEUE,
+    STATS,
+    TABLE,
+    TAKEN,
+    THREADS,
+    WAIT,
+    WAIT_BEGIN,
+    WAIT_END,
+)
+from tinygraph_cpu.machine import objects
+
+INSIDE_BITS = 16  # of the gate: workers inside; the next bit says open; above is the run number
+OPEN = 1 << INSIDE_BITS
+
+
+def _function(
+    module: ir.Module, name: str, result: ir.Type, *args: ir.Type
+) -> tuple[ir.Function, Emitter]:
+    function = ir.Function(module, ir.FunctionType(result, args), name)
+    return function, Emitter(function.append_basic_block("entry"))
+
+
+def _call(b: Emitter, launch: ir.Value, part: ir.Value, tid: ir.Value) -> None:
+    kernel = ir.FunctionType(VOID, [I64, I64, WORDS]).as_pointer()
+    address = b.inttoptr(b.word(launch, FUNCTION), kernel)
+    b.call(address, [part, tid, b.pointer(launch, ARGS)])
+
+
+def _add_cycles(b: Emitter, stats: ir.Value, index: ir.Value, start: ir.Value) -> None:
+    cell = b.at(b.inttoptr(stats, WORDS), index)
+    b.atomic_rmw("add", cell, b.sub(b.cycles(), start), "monotonic")
+
+
+def _emit_walk(module: ir.Module) -> ir.Function:
+    """walk(table): every part of every launch, in order, on this thread."""
+    function, b = _function(module, "tinygraph_walk", VOID, WORDS)
+    (table,) = function.args
+    launches, stats = b.pointer(table, LAUNCH), b.word(table, STATS)
+    counted, start = b.icmp_signed("!=", stats, I64(0)), b.alloca(I64)
+    with b.count(I64(0), b.word(table, LAUNCHES)) as index:
+        launch = b.at(launches, b.mul(index, I64(LINE)))
+        with b.if_then(counted, likely=False):
+            b.store(b.cycles(), start)
+        with b.count(I64(0), b.word(launch, PARTS)) as part:
+            _call(b, launch, part, I64(0))
+        with b.if_then(counted, likely=False):
+            _add_cycles(b, stats, index, b.load(start))
+    b.ret_void()
+    return function
+
+
+def _await_launches(b: Emitter, table: ir.Value, launch: ir.Value) -> None:
+    """Spins until every launch that `launch` waits for has counted its parts of this run."""
+    launches, epoch, waits = b.pointer(table, LAUNCH), b.word(table, EPOCH), b.pointer(table, WAIT)
+    with b.count(b.word(launch, WAIT_BEGIN), b.word(launch, WAIT_END)) as i:
+        other = b.at(launches, b.mul(b.word(waits, i), I64(LINE)))
+        counter = b.pointer(other, COUNTER)
+        need = b.mul(b.word(other, PARTS), epoch)
+        b.spin(lambda: b.icmp_signed(">=", b.acquire(counter, DONE), need))
+
+
+def _choose_part(b: Emitter, table: ir.Value, launch: ir.Value, tid: ir.Value) -> ir.Value:
+    """Takes the first part of a launch that is left from the thread's own share on."""
+    parts, taken = b.word(launch, PARTS), b.at(b.pointer(launch, COUNTER), TAKEN)
+    share = b.udiv(b.mul(tid, parts), b.word(table, THREADS))
+    odd = b.trunc(b.word(table, EPOCH), ir.IntType(1))
+    flipped = b.select(odd, I64(-1), I64(0))
+    all_parts = b.lshr(I64(-1), b.sub(I64(64), parts))
+    attempt, done = b.append_basic_block("attempt"), b.append_basic_block("taken")
+    b.branch(attempt)
+    b.position_at_end(attempt)
+    before = b.load_atomic(taken, "monotonic", 8)
+    left = b.and_(b.xor(before, flipped), all_parts)
+    own = b.shl(b.lshr(left, share), share)
+    some = b.select(b.icmp_unsigned("!=", own, I64(0)), own, left)
+    part = b.intrinsic("llvm.cttz.i64", I64, some, ir.Constant(ir.IntType(1), 1))
+    after = b.xor(before, b.shl(I64(1), part))
+    swapped = b.cmpxchg(taken, before, after, "monotonic", "monotonic")
+    b.cbranch(b.extract_value(swapped, 1), done, attempt)
+    b.position_at_end(done)
+    return part
+
+
+def _emit_device(module: ir.Module) -> ir.Function:
+    """device(table, tid): the launches of device number tid, in order, all parts of each."""
+    function, b = _function(module, "tinygraph_device", VOID, WORDS, I64)
+    function.linkage = "internal"
+    table, tid = function.args
+    launches, n_launches = b.pointer(table, LAUNCH), b.word(table, LAUNCHES)
+    stats, start = b.word(table, STATS), b.alloca(I64)
+    counted = b.icmp_signed("!=", stats, I64(0))
+    with b.count(I64(0), n_launches) as index:
+        launch = b.at(launches, b.mul(index, I64(LINE)))
+        with b.if_then(b.icmp_signed("==", b.word(launch, DEVICE), tid)):
+            with b.if_then(counted, likely=False):
+                b.store(b.cycles(), start)
+            _await_launches(b, table, launch)
+            with b.if_then(counted, likely=False):
+                _add_cycles(b, stats, n_launches, b.load(start))
+                b.store(b.cycles(), start)
+            parts = b.word(launch, PARTS)
+            with b.count(I64(0), parts) as part:
+                _call(b, launch, part, tid)
+            with b.if_then(counted, likely=False):
+                _add_cycles(b, stats, index, b.load(start))
+            b.atomic_rmw("add", b.pointer(launch, COUNTER), parts, "release")
+    b.ret_void()
+    return function
+
+
+def _emit_work(module: ir.Module, device: ir.Function) -> ir.Function:
+    """work(table, tid): claims and runs items until none is left; or those of its device."""
+    function, b = _function(module, "tinygraph_work", VOID, WORDS, I64)
+    function.linkage = "internal"
+    table, tid = function.args
+    with b.if_then(b.icmp_signed("!=", b.word(table, DEVICES), I64(0)), likely=False):
+        b.call(device, [table, tid])
+        b.ret_void()
+    launches, items = b.pointer(table, LAUNCH), b.pointer(table, ITEM)
+    n_items, n_launches = b.word(table, ITEMS), b.word(table, LAUNCHES)
+    stats, start = b.word(table, STATS), b.alloca(I64)
+    counted = b.icmp_signed("!=", stats, I64(0))
+    claim, run, done = (b.append_basic_block(n) for n in ("claim", "run", "done"))
+    b.branch(claim)
+    b.position_at_end(claim)
+    i = b.atomic_rmw("add", b.at(table, QUEUE), I64(1), "monotonic")
+    b.cbranch(b.icmp_signed("<", i, n_items), run, done)
+    b.position_at_end(run)
+    item = b.word(items, i)
+    index, part = b.lshr(item, I64(32)), b.and_(item, I64(0xFFFFFFFF))
+    launch = b.at(launches, b.mul(index, I64(LINE)))
+    with b.if_then(counted, likely=False):
+        b.store(b.cycles(), start)
+    _await_launches(b, table, launch)
+    with b.if_then(counted, likely=False):  # the cell behind the launches counts the waiting
+        _add_cycles(b, stats, n_launches, b.load(start))
+        b.store(b.cycles(), start)
+    claimed, choose, chosen = b.block, b.append_basic_block("choose"), b.append_basic_block("part")
+    b.cbranch(b.icmp_signed("!=", b.word(launch, CHOOSES), I64(0)), choose, chosen)
+    b.position_at_end(choose)
+    own = _choose_part(b, table, launch, tid)
+    b.branch(chosen)
+    choose = b.block
+    b.position_at_end(chosen)
+    either = b.phi(I64)
+    either.add_incoming(part, claimed)
+    either.add_incoming(own, choose)
+    _call(b, launch, either, tid)
+    with b.if_then(counted, likely=False):
+        _add_cycles(b, stats, index, b.load(start))
+    b.atomic_rmw("add", b.pointer(launch, COUNTER), I64(1), "release")
+    b.branch(claim)
+    b.position_at_end(done)
+    b.ret_void()
+    return function
+
+
+def _emit_bundle(module: ir.Module) -> None:
+    """bundle(part, tid, args): a kernel of kernels. args: (end, function, args) of each, ends
+    counting parts from 0.
+    """
+    function, b = _function(module, "tinygraph_bundle", VOID, I64, I64, WORDS)
+    part, tid, args = function.args
+    search, found = b.append_basic_block("search"), b.append_basic_block("found")
+    entry = b.block
+    b.branch(search)
+    b.position_at_end(search)
+    at, begin = b.phi(I64), b.phi(I64)
+    end, following = b.word(args, at), b.add(at, I64(3))
+    for phi, first, next_value in ((at, I64(0), following), (begin, I64(0), end)):
+        phi.add_incoming(first, entry)
+        phi.add_incoming(next_value, search)
+    b.cbranch(b.icmp_signed("<", part, end), found, search)
+    b.position_at_end(found)
+    member = b.at(args, b.add(at, I64(1)))
+    _call(b, member, b.sub(part, begin), tid)
+    b.ret_void()
+
+
+def _emit_lead(module: ir.Module, work: ir.Function) -> None:
+    """lead(state, table, threads): the caller's side of a run."""
+    function, b = _function(module, "tinygraph_lead", VOID, WORDS, WORDS, I64)
+    state, table, threads = function.args
+    b.store(b.add(b.word(table, EPOCH), I64(1)), b.at(table, EPOCH))
+    b.store(I64(0), b.at(table, QUEUE))
+    b.store(threads, b.at(table, THREADS))
+    b.store(b.ptrtoint(table, I64), b.at(state, TABLE))
+    b.store(b.sub(threads, I64(1)), b.at(state, LIMIT))
+    b.store(I64(0), b.at(state, LEFT))
+    number = b.add(b.lshr(b.word(state, GATE), I64(INSIDE_BITS + 1)), I64(1))
+    closed = b.shl(number, I64(INSIDE_BITS + 1))
+    b.store_atomic(b.or_(closed, I64(OPEN)), b.at(state, GATE), "release", 8)
+    b.call(work, [table, I64(0)])
+    with b.if_then(b.icmp_signed("!=", b.word(table, DEVICES), I64(0)), likely=False):
+        joined = lambda: b.and_(b.acquire(state, GATE), I64(OPEN - 1))  # noqa: E731
+        b.spin(lambda: b.icmp_signed(">=", joined(), b.word(state, LIMIT)))
+    gate = b.atomic_rmw("xchg", b.at(state, GATE), closed, "acq_rel")
+    inside = b.and_(gate, I64(OPEN - 1))
+    b.spin(lambda: b.icmp_signed("==", b.acquire(state, LEFT), inside))
+    b.ret_void()
+
+
+def _emit_serve(module: ir.Module, work: ir.Function) -> None:
+    """serve(state, seen, patience) -> seen: a worker's side.
+
+    Joins every run newer than `seen`. Returns, to park, when none came for `patience` pauses.
+    """
+    function, b = _function(module, "tinygraph_serve", I64, WORDS, I64, I64)
+    state, seen_at_start, patience = function.args
+    names = ("spin", "open", "join", "inside", "idle", "park")
+    spin, is_open, join, inside, idle, park = (b.append_basic_block(n) for n in names)
+    entry = b.block
+    b.branch(spin)
+    b.position_at_end(spin)
+    seen, spins = b.phi(I64), b.phi(I64)
+    gate = b.acquire(state, GATE)
+    number = b.lshr(gate, I64(INSIDE_BITS + 1))
+    new = b.icmp_signed("!=", number, seen)
+    opened = b.icmp_signed("!=", b.and_(gate, I64(OPEN)), I64(0))
+    b.cbranch(b.and_(new, opened), is_open, idle)
+    b.position_at_end(is_open)
+    count = b.and_(gate, I64(OPEN - 1))
+    b.cbranch(b.icmp_signed("<", count, b.word(state, LIMIT)), join, idle)
+    b.position_at_end(join)
+    swapped = b.cmpxchg(b.at(state, GATE), gate, b.add(gate, I64(1)), "acq_rel", "monotonic")
+    b.cbranch(b.extract_value(swapped, 1), inside, spin)
+    b.position_at_end(inside)
+    b.call(work, [b.pointer(state, TABLE), b.add(count, I64(1))])
+    b.atomic_rmw("add", b.at(state, LEFT), I64(1), "release")
+    b.branch(spin)
+    b.position_at_end(idle)
+    b.pause()
+    more = b.add(spins, I64(1))
+    b.cbranch(b.icmp_signed("<", more, patience), spin, park)
+    for block, seen_next, spins_next in (
+        (entry, seen_at_start, I64(0)),
+        (join, seen, spins),
+        (inside, number, I64(0)),
+        (idle, seen, more),
+    ):
+        seen.add_incoming(seen_next, block)
+        spins.add_incoming(spins_next, block)
+    b.position_at_end(park)
+    b.ret(seen)
+
+
+def driver_module() -> str:
+    """The text of the driver's LLVM module."""
+    module = ir.Module("tinygraph_driver")
+    module.triple = llvm.get_process_triple()
+    _emit_walk(module)
+    _emit_bundle(module)
+    work = _emit_work(module, _emit_device(module))
+    _emit_lead(module, work)
+    _emit_serve(module, work)
+    return str(module)
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """The native functions. Calling one releases the interpreter's lock."""
+
+    walk: Callable[[int], None]
+    lead: Callable[[int, int, int], None]
+    serve: Callable[[int, int, int], int]
+    bundle: int  # the address of a kernel
+
+
+@cache
+def driver() -> Driver:
+    """Loads the driver, once a process; it is compiled once a cache folder."""
+    symbols = ("tinygraph_walk", "tinygraph_lead", "tinygraph_serve", "tinygraph_bundle")
+    source = "".join(
+        Path(f).read_text() for f in (__file__, emitter.__file__, launch_table.__file__)
+    )
+    target = objects.Processor()
+    code = objects.stored_module(driver_module, target, default_store(), source)
+    addresses = objects.load(dict.fromkeys(symbols, code))
+    word = ctypes.c_void_p
+    return Driver(
+        walk=ctypes.CFUNCTYPE(None, word)(addresses["tinygraph_walk"]),
+        lead=ctypes.CFUNCTYPE(None, word, word, ctypes.c_int64)(addresses["tinygraph_lead"]),
+        serve=ctypes.CFUNCTYPE(ctypes.c_int64, word, ctypes.c_int64, ctypes.c_int64)(
+            addresses["tinygraph_serve"]
+        ),
+        bundle=addresses["tinygraph_bundle"],
+    )

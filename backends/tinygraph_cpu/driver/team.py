@@ -1,0 +1,191 @@
+"""The team: the caller's thread and its workers, shared by all programs of the process.
+
+A worker spins for a short while for the next run and then parks. Linux wakes a parked thread on
+the core of whoever woke it and, for runs of a millisecond, leaves it there: so workers are pinned
+to cores other than the caller's, and moved when the caller turns up on one of theirs.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+
+from tinygraph.settings import settings
+from tinygraph_cpu.driver.driver import INSIDE_BITS, driver
+from tinygraph_cpu.driver.launch_table import GATE, STATE_WORDS, LaunchTable, words
+
+PATIENCE = 50_000  # pauses, one to three milliseconds, before a worker parks
+_PINS = hasattr(os, "sched_setaffinity")
+
+
+def allowed_cpus() -> list[int]:
+    """The processors that this process may use."""
+    if _PINS:
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def default_threads() -> int:
+    """settings.threads, else the number of processors that this process may use."""
+    return settings.threads or len(allowed_cpus())
+
+
+class _Worker:
+    """A thread that serves runs, and the lock on which it sleeps between them."""
+
+    def __init__(self, team: Team) -> None:
+        self.bell = threading.Lock()
+        self.bell.acquire()
+        self.cpu: int | None = None
+        self.thread = threading.Thread(
+            target=self.serve, args=(team, driver().serve), name="tinygraph", daemon=True
+        )
+        self.thread.start()
+
+    def serve(self, team: Team, serve: Callable[[int, int, int], int]) -> None:
+        seen = 0
+        while not team.closed:
+            seen = serve(team.state.ctypes.data, seen, PATIENCE)
+            team.parked.append(self)
+            if team.closed or team.needed > seen:  # whoever wakes may have looked too early
+                with suppress(ValueError):  # just now taken from there, to be woken
+                    team.parked.remove(self)
+                    continue
+            self.bell.acquire()
+
+    def move(self, cpu: int) -> None:
+        os.sched_setaffinity(self.thread.native_id or 0, {cpu})
+        self.cpu = cpu
+
+
+class Team:
+    """Runs launch tables on one or more threads.
+
+    Attributes:
+        lock: held during a run on several threads. Hold it around a whole call of a program to
+            let any number of Python threads call programs that share parameters. Fork waits for
+            it, and a child starts with a fresh one and without workers.
+    """
+
+    def __init__(self) -> None:
+        self.closed = False
+        self._walk, self._lead = driver().walk, driver().lead
+        self._reset()
+        _teams.add(self)
+
+    def _reset(self) -> None:
+        self.lock = threading.RLock()
+        self.state = words(STATE_WORDS)
+        self.workers: list[_Worker] = []
+        self.parked: list[_Worker] = []
+        self.needed = 0  # the number of a run that cannot end without its workers
+        self._cpus = allowed_cpus()
+        self._caller_cpu = -1
+
+    def run(self, table: LaunchTable, threads: int = 1) -> None:
+        """Runs a table and returns when all of it is complete.
+
+        On one thread no lock is taken: two runs of one table at a time are the caller's mistake. A
+        table with devices is walked by one thread if there are fewer than devices.
+        """
+        if threads < max(table.devices, 2):
+            self._walk(table.address)
+            return
+        threads = table.devices or threads
+        with self.lock:
+            while len(self.workers) < threads - 1 and not self.closed:
+                self.workers.append(_Worker(self))
+                self._caller_cpu = -1
+            if table.devices and self.closed:
+                self._walk(table.address)
+                return
+            self._place()
+            if table.devices:
+                self.needed = (int(self.state[GATE]) >> INSIDE_BITS + 1) + 1
+            self._wake()
+            self._lead(self.state.ctypes.data, table.address, threads)
+            self.needed = 0
+
+    def _wake(self) -> None:
+        # One that parks just now is missed, and woken for the next run: it was not needed so far.
+        while self.parked:
+            self.parked.pop().bell.release()
+
+    def _place(self) -> None:
+        """Keeps the workers off the caller's core, as long as there is a core for each."""
+        if not _PINS or len(self.workers) >= len(self._cpus):
+            return
+        here = _current_cpu()
+        if here == self._caller_cpu:
+            return
+        free = [cpu for cpu in self._cpus if cpu not in {here, *(w.cpu for w in self.workers)}]
+        try:
+            for worker in self.workers:
+                if worker.cpu in (None, here):
+                    worker.move(free.pop())
+        except OSError:  # the allowed processors changed, or pinning is not permitted
+            self._cpus = []
+        self._caller_cpu = here
+
+    def close(self) -> None:
+        """Ends the workers; runs after this one use the caller's thread alone."""
+        with self.lock:
+            self.closed = True
+            self._wake()
+            for worker in self.workers:
+                worker.thread.join()
+            self.workers.clear()
+
+
+@cache
+def _getcpu() -> Callable[[], int]:
+    return ctypes.PyDLL(None).sched_getcpu
+
+
+def _current_cpu() -> int:
+    return _getcpu()()
+
+
+@cache
+def team() -> Team:
+    """The team of this process."""
+    return Team()
+
+
+_teams: weakref.WeakSet[Team] = weakref.WeakSet()
+
+
+def _before_fork() -> None:
+    for each in list(_teams):
+        each.lock.acquire()
+
+
+def _after_fork_in_parent() -> None:
+    for each in list(_teams):
+        each.lock.release()
+
+
+def _after_fork_in_child() -> None:
+    for each in list(_teams):
+        each._reset()
+
+
+def _at_exit() -> None:
+    # A worker must have left native code before the interpreter frees what it reads.
+    for each in list(_teams):
+        each.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )
+atexit.register(_at_exit)

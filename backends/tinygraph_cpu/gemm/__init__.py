@@ -1,0 +1,1 @@
+"""Contractions: register tiles, their loops and epilogues."""

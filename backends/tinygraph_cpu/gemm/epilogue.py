@@ -1,0 +1,151 @@
+"""The epilogue of a contraction: its Body over the accumulators while they are hot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from llvmlite import ir
+
+from tinygraph.plan.body import Body
+from tinygraph.plan.contraction.record import TileOperand
+from tinygraph_scalar.arithmetic import TYPES, Value, declare
+from tinygraph_scalar.scalar import calls_function, emit_expression
+
+from . import tile
+from .tile import Block, Reduction, Shape, i8, i32, i64, offset, pointer
+
+BYTES = {"bool": 1, "uint8": 1, "int32": 4, "uint32": 4, "float32": 4, "int64": 8, "float64": 8}
+LINE = 64  # bytes of a cache line
+SHORT = 96  # steps of a reduction in which there is no time to ask for a line at each
+
+
+def read_by_row(body: Body, operands: Sequence[TileOperand]) -> list[int]:
+    """Numbers of the operands of which the body reads every row. What it only writes is not
+    fetched: these requests would hold up the reduction's loads.
+    """
+    return [n for n in dict.fromkeys(number for _, number in body.loads) if operands[n].rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A tensor at the tile: its address, its row stride in bytes."""
+
+    base: ir.Value
+    row: ir.Value
+    spec: TileOperand
+
+
+@dataclass(frozen=True, slots=True)
+class Epilogue:
+    """Emits `body` for one tile; `mask` tells which lanes of a row's last vector exist."""
+
+    b: ir.IRBuilder
+    body: Body
+    shape: Shape
+    operands: list[Operand]
+    mask: ir.Value | None
+
+    def by_row(self) -> list[Operand]:
+        return [self.operands[n] for n in read_by_row(self.body, [x.spec for x in self.operands])]
+
+    def block(self, reduction: Reduction) -> Block | None:
+        """What is read, to be fetched during a reduction; all of it before, if that is short."""
+        b, shape, read = self.b, self.shape, self.by_row()
+        if not read:
+            return None
+        short = b.icmp_signed("<", reduction.steps(b), i64(SHORT))
+        self.fetch(short)
+        size = shape.rows, 4 * shape.vectors * shape.lanes
+        starts, rows = [x.base for x in read], [x.row for x in read]
+        return Block.begin(b, starts, rows, size, reduction.counts, short)
+
+    def fetch(self, due: ir.Value) -> None:
+        """Asks for all that is read at once, if that is `due`."""
+        b, lanes, read = self.b, self.shape.lanes, self.by_row()
+        if not read:
+            return
+        with b.if_then(due):
+            for x in read:
+                width = self.shape.vectors * lanes * BYTES[x.spec.dtype] if x.spec.unit else 1
+                for m in range(self.shape.rows):
+                    row = offset(b, x.base, b.mul(x.row, i64(m)))
+                    for at in range(0, width, LINE):
+                        tile.prefetch(b, offset(b, row, i64(at)), locality=2)
+
+    def emit(self, sums: list[ir.Value]) -> None:
+        if any(calls_function(s.text()) for s in self.body.statements):
+            self._loop(sums)
+            return
+        b, vectors = self.b, self.shape.vectors
+        for m in range(self.shape.rows):
+            rows = [offset(b, x.base, b.mul(x.row, i64(m))) for x in self.operands]
+            self._row(rows, sums[m * vectors : (m + 1) * vectors])
+
+    def _loop(self, sums: list[ir.Value]) -> None:
+        """Long bodies are emitted for one row, and the accumulators pass through the stack.
+
+        Emitted for every row, an erf would be 50 KB of code that takes 0.7 s to compile.
+        """
+        b, vectors = self.b, self.shape.vectors
+        with b.goto_entry_block():
+            stack = b.alloca(ir.ArrayType(self.shape.vector, len(sums)))
+        for i, x in enumerate(sums):
+            b.store(x, b.gep(stack, [i64(0), i64(i)]))
+
+        def body(first: ir.Value, *rows: ir.Value) -> list[ir.Value]:
+            places = [b.gep(stack, [i64(0), b.add(first, i64(v))]) for v in range(vectors)]
+            self._row(list(rows), [b.load(place) for place in places])
+            after = [offset(b, at, x.row) for at, x in zip(rows, self.operands, strict=True)]
+            return [b.add(first, i64(vectors)), *after]
+
+        start = [i64(0), *(x.base for x in self.operands)]
+        tile.repeat(b, i64(self.shape.rows), start, body)
+
+    def _row(self, rows: list[ir.Value], sums: list[ir.Value]) -> None:
+        """The body over one row: its addresses in the operands, its accumulators."""
+        for v, acc in enumerate(sums):
+            mask = self.mask if v == self.shape.vectors - 1 else None
+            names = {"acc": Value(acc, "float32")}
+            for name, number in self.body.loads:
+                names[name] = self._load(self.operands[number], rows[number], v, mask)
+            for s in self.body.statements:
+                names[s.name] = emit_expression(self.b, s.text(), names, s.dtype, self.shape.lanes)
+            for number, name in self.body.stores:
+                self._store(self.operands[number], rows[number], v, mask, names[name])
+
+    def _load(self, operand: Operand, row: ir.Value, v: int, mask: ir.Value | None) -> Value:
+        b, lanes, dtype = self.b, self.shape.lanes, operand.spec.dtype
+        scalar, size = i8 if dtype == "bool" else TYPES[dtype], BYTES[dtype]
+        if operand.spec.unit:
+            kind, at = ir.VectorType(scalar, lanes), offset(b, row, i64(v * lanes * size))
+            if mask is None:
+                x = b.load(at, typ=kind, align=size)
+            else:
+                load = self._masked("load", dtype, kind, [pointer, i32, mask.type, kind])
+                x = b.call(load, [at, i32(size), mask, ir.Constant(kind, None)])
+        else:
+            x = tile.splat(b, b.load(row, typ=scalar, align=size), lanes)
+        if dtype == "bool":
+            x = b.icmp_unsigned("!=", x, ir.Constant(x.type, None))
+        return Value(x, dtype)
+
+    def _store(
+        self, operand: Operand, row: ir.Value, v: int, mask: ir.Value | None, value: Value
+    ) -> None:
+        b, lanes, dtype = self.b, self.shape.lanes, operand.spec.dtype
+        if value.dtype != dtype:
+            raise TypeError(f"a store of {value.dtype} into an operand of {dtype}")
+        size = BYTES[dtype]
+        x = b.zext(value.ir, ir.VectorType(i8, lanes)) if dtype == "bool" else value.ir
+        at = offset(b, row, i64(v * lanes * size))
+        if mask is None:
+            b.store(x, at, align=size)
+        else:
+            store = self._masked("store", dtype, ir.VoidType(), [x.type, pointer, i32, mask.type])
+            b.call(store, [x, at, i32(size), mask])
+
+    def _masked(self, what: str, dtype: str, result: ir.Type, args: list[ir.Type]) -> ir.Function:
+        letter = "f" if dtype.startswith("float") else "i"
+        overload = f"v{self.shape.lanes}{letter}{8 * BYTES[dtype]}.p0"
+        return declare(self.b.module, f"llvm.masked.{what}.{overload}", result, args)

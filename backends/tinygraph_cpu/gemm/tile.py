@@ -1,0 +1,296 @@
+"""The register tile: rows x vectors accumulators that stay in registers over the whole reduction.
+
+Every function emits at the builder's position. Pointers are opaque; strides are in bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+from llvmlite import ir
+
+from tinygraph_scalar.arithmetic import declare
+
+from ..machine.features import Features
+
+i1, i8, i32, i64 = (ir.IntType(n) for n in (1, 8, 32, 64))
+f32 = ir.FloatType()
+pointer = ir.PointerType()
+PREFETCH_BYTES = 8192  # how far ahead B is fetched: far enough for the latency of memory
+
+
+def tiles(features: Features) -> tuple[tuple[int, int], ...]:
+    """Tiles (rows, vectors) that fit the registers, best first; the last is for a vector's product.
+
+    GFLOP/s of one Zen 5 core, operands in L1 or L2, against 248 (AVX-512) and 123 (AVX2) of
+    multiply-adds on registers alone: 14x2 245, 9x3 246, 6x4 244, 28x1 230 (loads bound it: two a
+    cycle, and a broadcast is one); AVX2 6x2 121, 4x3 121, 12x1 105. A tile with no register left,
+    7x4, does 145.
+    """
+    if features.registers >= 32:
+        return ((14, 2), (9, 3), (6, 4), (28, 1), (1, 8))
+    return ((6, 2), (4, 3), (12, 1), (1, 8))
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The accumulators of one tile; `masked`: the last vector of each row is used in part only."""
+
+    rows: int
+    vectors: int
+    lanes: int
+    masked: bool = False
+
+    @property
+    def vector(self) -> ir.VectorType:
+        return ir.VectorType(f32, self.lanes)
+
+
+@dataclass(frozen=True, slots=True)
+class Reduction:
+    """Trip counts (at least 1) and strides in bytes of the three loops, outermost first.
+
+    ``a_rows``: what row_offsets gives for A's row stride.
+    """
+
+    counts: Sequence[ir.Value]
+    a_strides: Sequence[ir.Value]
+    b_strides: Sequence[ir.Value]
+    a_rows: Sequence[ir.Value]
+
+    def steps(self, b: ir.IRBuilder) -> ir.Value:
+        return reduce(b.mul, self.counts)
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """Memory to fetch meanwhile: an address, bytes between steps."""
+
+    start: ir.Value
+    step: ir.Value
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Rows of tensors to fetch meanwhile, a line at a step. Asked for all at once, they would take
+    all buffers that a core has for misses, and the reduction's own reads would wait for memory.
+
+    Attributes:
+        starts, rows: of each tensor its address, and bytes from one row to the next.
+        segments: into how many the innermost loop is cut; in each of them a row is fetched.
+        step: bytes between steps.
+    """
+
+    starts: Sequence[ir.Value]
+    rows: Sequence[ir.Value]
+    segments: ir.Value
+    step: ir.Value
+
+    @staticmethod
+    def begin(
+        b: ir.IRBuilder,
+        starts: Sequence[ir.Value],
+        rows: Sequence[ir.Value],
+        size: tuple[int, int],
+        counts: Sequence[ir.Value],
+        short: ir.Value,
+    ) -> Block:
+        """So many rows of so many bytes, for a reduction with these trip counts; it stays whole if
+        it is `short`.
+        """
+        (count, width), (r, s, k) = size, counts
+        loops = b.mul(r, s)
+        wanted = b.udiv(b.add(loops, i64(count - 1)), loops)
+        segments = b.select(b.icmp_signed("<", wanted, k), wanted, k)
+        segments = b.select(short, i64(1), segments)
+        steps = b.udiv(k, segments)
+        return Block(starts, rows, segments, b.udiv(b.add(steps, i64(width - 1)), steps))
+
+
+def offset(b: ir.IRBuilder, base: ir.Value, byte_offset: ir.Value) -> ir.Value:
+    return b.gep(base, [byte_offset], source_etype=i8)
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """What a part fetches for later launches: ``place`` is where its address is kept from one
+    register tile to the next, ``step`` how many bytes it moves at a step of the reduction.
+    """
+
+    place: ir.Value
+    step: ir.Value
+
+    @staticmethod
+    def begin(
+        b: ir.IRBuilder, fields: Mapping[str, ir.Value], part: ir.Value, steps: ir.Value
+    ) -> Ahead:
+        """Of a part with so many steps, see AHEAD in tinygraph/plan/contraction/record.py; emitted
+        in a function's first block.
+        """
+        place, start, bytes = b.alloca(pointer), fields["ahead"], fields["ahead_part"]
+        b.store(offset(b, b.inttoptr(start, pointer), b.mul(part, bytes)), place)
+        some = b.select(b.icmp_signed(">", steps, i64(0)), steps, i64(1))
+        return Ahead(place, b.udiv(b.add(bytes, b.sub(some, i64(1))), some))
+
+    def walk(self, b: ir.IRBuilder) -> Walk:
+        """Of the next tile's reduction."""
+        return Walk(b.load(self.place, typ=pointer), self.step)
+
+    def advance(self, b: ir.IRBuilder, reduction: Reduction) -> None:
+        """Moves on by the steps of a reduction."""
+        moved = b.mul(self.step, reduction.steps(b))
+        b.store(offset(b, b.load(self.place, typ=pointer), moved), self.place)
+
+
+def repeat(
+    b: ir.IRBuilder,
+    count: ir.Value,
+    start: Sequence[ir.Value],
+    body: Callable[..., Sequence[ir.Value]],
+) -> list[ir.Value]:
+    """`values = body(*values)`, `count` times, at least once; returns the last values."""
+    entry, head = b.block, b.append_basic_block("loop")
+    b.branch(head)
+    b.position_at_end(head)
+    left, phis = b.phi(i64), [b.phi(x.type) for x in start]
+    after = list(body(*phis))
+    left_after = b.sub(left, i64(1))
+    for phi, first, then in zip([left, *phis], [count, *start], [left_after, *after], strict=True):
+        phi.add_incoming(first, entry)
+        phi.add_incoming(then, b.block)
+    done = b.append_basic_block("done")
+    b.cbranch(b.icmp_signed("!=", left_after, i64(0)), head, done)
+    b.position_at_end(done)
+    return after
+
+
+def opaque(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    """`x`, of which LLVM knows nothing any more: an empty piece of assembly."""
+    return b.call(ir.InlineAsm(ir.FunctionType(x.type, [x.type]), "", "=r,0"), [x])
+
+
+def row_offsets(b: ir.IRBuilder, stride: ir.Value) -> list[ir.Value]:
+    """The distances of rows 0 to 7 and 8 from a base pointer.
+
+    An x86 address is base + register * (1, 2, 4 or 8), so four registers reach eight rows. Without
+    `opaque`, LLVM
+    sees that rows are equally far apart and reaches each from the one before: a chain of additions
+        longer than the multiply-adds take, or one pointer for each row, more than there are
+        registers.
+    """
+    odd = {m: opaque(b, b.mul(stride, i64(m))) for m in (1, 3, 5, 7)}
+    return [i64(0)] + [b.mul(odd[m // (m & -m)], i64(m & -m)) for m in range(1, 9)]
+
+
+def prefetch(b: ir.IRBuilder, there: ir.Value, write: bool = False, locality: int = 3) -> None:
+    """Asks for a cache line; locality 3: into the first-level cache, 2: into the second."""
+    kinds = [pointer, i32, i32, i32]
+    function = declare(b.module, "llvm.prefetch.p0", ir.VoidType(), kinds)
+    b.call(function, [there, i32(int(write)), i32(locality), i32(1)])
+
+
+def claim(b: ir.IRBuilder, there: ir.Value) -> None:
+    """Asks for a cache line that will be written."""
+    prefetch(b, there, write=True)
+
+
+def splat(b: ir.IRBuilder, scalar: ir.Value, lanes: int) -> ir.Value:
+    vector = ir.VectorType(scalar.type, lanes)
+    first = b.insert_element(ir.Constant(vector, ir.Undefined), scalar, i32(0))
+    zeros = ir.Constant(ir.VectorType(i32, lanes), [0] * lanes)
+    return b.shuffle_vector(first, ir.Constant(vector, ir.Undefined), zeros)
+
+
+def zeros(shape: Shape) -> list[ir.Value]:
+    """Accumulators before the first product."""
+    return [ir.Constant(shape.vector, [0.0] * shape.lanes)] * (shape.rows * shape.vectors)
+
+
+def accumulate(
+    b: ir.IRBuilder,
+    shape: Shape,
+    a: ir.Value,
+    columns: ir.Value,
+    reduction: Reduction,
+    initial: Sequence[ir.Value],
+    walks: Sequence[Walk] = (),
+    block: Block | None = None,
+) -> list[ir.Value]:
+    """Row after row, `initial` and the sums over r, s and k of A[row] * B[columns]."""
+    a_strides, b_strides = reduction.a_strides, reduction.b_strides
+    ahead = b.mul(b_strides[2], i64(max(1, PREFETCH_BYTES // (4 * shape.vectors * shape.lanes))))
+    fetched = [(walk.start, walk.step, 3) for walk in walks]
+    if block is not None:
+        fetched += [(start, block.step, 2) for start in block.starts]
+
+    def step(a: ir.Value, columns: ir.Value, *rest: ir.Value) -> list[ir.Value]:
+        there, sums = rest[: len(fetched)], rest[len(fetched) :]
+        for at, (_, _, locality) in zip(there, fetched, strict=True):
+            prefetch(b, at, locality=locality)
+        new = _multiply_add(b, shape, a, columns, reduction.a_rows, ahead, sums)
+        on = [offset(b, at, step) for at, (_, step, _) in zip(there, fetched, strict=True)]
+        return [offset(b, a, a_strides[2]), offset(b, columns, b_strides[2]), *on, *new]
+
+    def innermost(state: list[ir.Value]) -> list[ir.Value]:
+        k = reduction.counts[2]
+        if block is None:
+            return repeat(b, k, state, step)
+        return _in_segments(b, k, block, 2 + len(walks), state, step)
+
+    def nest(level: int) -> Callable[..., list[ir.Value]]:
+        def outer(a: ir.Value, columns: ir.Value, *rest: ir.Value) -> list[ir.Value]:
+            state = [a, columns, *rest]
+            after = innermost(state) if level else repeat(b, reduction.counts[1], state, nest(1))
+            new = after[2:]
+            return [offset(b, a, a_strides[level]), offset(b, columns, b_strides[level]), *new]
+
+        return outer
+
+    start = [a, columns, *(at for at, _, _ in fetched), *initial]
+    return repeat(b, reduction.counts[0], start, nest(0))[2 + len(fetched) :]
+
+
+def _in_segments(
+    b: ir.IRBuilder,
+    count: ir.Value,
+    block: Block,
+    first: int,
+    state: Sequence[ir.Value],
+    step: Callable[..., Sequence[ir.Value]],
+) -> list[ir.Value]:
+    """A loop over steps, cut into segments; state[first] and what follows are where the block's
+    rows begin, which are the next ones after each segment.
+    """
+    end = first + len(block.starts)
+    size = b.udiv(count, block.segments)
+    longest = b.sub(count, b.mul(size, b.sub(block.segments, i64(1))))
+
+    def segment(steps: ir.Value, *state: ir.Value) -> list[ir.Value]:
+        after = repeat(b, steps, state, step)
+        rows = zip(state[first:end], block.rows, strict=True)
+        return [size, *after[:first], *(offset(b, *row) for row in rows), *after[end:]]
+
+    return repeat(b, block.segments, [longest, *state], segment)[1:]
+
+
+def _multiply_add(
+    b: ir.IRBuilder, shape: Shape, a: ir.Value, columns: ir.Value,
+    a_rows: Sequence[ir.Value], ahead: ir.Value, sums: Sequence[ir.Value],
+) -> list[ir.Value]:  # fmt: skip
+    """One step of the reduction: a row of B is loaded once, A's scalars are broadcast."""
+    kind, lanes = shape.vector, shape.lanes
+    fma = declare(b.module, f"llvm.fmuladd.v{lanes}f32", kind, [kind] * 3)
+    steps = [i64(4 * v * lanes) for v in range(shape.vectors)]
+    row_of_b = [b.load(offset(b, columns, at), typ=kind, align=4) for at in steps]
+    for at in range(0, 4 * shape.vectors * lanes, 64):  # a cache line each
+        prefetch(b, offset(b, offset(b, columns, ahead), i64(at)))
+    new = []
+    for m in range(shape.rows):
+        if m % 8 == 0:
+            a = opaque(b, offset(b, a, a_rows[8]) if m else a)
+        x = splat(b, b.load(offset(b, a, a_rows[m % 8]), typ=f32, align=4), lanes)
+        sums_of_row = sums[m * shape.vectors : (m + 1) * shape.vectors]
+        new += [b.call(fma, [x, y, s]) for y, s in zip(row_of_b, sums_of_row, strict=True)]
+    return new

@@ -1,0 +1,1 @@
+"""The processor: its features, and object code in memory."""

@@ -1,0 +1,1 @@
+"""Kernels from Python text, through the front end of Numba."""

@@ -1,0 +1,1 @@
+"""Kernels of Winograd convolutions and of their gradients."""

@@ -1,0 +1,1 @@
+"""From kernels to PTX and machine code, within a budget."""

@@ -1,0 +1,1 @@
+"""CUDA kernels as Python text, by the kind of work."""

@@ -1,0 +1,1 @@
+"""File formats of parameters that need a reader of their own."""

@@ -1,0 +1,137 @@
+"""Train LeNet-5 on handwritten digits and show what the compiler did; or read digits from pictures.
+
+The settings were chosen on the last 1,000 of the 8,000 digits for training; the 2,000 held back are
+looked at once, at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .. import checkpoint, models, nn, optim
+from ..compile import compile
+from ..compiler.program import Program
+from ..data import Batches, RandomAffine, digits
+from ..datasets.picture import read_digit
+from ..graph.op import input
+from ..ops import softmax
+from ..train import Evaluation, evaluate, fit
+
+EPOCHS, BATCH, MANY = 30, 64, 500
+WARP = RandomAffine(shift=2, rotate=10, scale=0.1, shear=0.1)
+OUTPUT = "lenet5.safetensors" if importlib.util.find_spec("safetensors") else "lenet5.npz"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"default {EPOCHS}")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, order and warps")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path(OUTPUT),
+        metavar="FILE",
+        help=f".safetensors or .npz, where the weights go; default {OUTPUT}",
+    )
+    parser.add_argument(
+        "--predict",
+        type=Path,
+        nargs="+",
+        metavar="PICTURE",
+        help="read a digit from each picture file, with the weights of an earlier run",
+    )
+
+
+def main(arguments: argparse.Namespace) -> None:
+    try:
+        if arguments.predict:
+            read_pictures(arguments.predict, arguments.output)
+        else:
+            demonstrate(arguments.epochs, arguments.seed, arguments.output)
+    except (OSError, ValueError, ImportError) as error:
+        sys.exit(f"python -m tinygraph demo: {error}")
+
+
+def demonstrate(epochs: int, seed: int, output: Path) -> None:
+    """Compiles, shows the compiler's work, trains, tests and saves the weights."""
+    if epochs < 1:
+        raise ValueError(f"--epochs requires a positive number, got {epochs}")
+    check_output(output)
+    training, held_back = digits()
+    nn.manual_seed(seed)
+    net = models.lenet5()
+    batches = Batches(*training, batch_size=BATCH, seed=seed, transform=WARP)
+
+    start = time.perf_counter()
+    step = training_step(net, epochs * len(batches))
+    predict = classifier(net, MANY)
+    compiled = time.perf_counter() - start
+    print(f"The classifier as it was written\n\n{predict.dump('graph')}\n")
+    print(f"The classifier after the passes\n\n{predict.dump()}\n")
+    print(f"Compiled in {compiled:.1f} s to generated modules that can be read")
+    for program in (step, predict):
+        print(f"  {program.source_path}\n    {program}")
+
+    weights = sum(p.type.size for p in net.parameters())
+    print(f"\nLeNet-5 with {weights:,} parameters learns {len(training.labels):,} digits")
+    start = time.perf_counter()
+    fit(step, batches, epochs)
+    print(f"trained in {time.perf_counter() - start:.1f} s")
+    print_evaluation(evaluate(predict, *held_back))
+    checkpoint.save(output, net)
+    print(f"\nThe weights are in {output}; to read a digit from a picture file:")
+    print("  python -m tinygraph demo --predict picture.png")
+
+
+def check_output(path: Path) -> None:
+    """Raises ValueError now rather than after the training."""
+    if path.suffix not in (".npz", Path(OUTPUT).suffix):
+        raise ValueError(
+            f"--output requires a .npz file, or .safetensors with that package; got {path.name}"
+        )
+    if not path.absolute().parent.is_dir():
+        raise ValueError(f"--output: there is no folder {path.parent}")
+
+
+def training_step(net: nn.Module, steps: int) -> Program:
+    """(images, labels) -> loss, and one step of momentum under a rate that ends after ``steps``."""
+    images = input("images", BATCH, 1, 28, 28)
+    labels = input("labels", BATCH, dtype="int32")
+    loss = nn.cross_entropy(net(images, training=True), labels)
+    rate = optim.cosine(0.05, steps, warmup=steps // 20)
+    optimizer = optim.SGD(rate, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    updates = optimizer.updates(loss, net.parameters())
+    return compile([images, labels], [loss], updates=updates, name="train")
+
+
+def classifier(net: nn.Module, batch: int) -> Program:
+    """Images -> the probability of each digit [batch, 10]."""
+    images = input("images", batch, 1, 28, 28)
+    return compile([images], [softmax(net(images))], name="predict")
+
+
+def print_evaluation(found: Evaluation) -> None:
+    total = int(found.confusion.sum())
+    print(f"{found.accuracy:.2%} of the {total:,} digits held back are read right")
+    print("  digit " + "".join(f"{digit:8}" for digit in range(10)))
+    print("  right " + "".join(f"{part:8.1%}" for part in found.per_class))
+
+
+def read_pictures(pictures: Sequence[Path], weights: Path) -> None:
+    """Prints the digit in each picture, and how sure that is."""
+    if not weights.exists():
+        raise ValueError(f"there is no {weights}: train first, without --predict")
+    net = models.lenet5()
+    checkpoint.load(weights, net)
+    predict = classifier(net, 1)
+    for path in pictures:
+        (probabilities,) = predict(read_digit(path)[None])
+        best = np.argsort(probabilities[0])[::-1]
+        first, second = (f"{digit} ({probabilities[0, digit]:.1%})" for digit in best[:2])
+        print(f"{path}: {first}, else {second}")

@@ -1,0 +1,1 @@
+"""From a graph to a program: options, passes, planning, code, the store, the call."""

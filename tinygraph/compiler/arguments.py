@@ -1,0 +1,96 @@
+"""What a call is given: arrays by position or by name, checked against the inputs of a program."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+import numpy as np
+
+from ..graph.ir import Graph
+from ..graph.origins import described
+from ..graph.types import Type
+
+
+class Arguments:
+    """The inputs of a program; ``names`` are theirs, in order."""
+
+    def __init__(self, graph: Graph):
+        self.program, self.inputs = graph.name, graph.inputs
+        self.names = tuple(n.name or f"input{i}" for i, n in enumerate(graph.inputs))
+        self._dtypes = [np.dtype(n.dtype) for n in graph.inputs]
+        self._shapes = [n.shape for n in graph.inputs]
+
+    def __str__(self) -> str:
+        pairs = zip(self.names, self.inputs, strict=True)
+        return ", ".join(f"{name}: {n.type}" for name, n in pairs)
+
+    def arrays(self, given: tuple[Any, ...], named: dict[str, Any]) -> list[np.ndarray]:
+        """One C-contiguous array for each input, of its type.
+
+        Any memory layout is taken, and Python's numbers and lists. Arrays of another dtype are
+        refused: to convert them in every call would cost time in silence.
+
+        Raises:
+            TypeError: a name, the number of arrays or a dtype does not fit.
+            ValueError: a shape does not fit.
+        """
+        if named or len(given) != len(self.names):
+            given = self.in_order(given, named)
+        return [self._array(i, v) for i, v in enumerate(given)]
+
+    def in_order(self, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
+        """What is given for each input, by position first."""
+        rest = self.names[len(given) :] if named else ()
+        for name in named:
+            if name not in self.names:
+                close = difflib.get_close_matches(name, self.names, 1)
+                guess = f"did you mean {close[0]!r}? " if close else ""
+                raise TypeError(f"{self.program} has no input {name!r}; {guess}it takes {self}")
+            if name not in rest:
+                raise TypeError(f"{self.program} got {name!r} twice, by position and by name")
+        values = (*given, *(named[n] for n in rest if n in named))
+        if len(values) != len(self.names):
+            count = f"{len(self.names)} array{'s' * (len(self.names) != 1)}"
+            raise TypeError(f"{self.program} takes {count} ({self}), got {len(values)}")
+        return values
+
+    def _array(self, number: int, value: Any) -> np.ndarray:
+        dtype = self._dtypes[number]
+        if type(value) is not np.ndarray or value.dtype != dtype or not value.flags.c_contiguous:
+            array = self._converted(number, value, dtype)
+            value = np.ascontiguousarray(array).reshape(array.shape)
+        if value.shape != self._shapes[number]:
+            raise ValueError(self.misshapen(number, value.shape))
+        return value
+
+    def _converted(self, number: int, value: Any, dtype: np.dtype) -> np.ndarray:
+        array = np.asarray(value)
+        if array.dtype == dtype:
+            return array
+        other = array.dtype.newbyteorder("=") != dtype
+        loses = array.dtype.kind == "f" and dtype.kind != "f"
+        if other and (loses or isinstance(value, (np.ndarray, np.generic))):
+            raise TypeError(
+                f"{described(self.inputs[number])} got {array.dtype}; convert with "
+                f"astype({dtype.name!r})"
+            )
+        return np.asarray(value, dtype)
+
+    def misshapen(self, number: int, shape: tuple[int, ...]) -> str:
+        """Says of an array's shape that it does not fit, and what may be meant."""
+        n, hint = self.inputs[number], ""
+        if shape == n.shape[1:]:
+            hint = "; its first axis, the batch, is missing"
+        elif number == 0 and shape[1:] == n.shape[1:]:
+            hint = "; None in place of the first size leaves it open"
+        return f"{described(n)} got an array of shape {shape}{hint}"
+
+
+def draw(type: Type, rng: np.random.Generator) -> np.ndarray:
+    """Values that every operator can take: small integers, booleans, normal floats."""
+    if type.dtype == "bool":
+        return rng.integers(0, 2, type.shape).astype(bool)
+    if type.dtype.startswith("float"):
+        return np.asarray(rng.standard_normal(type.shape), type.dtype)
+    return np.asarray(rng.integers(0, 3, type.shape), type.dtype)

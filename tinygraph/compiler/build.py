@@ -1,0 +1,61 @@
+"""Builds a program: from the graph as handed to compile() to its code, without a pass if known.
+
+The program's key leads to a manifest of what running takes, and that through the kernels' keys to
+objects.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from . import manifest
+from .key import program_key
+from .manifest import Built
+from .source import Source
+from .store import Store
+
+
+def obtain(source: Source, store: Store, fresh: bool = False) -> Built:
+    """The code of a program: looked up, or compiled and kept; ``fresh``: compiled in any case."""
+    key = program_key(source)
+    if key is not None and not fresh and (data := store.get("program", key)) is not None:
+        return manifest.read(data, store.path("source", key))
+    built = build(source, store, key)
+    if key is not None:
+        store.put("program", key, manifest.write(built))
+    return built
+
+
+def build(source: Source, store: Store, key: str | None) -> Built:
+    """Compiles. Everything that a later process does not need is imported here."""
+    from ..codegen.module import module_text
+    from .check_values import value_check
+
+    check = value_check(source.graph) if source.options.verify == "values" else None
+    with uncollected():
+        made = source.translate(check)
+        source.backend.build(made.code, store, source.runtime)
+    text = module_text(made.code, made.plan, made.graph).encode()
+    name = key or hashlib.sha256(text).hexdigest()[:32]
+    store.put("source", name, text)
+    constants = [np.asarray(c.attr("value").data) for c in made.plan.constants]
+    return Built(made.code, constants, store.path("source", name), made)
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """No search for reference cycles: it takes a third of the time of compiling, which allocates
+    much and keeps most of it until the end.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

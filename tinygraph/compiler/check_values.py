@@ -1,0 +1,255 @@
+"""Did a pass change a value, and where did a NaN come from? Answers by the interpreter.
+
+``check_passes`` runs it before and after each pass and shrinks what shows a difference. Probes are
+random normal numbers, negatives, ties, zeros, and numbers with NaN, infinities and -0.0 among them.
+A difference counts if the result after the pass is further from the truth, the same graph in
+float64, than rounding explains and than it was before: a stable form of an overflowing function is
+no error, a number in place of a NaN is. An infinity may stand there: the order of sums decides
+between the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..graph.dump import dump
+from ..graph.float64 import in_float64
+from ..graph.interpret import evaluate, inputs_by_node, run
+from ..graph.ir import Graph, Node
+from ..graph.op import INPUT, PARAMETER, Kind, input
+from ..graph.origins import origins
+from ..graph.rewrite import substitute
+from ..graph.types import Type
+from ..graph.verify import verify
+from ..ops.loop import Loop
+
+Pass = Callable[[Graph], Graph]
+TOLERANCE = {"float32": 2e-5, "float64": 1e-10}  # relative to the largest element of the result
+TRIES = 300  # runs of the pass while shrinking
+
+
+class PassError(AssertionError):
+    """A pass changed a value: ``graph`` shows it and is small, ``after`` is what the pass made."""
+
+    def __init__(self, name: str, graph: Graph, after: Graph, probe: Probe, found: Difference):
+        self.name, self.graph, self.after, self.difference = name, graph, after, found.size
+        self.node = graph.outputs[found.output]
+        super().__init__(
+            f"pass {name} changed {self.node.op.name} from {found.before} to {found.after} "
+            f"at {list(found.place)} (largest difference {found.size:.3g}), on {probe.name}\n"
+            f"{dump(graph, lines=True)}\nbecame\n{dump(after)}"
+        )
+
+    def write(self, folder: Path) -> Path:
+        """Writes the smallest graph into a file that ``parse`` reads."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{self.name}.graph"
+        path.write_text(dump(self.graph, lines=True) + "\n")
+        return path
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Values for a graph's inputs and parameters."""
+
+    name: str
+    values: Mapping[Node, np.ndarray]
+
+    def run(self, graph: Graph) -> list[np.ndarray]:
+        return run(graph, *[self.values[i] for i in graph.inputs], parameters=self.values)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where two results differ most, and by how much."""
+
+    output: int
+    place: tuple[int, ...]
+    before: Any
+    after: Any
+    size: float
+
+
+def check_passes(graph: Graph, passes: Sequence[Pass], *arrays: Any, seed: int = 0) -> Graph:
+    """The last graph of these passes; raises PassError at the first that changes a value.
+
+    ``arrays`` are values of the inputs that are tried besides the probes.
+    """
+    check = value_check(graph, *arrays, seed=seed)
+    for p in passes:
+        after = p(graph)
+        check(p, graph, after)
+        graph = after
+    return graph
+
+
+def value_check(graph: Graph, *arrays: Any, seed: int = 0) -> Callable[[Pass, Graph, Graph], None]:
+    """A function of (pass, before, after) for all passes over this graph: see ``check_pass``."""
+    probes = list(make_probes(graph, arrays, seed))
+    return lambda p, before, after: check_pass(p, before, after, probes)
+
+
+def check_pass(p: Pass, before: Graph, after: Graph, probes: Sequence[Probe]) -> None:
+    """Raises PassError with a small graph, if ``after`` computes other values."""
+    name = getattr(p, "__name__", type(p).__name__)
+    verify(after, name)
+    for probe in probes:
+        found = difference(before, after, probe)
+        if found is not None:
+            small, probe = _shrunk(p, before, probe)
+            changed = p(small)
+            raise PassError(name, small, changed, probe, difference(small, changed, probe) or found)
+
+
+def make_probes(graph: Graph, arrays: Sequence[Any] = (), seed: int = 0) -> Iterator[Probe]:
+    """The given values, then each kind of number that passes get wrong."""
+    rng = np.random.default_rng(seed)
+    sources = [n for n in graph.nodes if n.op in (INPUT, PARAMETER)]
+    current: dict[Node, np.ndarray] = {n: n.state.read() for n in graph.parameters}
+    if arrays:
+        given = (np.asarray(a, i.dtype) for i, a in zip(graph.inputs, arrays, strict=True))
+        yield Probe("the given values", {**current, **dict(zip(graph.inputs, given, strict=True))})
+    for name, draw in _KINDS.items():
+        values = {n: _drawn(rng, n.type, draw) for n in sources}
+        for n, now in current.items():  # near what they are: a variance stays positive
+            values[n] = now + 0.1 * values[n] if n.dtype.startswith("float") else now
+            values[n] = values[n].astype(n.dtype)
+        yield Probe(name, values)
+
+
+def _specials(rng: np.random.Generator, n: int) -> np.ndarray:
+    numbers = rng.standard_normal(n)
+    strange = rng.choice([np.nan, np.inf, -np.inf, -0.0, 0.0], n)
+    return np.where(rng.random(n) < 0.3, strange, numbers)
+
+
+_KINDS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
+    "normal numbers": lambda rng, n: rng.standard_normal(n),
+    "negative numbers": lambda rng, n: -0.1 - np.abs(rng.standard_normal(n)),
+    "ties": lambda rng, n: rng.integers(-1, 2, n).astype(np.float64),
+    "zeros": lambda rng, n: np.zeros(n),
+    "NaN, infinities and -0.0": _specials,
+}
+
+
+def _drawn(rng: np.random.Generator, type: Type, draw: Callable[..., np.ndarray]) -> np.ndarray:
+    if type.dtype.startswith("float"):
+        return draw(rng, type.size).reshape(type.shape).astype(type.dtype)
+    return rng.integers(0, 2 if type.dtype == "bool" else 4, type.shape).astype(type.dtype)
+
+
+def difference(before: Graph, after: Graph, probe: Probe) -> Difference | None:
+    """The largest difference between two graphs' outputs that rounding does not explain."""
+    old, new = probe.run(before), probe.run(after)
+    found = None
+    for k, (a, b) in enumerate(zip(old, new, strict=True)):
+        wrong = _wrong(a, b)
+        if wrong.any() and a.dtype.kind == "f":
+            wrong &= _worse(before, k, probe, a, b)
+        if wrong.any():
+            size = np.where(wrong, _distance(a, b), -1)
+            place = np.unravel_index(int(np.argmax(size)), a.shape)
+            if found is None or size[place] > found.size:
+                found = Difference(
+                    k, tuple(map(int, place)), a[place], b[place], float(size[place])
+                )
+    return found
+
+
+def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """|a - b|; 0 for equal infinities, and for what is not finite where a is NaN; otherwise
+    infinite where only one is finite."""
+    with np.errstate(all="ignore"):
+        gap = np.abs(a.astype(np.float64) - b.astype(np.float64))
+    same = (a == b) | (np.isnan(a) & ~np.isfinite(b))
+    return np.where(same, 0, np.where(np.isnan(gap), np.inf, gap))
+
+
+def _wrong(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    finite = np.abs(a[np.isfinite(a)]) if a.dtype.kind == "f" else np.zeros(0)
+    scale = max(1.0, float(finite.max(initial=0)))
+    return _distance(a, b) > TOLERANCE.get(a.dtype.name, 0) * scale
+
+
+def _worse(graph: Graph, output: int, probe: Probe, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Where b is further from the result in float64 than a, by more than reordering explains."""
+    single = Graph(graph.name, graph.inputs, (graph.outputs[output],))
+    wide, parameters = in_float64(single)
+    values = [probe.values[n] for n in (*graph.inputs, *parameters)]
+    try:
+        [truth] = run(wide, *[v.astype(i.dtype) for i, v in zip(wide.inputs, values, strict=True)])
+    except (TypeError, ValueError):  # an operator that knows no float64
+        return np.ones(a.shape, bool)
+    return _distance(truth, b) > 4 * _distance(truth, a)
+
+
+def _shrunk(p: Pass, graph: Graph, probe: Probe) -> tuple[Graph, Probe]:
+    """A small graph on which the pass still goes wrong: cut below a node, then above others."""
+    budget = iter(range(TRIES))
+
+    def fails(g: Graph, probe: Probe) -> bool:
+        if next(budget, None) is None:
+            return False
+        try:
+            return difference(g, p(g), probe) is not None
+        except Exception:  # another failure than the one that is looked for
+            return False
+
+    for n in graph.nodes:
+        if n.op.kind is not Kind.SOURCE and fails(small := _ending_in(graph, n), probe):
+            graph = small
+            break
+    for n in reversed(graph.nodes):
+        kept = n.op.kind in (Kind.SOURCE, Kind.LOOP)
+        if kept or n in graph.outputs or n not in graph.users:
+            continue
+        cut = input(f"cut{len(graph.inputs)}", *n.shape, dtype=n.dtype)
+        less = substitute(Graph(graph.name, (*graph.inputs, cut), graph.outputs), {n: cut})
+        less = _ending_in(less, less.outputs[0])
+        more = Probe(probe.name, {**probe.values, cut: probe.run(Graph("", graph.inputs, (n,)))[0]})
+        if fails(less, more):
+            graph, probe = less, more
+    return graph, probe
+
+
+def _ending_in(graph: Graph, n: Node) -> Graph:
+    """The part of the graph that this node needs."""
+    needed = set(Graph("", (), (n,)).nodes)
+    return Graph(graph.name, tuple(i for i in graph.inputs if i in needed), (n,))
+
+
+def first_nan(graph: Graph, arrays: Sequence[Any]) -> str | None:
+    """Which node is the first to make a NaN from none, with the user's line, or None."""
+    values = inputs_by_node(graph, arrays)
+    for n in graph.nodes:
+        if n not in values:
+            values[n] = evaluate(n, [values[i] for i in n.inputs])
+        value = values[n]
+        if n.op.kind is Kind.LOOP:
+            if (inside := nan_in_loop(n, [values[i] for i in n.inputs])) is not None:
+                return inside
+            continue
+        if value.dtype.kind == "f" and np.isnan(value).any():
+            place = tuple(map(int, np.argwhere(np.isnan(value))[0]))
+            where = f" ({'; '.join(map(str, origins(n)))})" if n.inputs else ""
+            return f"NaN in {n.name or n.op.name} {n.type} at {list(place)}{where}"
+    return None
+
+
+def nan_in_loop(n: Node, arrays: Sequence[np.ndarray]) -> str | None:
+    """As ``first_nan`` for the body of a loop, and in which step."""
+    loop, body = Loop.of(n), n.attr("body")
+    first, last = len(loop.carries), len(loop.carries) + len(loop.slices)
+    state = list(arrays[:first])
+    for t in reversed(range(loop.length)) if loop.reverse else range(loop.length):
+        given = [*state, *(a[t] for a in arrays[first:last]), *arrays[last:]]
+        results = run(body, *given)
+        if any(r.dtype.kind == "f" and np.isnan(r).any() for r in results):
+            return f"{first_nan(body, given)}, in step {t} of {loop.name}"
+        state = results[:first]
+    return None

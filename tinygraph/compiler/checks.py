@@ -1,0 +1,112 @@
+"""What ``compile`` is given: one clear error for each mistake, before anything is built from it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ..graph.ir import Graph, Node, Parameter
+from ..graph.op import INPUT, Kind
+from ..graph.origins import described, origins
+from ..graph.verify import VerifyError
+from ..passes import Update
+from .options import Pass
+
+WAY = re.compile(r"implicit|winograd(\(\d+\))?")
+PLANNING = ("fuse", "contract")  # what of the planner can be left out
+
+
+def nodes(given: Any, what: str) -> tuple[Node, ...]:
+    """``inputs`` or ``outputs`` as a tuple.
+
+    Raises:
+        TypeError: it is one node, whose elements a loop would walk over, or has something else.
+    """
+    if isinstance(given, Node):
+        raise TypeError(f"{what} requires a list of nodes, got one: {described(given)}")
+    for number, n in enumerate(found := tuple(given)):
+        if not isinstance(n, Node):
+            raise TypeError(f"{what}[{number}] is no node, but a {type(n).__name__}")
+    return found
+
+
+def pairs(given: Iterable[Any]) -> tuple[Update, ...]:
+    """``updates`` as a tuple.
+
+    Raises:
+        TypeError: something is no pair of a parameter and a node of its type.
+    """
+    for number, pair in enumerate(found := tuple(given)):
+        kinds = [type(x).__name__ for x in pair] if isinstance(pair, tuple) else []
+        if len(kinds) != 2 or not all(isinstance(x, Node) for x in pair):
+            got = f"({', '.join(kinds)})" if kinds else type(pair).__name__
+            raise TypeError(
+                f"updates[{number}] requires a parameter and the node of its new value, as an "
+                f"optimizer's updates(loss, parameters) returns them, got {got}"
+            )
+        p, new = pair
+        if not isinstance(p, Parameter):
+            raise TypeError(f"updates[{number}] changes no parameter, but {described(p)}")
+        if new.type != p.type:
+            raise TypeError(f"parameter {p.name} is {p.type}, its update {described(new)}")
+    return found
+
+
+def declared(graph: Graph) -> None:
+    """Whether the inputs are inputs, and all that are read.
+
+    Raises:
+        VerifyError: names the node, and the user's line.
+    """
+    for number, n in enumerate(graph.inputs):
+        if n.op is not INPUT:
+            raise VerifyError(f"inputs[{number}] is not made by tg.input, but {described(n)}")
+    for n in graph.nodes:
+        if n.op is INPUT and n not in graph.inputs:
+            listed = ", ".join(str(i.name) for i in graph.inputs) or "none"
+            raise VerifyError(
+                f"{described(n)} is read, but is not among the inputs of {graph.name}: {listed}"
+            )
+
+
+def options(without: Iterable[str], passes: Sequence[Pass], verify: str | None) -> frozenset[str]:
+    """``without`` as a set.
+
+    Raises:
+        ValueError: a name that means nothing.
+    """
+    if isinstance(without, str):
+        raise TypeError(f"without requires a list of names, got {without!r}; write [{without!r}]")
+    known = (*(p.__name__ for p in passes), *PLANNING)
+    left_out = frozenset(without)
+    for each in sorted(left_out.difference(known)):
+        raise ValueError(f"without={each!r} is none of {', '.join(known)}")
+    if verify not in (None, "values"):
+        raise ValueError(f"verify is 'values' or None, got {verify!r}")
+    return left_out
+
+
+def ways(conv: str | Mapping[str, str] | None, graph: Graph) -> tuple[tuple[str, str], ...]:
+    """``conv`` as pairs of a name, "" for all others, and a word.
+
+    Raises:
+        ValueError: no such way, or a name that no contraction and no scope around one has.
+    """
+    found = {"": conv} if isinstance(conv, str) else dict(conv or {})
+    for key, way in found.items():
+        if not WAY.fullmatch(way):
+            raise ValueError(f"conv requires 'implicit', 'winograd' or 'winograd(m)', got {way!r}")
+        names = layers(graph) if key else []
+        if key and not any(f"{name}.".startswith(f"{key}.") for name in names):
+            close = difflib.get_close_matches(key, names, 3) or names[:3]
+            raise ValueError(f"conv={key!r} names no layer; there is {', '.join(close) or 'none'}")
+    return tuple(sorted(found.items()))
+
+
+def layers(graph: Graph) -> list[str]:
+    """Names of convolutions and matrix products, and of the scopes around them."""
+    anchors = [n for n in graph.everywhere if n.op.kind is Kind.ANCHOR]
+    names = (x for n in anchors for x in (n.name, *(o.scope for o in origins(n))))
+    return list(dict.fromkeys(filter(None, names)))

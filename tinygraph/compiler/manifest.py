@@ -1,0 +1,77 @@
+"""What running a program takes, and its form on disk: JSON, with arrays as base64.
+
+What inspection shows is not kept: names and lines are the user's, so a program that was read is
+translated again when it is asked for.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..codegen.program import Call, Code, KernelCode, Loop, Work
+
+if TYPE_CHECKING:
+    from ..inspect.record import Compiled
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What running a program takes; ``compiled`` is what it was made from, if that was now."""
+
+    code: Code
+    constants: list[np.ndarray]
+    source_path: Path
+    compiled: Compiled | None = None
+
+
+def write(built: Built) -> bytes:
+    """A manifest; arrays as base64 of their bytes."""
+    code = asdict(replace(built.code, kernels=(), head=""))
+    code["kernels"] = [(k.name, k.key, k.signature, k.threads) for k in built.code.kernels]
+    constants = [
+        {"dtype": c.dtype.name, "shape": c.shape, "data": base64.b64encode(c.tobytes()).decode()}
+        for c in built.constants
+    ]
+    return json.dumps({"code": code, "constants": constants}).encode()
+
+
+def read(data: bytes, source_path: Path) -> Built:
+    """The contents of a manifest."""
+    content: dict[str, Any] = json.loads(data)
+    code = content["code"]
+    kernels = tuple(
+        KernelCode(name, "", known_key=key, signature=tuple(signature), threads=threads)
+        for name, key, signature, threads in code["kernels"]
+    )
+    prepare, calls = (
+        tuple(
+            Call(
+                tuple(map(read_work, c["work"])), tuple(c["waits"]), c["name"], c["device"],
+                tuple(c["back"]),
+            )
+            for c in code[which]
+        )
+        for which in ("prepare", "calls")
+    )
+    constants = [
+        np.frombuffer(base64.b64decode(c["data"]), c["dtype"]).reshape(c["shape"])
+        for c in content["constants"]
+    ]
+    made = Code(
+        code["name"], kernels, prepare, calls, code["arena"], code["prepared"], code["scratch"],
+        tuple((home, offset, size) for home, offset, size in code["buffers"]),
+        devices=tuple(code["devices"]), loops=tuple(Loop(**x) for x in code["loops"]),
+    )  # fmt: skip
+    return Built(made, constants, source_path)
+
+
+def read_work(content: dict[str, Any]) -> Work:
+    arguments = tuple(a if isinstance(a, int) else (a[0], a[1], a[2]) for a in content["arguments"])
+    steps = tuple((number, step) for number, step in content["steps"])
+    return Work(content["kernel"], arguments, content["parts"], content["member"], steps)

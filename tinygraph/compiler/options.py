@@ -1,0 +1,28 @@
+"""What a program depends on besides its graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..graph.ir import Graph
+
+Pass = Callable[..., Graph]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Everything besides the graph that the code depends on."""
+
+    backend: str
+    without: frozenset[str]
+    passes: tuple[Pass, ...]
+    verify: str | None
+    conv: tuple[tuple[str, str], ...] = ()
+
+    def text(self) -> str:
+        names = [f"{p.__module__}.{p.__name__}" for p in self.passes]
+        return (
+            f"{self.backend} without {sorted(self.without)} passes {names} verify {self.verify} "
+            f"conv {self.conv}"
+        )

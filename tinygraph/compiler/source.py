@@ -1,0 +1,38 @@
+"""What a program is made from, and how it is made into code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..graph.ir import Graph, Parameter
+from .backend import Backend, check_devices
+from .options import Options
+
+if TYPE_CHECKING:
+    from ..inspect.record import Compiled
+    from .pipeline import Check
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a program is made from: its graph, whose last outputs are new values of ``updates``."""
+
+    graph: Graph
+    updates: tuple[Parameter, ...]
+    parameters: tuple[Parameter, ...]
+    options: Options
+    backend: Backend
+    runtime: str
+
+    def translate(self, check: Check | None = None) -> Compiled:
+        """Passes, planning, code: the same in every process."""
+        from .pipeline import translate
+
+        o, target = self.options, self.backend.target(self.runtime)
+        graph, updates, parameters = self.graph, self.updates, self.parameters
+        check_devices(graph, o.backend, target.devices)
+        return translate(
+            graph, updates, parameters, target, self.backend.assemble,
+            o.passes, o.without, dict(o.conv), check,
+        )  # fmt: skip

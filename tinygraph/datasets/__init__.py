@@ -1,0 +1,1 @@
+"""The embedded data sets, and readers of files and pictures."""

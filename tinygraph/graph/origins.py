@@ -1,0 +1,104 @@
+"""Where nodes come from: the user's lines and scopes, kept beside the graph, never in equality."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+if TYPE_CHECKING:
+    from .ir import Node
+
+_ORIGINS: WeakKeyDictionary[Node, tuple[Origin, ...]] = WeakKeyDictionary()
+_SCOPE = threading.local()
+_PACKAGE = str(Path(__file__).parent.parent)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a node comes from: the user's file and line, the scope, and how ('gradient of')."""
+
+    file: str
+    line: int
+    scope: str = ""
+    how: str = ""
+
+    def __str__(self) -> str:
+        where = f"{Path(self.file).name}:{self.line}" + (f" in {self.scope}" if self.scope else "")
+        return f"{self.how} {where}" if self.how else where
+
+
+def user_origin() -> Origin:
+    """The innermost frame outside of this package; within ``built_from``, its first place."""
+    if built := getattr(_SCOPE, "origins", None):
+        return built[0]
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return Origin(frame.f_code.co_filename, frame.f_lineno, ".".join(scopes()))
+
+
+def scopes() -> list[str]:
+    """The names of the enclosing scopes, outermost first; change it through ``scope``."""
+    if not hasattr(_SCOPE, "names"):
+        _SCOPE.names = []
+    return _SCOPE.names
+
+
+class scope:
+    """``with scope("block1"):`` names what is built inside, for dumps and profiles."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __enter__(self) -> None:
+        scopes().append(self.name)
+
+    def __exit__(self, *_: object) -> None:
+        scopes().pop()
+
+
+def origins(n: Node) -> tuple[Origin, ...]:
+    """Where a node comes from; several places once passes have merged nodes."""
+    return _ORIGINS.get(n, ())
+
+
+def described(n: Node) -> str:
+    """A node as messages call it: operator, name, type, and the user's line."""
+    parts = [n.op.name, *([n.name] if n.name else []), str(n.type)]
+    return " ".join((*parts, *(f"({place})" for place in origins(n)[:1])))
+
+
+class built_from:
+    """``with built_from(places, how):`` what is built inside has these origins, not the caller."""
+
+    def __init__(self, places: Iterable[Origin], how: str = ""):
+        marked = (Origin(o.file, o.line, o.scope, how or o.how) for o in places)
+        self.places = tuple(dict.fromkeys(marked))
+
+    def __enter__(self) -> None:
+        self.outer = getattr(_SCOPE, "origins", None)
+        _SCOPE.origins = self.places
+
+    def __exit__(self, *_: object) -> None:
+        _SCOPE.origins = self.outer
+
+
+def add_origins(n: Node, more: Iterable[Origin], how: str = "") -> None:
+    """Adds to a node's origins (in order, without repetition), marked with ``how``."""
+    new = (Origin(o.file, o.line, o.scope, how or o.how) for o in more)
+    _ORIGINS[n] = tuple(dict.fromkeys((*_ORIGINS.get(n, ()), *new)))
+
+
+def set_origins(n: Node, places: Iterable[Origin]) -> None:
+    """Replaces a node's origins: for passes, whose own frame is no origin."""
+    _ORIGINS[n] = tuple(dict.fromkeys(places))
+
+
+def set_first_origin(n: Node) -> None:
+    """A new node comes from here."""
+    _ORIGINS[n] = getattr(_SCOPE, "origins", None) or (user_origin(),)

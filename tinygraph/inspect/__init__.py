@@ -1,0 +1,1 @@
+"""What the compiler did, as text and numbers: stages, remarks, costs, profiles."""

@@ -1,0 +1,178 @@
+"""What became of one node, layer, scope or parameter: ``program.explain("conv1")``."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from itertools import pairwise
+from textwrap import wrap
+from typing import TYPE_CHECKING
+
+from ..graph.dump import all_labels
+from ..graph.ir import Graph, Node, Parameter
+from ..graph.op import Kind
+from ..graph.origins import origins
+from ..plan.plan import Launch
+
+if TYPE_CHECKING:
+    from .inspection import Inspection
+    from .profile import Profile
+    from .record import Step
+
+WIDTH = 100
+SEPARATORS = str.maketrans("();:,", "     ")
+
+
+def explain(inspection: Inspection, name: str, profile: Profile | None = None) -> str:
+    """A page about a name: its nodes, the passes that changed them, kernels, costs, remarks.
+
+    Raises ValueError, with the names that come close, where the program has no such name.
+    """
+    steps = inspection.steps
+    graph, nodes = steps[0].graph, named(steps[0].graph, name)
+    left = named(steps[-1].graph, name)
+    if not nodes:  # a label of the optimized graph
+        graph = steps[-1].graph
+        nodes = left = [
+            n for n in graph.everywhere if inspection.names[n].lstrip("%") == name.lstrip("%")
+        ]
+    if not nodes:
+        raise ValueError(unknown(name, steps[0].graph))
+    text = [f"{name}: {counted(nodes)}", *listed(graph, nodes)]
+    changes = [c for pair in pairwise(steps) for c in changed(*pair, name, set(left))]
+    text += section("passes", changes or ["no pass changed it"])
+    text += section("kernels", kernels(inspection, left, profile))
+    known = {inspection.names[n] for n in left if n.inputs} | {name}
+    mentioned = [r for r in inspection.remarks if mentions(r, known, name)]
+    return "\n".join([*text, *section("remarks", mentioned)])
+
+
+def section(title: str, lines: list[str]) -> list[str]:
+    if not lines:
+        return []
+    folded = [
+        f
+        for line in lines
+        for f in wrap(line, WIDTH, initial_indent="  ", subsequent_indent="      ")
+    ]
+    return ["", title, *folded]
+
+
+def named(graph: Graph, name: str) -> list[Node]:
+    """Nodes of this name or scope, or below it; those that read a parameter of this name."""
+    found: dict[Node, None] = {}
+    for n in graph.everywhere:
+        if isinstance(n, Parameter):
+            if n.name is not None and within(n.name, name):
+                found |= dict.fromkeys((n, *readers(graph, n)))
+        elif n.name == name or in_scope(n, name):
+            found[n] = None
+    return [n for n in graph.everywhere if n in found]
+
+
+def in_scope(n: Node, name: str) -> bool:
+    return n.op.kind is not Kind.SOURCE and any(within(o.scope, name) for o in origins(n))
+
+
+def readers(graph: Graph, n: Node) -> list[Node]:
+    """Who reads a node, also through views, with the views."""
+    found: dict[Node, None] = {}
+    stack = [n]
+    while stack:
+        for user in graph.users[stack.pop()]:
+            found[user] = None
+            if user.op.kind is Kind.VIEW:
+                stack.append(user)
+    return list(found)
+
+
+def within(path: str, name: str) -> bool:
+    """Whether a dotted path is ``name``, lies below it, or has it as one of its last parts."""
+    return path == name or path.startswith(name + ".") or f".{name}." in f".{path}."
+
+
+def unknown(name: str, graph: Graph) -> str:
+    """An error that says which names there are."""
+    scopes = (o.scope for n in graph.everywhere for o in origins(n) if o.scope)
+    names = (n.name for n in graph.nodes if n.name is not None)
+    known = list(dict.fromkeys((*scopes, *names)))
+    close = difflib.get_close_matches(name, known, 3, 0.4) or known[:8]
+    return f"no node, scope or parameter {name!r}; there is {', '.join(close)}"
+
+
+def counted(nodes: list[Node]) -> str:
+    kinds = Counter(n.op.name for n in nodes)
+    return ", ".join(f"{op} {count}" if count > 1 else op for op, count in kinds.items())
+
+
+def listed(graph: Graph, nodes: list[Node]) -> list[str]:
+    """The nodes as they were written, with the user's lines."""
+    label = all_labels(graph)
+    text = []
+    for n in nodes:
+        if n.op.kind is Kind.SOURCE:
+            text.append(f"  {n.op.name} {label[n]}: {n.type}")
+            continue
+        places = "; ".join(map(str, origins(n)))
+        call = f"{n.op.name}({', '.join(label[i] for i in n.inputs)})"
+        line = f"  {label[n]} = {call}: {n.type}  # {places}"
+        text += wrap(line, WIDTH, subsequent_indent="      ")
+    return text
+
+
+def changed(before: Step, after: Step, name: str, left: set[Node]) -> list[str]:
+    """What a pass did to the nodes of this name: the rules, and how their number changed."""
+    old, new = named(before.graph, name), named(after.graph, name)
+    mine = left.union(old, new)
+    rules = Counter(
+        e.rule
+        for e in after.events
+        if e.before in mine or e.after in mine or in_scope(e.before, name)
+    )
+    how = [", ".join(f"{r} ({c} times)" if c > 1 else r for r, c in rules.items())]
+    counts = Counter(n.op.name for n in old), Counter(n.op.name for n in new)
+    ops = [op for op in dict.fromkeys((*counts[0], *counts[1])) if counts[0][op] != counts[1][op]]
+    how += [f"{op} {counts[0][op]} became {counts[1][op]}" for op in ops]
+    how = [h for h in how if h]
+    return [f"{after.name}: {'; '.join(how)}"] if how else []
+
+
+def kernels(inspection: Inspection, nodes: list[Node], profile: Profile | None) -> list[str]:
+    """The launches that compute some of the nodes, with their share of the work and the time."""
+    wanted = {n for n in nodes if n.op.kind is not Kind.SOURCE}
+    names = {n.name for n in nodes if isinstance(n, Parameter)}
+    plan = inspection.plan
+    held = {id(b) for b in plan.buffers if b.home == "parameter" and b.name in names}
+    text = []
+    for number, launch in enumerate(plan.prepare):
+        found = [m for m in launch.members if touches(m, wanted, held)]
+        held |= {id(m.accesses[i].buffer) for m in found for i in m.writes}
+        if found:
+            text.append(f"prepare {number} {launch.name}: only when parameters have changed")
+    total = sum(c.flops for c in inspection.costs) or 1
+    for number, cost in enumerate(inspection.costs):
+        if not any(touches(m, wanted, held) for m in cost.launch.members):
+            continue
+        where = f" on {plan.devices[cost.launch.device]}" if plan.devices else ""
+        line = f"run {number} {cost.launch.name}{where}: {cost.flops:,} operations "
+        line += f"({100 * cost.flops / total:.1f} %), {cost.bytes:,} bytes"
+        if profile is not None:
+            row = profile.launches[number]
+            line += f", {row.seconds * 1e6:,.1f} us ({100 * row.share:.1f} %), {row.hint}"
+        here = dict.fromkeys(n for m in cost.launch.members for n in m.nodes)
+        rest = [inspection.names[n] for n in here if n not in wanted and n in inspection.names]
+        text.append(line + (f"; also computes {', '.join(rest[:8])}" if rest else ""))
+    return text
+
+
+def touches(launch: Launch, wanted: set[Node], held: set[int]) -> bool:
+    """Whether a launch computes one of the nodes, or reads or writes one of the buffers."""
+    return any(n in wanted for n in launch.nodes) or any(
+        id(a.buffer) in held for a in launch.accesses
+    )
+
+
+def mentions(remark: str, known: set[str], name: str) -> bool:
+    """Whether a word of the remark is a known label, or a path to the name."""
+    words = remark.translate(SEPARATORS).split()
+    return any(w in known or within(w, name) for w in words)

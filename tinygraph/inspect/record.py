@@ -1,0 +1,33 @@
+"""The record of a compilation: the graph after every step, the plan, the code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..codegen.program import Code
+from ..graph.ir import Graph
+from ..graph.rewrite import Event
+from ..plan.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The graph that a pass left, and the rules applied on the way; the first is the original."""
+
+    name: str
+    graph: Graph
+    events: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What compiling made of a graph, and everything that was recorded on the way."""
+
+    steps: tuple[Step, ...]
+    plan: Plan
+    code: Code
+
+    @property
+    def graph(self) -> Graph:
+        """The optimized graph."""
+        return self.steps[-1].graph

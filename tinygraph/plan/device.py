@@ -1,0 +1,35 @@
+"""What a device can do at best, and what kernels take of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Roofline:
+    """What the processor does at best: operations and bytes per second of all threads together."""
+
+    threads: int
+    flops: float
+    bandwidth: float
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a kernel takes of a device, known without running it.
+
+    Attributes:
+        architecture: that it was compiled for.
+        threads: of a block.
+        registers: of a thread.
+        spills: bytes of registers that a thread moves to memory and back.
+        shared: bytes of shared memory of a block.
+        occupancy: the share of a multiprocessor's threads that can be resident.
+    """
+
+    architecture: str
+    threads: int
+    registers: int
+    spills: int
+    shared: int
+    occupancy: float
