@@ -79,7 +79,7 @@ def regions(launch: Launch) -> list[Region]:
         blocks = -(-s["n"] // width)
         a = region(work.a, (*outer, *inner))
         b = region(work.b, (s["g"], blocks, *inner))
-        columns = width if s["b_k"] == width else s["n"] - (blocks - 1) * width
+        columns = s["n"] - (blocks - 1) * width  # what a vector loads after them is never used
         b = Region(b.buffer, b.first, b.last + 4 * (columns - 1))
         waiting = [region(work.partial, ())] if work.partial else []
         return [a, b, *(region(o, (*outer, s["n"])) for o in work.operands), *waiting]
