@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from difflib import unified_diff
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,11 @@ def golden(request: pytest.FixtureRequest) -> Golden:
     name = request.node.name.replace("[", "-").replace("]", "").replace("/", "-")
     path = request.path.parent / "golden" / request.path.stem / f"{name}.txt"
     return Golden(path, request.config.getoption("--update-golden"))
+
+
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    """A golden text that differs is shown as a diff."""
+    if not isinstance(left, Golden) or not isinstance(right, str) or op != "==":
+        return None
+    lines = unified_diff(repr(left).splitlines(), right.splitlines(), "golden", "now", lineterm="")
+    return [f"{left.path.name} differs: read this, then pytest --update-golden", *lines]
