@@ -56,6 +56,13 @@ def test_custom_gradient(example):
     assert found["straight_round: weights found"] == 8
 
 
+def test_custom_backend(example):
+    found = example()
+    losses = [[found[f"{b}: loss {i}"] for i in range(4)] for b in ("cpu", "python")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert losses[1] == sorted(losses[1], reverse=True)
+
+
 def test_custom_pass(example):
     found = example()
     assert found["plain: operations"] > 60 * found["ordered: operations"]

@@ -15,7 +15,7 @@ import llvmlite
 import numpy as np
 
 from tinygraph.codegen.program import Code
-from tinygraph.compiler.backend import BackendError
+from tinygraph.compiler.backend import BackendError, Runner
 from tinygraph.compiler.store import Store
 from tinygraph.graph.ir import Parameter
 from tinygraph.plan.device import Card
@@ -65,7 +65,7 @@ def load(
     parameters: Sequence[Parameter],
     store: Store,
     runtime: str,
-) -> object:
+) -> Runner:
     from .runner import CpuRunner
 
     return CpuRunner(code, constants, parameters, store)

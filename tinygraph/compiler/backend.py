@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 BUILT_IN = {"cpu": "tinygraph_cpu", "cuda": "tinygraph_cuda.backend"}
 GROUP = "tinygraph.backends"
+REGISTERED: dict[str, Any] = {}  # by name, in this process
 
 
 class BackendError(RuntimeError):
@@ -34,20 +35,25 @@ class Runner(Protocol):
 
     @property
     def memory(self) -> Memory | None:
-        """Where its parameters lie; None is the host's."""
+        """The memory that holds its copies of the parameters; None is the host's."""
+
+    def refresh(self) -> None:
+        """Runs ``code.prepare``: before the first call, and again when a parameter has changed that
+        the program does not update itself. Not called where ``code.prepare`` is empty.
+        """
 
     def __call__(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
         """Runs once, updates included; arrays are C-contiguous and of the program's types."""
 
     def time(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> list[float]:
-        """Runs once and returns the seconds that each call took, summed over threads."""
+        """Runs once; the seconds of each of ``code.calls``, summed over threads and loop steps."""
 
     def roofline(self) -> Roofline:
         """Measured once a process, on as many threads as this program runs on."""
 
 
 class Backend(Protocol):
-    """One kind of device. A module with these functions is a backend.
+    """One kind of device. A module with these functions is a backend; docs/backends.md says more.
 
     ``runtime`` is what follows the backend's name in ``backend="name:runtime"``, empty by default.
     """
@@ -56,7 +62,9 @@ class Backend(Protocol):
         """What plans must know of the processor."""
 
     def fingerprint(self, runtime: str) -> str:
-        """Everything about the processor and tools that compiled code depends on."""
+        """Everything that compiled code depends on besides the graph: the processor, the tools, and
+        the version of a backend that does not ship with tinygraph.
+        """
 
     def assemble(self, plan: Plan) -> Code:
         """Kernels as text or records, and their launches: the same in every process."""
@@ -65,7 +73,7 @@ class Backend(Protocol):
         """Compiles the kernels that the store does not have."""
 
     def cards(self, code: Code, store: Store, runtime: str) -> Sequence[Card]:
-        """One for each kernel; none where kernels run on a processor."""
+        """One for each kernel; empty where kernels run on a processor."""
 
     def load(
         self,
@@ -75,7 +83,11 @@ class Backend(Protocol):
         store: Store,
         runtime: str,
     ) -> Runner:
-        """Loads compiled kernels, allocates memory and binds the program to it."""
+        """Loads compiled kernels, allocates memory and binds the program to it.
+
+        Raises:
+            LookupError: the store has lost a kernel; the program is then compiled again.
+        """
 
 
 def check_devices(graph: Graph, spec: str, count: int | None) -> None:
@@ -94,23 +106,60 @@ def check_devices(graph: Graph, spec: str, count: int | None) -> None:
             raise BackendError(f"{where} is no device of backend {name!r}, {has}")
 
 
+def register(name: str, backend: Any) -> None:
+    """Makes a backend known to this process, as an entry point makes that of a package known.
+
+        register("mine", sys.modules[__name__])
+        tg.compile([x], [y], backend="mine")
+
+    Args:
+        name: registering a name again replaces its backend, except for ``cpu`` and ``cuda``.
+        backend: a module, or another object with the functions of ``Backend``.
+
+    Raises:
+        BackendError: the name is taken or contains a colon, or a function is missing.
+    """
+    if name in BUILT_IN or ":" in name:
+        raise BackendError(f"a backend cannot be named {name!r}")
+    REGISTERED[name] = complete(name, backend)
+
+
+def complete(name: str, backend: Any) -> Backend:
+    """The backend.
+
+    Raises:
+        BackendError: it lacks a function of the protocol.
+    """
+    functions = [f for f in vars(Backend) if not f.startswith("_")]
+    missing = [f for f in functions if not callable(getattr(backend, f, None))]
+    if missing:
+        raise BackendError(
+            f"backend {name!r} ({backend!r}) lacks {', '.join(missing)}: "
+            "see Backend in tinygraph/compiler/backend.py"
+        )
+    return backend
+
+
 def find(spec: str) -> tuple[Backend, str]:
     """The backend of ``name[:runtime]`` and the runtime.
 
     Raises:
-        BackendError: no backend of this name is installed.
+        BackendError: no backend of this name is installed, or it lacks a function.
     """
     name, _, runtime = spec.partition(":")
     module = BUILT_IN.get(name)
     if module is not None and importlib.util.find_spec(module) is not None:
         return importlib.import_module(module), runtime
+    if name in REGISTERED:
+        return REGISTERED[name], runtime
     from importlib.metadata import entry_points  # as slow to import as all of the core
 
     for entry in entry_points(group=GROUP):
         if entry.name == name:
-            return entry.load(), runtime
+            return complete(name, entry.load()), runtime
     known = sorted(
         {n for n, m in BUILT_IN.items() if importlib.util.find_spec(m)}
+        | REGISTERED.keys()
         | {e.name for e in entry_points(group=GROUP)}
     )
     raise BackendError(f"no backend {name!r} is installed; there is {', '.join(known)}")

@@ -13,7 +13,7 @@ from ..graph.ir import Graph, Parameter
 from ..graph.state import ParameterState
 from ..settings import settings
 from .arguments import Arguments
-from .backend import find
+from .backend import Runner, find
 from .build import obtain
 from .options import Options
 from .source import Source
@@ -53,7 +53,7 @@ class Program:
         self._watched = [p.state for p in self.parameters if p not in set(self.updates)]
         store = default_store()
 
-        def load() -> Any:
+        def load() -> Runner:
             code, constants = self.built.code, self.built.constants
             return backend.load(code, constants, self.parameters, store, runtime)
 
