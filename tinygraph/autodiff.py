@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .graph.dtype import is_float
 from .graph.float64 import in_float64
 from .graph.interpret import run
 from .graph.ir import Graph, Node
@@ -84,7 +85,7 @@ def _check(loss: Node, targets: list[Node]) -> None:
 
 def _differentiable(n: Node) -> bool:
     types = n.type.types if isinstance(n.type, Several) else (n.type,)
-    return any(t.dtype.startswith("float") for t in types)
+    return any(is_float(t.dtype) for t in types)
 
 
 def _dependents(order: Sequence[Node], targets: Sequence[Node]) -> set[Node]:
@@ -199,6 +200,6 @@ def _as_graph(fn: Any, arrays: Sequence[Any]) -> Graph:
 
 
 def _drawn(rng: np.random.Generator, type: Type) -> np.ndarray:
-    if type.dtype.startswith("float"):
+    if is_float(type.dtype):
         return rng.standard_normal(type.shape).astype(type.dtype)
     return np.zeros(type.shape, type.dtype)

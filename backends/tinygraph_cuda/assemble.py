@@ -8,7 +8,8 @@ from dataclasses import replace
 from tinygraph.codegen.assemble import Assembler, Lowered, loops_of, moving
 from tinygraph.codegen.program import Argument, Code
 from tinygraph.codegen.writer import Address
-from tinygraph.plan.plan import ITEMSIZE, SLACK, Launch, Plan
+from tinygraph.graph.dtype import DTYPES
+from tinygraph.plan.plan import SLACK, Launch, Plan
 
 from .kernels.lower import lower
 
@@ -31,7 +32,7 @@ def assemble(plan: Plan) -> Code:
         if not isinstance(argument, Address):
             return argument
         access = argument.access
-        buffer, offset = access.buffer, access.offset * ITEMSIZE[access.dtype]
+        buffer, offset = access.buffer, access.offset * DTYPES[access.dtype].bytes
         return (buffer.home, numbers.get(id(buffer), buffer.number), offset)
 
     def lowered(launch: Launch) -> Iterator[Lowered]:

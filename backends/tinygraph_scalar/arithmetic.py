@@ -14,16 +14,11 @@ from typing import Any
 
 from llvmlite import ir
 
+from tinygraph.graph.dtype import DTYPES, is_float
+
 # never nnan or ninf, or NaN would not propagate; reassoc would undo the polynomials' care
 # Never arcp: by reciprocal, 0 / 1e-40 and 1 / sqrt(0) would be NaN.
 FAST = ("contract", "nsz")
-
-TYPES: dict[str, ir.Type] = {
-    "bool": ir.IntType(1), "uint8": ir.IntType(8), "int32": ir.IntType(32),
-    "uint32": ir.IntType(32), "int64": ir.IntType(64), "float32": ir.FloatType(),
-    "float64": ir.DoubleType(),
-}  # fmt: skip
-UNSIGNED = ("bool", "uint8", "uint32")
 
 # the builder's methods
 FLOAT_OPERATORS = {"+": "fadd", "-": "fsub", "*": "fmul", "/": "fdiv"}
@@ -52,18 +47,36 @@ class Value:
 
     @property
     def is_float(self) -> bool:
-        return self.dtype.startswith("float")
+        return is_float(self.dtype)
+
+    @property
+    def is_signed(self) -> bool:
+        return DTYPES[self.dtype].kind in ("int", "float")
 
 
 Operand = Value | bool | int | float
 
 
+def scalar_type(dtype: str, memory: bool = False) -> ir.Type:
+    """A number of ``dtype`` in a register; a bool has one bit there, and eight in ``memory``."""
+    kind = DTYPES[dtype]
+    if kind.is_float:
+        return ir.FloatType() if kind.bits == 32 else ir.DoubleType()
+    return ir.IntType(1 if kind.kind == "bool" and not memory else kind.bits)
+
+
 def vector_type(dtype: str, lanes: int) -> ir.Type:
-    return TYPES[dtype] if lanes == 1 else ir.VectorType(TYPES[dtype], lanes)
+    return scalar_type(dtype) if lanes == 1 else ir.VectorType(scalar_type(dtype), lanes)
+
+
+def suffix(dtype: str) -> str:
+    """How the names of LLVM's functions call an element in memory: f32, i8."""
+    kind = DTYPES[dtype]
+    return f"{'f' if kind.is_float else 'i'}{kind.bits}"
 
 
 def constant(value: float, dtype: str, lanes: int) -> ir.Constant:
-    number = float(value) if dtype.startswith("float") else int(value)
+    number = float(value) if is_float(dtype) else int(value)
     return ir.Constant(vector_type(dtype, lanes), number if lanes == 1 else [number] * lanes)
 
 
@@ -91,21 +104,20 @@ class Arithmetic:
             return x
         if dtype == "bool":
             return self.compare("!=", x, 0)
-        b, to, to_float = self.builder, vector_type(dtype, self.lanes), dtype.startswith("float")
+        b, to, to_float = self.builder, vector_type(dtype, self.lanes), is_float(dtype)
         if x.is_float and to_float:
             return Value((b.fpext if dtype == "float64" else b.fptrunc)(x.ir, to), dtype)
         if x.is_float:  # through a wider signed integer: negative floats wrap, as in NumPy
-            if dtype in UNSIGNED:
+            if DTYPES[dtype].kind == "uint":
                 wider = self.convert(x, "int64" if dtype == "uint32" else "int32")
                 return self.convert(wider, dtype)
             return Value(b.fptosi(x.ir, to), dtype)
-        unsigned = x.dtype in UNSIGNED
         if to_float:
-            return Value((b.uitofp if unsigned else b.sitofp)(x.ir, to), dtype)
-        before, after = TYPES[x.dtype].width, TYPES[dtype].width
+            return Value((b.sitofp if x.is_signed else b.uitofp)(x.ir, to), dtype)
+        before, after = scalar_type(x.dtype).width, scalar_type(dtype).width
         if before == after:
             return Value(x.ir, dtype)
-        resize = b.trunc if after < before else b.zext if unsigned else b.sext
+        resize = b.trunc if after < before else b.sext if x.is_signed else b.zext
         return Value(resize(x.ir, to), dtype)
 
     def together(self, x: Operand, y: Operand) -> tuple[Value, Value]:
@@ -117,7 +129,7 @@ class Arithmetic:
         dtype = min(numbers, default=literal)
         if len(numbers) > 1:
             raise TypeError(f"{' meets '.join(sorted(numbers))}: convert one of them")
-        if float in kinds and not dtype.startswith("float"):
+        if float in kinds and not is_float(dtype):
             raise TypeError(f"{dtype} meets a float literal: convert one of them")
         return self.convert(x, dtype), self.convert(y, dtype)
 
@@ -149,7 +161,7 @@ class Arithmetic:
         name = (FLOAT_OPERATORS if x.is_float else INTEGER_OPERATORS).get(symbol)
         if name is None:
             raise TypeError(f"{symbol} of {x.dtype}: convert it")
-        if name == "ashr" and x.dtype.startswith("u"):
+        if name == "ashr" and not x.is_signed:
             name = "lshr"
         flags = {"flags": FAST} if x.is_float else {}
         return Value(getattr(self.builder, name)(x.ir, y.ir, **flags), x.dtype)
@@ -157,7 +169,7 @@ class Arithmetic:
     def divide(self, x: Value, y: Value, remainder: bool) -> Value:
         """Integer division that rounds down, as Python's; by zero it is undefined."""
         b = self.builder
-        if x.dtype.startswith("u"):
+        if not x.is_signed:
             return Value((b.urem if remainder else b.udiv)(x.ir, y.ir), x.dtype)
         quotient, rest = Value(b.sdiv(x.ir, y.ir), x.dtype), Value(b.srem(x.ir, y.ir), x.dtype)
         signs_differ = self.compare("<", Value(b.xor(rest.ir, y.ir), x.dtype), 0)
@@ -185,7 +197,7 @@ class Arithmetic:
         if x.is_float:
             compare = b.fcmp_unordered if symbol == "!=" else b.fcmp_ordered
         else:
-            compare = b.icmp_unsigned if x.dtype in UNSIGNED else b.icmp_signed
+            compare = b.icmp_signed if x.is_signed else b.icmp_unsigned
         return Value(compare(symbol, x.ir, y.ir), "bool")
 
     def all(self, bits: list[Operand]) -> Value:
@@ -210,17 +222,17 @@ class Arithmetic:
         """One of LLVM's functions of floats, all of one dtype."""
         floats = [x.dtype for x in args if isinstance(x, Value)] or ["float32"]
         dtype = floats[0]
-        if set(floats) - {dtype} or not dtype.startswith("float"):
+        if set(floats) - {dtype} or not is_float(dtype):
             raise TypeError(f"{name} requires floats of one dtype, got {', '.join(floats)}")
         values = [self.convert(x, dtype).ir for x in args]
         vector = "" if self.lanes == 1 else f"v{self.lanes}"
         kinds = [x.type for x in values]
-        symbol = f"llvm.{name}.{vector}{'f32' if dtype == 'float32' else 'f64'}"
+        symbol = f"llvm.{name}.{vector}{suffix(dtype)}"
         function = declare(self.builder.module, symbol, kinds[0], kinds)
         return Value(self.builder.call(function, values, fastmath=FAST), dtype)
 
     def abs(self, x: Operand) -> Operand:
-        if isinstance(x, Value) and x.dtype.startswith("int"):
+        if isinstance(x, Value) and DTYPES[x.dtype].kind == "int":
             return self.where(self.compare("<", x, 0), self.unary("-", x), x)
         return self.intrinsic("fabs", x)
 

@@ -17,8 +17,9 @@ from llvmlite import ir
 
 from tinygraph.codegen import math as library
 from tinygraph.codegen import random
+from tinygraph.graph.dtype import DTYPES
 
-from .arithmetic import TYPES, Arithmetic, Operand, Value
+from .arithmetic import Arithmetic, Operand, Value
 
 
 def emit_expression(
@@ -105,8 +106,8 @@ class Emitter:
         return do.all([do.compare(SYMBOLS[type(op)], x, y) for op, x, y in pairs])
 
     def _call(self, name: str, args: list[Operand]) -> Operand:
-        if name == "bool_" or name in TYPES:
-            return self.arithmetic.convert(args[0], "bool" if name == "bool_" else name)
+        if dtype := CONSTRUCTORS.get(name):
+            return self.arithmetic.convert(args[0], dtype)
         if primitive := PRIMITIVES.get(name):
             return primitive(self.arithmetic, *args)
         if function := _functions().get(name):
@@ -133,6 +134,9 @@ class Emitter:
                 case _:
                     raise NotImplementedError(f"not straight-line code: {ast.unparse(statement)}")
         raise NotImplementedError(f"{function.name} returns nothing")
+
+
+CONSTRUCTORS = {d.constructor: d.name for d in DTYPES.values()}
 
 
 def _named(name: str) -> Callable[..., Operand]:

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
+from ..graph.dtype import DTYPES
 from ..plan.contraction.record import AHEAD, FIELDS
 from ..plan.plan import Access, Ahead, Emitted, Launch, Nest, Plan, Record, Special, Tile
 from ..plan.winograd.kernel import WinogradGradient, WinogradTile, WinogradWeights
@@ -158,7 +157,7 @@ def emitted(work: Emitted, ahead: Ahead | None) -> Kernel:
 def moving(arguments: Sequence[int | Address]) -> tuple[tuple[int, int], ...]:
     """The arguments that move with the steps of a loop, and by how many bytes."""
     accesses = ((i, a.access) for i, a in enumerate(arguments) if isinstance(a, Address))
-    return tuple((i, a.step * np.dtype(a.dtype).itemsize) for i, a in accesses if a.step)
+    return tuple((i, a.step * DTYPES[a.dtype].bytes) for i, a in accesses if a.step)
 
 
 def resolve(argument: int | Address) -> Argument:
@@ -169,5 +168,5 @@ def place(access: Access) -> Place:
     """Where an access begins: buffers of the arena share one block, prepared ones another."""
     buffer = access.buffer
     shared = buffer.home in ("arena", "prepared")
-    offset = access.offset * np.dtype(access.dtype).itemsize + (buffer.offset if shared else 0)
+    offset = access.offset * DTYPES[access.dtype].bytes + (buffer.offset if shared else 0)
     return (buffer.home, 0 if shared else buffer.number, offset)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from ..graph.dtype import DTYPES
 from ..plan.contraction.record import FIELDS, TILE_OPERAND, Contraction
 from .arrays import evaluate
 
@@ -56,7 +57,7 @@ def strided_view(
     """A strided view of memory; strides count elements and may be negative or zero."""
     reach = [(size - 1) * stride for size, stride in zip(shape, strides, strict=True)]
     low, high = sum(x for x in reach if x < 0), sum(x for x in reach if x > 0)
-    size = np.dtype(dtype).itemsize
+    size = DTYPES[dtype].bytes
     flat = memory(address + low * size, dtype)
     if high - low >= len(flat):
         raise IndexError(f"{high - low + 1} elements of {dtype} where {len(flat)} are")
@@ -91,7 +92,7 @@ def _epilogue(
         start = (
             sum(i * s for i, s in zip(at.values(), strides, strict=True)) + operand.unit * column
         )
-        address += start * np.dtype(operand.dtype).itemsize
+        address += start * DTYPES[operand.dtype].bytes
         return strided_view(
             memory, address, operand.dtype, sums.shape, [strides[-1], int(operand.unit)]
         )

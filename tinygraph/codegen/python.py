@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..graph.dtype import DTYPES
 from ..plan.body import Body, Statement  # noqa: F401  (generated modules write records)
 from ..plan.contraction.record import Contraction, TileOperand  # noqa: F401  (records name it)
 from ..plan.winograd.kernel import WinogradGradient, WinogradTile, WinogradWeights
@@ -82,9 +83,9 @@ class Memory:
         number, offset = (address >> 40) - 1, address & ((1 << 40) - 1)
         if not 0 <= number < len(self.blocks) or offset > len(self.blocks[number]):
             raise IndexError(f"no memory at {address:#x}")
-        size = np.dtype(dtype).itemsize
+        size = DTYPES[dtype].bytes
         block = self.blocks[number][offset % size :]
-        return Flat(block[: len(block) // size * size].view(dtype), offset // size)
+        return Flat(block[: len(block) // size * size].view(DTYPES[dtype].numpy), offset // size)
 
     def view(self, address: int, dtype: str) -> np.ndarray:
         """The rest of the block, from an address on."""
@@ -114,9 +115,9 @@ def winograd_weights(part: int, tid: int, args: Sequence[int], spec: WinogradWei
 
 def _views() -> dict[str, Any]:
     names: dict[str, Any] = {}
-    for dtype in ("float32", "float64", "int32", "int64", "uint8", "uint32", "bool"):
+    for dtype in DTYPES:
         names[f"view_{dtype}"] = lambda address, d=dtype: Memory.active[-1].flat(int(address), d)
-        names[f"stack_{dtype}"] = lambda n, d=dtype: np.zeros(n, d)
+        names[f"stack_{dtype}"] = lambda n, d=dtype: np.zeros(n, DTYPES[d].numpy)
     return names
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from ..plan.body import CONSTRUCTOR, Statement
+from ..graph.dtype import DTYPES, is_float, is_integer
+from ..plan.body import Statement
 from ..plan.plan import Access, Fold, Put, Step
-
-INITIAL = {"sum": "0", "max": "-inf", "min": "inf"}
-LIMITS = {"int32": 2**31, "int64": 2**63, "uint8": 2**8, "uint32": 2**32, "bool": 2}
 
 
 def defines(step: Step) -> tuple[str, str]:
@@ -47,20 +45,17 @@ def view_key(operand: Access) -> tuple:
 
 
 def initial(fold: Fold) -> str:
-    if fold.fold == "sum" or fold.dtype.startswith("float"):
-        return f"{fold.dtype}({INITIAL[fold.fold]})"
-    limit = LIMITS[fold.dtype] // (2 if fold.dtype.startswith("int") else 1)
-    least = -limit if fold.dtype.startswith("int") else 0
-    constructor = CONSTRUCTOR.get(fold.dtype, fold.dtype)
-    return f"{constructor}({least if fold.fold == 'max' else limit - 1})"
+    dtype = DTYPES[fold.dtype]
+    start = {"sum": 0, "max": dtype.least, "min": dtype.greatest}[fold.fold]
+    return f"{dtype.constructor}({start})"
 
 
 def folded(fold: Fold, name: str) -> str:
     if fold.fold == "sum":
-        if fold.dtype.startswith("float"):
+        if is_float(fold.dtype):
             return f"accumulate({name}, {fold.value})"
         return f"{fold.dtype}({name} + {fold.value})"
-    if fold.dtype.startswith("float"):
+    if is_float(fold.dtype):
         return f"{'maximum' if fold.fold == 'max' else 'minimum'}({name}, {fold.value})"
     sign = ">" if fold.fold == "max" else "<"
     return f"{fold.value} if {fold.value} {sign} {name} else {name}"
@@ -68,6 +63,6 @@ def folded(fold: Fold, name: str) -> str:
 
 def wrapped(step: Statement) -> str:
     """A statement's text; integers are brought back to their width after each operation."""
-    if step.dtype in ("int32", "int64", "uint8", "uint32"):
+    if is_integer(step.dtype):
         return f"{step.dtype}({step.text()})"
     return step.text()

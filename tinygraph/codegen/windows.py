@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import product
 from math import ceil, inf
 
+from ..graph.dtype import is_float
 from ..graph.op import Index
 from ..plan.body import Statement
 from ..plan.plan import Fold, Guard, Load, Put, Step
@@ -258,4 +259,4 @@ class WindowWriter(ElementWriter):
 
 def is_extremum(fold: Fold) -> bool:
     """Whether a fold is a maximum or minimum of floats, which may be NaN."""
-    return fold.fold != "sum" and fold.dtype.startswith("float")
+    return fold.fold != "sum" and is_float(fold.dtype)

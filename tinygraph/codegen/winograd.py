@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..graph.dtype import DTYPES
 from ..plan.contraction.record import AHEAD
 from ..plan.winograd.kernel import (
     EPILOGUE_STRIDES,
@@ -138,7 +139,7 @@ class _Tensor:
     def view(self, at: dict[str, int], shape: Sequence[int], strides: Sequence[int]) -> np.ndarray:
         """Elements from a position on; strides count elements."""
         first = sum(index * self.strides[axis] for axis, index in at.items())
-        address = self.address + first * np.dtype(self.dtype).itemsize
+        address = self.address + first * DTYPES[self.dtype].bytes
         return strided_view(self.memory, address, self.dtype, shape, strides)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..graph.dtype import is_float
 from ..graph.ir import Graph
 from ..graph.origins import described
 from ..graph.types import Type
@@ -91,6 +92,6 @@ def draw(type: Type, rng: np.random.Generator) -> np.ndarray:
     """Values that every operator can take: small integers, booleans, normal floats."""
     if type.dtype == "bool":
         return rng.integers(0, 2, type.shape).astype(bool)
-    if type.dtype.startswith("float"):
+    if is_float(type.dtype):
         return np.asarray(rng.standard_normal(type.shape), type.dtype)
     return np.asarray(rng.integers(0, 3, type.shape), type.dtype)

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ..graph.dtype import is_float
 from ..graph.dump import dump
 from ..graph.float64 import in_float64
 from ..graph.interpret import evaluate, inputs_by_node, run
@@ -117,7 +118,7 @@ def make_probes(graph: Graph, arrays: Sequence[Any] = (), seed: int = 0) -> Iter
     for name, draw in _KINDS.items():
         values = {n: _drawn(rng, n.type, draw) for n in sources}
         for n, now in current.items():  # near what they are: a variance stays positive
-            values[n] = now + 0.1 * values[n] if n.dtype.startswith("float") else now
+            values[n] = now + 0.1 * values[n] if is_float(n.dtype) else now
             values[n] = values[n].astype(n.dtype)
         yield Probe(name, values)
 
@@ -138,7 +139,7 @@ _KINDS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
 
 
 def _drawn(rng: np.random.Generator, type: Type, draw: Callable[..., np.ndarray]) -> np.ndarray:
-    if type.dtype.startswith("float"):
+    if is_float(type.dtype):
         return draw(rng, type.size).reshape(type.shape).astype(type.dtype)
     return rng.integers(0, 2 if type.dtype == "bool" else 4, type.shape).astype(type.dtype)
 

@@ -26,10 +26,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from .dtype import DTYPES
 from .ir import Graph, Node, Parameter, overload
 from .op import CONSTANT, INPUT, PARAMETER, Kind, define
 from .origins import origins
-from .types import SHORT, Array, Type
+from .types import Array, Type
 
 WIDTH = 100
 INLINE = 8  # constants of up to this many elements are written where they are read
@@ -110,7 +111,7 @@ def inline(array: Array) -> str:
     if not 0 < data.size <= INLINE or not _canonical_nan(data):
         return reference(array)
     text = _numbers(data)
-    return text if data.dtype.name in PLAIN else f"{text}:{SHORT[data.dtype.name]}"
+    return text if data.dtype.name in PLAIN else f"{text}:{DTYPES[data.dtype.name].short}"
 
 
 def _canonical_nan(data: np.ndarray) -> bool:

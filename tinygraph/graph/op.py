@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from .dtype import is_float, known
 from .ir import Node, node
 from .origins import set_origins, user_origin
 from .placement import check_device, device_of, gathered
 from .size import Ratio, Size
-from .types import DTYPES, Array, Type
+from .types import Array, Type
 
 
 class ShapeError(TypeError):
@@ -148,7 +149,7 @@ def promote(name: str, inputs: tuple[Any, ...]) -> tuple[Node, ...]:
 def _dtype_for(name: str, value: Any, dtype: str) -> str | None:
     if isinstance(value, (np.ndarray, np.generic)):
         return None
-    if isinstance(value, float) and not dtype.startswith("float"):
+    if isinstance(value, float) and not is_float(dtype):
         raise ShapeError(f"{name}: the number {value!r} meets a node of {dtype}; use tg.cast")
     return dtype
 
@@ -237,9 +238,8 @@ def input(name: str, *shape: int | None, dtype: str = "float32") -> Node:
     if not isinstance(name, str):
         raise ShapeError(f"input requires a name, then sizes, got the name {name!r}")
     sizes: tuple[Any, ...] = tuple(_size(name, n) for n in shape)
-    if dtype not in DTYPES:
-        raise ShapeError(f"input {name!r} requires a dtype of {', '.join(DTYPES)}, got {dtype!r}")
-    declared = INPUT(name=name, type=Type(sizes, dtype))
+    type = Type(sizes, known(dtype, f"input {name!r}", ShapeError).name)
+    declared = INPUT(name=name, type=type)
     set_origins(declared, (user_origin(),))  # equal inputs are one node: the last one counts
     return declared
 

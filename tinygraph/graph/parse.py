@@ -10,14 +10,15 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from .dtype import DTYPES
 from .dump import PLACEHOLDER, labels, reference
 from .ir import Graph, Node, Parameter
 from .op import CONSTANT, OPS, PARAMETER, constant, input
 from .size import parse_size
 from .state import ParameterState
-from .types import SHORT, Array, Type
+from .types import Array, Type
 
-LONG = {short: long for long, short in SHORT.items()}
+LONG = {d.short: d.name for d in DTYPES.values()}
 _TYPE = re.compile(rf"({'|'.join(LONG)})\[([\dn*+,-]*)\]")
 _TOKEN = re.compile(
     rf"""\s*(?:

@@ -9,11 +9,7 @@ from typing import Any
 
 import numpy as np
 
-SHORT = {
-    "float32": "f32", "float64": "f64", "int32": "i32", "int64": "i64",
-    "uint32": "u32", "uint8": "u8", "bool": "bool",
-}  # fmt: skip
-DTYPES = tuple(SHORT)
+from .dtype import DTYPES, known
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +20,7 @@ class Type:
     dtype: str = "float32"
 
     def __str__(self) -> str:
-        return f"{SHORT[self.dtype]}[{','.join(map(str, self.shape))}]"
+        return f"{DTYPES[self.dtype].short}[{','.join(map(str, self.shape))}]"
 
     @property
     def size(self) -> int:
@@ -36,7 +32,7 @@ class Type:
 
     @property
     def bytes(self) -> int:
-        return self.size * np.dtype(self.dtype).itemsize
+        return self.size * DTYPES[self.dtype].bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +67,7 @@ class Array:
     @staticmethod
     def of(value: Any) -> Array:
         data = np.array(value, order="C")
-        if data.dtype.name not in SHORT:
-            raise TypeError(f"no operator computes in {data.dtype.name}; use one of {DTYPES}")
+        known(data.dtype.name)
         data.setflags(write=False)
         return Array(data, hashlib.sha256(data.tobytes()).hexdigest()[:16])
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from ..graph.dtype import is_float
 from ..graph.ir import Node
 from ..graph.op import Kind, Op, ShapeError, broadcast_shapes, define, input, same_dtype
 from ..graph.types import Type
-from .logic import equal, is_float, less, less_equal, logical_or, where
+from .logic import equal, less, less_equal, logical_or, where
 
 
 def numbers(name: str, inputs: int) -> Callable[..., Type]:

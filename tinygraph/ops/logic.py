@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..graph.dtype import DTYPES, is_float, known
 from ..graph.ir import Node
 from ..graph.op import (
     Kind,
@@ -19,11 +20,7 @@ from ..graph.op import (
     promote,
     same_dtype,
 )
-from ..graph.types import DTYPES, Type
-
-
-def is_float(dtype: str) -> bool:
-    return dtype.startswith("float")
+from ..graph.types import Type
 
 
 def _compare(name: str, sign: str, ref: Any) -> Op:
@@ -131,9 +128,7 @@ def where(condition: Any, a: Any, b: Any) -> Node:
 
 
 def _infer_cast(x: Type, *, dtype: str) -> Type:
-    if dtype not in DTYPES:
-        raise ShapeError(f"cast requires one of {', '.join(DTYPES)}, got {dtype!r}")
-    return Type(x.shape, dtype)
+    return Type(x.shape, known(dtype, "cast", ShapeError).name)
 
 
 def _vjp_cast(g: Node, out: Node, x: Node) -> tuple[Node | None]:
@@ -145,7 +140,7 @@ CAST: Op = define(
     Kind.ELEMENTWISE,
     infer=_infer_cast,
     ref=lambda x, *, dtype: x.astype(dtype),
-    expr=lambda *, dtype: "bool_({0})" if dtype == "bool" else f"{dtype}({{0}})",
+    expr=lambda *, dtype: f"{DTYPES[dtype].constructor}({{0}})",
     vjp=_vjp_cast,
     example=lambda: cast(input("x", 4, 3), "int32"),
 )

@@ -12,6 +12,7 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from ..graph.dtype import is_float
 from ..graph.ir import Node
 from ..graph.op import Kind
 from ..graph.types import Type
@@ -165,7 +166,7 @@ class _Backward:
 
 
 def _real(n: Node) -> bool:
-    return n.dtype.startswith("float")
+    return is_float(n.dtype)
 
 
 def _costly(n: Node) -> bool:

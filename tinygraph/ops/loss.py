@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ..graph.dtype import is_integer
 from ..graph.ir import Node
 from ..graph.op import ShapeError
 from .activation import log_softmax
@@ -43,7 +44,7 @@ def cross_entropy(
             "cross_entropy requires logits[N, C, ...] and labels[N, ...], "
             f"got {logits.type} and {labels.type}, classes along axis {axis}"
         )
-    if labels.dtype not in ("int32", "int64", "uint8"):
+    if not is_integer(labels.dtype):
         raise ShapeError(f"cross_entropy requires integer labels, got {labels.type}")
     if reduction not in ("mean", "none"):
         raise ValueError(f"reduction is 'mean' or 'none', got {reduction!r}")

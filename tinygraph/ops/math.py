@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from ..graph.dtype import is_float
 from ..graph.ir import Node
 from ..graph.op import Kind, Op, define, input
 from .arithmetic import div, floats, mul, neg, sub
-from .logic import equal, is_float, where
+from .logic import equal, where
 from .source import ones_like
 
 exp: Op = define(

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from ..graph.dtype import is_float
 from ..graph.ir import Node
 from ..graph.op import Index, Kind, Loops, Op, Read, ShapeError, define, input
 from ..graph.types import Type
 from .arithmetic import div, mul, sub
-from .logic import cast, equal, is_float, is_nan, logical_or, where
+from .logic import cast, equal, is_nan, logical_or, where
 from .math import sqrt
 from .source import axis_index, flat_index
 from .view import broadcast_to, normalize_axis, reshape

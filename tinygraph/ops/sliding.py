@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from ..graph.dtype import is_float
 from ..graph.ir import Node
 from ..graph.op import Index, Loops, Read, ShapeError, identity
 from ..graph.types import Type
-from .logic import is_float
 
 Sizes = tuple[int, ...]
 

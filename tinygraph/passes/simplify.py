@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+from ..graph.dtype import is_float
 from ..graph.ir import Graph, Node
 from ..graph.op import constant, input
 from ..graph.rewrite import Event, filled, rewrite, rule, var
@@ -33,11 +34,7 @@ def _is_number(n: Node) -> bool:
 
 def _is_factor(n: Node) -> bool:
     value = filled(n)
-    return (
-        value is not None
-        and n.dtype.startswith("float")
-        and 1 / EXTREME <= math.fabs(value) <= EXTREME
-    )
+    return value is not None and is_float(n.dtype) and 1 / EXTREME <= math.fabs(value) <= EXTREME
 
 
 def _is_power_of_two(n: Node) -> bool:
@@ -97,7 +94,7 @@ def plus_minus_zero(out: Node, x: Node) -> Node:
 @rule(add(x, 0), example=lambda: add(input("x", 4, 3, dtype="int32"), 0))
 def plus_zero(out: Node, x: Node) -> Node | None:
     """Only where x cannot be -0.0."""
-    safe = not x.dtype.startswith("float") or _is_not_negative(x)
+    safe = not is_float(x.dtype) or _is_not_negative(x)
     return broadcast_to(x, out.shape) if safe else None
 
 
@@ -133,7 +130,7 @@ def product_of_negs(out: Node, x: Node, y: Node) -> Node:
 
 @rule(mul(neg(x), number), example=lambda: mul(neg(_sample()), 3.5))
 def neg_times_number(out: Node, x: Node, number: Node) -> Node | None:
-    factor = fold(neg(number)) if number.dtype.startswith("float") else None
+    factor = fold(neg(number)) if is_float(number.dtype) else None
     return None if factor is None else mul(x, factor)
 
 

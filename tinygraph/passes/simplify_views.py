@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..graph.dtype import is_float
 from ..graph.ir import Graph, Node, node
 from ..graph.op import PLACE, Kind, broadcast_shapes, input, place
 from ..graph.rewrite import Event, rewrite, rule, var
@@ -166,7 +167,7 @@ def _moves_nothing(n: Node) -> bool:
 def reduce_nothing(out: Node, n: Node) -> Node:
     """A sum starts at 0.0, so its -0.0 becomes 0.0."""
     x = reshape(n.inputs[0], n.shape)
-    return add(x, 0.0) if n.op is SUM and x.dtype.startswith("float") else x
+    return add(x, 0.0) if n.op is SUM and is_float(x.dtype) else x
 
 
 def _extreme_of_broadcast(n: Node) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-CONSTRUCTOR = {"bool": "bool_"}  # where a dtype's constructor has another name in kernel text
+from ..graph.dtype import DTYPES
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +19,7 @@ class Statement:
     dtype: str
 
     def text(self) -> str:
-        return self.expr.format(*self.args).replace(
-            "K(", f"{CONSTRUCTOR.get(self.dtype, self.dtype)}("
-        )
+        return self.expr.format(*self.args).replace("K(", f"{DTYPES[self.dtype].constructor}(")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,7 @@ from itertools import chain
 from math import prod
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from ..graph.dtype import DTYPES
 from ..graph.ir import Node
 from ..graph.op import Kind
 from .body import Statement
@@ -99,7 +98,7 @@ def traffic(launch: Launch) -> int:
     writes = launch.writes
     seen: dict[tuple, int] = {}
     for number, (access, sizes) in enumerate(_accesses(launch)):
-        size = np.dtype(access.dtype).itemsize
+        size = DTYPES[access.dtype].bytes
         touched = access.buffer.bytes
         if sizes is not None:
             touched = min(touched, size * elements(access, sizes))

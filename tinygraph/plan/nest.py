@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from ..graph.dtype import DTYPES
 from ..graph.ir import Node
 from ..graph.op import Index
 from .body import Statement
@@ -231,5 +232,4 @@ def resolve(place: Place, leaf: Leaf, rank: int) -> Access:
 
 def literal(value: float | int | bool, dtype: str) -> str:
     """A constant as kernel text."""
-    text = repr(value)
-    return f"bool_({value})" if dtype == "bool" else f"{dtype}({text})"
+    return f"{DTYPES[dtype].constructor}({value!r})"

@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from ..graph.dtype import DTYPES
 from .memory.arena import overlap
 from .plan import (
-    ITEMSIZE,
     Access,
     Buffer,
     Bundle,
@@ -60,7 +60,7 @@ def region(access: Access, sizes: tuple[int, ...]) -> Region:
         low, high = low + min(0, stride * (size - 1)), high + max(0, stride * (size - 1))
     for guard in access.guards:
         high += guard.stride * (guard.size - 1)
-    item = ITEMSIZE[access.dtype]
+    item = DTYPES[access.dtype].bytes
     return Region(access.buffer, low * item, (high + 1) * item + access.buffer.gap)
 
 
@@ -184,7 +184,7 @@ def members(turn: Turn) -> list[tuple[Launch, list[Region]]]:
 
 def moved(area: Region, access: Access, steps: range) -> Region:
     """What an access touches in all of these steps."""
-    by = access.step * ITEMSIZE[access.dtype]
+    by = access.step * DTYPES[access.dtype].bytes
     ends = steps[0] * by, steps[-1] * by
     return Region(area.buffer, area.first + min(ends), area.last + max(ends))
 

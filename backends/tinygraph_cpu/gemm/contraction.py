@@ -13,11 +13,12 @@ from functools import reduce
 
 from llvmlite import ir
 
+from tinygraph.graph.dtype import DTYPES
 from tinygraph.plan.contraction.record import FIELDS, TILE_OPERAND, Contraction
 
 from . import tile
 from .arguments import ceil_divide, define_kernel, lane_mask, minimum, share
-from .epilogue import BYTES, Epilogue, Operand, read_by_row
+from .epilogue import Epilogue, Operand, read_by_row
 from .tile import Ahead, Reduction, Shape, Walk, i64, offset, pointer
 
 
@@ -292,7 +293,7 @@ class _Emitter:
         operand = self.spec.operands[number]
         first = len(FIELDS) + number * len(TILE_OPERAND)
         base, *strides = (self._load(first + i) for i in range(len(TILE_OPERAND)))
-        size = BYTES[operand.dtype]
+        size = DTYPES[operand.dtype].bytes
         terms = list(zip(at.values(), strides, strict=True))
         if operand.unit:
             terms.append((column, i64(1)))

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
+from tinygraph.graph.dtype import DTYPES
 from tinygraph.plan.body import Body
 from tinygraph.plan.contraction.record import TileOperand
-from tinygraph_scalar.arithmetic import TYPES, Value, declare
+from tinygraph_scalar.arithmetic import Value, declare, scalar_type, suffix
 from tinygraph_scalar.scalar import calls_function, emit_expression
 
 from . import tile
 from .tile import Block, Reduction, Shape, i8, i32, i64, offset, pointer
 
-BYTES = {"bool": 1, "uint8": 1, "int32": 4, "uint32": 4, "float32": 4, "int64": 8, "float64": 8}
 LINE = 64  # bytes of a cache line
 SHORT = 96  # steps of a reduction in which there is no time to ask for a line at each
 
@@ -67,7 +67,8 @@ class Epilogue:
             return
         with b.if_then(due):
             for x in read:
-                width = self.shape.vectors * lanes * BYTES[x.spec.dtype] if x.spec.unit else 1
+                element = DTYPES[x.spec.dtype].bytes
+                width = self.shape.vectors * lanes * element if x.spec.unit else 1
                 for m in range(self.shape.rows):
                     row = offset(b, x.base, b.mul(x.row, i64(m)))
                     for at in range(0, width, LINE):
@@ -116,7 +117,7 @@ class Epilogue:
 
     def _load(self, operand: Operand, row: ir.Value, v: int, mask: ir.Value | None) -> Value:
         b, lanes, dtype = self.b, self.shape.lanes, operand.spec.dtype
-        scalar, size = i8 if dtype == "bool" else TYPES[dtype], BYTES[dtype]
+        scalar, size = scalar_type(dtype, memory=True), DTYPES[dtype].bytes
         if operand.spec.unit:
             kind, at = ir.VectorType(scalar, lanes), offset(b, row, i64(v * lanes * size))
             if mask is None:
@@ -136,7 +137,7 @@ class Epilogue:
         b, lanes, dtype = self.b, self.shape.lanes, operand.spec.dtype
         if value.dtype != dtype:
             raise TypeError(f"a store of {value.dtype} into an operand of {dtype}")
-        size = BYTES[dtype]
+        size = DTYPES[dtype].bytes
         x = b.zext(value.ir, ir.VectorType(i8, lanes)) if dtype == "bool" else value.ir
         at = offset(b, row, i64(v * lanes * size))
         if mask is None:
@@ -146,6 +147,5 @@ class Epilogue:
             b.call(store, [x, at, i32(size), mask])
 
     def _masked(self, what: str, dtype: str, result: ir.Type, args: list[ir.Type]) -> ir.Function:
-        letter = "f" if dtype.startswith("float") else "i"
-        overload = f"v{self.shape.lanes}{letter}{8 * BYTES[dtype]}.p0"
+        overload = f"v{self.shape.lanes}{suffix(dtype)}.p0"
         return declare(self.b.module, f"llvm.masked.{what}.{overload}", result, args)

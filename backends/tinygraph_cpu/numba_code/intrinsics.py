@@ -19,28 +19,21 @@ from numba.extending import intrinsic
 import tinygraph.codegen.intrinsics as twins
 import tinygraph.codegen.math as library
 from tinygraph.codegen import random
-from tinygraph_scalar.arithmetic import Value, declare
+from tinygraph.graph.dtype import DTYPES
+from tinygraph_scalar.arithmetic import Value, declare, suffix
 from tinygraph_scalar.scalar import emit_expression
 
 Lowering = Callable[..., ir.Value]
 
 CONSTRUCTORS: dict[str, types.Type] = {
-    "bool_": types.boolean,
-    "uint8": types.uint8,
-    "int32": types.int32,
-    "uint32": types.uint32,
-    "int64": types.int64,
-    "float32": types.float32,
-    "float64": types.float64,
+    d.constructor: getattr(types, d.constructor) for d in DTYPES.values()
 }
-_DTYPES = {kind: "bool" if kind is types.boolean else kind.name for kind in CONSTRUCTORS.values()}
+_DTYPES = {CONSTRUCTORS[d.constructor]: d.name for d in DTYPES.values()}
 
-
-_UNSIGNED = (types.boolean, types.uint8, types.uint32)
 # Numba does not convert what it loads through a pointer, and keeps a bool as a byte: the text of
 # a kernel gets bool_(...) around such loads.
 VIEWS = {
-    f"view_{dtype}": types.CPointer(types.uint8 if kind is types.boolean else kind)
+    f"view_{dtype}": types.CPointer(types.uint8 if dtype == "bool" else kind)
     for kind, dtype in _DTYPES.items()
 }
 
@@ -209,10 +202,11 @@ def _extremum(name: str, symbol: str) -> Any:
         def lower(context: Any, builder: Any, signature: Any, args: list[ir.Value]) -> ir.Value:
             kind = args[0].type
             if isinstance(x, types.Float):
-                width = "f32" if x is types.float32 else "f64"
-                function = declare(builder.module, f"llvm.{name}.{width}", kind, [kind, kind])
+                symbol = f"llvm.{name}.{suffix(_DTYPES[x])}"
+                function = declare(builder.module, symbol, kind, [kind, kind])
                 return builder.call(function, args, fastmath=("nsz",))
-            compare = builder.icmp_unsigned if x in _UNSIGNED else builder.icmp_signed
+            signed = DTYPES[_DTYPES[x]].kind == "int"
+            compare = builder.icmp_signed if signed else builder.icmp_unsigned
             return builder.select(compare(symbol, *args), *args)
 
         return (x(x, x), lower) if x == y and isinstance(x, types.Number) else None

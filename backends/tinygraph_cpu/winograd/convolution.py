@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from llvmlite import ir
 
+from tinygraph.graph.dtype import DTYPES
 from tinygraph.plan.contraction.record import AHEAD
 from tinygraph.plan.winograd.kernel import (
     EPILOGUE_STRIDES,
@@ -22,7 +23,6 @@ from tinygraph_scalar.scalar import calls_function
 
 from ..gemm import tile
 from ..gemm.arguments import Arguments, ceil_divide, define_kernel, lane_mask, minimum, share
-from ..gemm.epilogue import BYTES
 from ..gemm.tile import Ahead, i64, offset, pointer
 from .products import emit_products, of_block
 from .transforms import Pixels, Points, Transforms, element, finish_vector, moved
@@ -143,7 +143,7 @@ class _Emitter:
                 b,
                 base,
                 [(self.group, s["g"]), (z, s["z"]), (y, s["y"]), (x, s["x"])],
-                BYTES[operand.dtype],
+                DTYPES[operand.dtype].bytes,
             )
             for (base, s), operand in zip(self.epilogue, spec.operands, strict=True)
         ]
@@ -157,7 +157,7 @@ class _Emitter:
                 )
 
             starts = [
-                offset(b, corner, b.mul(column, i64(BYTES[o.dtype] * o.unit)))
+                offset(b, corner, b.mul(column, i64(DTYPES[o.dtype].bytes * o.unit)))
                 for corner, o in zip(corners, spec.operands, strict=True)
             ]
             self.claim_outputs(starts)
@@ -176,7 +176,7 @@ class _Emitter:
         """
         b, m = self.b, self.spec.m
         for number, _ in self.spec.body.stores:
-            strides, size = self.epilogue[number][1], BYTES[self.spec.operands[number].dtype]
+            strides, size = self.epilogue[number][1], DTYPES[self.spec.operands[number].dtype].bytes
             for y in range(m):
                 for x in range(m, 2 * m):
                     place = b.add(b.mul(strides["y"], i64(y)), b.mul(strides["x"], i64(x)))

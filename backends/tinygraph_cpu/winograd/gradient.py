@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from llvmlite import ir
 
+from tinygraph.graph.dtype import DTYPES
 from tinygraph.plan.winograd.kernel import (
     GRADIENT_FIELDS,
     GRADIENT_STRIDES,
@@ -21,7 +22,6 @@ from tinygraph.plan.winograd.toom_cook import transforms, transposed
 
 from ..gemm import tile
 from ..gemm.arguments import Arguments, ceil_divide, define_kernel, lane_mask, minimum, share
-from ..gemm.epilogue import BYTES
 from ..gemm.tile import Reduction, Shape, i1, i64, offset, pointer
 from .products import of_block
 from .transforms import Pixels, Points, Transforms, element, finish_vector, moved
@@ -163,8 +163,8 @@ class _Emitter:
                 **{"k0": b.udiv(rest, self.f["k1"]), "k1": b.urem(rest, self.f["k1"]), "k2": k2},
             }
             starts = [
-                element(b, base, [(i, s[axis]) for axis, i in at.items()], BYTES[operand.dtype])
-                for (base, s), operand in zip(self.epilogue, spec.operands, strict=True)
+                element(b, base, [(i, s[axis]) for axis, i in at.items()], DTYPES[o.dtype].bytes)
+                for (base, s), o in zip(self.epilogue, spec.operands, strict=True)
             ]
             tile.repeat(b, vectors, [first, there, *starts], self.vector_out)
             return [b.add(k, i64(1)), offset(b, there, i64(4 * spec.width))]
@@ -198,7 +198,7 @@ class _Emitter:
 
         tile.repeat(b, i64(spec.r), [i64(0), *starts], row)
         on = [
-            offset(b, at, i64(spec.lanes * BYTES[o.dtype] * o.unit))
+            offset(b, at, i64(spec.lanes * DTYPES[o.dtype].bytes * o.unit))
             for at, o in zip(starts, spec.operands, strict=True)
         ]
         return [b.add(column, i64(spec.lanes)), offset(b, there, i64(4 * spec.lanes)), *on]

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
+from tinygraph.graph.dtype import DTYPES
 from tinygraph.plan.winograd.kernel import Products
 from tinygraph.plan.winograd.toom_cook import Matrix
 from tinygraph_scalar.arithmetic import declare
 
 from ..gemm import tile
 from ..gemm.arguments import ceil_divide, lane_mask
-from ..gemm.epilogue import BYTES, Epilogue, Operand
+from ..gemm.epilogue import Epilogue, Operand
 from ..gemm.tile import Shape, i1, i32, i64, offset, pointer
 from .linear import multiply
 
@@ -204,6 +205,6 @@ def moved(
 ) -> list[ir.Value]:
     """The operands' addresses one step further along an axis."""
     return [
-        offset(b, at, b.mul(s[axis], i64(BYTES[o.dtype])))
+        offset(b, at, b.mul(s[axis], i64(DTYPES[o.dtype].bytes)))
         for at, s, o in zip(places, strides, spec.operands, strict=True)
     ]

@@ -10,6 +10,7 @@ import numpy as np
 from tinygraph import models, nn, ops, optim
 from tinygraph.autodiff import grad
 from tinygraph.compiler.arguments import draw
+from tinygraph.graph.dtype import is_float
 from tinygraph.graph.ir import Graph, Node
 from tinygraph.graph.op import INPUT, OPS, Op, input
 from tinygraph.models.blocks import ConvNorm
@@ -58,8 +59,8 @@ def examples(op: Op) -> Iterator[Case]:
     assert op.example is not None
     y = op.example()
     yield Case(f"operator {op.name}", (y,))
-    floats = [i for i in Case(op.name, (y,)).inputs if i.dtype.startswith("float")]
-    if op.vjp is not None and floats and y.dtype.startswith("float"):
+    floats = [i for i in Case(op.name, (y,)).inputs if is_float(i.dtype)]
+    if op.vjp is not None and floats and is_float(y.dtype):
         weight = input("weight", *y.shape, dtype=y.dtype)
         yield Case(f"gradient of {op.name}", tuple(grad(ops.sum(y * weight), floats)))
 

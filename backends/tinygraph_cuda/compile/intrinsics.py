@@ -24,7 +24,7 @@ from .toolchain import SCALARS, intrinsic, types
 Lowering = Callable[..., ir.Value]
 Typed = tuple[Any, Lowering] | None
 
-DTYPES = {kind: name for name, kind in SCALARS.items()}
+NAMES = {kind: name for name, kind in SCALARS.items()}
 RESULTS = {
     "float_bits": "int32",
     "bits_float": "float32",
@@ -83,9 +83,9 @@ def expression(text: str, kinds: tuple[Any, ...], result: Any) -> Lowering:
 
     def lower(context: Any, builder: Any, signature: Any, args: list[ir.Value]) -> ir.Value:
         names = {
-            f"x{i}": Value(v, DTYPES[k]) for i, (v, k) in enumerate(zip(args, kinds, strict=True))
+            f"x{i}": Value(v, NAMES[k]) for i, (v, k) in enumerate(zip(args, kinds, strict=True))
         }
-        value = emitter_at(Builder(builder)).value(parse(text), names, DTYPES[result])
+        value = emitter_at(Builder(builder)).value(parse(text), names, NAMES[result])
         builder.position_at_end(builder.block)
         return value.ir
 
@@ -115,7 +115,7 @@ def scalar_function(name: str, arity: int) -> Any:
     text = f"{name}({', '.join(f'x{i}' for i in range(arity))})"
 
     def typer(*kinds: Any) -> Typed:
-        if not all(kind in DTYPES for kind in kinds):
+        if not all(kind in NAMES for kind in kinds):
             return None
         if types.float64 in kinds and name in DOUBLE:
             return types.float64(*[types.float64] * arity), double_function(name)
@@ -129,7 +129,7 @@ def same_type(name: str, arity: int, text: str) -> Any:
     """Scalar code over arguments of one type, which is the result's too."""
 
     def typer(*kinds: Any) -> Typed:
-        if len(set(kinds)) != 1 or kinds[0] not in DTYPES:
+        if len(set(kinds)) != 1 or kinds[0] not in NAMES:
             return None
         return kinds[0](*kinds), expression(text, kinds, kinds[0])
 
@@ -140,7 +140,7 @@ def float_extremum(name: str, symbol: str) -> Any:
     """The larger or smaller number; NaN if either is NaN."""
 
     def typer(x: Any, y: Any) -> Typed:
-        if x != y or x not in DTYPES:
+        if x != y or x not in NAMES:
             return None
         text = f"x0 if x0 {symbol} x1 else x1"
         if isinstance(x, types.Float):

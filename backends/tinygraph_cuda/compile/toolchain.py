@@ -18,17 +18,23 @@ from numba import cuda
 from numba.cuda.debuginfo import CUDADIBuilder
 from numba.cuda.extending import intrinsic
 
+from tinygraph.graph.dtype import DTYPES, DType
+
 __all__ = ["Usage", "compile_ptx", "cuda", "intrinsic", "link", "types"]
 
 types: Any = cuda.types
 
 Capability = tuple[int, int]
 
-SCALARS: dict[str, Any] = {
-    "bool": types.boolean, "uint8": types.uint8, "int32": types.int32, "uint32": types.uint32,
-    "int64": types.int64, "uint64": types.uint64,
-    "float32": types.float32, "float64": types.float64,
-}  # fmt: skip
+
+
+def scalar_type(dtype: DType) -> Any:
+    """Numba's type of a number in a register of the GPU; PTX follows from it."""
+    return getattr(types, dtype.constructor)
+
+
+# uint64 is for addresses in the text of kernels
+SCALARS = {d.name: scalar_type(d) for d in DTYPES.values()} | {"uint64": types.uint64}
 
 
 @dataclass(frozen=True, slots=True)

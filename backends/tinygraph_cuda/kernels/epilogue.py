@@ -11,10 +11,10 @@ from typing import Any
 
 from llvmlite import ir
 
-from tinygraph.plan.plan import ITEMSIZE
+from tinygraph.graph.dtype import DTYPES
 from tinygraph_scalar.arithmetic import Value
 
-from ..compile.intrinsics import DTYPES, VECTOR, Builder, emitter_at
+from ..compile.intrinsics import NAMES, VECTOR, Builder, emitter_at
 from ..compile.toolchain import types
 from .tile import (
     Typed,
@@ -56,7 +56,7 @@ def finish(
     """
     tall, wide, block_rows, block_columns, together = literals(m, n, high, broad, width)
     statements = ast.parse(body.literal_value).body
-    kinds = [DTYPES[kind[0].dtype] for kind in operands]
+    kinds = [NAMES[kind[0].dtype] for kind in operands]
 
     @emitted
     def lower(context: Any, b: Builder, result: Any, args: list[ir.Value]) -> ir.Value:
@@ -134,7 +134,7 @@ class Group:
         b, count = self.b, len(self.sums)
         operand, at, columns = self.place(access)
         if columns == "n4":
-            found = load_parts(b, at, count, count * ITEMSIZE[operand.dtype])
+            found = load_parts(b, at, count, count * DTYPES[operand.dtype].bytes)
         elif columns == "n":
             found = [b.load(b.gep(at, [i64(i)])) for i in range(count)]
         else:
@@ -144,7 +144,7 @@ class Group:
     def store(self, access: ast.Subscript, values: list[ir.Value]) -> None:
         operand, at, columns = self.place(access)
         if columns == "n4":
-            store_parts(self.b, at, values, len(values) * ITEMSIZE[operand.dtype])
+            store_parts(self.b, at, values, len(values) * DTYPES[operand.dtype].bytes)
             return
         for i, value in enumerate(values):
             self.b.store(value, self.b.gep(at, [i64(i)]))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tinygraph.plan.plan import ITEMSIZE, Access, Tile
+from tinygraph.graph.dtype import DTYPES
+from tinygraph.plan.plan import Access, Tile
 
 from .blocking import PAD, Blocking
 
@@ -75,7 +76,7 @@ def reader(name: str, work: Tile, lines: int, way: Blocking) -> Reader:
 
 def aligned(access: Access) -> bool:
     """Whether an access begins at a multiple of what VECTOR elements take."""
-    size = VECTOR * ITEMSIZE[access.dtype]
+    size = VECTOR * DTYPES[access.dtype].bytes
     if access.step % VECTOR:
         return False  # in the next step of a loop it begins elsewhere
-    return (access.offset * ITEMSIZE[access.dtype] + access.buffer.offset) % size == 0
+    return (access.offset * DTYPES[access.dtype].bytes + access.buffer.offset) % size == 0

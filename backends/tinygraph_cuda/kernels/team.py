@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from math import prod
 
 from tinygraph.codegen.steps import folded
+from tinygraph.graph.dtype import DTYPES
 from tinygraph.plan.plan import Fold, Nest
 
 from .kernel import THREADS, WARP
 
-SHUFFLED = ("float32", "float64", "int32", "int64", "uint32")  # dtypes that lanes can exchange
 FEW = 256  # elements of a result that warps would not fill a GPU with
 MANY = 1 << 14  # elements from which on a thread for each fills one
 LONG = 1024  # steps of a reduction that keep a whole block busy
@@ -50,8 +50,8 @@ def choose(nest: Nest, total: int) -> Team:
     if nest.style == "column":
         return COLUMNS if length >= 4 * WARP and total < MANY else THREAD
     inner = [s for stage in nest.stages for s in stage.inner]
-    if not all(s.dtype in SHUFFLED for s in inner if isinstance(s, Fold)):
-        return THREAD
+    if any(DTYPES[s.dtype].bits < 32 for s in inner if isinstance(s, Fold)):
+        return THREAD  # lanes exchange words
     return BLOCK if total < FEW and length >= LONG else WARP_TEAM
 
 

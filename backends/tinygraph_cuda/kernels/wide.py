@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from tinygraph.codegen.elements import ElementWriter
 from tinygraph.codegen.steps import folded, uses, wrapped
+from tinygraph.graph.dtype import DTYPES
 from tinygraph.plan.body import Statement
-from tinygraph.plan.plan import ITEMSIZE, Access, Fold, Load, Nest, Position, Put, Step
+from tinygraph.plan.plan import Access, Fold, Load, Nest, Position, Put, Step
 
 from .reader import VECTOR, aligned
 
@@ -36,7 +37,7 @@ def fits(operand: Access, nest: Nest, last: int, moving: set[str]) -> bool:
     others += [g.stride for g in operand.guards]
     return (
         operand.strides[last] == 1
-        and ITEMSIZE[operand.dtype] <= 4
+        and DTYPES[operand.dtype].bytes <= 4
         and aligned(operand)
         and all(s % VECTOR == 0 for s in others)
     )

@@ -7,12 +7,13 @@ from dataclasses import replace
 from itertools import pairwise
 from math import prod
 
+from ...graph.dtype import DTYPES
 from ...graph.ir import Graph, Node
 from ..arrange import full_strides
 from ..body import Statement
 from ..fusion.state import Fusion
 from ..memory.layout import CROWDED, Layout, ordered_strides, row_gap, row_major
-from ..plan import ITEMSIZE, Access, Buffer, Launch, Nest, Tile
+from ..plan import Access, Buffer, Launch, Nest, Tile
 from .axes import Axis, Roles, copy_nest, pack_nest
 from .tiling import Target
 
@@ -117,7 +118,7 @@ class Copies(Layout):
         key = (self.holder(fixed), source, sizes)
         if key not in self.padded:
             buffer = self.copy_of(x, "reordered", sizes[0] * strides[0], a.dtype, fixed)
-            buffer.gap = gap * ITEMSIZE[a.dtype]
+            buffer.gap = gap * DTYPES[a.dtype].bytes
             nest = copy_nest(sizes, source, Access(buffer, 0, strides, a.dtype))
             (self.prepare if fixed else launches).append(self.launch("reorder", nest, (x,)))
             self.padded[key] = buffer, strides
@@ -149,7 +150,7 @@ def is_scattered(axes: Sequence[Axis], roles: Roles, a: Access) -> bool:
     """
     if roles.packed or roles.batch or [x.a for x in roles.rows] != [1]:
         return False
-    item, reduce = ITEMSIZE[a.dtype], sorted(roles.reduce, key=lambda x: -abs(x.a))
+    item, reduce = DTYPES[a.dtype].bytes, sorted(roles.reduce, key=lambda x: -abs(x.a))
     ordered = all(abs(x.b) >= abs(y.b) for x, y in pairwise(reduce))
     crowded = any(x.size >= WAYS and x.a * item % CROWDED == 0 for x in reduce)
     once = prod(x.size for x in axes if x.a) * item <= a.buffer.bytes  # not windows

@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
+from ...graph.dtype import DTYPES
 from ...graph.ir import Node, Parameter
 from ...graph.op import Kind
 from ..index import Indices, Leaf
-from ..plan import ITEMSIZE
 from ..reads import element_reads
 from .absorb import reads_of
 from .group import Group
@@ -182,4 +182,4 @@ def small(x: Node, n: Node) -> bool:
 
 def size_of(n: Node) -> int:
     """In bytes."""
-    return n.type.size * ITEMSIZE[n.dtype]
+    return n.type.size * DTYPES[n.dtype].bytes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ...graph.dtype import DTYPES
 from ...graph.ir import Graph, Node
 from ...ops.loop import Loop
 from ..contraction.anchor import Anchors
@@ -12,7 +13,7 @@ from ..fusion.group import Slot
 from ..index import own
 from ..memory.layout import row_gap, row_major
 from ..nest import resolve
-from ..plan import ITEMSIZE, Access, Launch, Place
+from ..plan import Access, Launch, Place
 
 
 @dataclass
@@ -79,7 +80,7 @@ class Frame:
         gap = 0 if dense else row_gap(n.shape, n.dtype)
         size, *inner = strides = row_major((loop.length, *n.shape), gap)
         buffer = s.buffer(n.name or n.op.name, loop.length * size, n.dtype, "arena")
-        buffer.gap = gap * ITEMSIZE[n.dtype]
+        buffer.gap = gap * DTYPES[n.dtype].bytes
         first = (loop.length - 1) * size if loop.reverse else 0
         step = -size if loop.reverse else size
         self.places[Slot("output", k)] = Place(buffer, first, tuple(inner), n.dtype, step)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 from dataclasses import replace
 
+from ...graph.dtype import DTYPES
 from ...graph.ir import Graph, Node, Parameter
 from ...graph.op import Kind
 from ..arrange import full_strides
@@ -14,7 +15,7 @@ from ..fusion.held import is_leading, leading_root
 from ..fusion.state import Fusion
 from ..index import Indices, read
 from ..nest import resolve
-from ..plan import ITEMSIZE, SLACK, Buffer, Place
+from ..plan import SLACK, Buffer, Place
 from ..reads import element_reads, loops_of
 
 CROWDED = 2048  # rows that are a multiple of so many bytes apart share few sets of a cache
@@ -35,7 +36,7 @@ def row_gap(shape: tuple[int, ...], dtype: str) -> int:
     sets of the caches.
     """
     several = len(shape) > 1 and shape[-2] > 1
-    item = ITEMSIZE[dtype]
+    item = DTYPES[dtype].bytes
     return LINE // item if several and shape[-1] * item % CROWDED == 0 else 0
 
 
@@ -102,7 +103,7 @@ class Layout:
         return all(n in self.fixed for n in (*group.index, *(s.dest for s in group.stores)))
 
     def buffer(self, name: str, elements: int, dtype: str, home: str, number: int = 0) -> Buffer:
-        buffer = Buffer(name, elements * ITEMSIZE[dtype] + SLACK, home, number)
+        buffer = Buffer(name, elements * DTYPES[dtype].bytes + SLACK, home, number)
         self.buffers.append(buffer)
         return buffer
 
@@ -215,7 +216,7 @@ class Layout:
             if gap:
                 size += size // dest.shape[order[-1]] * gap
             buffer = self.buffer(dest.name or dest.op.name, size, dest.dtype, home)
-            buffer.gap = gap * ITEMSIZE[dest.dtype]
+            buffer.gap = gap * DTYPES[dest.dtype].bytes
             strides = ordered_strides(dest.shape, order, gap)
             self.places[dest] = Place(buffer, 0, strides, dest.dtype)
         return self.places[dest]

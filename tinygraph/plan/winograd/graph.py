@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...graph.dtype import is_float
 from ...graph.ir import Graph, Node
 from ...graph.op import Kind, constant
 from ...graph.origins import built_from, origins
@@ -112,7 +113,7 @@ def _choose(node: Node, wanted: int | None) -> _Convolution:
         raise Unsuitable("it has groups")
     if r != across or r == 1:
         raise Unsuitable("its filter is not square, or is a single tap")
-    if not node.dtype.startswith("float"):
+    if not is_float(node.dtype):
         raise Unsuitable(f"it computes in {node.dtype}")
     padding: Padding = node.attr("padding")
     top, left = (r - 1 - p if turned else p for p, _ in padding)

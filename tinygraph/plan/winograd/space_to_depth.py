@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
+from ...graph.dtype import DTYPES
 from ...graph.op import Index
 from ..arrange import permute
 from ..contraction.phases import Unsuitable
 from ..index import span
 from ..memory.layout import ordered_strides
-from ..plan import ITEMSIZE, SLACK, Access, Buffer, Guard, Load, Nest, Put, Stage
+from ..plan import SLACK, Access, Buffer, Guard, Load, Nest, Put, Stage
 from ..windows import Window
 
 Position = tuple[Index, int, int]  # index on an axis, the axis' size and its stride
@@ -135,7 +136,7 @@ def blocked(
         else:
             guards.append(Guard(index, size, stride))
     source = replace(source, offset=offset, strides=tuple(strides), guards=tuple(guards))
-    size = prod(shape) * ITEMSIZE[source.dtype] + SLACK
+    size = prod(shape) * DTYPES[source.dtype].bytes + SLACK
     buffer = Buffer(f"{source.buffer.name}_blocks", size, "arena")
     steps = zip(shape, ordered_strides(tuple(shape), order), strict=True)
     lies = tuple(step if size > 1 else 0 for size, step in steps)

@@ -1,0 +1,113 @@
+"""The table of dtypes, walked: each record agrees with NumPy, LLVM, Numba, and text in and out."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import numpy as np
+import pytest
+from llvmlite import ir
+from numba import types
+
+import tinygraph as tg
+from tinygraph.graph.dtype import DTYPES, DType, is_float, is_integer, known
+from tinygraph.graph.types import Array, Type
+from tinygraph_cpu.numba_code.intrinsics import CONSTRUCTORS
+from tinygraph_scalar.arithmetic import scalar_type, suffix
+
+ROOT = Path(__file__).parent.parent
+ALL = list(DTYPES)
+INTEGERS = [d for d in ALL if is_integer(d)]
+
+
+def ends(dtype: str) -> np.ndarray:
+    """The limits of a dtype and what is near them, 0 and 1."""
+    record = DTYPES[dtype]
+    if record.is_float:
+        return np.array([0, 1, -1, 0.5, -2.5, 100, -100, 3e4], dtype)
+    low, high = int(record.least), int(record.greatest)
+    near = [low, low + 1, low // 2, 0, 1, high // 2, high // 2 + 1, high - 1, high]
+    return np.array(sorted({v for v in near if low <= v <= high}), dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES.values(), ids=str)
+def test_a_record_agrees_with_numpy(dtype):
+    assert DTYPES[dtype.name] is dtype is known(dtype.name)
+    assert dtype.numpy == np.dtype(dtype.name)
+    assert dtype.bytes == np.dtype(dtype.name).itemsize
+    assert Type((3, 5), dtype.name).bytes == np.zeros((3, 5), dtype.name).nbytes
+    kinds = {"f": "float", "i": "int", "u": "uint", "b": "bool"}
+    assert dtype.kind == kinds[dtype.numpy.kind]
+    if dtype.is_float:
+        info = np.finfo(dtype.name)
+        assert (dtype.eps, dtype.precision) == (info.eps, info.nmant + 1)
+        assert (dtype.least, dtype.greatest) == (-np.inf, np.inf)
+    elif dtype.is_integer:
+        info = np.iinfo(dtype.name)
+        assert (dtype.least, dtype.greatest) == (info.min, info.max)
+        assert dtype.holds(info.min) and dtype.holds(info.max)
+        assert not any(map(dtype.holds, (info.min - 1, info.max + 1, 0.5, np.nan, np.inf)))
+
+
+@pytest.mark.parametrize("dtype", ALL)
+def test_each_dtype_is_read_back_from_text(dtype):
+    values = ends(dtype)
+    x = tg.input("x", len(values), dtype=dtype)
+    y = tg.where(tg.constant(False), x, tg.constant(values[-1:]))
+    graph = tg.Graph("g", (x,), (y,))
+    text = tg.dump(graph)
+    assert f"x: {DTYPES[dtype].short}[{len(values)}]" in text
+    assert tg.dump(tg.parse(text)) == text
+    (result,) = tg.run(tg.parse(text), values)
+    np.testing.assert_array_equal(result, np.broadcast_to(values[-1:], values.shape), strict=True)
+
+
+@pytest.mark.parametrize("dtype", DTYPES.values(), ids=str)
+def test_backends_make_their_types_of_the_record(dtype):
+    memory, register = scalar_type(dtype.name, memory=True), scalar_type(dtype.name)
+    if dtype.is_float:
+        assert memory == register == {32: ir.FloatType(), 64: ir.DoubleType()}[dtype.bits]
+    else:
+        assert memory == ir.IntType(dtype.bits)
+        assert register == (ir.IntType(1) if dtype.kind == "bool" else memory)
+    assert suffix(dtype.name) == ("i8" if dtype.kind == "bool" else dtype.short.replace("u", "i"))
+    kind = CONSTRUCTORS[dtype.constructor]
+    assert (kind is types.boolean) == (dtype.kind == "bool")
+    if dtype.kind != "bool":
+        assert (kind.name, kind.bitwidth) == (dtype.name, dtype.bits)
+
+
+def test_a_float_of_memory_only_fits_the_record():
+    bfloat16 = DType(
+        "bfloat16", "bf16", "float", 16, precision=8, carrier="uint16", compute="float32"
+    )
+    assert bfloat16.bytes == bfloat16.numpy.itemsize == 2
+    assert (bfloat16.accumulator, bfloat16.eps) == ("float32", 2**-7)
+
+
+def test_an_unknown_dtype_is_one_clear_error():
+    wrong = "float16", "bfloat16", "complex64", "f4", "", None
+    x = tg.input("x", 3)
+    for dtype in wrong:
+        for build in (lambda d: tg.input("y", 2, dtype=d), lambda d: tg.cast(x, d)):
+            with pytest.raises(tg.ShapeError, match=r"requires a dtype of float32, .*bool, got"):
+                build(dtype)
+    with pytest.raises(TypeError, match=r"requires a dtype of float32, .*bool, got 'float16'"):
+        Array.of(np.zeros(2, np.float16))
+    assert not any(is_float(d) or is_integer(d) for d in ("several", "float16", ""))
+
+
+def sources() -> list[Path]:
+    """All of the project's files but the PTX emulator's, whose dtypes are those of PTX."""
+    found = [p for folder in ("tinygraph", "backends") for p in (ROOT / folder).rglob("*.py")]
+    return [p for p in found if "ptx_emulator" not in p.parts and p.name != "dtype.py"]
+
+
+def test_no_second_table_of_dtypes():
+    """A dict, list or tuple with three names of dtypes is one that a new dtype is missing from."""
+    for path in sources():
+        for n in ast.walk(ast.parse(path.read_text())):
+            elements = n.keys if isinstance(n, ast.Dict) else getattr(n, "elts", [])
+            names = {e.value for e in elements if isinstance(e, ast.Constant)}
+            assert len(names & {d for d in ALL if d != "bool"}) < 3, f"{path}:{n.lineno}"

@@ -1,0 +1,129 @@
+"""Formats of numbers: one record for each dtype, which every part of tinygraph reads.
+
+Graphs, plans and generated text name a dtype by a string (``x.dtype == "float32"``); ``DTYPES`` has
+its record. A new dtype is one line of ``DTYPES``, plus what a backend must know of it: each one
+makes its own types out of the record.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class DType:
+    """A format of numbers.
+
+    Attributes:
+        name: as users write it, and as NumPy calls it where NumPy has it.
+        short: in dumps, as in ``f32[4,3]``.
+        kind: 'float', 'int' (signed, in two's complement), 'uint' or 'bool'.
+        bits: of an element in memory.
+        precision: of a float, the bits of its significand, the hidden one included.
+        carrier: NumPy's dtype for an element's memory, where NumPy lacks the format itself: a
+            bfloat16 is carried as the uint16 of its bits.
+        compute: the dtype that kernels convert to before they compute, where it is another one:
+            float32 for the floats of 16 bits, which are formats of memory only.
+    """
+
+    name: str
+    short: str
+    kind: Literal["float", "int", "uint", "bool"]
+    bits: int
+    precision: int = 0
+    carrier: str = ""
+    compute: str = ""
+
+    @property
+    def bytes(self) -> int:
+        return self.bits // 8
+
+    @property
+    def numpy(self) -> np.dtype:
+        """What NumPy holds an element in."""
+        return np.dtype(self.carrier or self.name)
+
+    @property
+    def is_float(self) -> bool:
+        return self.kind == "float"
+
+    @property
+    def is_integer(self) -> bool:
+        """Signed or unsigned; a bool is no integer."""
+        return self.kind in ("int", "uint")
+
+    @property
+    def least(self) -> float:
+        """No number is less: -inf for floats, 0 (False) for bool."""
+        if self.is_float:
+            return -math.inf
+        return -(1 << self.bits - 1) if self.kind == "int" else 0
+
+    @property
+    def greatest(self) -> float:
+        """No number is greater: inf for floats, 1 (True) for bool."""
+        if self.is_float:
+            return math.inf
+        return 1 if self.kind == "bool" else (1 << self.bits - (self.kind == "int")) - 1
+
+    @property
+    def eps(self) -> float:
+        """Of a float, the distance from 1 to the next number."""
+        return 2.0 ** (1 - self.precision)
+
+    @property
+    def accumulator(self) -> str:
+        """The dtype of sums over axes: integers below 32 bits and bool are counted in 32 bits."""
+        if self.is_float:
+            return self.compute or self.name
+        return self.name if self.bits >= 32 else "uint32" if self.kind == "uint" else "int32"
+
+    @property
+    def constructor(self) -> str:
+        """The name of the conversion in kernel text; ``bool`` itself is Python's."""
+        return "bool_" if self.kind == "bool" else self.name
+
+    def holds(self, value: Any) -> bool:
+        """Whether a number keeps its value in this format; any real number does in a float."""
+        if self.is_float:
+            return True
+        return bool(self.least <= value <= self.greatest) and value == int(value)
+
+
+DTYPES = {
+    d.name: d
+    for d in (
+        DType("float32", "f32", "float", 32, precision=24),
+        DType("float64", "f64", "float", 64, precision=53),
+        DType("int32", "i32", "int", 32),
+        DType("int64", "i64", "int", 64),
+        DType("uint32", "u32", "uint", 32),
+        DType("uint8", "u8", "uint", 8),
+        DType("bool", "bool", "bool", 8),
+    )
+}
+
+
+def is_float(dtype: str) -> bool:
+    """Whether a dtype is one of floats; False for what is no dtype, such as a loop's results."""
+    return dtype in DTYPES and DTYPES[dtype].is_float
+
+
+def is_integer(dtype: str) -> bool:
+    """Whether a dtype is one of integers, signed or not; bool is none."""
+    return dtype in DTYPES and DTYPES[dtype].is_integer
+
+
+def known(dtype: Any, who: str = "tinygraph", error: type[Exception] = TypeError) -> DType:
+    """The record of a dtype that every operator and backend computes in.
+
+    Raises:
+        error: ``who``, an operator or an input, was given something else.
+    """
+    if dtype not in DTYPES:
+        raise error(f"{who} requires a dtype of {', '.join(DTYPES)}, got {dtype!r}")
+    return DTYPES[dtype]
