@@ -92,7 +92,7 @@ class Interpreter:
         for i, p in enumerate(parameters):  # views of the values, axes in the order of memory
             self.blocks["parameter", i] = p.state.read().transpose(p.state.order)
 
-    def launch(self, call: Call, step: int, memory: python.Memory) -> None:
+    def launch(self, call: Call, step: int, memory: python.AddressSpace) -> None:
         for work in call.work:
             moved = dict(work.steps)  # bytes that an argument moves in each step of a loop
             arguments = [
@@ -103,7 +103,7 @@ class Interpreter:
                 self.kernels[work.kernel](part, 0, arguments)
 
     def refresh(self) -> None:
-        with python.Memory(self.blocks) as memory:
+        with python.AddressSpace(self.blocks) as memory:
             for call in self.code.prepare:
                 self.launch(call, 0, memory)
 
@@ -114,7 +114,7 @@ class Interpreter:
         given = {("input", i): a for i, a in enumerate(inputs)}
         given |= {("output", i): a for i, a in enumerate(outputs)}
         seconds = [0.0] * len(self.code.calls)
-        with python.Memory(self.blocks | given) as memory, np.errstate(all="ignore"):
+        with python.AddressSpace(self.blocks | given) as memory, np.errstate(all="ignore"):
             for number, step in self.code.order():
                 start = time.perf_counter()
                 self.launch(self.code.calls[number], step, memory)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tinygraph_cpu.driver.driver import driver_module
-from tinygraph_cpu.driver.launch_table import Launch, LaunchTable
+from tinygraph_cpu.driver.launch_table import LaunchTable, TableEntry
 from tinygraph_cpu.driver.team import Team, allowed_cpus, default_threads, team
 from tinygraph_cpu.machine import objects
 
@@ -71,7 +71,7 @@ class Chain:
         )
         self.table = LaunchTable(
             [
-                Launch(
+                TableEntry(
                     address,
                     block.ctypes.data,
                     width,
@@ -213,7 +213,7 @@ import sys
 sys.path[:0] = {[os.path.dirname(__file__), *sys.path]!r}
 import threading
 from test_team import Chain
-from tinygraph_cpu.team import team
+from tinygraph_cpu.driver.team import team
 chain = Chain()
 for _ in range(3):
     team().run(chain.table, 4)
@@ -246,7 +246,7 @@ def test_every_part_of_a_loop_runs_once_in_each_run(parts, own_team):
     blocks = np.array(
         [(cells[t + 1].ctypes.data, cells[t].ctypes.data, parts) for t in range(steps)]
     )
-    one = Launch(address, blocks.ctypes.data, parts, back=(0,), stride=blocks.strides[0])
+    one = TableEntry(address, blocks.ctypes.data, parts, back=(0,), stride=blocks.strides[0])
     table = LaunchTable([one], loops=[(0, 1, steps)])
     own_team.run(table, 1)
     expected = cells.copy()
@@ -260,7 +260,7 @@ def test_in_a_loop_threads_keep_to_their_parts(own_team):
     """With a thread for each of them, no thread has a reason to take another's part twice."""
     steps, parts = 200, 2
     cells = np.full((steps, parts), -1, np.int64)
-    one = Launch(
+    one = TableEntry(
         kernel_address("test_team_tid"), cells.ctypes.data, parts, back=(0,),
         stride=cells.strides[0],
     )  # fmt: skip
@@ -318,7 +318,8 @@ def test_a_launch_runs_on_its_devices_thread(own_team):
     devices = (0, 2, 1, 1, 0, 2)
     address = kernel_address("test_team_tid")
     launches = [
-        Launch(address, row.ctypes.data, 4, device=d) for row, d in zip(cells, devices, strict=True)
+        TableEntry(address, row.ctypes.data, 4, device=d)
+        for row, d in zip(cells, devices, strict=True)
     ]
     own_team.run(LaunchTable(launches, 3), 4)
     assert cells.tolist() == [[d] * 4 for d in devices]
@@ -328,15 +329,15 @@ def test_a_launch_runs_on_its_devices_thread(own_team):
 
 def test_refuses_a_device_that_there_is_not():
     with pytest.raises(ValueError, match="not legal"):
-        LaunchTable([Launch(1, 1, device=2)], 2)
+        LaunchTable([TableEntry(1, 1, device=2)], 2)
 
 
 @pytest.mark.parametrize(
     "launches",
     [
-        [Launch(1, 1, parts=0)],
-        [Launch(1, 1, waits=(0,))],
-        [Launch(1, 1), Launch(1, 1, waits=(-1,))],
+        [TableEntry(1, 1, parts=0)],
+        [TableEntry(1, 1, waits=(0,))],
+        [TableEntry(1, 1), TableEntry(1, 1, waits=(-1,))],
     ],
 )
 def test_refuses_an_illegal_table(launches):

@@ -77,7 +77,8 @@ def test_a_main_module_without_a_guard_is_not_run_again(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "print('once')\n"
-        "from tinygraph_cpu import features, workers\n"
+        "from tinygraph_cpu import workers\n"
+        "from tinygraph_cpu.machine import features\n"
         "from tinygraph.codegen.program import KernelCode\n"
         f"jobs = {{f'k{{i}}': KernelCode(f'k{{i}}', {ADD!r}.format(name=f'k{{i}}', value=i)) "
         "for i in range(4)}\n"

@@ -51,7 +51,7 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Launch:
+class Grid:
     """What all blocks of a launch have in common.
 
     Attributes:
@@ -72,7 +72,7 @@ class Launch:
 class Group:
     """Blocks that run together; a lane is a thread of one of them."""
 
-    def __init__(self, launch: Launch, blocks: np.ndarray):
+    def __init__(self, launch: Grid, blocks: np.ndarray):
         self.kernel, self.shape, self.blocks = launch.kernel, launch.shape, blocks
         self.inputs = launch.inputs
         threads = self.shape.threads
@@ -93,7 +93,7 @@ class Group:
         alive[slots] = True
         return Warps(slots, alive, self.fault)
 
-    def make_access(self, launch: Launch) -> Access:
+    def make_access(self, launch: Grid) -> Access:
         blocks = self.blocks[self.block_of]
         local_valid = np.ones(self.kernel.flat.local_bytes, bool)
         return Access(

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from .counters import Counters
-from .execution import Group, Launch, Shape
+from .execution import Grid, Group, Shape
 from .flatten import flatten
 from .memory import Memory
 from .operands import Operands
@@ -86,7 +86,7 @@ class Kernel:
         memory.first_thread = numbering.several_blocks + 1
         valid = np.concatenate([self.shared_valid, np.ones(dynamic_shared, bool)])
         inputs = sizes(shape, dynamic_shared) | self.parameters(arguments) | self.placed_in(memory)
-        launch = Launch(self, memory, shape, numbering, inputs, valid, check, counters)
+        launch = Grid(self, memory, shape, numbering, inputs, valid, check, counters)
         together = max(1, CHUNK // shape.threads)
         with np.errstate(all="ignore"):
             for first in range(0, shape.blocks, together):

@@ -15,7 +15,7 @@ from tinygraph.graph.types import Type
 from tinygraph.plan.device import Roofline
 
 from .driver.driver import driver
-from .driver.launch_table import Launch, LaunchTable
+from .driver.launch_table import LaunchTable, TableEntry
 from .driver.team import default_threads, team
 from .kernels import fetch, symbol_of
 from .machine import objects
@@ -87,7 +87,7 @@ class CpuRunner:
         launches = [self.launch(call, steps.get(i, 1)) for i, call in enumerate(calls)]
         return LaunchTable(launches, devices, [(x.first, x.last, x.length) for x in loops])
 
-    def launch(self, call: Call, steps: int) -> Launch:
+    def launch(self, call: Call, steps: int) -> TableEntry:
         pairs = [(self.functions[w.kernel], self.block(w, steps)) for w in call.work]
         function, block = pairs[0]
         if len(pairs) > 1:
@@ -99,7 +99,7 @@ class CpuRunner:
             function = driver().bundle
             block = np.ascontiguousarray(np.array(table, np.int64).reshape(-1, steps).T)
             self.blocks.append(block)
-        return Launch(
+        return TableEntry(
             function, block.ctypes.data, call.parts, call.waits, call.device, call.back,
             block.strides[0],
         )  # fmt: skip

@@ -49,7 +49,7 @@ def compile_kernels(
     loops.sort(key=lambda s: -len(kernels[s].text))
     jobs, made = deque([*loops, *emitted]), deque[Done]()
     count = default_processes(len(jobs)) if processes is None else processes
-    workers = [_Worker(jobs, made, kernels, features) for _ in range(count - 1)]
+    workers = [_Process(jobs, made, kernels, features) for _ in range(count - 1)]
     try:
         while jobs or workers:
             symbol = take(jobs.pop)
@@ -90,7 +90,7 @@ def with_progress(done: Iterator[Done], total: int) -> Iterator[Done]:
         print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
-class _Worker:
+class _Process:
     """A process, and the thread that hands it one job after the other."""
 
     def __init__(

@@ -17,14 +17,14 @@ ARCHITECTURE = "sm_80"  # what cards are for where there is no device and none i
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class RuntimeChoice:
     """A runtime, and the architecture that its machine code is for."""
 
     runtime: str
     architecture: str
 
 
-def choose(text: str) -> Choice:
+def choose(text: str) -> RuntimeChoice:
     """The choice that ``runtime[:architecture]`` makes; "" leaves it to settings.cuda.
 
     Raises:
@@ -44,8 +44,8 @@ def choose(text: str) -> Choice:
     if runtime == "auto":
         runtime = automatic()
     if runtime != "device":
-        return Choice(runtime, architecture or ARCHITECTURE)
-    return Choice(runtime, device_architecture(text, architecture))
+        return RuntimeChoice(runtime, architecture or ARCHITECTURE)
+    return RuntimeChoice(runtime, device_architecture(text, architecture))
 
 
 def device_architecture(text: str, wanted: str) -> str:

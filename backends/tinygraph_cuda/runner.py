@@ -13,8 +13,8 @@ from tinygraph.compiler.backend import BackendError
 from tinygraph.graph.ir import Parameter
 from tinygraph.plan.device import Roofline
 
-from .compile.compiled import Built
-from .runtimes import Launch, Runtime
+from .compile.compiled import CompiledKernel
+from .runtimes import KernelLaunch, Runtime
 
 
 class CudaRunner:
@@ -25,7 +25,7 @@ class CudaRunner:
         code: Code,
         constants: Sequence[np.ndarray],
         parameters: Sequence[Parameter],
-        kernels: Sequence[Built],
+        kernels: Sequence[CompiledKernel],
         runtime: Runtime,
     ):
         self.code, self.memory = code, runtime
@@ -67,16 +67,16 @@ class CudaRunner:
         if (home, number) not in self.bases:
             self.bases[home, number] = self.alloc(array.nbytes, f"{home} {number}")
 
-    def launches(self, call: Call, step: int = 0) -> list[Launch]:
+    def launches(self, call: Call, step: int = 0) -> list[KernelLaunch]:
         """What a call launches, in a step of its loop."""
         return [self.launch(work, step) for work in call.work]
 
-    def launch(self, work: Work, step: int) -> Launch:
+    def launch(self, work: Work, step: int) -> KernelLaunch:
         kernel = self.code.kernels[work.kernel]
         moved = {number: size * step for number, size in work.steps}
         arguments = tuple(self.value(a) + moved.get(i, 0) for i, a in enumerate(work.arguments))
         loaded = self.kernels[work.kernel]
-        return Launch(loaded, work.parts, kernel.threads, kernel.signature, arguments)
+        return KernelLaunch(loaded, work.parts, kernel.threads, kernel.signature, arguments)
 
     def value(self, argument: Argument) -> int:
         if isinstance(argument, int):

@@ -15,7 +15,7 @@ ARGUMENTS = ("part", "tid", "args")
 
 
 @dataclass(frozen=True, slots=True)
-class Parameter:
+class PrologueLine:
     """A line of the prologue: `name` is word `slot` of the arguments, as int64 or as a pointer."""
 
     name: str
@@ -23,7 +23,7 @@ class Parameter:
     view: str | None
 
 
-def lift_prologue(function: ast.FunctionDef) -> tuple[list[Parameter], ast.Module]:
+def lift_prologue(function: ast.FunctionDef) -> tuple[list[PrologueLine], ast.Module]:
     """The prologue, and the function without it, its names as further parameters."""
     statements = list(function.body)
     if ast.get_docstring(function, clean=False) is not None:
@@ -45,10 +45,10 @@ def lift_prologue(function: ast.FunctionDef) -> tuple[list[Parameter], ast.Modul
     return parameters, ast.fix_missing_locations(_ForNumba(parameters).visit(module))
 
 
-def _parameter(statement: ast.stmt) -> Parameter | None:
+def _parameter(statement: ast.stmt) -> PrologueLine | None:
     line = ast.unparse(statement)
     if match := re.fullmatch(r"(\w+) = (?:(view_\w+)\()?args\[(\d+)\]\)?", line):
-        return Parameter(match[1], int(match[3]), match[2])
+        return PrologueLine(match[1], int(match[3]), match[2])
     return None
 
 
@@ -60,7 +60,7 @@ class _ForNumba(ast.NodeTransformer):
     would move earlier reads into it, and without AVX-512 the loop would not vectorize.
     """
 
-    def __init__(self, parameters: list[Parameter]) -> None:
+    def __init__(self, parameters: list[PrologueLine]) -> None:
         self.bools = {p.name for p in parameters if p.view == "view_bool"}
 
     def visit_Assign(self, node: ast.Assign) -> ast.stmt:

@@ -26,7 +26,7 @@ def emit_expression(
     builder: ir.IRBuilder, text: str, names: Mapping[str, Value], dtype: str, lanes: int
 ) -> Value:
     """Compiles `text`, an expression over `names`, and converts the result to `dtype`."""
-    return Emitter(Arithmetic(builder, lanes)).value(parse(text), names, dtype)
+    return ExpressionEmitter(Arithmetic(builder, lanes)).value(parse(text), names, dtype)
 
 
 @lru_cache(maxsize=4096)
@@ -47,7 +47,7 @@ def _functions() -> dict[str, ast.FunctionDef]:
     return {f.name: f for tree in trees for f in tree.body if isinstance(f, ast.FunctionDef)}
 
 
-class Emitter:
+class ExpressionEmitter:
     """Walks expressions; what they do to values is up to ``arithmetic``."""
 
     def __init__(self, arithmetic: Arithmetic) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ptx_emulator import Kernel, Memory
-from tinygraph.codegen.assemble import place
+from tinygraph.codegen.assemble import pointer
 from tinygraph.codegen.writer import Address
 from tinygraph.graph.ir import Graph
 from tinygraph.plan.plan import Plan
@@ -74,7 +74,7 @@ def run_kernel(made: CudaKernel, blocks: Blocks) -> None:
     arguments = []
     for argument in made.arguments:
         if isinstance(argument, Address):
-            home, number, offset = place(argument.access)
+            home, number, offset = pointer(argument.access)
             if (home, number) not in starts:
                 starts[home, number] = memory.upload(blocks[home, number], f"{home} {number}")
             arguments.append(starts[home, number] + offset)

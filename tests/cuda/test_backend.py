@@ -50,13 +50,13 @@ pytestmark = pytest.mark.usefixtures("no_device", "cache")
 def test_grammar(monkeypatch, text, setting, runtime, architecture):
     if setting:
         monkeypatch.setenv("TINYGRAPH_CUDA", setting)
-    assert choice.choose(text) == choice.Choice(runtime, architecture)
+    assert choice.choose(text) == choice.RuntimeChoice(runtime, architecture)
 
 
 def test_the_device_is_taken_where_there_is_one(monkeypatch):
     monkeypatch.setattr(probe, "architecture", lambda: "sm_90")
     for text in ("", "device", "device:sm_90"):
-        assert choice.choose(text) == choice.Choice("device", "sm_90")
+        assert choice.choose(text) == choice.RuntimeChoice("device", "sm_90")
     with pytest.raises(BackendError, match=r"^backend 'cuda:device:sm_80': the device is sm_90$"):
         choice.choose("device:sm_80")
 
@@ -91,7 +91,7 @@ def test_without_the_extra(monkeypatch):
 
 def test_the_emulator_warns_once_a_process():
     with pytest.warns(RuntimeWarning, match="for checking, not for speed: no NVIDIA") as caught:
-        assert choice.choose("") == choice.Choice("emulate", "sm_80")
+        assert choice.choose("") == choice.RuntimeChoice("emulate", "sm_80")
     assert len(caught) == 1
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -11,11 +11,11 @@ from ..plan.contraction.record import FIELDS, TILE_OPERAND, Contraction
 from .arrays import evaluate
 
 # (address, dtype) -> the memory from that address on, as a flat array
-Memory = Callable[[int, str], np.ndarray]
+MemoryView = Callable[[int, str], np.ndarray]
 
 
 def contraction(
-    part: int, tid: int, args: Sequence[int], spec: Contraction, memory: Memory
+    part: int, tid: int, args: Sequence[int], spec: Contraction, memory: MemoryView
 ) -> None:
     """Executes one part, as `void name(part, tid, args)` of the compiled code does.
 
@@ -52,7 +52,7 @@ def _lines(
 
 
 def strided_view(
-    memory: Memory, address: int, dtype: str, shape: Sequence[int], strides: Sequence[int]
+    memory: MemoryView, address: int, dtype: str, shape: Sequence[int], strides: Sequence[int]
 ) -> np.ndarray:
     """A strided view of memory; strides count elements and may be negative or zero."""
     reach = [(size - 1) * stride for size, stride in zip(shape, strides, strict=True)]
@@ -65,7 +65,7 @@ def strided_view(
 
 
 def _sums(
-    f: Mapping[str, int], at: Mapping[str, int], j: int, count: int, width: int, memory: Memory
+    f: Mapping[str, int], at: Mapping[str, int], j: int, count: int, width: int, memory: MemoryView
 ) -> np.ndarray:
     """The accumulators of `count` rows and of the columns of block j: float32, (count, columns)."""
     columns = min(width, f["n"] - j * width)
@@ -83,7 +83,7 @@ def _epilogue(
     at: Mapping[str, int],
     column: int,
     sums: np.ndarray,
-    memory: Memory,
+    memory: MemoryView,
 ) -> None:
     def tensor(number: int) -> np.ndarray:
         operand = spec.operands[number]

@@ -10,13 +10,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from .writer import Argument, Kernel
+from .writer import Argument, WrittenKernel
 
 LITERAL = re.compile(r"float32\((-?\d[\d.]*(?:e[+-]?\d+)?)\)")
 PROLOGUE = re.compile(r"    \w+ = (view_\w+\()?args\[\d+\]\)?")
 
 
-def lift_literals(kernel: Kernel) -> Kernel:
+def lift_literals(kernel: WrittenKernel) -> WrittenKernel:
     """The kernel with its long float32 literals as arguments, handed over as their bits."""
     arguments: list[Argument] = list(kernel.arguments)
     names: dict[str, str] = {}

@@ -12,7 +12,7 @@ from ..graph.dump import all_labels
 from ..graph.ir import Graph, Node
 from ..graph.origins import origins
 from ..plan.plan import Launch, Plan
-from .program import Call, Code, KernelCode, Place
+from .program import Call, Code, KernelCode, Pointer
 
 
 def module_text(code: Code, plan: Plan, graph: Graph, lines: bool = False) -> str:
@@ -78,7 +78,7 @@ def call_text(code: Code, call: Call, device: str = "") -> list[str]:
     for work in call.work:
         steps = dict(work.steps)
         arguments = ", ".join(
-            place_text(a, steps.get(i, 0)) if isinstance(a, tuple) else str(a)
+            pointer_text(a, steps.get(i, 0)) if isinstance(a, tuple) else str(a)
             for i, a in enumerate(work.arguments)
         )
         name = code.kernels[work.kernel].name
@@ -86,7 +86,7 @@ def call_text(code: Code, call: Call, device: str = "") -> list[str]:
     return lines
 
 
-def place_text(place: Place, step: int = 0) -> str:
+def pointer_text(place: Pointer, step: int = 0) -> str:
     """``step``: bytes from one step of the loop around it to the next."""
     home, number, offset = place
     moved = f" {'-' if step < 0 else '+'} {abs(step)} * t" if step else ""

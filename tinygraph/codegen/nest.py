@@ -12,13 +12,13 @@ from ..plan.plan import Fold, Nest
 from .columns import ColumnWriter
 from .steps import initial
 from .windows import WindowWriter
-from .writer import Kernel
+from .writer import WrittenKernel
 
 SHORT_ROWS = "short rows"  # what kernels are marked with whose innermost loops have few steps
 LONG = 48  # steps from which on a loop is long: three vectors of the widest processor
 
 
-def emit(nest: Nest, parts: int) -> Kernel:
+def emit(nest: Nest, parts: int) -> WrittenKernel:
     """The kernel of a nest that is cut into ``parts`` along its outermost axis."""
     return NestWriter(nest, parts).kernel()
 
@@ -26,7 +26,7 @@ def emit(nest: Nest, parts: int) -> Kernel:
 class NestWriter(ColumnWriter, WindowWriter):
     """Writes nests of every style."""
 
-    def kernel(self) -> Kernel:
+    def kernel(self) -> WrittenKernel:
         if self.nest.style == "column":
             self.column()
         elif self.hoistable():
@@ -36,7 +36,7 @@ class NestWriter(ColumnWriter, WindowWriter):
         remark = [f"    # {SHORT_ROWS}"] if self.innermost() < LONG else []
         lines = ["def NAME(part, tid, args):", *remark, *self.out.prologue, *self.out.lines, ""]
         text = "\n".join(lines)
-        return Kernel(text, tuple(self.out.arguments))
+        return WrittenKernel(text, tuple(self.out.arguments))
 
     def innermost(self) -> int:
         """Steps of the innermost loop."""

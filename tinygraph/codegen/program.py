@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-Place = tuple[str, int, int]  # home, number, byte offset: an address once there is memory
-Argument = int | Place
+Pointer = tuple[str, int, int]  # home, number, byte offset: an address once there is memory
+Argument = int | Pointer
 
 
 @dataclass(frozen=True, slots=True)

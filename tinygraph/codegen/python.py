@@ -3,7 +3,7 @@
 A debugger steps through a kernel, a NaN can be hunted in it, and generated code is tested without
 being compiled:
 
-    with Memory(blocks) as memory:
+    with AddressSpace(blocks) as memory:
         module.main(launch, memory.address)
 """
 
@@ -59,16 +59,16 @@ class Flat:
         return self.start + i
 
 
-class Memory:
+class AddressSpace:
     """Blocks of memory by home and number; within ``with memory:`` kernels see it."""
 
-    active: ClassVar[list[Memory]] = []
+    active: ClassVar[list[AddressSpace]] = []
 
     def __init__(self, blocks: Mapping[tuple[str, int], np.ndarray]):
         self.blocks = [np.asarray(b).reshape(-1).view(np.uint8) for b in blocks.values()]
         self.starts = {key: (number + 1) << 40 for number, key in enumerate(blocks)}
 
-    def __enter__(self) -> Memory:
+    def __enter__(self) -> AddressSpace:
         self.active.append(self)
         return self
 
@@ -95,28 +95,30 @@ class Memory:
 
 def contraction(part: int, tid: int, args: Sequence[int], spec: Contraction) -> None:
     """The contraction of the compiled code, by NumPy."""
-    _contraction(part, tid, args, spec, Memory.active[-1].view)
+    _contraction(part, tid, args, spec, AddressSpace.active[-1].view)
 
 
 def winograd_tile(part: int, tid: int, args: Sequence[int], spec: WinogradTile) -> None:
     """The Winograd convolution of the compiled code, by NumPy."""
-    _winograd_tile(part, tid, args, spec, Memory.active[-1].view)
+    _winograd_tile(part, tid, args, spec, AddressSpace.active[-1].view)
 
 
 def winograd_gradient(part: int, tid: int, args: Sequence[int], spec: WinogradGradient) -> None:
     """The gradient to the weights of the compiled code, by NumPy."""
-    _winograd_gradient(part, tid, args, spec, Memory.active[-1].view)
+    _winograd_gradient(part, tid, args, spec, AddressSpace.active[-1].view)
 
 
 def winograd_weights(part: int, tid: int, args: Sequence[int], spec: WinogradWeights) -> None:
     """The weight transform of the compiled code, by NumPy."""
-    _winograd_weights(part, tid, args, spec, Memory.active[-1].view)
+    _winograd_weights(part, tid, args, spec, AddressSpace.active[-1].view)
 
 
 def _views() -> dict[str, Any]:
     names: dict[str, Any] = {}
     for dtype in DTYPES:
-        names[f"view_{dtype}"] = lambda address, d=dtype: Memory.active[-1].flat(int(address), d)
+        names[f"view_{dtype}"] = lambda address, d=dtype: AddressSpace.active[-1].flat(
+            int(address), d
+        )
         names[f"stack_{dtype}"] = lambda n, d=dtype: np.zeros(n, DTYPES[d].numpy)
     return names
 
@@ -132,7 +134,7 @@ def execute(text: str, code: Code, blocks: Mapping[tuple[str, int], np.ndarray])
     The arena and the prepared memory begin filled with a pattern, so that what is read before it is
     written shows.
     """
-    memory = Memory({
+    memory = AddressSpace({
         **blocks,
         ("arena", 0): np.full(code.arena + 64, 0xA5, np.uint8),
         ("prepared", 0): np.full(code.prepared + 64, 0xA5, np.uint8),

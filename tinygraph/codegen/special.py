@@ -7,14 +7,14 @@ from __future__ import annotations
 from math import prod
 
 from ..plan.plan import Special
-from .writer import Address, Kernel, Writer
+from .writer import Address, Writer, WrittenKernel
 
 
-def emit(work: Special, parts: int) -> Kernel:
+def emit(work: Special, parts: int) -> WrittenKernel:
     return TEMPLATES[work.template](work, parts)
 
 
-def _cumsum(work: Special, parts: int) -> Kernel:
+def _cumsum(work: Special, parts: int) -> WrittenKernel:
     """One running sum for each position of the other axes."""
     out, sizes = Writer(), dict(work.sizes)
     x, y = work.operands
@@ -35,7 +35,7 @@ def _cumsum(work: Special, parts: int) -> Kernel:
     return _kernel(out)
 
 
-def _scatter_add(work: Special, parts: int) -> Kernel:
+def _scatter_add(work: Special, parts: int) -> WrittenKernel:
     """Zeros, then every update in the order of the indices: the sum's order is fixed.
 
     The last axis beside the indexed one is the innermost loop, which the parts share out.
@@ -90,8 +90,8 @@ def _outer_loops(out: Writer, axes: list[int], shape: list[int], strides: dict) 
     return {name: " + ".join(t) or "0" for name, t in terms.items()}
 
 
-def _kernel(out: Writer) -> Kernel:
-    return Kernel(
+def _kernel(out: Writer) -> WrittenKernel:
+    return WrittenKernel(
         "\n".join(["def NAME(part, tid, args):", *out.prologue, *out.lines, ""]),
         tuple(out.arguments),
     )

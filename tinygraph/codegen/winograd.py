@@ -27,13 +27,13 @@ from ..plan.winograd.kernel import (
 )
 from ..plan.winograd.toom_cook import Matrix, transforms
 from .arrays import evaluate
-from .contraction import Memory, share, strided_view
+from .contraction import MemoryView, share, strided_view
 
 Words = Iterator[int]
 
 
 def winograd_tile(
-    part: int, tid: int, args: Sequence[int], spec: WinogradTile, memory: Memory
+    part: int, tid: int, args: Sequence[int], spec: WinogradTile, memory: MemoryView
 ) -> None:
     """Executes one part, as `void name(part, tid, args)` of the compiled code does."""
     del tid
@@ -63,7 +63,7 @@ def winograd_tile(
 
 
 def winograd_gradient(
-    part: int, tid: int, args: Sequence[int], spec: WinogradGradient, memory: Memory
+    part: int, tid: int, args: Sequence[int], spec: WinogradGradient, memory: MemoryView
 ) -> None:
     """Executes one part, as `void name(part, tid, args)` of the compiled code does."""
     del tid
@@ -98,7 +98,7 @@ def winograd_gradient(
 
 
 def winograd_weights(
-    part: int, tid: int, args: Sequence[int], spec: WinogradWeights, memory: Memory
+    part: int, tid: int, args: Sequence[int], spec: WinogradWeights, memory: MemoryView
 ) -> None:
     """Executes one part, as `void name(part, tid, args)` of the compiled code does."""
     del tid
@@ -132,7 +132,7 @@ class _Tensor:
     `words`.
     """
 
-    def __init__(self, words: Words, axes: Sequence[str], dtype: str, memory: Memory):
+    def __init__(self, words: Words, axes: Sequence[str], dtype: str, memory: MemoryView):
         self.address, self.dtype, self.memory = next(words), dtype, memory
         self.strides = {axis: next(words) for axis in axes}
 

@@ -18,7 +18,7 @@ Argument = int | Address
 
 
 @dataclass(slots=True)
-class Kernel:
+class WrittenKernel:
     """Text of a kernel, with NAME for its name, and the arguments of one launch."""
 
     text: str

@@ -13,7 +13,7 @@ from ..codegen.program import Code
 from ..graph.ir import Graph, Parameter
 from ..graph.op import PLACE
 from ..graph.origins import origins
-from ..graph.state import Memory
+from ..graph.state import DeviceMemory
 from ..plan.device import Card, Roofline
 from .store import Store
 
@@ -34,7 +34,7 @@ class Runner(Protocol):
     """A program in memory, ready to run."""
 
     @property
-    def memory(self) -> Memory | None:
+    def memory(self) -> DeviceMemory | None:
         """The memory that holds its copies of the parameters; None is the host's."""
 
     def refresh(self) -> None:

@@ -13,8 +13,8 @@ import numpy as np
 from .types import Type
 
 
-class Memory(Protocol):
-    """Memory besides the host's in which values of parameters can lie, by address."""
+class DeviceMemory(Protocol):
+    """Memory other than the host's that can hold values of parameters, by address."""
 
     def alloc(self, size: int, name: str) -> int: ...
 
@@ -52,8 +52,8 @@ class ParameterState:
         self.version = 0
         self.trainable = True
         self._array: np.ndarray | None = None
-        self._copies: dict[Memory, int] = {}  # addresses
-        self._newest: set[Memory | None] = {None}  # where the current value lies
+        self._copies: dict[DeviceMemory, int] = {}  # addresses
+        self._newest: set[DeviceMemory | None] = {None}  # where the current value lies
         self._lock = threading.Lock()
 
     @property
@@ -78,7 +78,7 @@ class ParameterState:
         """The array as it lies in memory, contiguous."""
         return array.transpose(self.order) if self.order else array
 
-    def address(self, memory: Memory) -> int:
+    def address(self, memory: DeviceMemory) -> int:
         """Of this parameter's copy in a memory."""
         with self._lock:
             if memory not in self._copies:
@@ -87,7 +87,7 @@ class ParameterState:
                 finalize(self, memory.free, address)
             return self._copies[memory]
 
-    def bring(self, memory: Memory | None) -> None:
+    def bring(self, memory: DeviceMemory | None) -> None:
         """Sees to it that the newest value lies in a memory, which has a copy already."""
         with self._lock:
             if memory in self._newest:
@@ -97,7 +97,7 @@ class ParameterState:
                 memory.upload(self._copies[memory], self._physical(array))
             self._newest.add(memory)
 
-    def changed(self, memory: Memory | None) -> None:
+    def changed(self, memory: DeviceMemory | None) -> None:
         """A program has written a new value into a memory; other copies are old."""
         self.version += 1
         if self._copies:

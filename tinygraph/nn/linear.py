@@ -47,7 +47,7 @@ class Linear(Module):
         return f"{inputs}, {outputs}, bias={self.bias is not None}"
 
 
-class _Convolution(Module):
+class _ConvNd(Module):
     rank = 2
     transposed = False
 
@@ -93,14 +93,14 @@ class _Convolution(Module):
         return f"{self.channels[0]}, {self.channels[1]}, kernel_size={kernel}{rest}{bias}"
 
 
-class Conv2d(_Convolution):
+class Conv2d(_ConvNd):
     """Cross-correlation over x[N, C, H, W]; weight [outputs, inputs / groups, KH, KW]."""
 
     def forward(self, x: Node, training: bool = False) -> Node:
         return self._biased(ops.conv2d(x, self.weight, **self.options))
 
 
-class Conv1d(_Convolution):
+class Conv1d(_ConvNd):
     """Cross-correlation over x[N, C, L]; weight [outputs, inputs / groups, K]."""
 
     rank = 1
@@ -109,7 +109,7 @@ class Conv1d(_Convolution):
         return self._biased(ops.conv1d(x, self.weight, **self.options))
 
 
-class ConvTranspose2d(_Convolution):
+class ConvTranspose2d(_ConvNd):
     """A convolution's input gradient as a layer; weight [inputs, outputs / groups, KH, KW]."""
 
     transposed = True

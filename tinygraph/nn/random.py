@@ -19,7 +19,7 @@ from ..graph.state import ParameterState
 from ..graph.types import Type
 
 
-class Source:
+class Generators:
     """Random generators by name, for one seed."""
 
     def __init__(self, seed: int):
@@ -34,7 +34,7 @@ class Source:
         return np.random.default_rng(words)
 
 
-_source = Source(0)
+_source = Generators(0)
 
 
 def _counter(name: str, dtype: str) -> Parameter:
@@ -52,11 +52,11 @@ def manual_seed(seed: int) -> None:
     global _source
     if seed < 0:
         raise ValueError(f"manual_seed requires a number of at least 0, got {seed}")
-    _source = Source(int(seed))
+    _source = Generators(int(seed))
     SEED.value = np.uint32(seed % 2**32)
     STEP.value = np.int32(0)
 
 
-def current_source() -> Source:
+def current_source() -> Generators:
     """Where parameters that are made now draw from."""
     return _source

@@ -17,7 +17,7 @@ from tinygraph.plan.device import Roofline
 
 from ..machine import objects
 from ..machine.features import Features, detect
-from .launch_table import Launch, LaunchTable, words
+from .launch_table import LaunchTable, TableEntry, words
 from .team import team
 
 I64, F32 = ir.IntType(64), ir.FloatType()
@@ -71,7 +71,7 @@ def _table(name: str, memory: int = 0) -> LaunchTable:
     code = objects.stored_module(_module(detect()), detect(), default_store())
     address = objects.load(dict.fromkeys(("tinygraph_peak", "tinygraph_stream"), code))[name]
     _blocks.append(np.array([memory, _SINK.ctypes.data], np.int64))
-    return LaunchTable([Launch(address, _blocks[-1].ctypes.data, PARTS)])
+    return LaunchTable([TableEntry(address, _blocks[-1].ctypes.data, PARTS)])
 
 
 def _module(features: Features) -> ir.Module:

@@ -35,7 +35,7 @@ from llvmlite import ir
 
 from tinygraph.compiler.store import default_store
 from tinygraph_cpu.driver import emitter, launch_table
-from tinygraph_cpu.driver.emitter import I64, VOID, WORDS, Emitter
+from tinygraph_cpu.driver.emitter import I64, VOID, WORDS, WordBuilder
 from tinygraph_cpu.driver.launch_table import (
     ARGS,
     CHOOSES,
@@ -71,18 +71,18 @@ OPEN = 1 << INSIDE_BITS
 
 def _function(
     module: ir.Module, name: str, result: ir.Type, *args: ir.Type
-) -> tuple[ir.Function, Emitter]:
+) -> tuple[ir.Function, WordBuilder]:
     function = ir.Function(module, ir.FunctionType(result, args), name)
-    return function, Emitter(function.append_basic_block("entry"))
+    return function, WordBuilder(function.append_basic_block("entry"))
 
 
-def _call(b: Emitter, launch: ir.Value, part: ir.Value, tid: ir.Value) -> None:
+def _call(b: WordBuilder, launch: ir.Value, part: ir.Value, tid: ir.Value) -> None:
     kernel = ir.FunctionType(VOID, [I64, I64, WORDS]).as_pointer()
     address = b.inttoptr(b.word(launch, FUNCTION), kernel)
     b.call(address, [part, tid, b.pointer(launch, ARGS)])
 
 
-def _add_cycles(b: Emitter, stats: ir.Value, index: ir.Value, start: ir.Value) -> None:
+def _add_cycles(b: WordBuilder, stats: ir.Value, index: ir.Value, start: ir.Value) -> None:
     cell = b.at(b.inttoptr(stats, WORDS), index)
     b.atomic_rmw("add", cell, b.sub(b.cycles(), start), "monotonic")
 
@@ -105,7 +105,7 @@ def _emit_walk(module: ir.Module) -> ir.Function:
     return function
 
 
-def _await_launches(b: Emitter, table: ir.Value, launch: ir.Value) -> None:
+def _await_launches(b: WordBuilder, table: ir.Value, launch: ir.Value) -> None:
     """Spins until every launch that `launch` waits for has counted its parts of this run."""
     launches, epoch, waits = b.pointer(table, LAUNCH), b.word(table, EPOCH), b.pointer(table, WAIT)
     with b.count(b.word(launch, WAIT_BEGIN), b.word(launch, WAIT_END)) as i:
@@ -115,7 +115,7 @@ def _await_launches(b: Emitter, table: ir.Value, launch: ir.Value) -> None:
         b.spin(lambda: b.icmp_signed(">=", b.acquire(counter, DONE), need))
 
 
-def _choose_part(b: Emitter, table: ir.Value, launch: ir.Value, tid: ir.Value) -> ir.Value:
+def _choose_part(b: WordBuilder, table: ir.Value, launch: ir.Value, tid: ir.Value) -> ir.Value:
     """Takes the first part of a launch that is left from the thread's own share on."""
     parts, taken = b.word(launch, PARTS), b.at(b.pointer(launch, COUNTER), TAKEN)
     share = b.udiv(b.mul(tid, parts), b.word(table, THREADS))

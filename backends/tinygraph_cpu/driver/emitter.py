@@ -13,7 +13,7 @@ WORDS = I64.as_pointer()
 PATIENCE = 1 << 14  # pauses before a waiting thread offers its core to others
 
 
-class Emitter(ir.IRBuilder):
+class WordBuilder(ir.IRBuilder):
     """A builder that speaks in words: base pointers are int64*, values int64."""
 
     def at(self, base: ir.Value, index: int | ir.Value) -> ir.Value:

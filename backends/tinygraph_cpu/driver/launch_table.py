@@ -28,7 +28,7 @@ def words(count: int) -> np.ndarray:
 
 
 @dataclass(frozen=True, slots=True)
-class Launch:
+class TableEntry:
     """One kernel with its arguments.
 
     Attributes:
@@ -101,7 +101,7 @@ class LaunchTable:
 
     def __init__(
         self,
-        launches: Sequence[Launch],
+        launches: Sequence[TableEntry],
         devices: int = 0,
         loops: Sequence[tuple[int, int, int]] = (),
     ) -> None:

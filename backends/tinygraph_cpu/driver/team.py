@@ -36,7 +36,7 @@ def default_threads() -> int:
     return settings.threads or len(allowed_cpus())
 
 
-class _Worker:
+class _Thread:
     """A thread that serves runs, and the lock on which it sleeps between them."""
 
     def __init__(self, team: Team) -> None:
@@ -82,8 +82,8 @@ class Team:
     def _reset(self) -> None:
         self.lock = threading.RLock()
         self.state = words(STATE_WORDS)
-        self.workers: list[_Worker] = []
-        self.parked: list[_Worker] = []
+        self.workers: list[_Thread] = []
+        self.parked: list[_Thread] = []
         self.needed = 0  # the number of a run that cannot end without its workers
         self._cpus = allowed_cpus()
         self._caller_cpu = -1
@@ -100,7 +100,7 @@ class Team:
         threads = table.devices or threads
         with self.lock:
             while len(self.workers) < threads - 1 and not self.closed:
-                self.workers.append(_Worker(self))
+                self.workers.append(_Thread(self))
                 self._caller_cpu = -1
             if table.devices and self.closed:
                 self._walk(table.address)

@@ -15,14 +15,14 @@ from .tile import i32, i64, pointer
 Record = TypeVar("Record")
 
 
-class Emitter(Protocol):
+class KernelEmitter(Protocol):
     def emit(self) -> None: ...
 
 
 def define_kernel(
     module: ir.Module,
     name: str,
-    emitter: Callable[[ir.IRBuilder, Record, ir.Function], Emitter],
+    emitter: Callable[[ir.IRBuilder, Record, ir.Function], KernelEmitter],
     record: Record,
 ) -> ir.Function:
     """Adds `void name(i64 part, i64 tid, i64* args)` to `module`; the emitter writes its body."""
@@ -33,7 +33,7 @@ def define_kernel(
     return function
 
 
-class Arguments:
+class ArgumentBlock:
     """Takes int64 words from an argument block, front to back."""
 
     def __init__(self, b: ir.IRBuilder, block: ir.Value) -> None:

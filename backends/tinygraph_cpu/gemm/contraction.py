@@ -18,13 +18,13 @@ from tinygraph.plan.contraction.record import FIELDS, TILE_OPERAND, Contraction
 
 from . import tile
 from .arguments import ceil_divide, define_kernel, lane_mask, minimum, share
-from .epilogue import Epilogue, Operand, read_by_row
-from .tile import Ahead, Reduction, Shape, Walk, i64, offset, pointer
+from .epilogue import Epilogue, OperandAtTile, read_by_row
+from .tile import Prefetch, Reduction, Shape, Walk, i64, offset, pointer
 
 
 def emit_contraction(module: ir.Module, name: str, contraction: Contraction) -> ir.Function:
     """Adds the function `name` to `module`."""
-    return define_kernel(module, name, _Emitter, contraction)
+    return define_kernel(module, name, _TileEmitter, contraction)
 
 
 def fetches(contraction: Contraction) -> bool:
@@ -43,7 +43,7 @@ class Chunk:
     last: ir.Value
 
 
-class _Emitter:
+class _TileEmitter:
     def __init__(self, b: ir.IRBuilder, contraction: Contraction, function: ir.Function) -> None:
         self.b = b
         self.spec = contraction
@@ -78,7 +78,7 @@ class _Emitter:
         self.a_rows = tile.row_offsets(b, self._bytes("a_m"))
         row_count, block_count = b.sub(end_row, first_row), b.sub(end_block, first_block)
         steps = [row_count, block_count, f["r"], f["s"], f["k"]]
-        self.ahead = Ahead.begin(b, f, self.part, reduce(b.mul, steps))
+        self.ahead = Prefetch.begin(b, f, self.part, reduce(b.mul, steps))
         some = b.and_(
             b.icmp_signed(">", row_count, i64(0)), b.icmp_signed(">", block_count, i64(0))
         )
@@ -289,7 +289,7 @@ class _Emitter:
             total = b.add(total, b.mul(index, stride))
         return offset(b, self._pointer(base), b.mul(total, i64(size)))
 
-    def _operand(self, number: int, at: dict[str, ir.Value], column: ir.Value) -> Operand:
+    def _operand(self, number: int, at: dict[str, ir.Value], column: ir.Value) -> OperandAtTile:
         operand = self.spec.operands[number]
         first = len(FIELDS) + number * len(TILE_OPERAND)
         base, *strides = (self._load(first + i) for i in range(len(TILE_OPERAND)))
@@ -298,7 +298,7 @@ class _Emitter:
         if operand.unit:
             terms.append((column, i64(1)))
         there = self._element(terms, size, base)
-        return Operand(there, self.b.mul(strides[-1], i64(size)), operand)
+        return OperandAtTile(there, self.b.mul(strides[-1], i64(size)), operand)
 
     def _mask(self, shape: Shape, column: ir.Value) -> ir.Value | None:
         """Which lanes of the last vector lie before n."""

@@ -14,7 +14,7 @@ from tinygraph_scalar.arithmetic import Value, declare, scalar_type, suffix
 from tinygraph_scalar.scalar import calls_function, emit_expression
 
 from . import tile
-from .tile import Block, Reduction, Shape, i8, i32, i64, offset, pointer
+from .tile import PrefetchRows, Reduction, Shape, i8, i32, i64, offset, pointer
 
 LINE = 64  # bytes of a cache line
 SHORT = 96  # steps of a reduction in which there is no time to ask for a line at each
@@ -28,7 +28,7 @@ def read_by_row(body: Body, operands: Sequence[TileOperand]) -> list[int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Operand:
+class OperandAtTile:
     """A tensor at the tile: its address, its row stride in bytes."""
 
     base: ir.Value
@@ -43,13 +43,13 @@ class Epilogue:
     b: ir.IRBuilder
     body: Body
     shape: Shape
-    operands: list[Operand]
+    operands: list[OperandAtTile]
     mask: ir.Value | None
 
-    def by_row(self) -> list[Operand]:
+    def by_row(self) -> list[OperandAtTile]:
         return [self.operands[n] for n in read_by_row(self.body, [x.spec for x in self.operands])]
 
-    def block(self, reduction: Reduction) -> Block | None:
+    def block(self, reduction: Reduction) -> PrefetchRows | None:
         """What is read, to be fetched during a reduction; all of it before, if that is short."""
         b, shape, read = self.b, self.shape, self.by_row()
         if not read:
@@ -58,7 +58,7 @@ class Epilogue:
         self.fetch(short)
         size = shape.rows, 4 * shape.vectors * shape.lanes
         starts, rows = [x.base for x in read], [x.row for x in read]
-        return Block.begin(b, starts, rows, size, reduction.counts, short)
+        return PrefetchRows.begin(b, starts, rows, size, reduction.counts, short)
 
     def fetch(self, due: ir.Value) -> None:
         """Asks for all that is read at once, if that is `due`."""
@@ -115,7 +115,7 @@ class Epilogue:
             for number, name in self.body.stores:
                 self._store(self.operands[number], rows[number], v, mask, names[name])
 
-    def _load(self, operand: Operand, row: ir.Value, v: int, mask: ir.Value | None) -> Value:
+    def _load(self, operand: OperandAtTile, row: ir.Value, v: int, mask: ir.Value | None) -> Value:
         b, lanes, dtype = self.b, self.shape.lanes, operand.spec.dtype
         scalar, size = scalar_type(dtype, memory=True), DTYPES[dtype].bytes
         if operand.spec.unit:
@@ -132,7 +132,7 @@ class Epilogue:
         return Value(x, dtype)
 
     def _store(
-        self, operand: Operand, row: ir.Value, v: int, mask: ir.Value | None, value: Value
+        self, operand: OperandAtTile, row: ir.Value, v: int, mask: ir.Value | None, value: Value
     ) -> None:
         b, lanes, dtype = self.b, self.shape.lanes, operand.spec.dtype
         if value.dtype != dtype:

@@ -73,7 +73,7 @@ class Walk:
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class PrefetchRows:
     """Rows of tensors to fetch meanwhile, a line at a step. Asked for all at once, they would take
     all buffers that a core has for misses, and the reduction's own reads would wait for memory.
 
@@ -96,7 +96,7 @@ class Block:
         size: tuple[int, int],
         counts: Sequence[ir.Value],
         short: ir.Value,
-    ) -> Block:
+    ) -> PrefetchRows:
         """So many rows of so many bytes, for a reduction with these trip counts; it stays whole if
         it is `short`.
         """
@@ -106,7 +106,7 @@ class Block:
         segments = b.select(b.icmp_signed("<", wanted, k), wanted, k)
         segments = b.select(short, i64(1), segments)
         steps = b.udiv(k, segments)
-        return Block(starts, rows, segments, b.udiv(b.add(steps, i64(width - 1)), steps))
+        return PrefetchRows(starts, rows, segments, b.udiv(b.add(steps, i64(width - 1)), steps))
 
 
 def offset(b: ir.IRBuilder, base: ir.Value, byte_offset: ir.Value) -> ir.Value:
@@ -114,7 +114,7 @@ def offset(b: ir.IRBuilder, base: ir.Value, byte_offset: ir.Value) -> ir.Value:
 
 
 @dataclass(frozen=True, slots=True)
-class Ahead:
+class Prefetch:
     """What a part fetches for later launches: ``place`` is where its address is kept from one
     register tile to the next, ``step`` how many bytes it moves at a step of the reduction.
     """
@@ -125,14 +125,14 @@ class Ahead:
     @staticmethod
     def begin(
         b: ir.IRBuilder, fields: Mapping[str, ir.Value], part: ir.Value, steps: ir.Value
-    ) -> Ahead:
+    ) -> Prefetch:
         """Of a part with so many steps, see AHEAD in tinygraph/plan/contraction/record.py; emitted
         in a function's first block.
         """
         place, start, bytes = b.alloca(pointer), fields["ahead"], fields["ahead_part"]
         b.store(offset(b, b.inttoptr(start, pointer), b.mul(part, bytes)), place)
         some = b.select(b.icmp_signed(">", steps, i64(0)), steps, i64(1))
-        return Ahead(place, b.udiv(b.add(bytes, b.sub(some, i64(1))), some))
+        return Prefetch(place, b.udiv(b.add(bytes, b.sub(some, i64(1))), some))
 
     def walk(self, b: ir.IRBuilder) -> Walk:
         """Of the next tile's reduction."""
@@ -216,7 +216,7 @@ def accumulate(
     reduction: Reduction,
     initial: Sequence[ir.Value],
     walks: Sequence[Walk] = (),
-    block: Block | None = None,
+    block: PrefetchRows | None = None,
 ) -> list[ir.Value]:
     """Row after row, `initial` and the sums over r, s and k of A[row] * B[columns]."""
     a_strides, b_strides = reduction.a_strides, reduction.b_strides
@@ -255,7 +255,7 @@ def accumulate(
 def _in_segments(
     b: ir.IRBuilder,
     count: ir.Value,
-    block: Block,
+    block: PrefetchRows,
     first: int,
     state: Sequence[ir.Value],
     step: Callable[..., Sequence[ir.Value]],

@@ -15,7 +15,7 @@ from llvmlite import ir
 from tinygraph.compiler.store import Store
 
 
-class Target(Protocol):
+class LLVMTarget(Protocol):
     """The processor that code is made for, in LLVM's words."""
 
     @property
@@ -33,7 +33,7 @@ class Processor:
     features: str = ""
 
 
-def _machine(target: Target) -> llvm.TargetMachine:
+def _machine(target: LLVMTarget) -> llvm.TargetMachine:
     # jit: 64-bit addresses of constants, which cost a move outside the loops. Code and constants
     # may be loaded more than 2 GiB apart, where large arrays lie between them.
     return llvm.Target.from_default_triple().create_target_machine(
@@ -51,7 +51,7 @@ def _choose_tails(masked: bool) -> None:
 
 
 def optimize(
-    module: ir.Module | str, target: Target, masked_tails: bool = False, loops: bool = True
+    module: ir.Module | str, target: LLVMTarget, masked_tails: bool = False, loops: bool = True
 ) -> tuple[llvm.ModuleRef, llvm.TargetMachine]:
     """Parses, verifies and optimizes a module, once.
 
@@ -91,7 +91,7 @@ def emit(module: llvm.ModuleRef, machine: llvm.TargetMachine, reorder: bool = Tr
         return machine.emit_object(module)
 
 
-def compile_module(module: ir.Module | str, target: Target, reorder: bool = True) -> bytes:
+def compile_module(module: ir.Module | str, target: LLVMTarget, reorder: bool = True) -> bytes:
     """Object code of a module that is emitted as it shall run. Its functions must have names that
     no other module uses.
 
@@ -104,7 +104,7 @@ def compile_module(module: ir.Module | str, target: Target, reorder: bool = True
 
 def stored_module(
     module: ir.Module | str | Callable[[], str],
-    target: Target,
+    target: LLVMTarget,
     store: Store,
     source: str | None = None,
 ) -> bytes:

@@ -26,7 +26,7 @@ from numba.core.compiler_machinery import LoweringPass, PassManager, register_pa
 
 from tinygraph_cpu.numba_code.intrinsics import SCOPE, VIEWS
 from tinygraph_scalar.arithmetic import FAST
-from tinygraph_scalar.prologue import Parameter
+from tinygraph_scalar.prologue import PrologueLine
 
 
 class _Library:
@@ -111,7 +111,7 @@ def _flags() -> compiler.Flags:
 
 @global_compiler_lock
 def lower(
-    tree: ast.Module, parameters: Sequence[Parameter], filename: str
+    tree: ast.Module, parameters: Sequence[PrologueLine], filename: str
 ) -> tuple[ir.Module, ir.Function]:
     """The module of the one function in `tree`, and in it the function in Numba's convention.
 

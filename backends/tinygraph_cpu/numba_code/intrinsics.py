@@ -23,7 +23,7 @@ from tinygraph.graph.dtype import DTYPES
 from tinygraph_scalar.arithmetic import Value, declare, suffix
 from tinygraph_scalar.scalar import emit_expression
 
-Lowering = Callable[..., ir.Value]
+Codegen = Callable[..., ir.Value]
 
 CONSTRUCTORS: dict[str, types.Type] = {
     d.constructor: getattr(types, d.constructor) for d in DTYPES.values()
@@ -56,7 +56,7 @@ def _scalar(name: str, arity: int) -> Any:
     """
     text = f"{name}({', '.join(f'x{i}' for i in range(arity))})"
 
-    def typer(*kinds: types.Type) -> tuple[Signature, Lowering] | None:
+    def typer(*kinds: types.Type) -> tuple[Signature, Codegen] | None:
         if not all(kind in _DTYPES for kind in kinds):
             return None
         if types.float64 in kinds and name in _FLOAT64:
@@ -67,7 +67,7 @@ def _scalar(name: str, arity: int) -> Any:
     return _intrinsic(name, arity, typer)
 
 
-def _expression(text: str, kinds: tuple[types.Type, ...], result: types.Type) -> Lowering:
+def _expression(text: str, kinds: tuple[types.Type, ...], result: types.Type) -> Codegen:
     """Compiles `text`, an expression over x0, x1, ..."""
 
     def lower(context: Any, builder: Any, signature: Any, args: list[ir.Value]) -> ir.Value:
@@ -80,7 +80,7 @@ def _expression(text: str, kinds: tuple[types.Type, ...], result: types.Type) ->
     return lower
 
 
-def _power(x: types.Type, y: types.Type) -> tuple[Signature, Lowering] | None:
+def _power(x: types.Type, y: types.Type) -> tuple[Signature, Codegen] | None:
     """x ** y; a small integer literal y becomes multiplications."""
     if x not in _DTYPES:
         return None
@@ -99,7 +99,7 @@ def _c_call(builder: Any, symbol: str, args: list[ir.Value]) -> ir.Value:
     return builder.call(declare(builder.module, symbol, ir.DoubleType(), kinds), args)
 
 
-def _c_function(symbol: str) -> Lowering:
+def _c_function(symbol: str) -> Codegen:
     return lambda context, builder, signature, args: _c_call(builder, symbol, args)
 
 
@@ -117,7 +117,7 @@ def _softplus_float64(context: Any, builder: Any, signature: Any, args: list[ir.
     )
 
 
-_FLOAT64: dict[str, Lowering] = {
+_FLOAT64: dict[str, Codegen] = {
     "sigmoid": _sigmoid_float64,
     "softplus": _softplus_float64,
     **{name: _c_function(name) for name in vars(math) if name in vars(library)},
@@ -127,7 +127,7 @@ _FLOAT64: dict[str, Lowering] = {
 @intrinsic
 def _where(
     context: Any, condition: types.Type, x: types.Type, y: types.Type
-) -> tuple[Signature, Lowering] | None:
+) -> tuple[Signature, Codegen] | None:
     """x if condition else y, without a branch; x and y may be integers of two widths."""
     result = context.unify_pairs(x, y)
 
@@ -140,7 +140,7 @@ def _where(
 @intrinsic
 def _exchanged(
     context: Any, x: types.Type, y: types.Type, mask: types.Type
-) -> tuple[Signature, Lowering] | None:
+) -> tuple[Signature, Codegen] | None:
     """x where mask is 0, y where it is -1, by bits."""
     if x != y or not isinstance(x, types.Integer | types.Float):
         return None
@@ -158,7 +158,7 @@ def _exchanged(
 
 
 @intrinsic
-def _opaque(context: Any, mask: types.Type) -> tuple[Signature, Lowering]:
+def _opaque(context: Any, mask: types.Type) -> tuple[Signature, Codegen]:
     """The mask, through an empty piece of assembly that no pass looks into."""
 
     def lower(context: Any, builder: Any, signature: Any, args: list[ir.Value]) -> ir.Value:
@@ -172,7 +172,7 @@ def _stack(dtype: str) -> Any:
     """stack_float32(128): so many elements on the stack, whose number must be a literal."""
     view = VIEWS[f"view_{dtype}"]
 
-    def typer(count: types.Type) -> tuple[Signature, Lowering] | None:
+    def typer(count: types.Type) -> tuple[Signature, Codegen] | None:
         if not isinstance(count, types.IntegerLiteral):
             return None
 
@@ -186,7 +186,7 @@ def _stack(dtype: str) -> Any:
     return _intrinsic(f"stack_{dtype}", 1, typer, literals=True)
 
 
-def _accumulate(acc: types.Type, value: types.Type) -> tuple[Signature, Lowering] | None:
+def _accumulate(acc: types.Type, value: types.Type) -> tuple[Signature, Codegen] | None:
     """acc + value, in any order: the one addition that may be regrouped, so that sums vectorize."""
 
     def lower(context: Any, builder: Any, signature: Any, args: list[ir.Value]) -> ir.Value:
@@ -198,7 +198,7 @@ def _accumulate(acc: types.Type, value: types.Type) -> tuple[Signature, Lowering
 def _extremum(name: str, symbol: str) -> Any:
     """The larger or smaller of two numbers of one dtype; NaN if either is NaN."""
 
-    def typer(x: types.Type, y: types.Type) -> tuple[Signature, Lowering] | None:
+    def typer(x: types.Type, y: types.Type) -> tuple[Signature, Codegen] | None:
         def lower(context: Any, builder: Any, signature: Any, args: list[ir.Value]) -> ir.Value:
             kind = args[0].type
             if isinstance(x, types.Float):
@@ -217,7 +217,7 @@ def _extremum(name: str, symbol: str) -> Any:
 def _index_extremum(name: str, symbol: str) -> Any:
     """min or max of two indices, as int64."""
 
-    def typer(x: types.Type, y: types.Type) -> tuple[Signature, Lowering]:
+    def typer(x: types.Type, y: types.Type) -> tuple[Signature, Codegen]:
         def lower(context: Any, builder: Any, signature: Any, args: list[ir.Value]) -> ir.Value:
             return builder.select(builder.icmp_signed(symbol, *args), *args)
 

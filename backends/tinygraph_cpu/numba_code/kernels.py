@@ -23,7 +23,7 @@ from llvmlite import ir
 
 from tinygraph.codegen.nest import SHORT_ROWS
 from tinygraph_cpu.machine import objects
-from tinygraph_scalar.prologue import Parameter, lift_prologue
+from tinygraph_scalar.prologue import PrologueLine, lift_prologue
 
 I64 = ir.IntType(64)
 
@@ -31,7 +31,7 @@ I64 = ir.IntType(64)
 def compile_kernels(
     source: str,
     symbols: Mapping[str, str],
-    target: objects.Target,
+    target: objects.LLVMTarget,
     filename: str = "<kernels>",
 ) -> dict[str, bytes]:
     """Objects of kernels, by name.
@@ -69,7 +69,7 @@ def kernel_module(function: ast.FunctionDef, symbol: str, filename: str) -> str:
 
 
 def _emit_entry(
-    module: ir.Module, native: ir.Function, symbol: str, parameters: Iterable[Parameter]
+    module: ir.Module, native: ir.Function, symbol: str, parameters: Iterable[PrologueLine]
 ) -> None:
     """Emits ``symbol(part, tid, args)``, which calls the function that Numba made."""
     for value in module.global_values:
@@ -90,7 +90,7 @@ def _emit_entry(
 
 
 def _compile(
-    module: str, target: objects.Target, function: ast.FunctionDef, short_rows: bool
+    module: str, target: objects.LLVMTarget, function: ast.FunctionDef, short_rows: bool
 ) -> bytes:
     optimized, machine = objects.optimize(module, target, masked_tails=short_rows)
     text = str(optimized)

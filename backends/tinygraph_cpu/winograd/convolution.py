@@ -22,8 +22,8 @@ from tinygraph.plan.winograd.toom_cook import transforms
 from tinygraph_scalar.scalar import calls_function
 
 from ..gemm import tile
-from ..gemm.arguments import Arguments, ceil_divide, define_kernel, lane_mask, minimum, share
-from ..gemm.tile import Ahead, i64, offset, pointer
+from ..gemm.arguments import ArgumentBlock, ceil_divide, define_kernel, lane_mask, minimum, share
+from ..gemm.tile import Prefetch, i64, offset, pointer
 from .products import emit_products, of_block
 from .transforms import Pixels, Points, Transforms, element, finish_vector, moved
 
@@ -32,14 +32,14 @@ Values = list[ir.Value]
 
 def emit_winograd(module: ir.Module, name: str, spec: WinogradTile) -> ir.Function:
     """Adds the function `name` to `module`."""
-    return define_kernel(module, name, _Emitter, spec)
+    return define_kernel(module, name, _ConvolutionEmitter, spec)
 
 
-class _Emitter:
+class _ConvolutionEmitter:
     def __init__(self, b: ir.IRBuilder, spec: WinogradTile, function: ir.Function) -> None:
         self.b, self.spec = b, spec
         self.part, self.tid, args = function.args
-        arguments = Arguments(b, args)
+        arguments = ArgumentBlock(b, args)
         self.f = arguments.fields(TILE_FIELDS + SCRATCH + AHEAD)
         image = arguments.operand(TILE_STRIDES[0])
         self.image = Pixels(*image, self.f["image_height"], self.f["image_width"])
@@ -75,7 +75,7 @@ class _Emitter:
         blocks = b.sub(end_block, first_block)
         self.tiles = ceil_divide(b, b.mul(self.lines, f["tiles_x"]), spec.rows)
         steps = b.mul(b.mul(self.tiles, blocks), b.mul(f["k"], i64(spec.points)))
-        self.ahead = Ahead.begin(b, f, self.part, steps)
+        self.ahead = Prefetch.begin(b, f, self.part, steps)
         some = b.and_(b.icmp_signed(">", self.lines, i64(0)), b.icmp_signed(">", blocks, i64(0)))
         with b.if_then(some):
             self.each_tile(self.v, self.v_row, self.transform_in)

@@ -21,7 +21,7 @@ from tinygraph.plan.winograd.kernel import (
 from tinygraph.plan.winograd.toom_cook import transforms, transposed
 
 from ..gemm import tile
-from ..gemm.arguments import Arguments, ceil_divide, define_kernel, lane_mask, minimum, share
+from ..gemm.arguments import ArgumentBlock, ceil_divide, define_kernel, lane_mask, minimum, share
 from ..gemm.tile import Reduction, Shape, i1, i64, offset, pointer
 from .products import of_block
 from .transforms import Pixels, Points, Transforms, element, finish_vector, moved
@@ -31,14 +31,14 @@ Values = list[ir.Value]
 
 def emit_gradient(module: ir.Module, name: str, spec: WinogradGradient) -> ir.Function:
     """Adds the function `name` to `module`."""
-    return define_kernel(module, name, _Emitter, spec)
+    return define_kernel(module, name, _GradientEmitter, spec)
 
 
-class _Emitter:
+class _GradientEmitter:
     def __init__(self, b: ir.IRBuilder, spec: WinogradGradient, function: ir.Function) -> None:
         self.b, self.spec = b, spec
         self.part, self.tid, args = function.args
-        arguments = Arguments(b, args)
+        arguments = ArgumentBlock(b, args)
         self.f = f = arguments.fields(GRADIENT_FIELDS + SCRATCH)
         image, gradient = (arguments.operand(axes) for axes in GRADIENT_STRIDES)
         self.image = Pixels(*image, f["image_height"], f["image_width"])

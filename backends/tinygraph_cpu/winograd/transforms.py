@@ -18,7 +18,7 @@ from tinygraph_scalar.arithmetic import declare
 
 from ..gemm import tile
 from ..gemm.arguments import ceil_divide, lane_mask
-from ..gemm.epilogue import Epilogue, Operand
+from ..gemm.epilogue import Epilogue, OperandAtTile
 from ..gemm.tile import Shape, i1, i32, i64, offset, pointer
 from .linear import multiply
 
@@ -191,7 +191,7 @@ def finish_vector(
     mask: ir.Value | None,
 ) -> None:
     """The epilogue of one vector, whose operands stand at ``places``."""
-    operands = [Operand(at, i64(0), o) for at, o in zip(places, spec.operands, strict=True)]
+    operands = [OperandAtTile(at, i64(0), o) for at, o in zip(places, spec.operands, strict=True)]
     shape = Shape(1, 1, spec.lanes, mask is not None)
     Epilogue(b, spec.body, shape, operands, mask).emit([acc])
 

@@ -13,7 +13,7 @@ from tinygraph.plan.winograd.toom_cook import transforms
 from tinygraph_scalar.arithmetic import declare
 
 from ..gemm import tile
-from ..gemm.arguments import Arguments, define_kernel, lane_mask, share
+from ..gemm.arguments import ArgumentBlock, define_kernel, lane_mask, share
 from ..gemm.tile import i32, i64, offset, pointer
 from .linear import multiply
 
@@ -22,14 +22,14 @@ Values = list[ir.Value]
 
 def emit_weights(module: ir.Module, name: str, spec: WinogradWeights) -> ir.Function:
     """Adds the function `name` to `module`."""
-    return define_kernel(module, name, _Emitter, spec)
+    return define_kernel(module, name, _WeightsEmitter, spec)
 
 
-class _Emitter:
+class _WeightsEmitter:
     def __init__(self, b: ir.IRBuilder, spec: WinogradWeights, function: ir.Function) -> None:
         self.b, self.spec = b, spec
         self.part, _, args = function.args
-        arguments = Arguments(b, args)
+        arguments = ArgumentBlock(b, args)
         self.f = arguments.fields(WEIGHT_FIELDS)
         self.w, self.w_s = arguments.operand(WEIGHT_STRIDES[0])
         self.u, self.u_s = arguments.operand(WEIGHT_STRIDES[1])

@@ -21,7 +21,7 @@ from tinygraph.graph.types import Type
 from tinygraph.plan.device import Card
 
 from ..compile.budget import number
-from ..compile.compiled import Built, read
+from ..compile.compiled import CompiledKernel, read
 from ..runner import CudaRunner
 from ..runtimes import Runtime, probe
 from .report import report
@@ -140,7 +140,7 @@ def fitting(architecture: str, there: Sequence[str]) -> str:
     return max(fit, key=number)
 
 
-def load_kernel(folder: Path, key: str) -> Built:
+def load_kernel(folder: Path, key: str) -> CompiledKernel:
     return read((folder / "kernels" / f"{key}.json").read_bytes())
 
 

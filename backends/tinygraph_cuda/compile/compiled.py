@@ -24,7 +24,7 @@ SHARED = ("intrinsics.py", "math.py", "random.py")  # of codegen: what kernels c
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
+class CompiledKernel:
     """A kernel that can be loaded: its text, PTX and machine code, in which it is ``symbol``."""
 
     symbol: str
@@ -63,7 +63,7 @@ def entry_key(kernel: KernelCode, architecture: str) -> str:
     return hashlib.sha256("\n".join(content).encode()).hexdigest()[:24]
 
 
-BUILT: dict[str, Built] = {}  # of this process, by key
+BUILT: dict[str, CompiledKernel] = {}  # of this process, by key
 PTX: dict[str, str] = {}  # by symbol: what several architectures are linked from
 
 
@@ -80,7 +80,7 @@ def compile_missing(code: Code, store: Store, architecture: str) -> None:
         check(kernel.name, built.card)
 
 
-def compile_kernel(kernel: KernelCode, architecture: str) -> Built:
+def compile_kernel(kernel: KernelCode, architecture: str) -> CompiledKernel:
     """Text to machine code; imports numba-cuda and cuda.core."""
     from .toolchain import compile_ptx, link
 
@@ -94,10 +94,10 @@ def compile_kernel(kernel: KernelCode, architecture: str) -> Built:
     resident = occupancy(architecture, used.registers, used.shared, kernel.threads)
     spills = used.spill_stores + used.spill_loads
     card = Card(architecture, kernel.threads, used.registers, spills, used.shared, resident)
-    return Built(symbol, text, ptx, cubin, card)
+    return CompiledKernel(symbol, text, ptx, cubin, card)
 
 
-def find(key: str, store: Store) -> Built | None:
+def find(key: str, store: Store) -> CompiledKernel | None:
     """A kernel of this process or of the store."""
     if key not in BUILT:
         data = store.get("kernel", key)
@@ -107,7 +107,7 @@ def find(key: str, store: Store) -> Built | None:
     return BUILT[key]
 
 
-def fetch(code: Code, store: Store, architecture: str) -> Sequence[Built]:
+def fetch(code: Code, store: Store, architecture: str) -> Sequence[CompiledKernel]:
     """The kernels of a program, in order.
 
     Raises:
@@ -119,12 +119,12 @@ def fetch(code: Code, store: Store, architecture: str) -> Sequence[Built]:
     return [built for built in found if built is not None]
 
 
-def write(built: Built) -> bytes:
+def write(built: CompiledKernel) -> bytes:
     content = asdict(built) | {"cubin": base64.b64encode(built.cubin).decode()}
     return json.dumps(content).encode()
 
 
-def read(data: bytes) -> Built:
+def read(data: bytes) -> CompiledKernel:
     content = json.loads(data)
     cubin, card = base64.b64decode(content.pop("cubin")), Card(**content.pop("card"))
-    return Built(**content, cubin=cubin, card=card)
+    return CompiledKernel(**content, cubin=cubin, card=card)

@@ -17,12 +17,12 @@ import tinygraph.codegen.intrinsics as twins
 import tinygraph.codegen.math as library
 from tinygraph.codegen import random
 from tinygraph_scalar.arithmetic import Arithmetic, Operand, Value, declare
-from tinygraph_scalar.scalar import Emitter, parse
+from tinygraph_scalar.scalar import ExpressionEmitter, parse
 
 from .toolchain import SCALARS, intrinsic, types
 
-Lowering = Callable[..., ir.Value]
-Typed = tuple[Any, Lowering] | None
+Codegen = Callable[..., ir.Value]
+Typed = tuple[Any, Codegen] | None
 
 NAMES = {kind: name for name, kind in SCALARS.items()}
 RESULTS = {
@@ -64,9 +64,9 @@ class DeviceArithmetic(Arithmetic):
         return Value(call(self.builder, symbol, [x.ir]), x.dtype)
 
 
-def emitter_at(builder: Any) -> Emitter:
+def emitter_at(builder: Any) -> ExpressionEmitter:
     """Compiles scalar code at the builder's position."""
-    return Emitter(DeviceArithmetic(builder, 1))
+    return ExpressionEmitter(DeviceArithmetic(builder, 1))
 
 
 LIBDEVICE = ("fabs", "floor", "ceil", "trunc", "rint")
@@ -78,7 +78,7 @@ def call(builder: Any, symbol: str, args: list[ir.Value]) -> ir.Value:
     return builder.call(declare(builder.module, symbol, kinds[0], kinds), args)
 
 
-def expression(text: str, kinds: tuple[Any, ...], result: Any) -> Lowering:
+def expression(text: str, kinds: tuple[Any, ...], result: Any) -> Codegen:
     """Compiles `text`, scalar code over x0, x1, ..."""
 
     def lower(context: Any, builder: Any, signature: Any, args: list[ir.Value]) -> ir.Value:
@@ -92,7 +92,7 @@ def expression(text: str, kinds: tuple[Any, ...], result: Any) -> Lowering:
     return lower
 
 
-def double_function(name: str) -> Lowering:
+def double_function(name: str) -> Codegen:
     """libdevice stands in for the project's library, which is made for float32."""
 
     def lower(context: Any, builder: Any, signature: Any, args: list[ir.Value]) -> ir.Value:

@@ -33,7 +33,7 @@ from .tile import (
 
 
 @dataclass(frozen=True, slots=True)
-class Operand:
+class EpilogueOperand:
     """A tensor that the epilogue touches: its address at the block's batch, strides of its rows,
     the kernel's type of its elements."""
 
@@ -66,7 +66,7 @@ def finish(
         for i, (kind, dtype) in enumerate(zip(operands, kinds, strict=True)):
             data, at, *strides = parts(b, b.extract_value(args[6], i), len(kind))
             steps = [integer(b, s) for s in strides]
-            tensors[f"p{i}"] = Operand(element(b, data, integer(b, at)), steps, dtype)
+            tensors[f"p{i}"] = EpilogueOperand(element(b, data, integer(b, at)), steps, dtype)
         for i in range(tall):
             at = i // VECTOR * (block_rows * VECTOR // tall) + i % VECTOR
             this_row = b.add(first_row, i32(at))
@@ -80,25 +80,25 @@ def finish(
                             b.extract_value(args[0], i * wide + j + lane)
                             for lane in range(together)
                         ]
-                        Group(b, tensors, places, this_column, sums).run(statements)
+                        Neighbours(b, tensors, places, this_column, sums).run(statements)
         return context.get_dummy_value()
 
     kinds_of = (acc, row, rows, column, columns, lines, operands, body, m, n, high, broad, width)
     return types.void(*kinds_of), lower
 
 
-def row_of(b: ir.IRBuilder, x: Operand, row: ir.Value, sizes: list[ir.Value]) -> ir.Value:
+def row_of(b: ir.IRBuilder, x: EpilogueOperand, row: ir.Value, sizes: list[ir.Value]) -> ir.Value:
     if not x.strides:
         return i32(0)
     return line_offset(b, row, sizes, x.strides) if len(x.strides) > 1 else b.mul(row, x.strides[0])
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class Neighbours:
     """Neighbouring columns of one row: the body is emitted for each of their sums."""
 
     b: ir.IRBuilder
-    tensors: dict[str, Operand]
+    tensors: dict[str, EpilogueOperand]
     places: dict[str, ir.Value]
     column: ir.Value
     sums: list[ir.Value]
@@ -120,7 +120,7 @@ class Group:
                         emitter.value(value, names, dtype).ir for names in lanes
                     ])  # fmt: skip
 
-    def place(self, access: ast.Subscript) -> tuple[Operand, ir.Value, str]:
+    def place(self, access: ast.Subscript) -> tuple[EpilogueOperand, ir.Value, str]:
         """The operand, an address, and how columns lie: 'n4', 'n', else they do not matter."""
         assert isinstance(access.value, ast.Name)
         index = access.slice.elts[-1] if isinstance(access.slice, ast.Tuple) else access.slice

@@ -18,7 +18,7 @@ LONG = 1024  # steps of a reduction that keep a whole block busy
 
 
 @dataclass(frozen=True, slots=True)
-class Team:
+class LaneTeam:
     """So many ``lanes`` for each of the neighbouring ``elements`` that a block works on."""
 
     lanes: int
@@ -36,13 +36,13 @@ class Team:
         return "cuda.syncwarp()" if self is WARP_TEAM else "cuda.syncthreads()"
 
 
-THREAD = Team(1, THREADS)
-WARP_TEAM = Team(WARP, THREADS // WARP, f"remainder(cuda.threadIdx.x, {WARP})")
-BLOCK = Team(THREADS, 1, "uint32(cuda.threadIdx.x)")
-COLUMNS = Team(THREADS // 8, 8, "quotient(cuda.threadIdx.x, 8)")  # 32 bytes, a sector, of a row
+THREAD = LaneTeam(1, THREADS)
+WARP_TEAM = LaneTeam(WARP, THREADS // WARP, f"remainder(cuda.threadIdx.x, {WARP})")
+BLOCK = LaneTeam(THREADS, 1, "uint32(cuda.threadIdx.x)")
+COLUMNS = LaneTeam(THREADS // 8, 8, "quotient(cuda.threadIdx.x, 8)")  # 32 bytes, a sector, of a row
 
 
-def choose(nest: Nest, total: int) -> Team:
+def choose(nest: Nest, total: int) -> LaneTeam:
     """Who computes an element: by where the reduction lies, its length, and how many there are."""
     length = prod(nest.axes[a] for a in nest.reduce)
     if length < WARP or nest.style == "literal":
@@ -55,7 +55,7 @@ def choose(nest: Nest, total: int) -> Team:
     return BLOCK if total < FEW and length >= LONG else WARP_TEAM
 
 
-def combine(team: Team, fold: Fold) -> Iterator[str]:
+def combine(team: LaneTeam, fold: Fold) -> Iterator[str]:
     """Lines after which all lanes of a team hold the same bits."""
     if team in (WARP_TEAM, BLOCK):
         yield from by_shuffles(fold)

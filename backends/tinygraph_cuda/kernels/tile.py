@@ -16,13 +16,13 @@ from ..compile.intrinsics import VECTOR, Builder, define
 from ..compile.toolchain import types
 from .blocking import ALL, PAD
 
-Lowering = Callable[..., ir.Value]
-Typed = tuple[Any, Lowering] | None
+Codegen = Callable[..., ir.Value]
+Typed = tuple[Any, Codegen] | None
 
 i32, i64 = ir.IntType(32), ir.IntType(64)
 
 
-def emitted(body: Callable[..., ir.Value]) -> Lowering:
+def emitted(body: Callable[..., ir.Value]) -> Codegen:
     """A lowering that emits with a Builder of its own, which may open new blocks."""
 
     def lower(context: Any, builder: Any, signature: Any, args: list[ir.Value]) -> ir.Value:

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tinygraph.graph.state import Memory
+from tinygraph.graph.state import DeviceMemory
 from tinygraph.plan.device import Roofline
 
-from ..compile.compiled import Built
+from ..compile.compiled import CompiledKernel
 
 
 @dataclass(frozen=True, slots=True)
-class Launch:
+class KernelLaunch:
     """A kernel, as its runtime has loaded it, with its arguments."""
 
     kernel: Any
@@ -23,7 +23,7 @@ class Launch:
     arguments: tuple[int, ...]
 
 
-class Runtime(Memory, Protocol):
+class Runtime(DeviceMemory, Protocol):
     """The memory of one device, and an order in which it does what it is told.
 
     ``separate``: buffers that share the arena are allocations of their own.
@@ -31,13 +31,13 @@ class Runtime(Memory, Protocol):
 
     separate: bool
 
-    def load(self, built: Built, name: str) -> Any:
+    def load(self, built: CompiledKernel, name: str) -> Any:
         """A kernel for launches; ``name`` appears in errors."""
 
-    def launch(self, launch: Launch) -> None:
+    def launch(self, launch: KernelLaunch) -> None:
         """Behind everything that was asked for before."""
 
-    def capture(self, launches: Sequence[Launch]) -> Any:
+    def capture(self, launches: Sequence[KernelLaunch]) -> Any:
         """Launches as one thing that is replayed."""
 
     def replay(self, captured: Any) -> None: ...
@@ -45,7 +45,7 @@ class Runtime(Memory, Protocol):
     def sync(self) -> None:
         """Waits until all that was asked for is done."""
 
-    def time(self, groups: Sequence[Sequence[Launch]]) -> list[float]:
+    def time(self, groups: Sequence[Sequence[KernelLaunch]]) -> list[float]:
         """Launches all groups and returns the seconds that each took."""
 
     def roofline(self) -> Roofline:

@@ -18,8 +18,8 @@ import numpy as np
 
 from tinygraph.plan.device import Roofline
 
-from ..compile.compiled import Built
-from . import Launch, probe
+from ..compile.compiled import CompiledKernel
+from . import KernelLaunch, probe
 
 STAGING = 32 << 20  # bytes of pinned memory
 ALIGN = 256  # of transfers within it
@@ -117,20 +117,20 @@ class DeviceRuntime:
 
     # ------------------------------------------------------------------ launches
 
-    def load(self, built: Built, name: str) -> Any:
+    def load(self, built: CompiledKernel, name: str) -> Any:
         self.enter()
         return self.core.ObjectCode.from_cubin(built.cubin, name=name).get_kernel(built.symbol)
 
-    def launch(self, launch: Launch) -> None:
+    def launch(self, launch: KernelLaunch) -> None:
         self.enter()
         self.launch_on(self.stream, launch)
 
-    def launch_on(self, target: Any, launch: Launch) -> None:
+    def launch_on(self, target: Any, launch: KernelLaunch) -> None:
         config = self.core.LaunchConfig(grid=launch.blocks, block=launch.threads)
         pairs = zip(launch.signature, launch.arguments, strict=True)
         self.core.launch(target, config, launch.kernel, *(typed(k, v) for k, v in pairs))
 
-    def capture(self, launches: Sequence[Launch]) -> Any:
+    def capture(self, launches: Sequence[KernelLaunch]) -> Any:
         if not launches:
             return None
         self.enter()
@@ -157,7 +157,7 @@ class DeviceRuntime:
     def event(self) -> Any:
         return self.stream.record(options=self.core.EventOptions(timing_enabled=True))
 
-    def time(self, groups: Sequence[Sequence[Launch]]) -> list[float]:
+    def time(self, groups: Sequence[Sequence[KernelLaunch]]) -> list[float]:
         self.enter()
         events = [self.event()]
         for group in groups:

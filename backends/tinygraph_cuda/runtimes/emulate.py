@@ -13,8 +13,8 @@ from ptx_emulator import Kernel, Memory
 from tinygraph.compiler.backend import BackendError
 from tinygraph.plan.device import Roofline
 
-from ..compile.compiled import Built
-from . import Launch
+from ..compile.compiled import CompiledKernel
+from . import KernelLaunch
 
 NO_CLOCK = "the emulator has no clock; program.dump('cards') shows what is known without a device"
 
@@ -47,20 +47,20 @@ class EmulateRuntime:
     def download(self, array: np.ndarray, address: int) -> None:
         array[...] = self.memory.read(address, array.shape, array.dtype)
 
-    def load(self, built: Built, name: str) -> Kernel:
+    def load(self, built: CompiledKernel, name: str) -> Kernel:
         kernel = self.kernels.get((built.symbol, name))
         if kernel is None:
             ptx, text = (t.replace(built.symbol, name) for t in (built.ptx, built.text))
             kernel = self.kernels[built.symbol, name] = Kernel(ptx, name, text)
         return kernel
 
-    def launch(self, launch: Launch) -> None:
+    def launch(self, launch: KernelLaunch) -> None:
         launch.kernel(self.memory, launch.blocks, launch.threads, launch.arguments)
 
-    def capture(self, launches: Sequence[Launch]) -> Sequence[Launch]:
+    def capture(self, launches: Sequence[KernelLaunch]) -> Sequence[KernelLaunch]:
         return launches
 
-    def replay(self, captured: Sequence[Launch]) -> None:
+    def replay(self, captured: Sequence[KernelLaunch]) -> None:
         self.collect()
         for launch in captured:
             self.launch(launch)
@@ -68,7 +68,7 @@ class EmulateRuntime:
     def sync(self) -> None:
         pass
 
-    def time(self, groups: Sequence[Sequence[Launch]]) -> list[float]:
+    def time(self, groups: Sequence[Sequence[KernelLaunch]]) -> list[float]:
         raise BackendError(NO_CLOCK)
 
     def roofline(self) -> Roofline:
