@@ -24,7 +24,7 @@ from tinygraph.codegen.program import Call, Code, KernelCode
 from tinygraph.compiler.backend import register
 from tinygraph.compiler.store import Store
 from tinygraph.plan.contraction.tiling import Target
-from tinygraph.plan.device import Card, Roofline
+from tinygraph.plan.records.device import Card, Roofline
 
 VERSION = "1"  # part of the keys of what is stored: raise it when this file changes
 TEXTS: dict[str, bytes] = {}  # those of this process: the store may be read-only

@@ -12,7 +12,7 @@ from tinygraph.codegen.python import execute
 from tinygraph.graph.ir import Graph, Node
 from tinygraph.graph.op import INPUT
 from tinygraph.plan.contraction.tiling import Target
-from tinygraph.plan.plan import Plan
+from tinygraph.plan.records.plan import Plan
 from tinygraph.plan.schedule import schedule
 from tinygraph.plan.verify import verify_plan
 

@@ -11,14 +11,8 @@ import numpy as np
 from llvmlite import ir
 
 from tinygraph.codegen.contraction import contraction as twin
-from tinygraph.plan.body import Body
-from tinygraph.plan.contraction.record import (
-    FIELDS,
-    SIZES,
-    TILE_OPERAND,
-    Contraction,
-    TileOperand,
-)
+from tinygraph.plan.records.body import Body
+from tinygraph.plan.records.contraction import FIELDS, SIZES, TILE_OPERAND, Contraction, TileOperand
 from tinygraph_cpu.gemm.contraction import emit_contraction
 from tinygraph_cpu.gemm.tile import tiles
 from tinygraph_cpu.machine import objects

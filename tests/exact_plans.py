@@ -16,7 +16,7 @@ from tinygraph.graph.ir import Graph, Node, Parameter
 from tinygraph.graph.op import INPUT, input
 from tinygraph.graph.parameter import parameter
 from tinygraph.plan.contraction.tiling import Target
-from tinygraph.plan.plan import Plan
+from tinygraph.plan.records.plan import Plan
 from tinygraph.plan.schedule import schedule
 from tinygraph.plan.verify import verify_plan
 

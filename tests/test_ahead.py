@@ -11,7 +11,7 @@ import tinygraph as tg
 from tinygraph.graph.ir import Graph, Node
 from tinygraph.inspect.plan_text import plan_text
 from tinygraph.plan.launches import ahead
-from tinygraph.plan.plan import Launch, Plan
+from tinygraph.plan.records.plan import Launch, Plan
 from tinygraph.plan.schedule import schedule
 
 SIZES = (256, 512, 1024, 64)

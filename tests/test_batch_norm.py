@@ -15,7 +15,7 @@ from tinygraph.graph.float64 import in_float64
 from tinygraph.graph.ir import Graph, Node
 from tinygraph.ops.normalization import channel_moments
 from tinygraph.passes import strip_effects
-from tinygraph.plan.plan import Nest
+from tinygraph.plan.records.plan import Nest
 from tinygraph.plan.schedule import schedule
 
 

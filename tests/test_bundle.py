@@ -12,7 +12,7 @@ from tinygraph.graph.ir import Graph, Node
 from tinygraph.graph.op import input
 from tinygraph.passes import Update, strip_effects
 from tinygraph.plan.launches.side_by_side import duration
-from tinygraph.plan.plan import Bundle, Plan
+from tinygraph.plan.records.plan import Bundle, Plan
 from tinygraph.plan.schedule import schedule
 from tinygraph.plan.verify import verify_plan
 

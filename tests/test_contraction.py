@@ -18,11 +18,8 @@ from contractions import (
     packed,
     small_tiles,
 )
-from tinygraph.plan.body import Body, Statement
-from tinygraph.plan.contraction.record import (
-    Contraction,
-    TileOperand,
-)
+from tinygraph.plan.records.body import Body, Statement
+from tinygraph.plan.records.contraction import Contraction, TileOperand
 from tinygraph_cpu.gemm.tile import tiles
 from tinygraph_cpu.machine.features import detect
 

@@ -19,9 +19,9 @@ from tinygraph.compiler import key
 from tinygraph.graph.ir import Graph
 from tinygraph.graph.rewrite import Event
 from tinygraph.inspect.plan_text import unfused
-from tinygraph.plan.cost import elements
-from tinygraph.plan.fusion.group import Reason
-from tinygraph.plan.plan import Access, Buffer
+from tinygraph.plan.records.cost import elements
+from tinygraph.plan.records.plan import Access, Buffer
+from tinygraph.plan.records.reason import Reason
 
 HERE = Path(__file__).name
 

@@ -25,7 +25,17 @@ FLOORS = [
     ["tinygraph.graph"],
     ["tinygraph.ops", "tinygraph.tracebacks"],
     ["tinygraph.autodiff"],
-    ["tinygraph.passes", "tinygraph.plan"],
+    ["tinygraph.plan.records"],
+    ["tinygraph.plan.indexing"],
+    ["tinygraph.plan.fusion"],
+    ["tinygraph.plan.nests"],
+    ["tinygraph.plan.contraction"],
+    ["tinygraph.plan.winograd"],
+    ["tinygraph.plan.launches"],
+    ["tinygraph.plan.memory"],
+    ["tinygraph.plan.lower"],
+    ["tinygraph.plan"],
+    ["tinygraph.passes"],
     ["tinygraph.codegen"],
     ["tinygraph.inspect"],
     ["tinygraph.compiler"],
@@ -64,8 +74,6 @@ FOLDERS = {name_of(p).rpartition(".")[0] for p in FILES}
 def room_of(module: str) -> str:
     """The room of a module, or of a folder: what users import by name is a room of its own."""
     name = module.removesuffix(".__init__")
-    if name.startswith("tinygraph.plan."):
-        return "tinygraph.plan"  # until the planner is taken apart
     if name in FOLDERS:
         return name
     folder = name.rpartition(".")[0]

@@ -10,7 +10,7 @@ import pytest
 
 import tinygraph as tg
 from tinygraph import models, nn, optim
-from tinygraph.plan.fusion.group import Reason
+from tinygraph.plan.records.reason import Reason
 
 
 @pytest.fixture(scope="module")

@@ -23,9 +23,9 @@ from tinygraph.graph.ir import Graph, Node
 from tinygraph.graph.op import PLACE, Kind, place
 from tinygraph.graph.placement import device_of
 from tinygraph.graph.rewrite import rebuild
-from tinygraph.plan.fusion.group import Reason
-from tinygraph.plan.launches.devices import assign
-from tinygraph.plan.plan import Plan
+from tinygraph.plan.fusion.devices import assign
+from tinygraph.plan.records.plan import Plan
+from tinygraph.plan.records.reason import Reason
 from tinygraph.plan.verify import PlanError, verify_plan
 
 TWO = ("cpu:0", "cpu:1")

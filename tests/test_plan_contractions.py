@@ -15,10 +15,11 @@ from tinygraph.graph.op import input
 from tinygraph.ops.conv import CONV2D, CONV2D_INPUT_GRADIENT, CONV2D_WEIGHT_GRADIENT
 from tinygraph.ops.linalg import OUTER_SUM
 from tinygraph.ops.view import TRANSPOSE
-from tinygraph.plan.contraction import copies, tiling
+from tinygraph.plan.contraction import tiling
 from tinygraph.plan.contraction.tiling import LINE, Target
+from tinygraph.plan.lower import copies
 from tinygraph.plan.memory import layout
-from tinygraph.plan.plan import SLACK, Tile
+from tinygraph.plan.records.plan import SLACK, Tile
 
 GEOMETRIES = [
     # batch, groups, channels in, out, image, kernel, stride, padding, dilation

@@ -14,7 +14,7 @@ import pytest
 
 import tinygraph as tg
 from tinygraph.graph.ir import Graph
-from tinygraph.plan.fusion.group import Reason
+from tinygraph.plan.records.reason import Reason
 
 F = "float32"
 

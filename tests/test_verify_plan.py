@@ -13,7 +13,7 @@ from tinygraph import ops
 from tinygraph.graph.ir import Graph, Node
 from tinygraph.graph.op import INPUT, input
 from tinygraph.graph.parameter import parameter
-from tinygraph.plan.plan import Buffer, Launch, Nest, Plan
+from tinygraph.plan.records.plan import Buffer, Launch, Nest, Plan
 from tinygraph.plan.schedule import schedule
 from tinygraph.plan.verify import PlanError, verify_plan
 

@@ -15,7 +15,7 @@ from compiled import execute_plan, graph_of
 from tinygraph.graph.ir import Graph, Node
 from tinygraph.ops.conv import CONV2D_INPUT_GRADIENT
 from tinygraph.plan.contraction.tiling import Target
-from tinygraph.plan.plan import Plan
+from tinygraph.plan.records.plan import Plan
 from tinygraph.plan.schedule import schedule
 from tinygraph.plan.verify import verify_plan
 from tinygraph.plan.winograd.toom_cook import POINTS, transforms

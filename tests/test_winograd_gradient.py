@@ -13,7 +13,7 @@ from compiled import execute_plan
 from tinygraph.graph.ir import Graph
 from tinygraph.ops.conv import CONV2D_WEIGHT_GRADIENT
 from tinygraph.plan.contraction.tiling import Target
-from tinygraph.plan.plan import Plan
+from tinygraph.plan.records.plan import Plan
 from tinygraph.plan.schedule import schedule
 from tinygraph.plan.verify import verify_plan
 from tinygraph_cpu.machine.features import detect

@@ -15,8 +15,8 @@ from tinygraph.codegen.assemble import assemble
 from tinygraph.compiler.pipeline import Compiled, translate
 from tinygraph.graph.ir import Graph, Node
 from tinygraph.ops.conv import CONV2D, CONV2D_INPUT_GRADIENT, CONV2D_WEIGHT_GRADIENT
+from tinygraph.passes.expand_winograd import expand_winograd
 from tinygraph.plan.contraction.tiling import Target
-from tinygraph.plan.winograd.graph import expand_winograd
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:

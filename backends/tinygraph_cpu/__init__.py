@@ -18,13 +18,13 @@ from tinygraph.codegen.program import Code
 from tinygraph.compiler.backend import BackendError, Runner
 from tinygraph.compiler.store import Store
 from tinygraph.graph.ir import Parameter
-from tinygraph.plan.device import Card
+from tinygraph.plan.records.device import Card
 
 from .machine.features import detect
 
 if TYPE_CHECKING:
     from tinygraph.plan.contraction.tiling import Target
-    from tinygraph.plan.plan import Plan
+    from tinygraph.plan.records.plan import Plan
 
 
 def target(runtime: str) -> Target:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import ast
 
 from tinygraph.codegen.program import KernelCode
-from tinygraph.plan.body import Body, Statement
-from tinygraph.plan.contraction.record import Contraction, TileOperand
-from tinygraph.plan.plan import Record
+from tinygraph.plan.records.body import Body, Statement
+from tinygraph.plan.records.contraction import Contraction, TileOperand
 from tinygraph.plan.winograd.kernel import WinogradGradient, WinogradTile, WinogradWeights
 
 from .machine import objects
 from .machine.features import Features
 
 WINOGRAD = (WinogradTile, WinogradGradient, WinogradWeights)
+Record = Contraction | WinogradTile | WinogradGradient | WinogradWeights
 RECORDS = (Contraction, *WINOGRAD, Body, Statement, TileOperand)
 
 

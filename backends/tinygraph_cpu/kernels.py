@@ -21,7 +21,7 @@ EMITTERS = (
     "codegen/intrinsics.py",
     "codegen/math.py",
     "codegen/random.py",
-    "plan/contraction/record.py",
+    "plan/records/contraction.py",
     "plan/winograd/toom_cook.py",
     "plan/winograd/kernel.py",
 )

@@ -12,7 +12,7 @@ from tinygraph.compiler.store import Store
 from tinygraph.graph.ir import Parameter
 from tinygraph.graph.state import aligned
 from tinygraph.graph.types import Type
-from tinygraph.plan.device import Roofline
+from tinygraph.plan.records.device import Roofline
 
 from .driver.driver import driver
 from .driver.launch_table import LaunchTable, TableEntry

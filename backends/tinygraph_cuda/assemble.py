@@ -9,7 +9,7 @@ from tinygraph.codegen.assemble import Assembler, Lowered, loops_of, moving
 from tinygraph.codegen.program import Argument, Code
 from tinygraph.codegen.writer import Address
 from tinygraph.graph.dtype import DTYPES
-from tinygraph.plan.plan import SLACK, Launch, Plan
+from tinygraph.plan.records.plan import SLACK, Launch, Plan
 
 from .kernels.lower import lower
 

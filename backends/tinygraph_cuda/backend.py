@@ -12,7 +12,7 @@ from tinygraph.codegen.program import Code
 from tinygraph.compiler.backend import Runner
 from tinygraph.compiler.store import Store
 from tinygraph.graph.ir import Parameter
-from tinygraph.plan.device import Card
+from tinygraph.plan.records.device import Card
 
 from . import require_toolchain
 from .choice import choose
@@ -20,7 +20,7 @@ from .compile.compiled import compile_missing, fetch, toolchain_versions
 
 if TYPE_CHECKING:
     from tinygraph.plan.contraction.tiling import Target
-    from tinygraph.plan.plan import Plan
+    from tinygraph.plan.records.plan import Plan
 
 
 def target(runtime: str) -> Target:

@@ -11,7 +11,7 @@ import numpy as np
 from tinygraph.codegen.program import Argument, Call, Code, Work
 from tinygraph.compiler.backend import BackendError
 from tinygraph.graph.ir import Parameter
-from tinygraph.plan.device import Roofline
+from tinygraph.plan.records.device import Roofline
 
 from .compile.compiled import CompiledKernel
 from .runtimes import KernelLaunch, Runtime

@@ -10,7 +10,7 @@ from ptx_emulator import Kernel, Memory
 from tinygraph.codegen.assemble import pointer
 from tinygraph.codegen.writer import Address
 from tinygraph.graph.ir import Graph
-from tinygraph.plan.plan import Plan
+from tinygraph.plan.records.plan import Plan
 from tinygraph.plan.schedule import schedule
 from tinygraph.plan.verify import verify_plan
 from tinygraph_cuda.compile.toolchain import compile_ptx

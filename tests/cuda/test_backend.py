@@ -25,7 +25,7 @@ import tinygraph_cuda
 from tinygraph import data, nn
 from tinygraph.compiler.backend import BackendError
 from tinygraph.models.lenet import LeNet5
-from tinygraph.plan.device import Card
+from tinygraph.plan.records.device import Card
 from tinygraph_cuda import choice
 from tinygraph_cuda.compile import budget
 from tinygraph_cuda.runtimes import emulate, probe

@@ -17,7 +17,7 @@ from tinygraph import nn, optim
 from tinygraph.__main__ import main
 from tinygraph.compiler.backend import BackendError
 from tinygraph.graph.op import OPS
-from tinygraph.plan.device import Roofline
+from tinygraph.plan.records.device import Roofline
 
 if find_spec("numba_cuda") is None:
     pytest.skip("numba-cuda is not installed", allow_module_level=True)

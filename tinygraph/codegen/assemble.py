@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..graph.dtype import DTYPES
-from ..plan.contraction.record import AHEAD, FIELDS
-from ..plan.plan import Access, Ahead, Emitted, Launch, Nest, Plan, Record, Special, Tile
+from ..plan.records.contraction import AHEAD, FIELDS
+from ..plan.records.plan import Access, Ahead, Emitted, Launch, Nest, Plan, Special, Tile
 from ..plan.winograd.kernel import WinogradGradient, WinogradTile, WinogradWeights
 from . import nest, special
 from .literals import lift_literals
@@ -96,7 +96,7 @@ def lower(launch: Launch) -> Iterator[Lowered]:
     yield Lowered(made.text, arguments, launch.parts, record(launch), steps=moving(made.arguments))
 
 
-def record(launch: Launch) -> Record | None:
+def record(launch: Launch) -> Any | None:
     """What the kernel of a launch is emitted from, if not from its text."""
     if isinstance(launch.work, Tile):
         return launch.work.contraction

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..plan.plan import Fold, Step
+from ..plan.records.plan import Fold, Step
 from .elements import ElementWriter
 from .steps import defines, folded, initial, shared_names, uses
 

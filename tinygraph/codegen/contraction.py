@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from ..graph.dtype import DTYPES
-from ..plan.contraction.record import FIELDS, TILE_OPERAND, Contraction
+from ..plan.records.contraction import FIELDS, TILE_OPERAND, Contraction
 from .arrays import evaluate
 
 # (address, dtype) -> the memory from that address on, as a flat array

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..graph.op import Index
-from ..plan.body import Statement
-from ..plan.plan import Access, Fold, Guard, Load, Nest, Position, Step
+from ..plan.records.body import Statement
+from ..plan.records.plan import Access, Fold, Guard, Load, Nest, Position, Step
 from .steps import folded, view_key, wrapped
 from .writer import Address, Writer
 

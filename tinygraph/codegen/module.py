@@ -11,7 +11,7 @@ from textwrap import wrap
 from ..graph.dump import all_labels
 from ..graph.ir import Graph, Node
 from ..graph.origins import origins
-from ..plan.plan import Launch, Plan
+from ..plan.records.plan import Launch, Plan
 from .program import Call, Code, KernelCode, Pointer
 
 

@@ -8,7 +8,7 @@ sizes.
 
 from __future__ import annotations
 
-from ..plan.plan import Fold, Nest
+from ..plan.records.plan import Fold, Nest
 from .columns import ColumnWriter
 from .steps import initial
 from .windows import WindowWriter

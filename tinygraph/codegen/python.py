@@ -16,8 +16,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..graph.dtype import DTYPES
-from ..plan.body import Body, Statement  # noqa: F401  (generated modules write records)
-from ..plan.contraction.record import Contraction, TileOperand  # noqa: F401  (records name it)
+from ..plan.records.body import Body, Statement  # noqa: F401  (generated modules write records)
+from ..plan.records.contraction import Contraction, TileOperand  # noqa: F401  (records name it)
 from ..plan.winograd.kernel import WinogradGradient, WinogradTile, WinogradWeights
 from . import intrinsics as _intrinsics
 from . import math as _polynomials

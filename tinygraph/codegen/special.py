@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from math import prod
 
-from ..plan.plan import Special
+from ..plan.records.plan import Special
 from .writer import Address, Writer, WrittenKernel
 
 

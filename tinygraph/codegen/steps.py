@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..graph.dtype import DTYPES, is_float, is_integer
-from ..plan.body import Statement
-from ..plan.plan import Access, Fold, Put, Step
+from ..plan.records.body import Statement
+from ..plan.records.plan import Access, Fold, Put, Step
 
 
 def defines(step: Step) -> tuple[str, str]:

@@ -12,8 +12,8 @@ from math import ceil, inf
 
 from ..graph.dtype import is_float
 from ..graph.op import Index
-from ..plan.body import Statement
-from ..plan.plan import Fold, Guard, Load, Put, Step
+from ..plan.records.body import Statement
+from ..plan.records.plan import Fold, Guard, Load, Put, Step
 from .elements import ElementWriter
 from .steps import folded, initial, uses, wrapped
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..graph.dtype import DTYPES
-from ..plan.contraction.record import AHEAD
+from ..plan.records.contraction import AHEAD
 from ..plan.winograd.kernel import (
     EPILOGUE_STRIDES,
     GRADIENT_FIELDS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..plan.plan import Access
+from ..plan.records.plan import Access
 
 
 @dataclass(frozen=True, slots=True)

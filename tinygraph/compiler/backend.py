@@ -14,12 +14,12 @@ from ..graph.ir import Graph, Parameter
 from ..graph.op import PLACE
 from ..graph.origins import origins
 from ..graph.state import DeviceMemory
-from ..plan.device import Card, Roofline
+from ..plan.records.device import Card, Roofline
 from .store import Store
 
 if TYPE_CHECKING:
     from ..plan.contraction.tiling import Target
-    from ..plan.plan import Plan
+    from ..plan.records.plan import Plan
 
 BUILT_IN = {"cpu": "tinygraph_cpu", "cuda": "tinygraph_cuda.backend"}
 GROUP = "tinygraph.backends"

@@ -12,11 +12,11 @@ from ..graph.rewrite import Event
 from ..graph.verify import verify, verify_pass
 from ..inspect.record import Compiled, Step
 from ..passes import PIPELINE
+from ..passes.expand_winograd import expand_winograd
 from ..plan.contraction.tiling import Target
-from ..plan.plan import Plan
+from ..plan.records.plan import Plan
 from ..plan.schedule import schedule
 from ..plan.verify import verify_plan
-from ..plan.winograd.graph import expand_winograd
 from .options import Pass
 
 Check = Callable[[Pass, Graph, Graph], None]

@@ -22,7 +22,7 @@ from .store import default_store
 if TYPE_CHECKING:
     from ..inspect.inspection import Inspection
     from ..inspect.profile import Profile
-    from ..plan.cost import LaunchCost
+    from ..plan.records.cost import LaunchCost
 
 RUNNING = threading.RLock()  # programs share parameters, so one runs at a time
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..plan.cost import LaunchCost
+from ..plan.records.cost import LaunchCost
 
 HEAD = (
     "launch", "blocks", "threads", "registers", "spills", "shared", "occupancy", "flops", "bytes"

@@ -12,7 +12,7 @@ from ..graph.dump import all_labels
 from ..graph.ir import Graph, Node, Parameter
 from ..graph.op import Kind
 from ..graph.origins import origins
-from ..plan.plan import Launch
+from ..plan.records.plan import Launch
 
 if TYPE_CHECKING:
     from .inspection import Inspection

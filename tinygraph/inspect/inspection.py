@@ -19,8 +19,8 @@ from ..graph.diff import diff
 from ..graph.dump import all_labels, dot, dump
 from ..graph.ir import Node, Parameter
 from ..graph.origins import Origin, origins
-from ..plan.cost import LaunchCost, costs
-from ..plan.device import Card
+from ..plan.records.cost import LaunchCost, costs
+from ..plan.records.device import Card
 from .cards import cards_text
 from .explain import explain
 from .plan_text import plan_remarks, plan_text

@@ -9,9 +9,9 @@ from textwrap import wrap
 from ..graph.ir import Graph, Node
 from ..graph.op import Kind
 from ..graph.origins import origins
-from ..plan.cost import computes
-from ..plan.fusion.group import Reason
-from ..plan.plan import Access, Bundle, Emitted, Launch, Nest, Plan, Repeat, Tile
+from ..plan.records.cost import computes
+from ..plan.records.plan import Access, Bundle, Emitted, Launch, Nest, Plan, Repeat, Tile
+from ..plan.records.reason import Reason
 
 WIDTH = 100  # of a line
 COLUMNS = 40  # of the memory chart

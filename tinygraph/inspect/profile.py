@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from ..graph.origins import origins
-from ..plan.cost import LaunchCost, node_cost
-from ..plan.device import Roofline
+from ..plan.records.cost import LaunchCost, node_cost
+from ..plan.records.device import Roofline
 
 SMALL = 2e-6  # seconds; a launch that could not take longer at best is bound by being launched
 ROWS = 40  # of a table; the rest is summed

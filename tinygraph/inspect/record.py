@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..codegen.program import Code
 from ..graph.ir import Graph
 from ..graph.rewrite import Event
-from ..plan.plan import Plan
+from ..plan.records.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,6 @@ from dataclasses import replace
 from ..graph.ir import Graph, Node, Parameter
 from ..graph.op import Kind
 from ..ops.gather import SCATTER_ADD
-from .arrange import arrange
-from .contraction.anchor import Anchors, label
-from .contraction.axes import copy_nest
-from .contraction.phases import Heavy, Unsuitable
 from .contraction.tiling import Target
 from .fusion.absorb import absorb
 from .fusion.form import form
@@ -19,18 +15,21 @@ from .fusion.group import Group, Slot, Store
 from .fusion.recompute import recompute
 from .fusion.siblings import join_siblings
 from .fusion.state import Fusion
-from .index import Leaf, own
+from .indexing.accesses import is_row_major, ordered_strides, resolve
+from .indexing.index import Leaf, own
+from .indexing.phases import Heavy, Unsuitable
 from .launches.ahead import fetch_ahead
 from .launches.bundle import bundle
 from .launches.devices import crossings, device_names
-from .launches.loop import Frame
 from .launches.order import order_groups, waits
 from .launches.side_by_side import side_by_side
+from .lower.contraction import Anchors, label
+from .lower.loop import Frame
 from .memory.arena import place_buffers
-from .memory.layout import is_row_major, ordered_strides
 from .memory.updates import order_updates
-from .nest import NestBuilder, resolve
-from .plan import Launch, Loop, Place, Plan, Repeat, Special, Transfer
+from .nests.arrange import arrange, copy_nest
+from .nests.builder import NestBuilder
+from .records.plan import Launch, Loop, Place, Plan, Repeat, Special, Transfer
 
 ROW = 128  # elements of a row that are worth a part of their own
 

@@ -14,19 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from ..graph.dtype import DTYPES
-from .memory.arena import overlap
-from .plan import (
-    Access,
-    Buffer,
-    Bundle,
-    Emitted,
-    Launch,
-    Loop,
-    Nest,
-    Plan,
-    Repeat,
-    Tile,
-)
+from .records.plan import Access, Buffer, Bundle, Emitted, Launch, Loop, Nest, Plan, Repeat, Tile
 
 
 class PlanError(Exception):
@@ -200,7 +188,7 @@ def moving_apart(launches: Sequence[Launch]) -> None:
                 moving[id(access.buffer)] = access.buffer
     for a in moving.values():
         for b in buffers.values():
-            if a is not b and a.home == b.home == "arena" and overlap(a, b):
+            if a is not b and a.home == b.home == "arena" and a.overlaps(b):
                 raise PlanError(f"{a.name} and {b.name} share memory throughout a loop")
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from llvmlite import ir
 
 from tinygraph.compiler.store import default_store
-from tinygraph.plan.device import Roofline
+from tinygraph.plan.records.device import Roofline
 
 from ..machine import objects
 from ..machine.features import Features, detect

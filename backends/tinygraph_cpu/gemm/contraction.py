@@ -1,6 +1,6 @@
 """A contraction as machine code: `void name(i64 part, i64 tid, i64* args)`, emitted whole.
 
-The argument block and the division into parts are those of tinygraph/plan/contraction/record.py.
+The argument block and the division into parts are those of tinygraph/plan/records/contraction.py.
 For each group of row tiles, column blocks are the outer loop: the group's share of A stays in cache
 while all of B passes, and a block of B while the row tiles of the group do.
 """
@@ -14,7 +14,7 @@ from functools import reduce
 from llvmlite import ir
 
 from tinygraph.graph.dtype import DTYPES
-from tinygraph.plan.contraction.record import FIELDS, TILE_OPERAND, Contraction
+from tinygraph.plan.records.contraction import FIELDS, TILE_OPERAND, Contraction
 
 from . import tile
 from .arguments import ceil_divide, define_kernel, lane_mask, minimum, share

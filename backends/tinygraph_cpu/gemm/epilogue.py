@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from tinygraph.graph.dtype import DTYPES
-from tinygraph.plan.body import Body
-from tinygraph.plan.contraction.record import TileOperand
+from tinygraph.plan.records.body import Body
+from tinygraph.plan.records.contraction import TileOperand
 from tinygraph_scalar.arithmetic import Value, declare, scalar_type, suffix
 from tinygraph_scalar.scalar import calls_function, emit_expression
 

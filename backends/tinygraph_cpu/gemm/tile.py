@@ -126,7 +126,7 @@ class Prefetch:
     def begin(
         b: ir.IRBuilder, fields: Mapping[str, ir.Value], part: ir.Value, steps: ir.Value
     ) -> Prefetch:
-        """Of a part with so many steps, see AHEAD in tinygraph/plan/contraction/record.py; emitted
+        """Of a part with so many steps, see AHEAD in tinygraph/plan/records/contraction.py; emitted
         in a function's first block.
         """
         place, start, bytes = b.alloca(pointer), fields["ahead"], fields["ahead_part"]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from llvmlite import ir
 
 from tinygraph.graph.dtype import DTYPES
-from tinygraph.plan.contraction.record import AHEAD
+from tinygraph.plan.records.contraction import AHEAD
 from tinygraph.plan.winograd.kernel import (
     EPILOGUE_STRIDES,
     SCRATCH,

@@ -18,7 +18,7 @@ from tinygraph.graph.ir import Parameter
 from tinygraph.graph.op import PARAMETER
 from tinygraph.graph.state import ParameterState
 from tinygraph.graph.types import Type
-from tinygraph.plan.device import Card
+from tinygraph.plan.records.device import Card
 
 from ..compile.budget import number
 from ..compile.compiled import CompiledKernel, read

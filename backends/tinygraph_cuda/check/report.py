@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tinygraph.plan.device import Roofline
+from tinygraph.plan.records.device import Roofline
 
 if TYPE_CHECKING:
     from .replay import Result

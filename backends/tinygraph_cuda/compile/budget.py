@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tinygraph.compiler.backend import BackendError
-from tinygraph.plan.device import Card
+from tinygraph.plan.records.device import Card
 
 REGISTERS = 128 * 256  # of a block: 128 for each of 256 threads, so that two blocks are resident
 SHARED = 48 * 1024  # bytes of a block that need no opt-in

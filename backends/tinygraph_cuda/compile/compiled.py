@@ -15,7 +15,7 @@ import tinygraph_scalar
 from tinygraph import codegen
 from tinygraph.codegen.program import Code, KernelCode
 from tinygraph.compiler.store import Store
-from tinygraph.plan.device import Card
+from tinygraph.plan.records.device import Card
 
 from .budget import check, occupancy
 

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tinygraph.plan.arrange import arrange
-from tinygraph.plan.body import Body
-from tinygraph.plan.plan import Access, Fold, Load, Nest, Put, Stage, Step, Tile
+from tinygraph.plan.nests.arrange import arrange
+from tinygraph.plan.records.body import Body
+from tinygraph.plan.records.plan import Access, Fold, Load, Nest, Put, Stage, Step, Tile
 
 from . import nest
 from .blocking import ALL, NARROW, PAD, Sizes, choose

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tinygraph.compiler.backend import BackendError
-from tinygraph.plan.plan import Launch, Nest, Special, Tile, Work
+from tinygraph.plan.records.plan import Launch, Nest, Special, Tile, Work
 
 from . import contraction, nest, special
 from .kernel import CudaKernel

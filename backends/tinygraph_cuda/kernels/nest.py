@@ -14,7 +14,7 @@ from math import prod
 from tinygraph.codegen.nest import NestWriter
 from tinygraph.codegen.steps import initial
 from tinygraph.codegen.writer import Address
-from tinygraph.plan.plan import Fold, Load, Nest, Put, Step
+from tinygraph.plan.records.plan import Fold, Load, Nest, Put, Step
 from tinygraph_scalar.prologue import lift_prologue
 
 from .kernel import MOST_BLOCKS, THREADS, CudaKernel, require_32_bits

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import prod
 
-from tinygraph.plan.plan import Special
+from tinygraph.plan.records.plan import Special
 
 from .kernel import MOST_BLOCKS, THREADS, WARP, CudaKernel, KernelText, require_reach
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from tinygraph.codegen.elements import ElementWriter
 from tinygraph.codegen.steps import folded, uses, wrapped
 from tinygraph.graph.dtype import DTYPES
-from tinygraph.plan.body import Statement
-from tinygraph.plan.plan import Access, Fold, Load, Nest, Position, Put, Step
+from tinygraph.plan.records.body import Statement
+from tinygraph.plan.records.plan import Access, Fold, Load, Nest, Position, Put, Step
 
 from .reader import VECTOR, aligned
 

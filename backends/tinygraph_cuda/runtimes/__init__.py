@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tinygraph.graph.state import DeviceMemory
-from tinygraph.plan.device import Roofline
+from tinygraph.plan.records.device import Roofline
 
 from ..compile.compiled import CompiledKernel
 

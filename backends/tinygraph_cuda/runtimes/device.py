@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plan.device import Roofline
+from tinygraph.plan.records.device import Roofline
 
 from ..compile.compiled import CompiledKernel
 from . import KernelLaunch, probe

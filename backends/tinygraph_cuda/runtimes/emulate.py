@@ -11,7 +11,7 @@ import numpy as np
 
 from ptx_emulator import Kernel, Memory
 from tinygraph.compiler.backend import BackendError
-from tinygraph.plan.device import Roofline
+from tinygraph.plan.records.device import Roofline
 
 from ..compile.compiled import CompiledKernel
 from . import KernelLaunch

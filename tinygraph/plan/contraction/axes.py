@@ -14,11 +14,11 @@ from itertools import product
 from math import prod
 
 from ...graph.op import Index
-from ..arrange import arrange
-from ..body import Body, Statement
-from ..plan import Access, Buffer, Guard, Load, Nest, Put, Stage, Tile
-from .phases import Problem, Unsuitable
-from .record import Contraction, TileOperand
+from ..indexing.phases import Problem, Unsuitable
+from ..nests.arrange import copy_nest
+from ..records.body import Body, Statement
+from ..records.contraction import Contraction, TileOperand
+from ..records.plan import Access, Buffer, Guard, Load, Nest, Put, Tile
 from .tiling import Cut, Target
 
 APART = 64  # launches into which a batch may fall whose axes do not join
@@ -51,12 +51,6 @@ def one_batch_axis(
             replace(problem, axes=sizes),
             [replace(o, offset=at) for o, at in zip(operands, moved, strict=True)],
         )
-
-
-def copy_nest(axes: tuple[int, ...], source: Access, target: Access) -> Nest:
-    """Copies an access to another, element by element."""
-    stage = Stage((Load("x", 0), Put(1, "x")), ())
-    return arrange(Nest(axes, (), (source, target), (stage,)))
 
 
 # ---------------------------------------------------------------------- axes of a contraction

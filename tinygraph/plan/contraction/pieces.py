@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..arrange import arrange, full_strides
-from ..plan import Access, Fold, Load, Nest, Stage
+from ..indexing.accesses import full_strides
+from ..nests.arrange import arrange
+from ..records.plan import Access, Fold, Load, Nest, Stage
 from .axes import ONE, Axis, Roles, split_axis
 
 

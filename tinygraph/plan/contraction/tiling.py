@@ -1,5 +1,4 @@
-"""Register tiles, parts and chunks: how a contraction is cut, by its sizes and the processor alone.
-"""
+"""How a contraction is cut: register tiles, parts, chunks; by sizes and processor alone."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ...graph.ir import Node
-from ..index import Indices
-from ..reads import element_reads, is_gather, loops_of
+from ..indexing.index import Indices
+from ..indexing.reads import element_reads, is_gather, loops_of
 from .group import Group
 from .state import Fusion
 

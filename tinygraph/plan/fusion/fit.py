@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from ...graph.ir import Node
 from ...graph.op import Index, Kind
-from ..index import Indices, Leaf, own, push, substituted
-from ..reads import element_reads, is_gather, loops_of
-from .group import Group, Reason
+from ..indexing.index import Indices, Leaf, own, push, substituted
+from ..indexing.reads import element_reads, is_gather, loops_of
+from ..records.reason import Reason
+from .group import Group
 from .state import Fusion
 
 

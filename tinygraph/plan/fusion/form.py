@@ -11,10 +11,11 @@ from collections.abc import Callable
 from ...graph.ir import Node, Parameter
 from ...graph.op import Index, Kind
 from ...ops.identity import STOP_GRADIENT
-from ..index import is_view, own, push
-from ..reads import loops_of
+from ..indexing.index import is_view, own, push
+from ..indexing.reads import loops_of
+from ..records.reason import Reason
 from .fit import Fit, fit_elementwise, fit_reduction, fit_view
-from .group import Group, Reason, Store
+from .group import Group, Store
 from .held import is_leading, is_merge
 from .state import Fusion
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from ...graph.ir import Graph, Node
 from ...graph.op import Index, Kind, Read
-from ..index import Leaf, is_view, own, pull, push, read, reshape, view_read
-from ..reads import loops_of
+from ..indexing.index import Leaf, is_view, own, pull, push, read, reshape, view_read
+from ..indexing.reads import loops_of
 
 
 def is_merge(n: Node) -> bool:

@@ -13,8 +13,8 @@ from math import prod
 from ...graph.dtype import DTYPES
 from ...graph.ir import Node, Parameter
 from ...graph.op import Kind
-from ..index import Indices, Leaf
-from ..reads import element_reads
+from ..indexing.index import Indices, Leaf
+from ..indexing.reads import element_reads
 from .absorb import reads_of
 from .group import Group
 from .state import Fusion

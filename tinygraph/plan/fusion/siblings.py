@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
 
-from ..index import Leaf
+from ..indexing.index import Leaf
 from .group import Group
 from .state import Fusion
 

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Set
 
 from ...graph.ir import Graph, Node
 from ...graph.op import Kind
-from ..index import Indices, Leaf, is_view, own, pull, push, read, substituted
-from ..launches.devices import assign
-from ..reads import element_reads, is_gather, loops_of
-from .group import Group, Reason
+from ..indexing.index import Indices, Leaf, is_view, own, pull, push, read, substituted
+from ..indexing.reads import element_reads, is_gather, loops_of
+from ..records.reason import Reason
+from .devices import assign
+from .group import Group
 from .held import held_nodes
 
 

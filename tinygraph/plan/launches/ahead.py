@@ -11,10 +11,9 @@ from __future__ import annotations
 from bisect import bisect
 from itertools import accumulate, pairwise
 
-from ..contraction.record import Contraction
 from ..contraction.tiling import LINE, tile_cycles
-from ..memory.arena import rounded
-from ..plan import Access, Ahead, Buffer, Emitted, Launch, Plan, Tile
+from ..records.contraction import Contraction
+from ..records.plan import Access, Ahead, Buffer, Emitted, Launch, Plan, Tile
 from ..winograd.kernel import WinogradTile
 
 LEAST = 16 * 1024  # bytes of a parameter that is read as it lies, for it to be fetched
@@ -33,7 +32,7 @@ def fetch_ahead(plan: Plan) -> None:
     stream = Stream([b for b in weights if b.bytes <= LIMIT])
     read, missing = [0] * len(plan.launches), [0] * len(plan.launches)
     for b in weights:  # what fits no cache is read by its launch alone, which has no time then
-        (read if b.bytes <= LIMIT else missing)[b.first] += rounded(b)
+        (read if b.bytes <= LIMIT else missing)[b.first] += b.rounded
     end = sum(read)
     for number, done in reversed([*enumerate(accumulate(read))]):
         end = min(end, done + LIMIT)
@@ -50,11 +49,11 @@ class Stream:
 
     def __init__(self, buffers: list[Buffer]):
         self.buffers = buffers
-        self.starts = [0, *accumulate(map(rounded, buffers))][:-1]
+        self.starts = [0, *accumulate(b.rounded for b in buffers)][:-1]
         apart = [
             start
             for (a, b), start in zip(pairwise(buffers), self.starts[1:], strict=True)
-            if not (a.home == b.home == "prepared" and a.offset + rounded(a) == b.offset)
+            if not (a.home == b.home == "prepared" and a.offset + a.rounded == b.offset)
         ]
         self.pieces = [0, *apart]
 

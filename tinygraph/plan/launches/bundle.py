@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from ..memory.arena import rounded
-from ..plan import Buffer, Bundle, Launch, Repeat
+from ..records.plan import Buffer, Bundle, Launch, Repeat
 from .order import waits
 from .side_by_side import duration
 
@@ -76,17 +75,16 @@ class Slots:
         self.touch(launch, len(self.live) - 1)
 
     def room(self, launch: Launch, earliest: int) -> int:
-        """The first slot that may have the launch beside its members, or the number of a new one.
-        """
+        """The first slot that has room for the launch, or the number of a new one."""
         best = len(self.members)
         if isinstance(launch.work, Repeat):
             return best
         buffers = arena(launch)
-        more = sum(rounded(b) for b in buffers if b not in self.span)
+        more = sum(b.rounded for b in buffers if b not in self.span)
         done = [b for b in buffers if b in self.span and self.left[b] == 1]
         behind = 0  # the most that is live in a later slot
         for slot in reversed(range(earliest, best)):
-            less = sum(rounded(b) for b in done if self.span[b][1] <= slot)
+            less = sum(b.rounded for b in done if self.span[b][1] <= slot)
             fits = max(self.live[slot], behind - less) + more <= self.limit
             if (fits or not more) and not isinstance(self.members[slot][0].work, Repeat):
                 best = slot
@@ -97,14 +95,14 @@ class Slots:
         """Counts what is live because of a launch, and no longer because it was the last."""
         for b in arena(launch):
             first, last = self.span.get(b, (len(self.live), slot))
-            self.add(rounded(b), slot, first)
+            self.add(b.rounded, slot, first)
             if b not in self.span:
-                self.open += rounded(b)
+                self.open += b.rounded
             self.span[b] = min(first, slot), max(last, slot)
             self.left[b] -= 1
             if not self.left[b]:
-                self.open -= rounded(b)
-                self.add(-rounded(b), self.span[b][1] + 1, len(self.live))
+                self.open -= b.rounded
+                self.add(-b.rounded, self.span[b][1] + 1, len(self.live))
 
     def add(self, bytes: int, first: int, last: int) -> None:
         for slot in range(first, last):

@@ -11,21 +11,6 @@ from ...graph.placement import device_of
 if TYPE_CHECKING:
     from ..fusion.state import Fusion
 
-Devices = dict[Node, int]  # of each node, by number; empty where a graph is not placed
-
-
-def assign(graph: Graph) -> Devices:
-    """A device for every node: its own, else that of its first reader, else number 0."""
-    names = {n: device_of(n) for n in graph.nodes}
-    if not any(names.values()):
-        return {}
-    found: Devices = {}
-    for n in reversed(graph.nodes):
-        readers = (found[u] for u in graph.users[n])
-        name = names[n]
-        found[n] = next(readers, 0) if name is None else int(name.partition(":")[2])
-    return found
-
 
 def device_names(graph: Graph) -> tuple[str, ...]:
     """The devices of a graph by number, up to the last that it uses; () where it is not placed."""

@@ -8,7 +8,7 @@ from operator import or_
 
 from ..fusion.group import Group
 from ..fusion.state import Fusion
-from ..plan import Launch, Loop
+from ..records.plan import Launch, Loop
 
 
 def order_groups(fusion: Fusion, before: dict[int, set[int]]) -> list[Group]:
@@ -39,7 +39,8 @@ def order_groups(fusion: Fusion, before: dict[int, set[int]]) -> list[Group]:
 
 
 def waits(launches: Sequence[Launch], loops: Sequence[Loop] = ()) -> None:
-    """Sets what each launch waits for: who wrote what it reads, and who touched what it overwrites.
+    """Sets what each launch waits for: the writers of what it reads, all users of what it
+    overwrites.
     """
     writers: dict[int, list[int]] = {}
     readers: dict[int, list[int]] = {}

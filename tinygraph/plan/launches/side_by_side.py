@@ -7,8 +7,8 @@ launch takes as long as its operations and bytes suggest.
 
 from __future__ import annotations
 
-from ..cost import node_cost, traffic
-from ..plan import Launch, Repeat
+from ..records.cost import node_cost, traffic
+from ..records.plan import Launch, Repeat
 from .order import waits
 
 LAUNCH = 4096  # what a launch costs besides, in bytes read

@@ -9,9 +9,7 @@ from itertools import accumulate
 from operator import itemgetter, or_
 
 from ..launches.order import reduce_back, reduce_waits
-from ..plan import Access, Buffer, Launch, Loop, Plan
-
-ALIGN = 64
+from ..records.plan import Access, Buffer, Launch, Loop, Plan
 
 Interval = tuple[int, int]  # of addresses in the arena
 Placed = tuple[int, int, Buffer]  # where a buffer lies
@@ -39,7 +37,7 @@ def place_buffers(plan: Plan) -> None:
     # in the order in which they are read, so that they can be fetched as one stream
     for buffer in sorted(plan.buffers, key=lambda b: (b.first < 0, b.first)):
         if buffer.home == "prepared":
-            buffer.offset, plan.prepared = plan.prepared, plan.prepared + rounded(buffer)
+            buffer.offset, plan.prepared = plan.prepared, plan.prepared + buffer.rounded
     reuse_waits(plan.launches)
     for loop in plan.loops:
         reuse_back(plan.launches, loop)
@@ -63,8 +61,8 @@ def live_bytes(buffers: list[Buffer], launches: int) -> list[int]:
     """How many bytes are live during each launch: no arena can be smaller than the most."""
     change = [0] * (launches + 1)
     for b in buffers:
-        change[b.first] += rounded(b)
-        change[b.last + 1] -= rounded(b)
+        change[b.first] += b.rounded
+        change[b.last + 1] -= b.rounded
     return list(accumulate(change))
 
 
@@ -122,7 +120,7 @@ def pack_buffers(
     placed: list[Placed] = []  # by address
     top = 0
     for buffer in buffers:
-        size = rounded(buffer)
+        size = buffer.rounded
         offset = tightest_gap(taken(buffer, placed), size)
         insort(placed, (offset, offset + size, buffer), key=itemgetter(0, 1))
         top = max(top, offset + size)
@@ -175,18 +173,10 @@ def reuse_back(launches: Sequence[Launch], loop: Loop) -> None:
                 users.setdefault(id(access.buffer), set()).add(number)
     for key, (number, buffer) in first.items():
         for other, (_, b) in first.items():
-            if other != key and overlap(buffer, b):
+            if other != key and buffer.overlaps(b):
                 later = {u for u in users[other] if u >= number}
                 launches[number].back = tuple(sorted(later.union(launches[number].back)))
     reduce_back(launches, loop)
-
-
-def overlap(a: Buffer, b: Buffer) -> bool:
-    return a.offset < b.offset + b.bytes and b.offset < a.offset + a.bytes
-
-
-def rounded(buffer: Buffer) -> int:
-    return -(-buffer.bytes // ALIGN) * ALIGN
 
 
 def reuse_waits(launches: Sequence[Launch]) -> None:
@@ -201,7 +191,7 @@ def reuse_waits(launches: Sequence[Launch]) -> None:
                 continue
             if id(buffer) not in seen:
                 for key, other in seen.items():
-                    if overlap(buffer, other):
+                    if buffer.overlaps(other):
                         more |= users[key]
                 seen[id(buffer)] = buffer
             users.setdefault(id(buffer), set()).add(number)

@@ -8,27 +8,16 @@ from dataclasses import replace
 from ...graph.dtype import DTYPES
 from ...graph.ir import Graph, Node, Parameter
 from ...graph.op import Kind
-from ..arrange import full_strides
 from ..contraction.tiling import LINE
 from ..fusion.group import Group, Slot, Store
 from ..fusion.held import is_leading, leading_root
 from ..fusion.state import Fusion
-from ..index import Indices, read
-from ..nest import resolve
-from ..plan import SLACK, Buffer, Place
-from ..reads import element_reads, loops_of
+from ..indexing.accesses import full_strides, is_row_major, ordered_strides, resolve, row_major
+from ..indexing.index import Indices, read
+from ..indexing.reads import element_reads, loops_of
+from ..records.plan import SLACK, Buffer, Place
 
 CROWDED = 2048  # rows that are a multiple of so many bytes apart share few sets of a cache
-
-
-def row_major(shape: tuple[int, ...], gap: int = 0) -> tuple[int, ...]:
-    """Strides of an array in row-major order, with so many elements behind each row."""
-    strides, step = [], 1
-    for n in reversed(shape):
-        strides.append(step)
-        step *= n
-        step += gap if len(strides) == 1 else 0
-    return tuple(reversed(strides))
 
 
 def row_gap(shape: tuple[int, ...], dtype: str) -> int:
@@ -38,21 +27,6 @@ def row_gap(shape: tuple[int, ...], dtype: str) -> int:
     several = len(shape) > 1 and shape[-2] > 1
     item = DTYPES[dtype].bytes
     return LINE // item if several and shape[-1] * item % CROWDED == 0 else 0
-
-
-def is_row_major(place: Place, shape: tuple[int, ...]) -> bool:
-    """Whether an array lies in row-major order, without gaps."""
-    order = zip(shape, place.strides, row_major(shape), strict=True)
-    return all(have == want for size, have, want in order if size > 1)
-
-
-def ordered_strides(shape: tuple[int, ...], order: Sequence[int], gap: int = 0) -> tuple[int, ...]:
-    """Strides of an array whose axes lie in ``order``, outermost first, with so many elements
-    behind each row.
-    """
-    lying = row_major(tuple(shape[axis] for axis in order), gap)
-    strides = dict(zip(order, lying, strict=True))
-    return tuple(strides[axis] for axis in range(len(shape)))
 
 
 class Layout:

@@ -12,7 +12,7 @@ from ...graph.op import Kind
 from ...ops.identity import STOP_GRADIENT
 from ..fusion.group import Group, Slot, Store
 from ..fusion.state import Fusion
-from ..index import Leaf, own
+from ..indexing.index import Leaf, own
 
 Order = dict[int, set[int]]  # group -> groups that run before it
 

@@ -15,10 +15,10 @@ from math import prod
 
 from ...graph.ir import Node
 from ..contraction.axes import Axis, join_all
-from ..contraction.phases import Unsuitable
-from ..index import Leaf
-from ..plan import Access, Place
-from ..windows import Window, plain, windows_of
+from ..indexing.index import Leaf
+from ..indexing.phases import Unsuitable
+from ..indexing.windows import Window, plain, windows_of
+from ..records.plan import Access, Place
 from .space_to_depth import Copy, image_in_blocks, weights_in_blocks
 
 

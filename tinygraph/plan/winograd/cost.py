@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import prod
 
-from ..contraction.phases import Unsuitable
 from ..contraction.tiling import FETCH, L1, TEAMS, WORTH, Target, busy, portions, tile_cycles
+from .choice import tiles_of
 from .convolution import Convolution
-from .toom_cook import POINTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +32,6 @@ COPIED = 4.0  # cycles to put an element of a strided convolution's image into i
 PART = 3_500  # cycles to start a part
 MOST = 512  # tiles of a part: scratch memory is bounded
 ROWS = (4, 6, 7, 8, 9, 13, 14)  # of register tiles: few, so that layers share kernels
-
-# The largest output tile that is chosen unasked. Rms errors against float64, relative to PyTorch's
-# float32 (images without negative values, 32 to 192 channels): 3x3 filters 1.4 to 1.8 for tiles of
-# 2, 4 to 5 for 4, 11 to 14 for 5; 5x5 filters 1.9 for 2, 6.7 for 4. After space to depth: 11x11
-# filters of stride 4, 2.2 for 4, 6.1 for 5; 7x7 of stride 2, 1.8 for 2, 2.0 for 3, 5.5 for 4, 7.7
-# for 5.
-LARGEST = 4
 
 
 def direct_cycles(c: Convolution, target: Target) -> float:
@@ -69,22 +61,6 @@ def choose(c: Convolution, target: Target, wanted: int | None = None) -> Choice:
         best = waited if best is None else min(best, waited, key=rank)
     assert best is not None
     return best
-
-
-def tiles_of(r: int, wanted: int | None, largest: int = LARGEST) -> list[int]:
-    """The output tiles for filters of r taps that may be chosen: ``wanted``, or those up to
-    ``largest``.
-    """
-    tiles = [n - r + 1 for n in POINTS if n - r + 1 >= 2]
-    if wanted is None:
-        tiles = [m for m in tiles if m <= largest]
-    else:
-        if wanted not in tiles:
-            raise Unsuitable(f"there are no points for output tiles of {wanted} and filters of {r}")
-        tiles = [wanted]
-    if not tiles:
-        raise Unsuitable(f"there are no points for filters of {r}")
-    return tiles
 
 
 def options_of(c: Convolution, m: int, target: Target) -> list[Choice]:

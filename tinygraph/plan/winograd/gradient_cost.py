@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from itertools import product
 from math import ceil, prod
 
-from ..contraction.phases import Unsuitable
 from ..contraction.tiling import WORTH, Target, shares, tile_cycles
+from ..indexing.phases import Unsuitable
+from .choice import tiles_of
 from .convolution import Gradient
-from .cost import COPIED, tiles_of
+from .cost import COPIED
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..body import Body
 from ..contraction.axes import Axis
-from ..contraction.record import TileOperand
-from ..plan import Access, Buffer, Emitted
+from ..records.body import Body
+from ..records.contraction import TileOperand
+from ..records.plan import Access, Buffer, Emitted
 from .convolution import Gradient
 from .gradient_cost import TILES, GradientChoice, tiles_in
 from .kernel import GRADIENT_FIELDS, WinogradGradient

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..body import Body
-from ..contraction.record import TileOperand
+from ..records.body import Body
+from ..records.contraction import TileOperand
 
 
 @dataclass(frozen=True, slots=True)

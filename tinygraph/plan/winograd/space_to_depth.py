@@ -13,12 +13,12 @@ from math import prod
 
 from ...graph.dtype import DTYPES
 from ...graph.op import Index
-from ..arrange import permute
-from ..contraction.phases import Unsuitable
-from ..index import span
-from ..memory.layout import ordered_strides
-from ..plan import SLACK, Access, Buffer, Guard, Load, Nest, Put, Stage
-from ..windows import Window
+from ..indexing.accesses import ordered_strides
+from ..indexing.index import span
+from ..indexing.phases import Unsuitable
+from ..indexing.windows import Window
+from ..nests.arrange import permute
+from ..records.plan import SLACK, Access, Buffer, Guard, Load, Nest, Put, Stage
 
 Position = tuple[Index, int, int]  # index on an axis, the axis' size and its stride
 

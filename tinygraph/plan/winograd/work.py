@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..body import Body
-from ..contraction.record import TileOperand
-from ..plan import Access, Buffer, Emitted
+from ..records.body import Body
+from ..records.contraction import TileOperand
+from ..records.plan import Access, Buffer, Emitted
 from .convolution import Convolution
 from .cost import Choice
 from .kernel import TILE_FIELDS, WEIGHT_FIELDS, WinogradTile, WinogradWeights

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..graph.op import Index
-from .contraction.phases import Unsuitable
+from ...graph.op import Index
+from ..records.plan import Access, Place
+from .accesses import place_access
 from .index import Leaf, Sizes
-from .plan import Access, Place
+from .phases import Unsuitable
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,3 @@ def plain(place: Place, leaf: Leaf, axes: Sizes) -> Access:
     if windows or leaf.guards:
         raise Unsuitable("both operands have windows")
     return access
-
-
-def place_access(place: Place, offset: int, strides: Sequence[int]) -> Access:
-    return Access(place.buffer, offset, tuple(strides), place.dtype, step=place.step)

@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from ..graph.dtype import DTYPES
-from ..graph.ir import Node
-from ..graph.op import Index
-from .body import Statement
-from .fusion.group import Group, Store
-from .fusion.state import Fusion
-from .index import Guard as Condition
-from .index import Indices, Leaf, is_view, pull, read, substitute
-from .plan import Access, Fold, Guard, Load, Nest, Place, Position, Put, Stage, Step
-from .reads import element_reads, is_gather, loops_of
+from ...graph.dtype import DTYPES
+from ...graph.ir import Node
+from ...graph.op import Index
+from ..fusion.group import Group, Store
+from ..fusion.state import Fusion
+from ..indexing.accesses import resolve
+from ..indexing.index import Guard as Condition
+from ..indexing.index import Indices, Leaf, is_view, pull, read, substitute
+from ..indexing.reads import element_reads, is_gather, loops_of
+from ..records.body import Statement
+from ..records.plan import Access, Fold, Load, Nest, Place, Position, Put, Stage, Step
 
 
 class Places(Protocol):
@@ -214,20 +215,6 @@ class NestBuilder:
             resolve(place, Leaf(store.value, store.indices), len(self.group.axes))
         )
         self.level(self.group.index[store.value]).steps.append(Put(operand, value))
-
-
-def resolve(place: Place, leaf: Leaf, rank: int) -> Access:
-    """An access in the ``rank`` axes of a nest: indices melt into offset and strides, guards keep
-    their own stride.
-    """
-    offset, strides = place.offset, [0] * (rank + len(leaf.guards))
-    for index, stride in zip(leaf.indices, place.strides, strict=True):
-        offset += index.constant * stride
-        for a, c in index.terms:
-            strides[a] += c * stride
-    guards = tuple(Guard(g.index, g.size, strides[rank + k]) for k, g in enumerate(leaf.guards))
-    return Access(place.buffer, offset, tuple(strides[:rank]), place.dtype, guards, leaf.outside,
-                  place.step)  # fmt: skip
 
 
 def literal(value: float | int | bool, dtype: str) -> str:

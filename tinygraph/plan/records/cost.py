@@ -13,14 +13,14 @@ from itertools import chain
 from math import prod
 from typing import TYPE_CHECKING
 
-from ..graph.dtype import DTYPES
-from ..graph.ir import Node
-from ..graph.op import Kind
+from ...graph.dtype import DTYPES
+from ...graph.ir import Node
+from ...graph.op import Kind
 from .body import Statement
 from .plan import Access, Emitted, Fold, Launch, Nest, Plan, Special, Tile
 
 if TYPE_CHECKING:
-    from ..plan.device import Card
+    from .device import Card
 
 
 @dataclass(frozen=True, slots=True)

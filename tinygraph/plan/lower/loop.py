@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from ...graph.dtype import DTYPES
 from ...graph.ir import Graph, Node
 from ...ops.loop import Loop
-from ..contraction.anchor import Anchors
-from ..contraction.axes import copy_nest
 from ..fusion.group import Slot
-from ..index import own
-from ..memory.layout import row_gap, row_major
-from ..nest import resolve
-from ..plan import Access, Launch, Place
+from ..indexing.accesses import resolve, row_major
+from ..indexing.index import own
+from ..memory.layout import row_gap
+from ..nests.arrange import copy_nest
+from ..records.plan import Access, Launch, Place
+from .contraction import Anchors
 
 
 @dataclass

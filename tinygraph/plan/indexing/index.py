@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import prod
 
-from ..graph.ir import Node
-from ..graph.op import Index, Kind, Read
+from ...graph.ir import Node
+from ...graph.op import Index, Kind, Read
 
 Sizes = tuple[int, ...]
 Indices = tuple[Index, ...]

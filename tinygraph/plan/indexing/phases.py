@@ -14,8 +14,8 @@ from math import gcd
 
 from ...graph.ir import Node
 from ...graph.op import Index
-from ..index import Indices, affine, span, substitute
-from ..reads import loops_of
+from .index import Indices, affine, span, substitute
+from .reads import loops_of
 
 
 class Unsuitable(Exception):

@@ -4,29 +4,29 @@ remark says why or why not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING
 
 from ...graph.ir import Node
-from ...graph.origins import origins
-from ..body import Body
-from ..contraction.phases import Unsuitable, operand_indices
 from ..fusion.group import Group
-from ..index import read
-from ..plan import Access, Buffer, Launch, Nest
-from . import cost as winograd_cost
-from . import gradient_cost as winograd_gradient_cost
-from .convolution import Convolution, Gradient, recognize
-from .cost import Choice
-from .gradient_cost import GradientChoice
-from .gradient_work import gradient_work
-from .space_to_depth import Copy
-from .work import tile_record, tile_work, weights_elements, weights_work
+from ..indexing.index import read
+from ..indexing.phases import Unsuitable, operand_indices
+from ..records.body import Body
+from ..records.plan import Access, Buffer, Launch, Nest
+from ..winograd import cost as winograd_cost
+from ..winograd import gradient_cost as winograd_gradient_cost
+from ..winograd.choice import place, tile_of, way_of
+from ..winograd.convolution import Convolution, Gradient, recognize
+from ..winograd.cost import Choice
+from ..winograd.gradient_cost import GradientChoice
+from ..winograd.gradient_work import gradient_work
+from ..winograd.space_to_depth import Copy
+from ..winograd.work import tile_record, tile_work, weights_elements, weights_work
 
 if TYPE_CHECKING:
-    from ..contraction.anchor import Anchors
+    from .contraction import Anchors
 
 
 def winograd_launches(
@@ -166,36 +166,6 @@ def blocks_of(s: Anchors, x: Node, copy: Copy, result: list[Launch]) -> Buffer:
 
 
 # -------------------------------------------------------- what the user says and hears
-
-
-def way_of(nodes: Iterable[Node], conv: Mapping[str, str]) -> str | None:
-    """The user's choice: 'implicit', 'winograd' or 'winograd(m)', by the name of a node, or of a
-    scope around it.
-    """
-    names = [name for n in nodes for name in (n.name, *(o.scope for o in origins(n)))]
-    for key, way in conv.items():
-        if key and any(name and f"{name}.".startswith(f"{key}.") for name in names):
-            return way
-    return conv.get("")
-
-
-def tile_of(way: str | None) -> int | None:
-    """The m of 'winograd(m)'; None leaves it to the cost model.
-
-    Raises:
-        ValueError: there is no such way.
-    """
-    if way in (None, "winograd"):
-        return None
-    digits = way.removeprefix("winograd(").removesuffix(")")
-    if way != f"winograd({digits})" or not digits.isdigit():
-        raise ValueError(f"conv requires 'implicit', 'winograd' or 'winograd(m)', got {way!r}")
-    return int(digits)
-
-
-def place(anchor: Node) -> str:
-    where = origins(anchor)
-    return f"{anchor.name or anchor.op.name}" + (f" ({where[0]})" if where else "")
 
 
 def explained(c: Convolution | Gradient, choice: Choice | GradientChoice) -> str:

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import prod
 
-from ..graph.op import Index
-from .plan import Access, Nest, Position, Put, Stage, Step
+from ...graph.op import Index
+from ..indexing.accesses import full_strides
+from ..records.plan import Access, Load, Nest, Position, Put, Stage, Step
 
 LITERAL = 32  # steps; a shorter reduction is unrolled within a contiguous output axis
 
@@ -71,16 +72,6 @@ def contiguous_output(strides: list[int], nest: Nest) -> int:
         a for a, s in enumerate(strides) if s == 1 and a not in nest.reduce and nest.axes[a] > 1
     ]
     return found[0] if found else -1
-
-
-def full_strides(access: Access, rank: int) -> list[int]:
-    """Strides including those of guarded axes."""
-    strides = list(access.strides)
-    for g in access.guards:
-        for a, c in g.index.terms:
-            if g.load is None:
-                strides[a] += max(1, abs(c) * g.stride // g.index.divisor) if g.stride else 0
-    return strides
 
 
 def pinned_axes(nest: Nest) -> set[int]:
@@ -159,3 +150,9 @@ def block_of(nest: Nest) -> int:
     columns = nest.axes[first - 1]
     most = 64 if first > 1 or columns >= 256 else 32 if columns >= 64 else 16
     return next((b for b in (64, 32, 16) if b <= most and columns % b == 0), min(most, 32))
+
+
+def copy_nest(axes: tuple[int, ...], source: Access, target: Access) -> Nest:
+    """Copies an access to another, element by element."""
+    stage = Stage((Load("x", 0), Put(1, "x")), ())
+    return arrange(Nest(axes, (), (source, target), (stage,)))

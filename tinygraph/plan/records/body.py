@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..graph.dtype import DTYPES
+from ...graph.dtype import DTYPES
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,18 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..graph.ir import Node
-from ..graph.op import Index
+from ...graph.ir import Node
+from ...graph.op import Index
 from .body import Statement
-from .contraction.record import Contraction
-from .winograd.kernel import WinogradGradient, WinogradTile, WinogradWeights
+from .contraction import Contraction
 
 if TYPE_CHECKING:
-    from .fusion.group import Reason
+    from .reason import Reason
 
-Winograd = WinogradTile | WinogradGradient | WinogradWeights
-Record = Contraction | Winograd  # what machine code is emitted from
 SLACK = 64  # bytes behind every buffer that vector loads may touch
+ALIGN = 64  # bytes: where buffers of the arena and of the prepared memory begin
 
 
 @dataclass(eq=False, slots=True)
@@ -41,6 +39,15 @@ class Buffer:
     first: int = -1
     last: int = -1
     gap: int = 0
+
+    @property
+    def rounded(self) -> int:
+        """Bytes that it takes of memory that it shares with others."""
+        return -(-self.bytes // ALIGN) * ALIGN
+
+    def overlaps(self, other: Buffer) -> bool:
+        """Whether the two, both in the arena, share some of its bytes."""
+        return self.offset < other.offset + other.bytes and other.offset < self.offset + self.bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +196,7 @@ class Emitted:
         scratch: memory of which every thread has its own.
     """
 
-    record: Winograd
+    record: Any
     fields: tuple[tuple[str, int], ...]
     operands: tuple[Access, ...]
     boxes: tuple[tuple[int, ...], ...]

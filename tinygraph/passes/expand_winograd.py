@@ -19,18 +19,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...graph.dtype import is_float
-from ...graph.ir import Graph, Node
-from ...graph.op import Kind, constant
-from ...graph.origins import built_from, origins
-from ...graph.rewrite import Event, substitute, with_bodies
-from ...ops.conv import CONV2D, CONV2D_INPUT_GRADIENT, CONV2D_WEIGHT_GRADIENT, Padding
-from ...ops.linalg import MATMUL
-from ...ops.view import broadcast_to, flip, reshape, transpose
-from ..contraction.phases import Unsuitable
-from .cost import tiles_of
-from .launch import place, tile_of, way_of
-from .toom_cook import Matrix, transforms
+from ..graph.dtype import is_float
+from ..graph.ir import Graph, Node
+from ..graph.op import Kind, constant
+from ..graph.origins import built_from, origins
+from ..graph.rewrite import Event, substitute, with_bodies
+from ..ops.conv import CONV2D, CONV2D_INPUT_GRADIENT, CONV2D_WEIGHT_GRADIENT, Padding
+from ..ops.linalg import MATMUL
+from ..ops.view import broadcast_to, flip, reshape, transpose
+from ..plan.indexing.phases import Unsuitable
+from ..plan.winograd.choice import place, tile_of, tiles_of, way_of
+from ..plan.winograd.toom_cook import Matrix, transforms
 
 
 def expand_winograd(

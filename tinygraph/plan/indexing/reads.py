@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..graph.ir import Node
-from ..graph.op import Kind, Loops
+from ...graph.ir import Node
+from ...graph.op import Kind, Loops
 from .index import Indices, aligned, substituted
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..body import Body
+from .body import Body
 
 
 @dataclass(frozen=True, slots=True)

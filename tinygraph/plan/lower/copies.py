@@ -9,13 +9,14 @@ from math import prod
 
 from ...graph.dtype import DTYPES
 from ...graph.ir import Graph, Node
-from ..arrange import full_strides
-from ..body import Statement
+from ..contraction.axes import Axis, Roles, pack_nest
+from ..contraction.tiling import Target
 from ..fusion.state import Fusion
-from ..memory.layout import CROWDED, Layout, ordered_strides, row_gap, row_major
-from ..plan import Access, Buffer, Launch, Nest, Tile
-from .axes import Axis, Roles, copy_nest, pack_nest
-from .tiling import Target
+from ..indexing.accesses import full_strides, ordered_strides, row_major
+from ..memory.layout import CROWDED, Layout, row_gap
+from ..nests.arrange import copy_nest
+from ..records.body import Statement
+from ..records.plan import Access, Buffer, Launch, Nest, Tile
 
 GRAIN = 32_768  # elements that are worth a part of their own
 HEAVY = 1 << 20  # bytes of an operand that is rather read as it lies than repacked every time,

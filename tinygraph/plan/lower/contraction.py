@@ -9,20 +9,28 @@ from math import prod
 
 from ...graph.ir import Graph, Node
 from ...graph.op import Index
-from ..arrange import arrange
-from ..body import Body, Statement
+from ..contraction.axes import (
+    Axis,
+    Roles,
+    assign_roles,
+    cut_roles,
+    epilogue,
+    make_tile,
+    one_batch_axis,
+)
+from ..contraction.pieces import add_up, outermost, split_reduction
+from ..contraction.tiling import Cut, Target
 from ..fusion.group import Group, Store
 from ..fusion.state import Fusion
-from ..index import Indices, Leaf, own, read
-from ..memory.layout import ordered_strides
-from ..nest import NestBuilder, resolve
-from ..plan import Access, Launch, Nest, Place, Stage, Tile
-from ..winograd.launch import winograd_launches
-from .axes import Axis, Roles, assign_roles, cut_roles, epilogue, make_tile, one_batch_axis
+from ..indexing.accesses import ordered_strides, resolve
+from ..indexing.index import Indices, Leaf, own, read
+from ..indexing.phases import Heavy, Problem, Unsuitable, operand_indices, phases, reach
+from ..nests.arrange import arrange
+from ..nests.builder import NestBuilder
+from ..records.body import Body, Statement
+from ..records.plan import Access, Launch, Nest, Place, Stage, Tile
 from .copies import Copies, is_crowded, is_heavy, is_scattered
-from .phases import Heavy, Problem, Unsuitable, operand_indices, phases, reach
-from .pieces import add_up, outermost, split_reduction
-from .tiling import Cut, Target
+from .winograd import winograd_launches
 
 
 class Anchors(Copies):
