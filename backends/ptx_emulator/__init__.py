@@ -6,7 +6,7 @@
     result = memory.read(x, array.shape, "float32")
 
 Every access is checked for bounds, alignment and races, every barrier for divergence; a Fault names
-kernel, line and thread. docs/emulator.md says what is checked and what cannot be seen.
+kernel, line and thread. README.md says what is checked and what cannot be seen.
 """
 
 from .counters import Counters
