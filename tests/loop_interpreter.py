@@ -31,7 +31,7 @@ def scope(dtype: str) -> dict[str, Any]:
 def element(n: Node, arrays: list[np.ndarray], r: np.ndarray | None = None) -> np.ndarray:
     """The node's scalar expression, one element at a time, over arrays of one shape."""
     names = [f"x{i}" for i in range(len(arrays))]
-    text = n.op.element(**dict(n.attrs)).format(*names, r="r")
+    text = n.op.element(n).format(*names, r="r")
     function = eval(f"lambda {', '.join([*names, 'r'])}: {text}", scope(n.dtype))
     flat = [np.broadcast_to(a, arrays[0].shape).reshape(-1) for a in arrays]
     places = np.zeros(flat[0].size, int) if r is None else r.reshape(-1)

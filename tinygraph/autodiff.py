@@ -132,11 +132,19 @@ def _differentiated(
         needed = ", ".join(
             described(w) for w in targets if n in _dependents(Graph("", (), (n,)).nodes, [w])
         )
+        why = f", on purpose: {n.op.no_gradient}" if n.op.no_gradient else ""
         raise GradientError(
-            f"{described(n)} has no gradient; {needed} needed it for that of "
+            f"{described(n)} has no gradient{why}; {needed} needed it for that of "
             f"{described(outputs[0])}"
         )
-    return n.op.vjp(g, n, *n.inputs, **options)
+    found = n.op.vjp(g, n, *n.inputs, **options)
+    if not isinstance(found, (tuple, list)) or len(found) != len(n.inputs):
+        got = f"{len(found)}" if isinstance(found, (tuple, list)) else f"{found!r}"
+        raise GradientError(
+            f"{n.op.defined}: the vjp of operator {n.op.name} must return a tuple of "
+            f"{len(n.inputs)}, a node or None for each input, got {got}"
+        )
+    return tuple(found)
 
 
 def _fitted(n: Node, x: Node, g: Node) -> Node:

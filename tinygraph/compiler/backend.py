@@ -18,6 +18,8 @@ from ..plan.records.device import Card, Roofline
 from .store import Store
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from ..plan.contraction.tiling import Target
     from ..plan.records.plan import Plan
 
@@ -124,8 +126,13 @@ def register(name: str, backend: Any) -> None:
     REGISTERED[name] = complete(name, backend)
 
 
-def complete(name: str, backend: Any) -> Backend:
-    """The backend.
+def package(entry: EntryPoint) -> str:
+    """What an entry point names, and the package that it is of."""
+    return f"{entry.value}, of the package {entry.dist.name}" if entry.dist else entry.value
+
+
+def complete(name: str, backend: Any, source: str = "") -> Backend:
+    """The backend; ``source`` says where it is from.
 
     Raises:
         BackendError: it lacks a function of the protocol.
@@ -134,8 +141,8 @@ def complete(name: str, backend: Any) -> Backend:
     missing = [f for f in functions if not callable(getattr(backend, f, None))]
     if missing:
         raise BackendError(
-            f"backend {name!r} ({backend!r}) lacks {', '.join(missing)}: "
-            "see Backend in tinygraph/compiler/backend.py"
+            f"backend {name!r} ({source or repr(backend)}) lacks {', '.join(missing)}: "
+            "see Backend in tinygraph.extend"
         )
     return backend
 
@@ -156,7 +163,7 @@ def find(spec: str) -> tuple[Backend, str]:
 
     for entry in entry_points(group=GROUP):
         if entry.name == name:
-            return complete(name, entry.load()), runtime
+            return complete(name, entry.load(), package(entry)), runtime
     known = sorted(
         {n for n, m in BUILT_IN.items() if importlib.util.find_spec(m)}
         | REGISTERED.keys()

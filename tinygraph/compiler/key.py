@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from ..graph.dump import canonical
-from ..graph.op import OPS
 from ..passes import PIPELINE
 from .source import Source
 
@@ -19,21 +18,19 @@ from .source import Source
 def program_key(source: Source) -> str | None:
     """None where the code depends on something without a version: a user's pass or operator."""
     graph, options = source.graph, source.options
-    if any(p not in PIPELINE and getattr(p, "version", None) is None for p in options.passes):
-        return None
-    if any(n.op.version is None and OPS_BUILT_IN.get(n.op.name) is not n.op for n in graph.nodes):
+    others = (p for p in options.passes if p not in PIPELINE)
+    versions = {p.__name__: getattr(p, "version", None) for p in others}
+    versions |= {n.op.name: n.op.version for n in graph.everywhere if not n.op.built_in}
+    if None in versions.values():
         return None
     numbers = {p: i for i, p in enumerate(graph.parameters)}
     changed = [numbers.get(p, -1) for p in source.updates]
     orders = [p.state.order for p in source.parameters]
     content = "\n".join((
-        canonical(graph), repr((changed, orders)), options.text(),
+        canonical(graph), repr((changed, orders, sorted(versions.items()))), options.text(),
         source.backend.fingerprint(source.runtime), sources_digest(), f"numpy {np.__version__}",
     ))  # fmt: skip
     return hashlib.sha256(content.encode()).hexdigest()[:32]
-
-
-OPS_BUILT_IN = dict(OPS)
 
 
 @cache

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ..codegen.program import Code
 from ..graph.ir import Graph, Parameter
+from ..graph.origins import defined_at
 from ..graph.placement import device
 from ..graph.rewrite import Event
-from ..graph.verify import verify, verify_pass
+from ..graph.verify import VerifyError, verify, verify_pass
 from ..inspect.record import Compiled, Step
 from ..passes import PIPELINE
 from ..passes.expand_winograd import expand_winograd
@@ -39,7 +40,11 @@ def run_passes(
             continue
         before, log = steps[-1].graph, list[Event]()
         keywords = {"log": log} if "log" in inspect.signature(each).parameters else {}
-        after = verify_pass(before, each(before, **keywords), name)
+        after = each(before, **keywords)
+        if not isinstance(after, Graph):
+            made = "None" if after is None else f"a {type(after).__name__}"
+            raise VerifyError(f"{defined_at(each)}: pass {name} returned {made}, not a Graph")
+        verify_pass(before, after, name)
         if check is not None:
             check(each, before, after)
         steps.append(Step(name, after, tuple(log)))

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from .dtype import is_float, known
 from .ir import Node, node
-from .origins import set_origins, user_origin
+from .origins import caller, set_origins, user_origin
 from .placement import check_device, device_of, gathered
+from .record import Kind, OperatorError, check, check_expression, check_loops, check_names, error
 from .size import Ratio, Size
 from .types import Array, Type
+
+if TYPE_CHECKING:
+    from .template import KernelWriter
 
 
 class ShapeError(TypeError):
@@ -22,19 +26,6 @@ class ShapeError(TypeError):
 
     def __init__(self, message: str):
         super().__init__(f"{user_origin()}: {message}")
-
-
-class Kind(Enum):
-    """All that fusion needs to know of an operator."""
-
-    SOURCE = "source"  # input, parameter, constant, iota: reads no node
-    ELEMENTWISE = "elementwise"  # one output element from one element of each input, broadcast
-    REDUCE = "reduce"  # folds over axes or windows
-    VIEW = "view"  # moves indices only: transpose, slice, broadcast, pad
-    ANCHOR = "anchor"  # a sum of products, lowered to a contraction: matmul, convolutions
-    OPAQUE = "opaque"  # a kernel template of its own: concat, scatter_add, cumsum
-    LOOP = "loop"  # repeats the graph in its attribute ``body``; has several results
-    RESULT = "result"  # one of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,23 +67,37 @@ class Loops:
 class Op:
     """An operator. ``types`` below stands for one Type per input, ``attrs`` for keyword arguments.
 
+    Which fields an operator needs depends on its kind: ``FIELDS`` in ``record.py``.
+
     Attributes:
         infer: (*types, **attrs) -> Type; raises ShapeError.
         ref: (*arrays, **attrs) -> array, its NumPy meaning and the definition of truth.
         expr: scalar Python of one element, ``{0}``, ``{1}`` stand for the inputs and ``K`` for the
             dtype's constructor; a function of the attributes where they matter. For REDUCE and
-            ANCHOR the element that is folded (default ``{0}``; ``{r}`` is the flat index within the
-            reduction).
+            ANCHOR the element that is folded (for REDUCE by default ``{0}``; ``{r}`` is the flat
+            index within the reduction).
         loops: (out, *types, **attrs) -> Loops, for VIEW (no reduction), REDUCE and ANCHOR.
-        commutative: its two inputs may be swapped; patterns are then matched both ways.
         fold: how REDUCE and ANCHOR combine elements: 'sum', 'max' or 'min'; max and min keep NaN.
+        template: (KernelWriter) -> None, for OPAQUE: writes the operator's own kernel.
+        backend_templates: by the name of a backend, for one that cannot compile ``template``'s
+            text; what such a template takes and gives is the backend's.
+        parts: (node) -> into how many parts the template's work can be cut; default: 1.
         vjp: (g, out, *inputs) -> one gradient node or None per input; None as a whole: not
             differentiable. For LOOP, g has a node or None for each result, and ``pull_back``
             comes as a keyword: see autodiff.
+        no_gradient: the reason why there is no vjp, on purpose.
         cost: (out, *types, **attrs) -> floating-point operations; default: one per output element
             and statement.
         example: () -> node; tests and docs walk these.
         version: of a user's operator; None switches the program cache off for programs that use it.
+        stacked: (node, *inputs, steps) -> node, the operator for all steps of a loop at once, whose
+            inputs have a new first axis of ``steps``; element-wise operators need none.
+        commutative: its two inputs may be swapped; patterns are then matched both ways.
+        costly: its result is rather kept for a gradient than computed again.
+        nonnegative: no result is below zero or -0.0, whatever the inputs are; NaN is possible.
+        row_major: a VIEW of the same elements in the same order, as reshape; it has no ``loops``.
+        defined: the file and line of its ``define()``.
+        built_in: it is tinygraph's own.
     """
 
     name: str
@@ -102,11 +107,21 @@ class Op:
     expr: str | Callable[..., str] | None = None
     loops: Callable[..., Loops] | None = None
     fold: str | None = None
-    commutative: bool = False
+    template: Callable[[KernelWriter], None] | None = None
+    parts: Callable[[Node], int] | None = None
+    backend_templates: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     vjp: Callable[..., tuple] | None = None
+    no_gradient: str | None = None
     cost: Callable[..., int] | None = None
     example: Callable[[], Node] | None = None
     version: str | None = None
+    stacked: Callable[..., Node] | None = None
+    commutative: bool = False
+    costly: bool = False
+    nonnegative: bool = False
+    row_major: bool = False
+    defined: str = ""
+    built_in: bool = False
 
     def __call__(self, *inputs: Any, **attrs: Any) -> Any:
         for i in inputs:  # patterns build patterns, as in NumPy's protocols
@@ -115,27 +130,63 @@ class Op:
         nodes = promote(self.name, inputs)
         if self is not PLACE:
             nodes = gathered(nodes, place)
-        return node(self, nodes, attrs.items(), self.infer(*[n.type for n in nodes], **attrs))
+        made = self.infer(*[n.type for n in nodes], **attrs)
+        if not isinstance(made, Type):
+            raise error(self, f"has a type rule that returned {made!r}, no Type")
+        return node(self, nodes, attrs.items(), made)
 
-    def element(self, **attrs: Any) -> str:
-        """The scalar expression for these attributes."""
+    def element(self, n: Node) -> str:
+        """The scalar expression of a node of this operator.
+
+        Raises:
+            OperatorError: it cannot stand in a kernel.
+        """
         if self.expr is None:
-            return "{0}"
-        return self.expr if isinstance(self.expr, str) else self.expr(**attrs)
+            if self.kind in (Kind.REDUCE, Kind.VIEW):
+                return "{0}"  # what is folded, or moved, as it stands
+            raise error(self, f"of kind {self.kind.name} has no scalar expression")
+        text = self.expr if isinstance(self.expr, str) else self.expr(**dict(n.attrs))
+        return check_expression(self, text, len(n.inputs))
+
+    def nest(self, n: Node) -> Loops:
+        """The loop nest of a node of this operator.
+
+        Raises:
+            OperatorError: it does not fit the node's shapes.
+        """
+        if (found := _NESTS.get(n)) is None:
+            if self.loops is None:
+                raise error(self, f"of kind {self.kind.name} has no loops")
+            made = self.loops(n.type, *[i.type for i in n.inputs], **dict(n.attrs))
+            found = _NESTS[n] = check_loops(n, made)
+        return found
 
     def __repr__(self) -> str:
         return self.name
 
 
 OPS: dict[str, Op] = {}
+_NESTS: WeakKeyDictionary[Node, Loops] = WeakKeyDictionary()
+_FIELDS = tuple(f.name for f in fields(Op))[2:-2]
 
 
 def define(name: str, kind: Kind, **fields: Any) -> Op:
-    """Adds an operator to the table ``OPS`` and returns it: calling it builds nodes."""
+    """Adds an operator to the table ``OPS`` and returns it: calling it builds nodes.
+
+    Raises:
+        OperatorError: the record lacks a field of its kind, or one is wrong; it names the operator
+            and the line of this call.
+    """
+    where, built_in = caller()
+    check_names(name, fields, _FIELDS, where)
     if name in OPS:
-        raise ValueError(f"operator {name!r} is defined already")
-    OPS[name] = Op(name, kind, **fields)
-    return OPS[name]
+        raise OperatorError(
+            f"{where}: operator {name!r} is defined already, at {OPS[name].defined}"
+        )
+    op = Op(name, kind, **{"infer": None, **fields}, defined=where, built_in=built_in)
+    check(op, fields)
+    OPS[name] = op
+    return op
 
 
 def promote(name: str, inputs: tuple[Any, ...]) -> tuple[Node, ...]:

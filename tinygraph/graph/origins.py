@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
@@ -40,6 +41,19 @@ def user_origin() -> Origin:
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
     return Origin(frame.f_code.co_filename, frame.f_lineno, ".".join(scopes()))
+
+
+def caller() -> tuple[str, bool]:
+    """'file.py:12' of who called the function that asks, and whether that is in this package."""
+    frame = sys._getframe(2)
+    file = frame.f_code.co_filename
+    return f"{Path(file).name}:{frame.f_lineno}", file.startswith(_PACKAGE)
+
+
+def defined_at(function: Any) -> str:
+    """'file.py:12' of a function's definition."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return f"{Path(code.co_filename).name}:{code.co_firstlineno}" if code else repr(function)
 
 
 def scopes() -> list[str]:

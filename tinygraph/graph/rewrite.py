@@ -11,6 +11,7 @@ Rewriting keeps names and origins and checks types, so that no rule has to.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple
 
 from .ir import Graph, Node, node
 from .op import CONSTANT, Kind, Op
-from .origins import add_origins, built_from, origins, user_origin
+from .origins import add_origins, built_from, defined_at, origins, user_origin
 
 LONGEST_CHAIN = 1000  # rule applications to one node; more means that rules undo each other
 
@@ -161,8 +162,42 @@ class Rule:
 def rule(
     pattern: Pattern, example: Callable[[], Node]
 ) -> Callable[[Callable[..., Node | None]], Rule]:
-    """Makes a function a rule; ``example`` builds a node that it fits, which the tests walk."""
-    return lambda build: Rule(build.__name__, pattern, build, example)
+    """Makes a function a rule; ``example`` builds a node that it fits, which the tests walk.
+
+    Raises:
+        RewriteError: the pattern is none, or the function does not take ``out`` and exactly the
+            pattern's variables.
+    """
+
+    def made(build: Callable[..., Node | None]) -> Rule:
+        _check_rule(build, pattern)
+        return Rule(build.__name__, pattern, build, example)
+
+    return made
+
+
+def _check_rule(build: Callable[..., Node | None], pattern: Any) -> None:
+    where = f"{defined_at(build)}: rule {build.__name__}"
+    if not isinstance(pattern, Pattern):
+        raise RewriteError(
+            f"{where} requires a pattern of operators and variables, got {pattern!r}"
+        )
+    takes, named = inspect.signature(build).parameters, _variables(pattern)
+    every = any(p.kind is p.VAR_KEYWORD for p in takes.values())
+    missing = [name for name in ("out", *named) if name not in takes and not every]
+    unknown = [name for name in takes if name not in ("out", *named)]
+    if missing or (unknown and not every):
+        wrong = f"does not take {', '.join(missing)}" if missing else f"takes {', '.join(unknown)}"
+        needs = ", ".join(("out", *named))
+        raise RewriteError(f"{where} {wrong}: its pattern requires the parameters {needs}")
+
+
+def _variables(pattern: Pattern) -> tuple[str, ...]:
+    """The names of a pattern's variables, in order."""
+    inner = (*pattern.inputs, *pattern.attrs.values())
+    names = (name for p in inner if isinstance(p, Pattern) for name in _variables(p))
+    own = (pattern.name,) if pattern.op is None else ()
+    return tuple(dict.fromkeys((*own, *names)))
 
 
 def carry(new: Node, old: Node, places: Iterable[Any] = ()) -> Node:

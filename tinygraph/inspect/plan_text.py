@@ -125,7 +125,10 @@ def work_text(launch: Launch) -> str:
     if isinstance(work, Emitted):
         kind, sizes = type(work.record).__name__, work.fields
     else:
-        kind, sizes = work.template, work.sizes
+        kind = work.op.name
+        sizes = tuple((k, v) for k, v in work.attrs if isinstance(v, int))
+        sizes += tuple((f"n{i}_{a}", s) for i, shape in enumerate(work.shapes)
+                       for a, s in enumerate(shape))  # fmt: skip
     return f"{kind} ({', '.join(f'{name} {size}' for name, size in sizes)})"
 
 

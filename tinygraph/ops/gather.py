@@ -25,6 +25,7 @@ from ..graph.types import Type
 from .arithmetic import clip
 from .logic import cast, equal, less, less_equal, logical_and, where
 from .source import arange, axis_index
+from .templates import running_sum, scattered_parts, scattered_sum
 from .view import free, normalize_axis, reshape
 
 # -- take and its gradient -------------------------------------------------------------------------
@@ -98,6 +99,8 @@ SCATTER_ADD: Op = define(
     Kind.OPAQUE,
     infer=_infer_scatter_add,
     ref=_ref_scatter_add,
+    template=scattered_sum,
+    parts=scattered_parts,
     vjp=lambda g, out, indices, updates: (None, TAKE(g, indices, axis=out.attr("axis"))),
     cost=lambda out, indices, updates, **_: updates.size,
     example=lambda: scatter_add(input("i", 3, dtype="int32"), input("u", 2, 3, 4), 1, 5),
@@ -176,6 +179,7 @@ CUMSUM: Op = define(
     Kind.OPAQUE,
     infer=_infer_cumsum,
     ref=_ref_cumsum,
+    template=running_sum,
     vjp=lambda g, out, x: (CUMSUM(g, axis=out.attr("axis"), reverse=not out.attr("reverse")),),
     example=lambda: cumsum(input("x", 4, 3), 0),
 )

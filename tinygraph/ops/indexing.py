@@ -126,7 +126,7 @@ def _vjp_concat(g: Node, out: Node, *parts: Node) -> tuple[Node, ...]:
 
 CONCAT: Op = define(
     "concat",
-    Kind.OPAQUE,
+    Kind.JOIN,
     infer=_infer_concat,
     ref=lambda *arrays, axis: np.concatenate(arrays, axis),
     vjp=_vjp_concat,

@@ -48,6 +48,7 @@ RESHAPE: Op = define(
     Kind.VIEW,
     infer=_infer_reshape,
     ref=lambda x, *, shape: np.reshape(x, shape),
+    row_major=True,
     vjp=lambda g, out, x: (reshape(g, x.shape),),
     cost=free,
     example=lambda: reshape(input("x", 4, 6), (2, 12)),

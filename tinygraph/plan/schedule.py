@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from ..graph.ir import Graph, Node, Parameter
 from ..graph.op import Kind
-from ..ops.gather import SCATTER_ADD
 from .contraction.tiling import Target
 from .fusion.absorb import absorb
 from .fusion.form import form
@@ -30,8 +29,6 @@ from .memory.updates import order_updates
 from .nests.arrange import arrange, copy_nest
 from .nests.builder import NestBuilder
 from .records.plan import Launch, Loop, Place, Plan, Repeat, Special, Transfer
-
-ROW = 128  # elements of a row that are worth a part of their own
 
 
 def schedule(
@@ -261,19 +258,10 @@ class Scheduler(Anchors):
             operands.append(resolve(self.of(leaf.root), leaf, len(x.shape)))
         targets = [resolve(place, Leaf(n, store.indices), len(n.shape)) for store, place in stores]
         operands.append(targets[0])
-        sizes = tuple((f"{k}", v) for k, v in n.attrs if isinstance(v, int))
-        shapes = tuple(
-            (f"n{i}_{a}", s) for i, x in enumerate((*n.inputs, n)) for a, s in enumerate(x.shape)
-        )
+        shapes = tuple(x.shape for x in (*n.inputs, n))
         copies = [
             self.launch("copy", copy_nest(n.shape, targets[0], other), (n,))
             for other in targets[1:]
         ]
-        work = Special(n.op.name, sizes + shapes, tuple(operands))
-        return [Launch(n.op.name, work, (n,), special_parts(n)), *copies]
-
-
-def special_parts(n: Node) -> int:
-    """A scatter-add is cut along the rows that it adds, a running sum is not."""
-    rows = [s for a, s in enumerate(n.shape) if a != n.attr("axis")]
-    return max(1, rows[-1] // ROW) if n.op is SCATTER_ADD and rows else 1
+        work = Special(n.op, n.attrs, shapes, tuple(operands))
+        return [Launch(n.op.name, work, (n,), n.op.parts(n) if n.op.parts else 1), *copies]

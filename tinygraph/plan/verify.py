@@ -73,11 +73,7 @@ def regions(launch: Launch) -> list[Region]:
         return [a, b, *(region(o, (*outer, s["n"])) for o in work.operands), *waiting]
     if isinstance(work, Emitted):
         return [region(o, box) for o, box in zip(work.operands, work.boxes, strict=True)]
-    sizes = dict(work.sizes)
-    return [
-        region(o, tuple(sizes[f"n{i}_{a}"] for a in range(len(o.strides))))
-        for i, o in enumerate(work.operands)
-    ]
+    return [region(o, shape) for o, shape in zip(work.operands, work.shapes, strict=True)]
 
 
 def verify_plan(plan: Plan) -> Plan:

@@ -24,8 +24,6 @@ def kernels(work: Work) -> tuple[CudaKernel, ...]:
             return (nest.emit(work),)
         case Tile():
             return contraction.emit(work)
-        case Special() if work.template in special.TEMPLATES:
-            return (special.emit(work),)
         case Special():
-            raise BackendError(f"backend 'cuda' has no kernel for {work.template}")
+            return (special.emit(work),)
     raise BackendError(f"backend 'cuda' has no kernel for {type(work).__name__}")

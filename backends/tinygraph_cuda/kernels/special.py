@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 
+from tinygraph.compiler.backend import BackendError
+from tinygraph.graph.op import Op
+from tinygraph.ops.gather import CUMSUM, SCATTER_ADD
 from tinygraph.plan.records.plan import Special
 
 from .kernel import MOST_BLOCKS, THREADS, WARP, CudaKernel, KernelText, require_reach
@@ -13,13 +16,17 @@ from .kernel import MOST_BLOCKS, THREADS, WARP, CudaKernel, KernelText, require_
 def emit(work: Special) -> CudaKernel:
     """
     Raises:
-        BackendError: sizes or strides beyond 32 bits.
+        BackendError: no template for CUDA, or sizes or strides beyond 32 bits.
     """
-    sizes = dict(work.sizes)
-    for i, operand in enumerate(work.operands):
-        axes = range(len(operand.strides))
-        require_reach([sizes[f"n{i}_{a}"] for a in axes], operand.strides)
-    return TEMPLATES[work.template](work)
+    template = work.op.backend_templates.get("cuda") or TEMPLATES.get(work.op)
+    if template is None:
+        raise BackendError(
+            f"backend 'cuda' has no kernel for {work.op.name} ({work.op.defined}): "
+            "its record has no backend_templates['cuda']"
+        )
+    for operand, shape in zip(work.operands, work.shapes, strict=True):
+        require_reach(shape, operand.strides)
+    return template(work)
 
 
 class SpecialText(KernelText):
@@ -57,22 +64,22 @@ class SpecialText(KernelText):
 
 def cumsum(work: Special) -> CudaKernel:
     """A thread for each running sum."""
-    out, sizes = SpecialText(), dict(work.sizes)
+    out, attrs = SpecialText(), dict(work.attrs)
     x, y = work.operands
-    rank, axis = len(x.strides), sizes["axis"]
-    others = [a for a in range(rank) if a != axis]
-    shape = [sizes[f"n0_{a}"] for a in others]
+    axis, sizes = attrs["axis"], work.shapes[0]
+    others = [a for a in range(len(sizes)) if a != axis]
+    shape = [sizes[a] for a in others]
     out.pointer("x", x)
     out.pointer("y", y)
     blocks = out.each(prod(shape))
     out.offset(
         "o", "flat", shape, {v: [o.strides[a] for a in others] for v, o in (("x", x), ("y", y))}
     )
-    n = out.argument("n", sizes[f"n0_{axis}"])
+    n = out.argument("n", sizes[axis])
     steps = [out.argument(f"{v}_s", o.strides[axis]) for v, o in (("x", x), ("y", y))]
     out.line(f"acc = {x.dtype}(0)")
     out.line(f"for k in range({n}):")
-    out.line(f"i = int32({f'{n} - 1 - k' if sizes['reverse'] else 'k'})", 1)
+    out.line(f"i = int32({f'{n} - 1 - k' if attrs['reverse'] else 'k'})", 1)
     out.line(f"acc = {x.dtype}(acc + x[int32(x_o + i * {steps[0]})])", 1)
     out.line(f"y[int32(y_o + i * {steps[1]})] = acc", 1)
     out.line("flat = uint32(flat + step)")
@@ -82,22 +89,22 @@ def cumsum(work: Special) -> CudaKernel:
 def scatter_add(work: Special) -> CudaKernel:
     """A warp for 32 neighbouring elements of one destination: its lanes look through the indices,
     32 at a time, and add what belongs there in the order of the indices."""
-    out, sizes = SpecialText(), dict(work.sizes)
+    out, axis = SpecialText(), dict(work.attrs)["axis"]
     index, u, y = work.operands
-    axis, inner = sizes["axis"], len(index.strides)
-    others = [a for a in range(len(y.strides)) if a != axis]
-    rest = prod(sizes[f"n2_{a}"] for a in others)
-    positions = [sizes[f"n0_{a}"] for a in range(inner)]
+    positions, _, sizes = work.shapes
+    inner = len(positions)
+    others = [a for a in range(len(sizes)) if a != axis]
+    rest = prod(sizes[a] for a in others)
     for name, operand in (("index", index), ("u", u), ("y", y)):
         out.pointer(name, operand)
-    n, width = out.argument("n", sizes[f"n2_{axis}"]), -(-rest // WARP)
+    n, width = out.argument("n", sizes[axis]), -(-rest // WARP)
     count, across = out.argument("count", prod(positions)), out.argument("across", width)
-    blocks = out.each(sizes[f"n2_{axis}"] * width, warps=True)
+    blocks = out.each(sizes[axis] * width, warps=True)
     out.line(f"target = int32(quotient(flat, {across}))")
     out.line(f"element = uint32(remainder(flat, {across}) * uint32({WARP}) + lane)")
     behind = [a if a < axis else a + inner - 1 for a in others]
     strides = {"y": [y.strides[a] for a in others], "u": [u.strides[a] for a in behind]}
-    out.offset("o", "element", [sizes[f"n2_{a}"] for a in others], strides)
+    out.offset("o", "element", [sizes[a] for a in others], strides)
     inside = f"element < uint32({out.argument('rest_n', rest)})"
     out.line(f"acc = {y.dtype}(0)")
     out.line("base = uint32(0)")
@@ -127,4 +134,4 @@ def scatter_add(work: Special) -> CudaKernel:
     return out.made(blocks)
 
 
-TEMPLATES = {"cumsum": cumsum, "scatter_add": scatter_add}
+TEMPLATES: dict[Op, Callable[[Special], CudaKernel]] = {CUMSUM: cumsum, SCATTER_ADD: scatter_add}

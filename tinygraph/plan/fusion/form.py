@@ -11,6 +11,7 @@ from collections.abc import Callable
 from ...graph.ir import Node, Parameter
 from ...graph.op import Index, Kind
 from ...ops.identity import STOP_GRADIENT
+from ...ops.source import IOTA
 from ..indexing.index import is_view, own, push
 from ..indexing.reads import loops_of
 from ..records.reason import Reason
@@ -38,7 +39,7 @@ def place(fusion: Fusion, n: Node) -> None:
     elif is_view(n):
         if n in fusion.held:
             place_view(fusion, n)
-    elif n.op.name == "concat":
+    elif n.op.kind is Kind.JOIN:
         place_concat(fusion, n)
     elif n.op.kind is Kind.OPAQUE:
         fusion.fresh(n, n.shape, own(n.shape)).opaque = n
@@ -128,7 +129,7 @@ def is_stored(fusion: Fusion, x: Node) -> bool:
     """A source or a loop's result that lies in memory in row-major order."""
     if is_leading(x):
         return is_stored(fusion, x.inputs[0])
-    source = x.op.kind is Kind.SOURCE and x.op.name != "iota" and not isinstance(x, Parameter)
+    source = x.op.kind is Kind.SOURCE and x.op is not IOTA and not isinstance(x, Parameter)
     return (source and x not in fusion.scattered) or x.op.kind is Kind.RESULT
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from ...graph.ir import Graph, Node
 from ...graph.op import Index, Kind, Read
+from ...ops.source import IOTA
+from ...ops.view import SLICE
 from ..indexing.index import Leaf, is_view, own, pull, push, read, reshape, view_read
 from ..indexing.reads import loops_of
 
@@ -25,7 +27,7 @@ def is_merge(n: Node) -> bool:
 def is_leading(n: Node) -> bool:
     """A slice along the first axis: a piece of memory, if what it is taken from is one."""
     return (
-        n.op.name == "slice" and n.shape[1:] == n.inputs[0].shape[1:] and n.attr("step")[:1] == (1,)
+        n.op is SLICE and n.shape[1:] == n.inputs[0].shape[1:] and n.attr("step")[:1] == (1,)
     )
 
 
@@ -41,7 +43,7 @@ def held_nodes(graph: Graph) -> set[Node]:
     held: set[Node] = set()
 
     def hold(n: Node) -> None:
-        if is_view(n) or n.op.name == "iota":
+        if is_view(n) or n.op is IOTA:
             held.add(n)
 
     for n in graph.nodes:
@@ -66,11 +68,11 @@ def held_nodes(graph: Graph) -> set[Node]:
 def must_hold(n: Node, number: int, held: set[Node]) -> bool:
     """Whether a node that is no view can only read an input that holds its value."""
     x = n.inputs[number]
-    if n.op.name == "concat":
+    if n.op.kind is Kind.JOIN:
         return True
     if n.op.kind in (Kind.OPAQUE, Kind.LOOP):
         leaf = pull(x, own(x.shape), x.shape, held)
-        return leaf is None or bool(leaf.guards) or leaf.root.op.name == "iota"
+        return leaf is None or bool(leaf.guards) or leaf.root.op is IOTA
     if n.op.loops is None:
         return False
     loops = loops_of(n)
@@ -78,9 +80,9 @@ def must_hold(n: Node, number: int, held: set[Node]) -> bool:
     if leaf is None:
         return True
     if loops.reads[number].gather:
-        return bool(leaf.guards) or leaf.root.op.name == "iota"
+        return bool(leaf.guards) or leaf.root.op is IOTA
     hold_ramp(leaf, held)
-    if n.op.kind is Kind.ANCHOR and leaf.root.op.name == "iota":
+    if n.op.kind is Kind.ANCHOR and leaf.root.op is IOTA:
         held.add(leaf.root)
     return False
 
@@ -94,5 +96,5 @@ def leaf_of(n: Node, how: Read, x: Node, sizes: tuple[int, ...], held: set[Node]
 
 def hold_ramp(leaf: Leaf | None, held: set[Node]) -> None:
     """An index ramp is arithmetic, except beyond its edges."""
-    if leaf is not None and leaf.guards and leaf.root.op.name == "iota":
+    if leaf is not None and leaf.guards and leaf.root.op is IOTA:
         held.add(leaf.root)

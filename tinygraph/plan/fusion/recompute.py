@@ -165,10 +165,9 @@ class Recomputation:
 
 def movable(fusion: Fusion, n: Node, group: Group) -> bool:
     """Whether a node is element-wise, a few instructions, and nothing else asks for its value."""
-    text = n.op.element(**dict(n.attrs))
     return (
         n.op.kind is Kind.ELEMENTWISE
-        and "(" not in text.replace("K(", "")
+        and "(" not in n.op.element(n).replace("K(", "")
         and n not in fusion.results
         and n not in fusion.housed
         and n not in fusion.aliases.values()

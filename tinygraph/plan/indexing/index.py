@@ -172,9 +172,9 @@ def is_view(n: Node) -> bool:
 
 def view_read(n: Node) -> Read | None:
     """The Read of a view; None for a reshape."""
-    if n.op.loops is None:
+    if n.op.row_major:
         return None
-    return n.op.loops(n.type, n.inputs[0].type, **dict(n.attrs)).reads[0]
+    return n.op.nest(n).reads[0]
 
 
 def pull(

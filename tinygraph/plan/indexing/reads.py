@@ -9,8 +9,7 @@ from .index import Indices, aligned, substituted
 
 def loops_of(n: Node) -> Loops:
     """A node as a loop nest; its operator has one."""
-    assert n.op.loops is not None
-    return n.op.loops(n.type, *[i.type for i in n.inputs], **dict(n.attrs))
+    return n.op.nest(n)
 
 
 def is_gather(n: Node) -> bool:

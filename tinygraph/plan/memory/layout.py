@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from ...graph.dtype import DTYPES
 from ...graph.ir import Graph, Node, Parameter
-from ...graph.op import Kind
+from ...graph.op import CONSTANT, INPUT, Kind
+from ...ops.source import IOTA
 from ..contraction.tiling import LINE
 from ..fusion.group import Group, Slot, Store
 from ..fusion.held import is_leading, leading_root
@@ -56,7 +57,7 @@ class Layout:
             self.fixed = set()
             for n in (*self.graph.nodes, *(n for g in self.fusion.groups for n in g.index)):
                 if (
-                    (n.op.name != "input" or n in self.invariant)
+                    (n.op is not INPUT or n in self.invariant)
                     and n.op.kind is not Kind.LOOP
                     and n not in changing
                     and all(i in self.fixed for i in n.inputs)
@@ -94,7 +95,7 @@ class Layout:
             )
             self.places[p] = Place(buffer, 0, ordered_strides(p.shape, p.state.order), p.dtype)
         for n in self.graph.nodes:
-            if n.op.name == "constant":
+            if n.op is CONSTANT:
                 buffer = self.buffer(
                     f"constant{len(self.constants)}",
                     n.type.size,
@@ -130,7 +131,7 @@ class Layout:
         bound |= self.is_aliased(n) and not is_row_major(self.places[slot], n.shape)
         if slot.kind != "output" or n.op.kind is Kind.SOURCE or bound:
             return False
-        if n.op.name != "concat":
+        if n.op.kind is not Kind.JOIN:
             if len(writers) != 1 or n not in writers[0].index:
                 return False
             writers[0].stores.append(Store(n, n, writers[0].index[n]))
@@ -279,7 +280,7 @@ class Layout:
         if (
             leaf is None
             or (leaf.root in group.index and not group.copy)
-            or leaf.root.op.name == "iota"
+            or leaf.root.op is IOTA
         ):
             return [0] * len(group.axes)
         return full_strides(resolve(self.of(leaf.root), leaf, len(group.axes)), len(group.axes))

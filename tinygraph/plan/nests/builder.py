@@ -7,7 +7,8 @@ from typing import Protocol
 
 from ...graph.dtype import DTYPES
 from ...graph.ir import Node
-from ...graph.op import Index
+from ...graph.op import CONSTANT, Index
+from ...ops.source import IOTA
 from ..fusion.group import Group, Store
 from ..fusion.state import Fusion
 from ..indexing.accesses import resolve
@@ -101,7 +102,7 @@ class NestBuilder:
             )
         args = tuple(self.value(x, at) for x, at in element_reads(n, indices, self.group.axes))
         name = self.name()
-        scope.steps.append(Statement(name, n.op.element(**dict(n.attrs)), args, n.dtype))
+        scope.steps.append(Statement(name, n.op.element(n), args, n.dtype))
         return name
 
     def fold(self, n: Node) -> None:
@@ -113,7 +114,7 @@ class NestBuilder:
             else self.guarded(n, number)
             for number, x in enumerate(n.inputs)
         )
-        text = n.op.element(**dict(n.attrs))
+        text = n.op.element(n)
         value = args[0]
         if text != "{0}":
             value = self.name()
@@ -177,9 +178,9 @@ class NestBuilder:
 
     def load(self, leaf: Leaf) -> str:
         n = leaf.root
-        if n.op.name == "constant" and n.shape == () and not leaf.guards:
+        if n.op is CONSTANT and n.shape == () and not leaf.guards:
             return literal(n.attr("value").data.item(), n.dtype)
-        if n.op.name == "iota" and not leaf.guards:
+        if n.op is IOTA and not leaf.guards:
             return self.ramp(n, leaf)
         access = resolve(self.places.of(n), leaf, len(self.group.axes))
         return self.emit_load(access, self.level((*leaf.indices, *(g.index for g in leaf.guards))))

@@ -123,11 +123,7 @@ def _accesses(launch: Launch) -> Iterable[tuple[Access, Sequence[int] | None]]:
     if isinstance(work, Emitted):
         return list(zip(work.operands, work.boxes, strict=True))
     if isinstance(work, Special):
-        s = dict(work.sizes)
-        return [
-            (a, [s[f"n{i}_{d}"] for d in range(len(a.strides))])
-            for i, a in enumerate(work.operands)
-        ]
+        return list(zip(work.operands, work.shapes, strict=True))
     return [(a, None) for a in launch.accesses]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ...graph.ir import Node
-from ...graph.op import Index
+from ...graph.op import Index, Op
 from .body import Statement
 from .contraction import Contraction
 
@@ -156,10 +156,17 @@ class Nest:
 
 @dataclass(frozen=True, slots=True)
 class Special:
-    """A kernel with a template of its own, named by its operator."""
+    """A kernel that an operator's own template writes.
 
-    template: str
-    sizes: tuple[tuple[str, int], ...]
+    Attributes:
+        attrs: of the node.
+        shapes: of its inputs, and of its result.
+        operands: the same arrays in memory.
+    """
+
+    op: Op
+    attrs: tuple[tuple[str, Any], ...]
+    shapes: tuple[tuple[int, ...], ...]
     operands: tuple[Access, ...]
 
 
