@@ -42,6 +42,12 @@ def test_every_file_that_is_named_exists(document):
     assert [n for n in sorted(named) if not exists(n, folders)] == []
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=relative)
+def test_every_link_leads_somewhere(document):
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text())
+    assert [link for link in links if not (document.parent / link).exists()] == []
+
+
 def shown(document: str) -> list[tuple[str, str]]:
     """The Python programs of a document, each with the output that follows it, if any."""
     text = (ROOT / document).read_text()
