@@ -1,6 +1,8 @@
 """The store on disk: whole files or none, whatever happens."""
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +11,7 @@ import warnings
 
 import pytest
 
+from tinygraph.__main__ import main
 from tinygraph.compiler.store import KINDS, CacheError, Store
 
 
@@ -94,6 +97,76 @@ def test_refuses_a_folder_that_others_can_write(tmp_path):
         Store(folder)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
+@pytest.mark.parametrize("kind", KINDS)
+def test_refuses_a_subfolder_that_others_can_write(tmp_path, kind):
+    Store(tmp_path / "cache").path(kind, "k").parent.chmod(0o770)
+    with pytest.raises(CacheError, match=f"{kind} can be written by other users.*chmod 700"):
+        Store(tmp_path / "cache")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
+def test_a_file_that_others_can_write_is_removed(tmp_path):
+    store = Store(tmp_path)
+    store.put("kernel", "k", b"x")
+    store.path("kernel", "k").chmod(0o666)
+    assert store.get("kernel", "k") is None
+    assert not store.path("kernel", "k").exists()
+
+
+@pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="only root can give files away")
+def test_a_file_of_another_user_is_removed(tmp_path):
+    store = Store(tmp_path)
+    store.put("kernel", "k", b"x")
+    os.chown(store.path("kernel", "k"), 1234, 1234)
+    assert store.get("kernel", "k") is None
+
+
+def test_a_file_that_was_put_under_another_key_is_removed(tmp_path):
+    store = Store(tmp_path)
+    store.put("kernel", "a", b"x")
+    for kind, key in (("kernel", "b"), ("program", "a")):
+        store.path(kind, key).write_bytes(store.path("kernel", "a").read_bytes())
+        assert store.get(kind, key) is None
+    assert store.get("kernel", "a") == b"x"
+
+
+def test_a_folder_that_was_removed_is_made_again(tmp_path):
+    store = Store(tmp_path / "cache")
+    store.put("kernel", "k", b"x")
+    shutil.rmtree(store.folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for key in ("k", "other"):
+            store.put("kernel", key, b"y")
+            assert store.get("kernel", key) == b"y"
+    assert store.folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_an_entry_too_large_for_the_folder_evicts_no_other(tmp_path):
+    store = Store(tmp_path, limit=10_000)
+    store.put("kernel", "small", bytes(1_000))
+    store.put("kernel", "large", bytes(6_000))
+    assert [p.stem for p in files(store)] == ["small"]
+
+
+def test_several_processes_keep_to_one_limit(tmp_path):
+    stores = [Store(tmp_path, limit=100_000) for _ in range(4)]
+    for i in range(200):
+        stores[i % 4].put("kernel", f"k{i}", bytes(1_000))
+    assert sum(p.stat().st_size for p in files(stores[0])) <= 100_000 * 1.4
+
+
+def test_the_command_shows_and_clears(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TINYGRAPH_CACHE", str(tmp_path))
+    Store(tmp_path).put("kernel", "k", bytes(2_000_000))
+    main(["cache"])
+    assert re.search(r"2\.0 of 1,074 MB\n.*kernels +1 ", capsys.readouterr().out, re.DOTALL)
+    main(["cache", "--clear"])
+    assert re.search(r"0\.0 of 1,074 MB\n.*kernels +0 ", capsys.readouterr().out, re.DOTALL)
+    assert Store(tmp_path).entries() == []
+
+
 def test_prunes_what_was_not_used_for_longest(tmp_path):
     store = Store(tmp_path, limit=10_000)
     now = time.time()
@@ -121,7 +194,7 @@ def test_removes_what_a_dead_process_left(tmp_path):
 
 WRITER = """
 import sys
-from tinygraph.cache import Store
+from tinygraph.compiler.store import Store
 store = Store(sys.argv[1])
 print("ready", flush=True)
 while True:
@@ -139,7 +212,7 @@ def test_killed_and_concurrent_writers_never_show_half_a_file(tmp_path):
             subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) for _ in range(2)
         ]
         for writer in writers:
-            writer.stdout.readline()
+            assert writer.stdout.readline() == b"ready\n"
         for i in range(40):
             data = store.get("kernel", f"k{i % 4}")
             assert data is None or data == bytes([i % 4]) * 3_000_000

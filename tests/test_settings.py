@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import tinygraph as tg
-from tinygraph.settings import Settings
+from tinygraph.settings import Settings, _default_cache
 
 
 @pytest.fixture
@@ -23,6 +23,21 @@ def test_defaults(settings: Settings) -> None:
     assert (settings.backend, settings.cuda, settings.cpu) == ("cpu", "auto", "native")
     assert settings.threads is settings.dump is settings.verify is None
     assert settings.cache == Path.home() / ".cache" / "tinygraph"
+
+
+def test_without_a_home_code_is_kept_for_the_process(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", fail)
+    _default_cache.cache_clear()
+    with pytest.warns(RuntimeWarning, match=r"no home folder.*TINYGRAPH_CACHE"):
+        folder = settings.cache
+    assert folder.is_dir() and folder.stat().st_mode & 0o777 == 0o700
+    assert settings.cache == folder  # said once
+    _default_cache.cache_clear()
 
 
 def test_a_variable_is_read_each_time(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
+from collections import deque
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ import tinygraph as tg
 from tinygraph.codegen.program import KernelCode
 from tinygraph_cpu import workers
 from tinygraph_cpu.compilation import compile_kernel, record_of
+from tinygraph_cpu.machine import processors
 from tinygraph_cpu.machine.features import Features, detect
 from tinygraph_cpu.workers import compile_kernels, with_progress
 
@@ -65,6 +68,57 @@ def test_no_kernel_is_lost_with_a_worker(monkeypatch: pytest.MonkeyPatch) -> Non
         command = [sys.executable, "-c", program]
         monkeypatch.setattr(workers.subprocess, "Popen", lambda _, c=command, **k: start(c, **k))
         assert set(dict(compile_kernels(jobs, detect(), processes=3))) == set(jobs)
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, ""), BlockingIOError(11, "")])
+def test_a_worker_that_cannot_be_started_is_done_without(
+    monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(workers.subprocess, "Popen", fail)
+    assert set(dict(compile_kernels(jobs := kernels(3), detect(), processes=3))) == set(jobs)
+
+
+@pytest.mark.parametrize(("name", "value"), [("executable", ""), ("frozen", True)])
+def test_nothing_is_started_where_there_is_no_interpreter(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: object
+) -> None:
+    monkeypatch.setattr(sys, name, value, raising=False)
+    monkeypatch.delattr(workers.subprocess, "Popen")
+    assert set(dict(compile_kernels(jobs := kernels(3), detect(), processes=3))) == set(jobs)
+
+
+def test_a_thread_that_cannot_be_started_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    started, start = [], subprocess.Popen
+    monkeypatch.setattr(workers.threading.Thread, "start", fail)
+    monkeypatch.setattr(
+        workers.subprocess, "Popen", lambda *a, **k: started.append(start(*a, **k)) or started[-1]
+    )
+    assert set(dict(compile_kernels(jobs := kernels(3), detect(), processes=3))) == set(jobs)
+    assert [process.poll() for process in started] == [-9]
+
+
+def test_a_worker_with_other_sources_takes_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "sources_digest", lambda: "of files that have changed since")
+    worker = workers._Process(deque(["a"]), deque(), {}, detect())
+    worker.thread.join()
+    assert not worker.ready and list(worker.jobs) == ["a"]
+    worker.stop()
+
+
+def test_processors_are_counted_where_the_system_cannot_tell(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert processors.allowed_cpus()
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert processors.allowed_cpus() == list(range(os.cpu_count() or 1))
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert processors.allowed_cpus() == [0] and workers.default_processes(100) == 1
 
 
 def test_what_fails_in_a_worker_is_raised_here() -> None:

@@ -6,6 +6,7 @@ predict = tg.compile([x], [net(x)])
 (logits,) = predict(images)
 """
 
+from .compiler import sources as _sources  # noqa: F401  # isort: skip  first: it looks at the files
 from . import checkpoint, models, nn, ops, optim, tracebacks
 from .autodiff import GradientError, check_grad, grad
 from .compile import compile

@@ -15,6 +15,7 @@ COMMANDS = {
     "demo": "tinygraph.cli.demo",
     "show": "tinygraph.cli.show",
     "profile": "tinygraph.cli.profile",
+    "cache": "tinygraph.cli.cache",
     "cuda-check": "tinygraph_cuda.check",
 }
 

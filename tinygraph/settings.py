@@ -14,8 +14,13 @@ that was set wins over its variable; setting it to None hands it back to the var
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
+import warnings
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
@@ -68,12 +73,43 @@ def _count(text: str) -> int:
     return int(text)
 
 
+@cache
+def temporary_folder() -> Path:
+    """A folder of this process, removed at its end; one that cannot be made if there is no room."""
+    try:
+        folder = tempfile.mkdtemp(prefix="tinygraph-")
+    except OSError:
+        return Path(os.devnull) / "tinygraph"
+    process = os.getpid()
+
+    def remove() -> None:
+        if os.getpid() == process:  # not a child that was forked
+            shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(remove)
+    return Path(folder)
+
+
+@cache
+def _default_cache() -> Path:
+    try:
+        return Path.home() / ".cache" / "tinygraph"
+    except RuntimeError:  # a user whom the system does not know, as in some containers
+        warnings.warn(
+            "there is no home folder: compiled code is kept for this process only, unless "
+            "TINYGRAPH_CACHE names a folder",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return temporary_folder()
+
+
 class Settings:
     """The process' settings; ``tinygraph.settings`` is the only one."""
 
     backend = Setting[str]("TINYGRAPH_BACKEND", str, lambda: "cpu")
     threads = Setting[int | None]("TINYGRAPH_THREADS", _count, lambda: None)
-    cache = Setting[Path]("TINYGRAPH_CACHE", Path, lambda: Path.home() / ".cache" / "tinygraph")
+    cache = Setting[Path]("TINYGRAPH_CACHE", Path, _default_cache)
     dump = Setting[Path | None]("TINYGRAPH_DUMP", Path, lambda: None)
     verify = Setting[str | None]("TINYGRAPH_VERIFY", _one_of("values"), lambda: None)
     cuda = Setting[str](

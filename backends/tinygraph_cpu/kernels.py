@@ -12,6 +12,7 @@ import llvmlite
 import tinygraph_scalar
 from tinygraph import codegen
 from tinygraph.codegen.program import Code, KernelCode
+from tinygraph.compiler.sources import digest
 from tinygraph.compiler.store import Store
 
 from .machine.features import Features, detect
@@ -33,11 +34,7 @@ def emitters_digest() -> str:
     core = Path(codegen.__file__ or "").parent.parent
     folders = (Path(__file__).parent, Path(tinygraph_scalar.__file__ or "").parent)
     own = (path for folder in folders for path in sorted(folder.rglob("*.py")))
-    paths = [*own, *(core / name for name in EMITTERS)]
-    digest = hashlib.blake2b()
-    for path in paths:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    return digest([*own, *(core / name for name in EMITTERS)])
 
 
 def object_key(kernel: KernelCode, features: Features) -> str:
@@ -73,7 +70,7 @@ def compile_missing(code: Code, store: Store) -> None:
             keep(store, name.removeprefix(PREFIX), data)
 
 
-BUILT: dict[str, bytes] = {}  # objects of this process, for when the folder cannot be written
+BUILT: dict[str, bytes] = {}  # objects that were not loaded yet, or that no folder keeps
 
 
 def keep(store: Store, key: str, data: bytes) -> None:
@@ -91,4 +88,8 @@ def fetch(kernels: Sequence[KernelCode], store: Store) -> dict[str, bytes] | Non
         if data is None:
             return None
         found[symbol(key)] = data
+    for name in found:
+        key = name.removeprefix(PREFIX)
+        if key in BUILT and store.path("kernel", key).exists():
+            del BUILT[key]
     return found

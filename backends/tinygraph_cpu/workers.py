@@ -2,7 +2,8 @@
 
 Numba and llvmlite hold locks, so threads would not help. A worker is a plain subprocess, which
 needs nothing of the user's main module; jobs go in and objects come out as lines of JSON. It needs
-half a second before its first kernel, and what it leaves undone, for whatever reason, is done here.
+half a second before its first kernel. What it leaves undone is done here, whether it cannot be
+started, dies, or finds other sources than those that this process has imported.
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ from base64 import b64decode, b64encode
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import astuple
+from typing import Any
 
 from tinygraph.codegen.program import KernelCode
+from tinygraph.compiler.sources import sources_digest
 
 from .compilation import compile_kernel, record_of
 from .machine.features import Features
+from .machine.processors import allowed_cpus
 
 MOST = 4  # processes
 PAYS = 8  # kernels that a process must have to do
@@ -49,7 +53,7 @@ def compile_kernels(
     loops.sort(key=lambda s: -len(kernels[s].text))
     jobs, made = deque([*loops, *emitted]), deque[Done]()
     count = default_processes(len(jobs)) if processes is None else processes
-    workers = [_Process(jobs, made, kernels, features) for _ in range(count - 1)]
+    workers = list(started(count - 1, jobs, made, kernels, features))
     try:
         while jobs or workers:
             symbol = take(jobs.pop)
@@ -66,6 +70,17 @@ def compile_kernels(
             worker.stop()
 
 
+def started(count: int, *shared: Any) -> Iterator[_Process]:
+    """Workers, as many of ``count`` as can be started."""
+    if not sys.executable or getattr(sys, "frozen", False):  # there is no interpreter to start
+        return
+    for _ in range(count):
+        try:
+            yield _Process(*shared)
+        except (OSError, RuntimeError):  # no more processes or threads, or no right to start one
+            return
+
+
 def take(pop: Callable[[], str]) -> str | None:
     """A job from one end of the list; None if there is none left."""
     try:
@@ -75,7 +90,7 @@ def take(pop: Callable[[], str]) -> str | None:
 
 
 def default_processes(kernels: int) -> int:
-    return max(1, min(len(os.sched_getaffinity(0)), MOST, kernels // PAYS))
+    return max(1, min(len(allowed_cpus()), MOST, kernels // PAYS))
 
 
 def with_progress(done: Iterator[Done], total: int) -> Iterator[Done]:
@@ -102,8 +117,9 @@ class _Process:
     ) -> None:
         self.jobs, self.made, self.kernels = jobs, made, kernels
         self.ready = False
+        told = json.dumps([sources_digest(), *astuple(features)])
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", __name__, json.dumps(astuple(features))],
+            [sys.executable, "-P", "-m", __name__, told],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -111,7 +127,12 @@ class _Process:
             text=True,
         )
         self.thread = threading.Thread(target=self._serve, daemon=True)
-        self.thread.start()
+        try:
+            self.thread.start()
+        except RuntimeError:
+            self.process.kill()
+            self.process.communicate()
+            raise
 
     def _serve(self) -> None:
         self.ready = self._answer() is not None
@@ -157,7 +178,10 @@ def _work() -> None:
     from .numba_code import front_end  # noqa: F401  before it says that it is ready
 
     gc.disable()
-    features = Features(*json.loads(sys.argv[1]))
+    digest, *features_of_parent = json.loads(sys.argv[1])
+    if digest != sources_digest():
+        return
+    features = Features(*features_of_parent)
     print("ready", flush=True)
     for line in sys.stdin:
         symbol, name, text, emitted = json.loads(line)

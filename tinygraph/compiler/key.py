@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 
 from ..graph.dump import canonical
 from ..passes import PIPELINE
 from .source import Source
+from .sources import sources_digest
 
 
 def program_key(source: Source) -> str | None:
@@ -31,28 +28,3 @@ def program_key(source: Source) -> str | None:
         source.backend.fingerprint(source.runtime), sources_digest(), f"numpy {np.__version__}",
     ))  # fmt: skip
     return hashlib.sha256(content.encode()).hexdigest()[:32]
-
-
-@cache
-def sources_digest() -> str:
-    """Of every source file of the project: editing one line of a pass is seen as a miss."""
-    here = Path(__file__).parent.parent
-    roots = [root for root in (here.parent / "backends", here.parent) if root.is_dir()]
-    digest = hashlib.blake2b()  # twice as fast as SHA-256 where that has no instructions
-    for folder in (here, *(f for root in roots for f in sorted(root.glob("tinygraph_*")))):
-        for path in sources(str(folder)):
-            digest.update(path.removeprefix(str(folder)).encode())
-            with open(path, "rb") as file:
-                digest.update(file.read())
-    return digest.hexdigest()
-
-
-def sources(folder: str) -> Iterator[str]:
-    """Python files in a folder and those below, in a fixed order."""
-    with os.scandir(folder) as entries:
-        found = sorted(entries, key=lambda e: e.name)
-    for entry in found:
-        if entry.name.endswith(".py"):
-            yield entry.path
-        elif entry.name != "__pycache__" and entry.is_dir():
-            yield from sources(entry.path)

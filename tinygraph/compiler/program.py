@@ -11,7 +11,7 @@ import numpy as np
 from ..graph.batch import batch_axis, bind
 from ..graph.ir import Graph, Parameter
 from ..graph.state import ParameterState
-from ..settings import settings
+from ..settings import settings, temporary_folder
 from .arguments import Arguments
 from .backend import Runner, find
 from .build import obtain
@@ -125,8 +125,14 @@ class Program:
 
     @property
     def source_path(self) -> str:
-        """The file of the generated module, without the user's lines."""
-        return str(self.built.source_path)
+        """The file of the generated module, without the user's lines. It is in a temporary folder,
+        until this process ends, where the store could not keep it.
+        """
+        path = self.built.source_path
+        if not path.exists():
+            path = temporary_folder() / path.name
+            path.write_text(self.inspection.dump("source"))
+        return str(path)
 
     def dump(self, stage: str | None = None, *, lines: bool = False, scopes: bool = False) -> str:
         """A stage as text, by default the optimized graph.

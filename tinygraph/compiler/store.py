@@ -1,8 +1,9 @@
 """The store on disk: programs, kernels and generated sources, by key.
 
-Files are written whole or not at all, carry a checksum, and lie in a folder that only the user can
-write, since code is run from it. Whatever is wrong with a file makes it missing, never an error; a
-folder that cannot be written switches caching off, with one warning.
+Files are written whole or not at all, carry a checksum of their key and content, and belong to the
+user, who alone can write them, since code is run from them. Whatever is wrong with a file makes it
+missing, never an error. A folder that cannot be written switches caching off, with one warning, and
+so do sources that have changed since this process imported them.
 """
 
 from __future__ import annotations
@@ -15,16 +16,18 @@ import tempfile
 import time
 import warnings
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from ..settings import settings
+from . import sources
 
 KINDS = {"program": ".json", "kernel": ".o", "source": ".py"}
 LIMIT = 1 << 30  # bytes
 STALE = 3600  # seconds after which an unfinished file was left by a process that died
 
-# Behind the data, so that a source stays a Python module and an object an object.
+# After the data, so that a source stays a Python module and an object an object.
 _MARK = b"\n# sha256 "
 _TRAILER = len(_MARK) + 64 + 1
 
@@ -43,47 +46,58 @@ def _store(folder: Path) -> Store:
     return Store(folder)
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file of the store: when it was last used, its size and its path."""
+
+    used: float
+    size: int
+    path: Path
+
+
 class Store:
     """A folder of files by (kind, key).
 
     Any number of threads and processes may use one folder.
 
     Args:
-        folder: by default, settings.cache.
-        limit: bytes; beyond it, the files that were not used for longest are removed.
+        folder: made if it is missing.
+        limit: bytes; beyond it, the files that were not used for longest are removed. Each process
+            looks through the folder when it has added a tenth of that.
 
     Raises:
         CacheError: the folder belongs to, or can be written by, another user.
     """
 
-    def __init__(self, folder: str | os.PathLike[str] | None = None, limit: int = LIMIT) -> None:
-        self.folder = Path(folder) if folder is not None else settings.cache
+    def __init__(self, folder: str | os.PathLike[str], limit: int = LIMIT) -> None:
+        self.folder = Path(folder)
         self.limit = limit
-        self._room: int | None = None  # bytes left until the folder is looked through again
+        self._room = 0  # bytes left until the folder is looked through again
         self._writable = True
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._check_owner()
-            for kind in KINDS:
-                (self.folder / kind).mkdir(mode=0o700, exist_ok=True)
+            self._make_folders()
         except OSError as error:
             self._switch_off(error)
 
     def path(self, kind: str, key: str) -> Path:
-        """Where an entry lies, whether or not it is there."""
+        """The path of an entry, whether or not it is there."""
         if kind not in KINDS or not re.fullmatch(r"\w+", key):
             raise ValueError(f"not an entry of the cache: {kind!r} {key!r}")
         return self.folder / kind / (key + KINDS[kind])
 
     def get(self, kind: str, key: str) -> bytes | None:
-        """The data of an entry, or None. A damaged file is removed."""
+        """The data of an entry, or None. A file that is damaged, that was put under another key or
+        that another user can write is removed.
+        """
         path = self.path(kind, key)
         try:
-            content = path.read_bytes()
+            with open(path, "rb") as file:
+                own = _only_ours(os.fstat(file.fileno()))
+                content = file.read()
         except OSError:
             return None
         data, trailer = content[:-_TRAILER], content[-_TRAILER:]
-        if trailer != _trailer(data):
+        if not own or trailer != _trailer(kind, key, data):
             _remove(path)
             return None
         with suppress(OSError):  # read-only: then it only seems unused for longer
@@ -91,74 +105,115 @@ class Store:
         return data
 
     def put(self, kind: str, key: str, data: bytes) -> None:
-        """Writes an entry, or leaves the store as it was."""
+        """Writes an entry, or leaves the store as it was. What alone would take half of the limit
+        is not kept.
+        """
         path = self.path(kind, key)
-        if not self._writable:
+        content = data + _trailer(kind, key, data)
+        if not self._writable or len(content) > self.limit // 2:
             return
-        content = data + _trailer(data)
+        if sources.changed():
+            self._switch_off(
+                "the sources of tinygraph have changed since they were imported (restart the "
+                "process to run the new ones)"
+            )
+            return
         try:
-            self._make_room(len(content))
-            handle, temporary = tempfile.mkstemp(prefix=".", dir=path.parent)
             try:
-                with open(handle, "wb") as file:
-                    file.write(content)
-                os.replace(temporary, path)
-            except BaseException:
-                _remove(Path(temporary))
-                raise
+                self._write(path, content)
+            except FileNotFoundError:  # somebody has removed the folder
+                self._make_folders()
+                self._write(path, content)
         except OSError as error:
             self._switch_off(error)
 
-    def _check_owner(self) -> None:
-        if os.name != "posix":
-            return
-        status = self.folder.stat()
-        if status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise CacheError(
-                f"the cache folder {self.folder} can be written by other users, who could plant "
-                f"code in it: chmod 700 it, or set TINYGRAPH_CACHE to another folder"
-            )
+    def entries(self) -> list[Entry]:
+        """The entries, unused for longest first; removes what dead processes left."""
+        found, now = [], time.time()
+        for kind in KINDS:
+            with suppress(FileNotFoundError):
+                for path in (self.folder / kind).iterdir():
+                    try:
+                        status = path.stat()
+                    except OSError:
+                        continue  # another process was faster
+                    if not path.name.startswith("."):
+                        found.append(Entry(status.st_mtime, status.st_size, path))
+                    elif now - status.st_mtime > STALE:
+                        _remove(path)
+        return sorted(found, key=lambda e: (e.used, e.path))
 
-    def _switch_off(self, error: OSError) -> None:
+    def clear(self) -> None:
+        """Removes all entries; programs in memory go on running."""
+        for entry in self.entries():
+            _remove(entry.path)
+
+    def _make_folders(self) -> None:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check_owner(self.folder)
+        for kind in KINDS:
+            (self.folder / kind).mkdir(mode=0o700, exist_ok=True)
+            _check_owner(self.folder / kind)
+
+    def _write(self, path: Path, content: bytes) -> None:
+        self._make_room(len(content))
+        handle, temporary = tempfile.mkstemp(prefix=".", dir=path.parent)
+        try:
+            with open(handle, "wb") as file:
+                file.write(content)
+            os.replace(temporary, path)
+        except BaseException:
+            _remove(Path(temporary))
+            raise
+
+    def _switch_off(self, reason: OSError | str) -> None:
         self._writable = False
-        warnings.warn(f"compiled code is not cached: {error}", RuntimeWarning, stacklevel=3)
+        warnings.warn(f"compiled code is not cached: {reason}", RuntimeWarning, stacklevel=3)
 
     def _make_room(self, size: int) -> None:
-        """Prunes when the limit is reached; looks through the folder rarely."""
-        if self._room is None or self._room < size:
+        """Prunes when the limit is reached. Looks through the folder only once a tenth of the limit
+        was added: other processes add to it too.
+        """
+        if self._room < size:
             used = self._prune(self.limit - size)
-            self._room = self.limit - used
+            self._room = max(size, min(self.limit - used, self.limit // 10))
         self._room -= size
 
     def _prune(self, allowed: int) -> int:
-        """Removes what dead processes left and, beyond `allowed` bytes, the entries unused for
-        longest, with a tenth to spare. Returns the bytes that remain."""
-        entries = []
-        now = time.time()
-        for kind in KINDS:
-            for path in (self.folder / kind).iterdir():
-                try:
-                    status = path.stat()
-                except OSError:
-                    continue  # another process was faster
-                if path.name.startswith("."):
-                    if now - status.st_mtime > STALE:
-                        _remove(path)
-                    continue
-                entries.append((status.st_mtime, status.st_size, path))
-        used = sum(size for _, size, _ in entries)
+        """Removes, beyond ``allowed`` bytes, the entries unused for longest, with a tenth to spare.
+        Returns the bytes that remain.
+        """
+        entries = self.entries()
+        used = sum(entry.size for entry in entries)
         if used <= allowed:
             return used
-        for _, size, path in sorted(entries):
+        for entry in entries:
             if used <= allowed - self.limit // 10:
                 break
-            _remove(path)
-            used -= size
+            _remove(entry.path)
+            used -= entry.size
         return used
 
 
-def _trailer(data: bytes) -> bytes:
-    return _MARK + hashlib.sha256(data).hexdigest().encode() + b"\n"
+def _check_owner(folder: Path) -> None:
+    if not _only_ours(folder.stat()):
+        raise CacheError(
+            f"the cache folder {folder} can be written by other users, who could plant "
+            f"code in it: chmod 700 it, or set TINYGRAPH_CACHE to another folder"
+        )
+
+
+def _only_ours(status: os.stat_result) -> bool:
+    """Whether nobody else can write a file or folder, as far as the system tells."""
+    if os.name != "posix":
+        return True
+    return status.st_uid == os.getuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _trailer(kind: str, key: str, data: bytes) -> bytes:
+    digest = hashlib.sha256(f"{kind} {key}\n".encode())
+    digest.update(data)
+    return _MARK + digest.hexdigest().encode() + b"\n"
 
 
 def _remove(path: Path) -> None:

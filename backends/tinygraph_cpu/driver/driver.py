@@ -28,11 +28,11 @@ import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import llvmlite.binding as llvm
 from llvmlite import ir
 
+from tinygraph.compiler.sources import digest
 from tinygraph.compiler.store import default_store
 from tinygraph_cpu.driver import emitter, launch_table
 from tinygraph_cpu.driver.emitter import I64, VOID, WORDS, WordBuilder
@@ -326,9 +326,7 @@ class Driver:
 def driver() -> Driver:
     """Loads the driver, once a process; it is compiled once a cache folder."""
     symbols = ("tinygraph_walk", "tinygraph_lead", "tinygraph_serve", "tinygraph_bundle")
-    source = "".join(
-        Path(f).read_text() for f in (__file__, emitter.__file__, launch_table.__file__)
-    )
+    source = digest((__file__, emitter.__file__, launch_table.__file__))
     target = objects.Processor()
     code = objects.stored_module(driver_module, target, default_store(), source)
     addresses = objects.load(dict.fromkeys(symbols, code))

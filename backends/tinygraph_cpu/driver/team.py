@@ -19,16 +19,10 @@ from functools import cache
 from tinygraph.settings import settings
 from tinygraph_cpu.driver.driver import INSIDE_BITS, driver
 from tinygraph_cpu.driver.launch_table import GATE, STATE_WORDS, LaunchTable, words
+from tinygraph_cpu.machine.processors import allowed_cpus
 
 PATIENCE = 50_000  # pauses, one to three milliseconds, before a worker parks
 _PINS = hasattr(os, "sched_setaffinity")
-
-
-def allowed_cpus() -> list[int]:
-    """The processors that this process may use."""
-    if _PINS:
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
 
 
 def default_threads() -> int:

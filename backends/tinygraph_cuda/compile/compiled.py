@@ -14,6 +14,7 @@ from pathlib import Path
 import tinygraph_scalar
 from tinygraph import codegen
 from tinygraph.codegen.program import Code, KernelCode
+from tinygraph.compiler.sources import digest
 from tinygraph.compiler.store import Store
 from tinygraph.plan.records.device import Card
 
@@ -52,10 +53,7 @@ def emitters_digest() -> str:
     own, core = Path(__file__).parent.parent, Path(codegen.__file__ or "").parent
     scalar = Path(tinygraph_scalar.__file__ or "").parent
     emitters = (path for folder in (own, scalar) for path in sorted(folder.rglob("*.py")))
-    digest = hashlib.blake2b()
-    for path in (*emitters, *(core / name for name in SHARED)):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    return digest([*emitters, *(core / name for name in SHARED)])
 
 
 def entry_key(kernel: KernelCode, architecture: str) -> str:
