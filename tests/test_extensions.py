@@ -147,10 +147,16 @@ def test_a_mistake_that_shows_with_shapes_names_operator_and_line(case):
     assert message in text and "\n" not in text
 
 
+def shifted(x: np.ndarray) -> np.ndarray:
+    return np.concatenate([x[:, 1:], np.full_like(x[:, :1], 7)], 1)
+
+
 def test_reads_beyond_the_edge_are_fine_with_a_value_for_it():
-    moved = used(loops=at(I0, Index(1, ((1, 1),)), outside=7), ref=lambda x: x)
+    moved = used(loops=at(I0, Index(1, ((1, 1),)), outside=7), ref=shifted)
     (got,) = tg.compile(moved.inputs, [moved])(np.arange(12, dtype="f").reshape(4, 3))
     assert got[0].tolist() == [1, 2, 7]
+    (ones,) = tg.compile([], [moved.op(tg.ones((4, 3)))])()  # which constant folding sees
+    assert ones[0].tolist() == [1, 1, 7]
 
 
 def test_every_kind_says_what_it_needs():

@@ -16,6 +16,7 @@ from tinygraph.codegen import math as library
 from tinygraph.graph.interpret import evaluate, run
 from tinygraph.graph.ir import Graph, Node
 from tinygraph.graph.op import OPS, Kind, input
+from tinygraph.graph.record import OWN
 from tinygraph.ops.conv import CONV2D, CONV2D_INPUT_GRADIENT, CONV2D_WEIGHT_GRADIENT, output_size
 from tinygraph.ops.indexing import CONCAT
 from tinygraph.ops.linalg import MATMUL
@@ -29,6 +30,7 @@ from tinygraph.ops.window import (
     WINDOW_UNPOOL,
 )
 from tinygraph.ops.window_weighted import WINDOW_WEIGHT_GRADIENT, WINDOW_WEIGHTED
+from tinygraph.passes.vectorize import vectorized, vectorizes
 
 EXAMPLES = {name: op.example for name, op in OPS.items() if op.example}
 UNARY = ["neg", "abs", "sign", "relu"]
@@ -188,10 +190,43 @@ def test_loops_agree_with_reference(name: str) -> None:
         close(run_loops(n, arrays), evaluate(n, arrays))
 
 
+def test_every_operator_has_a_gradient_or_says_why_not() -> None:
+    silent = [o.name for o in OPS.values() if o.kind not in OWN and not o.vjp and not o.no_gradient]
+    assert silent == []
+
+
 def test_every_operator_with_loops_or_an_expression_has_an_example() -> None:
     without = [o.name for o in OPS.values() if (o.loops or o.expr) and not o.example]
     # These need a device of a backend, a parameter, a rule, or what a gradient is of.
     assert without == ["place", "effect", "custom_gradient", "standardized"]
+
+
+@pytest.mark.parametrize("name", [k for k, n in CASES.items() if n.inputs and vectorizes(n)])
+def test_stacked_form_computes_every_step(name: str) -> None:
+    """Once with all inputs stacked, then with one alone: the others are the same in all steps."""
+    n, steps = CASES[name], 3
+    each = [values(n, seed) for seed in range(steps)]
+    for chosen in (range(len(n.inputs)), *((k,) for k in range(len(n.inputs)))):
+        own = [[each[t if k in chosen else 0][k] for k in range(len(n.inputs))]
+               for t in range(steps)]  # fmt: skip
+        given = [
+            (input(f"x{k}", *(steps,) * (k in chosen), *i.shape, dtype=i.dtype), k in chosen)
+            for k, i in enumerate(n.inputs)
+        ]
+        out, stacked = vectorized(n, given, steps)
+        arrays = [np.stack([o[k] for o in own]) if s else own[0][k]
+                  for k, (_, s) in enumerate(given)]  # fmt: skip
+        (got,) = run(Graph("stacked", tuple(x for x, _ in given), (out,)), *arrays)
+        assert stacked
+        with np.errstate(all="ignore"):
+            close(got, np.stack([evaluate(n, o) for o in own]))
+
+
+@pytest.mark.parametrize("name", [k for k, n in CASES.items() if n.op.nonnegative])
+def test_operators_that_say_so_are_never_negative(name: str) -> None:
+    with np.errstate(all="ignore"):
+        got = CASES[name].op.ref(np.array(SPECIAL, "float32"))
+    assert not np.signbit(got[~np.isnan(got)]).any()
 
 
 @pytest.mark.parametrize("name", [k for k, n in CASES.items() if n.op.kind is Kind.ELEMENTWISE])
@@ -262,7 +297,9 @@ def test_nan_passes_through(op: Callable) -> None:
 POSITIVE = {"log", "log1p", "sqrt", "rsqrt", "pow"}
 FLAT = {"floor", "round", "sign", "stop_gradient", "custom_gradient", "random_uniform", "cast"}
 SMOOTH = [
-    k for k, n in CASES.items() if n.dtype == "float32" and n.inputs and n.op.name not in FLAT
+    k
+    for k, n in CASES.items()
+    if n.dtype == "float32" and n.inputs and n.op.name not in FLAT and not n.op.no_gradient
 ]
 
 

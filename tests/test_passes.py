@@ -188,3 +188,10 @@ def test_scales_behind_a_matmul_move_into_its_weights():
     after = simplify(fold_batch_norm(graph))
     check_pass(fold_batch_norm, graph, after, list(make_probes(graph)))
     assert after.outputs[0].op.name == "add" and after.outputs[0].inputs[0].op.name == "matmul"
+
+
+def test_the_absolute_value_of_the_least_integer_is_negative():
+    x = input("x", 2, dtype="int32")
+    graph = graph_of(ops.relu(ops.abs(x)))
+    least = np.array([-(2**31), -3], np.int32)
+    assert run(simplify(graph), least)[0].tolist() == run(graph, least)[0].tolist() == [0, 3]

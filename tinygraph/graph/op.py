@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -19,6 +19,9 @@ from .types import Array, Type
 
 if TYPE_CHECKING:
     from .template import KernelWriter
+
+
+Stacked = tuple[Node, bool]  # a value in a loop's steps; whether it has an axis of steps in front
 
 
 class ShapeError(TypeError):
@@ -90,11 +93,14 @@ class Op:
             and statement.
         example: () -> node; tests and docs walk these.
         version: of a user's operator; None switches the program cache off for programs that use it.
-        stacked: (node, *inputs, steps) -> node, the operator for all steps of a loop at once, whose
-            inputs have a new first axis of ``steps``; element-wise operators need none.
+        stacked: (node, inputs, steps) -> node, the operator for all steps of a loop at once. It
+            gets each input's value, and whether that has a new first axis of ``steps``, as at least
+            one has. Element-wise operators need none; others without it stay in loops.
         commutative: its two inputs may be swapped; patterns are then matched both ways.
         costly: its result is rather kept for a gradient than computed again.
         nonnegative: no result is below zero or -0.0, whatever the inputs are; NaN is possible.
+        transparent: a VIEW that matters to gradients or names only: the first pass puts its first
+            input in its place.
         row_major: a VIEW of the same elements in the same order, as reshape; it has no ``loops``.
         defined: the file and line of its ``define()``.
         built_in: it is tinygraph's own.
@@ -115,10 +121,11 @@ class Op:
     cost: Callable[..., int] | None = None
     example: Callable[[], Node] | None = None
     version: str | None = None
-    stacked: Callable[..., Node] | None = None
+    stacked: Callable[[Node, Sequence[Stacked], int], Node] | None = None
     commutative: bool = False
     costly: bool = False
     nonnegative: bool = False
+    transparent: bool = False
     row_major: bool = False
     defined: str = ""
     built_in: bool = False

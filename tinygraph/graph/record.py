@@ -38,7 +38,7 @@ FIELDS: dict[Kind, tuple[tuple[str, ...], tuple[str, ...]]] = {
     Kind.SOURCE: (("infer",), ("ref",)),
     Kind.ELEMENTWISE: (("infer", "ref", "expr"), ("commutative", "costly", "nonnegative")),
     Kind.REDUCE: (("infer", "ref", "loops", "fold"), ("expr", "stacked")),
-    Kind.VIEW: (("infer", "ref", "loops"), ("row_major", "stacked")),
+    Kind.VIEW: (("infer", "ref", "loops"), ("transparent", "row_major", "stacked")),
     Kind.ANCHOR: (("infer", "ref", "loops", "fold", "expr"), ("stacked",)),
     Kind.OPAQUE: (("infer", "ref", "template"), ("parts", "backend_templates", "stacked")),
     Kind.JOIN: (("infer", "ref"), ("stacked",)),

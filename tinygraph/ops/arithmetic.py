@@ -84,6 +84,7 @@ div: Op = define(
     infer=floats("div", 2, "use tg.floor_divide, or tg.cast first"),
     ref=np.divide,
     expr="{0} / {1}",
+    costly=True,
     vjp=lambda g, out, a, b: (div(g, b), neg(mul(g, div(out, b)))),
     example=lambda: div(input("a", 4, 3), input("b", 4, 3)),
 )
@@ -125,6 +126,7 @@ abs: Op = define(
     infer=numbers("abs", 1),
     ref=np.abs,
     expr="abs({0})",
+    nonnegative=True,
     vjp=lambda g, out, x: (mul(g, sign(x)),),
     example=lambda: abs(input("x", 4, 3)),
 )

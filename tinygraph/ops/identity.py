@@ -52,6 +52,7 @@ def effect(y: Node, parameter: Node, new: Node) -> Node:
 STOP_GRADIENT: Op = define(
     "stop_gradient",
     Kind.VIEW,
+    transparent=True,
     infer=lambda x: x,
     ref=lambda x: x,
     loops=loops_first,
@@ -90,6 +91,7 @@ def _vjp_custom(g: Node, out: Node, y: Node, *inputs: Node) -> tuple[Node | None
 CUSTOM_GRADIENT: Op = define(
     "custom_gradient",
     Kind.VIEW,
+    transparent=True,
     infer=lambda y, *inputs, rule: y,
     ref=lambda y, *inputs, rule: y,
     loops=loops_first,

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from ..graph.ir import Node
-from ..graph.op import Kind, Op, ShapeError, define, input, promote, same_dtype
+from ..graph.op import Kind, Op, ShapeError, Stacked, define, input, promote, same_dtype
 from ..graph.size import Size
 from ..graph.types import Type
 from .gather import take
-from .view import FLIP, PAD, SLICE, free, normalize_axis, reshape
+from .view import FLIP, PAD, SLICE, broadcast_to, free, normalize_axis, reshape
 
 
 def getitem(x: Node, key: Any) -> Node:
@@ -124,11 +124,17 @@ def _vjp_concat(g: Node, out: Node, *parts: Node) -> tuple[Node, ...]:
     return split(g, [p.shape[out.attr("axis")] for p in parts], out.attr("axis"))
 
 
+def _stacked_concat(n: Node, inputs: Sequence[Stacked], steps: int) -> Node:
+    parts = (x if stacked else broadcast_to(x, (steps, *x.shape)) for x, stacked in inputs)
+    return CONCAT(*parts, axis=n.attr("axis") + 1)
+
+
 CONCAT: Op = define(
     "concat",
     Kind.JOIN,
     infer=_infer_concat,
     ref=lambda *arrays, axis: np.concatenate(arrays, axis),
+    stacked=_stacked_concat,
     vjp=_vjp_concat,
     cost=free,
     example=lambda: concat([input("a", 2, 3), input("b", 2, 4)], 1),

@@ -23,7 +23,7 @@ from ..graph.op import (
     same_dtype,
 )
 from ..graph.types import Type
-from .view import broadcast_read, reshape, transpose
+from .view import aligned, broadcast_read, reshape, transpose
 
 
 def _infer(a: Type, b: Type) -> Type:
@@ -60,6 +60,7 @@ MATMUL: Op = define(
     expr="{0} * {1}",
     loops=_loops,
     fold="sum",
+    stacked=lambda n, inputs, steps: MATMUL(*(aligned(x, s, n.ndim) for x, s in inputs)),
     vjp=lambda g, out, a, b: (MATMUL(g, swap(b)), MATMUL(swap(a), g)),
     cost=lambda out, a, b: out.size * (2 * a.shape[-1] - 1),
     example=lambda: matmul(input("a", 2, 4, 5), input("b", 5, 3)),

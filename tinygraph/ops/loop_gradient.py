@@ -16,18 +16,14 @@ from ..graph.dtype import is_float
 from ..graph.ir import Node
 from ..graph.op import Kind
 from ..graph.types import Type
-from .arithmetic import add, div
+from .arithmetic import add
 from .indexing import getitem
 from .loop import Loop, dependent, fresh, is_number, reached, replaced
-from .math import erf, exp, expm1, log, log1p, pow, rsqrt, sigmoid, softplus, sqrt, tanh
 from .source import zeros
 from .view import PAD, TRANSPOSE, transpose
 
 Gradients = Sequence[Node | None]
 PullBack = Callable[[Sequence[Node], Sequence[Node], Sequence[Node]], Gradients]
-
-# Element-wise functions that are rather kept from the way forward than computed again.
-COSTLY = (div, erf, exp, expm1, log, log1p, pow, rsqrt, sigmoid, softplus, sqrt, tanh)
 
 
 def loop_gradient(gs: Gradients, n: Node, *inputs: Node, pull_back: PullBack) -> Gradients:
@@ -171,7 +167,7 @@ def _real(n: Node) -> bool:
 
 def _costly(n: Node) -> bool:
     """Whether a value is rather kept than computed again from what it is made of."""
-    return n.op.kind not in (Kind.ELEMENTWISE, Kind.VIEW) or n.op in COSTLY
+    return n.op.kind not in (Kind.ELEMENTWISE, Kind.VIEW) or n.op.costly
 
 
 def _split(g: Node | None, loop: Loop) -> tuple[list[Node], list[Node]]:

@@ -20,6 +20,8 @@ exp: Op = define(
     infer=floats("exp", 1),
     ref=np.exp,
     expr="exp({0})",
+    costly=True,
+    nonnegative=True,
     vjp=lambda g, out, x: (mul(g, out),),
     example=lambda: exp(input("x", 4, 3)),
 )
@@ -30,6 +32,7 @@ expm1: Op = define(
     infer=floats("expm1", 1),
     ref=np.expm1,
     expr="expm1({0})",
+    costly=True,
     vjp=lambda g, out, x: (mul(g, exp(x)),),
     example=lambda: expm1(input("x", 4, 3)),
 )
@@ -40,6 +43,7 @@ log: Op = define(
     infer=floats("log", 1),
     ref=np.log,
     expr="log({0})",
+    costly=True,
     vjp=lambda g, out, x: (div(g, x),),
     example=lambda: log(input("x", 4, 3)),
 )
@@ -50,6 +54,7 @@ log1p: Op = define(
     infer=floats("log1p", 1),
     ref=np.log1p,
     expr="log1p({0})",
+    costly=True,
     vjp=lambda g, out, x: (div(g, x + 1),),
     example=lambda: log1p(input("x", 4, 3)),
 )
@@ -60,6 +65,7 @@ sqrt: Op = define(
     infer=floats("sqrt", 1),
     ref=np.sqrt,
     expr="sqrt({0})",
+    costly=True,
     vjp=lambda g, out, x: (div(mul(g, 0.5), out),),
     example=lambda: sqrt(input("x", 4, 3)),
 )
@@ -70,6 +76,7 @@ rsqrt: Op = define(
     infer=floats("rsqrt", 1),
     ref=lambda x: 1 / np.sqrt(x),
     expr="K(1) / sqrt({0})",
+    costly=True,
     vjp=lambda g, out, x: (mul(mul(g, -0.5), div(out, x)),),
     cost=lambda out, x: 2 * out.size,
     example=lambda: rsqrt(input("x", 4, 3)),
@@ -81,6 +88,7 @@ tanh: Op = define(
     infer=floats("tanh", 1),
     ref=np.tanh,
     expr="tanh({0})",
+    costly=True,
     vjp=lambda g, out, x: (mul(g, sub(1, mul(out, out))),),
     example=lambda: tanh(input("x", 4, 3)),
 )
@@ -97,6 +105,8 @@ sigmoid: Op = define(
     infer=floats("sigmoid", 1),
     ref=_ref_sigmoid,
     expr="sigmoid({0})",
+    costly=True,
+    nonnegative=True,
     vjp=lambda g, out, x: (mul(g, mul(out, sub(1, out))),),
     example=lambda: sigmoid(input("x", 4, 3)),
 )
@@ -112,6 +122,7 @@ erf: Op = define(
     infer=floats("erf", 1),
     ref=_ref_erf,
     expr="erf({0})",
+    costly=True,
     vjp=lambda g, out, x: (mul(mul(g, 2 / math.sqrt(math.pi)), exp(neg(mul(x, x)))),),
     example=lambda: erf(input("x", 4, 3)),
 )
@@ -123,6 +134,8 @@ softplus: Op = define(
     infer=floats("softplus", 1),
     ref=lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))),
     expr="softplus({0})",
+    costly=True,
+    nonnegative=True,
     vjp=lambda g, out, x: (mul(g, sigmoid(x)),),
     cost=lambda out, x: 5 * out.size,
     example=lambda: softplus(input("x", 4, 3)),
@@ -142,6 +155,7 @@ POW: Op = define(
     infer=floats("pow", 2),
     ref=np.power,
     expr="{0} ** {1}",
+    costly=True,
     vjp=_vjp_pow,
     example=lambda: POW(input("a", 4, 3), input("b", 3)),
 )

@@ -110,6 +110,7 @@ def _sum_images(x: Node, shape: tuple[int, ...]) -> Node:
 STANDARDIZED: Op = define(
     "standardized",
     Kind.VIEW,
+    transparent=True,
     infer=lambda y, *_: y,
     ref=lambda y, *_: y,
     loops=loops_first,

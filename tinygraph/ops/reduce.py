@@ -10,7 +10,7 @@ import numpy as np
 
 from ..graph.dtype import is_float
 from ..graph.ir import Node
-from ..graph.op import Index, Kind, Loops, Op, Read, ShapeError, define, input
+from ..graph.op import Index, Kind, Loops, Op, Read, ShapeError, Stacked, define, input
 from ..graph.types import Type
 from .arithmetic import div, mul, sub
 from .logic import cast, equal, is_nan, logical_or, where
@@ -64,6 +64,11 @@ def _vjp_extreme(g: Node, out: Node, x: Node) -> tuple[Node]:
     return (mul(_spread(div(g, count), out, x), hits),)
 
 
+def _stacked(n: Node, inputs: Sequence[Stacked], steps: int) -> Node:
+    axis = tuple(a + 1 for a in n.attr("axis"))
+    return n.op(inputs[0][0], axis=axis, keepdims=n.attr("keepdims"))
+
+
 def _cost(out: Type, x: Type, **_: Any) -> int:
     return x.size - out.size
 
@@ -75,6 +80,7 @@ SUM: Op = define(
     ref=lambda x, *, axis, keepdims: np.sum(x, axis=axis, keepdims=keepdims, dtype=x.dtype),
     loops=_loops,
     fold="sum",
+    stacked=_stacked,
     vjp=lambda g, out, x: (_spread(g, out, x),),
     cost=_cost,
     example=lambda: SUM(input("x", 4, 3, 5), axis=(0, 2), keepdims=False),
@@ -87,6 +93,7 @@ MAX: Op = define(
     ref=lambda x, *, axis, keepdims: np.max(x, axis=axis, keepdims=keepdims),
     loops=_loops,
     fold="max",
+    stacked=_stacked,
     vjp=_vjp_extreme,
     cost=_cost,
     example=lambda: MAX(input("x", 4, 3), axis=(1,), keepdims=False),
@@ -99,6 +106,7 @@ MIN: Op = define(
     ref=lambda x, *, axis, keepdims: np.min(x, axis=axis, keepdims=keepdims),
     loops=_loops,
     fold="min",
+    stacked=_stacked,
     vjp=_vjp_extreme,
     cost=_cost,
     example=lambda: MIN(input("x", 4, 3), axis=(0,), keepdims=True),

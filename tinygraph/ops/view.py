@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..graph.ir import Node
-from ..graph.op import Index, Kind, Loops, Op, Read, ShapeError, define, input, promote
+from ..graph.op import Index, Kind, Loops, Op, Read, ShapeError, Stacked, define, input, promote
 from ..graph.types import Type
 
 
@@ -49,6 +49,7 @@ RESHAPE: Op = define(
     infer=_infer_reshape,
     ref=lambda x, *, shape: np.reshape(x, shape),
     row_major=True,
+    stacked=lambda n, inputs, steps: reshape(inputs[0][0], (steps, *n.shape)),
     vjp=lambda g, out, x: (reshape(g, x.shape),),
     cost=free,
     example=lambda: reshape(input("x", 4, 6), (2, 12)),
@@ -66,6 +67,15 @@ def reshape(x: Node, *shape: Any) -> Node:
             )
         sizes = tuple(x.type.size // known if n == -1 else n for n in sizes)
     return x if sizes == x.shape else RESHAPE(x, shape=sizes)
+
+
+def aligned(x: Node, stacked: bool, rank: int) -> Node:
+    """A value in a loop's steps, so that it broadcasts to one of ``rank`` axes in each step: behind
+    the axis of steps, if there is one, come axes of size 1.
+    """
+    if not stacked:
+        return x
+    return reshape(x, (x.shape[0], *(1,) * (rank + 1 - x.ndim), *x.shape[1:]))
 
 
 # -- transpose -------------------------------------------------------------------------------------
@@ -87,6 +97,9 @@ TRANSPOSE: Op = define(
     infer=_infer_transpose,
     ref=lambda x, *, axes: np.transpose(x, axes),
     loops=_loops_transpose,
+    stacked=lambda n, inputs, steps: TRANSPOSE(
+        inputs[0][0], axes=(0, *(a + 1 for a in n.attr("axes")))
+    ),
     vjp=lambda g, out, x: (transpose(g, tuple(int(a) for a in np.argsort(out.attr("axes")))),),
     cost=free,
     example=lambda: transpose(input("x", 4, 3, 2), (2, 0, 1)),
@@ -128,6 +141,9 @@ BROADCAST_TO: Op = define(
     infer=_infer_broadcast_to,
     ref=lambda x, *, shape: np.broadcast_to(x, shape),
     loops=_loops_broadcast_to,
+    stacked=lambda n, inputs, steps: broadcast_to(
+        aligned(inputs[0][0], inputs[0][1], n.ndim), (steps, *n.shape)
+    ),
     vjp=lambda g, out, x: (g,),
     cost=free,
     example=lambda: broadcast_to(input("x", 4, 1), (2, 4, 3)),
@@ -188,12 +204,20 @@ def _vjp_slice(g: Node, out: Node, x: Node) -> tuple[Node]:
     return (PAD(g, widths=tuple(widths), value=0),)
 
 
+def _stacked_slice(n: Node, inputs: Sequence[Stacked], steps: int) -> Node:
+    start, size, step = (
+        (first, *n.attr(k)) for k, first in (("start", 0), ("size", steps), ("step", 1))
+    )
+    return SLICE(inputs[0][0], start=start, size=size, step=step)
+
+
 SLICE: Op = define(
     "slice",
     Kind.VIEW,
     infer=_infer_slice,
     ref=_ref_slice,
     loops=_loops_slice,
+    stacked=_stacked_slice,
     vjp=_vjp_slice,
     cost=free,
     example=lambda: SLICE(input("x", 7, 5), start=(1, 0), size=(3, 5), step=(2, 1)),
@@ -222,6 +246,7 @@ FLIP: Op = define(
     infer=_infer_flip,
     ref=lambda x, *, axis: np.flip(x, axis),
     loops=_loops_flip,
+    stacked=lambda n, inputs, steps: FLIP(inputs[0][0], axis=tuple(a + 1 for a in n.attr("axis"))),
     vjp=lambda g, out, x: (FLIP(g, axis=out.attr("axis")),),
     cost=free,
     example=lambda: flip(input("x", 4, 3), 1),
@@ -291,6 +316,9 @@ PAD: Op = define(
     infer=_infer_pad,
     ref=_ref_pad,
     loops=_loops_pad,
+    stacked=lambda n, inputs, steps: PAD(
+        inputs[0][0], widths=((0, 0, 0), *n.attr("widths")), value=n.attr("value")
+    ),
     vjp=_vjp_pad,
     cost=free,
     example=lambda: PAD(input("x", 4, 3), widths=((1, 2, 0), (0, 1, 1)), value=0),

@@ -25,7 +25,7 @@ def fold(n: Node) -> Node | None:
             small = tuple(constant(v, i.dtype) for v, i in zip(numbers, n.inputs, strict=True))
             one = node(n.op, small, n.attrs, n.op.infer(*[i.type for i in small], **dict(n.attrs)))
             return full(n.shape, evaluate(one, [i.attr("value").data for i in small])[()], n.dtype)
-        if n.op.kind is Kind.VIEW and n.op.name != "pad":
+        if n.op.kind is Kind.VIEW and (n.op.row_major or n.op.nest(n).reads[0].outside is None):
             return full(n.shape, numbers[0], n.dtype)
     arrays = [i.attr("value").data for i in n.inputs if i.op is CONSTANT]
     if len(arrays) < len(n.inputs) or n.type.size > max(LIMIT, *(a.size for a in arrays)):

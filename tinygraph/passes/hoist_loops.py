@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..graph.ir import Graph, Node
-from ..graph.op import Kind
+from ..graph.op import Kind, Stacked
 from ..graph.origins import built_from, origins
 from ..graph.rewrite import Event, carry, is_filled, substitute
 from ..ops.arithmetic import add
@@ -19,7 +19,7 @@ from ..ops.linalg import MATMUL, OUTER_SUM, swap
 from ..ops.loop import ITEM, Loop, dependent, fresh, reached, replaced
 from ..ops.reduce import SUM
 from ..ops.view import RESHAPE, TRANSPOSE, reshape
-from .vectorize import Stacked, vectorized, vectorizes
+from .vectorize import vectorized, vectorizes
 
 
 @dataclass(frozen=True)

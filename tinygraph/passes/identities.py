@@ -7,10 +7,6 @@ from __future__ import annotations
 
 from ..graph.ir import Graph, Node
 from ..graph.rewrite import Event, rebuild, with_bodies
-from ..ops.identity import CUSTOM_GRADIENT, STOP_GRADIENT
-from ..ops.normalization import STANDARDIZED
-
-IDENTITIES = (STOP_GRADIENT, CUSTOM_GRADIENT, STANDARDIZED)
 
 
 def drop_identities(graph: Graph, log: list[Event] | None = None) -> Graph:
@@ -19,7 +15,7 @@ def drop_identities(graph: Graph, log: list[Event] | None = None) -> Graph:
     def build(n: Node) -> Node | None:
         if n.bodies:
             return with_bodies(n, lambda body: drop_identities(body, log))
-        if n.op not in IDENTITIES:
+        if not n.op.transparent:
             return None
         if log is not None:
             log.append(Event("drop_identities", n, n.inputs[0]))

@@ -17,7 +17,7 @@ from ..graph.op import constant, input
 from ..graph.rewrite import Event, filled, rewrite, rule, var
 from ..ops.arithmetic import abs, add, div, maximum, minimum, mul, neg, relu, sub
 from ..ops.logic import CAST, WHERE, cast, less, logical_not, where
-from ..ops.math import POW, exp, rsqrt, sigmoid, softplus, sqrt
+from ..ops.math import POW, exp, rsqrt, sqrt
 from ..ops.reduce import SUM, sum
 from ..ops.source import full, ones
 from ..ops.view import BROADCAST_TO, broadcast_to
@@ -43,8 +43,8 @@ def _is_power_of_two(n: Node) -> bool:
 
 
 def _is_not_negative(n: Node) -> bool:
-    """Neither below zero nor -0.0, whatever it is computed from; NaN is possible."""
-    return n.op in (exp, abs, sigmoid, softplus)
+    """Neither below zero nor -0.0; the absolute value of the least integer is negative."""
+    return n.op.nonnegative and is_float(n.dtype)
 
 
 x, y = var("x"), var("y")
