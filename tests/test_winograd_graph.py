@@ -29,11 +29,12 @@ def arrays_of(graph: Graph) -> list[np.ndarray]:
 
 def expanded(graph: Graph, way: str, key: str = "") -> tuple[Graph, list[str]]:
     remarks: list[str] = []
-    return expand_winograd(graph, {key: way}, [], remarks), remarks
+    return expand_winograd(graph, conv={key: way}, remarks=remarks), remarks
 
 
-def compiled(graph: Graph, way: str, target: Target) -> Compiled:
-    return translate(graph, (), graph.parameters, target, assemble, conv={"": way})
+def compiled(graph: Graph, way: str, target: Target, *without: str) -> Compiled:
+    left_out, conv = frozenset(without), {"": way}
+    return translate(graph, (), graph.parameters, target, assemble, without=left_out, conv=conv)
 
 
 def check_same_values(before: Graph, after: Graph) -> None:
@@ -136,7 +137,7 @@ def test_a_program_shows_it_as_a_stage_and_prepares_its_weights() -> None:
     x = tg.input("x", 2, 3, 7, 6)
     graph = graph_of(tg.relu(tg.conv2d(x, w, padding=1) + bias))
     there = compiled(graph, "winograd(2)", Target(winograd=False))
-    assert there.steps[-1].name == "winograd" and len(there.steps[-1].events) == 1
+    assert there.steps[-1].name == "expand_winograd" and len(there.steps[-1].events) == 1
     assert "winograd(2) as transforms and products" in there.plan.remarks[0]
     assert any("matmul" in m.name for call in there.plan.prepare for m in call.members)
     assert not any("matmul" in m.name for call in there.plan.launches for m in call.members)
@@ -149,5 +150,11 @@ def test_kernels_come_first() -> None:
     """A target with Winograd kernels gets the graph as it was."""
     graph = graph_of(layer())
     steps = compiled(graph, "winograd(2)", Target()).steps
-    assert all(s.name != "winograd" for s in steps)
     assert steps[-1].graph.digest == compiled(graph, "implicit", Target()).graph.digest
+
+
+def test_it_can_be_left_out_and_the_plan_says_so() -> None:
+    graph = graph_of(layer())
+    made = compiled(graph, "winograd(2)", Target(winograd=False), "expand_winograd")
+    assert all(s.name != "expand_winograd" for s in made.steps)
+    assert "no kernels" in made.plan.remarks[0] and "left out" in made.plan.remarks[0]

@@ -41,8 +41,8 @@ def compile(
             ``cuda:emulate``, ``cuda:ptx:sm_90``; by default what TINYGRAPH_BACKEND says, else
             ``cpu``.
         without: names of passes, or ``fuse`` or ``contract`` of the planner, to leave out.
-        passes: instead of ``tinygraph.passes.PIPELINE``: functions of a graph, which may take a
-            ``log`` for their events.
+        passes: instead of ``tinygraph.passes.PIPELINE``: functions of a graph. One that names
+            ``log``, ``target``, ``conv`` or ``remarks`` as a parameter is given it.
         verify: ``"values"`` runs the reference interpreter before and after every pass.
         check_nan: each call also checks every value, and names the first node that made a NaN from
             none.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from ..codegen.program import Code
 from ..graph.ir import Graph, Parameter
@@ -12,8 +13,7 @@ from ..graph.placement import device
 from ..graph.rewrite import Event
 from ..graph.verify import VerifyError, verify, verify_pass
 from ..inspect.record import Compiled, Step
-from ..passes import PIPELINE
-from ..passes.expand_winograd import expand_winograd
+from ..passes import APPROXIMATE, PIPELINE, expand_winograd
 from ..plan.contraction.tiling import Target
 from ..plan.records.plan import Plan
 from ..plan.schedule import schedule
@@ -28,24 +28,27 @@ def run_passes(
     passes: Sequence[Pass] = PIPELINE,
     without: frozenset[str] = frozenset(),
     check: Check | None = None,
+    **given: Any,
 ) -> tuple[Step, ...]:
     """The graph after each pass, the original first.
 
-    A pass is ``f(graph) -> Graph``; one with a second argument ``log`` is given a list for its
-    events. ``check(pass, before, after)`` may raise.
+    A pass is ``f(graph) -> Graph``. What else it names as parameters it is given: ``log``, a list
+    for its events, and of ``given`` (``target``, ``conv``, ``remarks`` when a program is compiled).
+    ``check(pass, before, after)`` may raise.
     """
     steps = [Step("graph", verify(graph))]
     for each, name in zip(passes, step_names(passes), strict=True):
         if each.__name__ in without:
             continue
         before, log = steps[-1].graph, list[Event]()
-        keywords = {"log": log} if "log" in inspect.signature(each).parameters else {}
+        named = inspect.signature(each).parameters
+        keywords = {k: v for k, v in (given | {"log": log}).items() if k in named}
         after = each(before, **keywords)
         if not isinstance(after, Graph):
             made = "None" if after is None else f"a {type(after).__name__}"
             raise VerifyError(f"{defined_at(each)}: pass {name} returned {made}, not a Graph")
         verify_pass(before, after, name)
-        if check is not None:
+        if check is not None and each not in APPROXIMATE:
             check(each, before, after)
         steps.append(Step(name, after, tuple(log)))
     return tuple(steps)
@@ -58,15 +61,6 @@ def step_names(passes: Sequence[Pass]) -> list[str]:
         count = sum(n.partition(".")[0] == each.__name__ for n in names)
         names.append(f"{each.__name__}.{count + 1}" if count else each.__name__)
     return names
-
-
-def winograd_step(graph: Graph, conv: Mapping[str, str], remarks: list[str]) -> Step:
-    """What a backend without Winograd kernels needs to follow ``conv``. Its values are less exact,
-    and one NaN spreads over a tile: as with kernels, that is the user's choice, and not checked.
-    """
-    log: list[Event] = []
-    after = expand_winograd(graph, conv, log, remarks)
-    return Step("winograd", verify_pass(graph, after, "winograd"), tuple(log))
 
 
 def translate(
@@ -86,10 +80,14 @@ def translate(
     convolutions are computed, by name; "" stands for all others.
     """
     with device(None):  # what is placed has been placed
-        steps = run_passes(graph, passes, without, check)
         remarks: list[str] = []
-        if conv and not target.winograd and {*conv.values()} != {"implicit"}:
-            steps = (*steps, winograd_step(steps[-1].graph, conv, remarks))
+        steps = run_passes(graph, passes, without, check, target=target, conv=conv, remarks=remarks)
+        ran = any(s.name == expand_winograd.__name__ for s in steps)
+        if not (ran or target.winograd or {*(conv or {}).values()} <= {"implicit"}):
+            remarks.append(
+                "conv asks for Winograd, for which this backend has no kernels, and the "
+                "pass expand_winograd is left out: convolutions are implicit"
+            )
         plan = schedule(steps[-1].graph, updates, parameters, target, without, conv)
         plan.remarks[:0] = remarks
     verify_plan(plan)

@@ -1,5 +1,8 @@
 """Graph -> Graph, a file each. compile() runs ``PIPELINE``; each can be left out by name."""
 
+from collections.abc import Callable
+
+from ..graph.ir import Graph
 from ..graph.rewrite import Rule
 from . import contract_sums as _contract_sums
 from . import defer_lookups as _defer_lookups
@@ -10,6 +13,7 @@ from . import stabilize as _stabilize
 from .contract_sums import contract_sums
 from .defer_lookups import defer_lookups
 from .effects import Update, UpdateError, strip_effects
+from .expand_winograd import expand_winograd
 from .fold_batch_norm import fold_batch_norm
 from .fold_constants import fold_constants
 from .hoist_loops import hoist_loops
@@ -21,7 +25,7 @@ from .simplify_views import simplify_views
 from .stabilize import stabilize
 from .unroll_loops import unroll_loops
 
-PIPELINE = (
+PIPELINE: tuple[Callable[..., Graph], ...] = (
     drop_identities,  # stop_gradient and its like have said what they had to say
     merge_loops,  # a loop, and what its gradient needs of it, run once
     prune_loops,  # results and histories of loops that nobody reads
@@ -34,7 +38,12 @@ PIPELINE = (
     simplify,  # algebra that holds for NaN, infinities and -0.0
     simplify_views,  # reshapes, transposes, slices and broadcasts that cancel or join
     defer_lookups,  # tables are multiplied, not the rows that are looked up in them
+    expand_winograd,  # what the user wants by Winograd, on a backend without kernels for it
 )
+
+# Less exact than what they replace, and a NaN spreads over a tile: the user's choice, as with
+# kernels of that kind. Values before and after are not compared.
+APPROXIMATE = (expand_winograd,)
 
 RULES: tuple[Rule, ...] = (
     *_contract_sums.RULES,
@@ -46,6 +55,7 @@ RULES: tuple[Rule, ...] = (
 )
 
 __all__ = [
+    "APPROXIMATE",
     "PIPELINE",
     "RULES",
     "Update",
@@ -53,6 +63,7 @@ __all__ = [
     "contract_sums",
     "defer_lookups",
     "drop_identities",
+    "expand_winograd",
     "fold_batch_norm",
     "fold_constants",
     "hoist_loops",

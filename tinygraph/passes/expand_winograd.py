@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -27,21 +28,33 @@ from ..graph.rewrite import Event, substitute, with_bodies
 from ..ops.conv import CONV2D, CONV2D_INPUT_GRADIENT, CONV2D_WEIGHT_GRADIENT, Padding
 from ..ops.linalg import MATMUL
 from ..ops.view import broadcast_to, flip, reshape, transpose
+from ..plan.contraction.tiling import Target
 from ..plan.indexing.phases import Unsuitable
 from ..plan.winograd.choice import place, tile_of, tiles_of, way_of
 from ..plan.winograd.toom_cook import Matrix, transforms
 
 
 def expand_winograd(
-    graph: Graph, conv: Mapping[str, str], log: list[Event], remarks: list[str]
+    graph: Graph,
+    *,
+    target: Target | None = None,
+    conv: Mapping[str, str] | None = None,
+    log: list[Event] | None = None,
+    remarks: list[str] | None = None,
 ) -> Graph:
-    """The graph with the convolutions that ``conv`` wants by Winograd's algorithm written out; a
-    remark for each says so, or why not.
+    """The graph with the convolutions that ``conv`` wants by Winograd's algorithm written out.
+
+    ``target`` may have kernels for it: the graph stays as it is then. A remark for each convolution
+    says that it was written out, or why not.
     """
+    if not conv or (target is not None and target.winograd):
+        return graph
+    log, remarks = [] if log is None else log, [] if remarks is None else remarks
+    within = partial(expand_winograd, target=target, conv=conv, log=log, remarks=remarks)
     replacements: dict[Node, Node] = {}
     for n in graph.nodes:
         if n.bodies:
-            replacements[n] = with_bodies(n, lambda b: expand_winograd(b, conv, log, remarks))
+            replacements[n] = with_bodies(n, within)
         if n.op not in (CONV2D, CONV2D_INPUT_GRADIENT, CONV2D_WEIGHT_GRADIENT):
             continue
         way = way_of(_with_epilogue(n, graph), conv)
