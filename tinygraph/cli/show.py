@@ -15,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "stage, what all of them did")  # fmt: skip
     parser.add_argument("--since", metavar="STAGE", help="what all passes after this one changed")
     parser.add_argument("--layers", action="store_true", help="a graph with a line for each layer")
+    parser.add_argument("--lines", action="store_true", help="with the lines that built it")
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -23,7 +24,7 @@ def main(arguments: argparse.Namespace) -> None:
         if arguments.diff or arguments.since:
             print(program.diff(arguments.stage, arguments.since))
         elif arguments.stage:
-            print(program.dump(arguments.stage, scopes=arguments.layers))
+            print(program.dump(arguments.stage, lines=arguments.lines, scopes=arguments.layers))
         else:
             print(f"{program}\n  stages   {', '.join(program.stages)}")
     except ValueError as error:

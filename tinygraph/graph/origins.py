@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import inspect
 import sys
+import sysconfig
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -16,7 +19,10 @@ if TYPE_CHECKING:
 
 _ORIGINS: WeakKeyDictionary[Node, tuple[Origin, ...]] = WeakKeyDictionary()
 _SCOPE = threading.local()
-_PACKAGE = str(Path(__file__).parent.parent)
+_PACKAGE = Path(__file__).parent.parent
+_STDLIB = Path(sysconfig.get_path("stdlib"))
+_INSTALLED = ("site-packages", "dist-packages")  # where what others wrote is installed
+_STARTERS = ("_pytest", "pluggy", "xdist", "execnet", "IPython", "ipykernel")  # run users' files
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +40,14 @@ class Origin:
 
 
 def user_origin() -> Origin:
-    """The innermost frame outside of this package; within ``built_from``, its first place."""
+    """The user's innermost line; within ``built_from``, its first place.
+
+    Where no user's line leads here (the commands, which build networks of this package), it is that
+    of the network or the command.
+    """
     if built := getattr(_SCOPE, "origins", None):
         return built[0]
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
+    frame = _frame("user") or _frame("network") or _frame("command") or sys._getframe(1)
     return Origin(frame.f_code.co_filename, frame.f_lineno, ".".join(scopes()))
 
 
@@ -47,13 +55,37 @@ def caller() -> tuple[str, bool]:
     """'file.py:12' of who called the function that asks, and whether that is in this package."""
     frame = sys._getframe(2)
     file = frame.f_code.co_filename
-    return f"{Path(file).name}:{frame.f_lineno}", file.startswith(_PACKAGE)
+    return f"{Path(file).name}:{frame.f_lineno}", _author(file) in ("package", "network", "command")
 
 
 def defined_at(function: Any) -> str:
     """'file.py:12' of a function's definition."""
     code = getattr(inspect.unwrap(function), "__code__", None)
     return f"{Path(code.co_filename).name}:{code.co_firstlineno}" if code else repr(function)
+def _frame(whose: str) -> FrameType | None:
+    """The innermost frame of someone's."""
+    return next((f for f in _frames() if _author(f.f_code.co_filename) == whose), None)
+
+
+def _frames() -> Iterator[FrameType]:
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+@cache
+def _author(file: str) -> str:
+    """Who wrote a file: ``user``; ``network``, ``command`` or ``package`` of this package; or
+    ``python``: the standard library, and what starts users' files.
+    """
+    path = Path(file)
+    if path.is_relative_to(_PACKAGE):
+        return {"models": "network", "cli": "command"}.get(path.parent.name, "package")
+    if file.startswith("<frozen ") or any(part in _STARTERS for part in path.parts):
+        return "python"
+    standard = path.is_relative_to(_STDLIB) and not any(part in _INSTALLED for part in path.parts)
+    return "python" if standard else "user"
 
 
 def scopes() -> list[str]:

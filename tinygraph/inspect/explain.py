@@ -13,6 +13,7 @@ from ..graph.ir import Graph, Node, Parameter
 from ..graph.op import Kind
 from ..graph.origins import origins
 from ..plan.records.plan import Launch
+from .remarks import grouped
 
 if TYPE_CHECKING:
     from .inspection import Inspection
@@ -43,8 +44,8 @@ def explain(inspection: Inspection, name: str, profile: Profile | None = None) -
     text += section("passes", changes or ["no pass changed it"])
     text += section("kernels", kernels(inspection, left, profile))
     known = {inspection.names[n] for n in left if n.inputs} | {name}
-    mentioned = [r for r in inspection.remarks if mentions(r, known, name)]
-    return "\n".join([*text, *section("remarks", mentioned)])
+    mentioned = [r for r in inspection.details if mentions(r.text, known, name)]
+    return "\n".join([*text, *section("remarks", grouped(mentioned))])
 
 
 def section(title: str, lines: list[str]) -> list[str]:

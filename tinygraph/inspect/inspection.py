@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -18,16 +18,16 @@ from ..codegen.module import module_text
 from ..graph.diff import diff
 from ..graph.dump import all_labels, dot, dump
 from ..graph.ir import Node, Parameter
-from ..graph.origins import Origin, origins
+from ..graph.origins import origins
 from ..plan.records.cost import LaunchCost, costs
 from ..plan.records.device import Card
 from .cards import cards_text
 from .explain import explain
-from .plan_text import plan_remarks, plan_text
+from .plan_text import plan_text
 from .profile import Profile, Timing
 from .record import Compiled, Step
+from .remarks import Remark, grouped, places, plan_remarks, step_remarks
 
-SHOWN = 3  # places in a remark
 TAKEN = ("registers", "spills", "shared")  # of a card, in a program's cost
 WRITTEN: Counter[Path] = Counter()  # folders of this process' programs
 
@@ -129,22 +129,17 @@ class Inspection:
     # ------------------------------------------------------------------ remarks
 
     @cached_property
-    def remarks(self) -> list[str]:
-        """What passes did, what the planner chose, why neighbours are in two kernels."""
-        done = [remark for step in self.steps for remark in self.step_remarks(step)]
-        return [*done, *plan_remarks(self.plan, self.compiled.graph, self.name)]
+    def details(self) -> list[Remark]:
+        """Every single remark, in the order of the network."""
+        planned = plan_remarks(self.plan, self.compiled.graph, self.name)
+        return [*planned, *(r for step in self.steps for r in step_remarks(step))]
 
-    def step_remarks(self, step: Step) -> list[str]:
-        """One remark for each rule that a pass applied."""
-        uses: dict[str, list[Node]] = {}
-        for event in step.events:
-            uses.setdefault(event.rule, []).append(event.before)
-        remarks = []
-        for rule, nodes in uses.items():
-            what = step.name if rule == step.name else f"{step.name}: {rule}"
-            often = f", {len(nodes)} times" if len(nodes) > 1 else ""
-            remarks.append(f"{what}{often} ({places(nodes)})")
-        return remarks
+    @cached_property
+    def remarks(self) -> list[str]:
+        """Why neighbours are in two kernels, those first that cost most bytes; what the planner
+        chose, what passes did. Remarks of one kind are one line.
+        """
+        return grouped(self.details)
 
     def name(self, n: Node) -> str:
         """A node as remarks call it: its label, its operator, the user's line."""
@@ -212,13 +207,3 @@ class Inspection:
     def explain(self, name: str, profile: Profile | None = None) -> str:
         """What became of a node, scope or parameter."""
         return explain(self, name, profile)
-
-
-def places(nodes: Iterable[Node], shown: int = SHOWN) -> str:
-    """The user's lines that nodes come from, the first few."""
-    found: dict[Origin, None] = {}
-    for n in nodes:
-        found |= dict.fromkeys(origins(n))
-    text = list(dict.fromkeys(map(str, found)))
-    more = [f"and {len(text) - shown} more"] if len(text) > shown else []
-    return "; ".join(text[:shown] + more)

@@ -1,17 +1,13 @@
-"""Plans as text: buffers, launches, the arena as a chart; and what remarks say of a plan."""
+"""Plans as text: buffers, launches, the arena as a chart."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from textwrap import wrap
 
-from ..graph.ir import Graph, Node
-from ..graph.op import Kind
 from ..graph.origins import origins
-from ..plan.records.cost import computes
 from ..plan.records.plan import Access, Bundle, Emitted, Launch, Nest, Plan, Repeat, Tile
-from ..plan.records.reason import Reason
 
 WIDTH = 100  # of a line
 COLUMNS = 40  # of the memory chart
@@ -152,44 +148,3 @@ def chart(plan: Plan, names: Mapping[int, str]) -> list[str]:
         bar = "." * first + "#" * (last - first + 1) + "." * (width - last - 1)
         lines.append(f"  {b.offset:>12,} {b.bytes:>12,}  {bar}  {names[id(b)]}"[:WIDTH])
     return lines
-
-
-def plan_remarks(plan: Plan, graph: Graph, name: Callable[[Node], str]) -> list[str]:
-    """What the planner chose, and a reason for every two neighbours that are not in one kernel."""
-    apart = [
-        f"{name(a)} and {name(b)} are in two kernels: {reason.value}"
-        for (a, b), reason in unfused(plan, graph).items()
-    ]
-    crossing = [
-        f"{name(t.value)} goes from {plan.devices[t.source]} to {plan.devices[t.target]}: "
-        f"{t.bytes:,} bytes"
-        for t in plan.transfers
-    ]
-    return list(dict.fromkeys((*plan.remarks, *crossing, *apart)))
-
-
-def unfused(plan: Plan, graph: Graph) -> dict[tuple[Node, Node], Reason]:
-    """Why no launch has (producer, consumer) in common, for each such pair.
-
-    Views between them do not count, nor does what is computed from parameters before the runs.
-    """
-    where: dict[Node, set[int]] = {}
-    for number, launch in enumerate(m for x in plan.launches for m in x.members):
-        for n in launch.nodes if computes(launch) else ():
-            where.setdefault(n, set()).add(number)
-    known = {(a, b): reason for a, b, reason in plan.refused}
-    pairs: dict[tuple[Node, Node], Reason] = {}
-    for n in graph.everywhere:
-        for x in n.inputs if n in where else ():
-            while x not in where and len(x.inputs) == 1:
-                x = x.inputs[0]
-            if x in where and not where[x] & where[n] and not is_source(x):
-                pairs[x, n] = known.get((x, n), Reason.JOINED)
-    return pairs
-
-
-def is_source(n: Node) -> bool:
-    """Whether a value is an input, parameter or constant, or a view of one."""
-    while n.op.kind is Kind.VIEW:
-        n = n.inputs[0]
-    return n.op.kind is Kind.SOURCE

@@ -29,6 +29,7 @@ from .memory.updates import order_updates
 from .nests.arrange import arrange, copy_nest
 from .nests.builder import NestBuilder
 from .records.plan import Launch, Loop, Place, Plan, Repeat, Special, Transfer
+from .records.reason import Reason
 
 
 def schedule(
@@ -106,7 +107,7 @@ class Scheduler(Anchors):
         plan = Plan(
             self.graph.name, self.buffers, self.prepare, launches, loops, constants=self.constants
         )
-        plan.remarks, plan.refused = self.remarks, self.refused
+        plan.remarks, plan.refused = self.remarks, self.fusion.refused
         plan.devices, plan.transfers = device_names(self.graph), self.transfers()
         place_buffers(plan)
         fetch_ahead(plan)
@@ -114,7 +115,6 @@ class Scheduler(Anchors):
 
     def lower_all(self) -> None:
         """Launches for all groups, in an order in which they may run."""
-        self.refused = list(self.fusion.refused)
         self.sources(self.parameters)
         self.store_outputs()
         order = order_updates(self.fusion, self.updates)
@@ -139,7 +139,7 @@ class Scheduler(Anchors):
         body.lower_all()
         self.places.update(frame.results)
         self.remarks += body.remarks
-        self.refused += body.refused
+        self.fusion.refused += body.fusion.refused
         frame.hoist(self, body.prepare)
         self.launches += frame.initial
         step = tuple(bundle(body.launches))
@@ -221,6 +221,8 @@ class Scheduler(Anchors):
         others = [(s, p) for s, p in stores if s.dest is not anchor]
         if others:
             launches.append(self.epilogue_alone(group, anchor, others))
+            rest = (n for n in group.index if n is not anchor)
+            self.fusion.refused += [(anchor, n, Reason.DETACHED) for n in rest]
             self.remarks.append(
                 f"{label(group)}: its epilogue is a kernel of its own, because {why}"
             )

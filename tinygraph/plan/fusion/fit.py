@@ -83,7 +83,9 @@ def fit_view(fusion: Fusion, n: Node, group: Group) -> Fit | Reason:
 
 def fit_reduction(fusion: Fusion, n: Node, group: Group) -> Fit | Reason:
     """In the nest that computes its input: some output axes become reduction axes."""
-    if group.anchor is not None or n.op.kind is Kind.ANCHOR:
+    if n.op.kind is Kind.ANCHOR:
+        return Reason.ANCHOR
+    if group.anchor is not None:
         return Reason.STAGE
     if group.windows:
         return fit_window(fusion, n, group)

@@ -42,6 +42,7 @@ def place(fusion: Fusion, n: Node) -> None:
     elif n.op.kind is Kind.JOIN:
         place_concat(fusion, n)
     elif n.op.kind is Kind.OPAQUE:
+        refuse(fusion, n, Reason.TEMPLATE)
         fusion.fresh(n, n.shape, own(n.shape)).opaque = n
     elif n.op.kind in (Kind.REDUCE, Kind.ANCHOR):
         place_reduction(fusion, n)
@@ -53,18 +54,27 @@ def join(fusion: Fusion, n: Node, fit: Callable[[Fusion, Node, Group], Fit | Rea
     """Tries the groups of n's inputs, those with sums first, then the latest."""
     refused: dict[int, Reason] = {}
     for group in sorted(set(fusion.sources(n)), key=preference):
+        if n in fusion.writers:
+            refused[group.number] = Reason.JOINED
+            continue
         found = closed(fusion, n, group) or fit(fusion, n, group)
         if isinstance(found, Fit) and fusion.cyclic(n, group):
             found = Reason.CYCLE
         if isinstance(found, Fit):
             enter(fusion, n, group, found)
-            break
-        refused[group.number] = found
+        else:
+            refused[group.number] = found
     for i in dict.fromkeys(fusion.root(i) for i in n.inputs):
         for group in fusion.writers.get(i, ()):
             if group.number in refused:
                 fusion.refused.append((i, n, refused[group.number]))
     return n in fusion.writers
+
+
+def refuse(fusion: Fusion, n: Node, reason: Reason) -> None:
+    """Keeps n apart from all that compute its inputs."""
+    roots = dict.fromkeys(fusion.root(i) for i in n.inputs)
+    fusion.refused += [(i, n, reason) for i in roots if i in fusion.writers]
 
 
 def preference(group: Group) -> tuple[bool, int]:
@@ -92,8 +102,7 @@ def place_reduction(fusion: Fusion, n: Node) -> None:
     loops, rank = loops_of(n), len(n.shape)
     anchor = n.op.kind is Kind.ANCHOR and n.dtype == "float32" and fusion.contract
     if anchor:
-        roots = dict.fromkeys(fusion.root(i) for i in n.inputs)
-        fusion.refused += [(i, n, Reason.ANCHOR) for i in roots if i in fusion.writers]
+        refuse(fusion, n, Reason.ANCHOR)
     elif join(fusion, n, fit_reduction):
         return
     axes = (*n.shape, *loops.reduce)

@@ -15,6 +15,7 @@ from ...graph.ir import Node, Parameter
 from ...graph.op import Kind
 from ..indexing.index import Indices, Leaf
 from ..indexing.reads import element_reads
+from ..records.reason import Reason
 from .absorb import reads_of
 from .group import Group
 from .state import Fusion
@@ -159,6 +160,7 @@ class Recomputation:
             del group.index[n]
             self.fusion.writers[n] = copies
             for x in self.roots(n):
+                self.fusion.refused.append((x, n, Reason.COPIED))
                 if not self.users_in(group, x):
                     self.users[x].discard(group)
 

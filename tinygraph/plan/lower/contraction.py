@@ -29,6 +29,7 @@ from ..nests.arrange import arrange
 from ..nests.builder import NestBuilder
 from ..records.body import Body, Statement
 from ..records.plan import Access, Launch, Nest, Place, Stage, Tile
+from ..records.reason import Reason
 from .copies import Copies, is_crowded, is_heavy, is_scattered
 from .winograd import winograd_launches
 
@@ -220,8 +221,12 @@ class Anchors(Copies):
 
     def added_up(self, group: Group, nest: Nest, sums: Access, pieces: int) -> Launch:
         """The nest that adds up pieces and runs the epilogue."""
-        nodes = tuple(n for n in group.index if n is not group.anchor) or tuple(group.index)
-        names = dict.fromkeys(("sum", *(n.op.name for n in nodes if n is not group.anchor)))
+        anchor = group.anchor
+        assert anchor is not None
+        nodes = tuple(n for n in group.index if n is not anchor) or (anchor,)
+        rest = [n for n in nodes if n is not anchor]
+        self.fusion.refused += [(anchor, n, Reason.PIECES) for n in rest]
+        names = dict.fromkeys(("sum", *(n.op.name for n in rest)))
         return self.launch("_".join(names), add_up(nest, "acc", pieces, sums), nodes)
 
     def partial(self, tile: Tile) -> Access:

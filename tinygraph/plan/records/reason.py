@@ -17,5 +17,8 @@ class Reason(Enum):
     TEMPLATE = "its kernel has a template of its own"
     STAGE = "a contraction's tile holds sums, not whole rows"
     JOINED = "its reader had joined another kernel"
+    COPIED = "its reader is computed in each kernel that needs it"
+    PIECES = "the sums of its pieces are added up by a kernel of their own"
+    DETACHED = "the contraction's tile could not take its epilogue"
     DEVICE = "they are on two devices"
     LEFT_OUT = "fusion is left out"

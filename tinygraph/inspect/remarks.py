@@ -1,0 +1,193 @@
+"""Remarks: why neighbours are in two kernels, what the planner chose, what passes did.
+
+The first lines matter most: neighbours are ranked by the bytes that one kernel for both would save,
+and remarks of one kind are one line with their number.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from ..graph.ir import Graph, Node
+from ..graph.op import INPUT, PARAMETER, Kind
+from ..graph.origins import Origin, origins
+from ..plan.records.cost import computes
+from ..plan.records.plan import Plan
+from ..plan.records.reason import Reason
+from .record import Step
+
+SHOWN = 3  # places in a remark
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """One finding.
+
+    Attributes:
+        text: what was found, and where.
+        kind: equal for remarks that are one line in a list; None for one that stands alone.
+        bytes: of traffic between kernels that it is about.
+    """
+
+    text: str
+    kind: tuple[str, ...] | None = None
+    bytes: int = 0
+
+
+def grouped(remarks: Iterable[Remark]) -> list[str]:
+    """A line for each kind of remark, those about most bytes first, else in their order."""
+    kinds: dict[tuple[str, ...], list[Remark]] = {}
+    for remark in remarks:
+        kinds.setdefault(remark.kind or (remark.text,), []).append(remark)
+    ranked = sorted(kinds.values(), key=lambda alike: -sum(r.bytes for r in alike))
+    return [one_line(sorted(alike, key=lambda r: -r.bytes)) for alike in ranked]
+
+
+def one_line(alike: Sequence[Remark]) -> str:
+    """The first of several remarks, the number of the others, and all their bytes."""
+    first, total = alike[0], sum(r.bytes for r in alike)
+    found = [size_text(first.bytes)] if total else []
+    if len(alike) > 1:
+        found.append(f"and {len(alike) - 1} more like it")
+        found += [f"{size_text(total)} in all"] if total else []
+    return f"{first.text} ({', '.join(found)})" if found else first.text
+
+
+def size_text(bytes: int) -> str:
+    """A number of bytes to three digits or so."""
+    if bytes < 1000:
+        return f"{bytes} bytes"
+    return f"{bytes / 1e3:,.1f} KB" if bytes < 1e6 else f"{bytes / 1e6:,.2f} MB"
+
+
+# -- neighbours in two kernels ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """A value, and a node that reads it in another kernel.
+
+    Attributes:
+        reason: why the planner refused them one kernel; None if it did not say.
+        bytes: that one kernel for both would not read, nor write if nothing else reads the value;
+            0 where another pair with the same value and kernel counts them.
+    """
+
+    producer: Node
+    consumer: Node
+    reason: Reason | None
+    bytes: int
+
+
+def unfused(plan: Plan, graph: Graph) -> list[Apart]:
+    """The pairs of producer and consumer that no kernel of a run has in common.
+
+    Views between them do not count, nor does what is computed from parameters before the runs.
+    """
+    where: dict[Node, dict[int, int]] = {}  # for each node the kernels, and how often they run
+    members = [(k, m) for k, launch in enumerate(plan.launches) for m in launch.members]
+    for kernel, (number, member) in enumerate(members):
+        for n in member.nodes if computes(member) else ():
+            where.setdefault(n, {})[kernel] = plan.steps(number)
+    known = {(a, b): reason for a, b, reason in plan.refused}
+    chains = [
+        (chain, n)
+        for n in graph.everywhere
+        for chain in ([*_through_views(i, where)] for i in n.inputs if n in where)
+        if chain[-1] in where and not where[chain[-1]].keys() & where[n].keys()
+    ]
+    pairs = {(chain[-1], n): chain for chain, n in chains if not is_source(chain[-1])}
+    readers: dict[Node, set[int]] = {}
+    for x, n in pairs:
+        readers.setdefault(x, set()).update(where[n])
+    counted: set[tuple[Node, int]] = set()
+    found = []
+    for (x, n), chain in pairs.items():
+        new = {k: often for k, often in where[n].items() if (x, k) not in counted}
+        counted |= {(x, k) for k in new}
+        size = min(y.type.bytes for y in (x, chain[0]))
+        alone = len(readers[x]) == 1 and x not in graph.outputs
+        bytes = size * sum(new.values()) + x.type.bytes * sum(where[x].values()) * alone
+        found.append(Apart(x, n, _reason(chain, n, known), bytes * bool(new)))
+    return found
+
+
+def _through_views(x: Node, where: dict[Node, dict[int, int]]) -> Iterator[Node]:
+    """An input, and what it is a view of, up to what a kernel computes."""
+    yield x
+    while x not in where and len(x.inputs) == 1:
+        x = x.inputs[0]
+        yield x
+
+
+def _reason(
+    chain: Sequence[Node], n: Node, known: dict[tuple[Node, Node], Reason]
+) -> Reason | None:
+    """Of the node itself, or of a view between that holds its value."""
+    pairs = [*((x, n) for x in chain), *((x, view) for view, x in pairwise(chain))]
+    return next((known[pair] for pair in pairs if pair in known), None)
+
+
+def is_source(n: Node) -> bool:
+    """Whether a value is an input, parameter or constant, or a view of one."""
+    while n.op.kind is Kind.VIEW:
+        n = n.inputs[0]
+    return n.op.kind is Kind.SOURCE
+
+
+# -- remarks of a plan and of passes ---------------------------------------------------------------
+
+
+def plan_remarks(plan: Plan, graph: Graph, name: Callable[[Node], str]) -> Iterator[Remark]:
+    """Why neighbours are in two kernels, what crosses between devices, what the planner chose."""
+    for pair in unfused(plan, graph):
+        reason = pair.reason.value if pair.reason else "no reason was recorded, please report it"
+        a, b = name(pair.producer), name(pair.consumer)
+        kind = ("apart", pair.producer.op.name, pair.consumer.op.name, reason)
+        yield Remark(f"{a} and {b} are in two kernels: {reason}", kind, pair.bytes)
+    for t in plan.transfers:
+        source, target = plan.devices[t.source], plan.devices[t.target]
+        yield Remark(f"{name(t.value)} goes from {source} to {target}: {t.bytes:,} bytes")
+    for text in dict.fromkeys(plan.remarks):
+        head, _, what = text.partition(": ")
+        numbered = re.sub(r"\d+\.\d+", "", what)  # estimates differ
+        yield Remark(text, ("choice", head.split()[0], numbered) if what else None)
+
+
+def step_remarks(step: Step) -> Iterator[Remark]:
+    """One remark for each rule that a pass applied."""
+    uses: dict[str, list[Node]] = {}
+    for event in step.events:
+        uses.setdefault(event.rule, []).append(event.before)
+    for rule, nodes in uses.items():
+        what = step.name if rule == step.name else f"{step.name}: {rule}"
+        often = f", {len(nodes)} times" if len(nodes) > 1 else ""
+        where = places([n for n in nodes if depends(n)])
+        yield Remark(f"{what}{often}" + (f" ({where})" if where else ""))
+
+
+def depends(n: Node) -> bool:
+    """Whether a node reads an input or parameter; what is made of constants alone is one node in
+    all programs of a process, so its line may be another program's.
+    """
+    stack, seen = [n], set[Node]()
+    while stack:
+        x = stack.pop()
+        if x.op in (INPUT, PARAMETER):
+            return True
+        stack += [i for i in x.inputs if i not in seen]
+        seen.update(x.inputs)
+    return False
+
+
+def places(nodes: Iterable[Node], shown: int = SHOWN) -> str:
+    """The user's lines that nodes come from, the first few."""
+    found: dict[Origin, None] = {}
+    for n in nodes:
+        found |= dict.fromkeys(origins(n))
+    text = list(dict.fromkeys(map(str, found)))
+    more = [f"and {len(text) - shown} more"] if len(text) > shown else []
+    return "; ".join(text[:shown] + more)
