@@ -11,6 +11,8 @@ from llvmlite import ir
 from numba import types
 
 import tinygraph as tg
+from integer_cases import ends
+from tinygraph.checkpoint import read_arrays, write_arrays
 from tinygraph.graph.dtype import DTYPES, DType, is_float, is_integer, known
 from tinygraph.graph.types import Array, Type
 from tinygraph_cpu.numba_code.intrinsics import CONSTRUCTORS
@@ -19,16 +21,6 @@ from tinygraph_scalar.arithmetic import scalar_type, suffix
 ROOT = Path(__file__).parent.parent
 ALL = list(DTYPES)
 INTEGERS = [d for d in ALL if is_integer(d)]
-
-
-def ends(dtype: str) -> np.ndarray:
-    """The limits of a dtype and what is near them, 0 and 1."""
-    record = DTYPES[dtype]
-    if record.is_float:
-        return np.array([0, 1, -1, 0.5, -2.5, 100, -100, 3e4], dtype)
-    low, high = int(record.least), int(record.greatest)
-    near = [low, low + 1, low // 2, 0, 1, high // 2, high // 2 + 1, high - 1, high]
-    return np.array(sorted({v for v in near if low <= v <= high}), dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES.values(), ids=str)
@@ -96,6 +88,34 @@ def test_an_unknown_dtype_is_one_clear_error():
     with pytest.raises(TypeError, match=r"requires a dtype of float32, .*bool, got 'float16'"):
         Array.of(np.zeros(2, np.float16))
     assert not any(is_float(d) or is_integer(d) for d in ("several", "float16", ""))
+
+
+def test_text_with_an_unknown_dtype_is_one_clear_error():
+    text = "graph g(x: f16[3]) {\n  return x\n}"
+    with pytest.raises(tg.ParseError, match=r"line 1: 'f16' is no dtype, which is one of f32, .*"):
+        tg.parse(text)
+    with pytest.raises(tg.ParseError, match=r"line 2: 'f16' is no dtype"):
+        tg.parse("graph g(x: f32[3]) {\n  %0 = add(x, 2:f16) : f32[3]\n  return %0\n}")
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+def test_checkpoints_keep_every_dtype(suffix, tmp_path):
+    arrays = {d: ends(d).reshape(1, -1) for d in ALL}
+    write_arrays(tmp_path / f"all{suffix}", arrays)
+    found = read_arrays(tmp_path / f"all{suffix}")
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array, strict=True)
+
+
+def test_inputs_and_parameters_of_every_dtype():
+    """In one program: what comes in goes out again, through memory of its width."""
+    inputs = [tg.input(d, len(ends(d)), dtype=d) for d in ALL]
+    held = [tg.parameter(ends(d)[::-1], f"p.{d}", dtype=d) for d in ALL]
+    chosen = [tg.where(tg.equal(x, x), tg.flip(p, 0), x) for x, p in zip(inputs, held, strict=True)]
+    results = tg.compile(inputs, [*chosen, *(tg.flip(x, 0) for x in inputs)])(*map(ends, ALL))
+    for d, same, turned in zip(ALL, results, results[len(ALL) :], strict=False):
+        np.testing.assert_array_equal(same, ends(d), strict=True)
+        np.testing.assert_array_equal(turned, ends(d)[::-1], strict=True)
 
 
 def sources() -> list[Path]:

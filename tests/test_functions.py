@@ -279,7 +279,7 @@ BAD = [
     (lambda x: tg.cross_entropy(f32(2, 3), f32(2)), "cross_entropy requires integer labels"),
     (lambda x: tg.cross_entropy(f32(2, 3, 4), f32(2, 3)), "classes along axis 1"),
     (lambda x: tg.cross_entropy((f32(2, 3), f32(2, 3)), f32(2)), "one node of logits, got tuple"),
-    (lambda x: tg.take(x, f32(2)), "take requires int32 or int64 indices"),
+    (lambda x: tg.take(x, f32(2)), "take requires integer indices"),
     (lambda x: tg.exp(x, x), "exp requires 1 input, got 2"),
 ]
 

@@ -97,7 +97,7 @@ class Arithmetic:
     # -- dtypes --------------------------------------------------------------------------------
 
     def convert(self, x: Operand, dtype: str) -> Value:
-        """`x` as `dtype`, as NumPy's ``astype``; what an integer cannot hold gives anything."""
+        """`x` as `dtype`, as NumPy's ``astype``; what int32 or int64 cannot hold gives anything."""
         if not isinstance(x, Value):
             return Value(constant(x, dtype, self.lanes), dtype)
         if x.dtype == dtype:
@@ -107,10 +107,7 @@ class Arithmetic:
         b, to, to_float = self.builder, vector_type(dtype, self.lanes), is_float(dtype)
         if x.is_float and to_float:
             return Value((b.fpext if dtype == "float64" else b.fptrunc)(x.ir, to), dtype)
-        if x.is_float:  # through a wider signed integer: negative floats wrap, as in NumPy
-            if DTYPES[dtype].kind == "uint":
-                wider = self.convert(x, "int64" if dtype == "uint32" else "int32")
-                return self.convert(wider, dtype)
+        if x.is_float:
             return Value(b.fptosi(x.ir, to), dtype)
         if to_float:
             return Value((b.sitofp if x.is_signed else b.uitofp)(x.ir, to), dtype)
@@ -167,16 +164,28 @@ class Arithmetic:
         return Value(getattr(self.builder, name)(x.ir, y.ir, **flags), x.dtype)
 
     def divide(self, x: Value, y: Value, remainder: bool) -> Value:
-        """Integer division that rounds down, as Python's; by zero it is undefined."""
-        b = self.builder
+        """Integer division that rounds down, as Python's; by zero it gives 0, as NumPy's.
+
+        The processor traps at a division by zero, and at the least integer by -1, so that neither
+        is ever given to it.
+        """
+        b, zero = self.builder, self.convert(0, x.dtype)
+        by_zero = self.compare("==", y, 0)
         if not x.is_signed:
-            return Value((b.urem if remainder else b.udiv)(x.ir, y.ir), x.dtype)
-        quotient, rest = Value(b.sdiv(x.ir, y.ir), x.dtype), Value(b.srem(x.ir, y.ir), x.dtype)
-        signs_differ = self.compare("<", Value(b.xor(rest.ir, y.ir), x.dtype), 0)
+            divisor = self.where(by_zero, 1, y)
+            found = (b.urem if remainder else b.udiv)(x.ir, divisor.ir)
+            return self.where(by_zero, zero, Value(found, x.dtype))
+        by_minus_one = self.compare("==", y, -1)
+        divisor = self.where(self.any([by_zero, by_minus_one]), 1, y)
+        rest = Value(b.srem(x.ir, divisor.ir), x.dtype)
+        signs_differ = self.compare("<", Value(b.xor(rest.ir, divisor.ir), x.dtype), 0)
         wrong = self.all([signs_differ, self.compare("!=", rest, 0)])
-        if remainder:
-            return self.where(wrong, Value(b.add(rest.ir, y.ir), x.dtype), rest)
-        return self.where(wrong, self.binary("-", quotient, 1), quotient)
+        if remainder:  # by 1, and so by 0 and -1, it is 0
+            return self.where(wrong, Value(b.add(rest.ir, divisor.ir), x.dtype), rest)
+        quotient = Value(b.sdiv(x.ir, divisor.ir), x.dtype)
+        quotient = self.where(wrong, self.binary("-", quotient, 1), quotient)
+        quotient = self.where(by_minus_one, self.unary("-", x), quotient)
+        return self.where(by_zero, zero, quotient)
 
     def divide_floats(self, x: Value, y: Value, remainder: bool) -> Value:
         """Division that rounds down, exactly, as NumPy's: through the remainder, which is exact."""
@@ -232,9 +241,9 @@ class Arithmetic:
         return Value(self.builder.call(function, values, fastmath=FAST), dtype)
 
     def abs(self, x: Operand) -> Operand:
-        if isinstance(x, Value) and DTYPES[x.dtype].kind == "int":
-            return self.where(self.compare("<", x, 0), self.unary("-", x), x)
-        return self.intrinsic("fabs", x)
+        if not isinstance(x, Value) or x.is_float:
+            return self.intrinsic("fabs", x)
+        return self.where(self.compare("<", x, 0), self.unary("-", x), x) if x.is_signed else x
 
     def isnan(self, x: Operand) -> Value:
         value = self.convert(x, "float32") if not isinstance(x, Value) else x

@@ -156,6 +156,8 @@ PRIMITIVES: dict[str, Callable[..., Operand]] = {
     "abs": Arithmetic.abs,
     "where": Arithmetic.where,
     "isnan": Arithmetic.isnan,
+    "floor_divide": lambda arithmetic, x, y: arithmetic.binary("//", x, y),
+    "modulo": lambda arithmetic, x, y: arithmetic.binary("%", x, y),
     "float_bits": lambda arithmetic, x: arithmetic.bitcast(x, "int32"),
     "bits_float": lambda arithmetic, x: arithmetic.bitcast(x, "float32"),
 }

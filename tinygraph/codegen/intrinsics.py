@@ -11,16 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from ..graph.dtype import DTYPES
+
 # a NumPy scalar or array: the twins keep the shape and the dtype of what they are given
 Number = Any
 
-bool_ = np.bool_
-uint8 = np.uint8
-int32 = np.int32
-uint32 = np.uint32
-int64 = np.int64
-float32 = np.float32
-float64 = np.float64
+globals().update({d.constructor: d.numpy.type for d in DTYPES.values()})  # float32(x), bool_(x)
 
 
 def where(condition: Number, x: Number, y: Number) -> Number:
@@ -48,6 +44,16 @@ def fma(x: Number, y: Number, z: Number) -> Number:
     """``x * y + z``, rounded once where the processor can; the twin rounds through float64."""
     exact = np.multiply(x, y, dtype=np.float64) + z
     return exact.astype(np.result_type(x, y, z))
+
+
+def floor_divide(x: Number, y: Number) -> Number:
+    """``x // y`` of integers; 0 where y is 0."""
+    return np.floor_divide(x, y)
+
+
+def modulo(x: Number, y: Number) -> Number:
+    """``x % y`` of integers; 0 where y is 0."""
+    return np.remainder(x, y)
 
 
 def float_bits(x: Number) -> Number:

@@ -9,10 +9,11 @@ Arguments are reduced as in Cody and Waite, Software Manual for the Elementary F
 
 from __future__ import annotations
 
+from numpy import float32
+
 from .intrinsics import (
     Number,
     bits_float,
-    float32,
     float_bits,
     fma,
     isnan,

@@ -8,7 +8,9 @@ depend on threads or order. The functions take and give uint32, ``random_uniform
 
 from __future__ import annotations
 
-from .intrinsics import Number, float32, uint32
+from numpy import float32, uint32
+
+from .intrinsics import Number
 
 
 def rotate_left(x: Number, left: Number, right: Number) -> Number:

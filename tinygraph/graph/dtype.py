@@ -99,10 +99,13 @@ DTYPES = {
     for d in (
         DType("float32", "f32", "float", 32, precision=24),
         DType("float64", "f64", "float", 64, precision=53),
+        DType("int8", "i8", "int", 8),
+        DType("int16", "i16", "int", 16),
         DType("int32", "i32", "int", 32),
         DType("int64", "i64", "int", 64),
-        DType("uint32", "u32", "uint", 32),
         DType("uint8", "u8", "uint", 8),
+        DType("uint16", "u16", "uint", 16),
+        DType("uint32", "u32", "uint", 32),
         DType("bool", "bool", "bool", 8),
     )
 }

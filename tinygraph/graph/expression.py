@@ -18,7 +18,8 @@ from .dtype import DTYPES
 FUNCTIONS = {
     "abs": 1, "floor": 1, "ceil": 1, "trunc": 1, "rint": 1, "sqrt": 1, "isnan": 1,
     "exp": 1, "expm1": 1, "log": 1, "log1p": 1, "tanh": 1, "sigmoid": 1, "softplus": 1, "erf": 1,
-    "power": 2, "maximum": 2, "minimum": 2, "fma": 3, "where": 3, "random_uniform": 4,
+    "power": 2, "maximum": 2, "minimum": 2, "floor_divide": 2, "modulo": 2, "fma": 3, "where": 3,
+    "random_uniform": 4,
 }  # fmt: skip
 CONSTRUCTORS = ("K", *(d.constructor for d in DTYPES.values()))
 CONSTANTS = ("inf", "nan")

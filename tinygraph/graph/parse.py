@@ -19,15 +19,14 @@ from .state import ParameterState
 from .types import Array, Type
 
 LONG = {d.short: d.name for d in DTYPES.values()}
-_TYPE = re.compile(rf"({'|'.join(LONG)})\[([\dn*+,-]*)\]")
 _TOKEN = re.compile(
-    rf"""\s*(?:
+    r"""\s*(?:
       (?P<comment>\#[^\n]*)
     | (?P<const>(?:const|body)\#[0-9a-f]+)
-    | (?P<type>(?:{"|".join(LONG)})\[[\dn*+,-]*\])
+    | (?P<type>[a-z]+\d*\[[\dn*+,-]*\])
     | (?P<label>%?(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[A-Za-z_][\w.]*|(?<=%)\d+)(?:~\d+)?)
     | (?P<number>-?(?:inf|nan|\d+(?:\.\d*)?(?:e[+-]?\d+)?))
-    | (?P<mark><-|[-+*=(){{}}\[\],:])
+    | (?P<mark><-|[-+*=(){}\[\],:])
     )""",
     re.VERBOSE,
 )
@@ -118,7 +117,7 @@ class _Parser:
     def declaration(self) -> tuple[str, Type]:
         label = self.take()
         self.take(":")
-        return label, _type(self.take("type"))
+        return label, self.declared()
 
     def line(self) -> None:
         if self.next == "parameter":
@@ -207,6 +206,18 @@ class _Parser:
         self.take(")")
         return f"({', '.join(types)})"
 
+    def declared(self) -> Type:
+        """The type that comes next."""
+        short, _, rest = self.next.partition("[")
+        dtype = self.dtype(short) if rest else ""
+        self.take("type")
+        return Type(tuple(parse_size(n) for n in rest.rstrip("]").split(",") if n), dtype)
+
+    def dtype(self, short: str) -> str:
+        if short not in LONG:
+            self.fail(f"{short!r} is no dtype, which is one of {', '.join(LONG)}")
+        return LONG[short]
+
     def operand(self) -> Node:
         kind, text, _, _ = self.tokens[self.at]
         if kind in ("label", "const") and text not in ("inf", "nan", "True", "False"):
@@ -218,7 +229,8 @@ class _Parser:
         dtype = None
         if self.next == ":":
             self.take()
-            dtype = LONG[self.take("label")]
+            dtype = self.dtype(self.next)
+            self.take("label")
         array = np.asarray(value)
         return constant(
             array.astype(dtype or {"f": "float32", "i": "int32"}.get(array.dtype.kind, "bool"))
@@ -227,7 +239,7 @@ class _Parser:
     def attribute(self) -> Any:
         kind, text, _, _ = self.tokens[self.at]
         if kind == "type":
-            return _type(self.take())
+            return self.declared()
         if kind == "const":
             known: Mapping[str, Any] = self.bodies if text.startswith("body#") else self.arrays
             if text not in known:
@@ -260,12 +272,6 @@ def _name(label: str) -> tuple[str | None, bool]:
     if stem[:1] in "'\"":
         return ast.literal_eval(stem), False
     return (None if stem == "_" else stem), stem.isdigit()
-
-
-def _type(text: str) -> Type:
-    m = _TYPE.fullmatch(text)
-    assert m is not None, text
-    return Type(tuple(parse_size(n) for n in m[2].split(",") if n), LONG[m[1]])
 
 
 def _arrays(graph: Graph) -> Iterator[Array]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import builtins
 import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..graph.dtype import is_float
+from ..graph.dtype import DTYPES, is_float
 from ..graph.ir import Node
 from ..graph.op import Kind, Op, ShapeError, broadcast_shapes, define, input, same_dtype
 from ..graph.types import Type
@@ -99,12 +100,13 @@ neg: Op = define(
     example=lambda: neg(input("x", 4, 3)),
 )
 
+# Rounded down, as in Python. As in NumPy, x // 0 and x % 0 are 0; the least integer // -1 wraps.
 floor_divide: Op = define(
     "floor_divide",
     Kind.ELEMENTWISE,
     infer=integers("floor_divide", 2, "use tg.floor(a / b)"),
     ref=np.floor_divide,
-    expr="{0} // {1}",
+    expr="floor_divide({0}, {1})",
     vjp=lambda g, out, a, b: (None, None),
     example=lambda: floor_divide(input("a", 4, 3, dtype="int32"), 3),
 )
@@ -114,7 +116,7 @@ mod: Op = define(
     Kind.ELEMENTWISE,
     infer=integers("mod", 2, "use a - tg.floor(a / b) * b"),
     ref=np.remainder,
-    expr="{0} % {1}",
+    expr="modulo({0}, {1})",
     vjp=lambda g, out, a, b: (None, None),
     example=lambda: mod(input("a", 4, 3, dtype="int32"), 3),
 )
@@ -136,7 +138,7 @@ sign: Op = define(
     Kind.ELEMENTWISE,
     infer=numbers("sign", 1),
     ref=np.sign,
-    expr="K(1) if {0} > K(0) else (K(-1) if {0} < K(0) else {0})",
+    expr="K(1) if {0} > K(0) else (-K(1) if {0} < K(0) else {0})",
     vjp=lambda g, out, x: (None,),
     example=lambda: sign(input("x", 4, 3)),
 )
@@ -194,7 +196,16 @@ minimum: Op = define(
 )
 
 
+def _infer_clip(x: Type, *, low: float | None, high: float | None) -> Type:
+    for bound in (low, high):
+        if bound is not None and (bound != bound or not DTYPES[x.dtype].holds(bound)):
+            raise ShapeError(f"clip requires bounds that {x.dtype} can hold, got {bound!r}")
+    return numbers("clip", 1)(x)
+
+
 def _expr_clip(*, low: float | None, high: float | None) -> str:
+    if low is not None and high is not None:
+        low = builtins.min(low, high)
     above = "{0}" if high is None else f"K({high!r}) if {{0}} > K({high!r}) else {{0}}"
     return above if low is None else f"K({low!r}) if {{0}} < K({low!r}) else ({above})"
 
@@ -211,7 +222,7 @@ def _vjp_clip(g: Node, out: Node, x: Node) -> tuple[Node]:
 CLIP: Op = define(
     "clip",
     Kind.ELEMENTWISE,
-    infer=lambda x, *, low, high: numbers("clip", 1)(x),
+    infer=_infer_clip,
     ref=lambda x, *, low, high: np.clip(x, low, high),
     expr=_expr_clip,
     vjp=_vjp_clip,
@@ -222,7 +233,9 @@ CLIP: Op = define(
 def clip(x: Node, low: Any = None, high: Any = None) -> Node:
     """x kept within [low, high] (numbers, nodes or None); NaN stays NaN.
 
-    With numbers the gradient passes where low <= x <= high, as in PyTorch.
+    Where low is above high, the result is high. A number beyond an integer dtype's limits bounds
+    nothing, or is refused if no integer could meet it. With numbers the gradient passes where
+    low <= x <= high, as in PyTorch.
     """
     if not isinstance(low, Node) and not isinstance(high, Node):
         return CLIP(x, low=_bound(x, low, -math.inf), high=_bound(x, high, math.inf))
@@ -232,9 +245,12 @@ def clip(x: Node, low: Any = None, high: Any = None) -> Node:
 
 def _bound(x: Node, value: float | None, nothing: float) -> float | None:
     """A bound in x's own kind of number; None where it bounds nothing."""
-    if value is None or value == nothing:
+    dtype = DTYPES[x.dtype]
+    if value is None or (value <= dtype.least if nothing < 0 else value >= dtype.greatest):
         return None
-    return float(value) if is_float(x.dtype) else int(value)
+    if dtype.is_float:
+        return float(value)
+    return int(value) if dtype.holds(value) else value
 
 
 # relu'(0) = 0; a NaN passes through, and so does its gradient, as in PyTorch.

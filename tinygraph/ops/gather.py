@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..graph.dtype import DTYPES, is_integer
 from ..graph.ir import Node
 from ..graph.op import (
     Index,
@@ -32,8 +33,17 @@ from .view import free, normalize_axis, reshape
 
 
 def _integers(name: str, indices: Type) -> None:
-    if indices.dtype not in ("int32", "int64"):
-        raise ShapeError(f"{name} requires int32 or int64 indices, got {indices}")
+    if not is_integer(indices.dtype):
+        raise ShapeError(f"{name} requires integer indices, got {indices}")
+
+
+def index_of(name: str, x: Node) -> Node:
+    """Integers in a dtype that holds every index: x's own may be too narrow for a ramp beside it.
+
+    It is int32, or int64 where x may be beyond that.
+    """
+    _integers(name, x.type)
+    return cast(x, "int32" if DTYPES["int32"].holds(DTYPES[x.dtype].greatest) else "int64")
 
 
 def _infer_take(x: Type, indices: Type, *, axis: int) -> Type:
@@ -117,7 +127,8 @@ def scatter_add(indices: Any, updates: Node, axis: int, size: int) -> Node:
 
 def one_hot(indices: Node, size: int, dtype: str = "float32") -> Node:
     """1 at each index along a new last axis, 0 elsewhere; an index outside gives zeros."""
-    return cast(equal(reshape(indices, (*indices.shape, 1)), arange(size, indices.dtype)), dtype)
+    places = index_of("one_hot", indices)
+    return cast(equal(reshape(places, (*places.shape, 1)), arange(size, places.dtype)), dtype)
 
 
 # -- slices at places that are data ----------------------------------------------------------------
@@ -130,7 +141,7 @@ def _starts(name: str, x: Node, starts: Sequence[Any], size: Sequence[int]) -> l
         raise ShapeError(f"{name} requires a start and a size for each axis of {x.type}, got {got}")
     if any(not 0 < k <= n for k, n in zip(size, x.shape, strict=True)):
         raise ShapeError(f"{name} requires sizes in 1 to those of {x.type}, got {tuple(size)}")
-    nodes = [s if isinstance(s, Node) else constant(s, "int32") for s in starts]
+    nodes = [index_of(name, s) if isinstance(s, Node) else constant(s, "int32") for s in starts]
     if any(s.shape != () for s in nodes):
         raise ShapeError(f"{name} requires 0-d starts, got {', '.join(str(s.type) for s in nodes)}")
     return [clip(s, 0, n - k) for s, n, k in zip(nodes, x.shape, size, strict=True)]
@@ -186,6 +197,7 @@ CUMSUM: Op = define(
 
 
 def cumsum(x: Node, axis: int = 0, reverse: bool = False) -> Node:
-    """Running sums along ``axis``; with ``reverse`` they run from the end."""
+    """Running sums along ``axis``, in the dtype of ``sum``; with ``reverse`` from the end."""
     (x,) = promote("cumsum", (x,))
+    x = cast(x, DTYPES[x.dtype].accumulator)
     return CUMSUM(x, axis=normalize_axis("cumsum", axis, x.ndim), reverse=reverse)

@@ -135,18 +135,48 @@ def _vjp_cast(g: Node, out: Node, x: Node) -> tuple[Node | None]:
     return (cast(g, x.dtype) if is_float(x.dtype) and is_float(out.dtype) else None,)
 
 
+def _through(dtype: str) -> tuple[str, ...]:
+    """The conversions that a cast is made of.
+
+    Narrow and unsigned integers are cut out of a wider signed one, so that -1.0 and 300.0 wrap
+    around, whatever a processor's conversion does beyond the limits.
+    """
+    record = DTYPES[dtype]
+    if not record.is_integer or (record.kind == "int" and record.bits >= 32):
+        return (dtype,)
+    return ("int32" if record.bits < 32 else "int64", dtype)
+
+
+def _expr_cast(*, dtype: str) -> str:
+    text = "{0}"
+    for kind in _through(dtype):
+        text = f"{DTYPES[kind].constructor}({text})"
+    return text
+
+
+def _ref_cast(x: np.ndarray, *, dtype: str) -> np.ndarray:
+    for kind in _through(dtype):
+        x = x.astype(DTYPES[kind].numpy)
+    return x
+
+
 CAST: Op = define(
     "cast",
     Kind.ELEMENTWISE,
     infer=_infer_cast,
-    ref=lambda x, *, dtype: x.astype(dtype),
-    expr=lambda *, dtype: f"{DTYPES[dtype].constructor}({{0}})",
+    ref=_ref_cast,
+    expr=_expr_cast,
     vjp=_vjp_cast,
     example=lambda: cast(input("x", 4, 3), "int32"),
 )
 
 
 def cast(x: Any, dtype: str) -> Node:
-    """x converted to ``dtype``: floats are cut towards zero for integers; bool means 'is not 0'."""
+    """x converted to ``dtype``.
+
+    Bool means 'is not 0'. Integers keep their low bits, as in NumPy: 300 is 44 in uint8, 255 is -1
+    in int8. Floats are cut towards zero and then wrap around in the same way; NaN and what lies
+    beyond int32 (for 64 bits and uint32, beyond int64) gives whatever the processor makes of it.
+    """
     (x,) = promote("cast", (x,))
     return x if x.dtype == dtype else CAST(x, dtype=dtype)

@@ -8,6 +8,7 @@ from ..graph.dtype import is_integer
 from ..graph.ir import Node
 from ..graph.op import ShapeError
 from .activation import log_softmax
+from .gather import index_of
 from .logic import equal, where
 from .reduce import mean, sum
 from .source import axis_index
@@ -46,6 +47,7 @@ def cross_entropy(
         )
     if not is_integer(labels.dtype):
         raise ShapeError(f"cross_entropy requires integer labels, got {labels.type}")
+    labels = index_of("cross_entropy", labels)
     if reduction not in ("mean", "none"):
         raise ValueError(f"reduction is 'mean' or 'none', got {reduction!r}")
     logp = log_softmax(logits, axis=axis)

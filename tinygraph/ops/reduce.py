@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graph.dtype import is_float
+from ..graph.dtype import DTYPES, is_float
 from ..graph.ir import Node
 from ..graph.op import Index, Kind, Loops, Op, Read, ShapeError, Stacked, define, input
 from ..graph.types import Type
@@ -120,7 +120,12 @@ def normalize_axes(name: str, axis: Axes, rank: int) -> tuple[int, ...]:
 
 
 def sum(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
-    """The sum over ``axis`` (one, several, or all)."""
+    """The sum over ``axis`` (one, several, or all).
+
+    Integers below 32 bits and bool are summed in int32, unsigned ones in uint32: 300 times 200 in
+    uint8 is 60000, as in NumPy, which takes 64 bits. Cast the sum back where it shall wrap.
+    """
+    x = cast(x, DTYPES[x.dtype].accumulator)
     return SUM(x, axis=normalize_axes("sum", axis, x.ndim), keepdims=keepdims)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..graph.dtype import known
 from ..graph.ir import Node
 from ..graph.op import Kind, Op, ShapeError, constant, define
 from ..graph.types import Type
@@ -18,6 +19,10 @@ def _infer_iota(*, shape: tuple[int, ...], strides: tuple[int, ...], dtype: str)
         raise ShapeError(
             f"iota requires a stride per axis, got shape {shape} and strides {strides}"
         )
+    record = known(dtype, "iota", ShapeError)
+    last = sum((n - 1) * s for n, s in zip(shape, strides, strict=True) if isinstance(n, int))
+    if not record.holds(last):
+        raise ShapeError(f"iota requires a dtype that holds all numbers up to {last}, got {dtype}")
     return Type(tuple(shape), dtype)
 
 

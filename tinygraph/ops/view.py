@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..graph.dtype import DTYPES
 from ..graph.ir import Node
 from ..graph.op import Index, Kind, Loops, Op, Read, ShapeError, Stacked, define, input, promote
 from ..graph.types import Type
@@ -275,6 +276,8 @@ def _infer_pad(x: Type, *, widths: Widths, value: float) -> Type:
     ]
     if any(n < 0 for n in sizes):
         raise ShapeError(f"pad requires widths that leave something of {x}, got {widths}")
+    if not DTYPES[x.dtype].holds(value):
+        raise ShapeError(f"pad requires a value that {x.dtype} can hold, got {value!r}")
     return Type(tuple(sizes), x.dtype)
 
 

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from ..graph.dtype import is_float
+from ..graph.dtype import DTYPES, is_float
 from ..graph.ir import Graph, Node
 from ..graph.op import constant, input
 from ..graph.rewrite import Event, filled, rewrite, rule, var
@@ -245,13 +245,13 @@ def cast_nothing(out: Node, x: Node) -> Node | None:
 
 @rule(SUM(BROADCAST_TO(x)), example=lambda: sum(broadcast_to(input("x", 3, 1), (3, 4)), (0, 1)))
 def sum_of_broadcast(out: Node, x: Node) -> Node | None:
-    """n equal summands are one product."""
+    """n equal summands are one product; an integer n wraps around as the sum does."""
     narrow = unrepeated(out)
     if narrow is None:
         return None
     count = out.inputs[0].type.size // narrow.type.size
     total = SUM(narrow, axis=out.attr("axis"), keepdims=out.attr("keepdims"))
-    return mul(total, constant(count, out.dtype))
+    return mul(total, constant(np.asarray(count).astype(DTYPES[out.dtype].numpy)))
 
 
 RULES = (

@@ -66,10 +66,13 @@ def combine(team: LaneTeam, fold: Fold) -> Iterator[str]:
 
 
 def by_shuffles(fold: Fold) -> Iterator[str]:
-    """A butterfly of five exchanges."""
+    """A butterfly of five exchanges; Numba exchanges no unsigned words, so they go as signed."""
+    unsigned = DTYPES[fold.dtype].kind == "uint"
+    mine, cast = (f"int32({fold.name})", fold.dtype) if unsigned else (fold.name, "")
     distance = WARP // 2
     while distance:
-        yield f"{fold.name}_other = cuda.shfl_xor_sync(0xFFFFFFFF, {fold.name}, {distance})"
+        other = f"cuda.shfl_xor_sync(0xFFFFFFFF, {mine}, {distance})"
+        yield f"{fold.name}_other = {f'{cast}({other})' if cast else other}"
         yield f"{fold.name} = {with_other(fold, fold.name, f'{fold.name}_other')}"
         distance //= 2
 

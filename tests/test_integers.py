@@ -1,0 +1,161 @@
+"""Integers of every width mean the same to Python, the interpreter, folding and compiled code."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tinygraph as tg
+from compiled import graph_of, run_python
+from integer_cases import (
+    FLOATS,
+    INTEGERS,
+    PAIRS,
+    check,
+    drawn,
+    ends,
+    expected_rows,
+    pairs_expected,
+    pairs_graph,
+    retyped,
+    rows,
+    wrapped,
+)
+from tinygraph.graph.dtype import DTYPES
+from tinygraph.graph.ir import Graph
+from tinygraph.graph.op import OPS
+from tinygraph.ops.reduce import SUM
+from tinygraph.passes.fold_constants import fold_constants
+from tinygraph.passes.simplify import simplify
+
+
+def table(dtype: str) -> np.ndarray:
+    """Rows of numbers whose sums go beyond the dtype."""
+    return np.random.default_rng(0).permutation(np.tile(ends(dtype), 5))[:35].reshape(5, 7)
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_pairs(dtype):
+    graph, want = pairs_graph(dtype), pairs_expected(dtype)
+    arrays = ends(dtype)[:, None], ends(dtype)
+    check(tg.run(graph, *arrays), want, PAIRS)
+    check(run_python(graph, *arrays), want, PAIRS)
+    check(run_python(graph, *arrays, without=["fuse"]), want, PAIRS)
+    check(tg.run(simplify(graph), *arrays), want, PAIRS)
+    folded = fold_constants(pairs_graph(dtype, *map(tg.constant, arrays)))
+    assert {n.op.name for n in folded.nodes} <= {"constant", "broadcast_to"}
+    check(tg.run(folded), want, PAIRS)
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_rows(dtype):
+    x = tg.input("x", 5, 7, dtype=dtype)
+    graph, want = Graph("rows", (x,), tuple(rows(x))), expected_rows(table(dtype))
+    check(tg.run(graph, table(dtype)), want)
+    check(run_python(graph, table(dtype)), want)
+
+
+@pytest.mark.parametrize("op", [o for o in OPS.values() if o.example], ids=lambda o: o.name)
+def test_every_operator_that_takes_integers(op):
+    for dtype in INTEGERS:
+        if (graph := retyped(op.example(), dtype)) is not None:
+            arrays = drawn(graph, dtype)
+            want = tg.run(graph, *arrays)
+            for without in ((), ("fuse",)):
+                check(run_python(graph, *arrays, without=without), want)
+
+
+# one of one byte, one of two, one that processors compute in as it is; signed and not
+@pytest.mark.parametrize("dtype", ["int8", "uint16", "int64"])
+def test_compiled(dtype):
+    pairs, x = pairs_graph(dtype), tg.input("x", 5, 7, dtype=dtype)
+    program = tg.compile([*pairs.inputs, x], [*pairs.outputs, *rows(x)])
+    arrays = ends(dtype)[:, None], ends(dtype), table(dtype)
+    check(program(*arrays), [*pairs_expected(dtype), *expected_rows(arrays[-1])])
+
+
+def test_floats_are_cut_and_wrap():
+    x = tg.input("x", len(FLOATS))
+    graph = Graph("casts", (x,), tuple(tg.cast(x, d) for d in INTEGERS))
+    want = [np.array([wrapped(int(v), d) for v in FLOATS], d) for d in INTEGERS]
+    check(tg.run(graph, FLOATS), want, INTEGERS)
+    check(run_python(graph, FLOATS), want, INTEGERS)
+    check(tg.compile([x], list(graph.outputs))(FLOATS), want, INTEGERS)
+
+
+# -- integers that count and point -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_labels_are_told_apart_however_narrow_they_are(dtype):
+    """More classes than the dtype has numbers: no class is another one's number, wrapped around."""
+    classes = 300
+    labels = np.array([0, 3, 43, min(200, int(DTYPES[dtype].greatest))], dtype)
+    logits = np.random.default_rng(0).standard_normal((4, classes)).astype("float32")
+    x, t = tg.input("x", 4, classes), tg.input("t", 4, dtype=dtype)
+    loss = tg.cross_entropy(x, t)
+    outputs = [loss, tg.one_hot(t, classes), tg.grad(loss, x)[0], tg.take(x, t, 1)]
+    exact = logits.astype("float64")
+    chance = np.exp(exact) / np.exp(exact).sum(1, keepdims=True)
+    hot, rows = np.eye(classes)[labels.astype(int)], np.arange(4)
+    want = [-np.log(chance[rows, labels]).mean(), hot, (chance - hot) / 4, logits[:, labels]]
+    for got in (tg.run(Graph("g", (x, t), tuple(outputs)), logits, labels),
+                run_python(Graph("g", (x, t), tuple(outputs)), logits, labels)):  # fmt: skip
+        for one, other in zip(got, want, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "uint32", "int64"])
+def test_slices_that_begin_at_a_narrow_number(dtype):
+    """Positions beyond what the start's dtype holds."""
+    x, start = tg.input("x", 500), tg.input("s", dtype=dtype)
+    array, at = np.arange(500, dtype="float32"), np.array(100, dtype)
+    part = tg.dynamic_slice(x, [start], [300])
+    whole = tg.dynamic_update(x, -tg.input("u", 300), [start])
+    (got,) = run_python(graph_of(part), array, at)
+    np.testing.assert_array_equal(got, array[100:400])
+    graph = graph_of(whole)
+    given = {"x": array, "s": at, "u": array[:300]}
+    (got,) = run_python(graph, *(given[i.name or ""] for i in graph.inputs))
+    np.testing.assert_array_equal(got, np.concatenate([array[:100], -array[:300], array[400:]]))
+
+
+def test_ramps_fit_their_dtype():
+    assert tg.run(graph_of(tg.arange(256, "uint8")))[0].tolist() == list(range(256))
+    for n, dtype in ((257, "uint8"), (129, "int8"), (2**15 + 1, "int16"), (3, "bool")):
+        with pytest.raises(tg.ShapeError, match=f"iota requires a dtype that holds .* got {dtype}"):
+            tg.arange(n, dtype)
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_attributes_fit_their_dtype(dtype):
+    x, high = tg.input("x", 4, dtype=dtype), int(DTYPES[dtype].greatest)
+    for value in (high + 1, int(DTYPES[dtype].least) - 1, 0.5, np.inf, -np.inf, np.nan):
+        with pytest.raises(tg.ShapeError, match=f"pad requires a value that {dtype} can hold"):
+            tg.pad(x, 1, value=value)
+    for low, above in ((high + 1, None), (0.5, None), (np.nan, None), (None, -(2**70))):
+        with pytest.raises(tg.ShapeError, match=f"clip requires bounds that {dtype} can hold"):
+            tg.clip(x, low, above)
+
+
+def test_floats_between_bounds_that_cross_or_are_none():
+    x, values = tg.input("x", 5), np.array([-2, 0.5, 3, np.nan, np.inf], "float32")
+    graph = Graph("g", (x,), (tg.clip(x, 2, 1), tg.clip(x, -np.inf, np.inf)))
+    for got in (tg.run(graph, values), run_python(graph, values)):
+        np.testing.assert_array_equal(got[0], [1, 1, 1, np.nan, 1])
+        np.testing.assert_array_equal(got[1], values)
+    with pytest.raises(tg.ShapeError, match="clip requires bounds"):
+        tg.clip(x, np.nan, 1)
+
+
+@pytest.mark.parametrize("dtype", [*INTEGERS, "bool"])
+def test_equal_summands_wrap_as_their_sum(dtype):
+    """Of 300 copies, as users sum them, and in the operator itself, whose count wraps as well."""
+    x, values = tg.input("x", 2, dtype=dtype), np.array([1, 0], dtype)
+    many = tg.broadcast_to(x, (300, 2))
+    outputs = [tg.sum(many, 0)]
+    if dtype != "bool":
+        outputs += [SUM(many, axis=(0,), keepdims=False)]
+    results = tg.run(simplify(Graph("g", (x,), tuple(outputs))), values)
+    assert results[0].tolist() == [300, 0]
+    assert dtype == "bool" or results[1].tolist() == [wrapped(300, dtype), 0]
