@@ -38,7 +38,8 @@ def exists(name: str, folders: list[Path]) -> bool:
 def test_every_file_that_is_named_exists(document):
     text = document.read_text()
     folders = [*ROOTS, document.parent, *(r / f for r in ROOTS for f in FOLDER.findall(text))]
-    named = set(NAMED.findall(text)) - NOT_OURS
+    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    named = set(NAMED.findall(prose)) - NOT_OURS
     assert [n for n in sorted(named) if not exists(n, folders)] == []
 
 
