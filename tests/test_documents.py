@@ -17,7 +17,8 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("
 ROOTS = [ROOT, ROOT / "tinygraph", ROOT / "backends"]
 NAMED = re.compile(r"(?<![\w/.*<])(?:[\w.-]+/)*[\w.-]+\.(?:py|md|svg|npz|gz)\b(?![\w/(])")
 FOLDER = re.compile(r"`((?:\w+/)+)`")
-NOT_OURS = {"DIR/run.py", "report.md"}  # written by a command
+# of a user, or written by a command
+NOT_OURS = {"DIR/run.py", "report.md", "net.py", "tour.py"}
 BLOCK = re.compile(r"```(\w*)\n(.*?)```\n(?:\nIt prints\n)?(?:\n```\n(.*?)```\n)?", re.DOTALL)
 
 
