@@ -88,12 +88,14 @@ def expected_of_pair(name: str, a: int, b: int, dtype: str) -> int:
 def rows(x: Node) -> list[Node]:
     """What reads more than one element of x[n, m]."""
     eye = tg.constant(np.eye(2, x.shape[0]).astype(x.dtype))
+    ramp = tg.constant(np.arange(x.shape[1], 0, -1), "float32")
     return [
         tg.sum(x, 1), tg.sum(x), tg.cumsum(x, 1), tg.cumsum(x, 0, reverse=True),
         tg.max(x, 1), tg.min(x, 0), tg.argmax(x, 1), tg.argmin(x, 0),
         eye @ x, tg.pad(x, 1, value=int(x.dtype != "bool") * 5), tg.flip(x, 1), x[1:, ::2],
         tg.concat([x, x + x], 0), tg.transpose(x), tg.take(x, [2, 0], 1),
         tg.scatter_add([1, 1, 0], x[:3], 0, 2), tg.cast(x, "float32"), tg.cast(x, "float64"),
+        tg.take(ramp[-7:], tg.mod(x, 7)), tg.scatter_add(tg.mod(x[0], 3), ramp, 0, 3),
     ]  # fmt: skip
 
 
@@ -105,13 +107,15 @@ def expected_rows(x: np.ndarray) -> list[np.ndarray]:
         return np.vectorize(lambda v: wrapped(int(v), dtype), otypes=[dtype])(exact)
 
     added = [wide[2], wide[0] + wide[1]]
+    ramp, counted = np.arange(x.shape[1], 0, -1), np.zeros(3, "float32")
+    np.add.at(counted, (wide[0] % 3).astype(int), ramp)
     return [
         of(wide.sum(1), count), of(wide.sum(), count), of(wide.cumsum(1), count),
         of(wide[::-1].cumsum(0)[::-1], count), x.max(1), x.min(0),
         x.argmax(1).astype("int32"), x.argmin(0).astype("int32"), x[:2],
         np.pad(x, 1, constant_values=5), x[:, ::-1], x[1:, ::2],
         of(np.concatenate([wide, wide + wide])), x.T, x[:, [2, 0]], of(added),
-        x.astype("float32"), x.astype("float64"),
+        x.astype("float32"), x.astype("float64"), (7 - wide % 7).astype("float32"), counted,
     ]  # fmt: skip
 
 

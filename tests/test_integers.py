@@ -159,3 +159,23 @@ def test_equal_summands_wrap_as_their_sum(dtype):
     results = tg.run(simplify(Graph("g", (x,), tuple(outputs))), values)
     assert results[0].tolist() == [300, 0]
     assert dtype == "bool" or results[1].tolist() == [wrapped(300, dtype), 0]
+
+
+def test_an_epilogue_reads_and_writes_integers():
+    """Tiles at the edges, whole vectors and masked ones; sums of small integers are exact."""
+    rng = np.random.default_rng(0)
+    x, w = (rng.integers(-4, 5, s).astype("float32") for s in ((17, 33), (33, 37)))
+    tables = [rng.choice(ends(d), (17, 37)) for d in INTEGERS]
+    given = [tg.input("x", 17, 33), tg.input("w", 33, 37)]
+    given += [tg.input(d, 17, 37, dtype=d) for d in INTEGERS]
+    y = given[0] @ given[1]
+    outputs = []
+    for n in given[2:]:
+        whole = tg.cast(y, n.dtype)
+        outputs += [whole + n, tg.floor_divide(n, whole), tg.mod(whole, n)]
+        outputs += [tg.abs(n) + tg.sign(whole)]
+    program = tg.compile(given, outputs)
+    assert "run: 2 launches" in program.dump("plan")  # the copy of w, and all else in one
+    want = tg.run(Graph("g", tuple(given), tuple(outputs)), x, w, *tables)
+    check(run_python(Graph("g", tuple(given), tuple(outputs)), x, w, *tables), want)
+    check(program(x, w, *tables), want)
