@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from .compiler import checks
+from .compiler.batch_program import BatchProgram
+from .compiler.fixed_program import FixedProgram
 from .compiler.options import Options, Pass
-from .compiler.program import BatchProgram, Program
+from .compiler.program import Program
 from .graph.batch import batch_axis
 from .graph.ir import Graph, Node
 from .graph.op import constant
@@ -74,11 +76,8 @@ def compile(
     )
     if seed is not None:
         whole = seeded(whole, seed)
-    kind = Program if batch_axis(whole) is None else BatchProgram
-    program = kind(whole, tuple(p for p, _ in pairs), options, check_nan)
-    if settings.dump is not None and kind is Program:
-        program.inspection.write(settings.dump)
-    return program
+    kind = FixedProgram if batch_axis(whole) is None else BatchProgram
+    return kind(whole, tuple(p for p, _ in pairs), options, check_nan)
 
 
 def seeded(graph: Graph, seed: int) -> Graph:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
+from weakref import WeakValueDictionary
 
 import numpy as np
 
-from tinygraph.codegen.program import Call, Code, Loop, Work
+from tinygraph.codegen.program import Argument, Call, Code, Loop, Work
 from tinygraph.compiler.store import Store
 from tinygraph.graph.ir import Parameter
 from tinygraph.graph.state import aligned
@@ -36,8 +37,48 @@ def threads_for(code: Code) -> int:
     return default_threads() if parallel else 1
 
 
+class Prepared:
+    """Memory of prepared values. Programs that prepare the same from the same parameters, such as
+    those of several batch sizes, have one together. They never run at the same time, since they
+    hold the lock of a parameter that they have in common.
+    """
+
+    known: ClassVar[WeakValueDictionary[tuple[Any, ...], Prepared]] = WeakValueDictionary()
+
+    def __init__(self, size: int, parameters: Sequence[Parameter]):
+        self.memory = aligned(Type((max(size, 1),), "uint8"), 4096)
+        self.parameters = parameters  # whose identities are in the key
+
+    @classmethod
+    def shared(
+        cls, code: Code, constants: Sequence[np.ndarray], parameters: Sequence[Parameter]
+    ) -> Prepared:
+        """The memory for this code, which may hold values already."""
+
+        def argument(a: Argument) -> Any:
+            match a:
+                case ("parameter", number, offset):
+                    return ("parameter", id(parameters[number].state), offset)
+                case ("constant", number, offset):
+                    return ("constant", constants[number].tobytes(), offset)
+            return a
+
+        work = tuple(
+            (code.kernels[w.kernel].key, w.parts, w.steps, tuple(map(argument, w.arguments)))
+            for call in code.prepare
+            for w in call.work
+        )
+        if not any(a[0] == "parameter" for _, _, _, args in work for a in args if type(a) is tuple):
+            return cls(code.prepared, parameters)
+        key = (code.prepared, work)
+        found = cls.known.get(key)
+        if found is None:
+            found = cls.known[key] = cls(code.prepared, parameters)
+        return found
+
+
 class CpuRunner:
-    """Owns the arena, the prepared memory and the argument blocks of one program."""
+    """Owns the arena and the argument blocks of one program, and shares the prepared memory."""
 
     memory = None  # the host's
 
@@ -55,13 +96,13 @@ class CpuRunner:
         self.functions = [addresses[symbol_of(k)] for k in code.kernels]
         self.code, self.parameters = code, list(parameters)
         self.arena = aligned(Type((max(code.arena, 1),), "uint8"), 4096)
-        self.prepared = aligned(Type((max(code.prepared, 1),), "uint8"), 4096)
+        self.prepared = Prepared.shared(code, constants, parameters)
         self.constants = [self.copied(c) for c in constants]
         self.threads = threads_for(code)
         self.scratch = aligned(Type((max(self.threads * code.scratch, 1),), "uint8"), 4096)
         self.bases = {
             ("arena", 0): self.arena.ctypes.data,
-            ("prepared", 0): self.prepared.ctypes.data,
+            ("prepared", 0): self.prepared.memory.ctypes.data,
         }
         self.bases["scratch", 0] = self.scratch.ctypes.data
         self.bases |= {("constant", i): c.ctypes.data for i, c in enumerate(self.constants)}

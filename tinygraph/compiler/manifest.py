@@ -52,7 +52,10 @@ def read(data: bytes, source_path: Path) -> Built:
     prepare, calls = (
         tuple(
             Call(
-                tuple(map(read_work, c["work"])), tuple(c["waits"]), c["name"], c["device"],
+                tuple(map(read_work, c["work"])),
+                tuple(c["waits"]),
+                c["name"],
+                c["device"],
                 tuple(c["back"]),
             )
             for c in code[which]

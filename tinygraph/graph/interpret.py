@@ -42,7 +42,7 @@ def evaluate(
 ) -> np.ndarray:
     """The value of one node from the values of its inputs, checked against its type."""
     if isinstance(n, Parameter):
-        return parameters[n] if parameters is not None and n in parameters else n.state.read()
+        return parameters[n] if parameters is not None and n in parameters else n.state.copied()
     if n.op.ref is None:
         raise WrongReference(f"{n.op.name} has no reference")
     with np.errstate(all="ignore"):

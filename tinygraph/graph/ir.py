@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import struct
-import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import numpy as np
 
+from .locks import TABLES, new_lock
 from .origins import set_first_origin
 from .size import Size
 from .state import ParameterState
@@ -153,7 +153,7 @@ class Parameter(Node):
     @property
     def value(self) -> np.ndarray:
         """The current value: a NumPy array of its own; set it to replace the value."""
-        return self.state.read().copy()
+        return self.state.copied()
 
     @value.setter
     def value(self, value: Any) -> None:
@@ -162,7 +162,7 @@ class Parameter(Node):
 
 _INTERNED: WeakValueDictionary[tuple, Node] = WeakValueDictionary()
 _NAMES: WeakKeyDictionary[Node, str] = WeakKeyDictionary()
-_LOCK = threading.RLock()
+_LOCK = new_lock(TABLES)
 _METHODS: dict[str, Callable[..., Any]] = {}
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import mmap
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from threading import RLock
 from typing import Any, Protocol
 from weakref import finalize
 
 import numpy as np
 
+from .locks import PROGRAMS, Locks, new_lock
 from .types import Type
 
 
@@ -35,7 +37,13 @@ class ParameterState:
     A program on a device has a copy in the device's memory. The newest value may lie in any of
     these memories (None is the host's) and is copied where it is missing when somebody needs it
     there: ``read`` and ``write`` for the host, ``bring`` for whoever runs a program.
+
+    A program holds the ``lock`` of each parameter while it runs, so that it never sees a value of
+    which a part is new. Parameters have one lock together until ``shared_lock`` gives those of a
+    program one of their own.
     """
+
+    unused = new_lock(PROGRAMS)  # of the parameters that no program uses
 
     moved = False  # whether any parameter was ever changed in a memory besides the host's
 
@@ -54,20 +62,36 @@ class ParameterState:
         self._array: np.ndarray | None = None
         self._copies: dict[DeviceMemory, int] = {}  # addresses
         self._newest: set[DeviceMemory | None] = {None}  # where the current value lies
-        self._lock = threading.Lock()
+        self.lock = self.unused
 
     @property
     def drawn(self) -> bool:
         return self._array is not None
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Nobody else reads or changes the value, and no program that uses it runs meanwhile."""
+        while True:
+            with (lock := self.lock):
+                if lock is self.lock:  # no program was the first to use it while this one waited
+                    yield
+                    return
+
     def read(self) -> np.ndarray:
-        with self._lock:
+        """The memory of the value, which programs write to."""
+        with self.held():
             return self._on_host()
+
+    def copied(self) -> np.ndarray:
+        """The value, in memory of its own."""
+        with self.held():
+            return self._on_host().copy()
 
     def _on_host(self) -> np.ndarray:
         if self._array is None:
-            self._array = self._allocate()
-            self._array[...] = self._checked(self._initial())
+            array = self._allocate()
+            array[...] = self._checked(self._initial())
+            self._array = array
         if None not in self._newest:
             memory = next(m for m in self._newest if m is not None)
             memory.download(self._physical(self._array), self._copies[memory])
@@ -80,7 +104,7 @@ class ParameterState:
 
     def address(self, memory: DeviceMemory) -> int:
         """Of this parameter's copy in a memory."""
-        with self._lock:
+        with self.held():
             if memory not in self._copies:
                 address = memory.alloc(self.type.bytes, f"parameter {self.name}")
                 self._copies[memory] = address
@@ -89,7 +113,7 @@ class ParameterState:
 
     def bring(self, memory: DeviceMemory | None) -> None:
         """Sees to it that the newest value lies in a memory, which has a copy already."""
-        with self._lock:
+        with self.held():
             if memory in self._newest:
                 return
             array = self._on_host()
@@ -110,7 +134,7 @@ class ParameterState:
 
     def write(self, value: Any) -> None:
         value = self._checked(value)
-        with self._lock:
+        with self.held():
             if self._array is None:
                 self._array = self._allocate()
             self._array[...] = value
@@ -126,6 +150,20 @@ class ParameterState:
         if not np.can_cast(array.dtype, self.type.dtype, "same_kind"):
             raise TypeError(f"parameter {self.name} is {self.type.dtype}, got {array.dtype.name}")
         return array
+
+
+def shared_lock(states: Iterable[ParameterState]) -> RLock | Locks:
+    """What a program that uses these parameters holds while it runs: one lock, or several where
+    other programs have used some of them apart. Two programs can run at the same time if they have
+    no parameter in common.
+    """
+    unused, states = ParameterState.unused, list(states)
+    with unused:
+        found = {s.lock for s in states} - {unused} or {new_lock(PROGRAMS)}
+        for state in states:
+            if state.lock is unused:
+                state.lock = next(iter(found))
+    return Locks(found) if len(found) > 1 else found.pop()
 
 
 HUGE = 2 << 20  # bytes from which on an array gets pages of its own

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 
+from tinygraph.graph.locks import TEAMS, new_lock
 from tinygraph.settings import settings
 from tinygraph_cpu.driver.driver import INSIDE_BITS, driver
 from tinygraph_cpu.driver.launch_table import GATE, STATE_WORDS, LaunchTable, words
@@ -62,19 +63,18 @@ class Team:
     """Runs launch tables on one or more threads.
 
     Attributes:
-        lock: held during a run on several threads. Hold it around a whole call of a program to
-            let any number of Python threads call programs that share parameters. Fork waits for
-            it, and a child starts with a fresh one and without workers.
+        lock: held during a run on several threads. Fork waits for it, and a child starts without
+            workers.
     """
 
     def __init__(self) -> None:
         self.closed = False
+        self.lock = new_lock(TEAMS)
         self._walk, self._lead = driver().walk, driver().lead
         self._reset()
         _teams.add(self)
 
     def _reset(self) -> None:
-        self.lock = threading.RLock()
         self.state = words(STATE_WORDS)
         self.workers: list[_Thread] = []
         self.parked: list[_Thread] = []
@@ -155,16 +155,6 @@ def team() -> Team:
 _teams: weakref.WeakSet[Team] = weakref.WeakSet()
 
 
-def _before_fork() -> None:
-    for each in list(_teams):
-        each.lock.acquire()
-
-
-def _after_fork_in_parent() -> None:
-    for each in list(_teams):
-        each.lock.release()
-
-
 def _after_fork_in_child() -> None:
     for each in list(_teams):
         each._reset()
@@ -177,9 +167,5 @@ def _at_exit() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=_after_fork_in_parent,
-        after_in_child=_after_fork_in_child,
-    )
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 atexit.register(_at_exit)

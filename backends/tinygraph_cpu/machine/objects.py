@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,6 +12,7 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 
 from tinygraph.compiler.store import Store
+from tinygraph.graph.locks import TABLES, new_lock
 
 
 class LLVMTarget(Protocol):
@@ -41,7 +41,7 @@ def _machine(target: LLVMTarget) -> llvm.TargetMachine:
     )
 
 
-_OPTIONS = threading.Lock()  # LLVM keeps its options once for the whole process
+_OPTIONS = new_lock(TABLES)  # LLVM keeps its options once for the whole process
 
 
 def _choose_tails(masked: bool) -> None:
@@ -143,7 +143,7 @@ class _Engine:
             self.addresses[symbol] = address
 
 
-_lock = threading.RLock()
+_lock = new_lock(TABLES)
 _engines: list[_Engine] = []  # at most one
 
 

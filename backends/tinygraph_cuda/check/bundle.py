@@ -20,6 +20,7 @@ import tinygraph
 from tinygraph.codegen.program import Code
 from tinygraph.compile import compile
 from tinygraph.compiler import manifest
+from tinygraph.compiler.fixed_program import FixedProgram
 from tinygraph.compiler.program import Program
 from tinygraph.compiler.store import Store, default_store
 from tinygraph.graph.interpret import run
@@ -79,6 +80,7 @@ def write_case(folder: Path, number: str, case: Case, architectures: Sequence[st
         backend=f"cuda:ptx:{architectures[0]}",
         name=case.name,
     )
+    assert isinstance(program, FixedProgram)
     code = (program.built.compiled or program.source.translate()).code
     store = default_store()
     kernels = {a: write_kernels(folder / "kernels", code, store, a) for a in architectures}

@@ -1,0 +1,107 @@
+"""A program with an open batch size: a fixed program for each size that it meets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..graph.batch import batch_axis, bind
+from ..graph.ir import Graph, Parameter
+from .fixed_program import FixedProgram
+from .options import Options
+from .program import Program
+
+if TYPE_CHECKING:
+    from ..inspect.inspection import Inspection
+    from ..inspect.profile import Profile
+
+MOST = 32  # sizes that are kept
+MEMORY = 1 << 30  # bytes of their intermediate values together
+
+
+class BatchProgram(Program):
+    """A program whose batch size n is bound at the call, where a FixedProgram is made for an n that
+    is first met, from the same parameters and mostly the same kernels.
+
+    The sizes that were used last are kept, up to ``MOST`` and ``MEMORY``; one that comes back later
+    is loaded from the store again. What is inspected is the size that was bound last.
+
+    Attributes:
+        sizes: the programs that are kept, by n, used last at the end.
+        latest: the one that was bound last.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        updates: tuple[Parameter, ...],
+        options: Options,
+        check_nan: bool,
+    ):
+        super().__init__(graph, updates, options, check_nan)
+        self.sizes: dict[int, FixedProgram] = {}
+        self.latest: FixedProgram | None = None
+        self._number, self._axis = batch_axis(graph) or (0, 0)
+
+    def bind(self, n: int) -> FixedProgram:
+        """The program for batches of n.
+
+        Raises:
+            ValueError: n is less than 1.
+            ShapeError: an operator does not take the shapes that n gives.
+        """
+        found = self.latest
+        if found is None or found is not self.sizes.get(n):
+            found = self.sizes.pop(n, None) or FixedProgram(
+                bind(self.graph, n), self.updates, self.options, self.check_nan
+            )
+            self.sizes[n] = self.latest = found
+            self._drop()
+        return found
+
+    def _drop(self) -> None:
+        """Lets go of the sizes unused for longest that are too many or take too much memory."""
+        kept = list(self.sizes.items())
+        used = 0
+        for count, (n, program) in enumerate(reversed(kept)):
+            used += program.built.code.arena
+            if count >= MOST or (count > 0 and used > MEMORY):
+                self.sizes.pop(n, None)
+
+    def _bound_by(self, arrays: tuple[Any, ...], named: dict[str, Any]) -> FixedProgram:
+        shape = np.shape(self.arguments.in_order(arrays, named)[self._number])
+        if len(shape) != self.graph.inputs[self._number].ndim:
+            raise ValueError(self.arguments.misshapen(self._number, shape))
+        return self.bind(shape[self._axis])
+
+    def __call__(self, *arrays: Any, **named: Any) -> tuple[np.ndarray, ...]:
+        return self._bound_by(arrays, named)(*arrays, **named)
+
+    def profile(self, *arrays: Any, repeat: int = 20, **named: Any) -> Profile:
+        return self._bound_by(arrays, named).profile(*arrays, repeat=repeat, **named)
+
+    @property
+    def bound(self) -> FixedProgram:
+        """The program that was bound last."""
+        if self.latest is None:
+            raise ValueError(
+                f"the batch size of {self.graph.name} is bound at the call: call it, or bind(n), "
+                "before inspecting it"
+            )
+        return self.latest
+
+    @property
+    def inspection(self) -> Inspection:
+        return self.bound.inspection
+
+    @property
+    def source_path(self) -> str:
+        return self.bound.source_path
+
+    def explain(self, name: str) -> str:
+        return self.bound.explain(name)
+
+    def __repr__(self) -> str:
+        bound = ", ".join(map(str, self.sizes)) or "none yet"
+        return f"<program {self._signature()}, batch sizes bound: {bound}, {self.options.backend}>"

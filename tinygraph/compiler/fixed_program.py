@@ -1,0 +1,138 @@
+"""A program for inputs of fixed shapes: its code, bound to memory."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..graph.ir import Graph, Parameter
+from ..graph.state import ParameterState, shared_lock
+from ..settings import settings, temporary_folder
+from .backend import Runner, find
+from .build import obtain
+from .options import Options
+from .program import Program
+from .source import Source
+from .store import default_store
+
+if TYPE_CHECKING:
+    from ..inspect.inspection import Inspection
+    from ..inspect.profile import Profile
+
+
+class FixedProgram(Program):
+    """A program compiled for the shapes that its inputs have.
+
+    Attributes:
+        source: what it was made from.
+        built: its code.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        updates: tuple[Parameter, ...],
+        options: Options,
+        check_nan: bool,
+    ):
+        super().__init__(graph, updates, options, check_nan)
+        backend, runtime = find(options.backend)
+        self.source = Source(graph, updates, self.parameters, options, backend, runtime)
+        self._lock = shared_lock(p.state for p in self.parameters)
+        self._prepared: tuple[int, ...] | None = None
+        self._watched = [p.state for p in self.parameters if p not in set(updates)]
+        self._profile: Profile | None = None
+        self._load()
+        if settings.dump is not None:
+            self.inspection.write(settings.dump)
+
+    def _load(self) -> None:
+        """Compiles or finds the code and binds it to memory; what the store has lost is rebuilt."""
+        source, store = self.source, default_store()
+
+        def load() -> Runner:
+            code, constants = self.built.code, self.built.constants
+            return source.backend.load(code, constants, self.parameters, store, source.runtime)
+
+        self.built = obtain(source, store)
+        try:
+            self._runner = load()
+        except LookupError:
+            self.built = obtain(source, store, fresh=True)
+            self._runner = load()
+
+    def __call__(self, *arrays: Any, **named: Any) -> tuple[np.ndarray, ...]:
+        inputs = self.arguments.arrays(arrays, named)
+        outputs = self._outputs()
+        with self._lock:
+            if self.check_nan:
+                self._check(inputs)
+            self._refresh()
+            self._runner(inputs, outputs)
+            for p in self.updates:
+                p.state.changed(self._runner.memory)
+        return tuple(outputs)
+
+    def _refresh(self) -> None:
+        """The newest values of parameters are where this program runs, and prepared values follow
+        the parameters that they were made from.
+        """
+        if self._runner.memory is not None or ParameterState.moved:
+            for p in self.parameters:
+                p.state.bring(self._runner.memory)
+        if not self.built.code.prepare:
+            return
+        versions = tuple([s.version for s in self._watched])
+        if versions != self._prepared:
+            self._runner.refresh()
+            self._prepared = versions
+
+    def _outputs(self) -> list[np.ndarray]:
+        return [np.empty(t.shape, t.dtype) for t in self.types]
+
+    def _check(self, inputs: list[np.ndarray]) -> None:
+        from .check_values import first_nan
+
+        found = first_nan(self.graph, inputs)
+        if found is not None:
+            raise FloatingPointError(found)
+
+    def profile(self, *arrays: Any, repeat: int = 20, **named: Any) -> Profile:
+        from .measure import measure
+
+        inputs, outputs = self.arguments.arrays(arrays, named), self._outputs()
+        with self._lock:
+            kept = [(p, p.value) for p in self.updates]
+            self._refresh()
+            try:
+                timing = measure(self._runner, inputs, outputs, repeat)
+            finally:
+                for p, value in kept:
+                    p.value = value
+        self._profile = self.inspection.profile(timing)
+        return self._profile
+
+    @cached_property
+    def inspection(self) -> Inspection:
+        from ..inspect.inspection import Inspection
+
+        source, compiled = self.source, self.built.compiled or self.source.translate()
+        cards = source.backend.cards(self.built.code, default_store(), source.runtime)
+        return Inspection(compiled, self.parameters, cards)
+
+    @property
+    def source_path(self) -> str:
+        path = self.built.source_path
+        if not path.exists():
+            path = temporary_folder() / path.name
+            path.write_text(self.inspection.dump("source"))
+        return str(path)
+
+    def explain(self, name: str) -> str:
+        return self.inspection.explain(name, self._profile)
+
+    def __repr__(self) -> str:
+        launches = len(self.built.code.calls)
+        return f"<program {self._signature()}, {launches} launches on {self.options.backend}>"
