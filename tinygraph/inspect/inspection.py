@@ -26,7 +26,7 @@ from .explain import explain
 from .plan_text import plan_text
 from .profile import Profile, Timing
 from .record import Compiled, Step
-from .remarks import Remark, grouped, places, plan_remarks, step_remarks
+from .remarks import Remark, card_remarks, grouped, places, plan_remarks, step_remarks
 
 TAKEN = ("registers", "spills", "shared")  # of a card, in a program's cost
 WRITTEN: Counter[Path] = Counter()  # folders of this process' programs
@@ -132,7 +132,8 @@ class Inspection:
     def details(self) -> list[Remark]:
         """Every single remark, in the order of the network."""
         planned = plan_remarks(self.plan, self.compiled.graph, self.name)
-        return [*planned, *(r for step in self.steps for r in step_remarks(step))]
+        passes = (r for step in self.steps for r in step_remarks(step))
+        return [*planned, *card_remarks(self.code.kernels, self.cards), *passes]
 
     @cached_property
     def remarks(self) -> list[str]:

@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from ..codegen.program import KernelCode
 from ..graph.ir import Graph, Node
 from ..graph.op import INPUT, PARAMETER, Kind
 from ..graph.origins import Origin, origins
 from ..plan.records.cost import computes
+from ..plan.records.device import Card
 from ..plan.records.plan import Plan
 from ..plan.records.reason import Reason
 from .record import Step
@@ -191,3 +193,10 @@ def places(nodes: Iterable[Node], shown: int = SHOWN) -> str:
     text = list(dict.fromkeys(map(str, found)))
     more = [f"and {len(text) - shown} more"] if len(text) > shown else []
     return "; ".join(text[:shown] + more)
+
+
+def card_remarks(kernels: Sequence[KernelCode], cards: Sequence[Card]) -> Iterator[Remark]:
+    """One remark for each kernel that takes more of a device than the backend's budget."""
+    for kernel, card in zip(kernels, cards, strict=True) if cards else ():
+        if card.excess:
+            yield Remark(f"kernel {kernel.name} {card.excess} on {card.architecture}")

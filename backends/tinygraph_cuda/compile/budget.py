@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from tinygraph.compiler.backend import BackendError
 from tinygraph.plan.records.device import Card
 
 REGISTERS = 128 * 256  # of a block: 128 for each of 256 threads, so that two blocks are resident
 SHARED = 48 * 1024  # bytes of a block that need no opt-in
-
-# Kernels that may go beyond, by the beginning of their names: what they may exceed, and why.
-EXCEPTIONS: dict[str, tuple[str, str]] = {}
 
 # a multiprocessor's 32-bit registers, bytes of shared memory, threads and blocks
 # (CUDA C++ Programming Guide, technical specifications per compute capability)
@@ -47,18 +43,16 @@ def number(architecture: str) -> int:
     return int(architecture.removeprefix("sm_"))
 
 
-def check(name: str, card: Card) -> None:
-    """
-    Raises:
-        BackendError: a kernel spills registers, or takes more than its share of a multiprocessor.
+def excess(card: Card) -> str:
+    """What a kernel takes beyond the budget, in words; empty if nothing.
+
+    The budget is what lets two blocks of 256 threads be resident; a kernel beyond it is right, and
+    may be slow.
     """
     registers = f"takes {card.registers} registers of each of {card.threads} threads"
-    over = {
-        "spills": (card.spills, 0, f"spills {card.spills} bytes of registers"),
-        "registers": (card.registers * card.threads, REGISTERS, registers),
-        "shared": (card.shared, SHARED, f"takes {card.shared:,} bytes of shared memory"),
-    }
-    allowed = {what for start, (what, _) in EXCEPTIONS.items() if name.startswith(start)}
-    for what, (taken, most, text) in over.items():
-        if taken > most and what not in allowed:
-            raise BackendError(f"kernel {name} {text} on {card.architecture}, over the budget")
+    over = (
+        (card.spills, 0, f"spills {card.spills} bytes of registers"),
+        (card.registers * card.threads, REGISTERS, registers),
+        (card.shared, SHARED, f"takes {card.shared:,} bytes of shared memory"),
+    )
+    return " and ".join(text for taken, most, text in over if taken > most)

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,7 +18,7 @@ from tinygraph.compiler.sources import digest
 from tinygraph.compiler.store import Store
 from tinygraph.plan.records.device import Card
 
-from .budget import check, occupancy
+from .budget import REGISTERS, excess, occupancy
 
 PACKAGES = ("numba-cuda", "nvidia-nvvm", "nvidia-nvjitlink", "llvmlite")
 SHARED = ("intrinsics.py", "math.py", "random.py")  # of codegen: what kernels call
@@ -66,7 +66,7 @@ PTX: dict[str, str] = {}  # by symbol: what several architectures are linked fro
 
 
 def compile_missing(code: Code, store: Store, architecture: str) -> None:
-    """Puts every kernel that has none into the store, and checks all of them against the budget."""
+    """Puts every kernel that has none into the store."""
     for kernel in code.kernels:
         key = entry_key(kernel, architecture)
         built = find(key, store)
@@ -75,11 +75,14 @@ def compile_missing(code: Code, store: Store, architecture: str) -> None:
             built = BUILT[key] = compile_kernel(kernel, architecture)
         if missing:
             store.put("kernel", key, write(built))
-        check(kernel.name, built.card)
 
 
 def compile_kernel(kernel: KernelCode, architecture: str) -> CompiledKernel:
-    """Text to machine code; imports numba-cuda and cuda.core."""
+    """Text to machine code; imports numba-cuda and cuda.core.
+
+    A kernel over the budget is linked once more with as many registers as it has; what it spills
+    then decides which of the two is kept.
+    """
     from .toolchain import compile_ptx, link
 
     form, symbol = kernel.record, f"tg_{kernel.key}"
@@ -89,9 +92,14 @@ def compile_kernel(kernel: KernelCode, architecture: str) -> CompiledKernel:
         PTX[symbol] = compile_ptx(text, symbol, kernel.signature, launch_bounds=bounds, scope=scope)
     ptx = PTX[symbol]
     cubin, used = link(ptx, architecture, symbol)
+    if used.registers * kernel.threads > REGISTERS:
+        bounded = link(ptx, architecture, symbol, REGISTERS // kernel.threads)
+        if not bounded[1].spill_stores + bounded[1].spill_loads:
+            cubin, used = bounded
     resident = occupancy(architecture, used.registers, used.shared, kernel.threads)
     spills = used.spill_stores + used.spill_loads
     card = Card(architecture, kernel.threads, used.registers, spills, used.shared, resident)
+    card = replace(card, excess=excess(card))
     return CompiledKernel(symbol, text, ptx, cubin, card)
 
 

@@ -123,8 +123,10 @@ def readable(ptx: str, name: str) -> str:
     return re.sub(r'(\.file\s+\d+) "[^"]*"', rf'\1 "{name}.py"', ptx)
 
 
-def link(ptx: str, arch: str = "sm_80", name: str = "kernel") -> tuple[bytes, Usage]:
-    """(cubin, what the kernel takes), by nvJitLink.
+def link(
+    ptx: str, arch: str = "sm_80", name: str = "kernel", registers: int | None = None
+) -> tuple[bytes, Usage]:
+    """(cubin, what the kernel takes), by nvJitLink; ``registers`` bounds those of a thread.
 
     Raises:
         ImportError: cuda.core or nvJitLink is not installed.
@@ -132,7 +134,9 @@ def link(ptx: str, arch: str = "sm_80", name: str = "kernel") -> tuple[bytes, Us
     """
     from cuda.core import Linker, LinkerOptions, ObjectCode
 
-    options = LinkerOptions(arch=arch, ptxas_options=["-v"], verbose=True)
+    options = LinkerOptions(
+        arch=arch, ptxas_options=["-v"], verbose=True, max_register_count=registers
+    )
     linker = Linker(ObjectCode.from_ptx(ptx.encode(), name=name), options=options)
     cubin = bytes(linker.link("cubin").code)
     log = linker.get_info_log() or ""

@@ -25,6 +25,7 @@ class Card:
         spills: bytes of registers that a thread moves to memory and back.
         shared: bytes of shared memory of a block.
         occupancy: the share of a multiprocessor's threads that can be resident.
+        excess: what it takes beyond the backend's budget, in words; empty if nothing.
     """
 
     architecture: str
@@ -33,3 +34,4 @@ class Card:
     spills: int
     shared: int
     occupancy: float
+    excess: str = ""
