@@ -83,6 +83,16 @@ def test_floats_are_cut_and_wrap():
     check(tg.compile([x], list(graph.outputs))(FLOATS), want, INTEGERS)
 
 
+def test_floats_that_no_integer_holds_have_one_answer():
+    """The processor's, but the same of the interpreter and of compiled code, vector or not."""
+    values = np.array([np.nan, np.inf, -np.inf, 3e9, -3e9, 1e20, 2.0**31, 2.0**63] * 5, "float32")
+    x, y = tg.input("x", len(values)), tg.input("y", len(values), dtype="float64")
+    outputs = [tg.cast(z, d) for z in (x, y) for d in INTEGERS]
+    arrays = values, values.astype("float64")
+    want = tg.run(Graph("casts", (x, y), tuple(outputs)), *arrays)
+    check(tg.compile([x, y], outputs)(*arrays), want)
+
+
 # -- integers that count and point -----------------------------------------------------------------
 
 
