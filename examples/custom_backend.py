@@ -18,13 +18,8 @@ import numpy as np
 
 import tinygraph as tg
 from tinygraph import data, models, nn, optim
-from tinygraph.codegen import python
-from tinygraph.codegen.assemble import assemble as assemble  # kernels for processors, not GPUs
-from tinygraph.codegen.program import Call, Code, KernelCode
-from tinygraph.compiler.backend import register
-from tinygraph.compiler.store import Store
-from tinygraph.plan.contraction.tiling import Target
-from tinygraph.plan.records.device import Card, Roofline
+from tinygraph.extend import Call, Card, Code, KernelCode, Roofline, Store, Target, python, register
+from tinygraph.extend import assemble as assemble  # kernels for processors, not GPUs
 
 VERSION = "1"  # part of the keys of what is stored: raise it when this file changes
 TEXTS: dict[str, bytes] = {}  # those of this process: the store may be read-only

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 import tinygraph as tg
-from tinygraph.graph.op import Kind, broadcast, define
+from tinygraph.extend import Kind, Op, broadcast, check_operator, define
 
-softsign = define(
+softsign: Op = define(
     "softsign",
     Kind.ELEMENTWISE,
     infer=broadcast("softsign"),
@@ -18,11 +18,13 @@ softsign = define(
     expr="{0} / (K(1) + abs({0}))",  # one element, for generated code; K is the dtype
     vjp=lambda g, out, x: (g * (1 - tg.abs(out)) ** 2,),
     cost=lambda out, x: 3 * out.size,
+    example=lambda: softsign(tg.input("x", 4, 3)),  # what check_operator compares all this on
     version="1",  # lets the program cache keep what uses it; change it with the record
 )
 
 
 def main() -> dict[str, float]:
+    check_operator(softsign)
     rng = np.random.default_rng(0)
     x = tg.input("x", 64, 32)
     w = tg.parameter(rng.normal(size=(32, 16)), name="w")

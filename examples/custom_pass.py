@@ -11,9 +11,7 @@ import time
 import numpy as np
 
 import tinygraph as tg
-from tinygraph.graph.op import OPS
-from tinygraph.graph.rewrite import Event, rewrite, rule, var
-from tinygraph.passes import PIPELINE
+from tinygraph.extend import OPS, PIPELINE, Event, rewrite, rule, var
 
 matmul = OPS["matmul"]  # patterns are made of operators, by the names that dumps show
 a, b, c = var("a"), var("b"), var("c")

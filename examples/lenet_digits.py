@@ -14,8 +14,7 @@ import numpy as np
 import tinygraph as tg
 from pictures import FOLDER, gallery, save
 from tinygraph import models, nn, optim
-from tinygraph.data import Batches, RandomAffine, digits
-from tinygraph.datasets.picture import as_digit
+from tinygraph.data import Batches, RandomAffine, as_digit, digits
 from tinygraph.train import classify, evaluate, fit
 
 BATCH, MANY = 64, 500

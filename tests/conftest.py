@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from difflib import unified_diff
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-import tinygraph.ops  # noqa: F401  (fills the operator table)
+import tinygraph
+from tinygraph.graph.op import OPS
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 settings.register_profile(
@@ -68,3 +70,14 @@ def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str]
         return None
     lines = unified_diff(repr(left).splitlines(), right.splitlines(), "golden", "now", lineterm="")
     return [f"{left.path.name} differs: read this, then pytest --update-golden", *lines]
+
+
+@pytest.fixture
+def own_operators(tmp_path: Path) -> Iterator[None]:
+    """What a test defines goes with it, and so do its programs."""
+    known, before = set(OPS), tinygraph.settings.cache
+    tinygraph.settings.cache = tmp_path
+    yield
+    tinygraph.settings.cache = before
+    for name in OPS.keys() - known:
+        del OPS[name]

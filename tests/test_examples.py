@@ -49,6 +49,13 @@ def test_custom_operator(example):
     assert found["launches of the value alone"] == 1
 
 
+def test_custom_template(example):
+    found = example()
+    assert found["median error"] < 1e-6
+    assert found["gradient error"] < 1e-6
+    assert found["elements with a gradient"] == 32
+
+
 def test_custom_gradient(example):
     found = example()
     assert found["round: loss"] > 10

@@ -40,6 +40,7 @@ FLOORS = [
     ["tinygraph.inspect"],
     ["tinygraph.compiler"],
     ["tinygraph.compile"],
+    ["tinygraph.extend"],
     ["tinygraph.nn", "tinygraph.datasets", "tinygraph.checkpoints"],
     ["tinygraph.optim", "tinygraph.data"],
     ["tinygraph.models", "tinygraph.checkpoint", "tinygraph.train"],

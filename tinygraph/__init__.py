@@ -24,7 +24,7 @@ from .graph.placement import device
 from .graph.types import Type
 from .graph.verify import VerifyError
 from .nn import manual_seed
-from .ops import *  # noqa: F403
+from .ops.public import *  # noqa: F403
 from .settings import settings
 
 __all__ = [

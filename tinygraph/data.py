@@ -19,6 +19,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from .datasets.picture import as_digit as as_digit
+from .datasets.picture import read_digit as read_digit
+
 T = TypeVar("T")
 Transform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 

@@ -23,7 +23,7 @@ def in_float64(graph: Graph) -> tuple[Graph, tuple[Node, ...]]:
             return constant(n.attr("value").data, _wider(n.dtype))
         return n.op(*n.inputs, **{k: _wider(v) for k, v in n.attrs})
 
-    made = rebuild(graph, wide)
+    made = rebuild(graph, wide, bodies=False)
     inputs = tuple(wide(i) for i in graph.inputs)
     return Graph(graph.name, (*inputs, *parameters.values()), made.outputs), tuple(parameters)
 

@@ -200,6 +200,15 @@ def _variables(pattern: Pattern) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*own, *names)))
 
 
+def rules_in(module: Mapping[str, Any]) -> tuple[Rule, ...]:
+    """A module's own rules in the order of their definition: ``RULES = rules_in(globals())``."""
+    return tuple(
+        r
+        for r in module.values()
+        if isinstance(r, Rule) and r.build.__module__ == module["__name__"]
+    )
+
+
 def carry(new: Node, old: Node, places: Iterable[Any] = ()) -> Node:
     """Hands name and origins on to a node's replacement; sources have their own."""
     if new is not old and new.op.kind is not Kind.SOURCE:
@@ -227,11 +236,18 @@ def with_bodies(n: Node, change: Callable[[Graph], Graph]) -> Node:
         return carry(node(n.op, n.inputs, attrs, n.type), n)
 
 
-def rebuild(graph: Graph, build: Callable[[Node], Node | None]) -> Graph:
-    """One walk: ``build`` gives the replacement of a node (whose inputs are new) or None."""
+def rebuild(
+    graph: Graph, build: Callable[[Node], Node | None], bodies: bool = True
+) -> Graph:
+    """One walk: ``build`` gives the replacement of a node (whose inputs are new) or None.
+
+    The bodies of loops are rebuilt first, in the same way, unless ``bodies`` is False.
+    """
     new: dict[Node, Node] = {}
     for n in graph.nodes:
         m = with_inputs(n, tuple(new[i] for i in n.inputs))
+        if bodies and n.bodies:
+            m = with_bodies(m, lambda body: rebuild(body, build))
         with built_from(origins(n)):
             replacement = build(m)
         new[n] = carry(m if replacement is None else replacement, n)

@@ -13,6 +13,8 @@ from .math import erf, exp, expm1, log, sigmoid, tanh
 from .reduce import Axes, max, normalize_axes, sum
 from .view import reshape
 
+__all__ = ("elu", "gelu", "leaky_relu", "log_softmax", "logsumexp", "silu", "softmax")
+
 
 def leaky_relu(x: Node, negative_slope: float = 0.01) -> Node:
     """x where it is above 0, ``negative_slope`` * x elsewhere."""

@@ -15,6 +15,24 @@ from ..graph.op import Kind, Op, ShapeError, broadcast_shapes, define, input, sa
 from ..graph.types import Type
 from .logic import equal, less, less_equal, logical_or, where
 
+__all__ = (
+    "abs",
+    "add",
+    "clip",
+    "div",
+    "floor",
+    "floor_divide",
+    "maximum",
+    "minimum",
+    "mod",
+    "mul",
+    "neg",
+    "relu",
+    "round",
+    "sign",
+    "sub",
+)
+
 
 def numbers(name: str, inputs: int) -> Callable[..., Type]:
     """Type rule: shapes broadcast, one dtype, which is not bool."""

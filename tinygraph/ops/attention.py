@@ -12,6 +12,8 @@ from .linalg import matmul, swap
 from .logic import less_equal, logical_and, where
 from .source import axis_index
 
+__all__ = ("attention_weights", "scaled_dot_product_attention")
+
 
 def scaled_dot_product_attention(
     q: Node,

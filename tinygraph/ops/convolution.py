@@ -10,6 +10,8 @@ from ..graph.op import ShapeError
 from .conv import CONV2D, CONV2D_INPUT_GRADIENT, Padding, Pair
 from .view import reshape
 
+__all__ = ("conv1d", "conv2d", "conv_transpose2d")
+
 
 def pair(name: str, value: Any) -> Pair:
     """(vertical, horizontal) from one number or two."""

@@ -29,6 +29,8 @@ from .source import arange, axis_index
 from .templates import running_sum, scattered_parts, scattered_sum
 from .view import free, normalize_axis, reshape
 
+__all__ = ("cumsum", "dynamic_slice", "dynamic_update", "one_hot", "scatter_add", "take")
+
 # -- take and its gradient -------------------------------------------------------------------------
 
 

@@ -11,6 +11,8 @@ from ..graph.op import Index, Kind, Loops, Op, Read, ShapeError, define, identit
 from ..graph.types import Type
 from .view import free
 
+__all__ = ("custom_gradient", "effect", "stop_gradient")
+
 
 def loops_first(out: Type, x: Type, *others: Type, **_: Any) -> Loops:
     """Element by element from the first input; the others are named but not used."""

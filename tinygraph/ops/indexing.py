@@ -15,6 +15,8 @@ from ..graph.types import Type
 from .gather import take
 from .view import FLIP, PAD, SLICE, broadcast_to, free, normalize_axis, reshape
 
+__all__ = ("concat", "expand_dims", "flatten", "getitem", "pad", "split", "squeeze", "stack")
+
 
 def getitem(x: Node, key: Any) -> Node:
     """x[key] with integers, slices, None and ...; or x[indices], a take along axis 0."""

@@ -25,6 +25,8 @@ from ..graph.op import (
 from ..graph.types import Type
 from .view import aligned, broadcast_read, reshape, transpose
 
+__all__ = ("matmul",)
+
 
 def _infer(a: Type, b: Type) -> Type:
     dtype = same_dtype("matmul", a, b)

@@ -22,6 +22,21 @@ from ..graph.op import (
 )
 from ..graph.types import Type
 
+__all__ = (
+    "cast",
+    "equal",
+    "greater",
+    "greater_equal",
+    "is_nan",
+    "less",
+    "less_equal",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "not_equal",
+    "where",
+)
+
 
 def _compare(name: str, sign: str, ref: Any) -> Op:
     return define(

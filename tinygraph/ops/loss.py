@@ -14,6 +14,8 @@ from .reduce import mean, sum
 from .source import axis_index
 from .view import reshape
 
+__all__ = ("cross_entropy", "l2_penalty", "mse_loss")
+
 
 def cross_entropy(
     logits: Node,

@@ -14,6 +14,20 @@ from .arithmetic import div, floats, mul, neg, sub
 from .logic import equal, where
 from .source import ones_like
 
+__all__ = (
+    "erf",
+    "exp",
+    "expm1",
+    "log",
+    "log1p",
+    "pow",
+    "rsqrt",
+    "sigmoid",
+    "softplus",
+    "sqrt",
+    "tanh",
+)
+
 exp: Op = define(
     "exp",
     Kind.ELEMENTWISE,

@@ -13,6 +13,8 @@ from .reduce import Axes, mean, normalize_axes, sum, sum_to
 from .view import free, reshape
 from .window import WINDOW_SUM
 
+__all__ = ("batch_norm", "batch_norm_training", "layer_norm", "local_response_norm")
+
 
 def batch_norm(
     x: Node,

@@ -18,6 +18,15 @@ from .reduce import mean
 from .window import WINDOW_MAX, WINDOW_SUM
 from .window_weighted import WINDOW_WEIGHTED
 
+__all__ = (
+    "adaptive_avg_pool2d",
+    "avg_pool2d",
+    "center_weighted_pool2d",
+    "center_weights",
+    "l2_pool2d",
+    "max_pool2d",
+)
+
 
 @dataclass(frozen=True)
 class _Windows:

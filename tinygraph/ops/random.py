@@ -13,6 +13,8 @@ from ..graph.types import Type
 from .logic import less, where
 from .source import flat_index, zeros_like
 
+__all__ = ("dropout", "random_uniform")
+
 ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
 
 

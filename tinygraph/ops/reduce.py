@@ -18,6 +18,8 @@ from .math import sqrt
 from .source import axis_index, flat_index
 from .view import broadcast_to, normalize_axis, reshape
 
+__all__ = ("argmax", "argmin", "max", "mean", "min", "std", "sum", "sum_to", "var")
+
 Axes = int | Sequence[int] | None
 
 

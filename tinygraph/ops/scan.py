@@ -16,6 +16,8 @@ from .loop import Loop, dependent, fresh, is_number, reached
 from .loop_gradient import loop_gradient
 from .view import broadcast_to
 
+__all__ = ("scan",)
+
 
 def _infer(
     *types: Type,

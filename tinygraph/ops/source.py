@@ -13,6 +13,8 @@ from ..graph.op import Kind, Op, ShapeError, constant, define
 from ..graph.types import Type
 from .view import broadcast_to, reshape
 
+__all__ = ("arange", "axis_index", "flat_index", "full", "ones", "ones_like", "zeros", "zeros_like")
+
 
 def _infer_iota(*, shape: tuple[int, ...], strides: tuple[int, ...], dtype: str) -> Type:
     if len(shape) != len(strides):

@@ -17,6 +17,8 @@ from ..graph.ir import Node
 from ..graph.op import Index, Kind, Loops, Op, Read, ShapeError, Stacked, define, input, promote
 from ..graph.types import Type
 
+__all__ = ("broadcast_to", "flip", "reshape", "transpose")
+
 
 def free(*_: Any, **__: Any) -> int:
     """The cost of moving indices."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..graph.ir import Graph, Node
 from ..graph.op import input
-from ..graph.rewrite import Event, rewrite, rule, var
+from ..graph.rewrite import Event, rewrite, rule, rules_in, var
 from ..ops.linalg import MATMUL, OUTER_SUM, swap
 from ..ops.reduce import SUM, sum
 
@@ -23,7 +23,7 @@ def sum_of_products(out: Node, a: Node, b: Node, axis: tuple[int, ...]) -> Node 
     return OUTER_SUM(swap(a), b)
 
 
-RULES = (sum_of_products,)
+RULES = rules_in(globals())
 
 
 def contract_sums(graph: Graph, log: list[Event] | None = None) -> Graph:

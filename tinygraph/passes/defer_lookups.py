@@ -12,7 +12,7 @@ from math import prod
 
 from ..graph.ir import Graph, Node
 from ..graph.op import input
-from ..graph.rewrite import Event, rewrite, rule, var
+from ..graph.rewrite import Event, rewrite, rule, rules_in, var
 from ..ops.gather import SCATTER_ADD, TAKE
 from ..ops.linalg import MATMUL, OUTER_SUM, swap
 from ..ops.logic import less, where
@@ -146,17 +146,7 @@ def _named(i: Node, size: int) -> Node:
     return less(0, reshape(counts, size, 1))
 
 
-RULES = (
-    reshape_of_lookup,
-    transpose_of_lookup,
-    scatter_of_reshape,
-    scatter_of_transpose,
-    product_of_lookup,
-    product_with_lookup,
-    sum_of_lookup,
-    sum_with_lookup,
-    scatter_of_product,
-)
+RULES = rules_in(globals())
 
 
 def defer_lookups(graph: Graph, log: list[Event] | None = None) -> Graph:

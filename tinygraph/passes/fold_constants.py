@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..graph.interpret import evaluate
 from ..graph.ir import Graph, Node, node
 from ..graph.op import CONSTANT, Kind, constant
-from ..graph.rewrite import Event, filled, rewrite, rule, var
+from ..graph.rewrite import Event, filled, rewrite, rule, rules_in, var
 from ..ops.arithmetic import add, mul
 from ..ops.source import full
 
@@ -45,7 +45,7 @@ def evaluate_constants(out: Node, n: Node) -> Node | None:
     return fold(n)
 
 
-RULES = (evaluate_constants,)
+RULES = rules_in(globals())
 
 
 def fold_constants(graph: Graph, log: list[Event] | None = None) -> Graph:

@@ -6,15 +6,13 @@ Dead nodes need no pass: a graph holds only what its outputs reach.
 from __future__ import annotations
 
 from ..graph.ir import Graph, Node
-from ..graph.rewrite import Event, rebuild, with_bodies
+from ..graph.rewrite import Event, rebuild
 
 
 def drop_identities(graph: Graph, log: list[Event] | None = None) -> Graph:
     """The graph without operators that only concern gradients and names."""
 
     def build(n: Node) -> Node | None:
-        if n.bodies:
-            return with_bodies(n, lambda body: drop_identities(body, log))
         if not n.op.transparent:
             return None
         if log is not None:

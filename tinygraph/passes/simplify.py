@@ -14,7 +14,7 @@ import numpy as np
 from ..graph.dtype import DTYPES, is_float
 from ..graph.ir import Graph, Node
 from ..graph.op import constant, input
-from ..graph.rewrite import Event, filled, rewrite, rule, var
+from ..graph.rewrite import Event, filled, rewrite, rule, rules_in, var
 from ..ops.arithmetic import abs, add, div, maximum, minimum, mul, neg, relu, sub
 from ..ops.logic import CAST, WHERE, cast, less, logical_not, where
 from ..ops.math import POW, exp, rsqrt, sqrt
@@ -254,42 +254,7 @@ def sum_of_broadcast(out: Node, x: Node) -> Node | None:
     return mul(total, constant(np.asarray(count).astype(DTYPES[out.dtype].numpy)))
 
 
-RULES = (
-    times_one,
-    times_minus_one,
-    by_one,
-    by_power_of_two,
-    minus_zero,
-    plus_minus_zero,
-    plus_zero,
-    neg_twice,
-    abs_of_neg,
-    abs_of_positive,
-    add_of_neg,
-    sub_of_neg,
-    product_of_negs,
-    neg_times_number,
-    scale_twice,
-    scale_of_quotient,
-    quotient_of_scaled,
-    relu_twice,
-    relu_of_positive,
-    maximum_of_same,
-    minimum_of_same,
-    square,
-    cube,
-    power_one,
-    power_zero,
-    power_minus_one,
-    inverse_root,
-    where_known,
-    where_same,
-    where_not,
-    not_twice,
-    cast_twice,
-    cast_nothing,
-    sum_of_broadcast,
-)
+RULES = rules_in(globals())
 
 
 def simplify(graph: Graph, log: list[Event] | None = None) -> Graph:

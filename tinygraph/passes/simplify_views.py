@@ -8,7 +8,7 @@ from typing import Any
 from ..graph.dtype import is_float
 from ..graph.ir import Graph, Node, node
 from ..graph.op import PLACE, Kind, broadcast_shapes, input, place
-from ..graph.rewrite import Event, rewrite, rule, var
+from ..graph.rewrite import Event, rewrite, rule, rules_in, var
 from ..ops.arithmetic import add
 from ..ops.reduce import MAX, MIN, SUM, keep_shape, max, sum
 from ..ops.view import (
@@ -204,25 +204,7 @@ def place_once(out: Node, x: Node, p: Any) -> Node:
     return place(x, p)
 
 
-RULES = (
-    reshape_twice,
-    reshape_to_same,
-    transpose_twice,
-    transpose_nothing,
-    broadcast_twice,
-    broadcast_nothing,
-    slice_twice,
-    slice_nothing,
-    slice_of_pad,
-    pad_nothing,
-    pad_twice,
-    flip_twice,
-    flip_nothing,
-    absorb_broadcast,
-    reduce_nothing,
-    extreme_of_broadcast,
-    place_once,
-)
+RULES = rules_in(globals())
 
 
 def simplify_views(graph: Graph, log: list[Event] | None = None) -> Graph:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..graph.ir import Graph, Node
 from ..graph.op import input
-from ..graph.rewrite import Event, rewrite, rule, var
+from ..graph.rewrite import Event, rewrite, rule, rules_in, var
 from ..ops.arithmetic import add, div, sub
 from ..ops.math import exp, expm1, log, log1p, softplus
 from ..ops.reduce import SUM, sum
@@ -52,7 +52,7 @@ def exp_minus_one(out: Node, x: Node) -> Node | None:
     return expm1(x) if x.shape == out.shape else None
 
 
-RULES = (log_of_softmax, log_of_one_plus_exp, log1p_of_exp, log_of_one_plus, exp_minus_one)
+RULES = rules_in(globals())
 
 
 def stabilize(graph: Graph, log: list[Event] | None = None) -> Graph:

@@ -12,7 +12,7 @@ from ..ops.loop import Loop, replaced
 
 def unroll_loops(graph: Graph, log: list[Event] | None = None) -> Graph:
     """The graph with straight-line code for loops in the bodies of loops."""
-    return rebuild(graph, lambda n: with_bodies(n, lambda body: straight(body, log)))
+    return rebuild(graph, lambda n: with_bodies(n, lambda body: straight(body, log)), bodies=False)
 
 
 def straight(graph: Graph, log: list[Event] | None) -> Graph:

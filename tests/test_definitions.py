@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import importlib.metadata
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,15 +26,7 @@ from tinygraph.plan.records.plan import Fold
 HERE = Path(__file__).name
 
 
-@pytest.fixture(autouse=True)
-def operators(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """What a test defines goes with it, and so do its programs."""
-    known, before = set(OPS), tg.settings.cache
-    tg.settings.cache = tmp_path
-    yield
-    tg.settings.cache = before
-    for name in OPS.keys() - known:
-        del OPS[name]
+pytestmark = pytest.mark.usefixtures("own_operators")
 
 
 def mine(kind: Kind, name: str = "mine", **fields: Any) -> Op:
@@ -168,6 +160,16 @@ def test_every_kind_says_what_it_needs():
         for name in FIELDS[op.kind][0]:
             assert getattr(op, name) is not None or op.row_major, f"{op.name} lacks {name}"
     assert {o.name for o in OPS.values() if o.row_major} == {"reshape"}
+
+
+def test_contributing_shows_the_same_table():
+    text = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text()
+    rows = re.findall(r"^\| `([A-Z]+)` \|(.*)\|$", text, re.MULTILINE)
+    assert {kind for kind, _ in rows} == {k.name for k in Kind if k not in OWN}
+    for kind, fields in rows:
+        needs, may = FIELDS[Kind[kind]]
+        shown = set(re.findall(r"`(\w+)`", fields))
+        assert set(needs) - {"infer", "ref"} <= shown <= {*needs, *may}, kind
 
 
 def test_every_function_and_constructor_of_expressions_is_compiled():

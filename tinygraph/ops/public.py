@@ -1,0 +1,20 @@
+"""The functions of ``tg.ops``, and of ``tg``: what each module lists in its ``__all__``."""
+
+from .activation import *
+from .arithmetic import *
+from .attention import *
+from .convolution import *
+from .gather import *
+from .identity import *
+from .indexing import *
+from .linalg import *
+from .logic import *
+from .loss import *
+from .math import *
+from .normalization import *
+from .pool import *
+from .random import *
+from .reduce import *
+from .scan import *
+from .source import *
+from .view import *
