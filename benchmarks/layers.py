@@ -153,7 +153,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1, help="images of a convolution")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--limit", type=int, help="only so many convolutions")
+    parser.add_argument("--limit", type=int, help="at most this many convolutions")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     shapes = convolutions()[: options.limit]

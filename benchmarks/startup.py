@@ -64,7 +64,7 @@ def _resident() -> float:
 
 
 def measure(row: str, threads: int) -> dict[str, dict[str, float]]:
-    """What cold and warm starts of tinygraph take, and PyTorch's memory beside the warm one's."""
+    """Times of cold and warm starts of tinygraph, and PyTorch's memory next to the warm one's."""
     with tempfile.TemporaryDirectory() as cache:
         starts = {state: _spawn("tinygraph", row, threads, cache) for state in ("cold", "warm")}
         if importlib.util.find_spec("torch"):

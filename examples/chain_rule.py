@@ -37,7 +37,7 @@ def neuron() -> tuple[list[tg.Node], dict[str, tg.Node]]:
 
 
 def picture(edges: dict[str, tg.Node], numbers: dict[str, tuple[float, float]]) -> str:
-    """The graph: a box for every node, and behind it an edge with its value and its gradient."""
+    """The graph: a box for every node, followed by an edge with its value and its gradient."""
     name = {n: key for key, n in edges.items()}
     place = {key: (60 + 150 * x, 75 + 55 * y) for key, (x, y) in PLACES.items()}
     title = "f = 1 / (1 + e^-(w0 x0 + w1 x1 + w2)): on every edge its value, below it df / d edge"

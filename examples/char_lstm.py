@@ -2,7 +2,7 @@
 
     python examples/char_lstm.py
 
-Bits per character on the part of the text that is held back, beside those of an interpolated
+Bits per character on the part of the text that is held back, compared with those of an interpolated
 5-gram of the same text. The LSTM reads 16 places of the text at once, 64 characters a step, and
 keeps its state from step to step: gradients end where a step begins, memory does not. Takes a
 minute on two cores.

@@ -6,7 +6,7 @@
 - winograd: tiles of 4x4 outputs by 36 multiplications instead of 144 (Lavin and Gray, 2016).
 - direct: seven loops.
 
-Pictures lie channels-last here, [height, width, channels], as they do inside of networks.
+Pictures are stored channels-last here, [height, width, channels], as inside of networks.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A pass of one's own: products of three matrices in the cheaper order.
 
 (a @ b) @ c and a @ (b @ c) are the same but for rounding, which is why the compiler leaves the
-choice alone. Who knows that it does not matter writes a rule and puts its pass before the others.
+choice alone. If you know that rounding does not matter, write a rule and run its pass first.
 """
 
 from __future__ import annotations

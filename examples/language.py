@@ -44,7 +44,7 @@ class NGram:
         return runs, counts, contexts, np.add.reduceat(counts, first), kinds
 
     def probabilities(self, text: np.ndarray) -> np.ndarray:
-        """Of each symbol of ``text`` but the first ``order`` - 1."""
+        """The probability of each symbol of ``text`` except the first ``order`` - 1."""
         n = len(text) - self.order + 1
         found = np.full(n, 1 / self.symbols)
         for context, (runs, counts, contexts, totals, kinds) in enumerate(self.tables):

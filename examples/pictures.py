@@ -57,7 +57,7 @@ def curves(
     y_label: str,
     title: str = "",
 ) -> str:
-    """Lines over common x, each with its name beside it."""
+    """Lines over common x, each with its name next to it."""
     low, high = (pick([pick(y) for y in ys.values()]) for pick in (min, max))
     x_ticks, y_ticks = ticks(min(x), max(x)), ticks(low, high, around=True)
     low, high = y_ticks[0], y_ticks[-1]

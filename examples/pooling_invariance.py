@@ -57,7 +57,7 @@ def compare_pools(digits: np.ndarray, folder: Path) -> dict[str, float]:
             found[f"{name}: brightness that outlines keep"] = kept
             caption = f"{name}: keeps {kept:.0%}"
         panels.append((caption, old[0, 0, :28, : 4 * 28]))
-    title = "How bright outlines are behind 3x3 pooling"
+    title = "How bright outlines are after 3x3 pooling"
     save(folder / "pooling.svg", gallery(panels, columns=2, zoom=3, title=title))
     return found
 

@@ -20,7 +20,7 @@ PHASES = np.arange(32) * 2 * np.pi / 32
 
 
 def grating(angle: float, phase: float) -> np.ndarray:
-    """A wave float64 [size, size] whose crests lie across the direction ``angle``."""
+    """A wave float64 [size, size] whose crests are across the direction ``angle``."""
     y, x = np.mgrid[:SIZE, :SIZE] - SIZE // 2
     return np.cos(2 * np.pi * (x * np.cos(angle) + y * np.sin(angle)) / WAVELENGTH + phase)
 

@@ -130,7 +130,7 @@ def test_a_damaged_file_is_one_error(path: Path, damage: Callable[[bytes], bytes
     net = nn.Linear(3, 2)
     checkpoint.save(path, net)
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(ValueError, match=f"{path.name} is no valid {path.suffix} file"):
+    with pytest.raises(ValueError, match=f"{path.name} is not a valid {path.suffix} file"):
         checkpoint.load(path, net)
 
 

@@ -27,7 +27,7 @@ def compiled(*args: Any, **options: Any) -> Callable[[], Any]:
     [
         (compiled(x, [y]), rf"inputs requires a list of nodes, got one: input image .*{LINE}"),
         (compiled([x], y), rf"outputs requires a list of nodes, got one: add .*{LINE}"),
-        (compiled([x], [(y, y)]), r"outputs\[0\] is no node, but a tuple"),
+        (compiled([x], [(y, y)]), r"outputs\[0\] must be a node, got tuple"),
         (compiled([y], [y]), rf"inputs\[0\] is not made by tg.input, but add f32.*{LINE}"),
         (compiled([], [y]), rf"input image f32\[4,3,8,8\] {LINE}.* is read, but .*: none"),
         (compiled([x, tg.input("image", 3)], [y]), rf"one name: .*{LINE}.* and .*{LINE}"),

@@ -92,9 +92,10 @@ def test_an_unknown_dtype_is_one_clear_error():
 
 def test_text_with_an_unknown_dtype_is_one_clear_error():
     text = "graph g(x: f16[3]) {\n  return x\n}"
-    with pytest.raises(tg.ParseError, match=r"line 1: 'f16' is no dtype, which is one of f32, .*"):
+    one_of = r"line 1: 'f16' is not a dtype, which is one of f32, .*"
+    with pytest.raises(tg.ParseError, match=one_of):
         tg.parse(text)
-    with pytest.raises(tg.ParseError, match=r"line 2: 'f16' is no dtype"):
+    with pytest.raises(tg.ParseError, match=r"line 2: 'f16' is not a dtype"):
         tg.parse("graph g(x: f32[3]) {\n  %0 = add(x, 2:f16) : f32[3]\n  return %0\n}")
 
 

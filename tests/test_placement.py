@@ -150,7 +150,7 @@ def test_names(name):
 def test_a_device_that_the_backend_has_not():
     with tg.device("cuda:1"):
         y = tg.exp(tg.input("x", 4))
-    message = r"cuda:1 \(test_placement.py:\d+\) is no device of .*cpu"
+    message = r"cuda:1 \(test_placement.py:\d+\) is not a device of .*cpu"
     with pytest.raises(tg.BackendError, match=message):
         tg.compile([tg.input("x", 4)], [y])
 

@@ -116,7 +116,7 @@ def test_functions_that_a_file_names_are_refused(
     monkeypatch.chdir(tmp_path)
     content, name = ATTACKS[attack]
     Path("run.pt").write_bytes(archive(pickle.dumps(content, protocol)))
-    with pytest.raises(ValueError, match=rf"run.pt is no .*{name}, which is not executed"):
+    with pytest.raises(ValueError, match=rf"run.pt is not .*{name}, which is not executed"):
         checkpoint.read_arrays("run.pt")
     assert not Path("executed").exists()
 
@@ -133,7 +133,7 @@ def tensor(offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> byt
 
 def test_a_type_of_elements_is_not_made_up() -> None:
     content = tensor(0, (1,), (1,)).replace(b"ctorch\nFloatStorage\n", b"S'O'\n")
-    with pytest.raises(ValueError, match="is no storage"):
+    with pytest.raises(ValueError, match="is not a storage"):
         read_torch(archive(content, **{"0": bytes(16)}))
 
 

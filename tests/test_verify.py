@@ -60,7 +60,7 @@ def unknown_operator() -> Graph:
     [
         (wrong_type, r"after my pass: neg says f32\[3,4\], its inputs give f32\[4,3\]"),
         (refused, r"after my pass: matmul refuses its inputs: test_verify.py:\d+: matmul requires"),
-        (undeclared, "y is read but is no input"),
+        (undeclared, "y is read but is not an input"),
         (two_of_one_name, "two inputs of g have one name: input x"),
         (not_an_input, "parameter is listed as an input of g"),
         (unknown_operator, "mystery is not in the operator table"),

@@ -24,7 +24,7 @@ from .ops.view import PAD
 
 
 class GradientError(TypeError):
-    """A gradient that does not exist; the message names the operator and who needed it."""
+    """A gradient that does not exist; the message names the operator and what needed it."""
 
 
 def grad(loss: Node, wrt: Node | Sequence[Node]) -> list[Node]:

@@ -57,7 +57,7 @@ def load(
         checkpoint.load("resnet50.pth", models.resnet50())
 
     Returns:
-        The numbers that were saved beside.
+        The numbers that were saved with it.
 
     Raises:
         ValueError: no such format, a damaged file, no optimizer state in it, or a list of all names
@@ -122,7 +122,7 @@ def read_arrays(path: str | Path) -> Arrays:
     try:
         return read(data)
     except (ValueError, KeyError, EOFError, OSError) as error:
-        raise ValueError(f"{path} is no valid {path.suffix} file: {error}") from None
+        raise ValueError(f"{path} is not a valid {path.suffix} file: {error}") from None
 
 
 def _read_npz(data: bytes) -> Arrays:

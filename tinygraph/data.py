@@ -89,7 +89,7 @@ def load_idx(path: str | Path) -> np.ndarray:
     """The array of an IDX file (MNIST's format: yann.lecun.com/exdb/mnist), gzipped or not.
 
     Raises:
-        ValueError: the file is no IDX file, is cut short, or goes on after its data.
+        ValueError: the file is not an IDX file, is cut short, or continues after its data.
     """
     raw = Path(path).read_bytes()
     if raw[:2] == b"\x1f\x8b":

@@ -2,7 +2,7 @@
 
 ``optimizer.updates(loss, parameters)`` gives pairs (parameter, new value) for ``tg.compile``. State
 (momenta, the step counter, a settable learning rate) is made of parameters too, so that it lives
-beside the program and goes into checkpoints.
+outside of the program and goes into checkpoints.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Optimizer:
         clip: if the norm of all gradients together is above, they are scaled down to it.
 
     Raises:
-        TypeError, ValueError: something is no number, or not in its range, in every optimizer.
+        TypeError, ValueError: something is not a number, or not in its range, in every optimizer.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Optimizer:
     def updates(
         self, loss: Node, parameters: Sequence[Parameter], grads: Sequence[Node] | None = None
     ) -> Updates:
-        """What each parameter, and this optimizer's state, become after one step down the loss.
+        """New values of each parameter, and of this optimizer's state, after one step.
 
         Args:
             grads: the gradients, if they are not those of ``tg.grad(loss, parameters)``.
@@ -258,7 +258,7 @@ def clip_by_global_norm(grads: Sequence[Node], limit: float) -> list[Node]:
 def _state(
     name: str, shape: tuple[int, ...], dtype: str = "float32", value: float = 0, like: Any = None
 ) -> Parameter:
-    order = like.state.order if like is not None else None  # lies as its parameter does
+    order = like.state.order if like is not None else None  # stored as its parameter is
     p = parameter(shape, name, dtype, lambda: np.full(shape, value, dtype), order)
     p.state.trainable = False
     return p

@@ -27,7 +27,7 @@ Step = Callable[..., Sequence[Any]]
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch came to: its mean loss, a score if one was asked for, and seconds."""
+    """The result of one epoch: its mean loss, a score if one was asked for, and seconds."""
 
     number: int
     loss: float

@@ -136,7 +136,7 @@ class Access:
         if wrong.any():
             lane = int(np.flatnonzero(wrong)[0])
             where = f"{int(places[lane]):#x}"
-            detail = f"accesses {request.bytes} bytes at {where}, which is no multiple of that"
+            detail = f"accesses {request.bytes} bytes at {where}, which is not a multiple of that"
             raise self.fail(Misaligned, int(lanes[lane]), detail, request.instruction)
         if request.space in self.windows:
             yield *self.in_window(request.space, lanes, places, request), None
@@ -148,7 +148,7 @@ class Access:
     def generic(
         self, lanes: np.ndarray, places: np.ndarray, request: Request
     ) -> Iterator[tuple[Region, np.ndarray, np.ndarray | None]]:
-        """Generic addresses: below GLOBAL_BASE lie the windows."""
+        """Generic addresses: the windows are below GLOBAL_BASE."""
         is_global = places >= GLOBAL_BASE
         if is_global.all():
             yield from self.in_global(lanes, places, request)

@@ -77,7 +77,7 @@ def divide(x: Lanes, y: Lanes) -> Lanes:
 
 
 def remainder(x: Lanes, y: Lanes) -> Lanes:
-    """What integer division leaves, with the sign of x; x where y is 0."""
+    """The remainder of integer division, with the sign of x; x where y is 0."""
     return np.where(y == 0, x, x - divide(x, y) * y)[()]
 
 

@@ -14,7 +14,7 @@ BANKS = 32  # of shared memory, 4 bytes wide
 
 @dataclass(slots=True)
 class Traffic:
-    """Of one instruction: requests of warps, what they took, the least that they could take."""
+    """Traffic of one instruction: requests of warps, what they took, the least possible."""
 
     requests: int = 0
     used: int = 0

@@ -1,7 +1,7 @@
 """Runs a kernel: all threads of many blocks at once, one basic block at a time.
 
 Where threads diverge, the lowest basic block that lanes wait for runs first, with all lanes that
-wait for it; compilers lay code out so that lanes meet again behind a branch.
+wait for it; compilers lay code out so that lanes meet again after a branch.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """What all blocks of a launch have in common.
+    """The part that all blocks of a launch have in common.
 
     Attributes:
         inputs: registers that are the same in every thread, by name.
@@ -184,7 +184,7 @@ class Group:
             self.pending.setdefault(number, []).append(lanes)
 
     def part(self, lanes: np.ndarray, taken: Lanes, block: CompiledBlock) -> None:
-        """A branch, or an end of the thread, which is a branch behind the last block."""
+        """A branch, or an end of the thread, which is a branch past the last block."""
         ends = block.end is not None and block.end.opcode != "bra"
         target = len(self.kernel.blocks) if ends else block.target
         if taken.ndim == 0:

@@ -151,7 +151,7 @@ def cut(code: list[Instruction | Label]) -> list[Block]:
 def live_registers(
     uses: list[set[int]], defines: list[set[int]], follows: list[list[int]]
 ) -> list[set[int]]:
-    """For each block, the registers whose values are wanted behind it."""
+    """For each block, the registers whose values are needed after it."""
     wanted = [set(u) for u in uses]  # at the block's beginning
     after: list[set[int]] = [set() for _ in uses]
     changed = True

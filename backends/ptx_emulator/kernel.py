@@ -142,7 +142,7 @@ def triple(size: Size) -> tuple[int, int, int]:
 def lay_out(arrays: list[Variable]) -> tuple[np.ndarray, dict[str, int]]:
     """Shared arrays in memory: which bytes are theirs, and where each begins.
 
-    A gap of at least a row of banks stands behind each, so that leaving one array is seen. Arrays
+    A gap of at least a row of banks follows each, so that leaving one array is seen. Arrays
     that the launch sizes come last and share one place.
     """
     pieces, places, top = [], {}, 0

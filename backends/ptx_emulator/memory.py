@@ -18,10 +18,10 @@ PATTERN = 0xA5  # fresh memory, so that what is read before it is written shows
 
 
 class Region:
-    """Bytes that kernels access, with the record of who touched them.
+    """Bytes that kernels access, with the record of which threads touched them.
 
     Attributes:
-        bytes: the size that counts for bounds; the storage behind it is padded for vector accesses.
+        bytes: the size that counts for bounds; the storage is padded for vector accesses.
         shadow: for races; None where no two threads can meet.
     """
 
@@ -99,7 +99,7 @@ class Memory:
         del self.starts[number], self.regions[number]
 
     def find(self, address: int) -> Region | None:
-        """The allocation that an address lies in or behind."""
+        """The allocation at or before an address."""
         number = bisect_right(self.starts, address) - 1
         return self.regions[number] if number >= 0 else None
 

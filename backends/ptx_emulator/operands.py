@@ -35,7 +35,7 @@ class Operands:
     """
 
     def __init__(self, flat: Flat, addresses: dict[str, int], variables: set[str]):
-        """`addresses` are those of shared variables; `variables` lie in global memory."""
+        """`addresses` are those of shared variables; `variables` are in global memory."""
         self.types = dict(flat.registers)
         self.addresses = {**addresses, **flat.local}
         self.variables = variables

@@ -2,12 +2,12 @@
 
 Two accesses race if different threads make them, one is a plain write, or one a plain access and
 the other an atomic one, and neither a block barrier (same block) nor a warp barrier (same warp)
-lies between them. Nothing orders blocks. The order in which the emulator happens to run threads
+is between them. Nothing orders blocks. The order in which the emulator happens to run threads
 plays no part.
 
 A thread's number is unique over all launches on a memory. A record keeps, for each cell, the last
 thread, its time and its instruction; of several readers it keeps what they have in common: each
-block has numbers for 'several threads of warp w' and 'several threads of the block' behind those
+block has numbers for 'several threads of warp w' and 'several threads of the block' after those
 of its threads, and one number stands for 'threads of several blocks'.
 
 A time is the block's number, the block barriers that it has passed, and the warp barriers since the
@@ -50,7 +50,7 @@ class Numbering:
         return self.first + (block << self.bits) + thread
 
     def split(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(block, warp) of threads; 'several of the block' count as one warp behind the last."""
+        """(block, warp) of threads; 'several of the block' count as one warp after the last."""
         relative = numbers - self.first
         thread = relative & ((1 << self.bits) - 1)
         return relative >> self.bits, np.where(
@@ -58,7 +58,7 @@ class Numbering:
         )
 
     def join(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """What two records of threads have in common."""
+        """The common part of two records of threads."""
         block_a, warp_a = self.split(a)
         block_b, warp_b = self.split(b)
         shared = self.number(block_a, self.threads + np.where(warp_a == warp_b, warp_a, self.warps))
@@ -91,7 +91,7 @@ def next_interval(times: np.ndarray) -> np.ndarray:
 
 
 def may_overlap(times: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Whether no block barrier lies between; False only for one block at two of its intervals."""
+    """True if no block barrier is between; False only for one block at two of its intervals."""
     difference = times ^ others
     return (difference < 1 << WARP_FIELD) | (difference >= 1 << BLOCK_FIELD)
 

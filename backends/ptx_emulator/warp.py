@@ -20,7 +20,7 @@ class Warps:
     Attributes:
         slots: for each lane, 32 times its warp plus its place in the warp; the last warp of a
             block may have slots without a lane.
-        alive: for each slot, whether its thread exists and has not ended.
+        alive: for each slot, whether its thread exists and is still running.
     """
 
     slots: np.ndarray
@@ -28,7 +28,7 @@ class Warps:
     fail: Callable[[type[Fault], int, str, int], Fault]
 
     def active(self, lanes: np.ndarray, members: np.ndarray, instruction: int) -> np.ndarray:
-        """Whether each slot takes part; a fault where a living member does not."""
+        """Which slots take part; a fault where a living member does not."""
         here = np.zeros(self.alive.size, bool)
         here[self.slots[lanes]] = True
         missing = pack(self.alive & ~here)[self.slots[lanes] // WARP] & members

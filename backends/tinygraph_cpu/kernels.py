@@ -30,7 +30,7 @@ EMITTERS = (
 
 @cache
 def emitters_digest() -> str:
-    """Of the sources that turn kernels into machine code: whoever edits one gets new objects."""
+    """A digest of the sources that turn kernels into machine code: an edit makes new objects."""
     core = Path(codegen.__file__ or "").parent.parent
     folders = (Path(__file__).parent, Path(tinygraph_scalar.__file__ or "").parent)
     own = (path for folder in folders for path in sorted(folder.rglob("*.py")))

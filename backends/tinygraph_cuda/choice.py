@@ -13,7 +13,7 @@ from .compile.budget import LIMITS
 from .runtimes import probe
 
 RUNTIMES = ("device", "emulate", "ptx")
-ARCHITECTURE = "sm_80"  # what cards are for where there is no device and none is named
+ARCHITECTURE = "sm_80"  # that cards are for if there is no device and none is named
 
 
 @dataclass(frozen=True, slots=True)

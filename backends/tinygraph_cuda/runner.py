@@ -68,7 +68,7 @@ class CudaRunner:
             self.bases[home, number] = self.alloc(array.nbytes, f"{home} {number}")
 
     def launches(self, call: Call, step: int = 0) -> list[KernelLaunch]:
-        """What a call launches, in a step of its loop."""
+        """The launches of a call, in a step of its loop."""
         return [self.launch(work, step) for work in call.work]
 
     def launch(self, work: Work, step: int) -> KernelLaunch:

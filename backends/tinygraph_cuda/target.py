@@ -11,7 +11,7 @@ from .kernels.blocking import Sizes, choose
 
 @dataclass(frozen=True, slots=True)
 class CudaTarget(Target):
-    """Contractions read both operands as they lie; columns are blocks of one, tiles are chosen by
+    """Contractions read both operands in place; columns are blocks of one, tiles are chosen by
     blocking.choose."""
 
     lanes: int = 1

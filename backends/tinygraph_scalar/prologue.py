@@ -33,7 +33,7 @@ def lift_prologue(function: ast.FunctionDef) -> tuple[list[PrologueLine], ast.Mo
         parameters.append(parameter)
         del statements[0]
     if any(isinstance(n, ast.Name) and n.id == "args" for s in statements for n in ast.walk(s)):
-        raise ValueError(f"kernel {function.name} uses args behind its prologue")
+        raise ValueError(f"kernel {function.name} uses args after its prologue")
     names = [*ARGUMENTS[:2], *(p.name for p in parameters)]
     lifted = ast.FunctionDef(
         name=function.name,

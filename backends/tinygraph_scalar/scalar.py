@@ -31,7 +31,7 @@ def emit_expression(
 
 @lru_cache(maxsize=4096)
 def calls_function(text: str) -> bool:
-    """Whether `text` calls a function that is compiled in place, dozens of instructions."""
+    """True if `text` calls a function that is compiled in place, dozens of instructions."""
     calls = [node.func for node in ast.walk(parse(text)) if isinstance(node, ast.Call)]
     return any(isinstance(name, ast.Name) and name.id in _functions() for name in calls)
 

@@ -19,7 +19,7 @@ from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
-LEGACY = bytes.fromhex("8a0a6cfc9c46f9206aa850192e")  # its magic number, pickled, behind two bytes
+LEGACY = bytes.fromhex("8a0a6cfc9c46f9206aa850192e")  # its magic number, pickled, after two bytes
 DTYPES = {
     "DoubleStorage": "f8",
     "FloatStorage": "f4",
@@ -82,7 +82,7 @@ class Unpickler(pickle.Unpickler):
         self.storages: dict[str, Storage] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        """What stands for a name in the file.
+        """The object for a name in the file.
 
         Raises:
             ValueError: the name belongs to nothing that a file of tensors needs.
@@ -104,7 +104,7 @@ class Unpickler(pickle.Unpickler):
                 | ("storage", str(dtype), str(key), _, int(), None)
             ) if dtype in DTYPES.values():
                 return self.storages.setdefault(key, Storage(key, dtype))
-        raise ValueError(f"it refers to {pid!r}, which is no storage")
+        raise ValueError(f"it refers to {pid!r}, which is not a storage")
 
 
 def _tensor(storage: Storage, offset: int, shape: Any, strides: Any, *_: Any) -> Tensor:
@@ -115,7 +115,7 @@ def _parameter(tensor: Tensor, *_: Any) -> Tensor:
     return tensor
 
 
-# What a file may name beside the types of storages.
+# What a file may name in addition to the types of storages.
 NAMES: dict[tuple[str, str], Callable[..., Any]] = {
     ("collections", "OrderedDict"): OrderedDict,
     ("torch._utils", "_rebuild_tensor"): _tensor,
@@ -130,7 +130,7 @@ def read_torch(data: bytes) -> Arrays:
     They are the file's dictionary itself, or what stands in it under one of ``KEYS``.
 
     Raises:
-        ValueError: it is no such file, is damaged, or names what is no tensor.
+        ValueError: it is not such a file, is damaged, or names what is not a tensor.
     """
     try:
         found, elements = _stream(data) if data[2:].startswith(LEGACY) else _archive(data)

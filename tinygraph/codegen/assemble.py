@@ -46,7 +46,7 @@ def loops_of(plan: Plan) -> tuple[Loop, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
-    """A kernel, with NAME for its name in the text, and one launch of it in so many parts.
+    """A kernel, with NAME for its name in the text, and one launch of it, cut into ``parts``.
 
     Kernels with one ``key`` are the same; without a key, those with one text.
     """
@@ -97,7 +97,7 @@ def lower(launch: Launch) -> Iterator[Lowered]:
 
 
 def record(launch: Launch) -> Any | None:
-    """What the kernel of a launch is emitted from, if not from its text."""
+    """The record that a launch's kernel is emitted from; None if that is its text."""
     if isinstance(launch.work, Tile):
         return launch.work.contraction
     return launch.work.record if isinstance(launch.work, Emitted) else None

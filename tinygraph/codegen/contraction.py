@@ -20,7 +20,7 @@ def contraction(
     """Executes one part, as `void name(part, tid, args)` of the compiled code does.
 
     Raises:
-        IndexError: an element lies outside of `memory`.
+        IndexError: an element is outside of `memory`.
     """
     del tid
     f = dict(zip(FIELDS, (int(x) for x in args), strict=False))

@@ -90,11 +90,11 @@ class ElementWriter:
         return f"{self.view(operand)}[{place}]"
 
     def outside(self, operand: Access) -> str:
-        """What an operand is beyond its edges, as text."""
+        """The value of an operand beyond its edges, as text."""
         return f"{operand.dtype}({operand.outside!r})"
 
     def guard(self, name: str, guard: Guard) -> str | None:
-        """Defines a guarded axis' position; returns the condition under which it lies inside."""
+        """Defines a guarded axis' position; returns the condition under which it is inside."""
         size = self.out.argument(f"{name}_n", guard.size)
         index = self.affine(Index(guard.index.constant, guard.index.terms), f"{name}_c")
         if guard.load is not None:
@@ -115,7 +115,7 @@ class ElementWriter:
         return f"{self.view(self.nest.operands[number])}[{self.linear(number)}]"
 
     def linear(self, number: int, skip: int = -1) -> str:
-        """Where an operand's element at the loops' axes lies; but for the axis ``skip``."""
+        """The position of an operand's element at the loops' axes, without the axis ``skip``."""
         operand = self.nest.operands[number]
         view = self.view(operand)
         terms = [

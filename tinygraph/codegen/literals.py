@@ -42,6 +42,6 @@ def lift_literals(kernel: WrittenKernel) -> WrittenKernel:
 
 
 def is_short(value: float) -> bool:
-    """Whether a number has at most two significant bits: 0, 1, -0.5, 3; few sizes have so few."""
+    """True if a number has at most two significant bits: 0, 1, -0.5, 3; few sizes have so few."""
     mantissa, _ = np.frexp(value)
     return float(mantissa * 4).is_integer()

@@ -34,7 +34,7 @@ class KernelCode:
 
     @property
     def key(self) -> str:
-        """What its machine code depends on; its name does not count."""
+        """A digest of all that its machine code depends on; its name does not count."""
         if self.known_key:
             return self.known_key
         content = repr(self.record) if self.record else self.text.replace(self.name, "NAME", 1)
@@ -43,7 +43,7 @@ class KernelCode:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A kernel with its arguments, in so many parts (blocks, where a kernel has threads).
+    """A kernel with its arguments, cut into ``parts`` (blocks, where a kernel has threads).
 
     ``member`` is the number of the launch, within a bundle, that it belongs to. ``steps`` are the
     arguments that move in a loop: (number, bytes from one step to the next).
@@ -80,7 +80,7 @@ class Loop:
     """Calls ``first`` up to ``last``, not included, are made ``length`` times: all of one step,
     then all of the next, whose addresses are ``Work.steps`` bytes further.
 
-    What waits for a call of a loop from behind it waits for that call's last step; a call waits for
+    A call after the loop that waits for one of the loop's waits for its last step; a call waits for
     the calls in ``waits`` that belong to its loop in its own step, in the first step not for any
     in ``back``. Loops do not overlap.
     """

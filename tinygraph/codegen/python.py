@@ -55,7 +55,7 @@ class Flat:
 
     def inside(self, i: int) -> int:
         if self.start + i < 0:
-            raise IndexError(f"element {i} lies before the block")
+            raise IndexError(f"element {i} is before the block")
         return self.start + i
 
 
@@ -79,7 +79,7 @@ class AddressSpace:
         return self.starts[home, number] + offset
 
     def flat(self, address: int, dtype: str) -> Flat:
-        """The block that an address lies in, indexed from there."""
+        """The block that contains an address, indexed from there."""
         number, offset = (address >> 40) - 1, address & ((1 << 40) - 1)
         if not 0 <= number < len(self.blocks) or offset > len(self.blocks[number]):
             raise IndexError(f"no memory at {address:#x}")

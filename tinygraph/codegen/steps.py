@@ -40,7 +40,7 @@ def shared_names(loops: list[list[Step]]) -> dict[str, str]:
 
 
 def view_key(operand: Access) -> tuple:
-    """What accesses share that see the same memory in the same way."""
+    """A key that accesses share if they see the same memory in the same way."""
     return (id(operand.buffer), operand.offset, operand.strides, operand.dtype, operand.step)
 
 

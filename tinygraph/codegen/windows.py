@@ -1,7 +1,7 @@
 """Nests that unroll short reductions, windows above all, within an innermost output loop.
 
-What a tap reads lies at the same distance all along that loop. So positions, edge tests and the
-numbers of taps stand before it, and its body is straight: vectors, no branches.
+The elements that a tap reads are at the same distance all along that loop. So positions, edge tests
+and the numbers of taps stand before it, and its body is straight: vectors, no branches.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class WindowWriter(ElementWriter):
     """
 
     def hoistable(self) -> bool:
-        """Whether a window's edge tests can stand outside of the innermost output loop, and there
+        """True if a window's edge tests can stand outside of the innermost output loop, and there
         are some, or maxima.
         """
         if self.nest.style != "literal":
@@ -67,7 +67,7 @@ class WindowWriter(ElementWriter):
         self.unrolled(tested=bool(tested))
 
     def unrolled(self, tested: bool) -> None:
-        """The innermost loop; without tests where all that is read lies inside."""
+        """The innermost loop; without tests where all that is read is inside."""
         out, last = self.out, self.outputs[-1]
         depth, self.tested = out.depth, tested
         self.tapped: set[str] = set()  # names that exist once a tap
@@ -122,7 +122,7 @@ class WindowWriter(ElementWriter):
         return guard if alone and guard.index.divisor > 1 else None
 
     def locate(self, step: Load, tap: Tap) -> list[str]:
-        """Names where a guarded read lies at a tap, kept to the inside; returns its positions."""
+        """Names a guarded read's position at a tap, kept to the inside; returns its positions."""
         self.fix(tap)
         operand = self.nest.operands[step.operand]
         place, names = self.linear(step.operand, skip=self.outputs[-1]), []
@@ -177,7 +177,7 @@ class WindowWriter(ElementWriter):
         )
 
     def repeats(self, step: Load) -> bool:
-        """Whether a read beyond the edge may yield the nearest element instead: it is one of the
+        """True if a read beyond the edge may yield the nearest element instead: it is one of the
         window's own, and a maximum is the same if it sees an element twice.
         """
         operand = self.nest.operands[step.operand]
@@ -194,7 +194,7 @@ class WindowWriter(ElementWriter):
         )
 
     def touches(self, guard: Guard) -> bool:
-        """Whether every window along a guarded axis has an element inside; its steps are of 1."""
+        """True if every window along a guarded axis has an element inside; its steps are of 1."""
         if guard.index.divisor > 1:
             return False
         first = low = guard.index.constant
@@ -258,5 +258,5 @@ class WindowWriter(ElementWriter):
 
 
 def is_extremum(fold: Fold) -> bool:
-    """Whether a fold is a maximum or minimum of floats, which may be NaN."""
+    """True if a fold is a maximum or minimum of floats, which may be NaN."""
     return fold.fold != "sum" and is_float(fold.dtype)

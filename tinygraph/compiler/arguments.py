@@ -41,7 +41,7 @@ class Arguments:
         return [self._array(i, v) for i, v in enumerate(given)]
 
     def in_order(self, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
-        """What is given for each input, by position first."""
+        """The value given for each input, those by position first."""
         rest = self.names[len(given) :] if named else ()
         for name in named:
             if name not in self.names:

@@ -61,7 +61,7 @@ class Backend(Protocol):
     """
 
     def target(self, runtime: str) -> Target:
-        """What plans must know of the processor."""
+        """The processor, as the planner must know it."""
 
     def fingerprint(self, runtime: str) -> str:
         """Everything that compiled code depends on besides the graph: the processor, the tools, and
@@ -93,7 +93,7 @@ class Backend(Protocol):
 
 
 def check_devices(graph: Graph, spec: str, count: int | None) -> None:
-    """Raises BackendError where a node is placed on what the backend ``spec`` has not.
+    """Raises BackendError if a node is placed on a device that the backend ``spec`` does not have.
 
     ``count`` is how many devices it has; None: as many as are named.
     """
@@ -105,7 +105,7 @@ def check_devices(graph: Graph, spec: str, count: int | None) -> None:
         if kind != name or (count is not None and int(number) >= count):
             has = f"which has {name}:0 only" if count == 1 else f"whose devices are {name}:number"
             where = f"{kind}:{number} ({origins(n)[0]})"
-            raise BackendError(f"{where} is no device of backend {name!r}, {has}")
+            raise BackendError(f"{where} is not a device of backend {name!r}, {has}")
 
 
 def register(name: str, backend: Any) -> None:
@@ -127,7 +127,7 @@ def register(name: str, backend: Any) -> None:
 
 
 def package(entry: EntryPoint) -> str:
-    """What an entry point names, and the package that it is of."""
+    """The module that an entry point names, and its package."""
     return f"{entry.value}, of the package {entry.dist.name}" if entry.dist else entry.value
 
 

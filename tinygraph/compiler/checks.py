@@ -28,7 +28,7 @@ def nodes(given: Any, what: str) -> tuple[Node, ...]:
         raise TypeError(f"{what} requires a list of nodes, got one: {described(given)}")
     for number, n in enumerate(found := tuple(given)):
         if not isinstance(n, Node):
-            raise TypeError(f"{what}[{number}] is no node, but a {type(n).__name__}")
+            raise TypeError(f"{what}[{number}] must be a node, got {type(n).__name__}")
     return found
 
 
@@ -36,7 +36,7 @@ def pairs(given: Iterable[Any]) -> tuple[Update, ...]:
     """``updates`` as a tuple.
 
     Raises:
-        TypeError: something is no pair of a parameter and a node of its type.
+        TypeError: something is not a pair of a parameter and a node of its type.
     """
     for number, pair in enumerate(found := tuple(given)):
         kinds = [type(x).__name__ for x in pair] if isinstance(pair, tuple) else []
@@ -55,7 +55,7 @@ def pairs(given: Iterable[Any]) -> tuple[Update, ...]:
 
 
 def declared(graph: Graph) -> None:
-    """Whether the inputs are inputs, and all that are read.
+    """Checks that the inputs are inputs, and that all inputs that are read are declared.
 
     Raises:
         VerifyError: names the node, and the user's line.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What running a program takes; ``compiled`` is what it was made from, if that was now."""
+    """All that running a program takes; ``compiled`` is the compilation, if it was just made."""
 
     code: Code
     constants: list[np.ndarray]

@@ -55,7 +55,7 @@ def run_passes(
 
 
 def step_names(passes: Sequence[Pass]) -> list[str]:
-    """What the steps are called: the passes' names, a second one of a name with its number."""
+    """The names of the stages: each pass's name, numbered when repeated."""
     names: list[str] = []
     for each in passes:
         count = sum(n.partition(".")[0] == each.__name__ for n in names)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a program is made from: its graph, whose last outputs are new values of ``updates``."""
+    """The source of a program: its graph, whose last outputs are new values of ``updates``."""
 
     graph: Graph
     updates: tuple[Parameter, ...]

@@ -1,8 +1,8 @@
 """The project's source files: their digest is part of every key, and is that of what was imported.
 
-Files can change while a process runs: an upgrade, an edit beside an open notebook. What the process
-then compiles is made by the old code, or by modules of both, so it must not be kept under the key
-of the new files. They are looked at when tinygraph is imported, before any other module is.
+Files can change while a process runs: an upgrade, an edit while a notebook is open. What the
+process then compiles is made by the old code, or by modules of both, so it must not be kept under
+the key of the new files. They are looked at when tinygraph is imported, before any other module is.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ IMPORTED = look()
 
 
 def changed() -> bool:
-    """Whether any source file was changed, added or removed since tinygraph was imported."""
+    """True if any source file was changed, added or removed since tinygraph was imported."""
     try:
         return look() != IMPORTED
     except OSError:  # just being replaced

@@ -204,7 +204,7 @@ def _check_owner(folder: Path) -> None:
 
 
 def _only_ours(status: os.stat_result) -> bool:
-    """Whether nobody else can write a file or folder, as far as the system tells."""
+    """True if no other user can write a file or folder, as far as the system tells."""
     if os.name != "posix":
         return True
     return status.st_uid == os.getuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)

@@ -16,7 +16,7 @@ def read_digit(path: str | Path) -> np.ndarray:
 
     Raises:
         ImportError: Pillow is not installed.
-        OSError: there is no such file, or it is no picture.
+        OSError: there is no such file, or it is not a picture.
         ValueError: the picture shows nothing.
     """
     try:

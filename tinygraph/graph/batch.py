@@ -22,7 +22,7 @@ def batch_axis(graph: Graph) -> tuple[int, int] | None:
 
 
 def bind(graph: Graph, n: int) -> Graph:
-    """The graph for batches of n; shapes are checked anew.
+    """The graph for batches of n; shapes are checked again.
 
     Raises:
         ValueError: n is less than 1.

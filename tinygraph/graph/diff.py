@@ -8,7 +8,7 @@
       ... 75 as before
 
 Nodes are called what they are in the dump of the second graph; those that only the first one has,
-what they are in its dump, with a ' behind it. A node whose operands are not those of its twin is
+what they are in its dump, followed by a '. A node whose operands are not those of its twin is
 shown twice; what only reads it is as before.
 """
 
@@ -27,7 +27,8 @@ CONTEXT = 2  # nodes that are shown around a difference
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A node, or what a graph returns, and who has it: the first (-), the second (+) or both."""
+    """A node, or what a graph returns, and which graph has it: the first (-), the second (+), both.
+    """
 
     sign: str
     text: str
@@ -86,14 +87,14 @@ def pair(old: str, new: str) -> Iterator[Line]:
 
 
 def of_bodies(a: Node, b: Node) -> Iterator[Line]:
-    """What differs within the graphs that two loops repeat."""
+    """The differences within the graphs that two loops repeat."""
     for x, y in zip(a.bodies, b.bodies, strict=True):
         if x.digest != y.digest:
             yield from (Line(line.sign, f"    {line.text}") for line in differences(x, y))
 
 
 def with_context(lines: list[Line]) -> Iterator[str]:
-    """The lines that differ, with some before and behind them; a count in place of the others."""
+    """The lines that differ, with some context; a count in place of the others."""
     near = {
         k
         for number, line in enumerate(lines)

@@ -19,7 +19,7 @@ class DType:
     """A format of numbers.
 
     Attributes:
-        name: as users write it, and as NumPy calls it where NumPy has it.
+        name: as users write it, and NumPy's name where NumPy has the type.
         short: in dumps, as in ``f32[4,3]``.
         kind: 'float', 'int' (signed, in two's complement), 'uint' or 'bool'.
         bits: of an element in memory.
@@ -44,7 +44,7 @@ class DType:
 
     @property
     def numpy(self) -> np.dtype:
-        """What NumPy holds an element in."""
+        """NumPy's type of an element."""
         return np.dtype(self.carrier or self.name)
 
     @property
@@ -53,7 +53,7 @@ class DType:
 
     @property
     def is_integer(self) -> bool:
-        """Signed or unsigned; a bool is no integer."""
+        """Signed or unsigned; a bool is not an integer."""
         return self.kind in ("int", "uint")
 
     @property
@@ -72,7 +72,7 @@ class DType:
 
     @property
     def eps(self) -> float:
-        """Of a float, the distance from 1 to the next number."""
+        """The distance from 1 to the next number, of a float."""
         return 2.0 ** (1 - self.precision)
 
     @property
@@ -88,7 +88,7 @@ class DType:
         return "bool_" if self.kind == "bool" else self.name
 
     def holds(self, value: Any) -> bool:
-        """Whether a number keeps its value in this format; any real number does in a float."""
+        """True if a number keeps its value in this format; any real number does in a float."""
         if self.is_float:
             return True
         return bool(self.least <= value <= self.greatest) and value == int(value)
@@ -112,12 +112,12 @@ DTYPES = {
 
 
 def is_float(dtype: str) -> bool:
-    """Whether a dtype is one of floats; False for what is no dtype, such as a loop's results."""
+    """True for the dtype of a float; False for what is not a dtype, such as a loop's results."""
     return dtype in DTYPES and DTYPES[dtype].is_float
 
 
 def is_integer(dtype: str) -> bool:
-    """Whether a dtype is one of integers, signed or not; bool is none."""
+    """True for the dtype of an integer, signed or not; bool is not one."""
     return dtype in DTYPES and DTYPES[dtype].is_integer
 
 

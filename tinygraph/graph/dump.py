@@ -49,7 +49,7 @@ SOURCES = (INPUT, PARAMETER, CONSTANT, PLACEHOLDER)
 
 
 def labels(graph: Graph) -> dict[Node, str]:
-    """What each node is called in the text: unique, and stable while the graph stays the same."""
+    """Each node's name in the text: unique, and stable while the graph stays the same."""
     found: dict[Node, str] = {}
     seen: Counter[str] = Counter()
     count = 0
@@ -137,7 +137,7 @@ def dump(
     note: str = "",
     columns: int = WIDTH,
 ) -> str:
-    """The graph as text of at most so many columns.
+    """The graph as text of at most ``width`` columns.
 
     ``lines`` adds the user's file and line as comments; ``scopes`` folds each run of nodes of one
     outermost scope into one line (``parse`` then has too little to read); ``mark`` and ``note``

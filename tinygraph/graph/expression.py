@@ -33,7 +33,7 @@ _ALLOWED = (
 
 @functools.cache
 def fault(text: str, inputs: int | None, folds: bool) -> str:
-    """What is wrong with an expression over so many inputs (None: unknown); "" if nothing is.
+    """The fault of an expression over this number of inputs (None: unknown); "" if there is none.
 
     ``folds``: it is an element of a reduction, where ``{r}`` is known.
     """
@@ -48,25 +48,25 @@ def fault(text: str, inputs: int | None, folds: bool) -> str:
     try:
         tree = ast.parse(_FIELD.sub(r"_\1", text), mode="eval")
     except SyntaxError as e:
-        return f"it is no Python expression: {e.msg}"
+        return f"it is not a Python expression: {e.msg}"
     return next(filter(None, (_fault_of(n) for n in ast.walk(tree))), "") or _bare(tree.body)
 
 
 def _fault_of(n: ast.AST) -> str:
-    """What is wrong with one part, but for literals."""
+    """The fault of one part, literals aside."""
     if isinstance(n, ast.Call):
         return _fault_of_call(n)
     if not isinstance(n, _ALLOWED) or isinstance(n, (ast.MatMult, ast.In, ast.NotIn)):
         return f"{type(n).__name__} is more than kernels can do: {_text(n)}"
     if isinstance(n, ast.Constant) and not isinstance(n.value, (bool, int, float)):
-        return f"{n.value!r} is no number"
+        return f"{n.value!r} is not a number"
     if isinstance(n, ast.Name) and n.id not in (*FUNCTIONS, *CONSTRUCTORS, *CONSTANTS):
         return "" if n.id.startswith("_") else f"the name {n.id} is unknown{_close(n.id)}"
     return ""
 
 
 def _fault_of_call(n: ast.Call) -> str:
-    """Whether a known function is called, with as many arguments as it takes."""
+    """True if a known function is called, with as many arguments as it takes."""
     name = ast.unparse(n.func)
     takes = 1 if name in CONSTRUCTORS else FUNCTIONS.get(name)
     if takes is None:
@@ -86,7 +86,7 @@ def _inputs(count: int) -> str:
 
 
 def _close(name: str) -> str:
-    """What may have been meant, or what there is."""
+    """The names that may have been meant, or all that there are."""
     close = difflib.get_close_matches(name, (*FUNCTIONS, *CONSTRUCTORS), 1, 0.8)
     return f"; did you mean {close[0]}?" if close else f"; there is {', '.join(FUNCTIONS)}"
 

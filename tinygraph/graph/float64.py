@@ -11,7 +11,7 @@ from .types import Array, Type
 
 
 def in_float64(graph: Graph) -> tuple[Graph, tuple[Node, ...]]:
-    """The graph in float64, and the parameters that became inputs of it, behind the others."""
+    """The graph in float64, and the parameters that became inputs of it, after the others."""
     parameters: dict[Node, Node] = {}
 
     def wide(n: Node) -> Node:

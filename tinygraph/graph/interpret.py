@@ -73,5 +73,5 @@ def inputs_by_node(graph: Graph, arrays: Sequence[Any]) -> dict[Node, np.ndarray
         values[n] = np.asarray(array)
     for n in graph.nodes:
         if n.op is INPUT and n not in values:
-            raise TypeError(f"{n.name} is read but is no input of {graph.name}")
+            raise TypeError(f"{n.name} is read but is not an input of {graph.name}")
     return values

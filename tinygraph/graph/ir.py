@@ -167,7 +167,7 @@ _METHODS: dict[str, Callable[..., Any]] = {}
 
 
 def overload(**methods: Callable[..., Any]) -> None:
-    """Tells nodes and graphs which functions stand behind ``+``, ``@``, slicing and ``str``."""
+    """Tells nodes and graphs which functions ``+``, ``@``, slicing and ``str`` call."""
     _METHODS.update(methods)
 
 
@@ -238,7 +238,7 @@ class Graph:
 
     @cached_property
     def users(self) -> dict[Node, tuple[Node, ...]]:
-        """Who reads each node, in order; a node that reads it twice stands there twice."""
+        """The readers of each node, in order; a node that reads it twice is listed twice."""
         uses: dict[Node, list[Node]] = {n: [] for n in self.nodes}
         for n in self.nodes:
             for i in n.inputs:
@@ -247,7 +247,7 @@ class Graph:
 
     @cached_property
     def digest(self) -> str:
-        """Of the canonical text, which has neither names nor lines."""
+        """A digest of the canonical text, which has neither names nor lines."""
         return hashlib.sha256(_METHODS["canonical"](self).encode()).hexdigest()[:16]
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Where nodes come from: the user's lines and scopes, kept beside the graph, never in equality."""
+"""Where nodes come from: the user's lines and scopes, kept apart from the graph and equality."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def user_origin() -> Origin:
 
 
 def caller() -> tuple[str, bool]:
-    """'file.py:12' of who called the function that asks, and whether that is in this package."""
+    """'file.py:12' of the caller of the function that asks, and whether that is in this package."""
     frame = sys._getframe(2)
     file = frame.f_code.co_filename
     return f"{Path(file).name}:{frame.f_lineno}", _author(file) in ("package", "network", "command")
@@ -76,7 +76,7 @@ def _frames() -> Iterator[FrameType]:
 
 @cache
 def _author(file: str) -> str:
-    """Who wrote a file: ``user``; ``network``, ``command`` or ``package`` of this package; or
+    """The author of a file: ``user``; ``network``, ``command`` or ``package`` of this package; or
     ``python``: the standard library, and what starts users' files.
     """
     path = Path(file)
@@ -141,7 +141,7 @@ def add_origins(n: Node, more: Iterable[Origin], how: str = "") -> None:
 
 
 def set_origins(n: Node, places: Iterable[Origin]) -> None:
-    """Replaces a node's origins: for passes, whose own frame is no origin."""
+    """Replaces a node's origins: for passes, whose own frame is not an origin."""
     _ORIGINS[n] = tuple(dict.fromkeys(places))
 
 

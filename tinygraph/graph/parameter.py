@@ -27,7 +27,7 @@ def parameter(
         name: for dumps, profiles and error messages.
         dtype: of the parameter; values are converted.
         initial: draws the value when it is first needed, not before.
-        order: how the axes lie in memory, outermost first; (1, 0) is a matrix stored by columns.
+        order: of the axes in memory, outermost first; (1, 0) is a matrix stored by columns.
             By default (2, 3, 1, 0) for four axes, which suits convolutions, else as they come.
     """
     if initial is None:

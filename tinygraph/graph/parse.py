@@ -33,7 +33,7 @@ _TOKEN = re.compile(
 
 
 class ParseError(ValueError):
-    """Text that is no graph; the message names the line."""
+    """Text that is not a graph; the message names the line."""
 
 
 def parse(text: str, env: Graph | Mapping[str, Node] | None = None) -> Graph:
@@ -65,7 +65,7 @@ class _Parser:
         while position < end:
             m = _TOKEN.match(text, position)
             if m is None:
-                self.fail("this is no part of a graph", position)
+                self.fail("this is not part of a graph", position)
             kind = str(m.lastgroup)
             if kind != "comment":
                 self.tokens.append((kind, m[kind], m.start(kind), m.end()))
@@ -215,7 +215,7 @@ class _Parser:
 
     def dtype(self, short: str) -> str:
         if short not in LONG:
-            self.fail(f"{short!r} is no dtype, which is one of {', '.join(LONG)}")
+            self.fail(f"{short!r} is not a dtype, which is one of {', '.join(LONG)}")
         return LONG[short]
 
     def operand(self) -> Node:
@@ -283,7 +283,7 @@ def _arrays(graph: Graph) -> Iterator[Array]:
 
 
 class _Numbers(ast.NodeTransformer):
-    """What Python has no literals for: ``inf``, ``nan``, and sizes such as ``25*n``."""
+    """Numbers without a literal in Python: ``inf``, ``nan``, and sizes such as ``25*n``."""
 
     def visit_Name(self, n: ast.Name) -> ast.expr:
         return ast.Constant(getattr(math, n.id)) if n.id in ("inf", "nan") else self.size(n)

@@ -1,7 +1,7 @@
 """Where nodes are computed: ``with device("cpu:1"):`` places what is built inside.
 
 A placement must survive interning (the same product on two devices is two nodes) and every pass.
-So it is no note beside the graph: where a value goes to a device stands an identity operator,
+So it is not a note next to the graph: where a value goes to a device there is an identity operator,
 ``place``, and all that is computed from it is there too. ``Op.__call__`` inserts it, so that placed
 inputs of one node are always on one device.
 """
@@ -27,7 +27,8 @@ class device:
     """``with device("cpu:1"):`` what is built inside is computed there; None: where its inputs are.
 
     The name is a backend's and a number: ``cpu:1`` is a second thread, ``cuda:1`` a second GPU.
-    Inputs, parameters and constants have no place of their own: they go to whoever reads them.
+    Inputs, parameters and constants have no place of their own: they go to the nodes that read
+    them.
     """
 
     def __init__(self, name: str | None):
@@ -44,7 +45,7 @@ class device:
 
 
 def check_device(name: str) -> None:
-    """Raises ValueError for what is no device's name."""
+    """Raises ValueError for what is not a device's name."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"a device is called name:number, as 'cpu:0'; got {name!r}")
     _USED.add(name)

@@ -90,7 +90,7 @@ def check(op: Op, fields: Iterable[str]) -> None:
 
 
 def check_expression(op: Op, text: Any, inputs: int | None) -> str:
-    """The scalar expression, if it may stand in kernels of so many inputs (None: any number).
+    """The scalar expression, if kernels with this number of inputs (None: any) may contain it.
 
     Raises:
         OperatorError: it cannot.
@@ -155,7 +155,7 @@ def check_loops(n: Node, loops: Loops) -> Loops:
 
 
 def _loops_fault(n: Node, loops: Loops) -> str:
-    """What is wrong with a loop nest; "" if nothing is."""
+    """The fault of a loop nest; "" if there is none."""
     reads = getattr(loops, "reads", None)
     if reads is None:
         return f"they are {loops!r}, no Loops"
@@ -169,7 +169,7 @@ def _loops_fault(n: Node, loops: Loops) -> str:
 
 
 def _read_fault(n: Node, k: int, read: Read, axes: Sequence[int]) -> str:
-    """What is wrong with how input k is read in a nest of these axes."""
+    """The fault of how input k is read in a nest of these axes; "" if there is none."""
     x = n.inputs[k]
     if len(read.indices) != x.ndim:
         return f"input {k} is read at {len(read.indices)} indices, it has {x.ndim} axes"

@@ -91,7 +91,7 @@ class Pattern:
 
 
 class Match(NamedTuple):
-    """What a pattern's variables stand for, and the nodes that its operators matched."""
+    """The values of a pattern's variables, and the nodes that its operators matched."""
 
     values: dict[str, Any]
     nodes: tuple[Node, ...]

@@ -179,14 +179,14 @@ def parse_size(text: str) -> Any:
     """The inverse of ``str``: '64', 'n', '25*n', 'n**2-1'.
 
     Raises:
-        ValueError: the text is no sum of terms in n.
+        ValueError: the text is not a sum of terms in n.
     """
     total: Any = 0
     position = 0
     while position < len(text) or not text:
         m = _TERM.match(text, position)
         if m is None or (position and not m[1]):
-            raise ValueError(f"{text!r} is no size")
+            raise ValueError(f"{text!r} is not a size")
         power = 0 if m[4] else int(m[3] or 1)
         term = int(m[4] or m[2] or 1) * (Size((0,) * power + (1,)) if power else 1)
         total, position = (total - term if m[1] == "-" else total + term), m.end()

@@ -1,4 +1,4 @@
-"""Values of parameters: where they lie, which memory has the newest, how they change."""
+"""Values of parameters: where they are stored, which memory has the newest, how they change."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class ParameterState:
     """The value of a parameter, drawn at first use, and a version that rises with every change.
 
     The memory never moves once it exists: compiled programs hold its address. ``order`` is that of
-    the axes in memory, outermost first: convolution weights lie as height, width, input, output
-    channels, which is how both the convolution and its weight gradient run through them.
+    the axes in memory, outermost first: convolution weights are stored as height, width, input,
+    output channels, which is how both the convolution and its weight gradient run through them.
 
-    A program on a device has a copy in the device's memory. The newest value may lie in any of
+    A program on a device has a copy in the device's memory. The newest value may be in any of
     these memories (None is the host's) and is copied where it is missing when somebody needs it
-    there: ``read`` and ``write`` for the host, ``bring`` for whoever runs a program.
+    there: ``read`` and ``write`` for the host, ``bring`` for a program that runs.
 
     A program holds the ``lock`` of each parameter while it runs, so that it never sees a value of
     which a part is new. Parameters have one lock together until ``shared_lock`` gives those of a
@@ -61,7 +61,7 @@ class ParameterState:
         self.trainable = True
         self._array: np.ndarray | None = None
         self._copies: dict[DeviceMemory, int] = {}  # addresses
-        self._newest: set[DeviceMemory | None] = {None}  # where the current value lies
+        self._newest: set[DeviceMemory | None] = {None}  # where the current value is
         self.lock = self.unused
 
     @property
@@ -99,11 +99,11 @@ class ParameterState:
         return self._array
 
     def _physical(self, array: np.ndarray) -> np.ndarray:
-        """The array as it lies in memory, contiguous."""
+        """The array as it is stored, contiguous."""
         return array.transpose(self.order) if self.order else array
 
     def address(self, memory: DeviceMemory) -> int:
-        """Of this parameter's copy in a memory."""
+        """The address of this parameter's copy in a memory."""
         with self.held():
             if memory not in self._copies:
                 address = memory.alloc(self.type.bytes, f"parameter {self.name}")
@@ -112,7 +112,7 @@ class ParameterState:
             return self._copies[memory]
 
     def bring(self, memory: DeviceMemory | None) -> None:
-        """Sees to it that the newest value lies in a memory, which has a copy already."""
+        """Copies the newest value into ``memory``, which must already hold a copy."""
         with self.held():
             if memory in self._newest:
                 return
@@ -182,9 +182,9 @@ def huge(size: int) -> mmap.mmap:
 
 
 def aligned(type: Type, slack: int = 64) -> np.ndarray:
-    """Zeroed memory on a cache line, with ``slack`` bytes behind it that vector loads may touch.
+    """Zeroed memory on a cache line, followed by ``slack`` bytes that vector loads may touch.
 
-    Large arrays lie in huge pages where the system has them: kernels walk over weights in steps of
+    Large arrays are in huge pages where the system has them: kernels walk over weights in steps of
     many kilobytes, each of which would need a page table entry of its own.
     """
     size = type.bytes + 64 + slack

@@ -14,7 +14,7 @@ from .dtype import DTYPES, known
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """What is known of a value before it exists. Logical: no layout, ever."""
+    """Shape and dtype of a value. Logical: no layout, ever."""
 
     shape: tuple[int, ...]
     dtype: str = "float32"

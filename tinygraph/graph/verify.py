@@ -48,11 +48,11 @@ def verify_pass(before: Graph, after: Graph, name: str) -> Graph:
 
 
 def _wrong(n: Node, declared: set[Node], seen: set[Node]) -> str:
-    """What is wrong with this node; nothing if the text is empty."""
+    """The fault of this node; "" if there is none."""
     if OPS.get(n.op.name) is not n.op:
         return f"{n.op.name} is not in the operator table"
     if n.op is INPUT and n not in declared:
-        return f"{n.name} is read but is no input"
+        return f"{n.name} is read but is not an input"
     if (n.op is PARAMETER) != isinstance(n, Parameter):
         return "parameters are made by tg.parameter"
     if isinstance(n, Parameter) and n.state.type != n.type:

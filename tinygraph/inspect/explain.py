@@ -76,7 +76,7 @@ def in_scope(n: Node, name: str) -> bool:
 
 
 def readers(graph: Graph, n: Node) -> list[Node]:
-    """Who reads a node, also through views, with the views."""
+    """The readers of a node, also through views, with the views."""
     found: dict[Node, None] = {}
     stack = [n]
     while stack:
@@ -88,7 +88,7 @@ def readers(graph: Graph, n: Node) -> list[Node]:
 
 
 def within(path: str, name: str) -> bool:
-    """Whether a dotted path is ``name``, lies below it, or has it as one of its last parts."""
+    """True if a dotted path is ``name``, is below it, or has it as one of its last parts."""
     return path == name or path.startswith(name + ".") or f".{name}." in f".{path}."
 
 
@@ -122,7 +122,7 @@ def listed(graph: Graph, nodes: list[Node]) -> list[str]:
 
 
 def changed(before: Step, after: Step, name: str, left: set[Node]) -> list[str]:
-    """What a pass did to the nodes of this name: the rules, and how their number changed."""
+    """The change that a pass made to the nodes of this name: the rules, and the numbers."""
     old, new = named(before.graph, name), named(after.graph, name)
     mine = left.union(old, new)
     rules = Counter(
@@ -167,13 +167,13 @@ def kernels(inspection: Inspection, nodes: list[Node], profile: Profile | None) 
 
 
 def touches(launch: Launch, wanted: set[Node], held: set[int]) -> bool:
-    """Whether a launch computes one of the nodes, or reads or writes one of the buffers."""
+    """True if a launch computes one of the nodes, or reads or writes one of the buffers."""
     return any(n in wanted for n in launch.nodes) or any(
         id(a.buffer) in held for a in launch.accesses
     )
 
 
 def mentions(remark: str, known: set[str], name: str) -> bool:
-    """Whether a word of the remark is a known label, or a path to the name."""
+    """True if a word of the remark is a known label, or a path to the name."""
     words = remark.translate(SEPARATORS).split()
     return any(w in known or within(w, name) for w in words)

@@ -54,8 +54,8 @@ class Inspection:
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """What ``dump`` knows: the graph as it was written and after each pass, plan, source;
-        cards, where kernels have some.
+        """The names that ``dump`` takes: the graph as it was written and after each pass, plan,
+        source; cards, where kernels have some.
         """
         return (*(s.name for s in self.steps), "plan", *(["cards"] * bool(self.cards)), "source")
 
@@ -79,7 +79,8 @@ class Inspection:
         raise ValueError(f"no stage {stage!r}; {guess}there is {', '.join(self.stages)}")
 
     def diff(self, stage: str | None = None, since: str | None = None) -> str:
-        """What a pass changed, or with ``since`` all passes after that stage; by default all."""
+        """The changes of a pass, or with ``since`` of all passes after that stage; by default all.
+        """
         after = self.step(stage)
         number = self.steps.index(after)
         one = since is None and stage is not None
@@ -206,5 +207,5 @@ class Inspection:
         return Profile(self.plan.name, timing, self.costs, self.plan.devices)
 
     def explain(self, name: str, profile: Profile | None = None) -> str:
-        """What became of a node, scope or parameter."""
+        """How a node, scope or parameter was compiled."""
         return explain(self, name, profile)

@@ -14,7 +14,7 @@ COLUMNS = 40  # of the memory chart
 
 
 def plan_text(plan: Plan, lines: bool = False) -> str:
-    """A plan to read: what is launched, on which memory, and who lives when.
+    """A plan to read: what is launched, on which memory, and what is live when.
 
     ``lines`` adds the user's lines that a launch comes from.
     """
@@ -102,7 +102,7 @@ def launch_places(launch: Launch) -> list[str]:
 
 
 def work_text(launch: Launch) -> str:
-    """What kind of kernel it is, and its sizes."""
+    """The kind of a kernel, and its sizes."""
     work = launch.work
     if isinstance(work, Bundle | Repeat):
         return f"bundle of {len(work.launches)}"

@@ -21,7 +21,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """What compiling made of a graph, and everything that was recorded on the way."""
+    """The result of a compilation, and everything that was recorded on the way."""
 
     steps: tuple[Step, ...]
     plan: Plan

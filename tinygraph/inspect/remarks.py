@@ -128,13 +128,13 @@ def _through_views(x: Node, where: dict[Node, dict[int, int]]) -> Iterator[Node]
 def _reason(
     chain: Sequence[Node], n: Node, known: dict[tuple[Node, Node], Reason]
 ) -> Reason | None:
-    """Of the node itself, or of a view between that holds its value."""
+    """The reason of the node itself, or of a view between that holds its value."""
     pairs = [*((x, n) for x in chain), *((x, view) for view, x in pairwise(chain))]
     return next((known[pair] for pair in pairs if pair in known), None)
 
 
 def is_source(n: Node) -> bool:
-    """Whether a value is an input, parameter or constant, or a view of one."""
+    """True if a value is an input, parameter or constant, or a view of one."""
     while n.op.kind is Kind.VIEW:
         n = n.inputs[0]
     return n.op.kind is Kind.SOURCE
@@ -172,7 +172,7 @@ def step_remarks(step: Step) -> Iterator[Remark]:
 
 
 def depends(n: Node) -> bool:
-    """Whether a node reads an input or parameter; what is made of constants alone is one node in
+    """True if a node reads an input or parameter; what is made of constants alone is one node in
     all programs of a process, so its line may be another program's.
     """
     stack, seen = [n], set[Node]()

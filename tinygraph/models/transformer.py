@@ -105,7 +105,7 @@ class TransformerLanguageModel(nn.Module):
         self.head.weight = self.embedding.symbols.weight
 
     def caches(self, batch: int) -> list[nn.KeyValueCache]:
-        """What generation remembers, one for each layer."""
+        """The keys and values that generation remembers, one pair for each layer."""
         size = self.head.weight.shape[1]
         return [
             nn.KeyValueCache(batch, self.heads, self.length, size // self.heads, f"cache.{i}")

@@ -152,7 +152,7 @@ class MultiHeadAttention(Module):
     ) -> Node:
         """How much each query takes of each position, in each head: [N, heads, L, S].
 
-        Arguments are those of a call; beside one in inference nothing is computed anew, for the
+        Arguments are those of a call; next to one in inference nothing is computed again, for the
         nodes are the same.
         """
         key = query if key is None else key

@@ -1,4 +1,4 @@
-"""Layers with weights: linear, convolutions, embedding. Weights lie and start as in PyTorch."""
+"""Layers with weights, stored and started as in PyTorch: linear, convolutions, embedding."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class _ConvNd(Module):
             )
         kernel = pair(f"{name} kernel_size", kernel_size) if self.rank == 2 else (int(kernel_size),)
         shape = (inputs, outputs // groups) if self.transposed else (outputs, inputs // groups)
-        order = (2, 1, 0) if self.rank == 1 else None  # as a convolution of height 1 lies
+        order = (2, 1, 0) if self.rank == 1 else None  # as that of a convolution of height 1
         self.weight = drawn((*shape, *kernel), initial or fan_in_uniform(), order=order)
         self.bias = _bias(self.weight.shape, outputs, bias)
         self.channels, self.kernel_size = (inputs, outputs), kernel

@@ -64,7 +64,7 @@ class Module:
                     p.state.name = full
 
     def __call__(self, *inputs: Any, training: bool | None = None, **options: Any) -> Any:
-        """What ``forward`` builds, in the scope of this module's name.
+        """The nodes that ``forward`` builds, in the scope of this module's name.
 
         ``training`` is by default that of the module which makes the call, outside of one False.
         """
@@ -148,7 +148,7 @@ class Module:
         )
 
     def extra_repr(self) -> str:
-        """What stands in the parentheses of ``repr``."""
+        """The text in the parentheses of ``repr``."""
         return ""
 
     def __repr__(self) -> str:

@@ -27,7 +27,7 @@ def relu_step(z: Node, state: State) -> State:
 
 
 def lstm_step(z: Node, state: State) -> State:
-    """c = f * c + i * g, h = o * tanh(c); gates lie as i, f, g, o.
+    """c = f * c + i * g, h = o * tanh(c); gates are in the order i, f, g, o.
 
     Hochreiter and Schmidhuber, Long short-term memory, 1997; the forget gate is that of Gers et
     al., 2000.
@@ -41,7 +41,9 @@ STEPS: dict[str, Step] = {"tanh": tanh_step, "relu": relu_step}
 
 
 class _Weights(Module):
-    """What layers and cells share: weights [gates * hidden, ...] uniform in +-1 / sqrt(hidden)."""
+    """The part that layers and cells share: weights [gates * hidden, ...] uniform in +-1 /
+    sqrt(hidden).
+    """
 
     gates = 1
     states = 1
@@ -59,7 +61,7 @@ class _Weights(Module):
             setattr(self, f"{name}{suffix}", drawn((rows,), initial))
 
     def gate_inputs(self, x: Node, suffix: str = "") -> Node:
-        """What gates get from the input: x [..., inputs] times a weight, plus both biases."""
+        """The gates' share of the input: x [..., inputs] times a weight, plus both biases."""
         z = x @ self.weight("weight_ih", suffix).T
         if hasattr(self, f"bias_ih{suffix}"):
             z = z + (self.weight("bias_ih", suffix) + self.weight("bias_hh", suffix))

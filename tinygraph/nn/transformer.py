@@ -77,7 +77,7 @@ class TransformerEncoderLayer(Module):
 
 
 class TransformerEncoder(Module):
-    """Layers one after the other; behind layers with ``norm_first`` belongs a normalization."""
+    """Layers one after the other; with ``norm_first``, put a normalization after the last."""
 
     def __init__(self, layers: Sequence[TransformerEncoderLayer], norm: Module | None = None):
         self.layers = list(layers)

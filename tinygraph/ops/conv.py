@@ -32,7 +32,7 @@ def _sizes(image: Pair, kernel: Pair, stride: Pair, padding: Padding, dilation: 
 
 
 def _check(name: str, *types: Type, stride: Pair, padding: Padding, dilation: Pair) -> str:
-    """What all three require; returns the dtype."""
+    """Checks what all three operators require; returns the dtype."""
     if any(len(t.shape) != 5 for t in types):
         raise ShapeError(
             f"{name} requires five axes with groups explicit, got {' and '.join(map(str, types))}"
@@ -209,7 +209,7 @@ def _window(node: Node) -> dict[str, Any]:
 
 
 def _multiply_adds(g: Type, w: Type) -> int:
-    """Of the convolution with output g and weights w: the same for all three operators."""
+    """Multiply-adds of the convolution with output g and weights w, for all three operators."""
     return g.size * w.shape[2] * w.shape[3] * w.shape[4]
 
 

@@ -40,7 +40,7 @@ def _integers(name: str, indices: Type) -> None:
 
 
 def index_of(name: str, x: Node) -> Node:
-    """Integers in a dtype that holds every index: x's own may be too narrow for a ramp beside it.
+    """Integers in a dtype that holds every index: x's own may be too narrow for a ramp next to it.
 
     It is int32, or int64 where x may be beyond that.
     """
@@ -137,7 +137,7 @@ def one_hot(indices: Node, size: int, dtype: str = "float32") -> Node:
 
 
 def _starts(name: str, x: Node, starts: Sequence[Any], size: Sequence[int]) -> list[Node]:
-    """The starts as nodes, clamped so that the slice lies inside, as in XLA."""
+    """The starts as nodes, clamped so that the slice is inside, as in XLA."""
     if len(starts) != x.ndim or len(size) != x.ndim:
         got = f"{len(starts)} starts and size {tuple(size)}"
         raise ShapeError(f"{name} requires a start and a size for each axis of {x.type}, got {got}")
@@ -150,7 +150,7 @@ def _starts(name: str, x: Node, starts: Sequence[Any], size: Sequence[int]) -> l
 
 
 def dynamic_slice(x: Node, starts: Sequence[Any], size: Sequence[int]) -> Node:
-    """The part of x that begins at ``starts`` (integer nodes or numbers), clamped to lie inside."""
+    """The part of x that begins at ``starts`` (integer nodes or numbers), clamped to be inside."""
     for axis, start in enumerate(_starts("dynamic_slice", x, starts, size)):
         if size[axis] != x.shape[axis]:
             x = TAKE(x, start + arange(size[axis], start.dtype), axis=axis)
@@ -158,7 +158,7 @@ def dynamic_slice(x: Node, starts: Sequence[Any], size: Sequence[int]) -> Node:
 
 
 def dynamic_update(x: Node, update: Node, starts: Sequence[Any]) -> Node:
-    """x with ``update`` in place of the part that begins at ``starts``, clamped to lie inside."""
+    """x with ``update`` in place of the part that begins at ``starts``, clamped to be inside."""
     same_dtype("dynamic_update", x.type, update.type)
     inside: Node | None = None
     for axis, start in enumerate(_starts("dynamic_update", x, starts, update.shape)):

@@ -89,7 +89,7 @@ def _vjp_custom(g: Node, out: Node, y: Node, *inputs: Node) -> tuple[Node | None
     return (None, *gradients)
 
 
-# custom_gradient(y, *inputs) is y. Functions are no attributes, so the node names its rule.
+# custom_gradient(y, *inputs) is y. Functions cannot be attributes, so the node names its rule.
 CUSTOM_GRADIENT: Op = define(
     "custom_gradient",
     Kind.VIEW,

@@ -158,7 +158,7 @@ def stack(parts: Sequence[Any], axis: int = 0) -> Node:
 
 
 def split(x: Node, parts: int | Sequence[int], axis: int = 0) -> tuple[Node, ...]:
-    """x cut along ``axis`` into so many equal parts, or into parts of the given sizes."""
+    """x cut along ``axis`` into equal parts, or into parts of the given sizes."""
     at = normalize_axis("split", axis, x.ndim)
     n = x.shape[at]
     if isinstance(parts, int):

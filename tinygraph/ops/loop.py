@@ -152,7 +152,7 @@ class Loop:
     # -- results, of the node that ``node`` made ---------------------------------------------------
 
     def last(self, n: Node, k: int) -> Node:
-        """What the last step leaves of carry k."""
+        """Carry k after the last step."""
         if not self.kept[k]:
             return ITEM(n, index=k)
         return getitem(ITEM(n, index=k), 0 if self.reverse else self.length)

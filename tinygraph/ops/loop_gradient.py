@@ -74,7 +74,7 @@ class _Backward:
         return total
 
     def slice_of(self, stacked: Node) -> Node:
-        """What stands for a step's slice of a gradient in the body backward."""
+        """The node for a step's slice of a gradient in the body backward."""
         place = fresh(Type(stacked.shape[1:], stacked.dtype))
         self.sequences[place] = stacked
         return place
@@ -166,7 +166,7 @@ def _real(n: Node) -> bool:
 
 
 def _costly(n: Node) -> bool:
-    """Whether a value is rather kept than computed again from what it is made of."""
+    """True if storing a value is cheaper than computing it again from its inputs."""
     return n.op.kind not in (Kind.ELEMENTWISE, Kind.VIEW) or n.op.costly
 
 

@@ -192,7 +192,7 @@ def pow(a: Any, b: Any) -> Node:
 
 
 def _is_simple(a: Node, b: Any) -> bool:
-    """Whether b is a small multiple of a half; for integers, of one, and not negative."""
+    """True if b is a small multiple of a half; for integers, of one, and not negative."""
     if not isinstance(b, (int, float)) or not -4 <= b <= 4:
         return False
     return b * 2 == int(b * 2) if is_float(a.dtype) else b >= 0 and b == int(b)

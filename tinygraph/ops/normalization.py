@@ -83,7 +83,7 @@ def channel_moments(x: Node) -> tuple[Node, Node]:
 
 
 def _fits(rows: int, rest: list[int], channels: int) -> bool:
-    """Whether so many rows of an image are a chunk; one always is."""
+    """True if this many rows fit into one chunk; a single row always does."""
     return rows == 1 or rows * math.prod(rest) * channels <= CHUNK
 
 

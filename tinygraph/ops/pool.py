@@ -39,7 +39,7 @@ class _Windows:
     count: tuple[int, int]
 
     def attrs(self, x: Node) -> dict[str, Any]:
-        """What the window operators take for x[N, C, H, W]."""
+        """The window operators' attributes for x[N, C, H, W]."""
         return {
             "kernel": (1, 1, *self.kernel),
             "stride": (1, 1, *self.stride),
@@ -89,7 +89,7 @@ def _windows(
 
 
 def _count(image: int, kernel: int, stride: int, padding: tuple[int, int], ceil_mode: bool) -> int:
-    """How many windows; with ceil_mode a last one may hang over, if it does not start behind."""
+    """How many windows; with ceil_mode a last one may hang over, if it starts inside."""
     room = image + sum(padding) - kernel
     count = (room + (stride - 1) * ceil_mode) // stride + 1
     return count - 1 if ceil_mode and (count - 1) * stride >= image + padding[0] else count

@@ -157,6 +157,6 @@ def _several(values: Any) -> tuple[Any, ...]:
 def _captured(
     order: Iterable[Node], inside: Container[Node], after: Iterable[Node]
 ) -> tuple[Node, ...]:
-    """What steps read from outside, but for numbers, which stand in the body."""
+    """The nodes that steps read from outside, except numbers, which the body contains."""
     read = [i for n in order if n in inside for i in n.inputs]
     return tuple(n for n in dict.fromkeys((*read, *after)) if n not in inside and not is_number(n))

@@ -1,7 +1,7 @@
 """Windows that slide over any number of axes: what the operators on them share.
 
 Each has one kernel size, stride and padding (before the first element) per axis, and an explicit
-``size`` of its result; axes that no window spans have kernel 1. What lies behind the last element
+``size`` of its result; axes that no window spans have kernel 1. What comes after the last element
 follows from the size. Windows are gathered (an image to one element for each window) or scattered
 (the transpose, which carries gradients back).
 """
@@ -24,7 +24,7 @@ Sizes = tuple[int, ...]
 
 
 def check(name: str, x: Type, kernel: Sizes, stride: Sizes, padding: Sizes, size: Sizes) -> None:
-    """What all window operators require of their attributes."""
+    """Checks what all window operators require of their attributes."""
     rank = len(x.shape)
     if not len(kernel) == len(stride) == len(padding) == len(size) == rank:
         raise ShapeError(

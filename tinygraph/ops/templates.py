@@ -1,4 +1,4 @@
-"""Kernels that are no loop nest: prefix sums and scatter-adds carry values from step to step."""
+"""Kernels that are not loop nests: prefix sums and scatter-adds carry values from step to step."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def running_sum(k: KernelWriter) -> None:
 def scattered_sum(k: KernelWriter) -> None:
     """Zeros, then every update in the order of the indices: the sum's order is fixed.
 
-    The last axis beside the indexed one is the innermost loop, which the parts share out.
+    The last axis other than the indexed one is the innermost loop, which the parts share out.
     """
     (index, u), y = k.inputs, k.output
     axis, inner = k.attrs["axis"], len(index.strides)

@@ -114,7 +114,7 @@ def _expr_max_index(*, kernel: Sizes, **_: Sizes) -> str:
 
 
 def _expr_picked(*, kernel: Sizes, **_: Sizes) -> str:
-    """What the first input adds to the tap that the second one names."""
+    """The expression that adds the first input to the tap that the second one names."""
     return f"{{0}} if {{1}} == {index_dtype(kernel)}({{r}}) else K(0)"
 
 

@@ -34,7 +34,7 @@ PIPELINE: tuple[Callable[..., Graph], ...] = (
     contract_sums,  # sums over a batch of products become part of the products
     fold_constants,  # what depends on nothing is computed now
     stabilize,  # log(softmax(x)) and log(1 + exp(x)) in forms that do not overflow
-    fold_batch_norm,  # scales behind convolutions move into weights that are prepared once
+    fold_batch_norm,  # scales after convolutions move into weights that are prepared once
     simplify,  # algebra that holds for NaN, infinities and -0.0
     simplify_views,  # reshapes, transposes, slices and broadcasts that cancel or join
     defer_lookups,  # tables are multiplied, not the rows that are looked up in them

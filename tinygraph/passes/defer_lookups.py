@@ -24,7 +24,7 @@ i, axes, size = var("i"), var("axes"), var("size")
 
 
 def _pays(rows: int, indices: Node) -> bool:
-    """Whether each row of a table is looked up twice on average."""
+    """True if each row of a table is looked up twice on average."""
     return 2 * rows <= indices.type.size
 
 
@@ -141,7 +141,7 @@ def scatter_of_product(out: Node, i: Node, g: Node, w: Node, size: int) -> Node 
 
 
 def _named(i: Node, size: int) -> Node:
-    """Which of so many rows some index names, as a column."""
+    """Which of the rows are named by some index, as a column."""
     counts = SCATTER_ADD(i, full(i.shape, 1, "int32"), axis=0, size=size)
     return less(0, reshape(counts, size, 1))
 

@@ -1,4 +1,4 @@
-"""Per-channel scale and shift behind a convolution or matmul move into its weights.
+"""Per-channel scale and shift after a convolution or matmul move into its weights.
 
 (conv(x, w) + b) * s + t becomes conv(x, w * s) + (b * s + t), where b, s and t depend on parameters
 and constants only: so do w * s and b * s + t, and the planner prepares them outside of the run. In
@@ -95,7 +95,7 @@ def _folded(members: list[Node], anchor: Node, fixed: Set[Node]) -> Node | None:
         else:
             part = mul(operand, scale)
             shift = add(shift, part) if n.op is add else sub(shift, part)
-    if not scale.ndim:  # one number costs nothing behind the anchor, but an array in the weights
+    if not scale.ndim:  # one number costs nothing after the anchor, but an array in the weights
         return None
     return _shifted(_scaled(anchor, scale), shift, axis)
 

@@ -31,7 +31,7 @@ class Hoisted:
 
 
 def hoist_loops(graph: Graph, log: list[Event] | None = None) -> Graph:
-    """The graph with products before and behind its loops, where they fit."""
+    """The graph with products before and after its loops, where they fit."""
     for rule, hoist in (("before", before), ("behind", behind)):
         for n in [n for n in graph.nodes if n.op.kind is Kind.LOOP]:
             while n in graph.users and (made := hoist(graph, n)) is not None:
@@ -50,7 +50,7 @@ def results(graph: Graph, n: Node) -> dict[int, Node]:
 
 
 def before(graph: Graph, n: Node) -> Hoisted | None:
-    """What depends on slices only, if there is a product among it, is a sequence of its own."""
+    """Makes what depends on slices only a sequence of its own, if it contains a product."""
     loop = Loop.of(n)
     order = list(reached((*loop.after, *loop.outs)))
     waiting = dependent(order, loop.carries)
@@ -87,7 +87,7 @@ def before(graph: Graph, n: Node) -> Hoisted | None:
 
 
 def known(loop: Loop) -> dict[Node, Stacked]:
-    """What stands outside already: sequences, and what every step reads."""
+    """The values that exist outside already: sequences, and what every step reads."""
     given = {c: (g, False) for c, g in zip(loop.captured, loop.given, strict=True)}
     return given | {x: (s, True) for x, s in zip(loop.slices, loop.sequences, strict=True)}
 
@@ -104,7 +104,7 @@ def move(m: Node, values: dict[Node, Stacked], steps: int) -> None:
             values[m] = vectorized(m, inputs, steps) if inputs else (m, False)
 
 
-# -- behind the loop -------------------------------------------------------------------------------
+# -- after the loop --------------------------------------------------------------------------------
 
 
 def behind(graph: Graph, n: Node) -> Hoisted | None:
@@ -127,7 +127,7 @@ class _Behind:
         self.values = known(loop)
 
     def summand(self, k: int) -> Node | None:
-        """What every step adds to carry k, if nothing else is done with it."""
+        """The node that every step adds to carry k, if nothing else is done with the carry."""
         loop, total = self.loop, self.loop.after[k]
         if loop.kept[k] or total.op is not add or total in loop.outs:
             return None
@@ -149,7 +149,7 @@ class _Behind:
         return g.op is MATMUL and g.ndim == 2 and all(i in self.moving for i in g.inputs)
 
     def is_late(self, out: Node) -> bool:
-        """Whether a product is made for this result only."""
+        """True if a product is made for this result only."""
         own = [m for m in reached((out,)) if m not in self.needed]
         return out in self.moving and any(m.op.kind is Kind.ANCHOR for m in own) and vectorizes(out)
 
@@ -199,7 +199,7 @@ class _Behind:
         return found
 
     def demand(self, m: Node) -> None:
-        """Notes what the loop must give so that ``value(m)`` can be computed behind it."""
+        """Notes what the loop must give so that ``value(m)`` can be computed after it."""
         loop, stack = self.loop, [m]
         seen = set[Node]()
         while stack:

@@ -1,4 +1,4 @@
-"""Nodes that have said all they had to say before the first pass: they stand for their input.
+"""Removes operators that matter only while the graph is built: each is replaced by its input.
 
 Dead nodes need no pass: a graph holds only what its outputs reach.
 """

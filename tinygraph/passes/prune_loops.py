@@ -61,7 +61,7 @@ def _pruned(graph: Graph, n: Node) -> tuple[Node, dict[Node, Node]]:
 
 
 def _only_last(graph: Graph, loop: Loop, history: Node | None) -> bool:
-    """Whether of a history only what the last step leaves is read."""
+    """True if only the last entry of a history is read."""
     if history is None:
         return True
     last = 0 if loop.reverse else loop.length

@@ -200,7 +200,7 @@ def unrepeated(n: Node) -> Node | None:
     example=lambda: PLACE(PLACE(input("x", 4), device="cpu:0"), device="cpu:1"),
 )
 def place_once(out: Node, x: Node, p: Any) -> Node:
-    """What other rules have left between two devices goes straight to the last, or stays there."""
+    """A value that other rules left between two devices goes straight to the last."""
     return place(x, p)
 
 

@@ -43,7 +43,7 @@ def log1p_of_exp(out: Node, x: Node) -> Node:
 
 @rule(log(add(x, 1)), example=lambda: log(add(input("x", 4, 3), 1)))
 def log_of_one_plus(out: Node, x: Node) -> Node | None:
-    """Small x would vanish beside the 1."""
+    """Small x would vanish next to the 1."""
     return log1p(x) if x.shape == out.shape else None
 
 

@@ -10,7 +10,7 @@ from ..ops.view import aligned
 
 
 def vectorizes(n: Node) -> bool:
-    """Whether ``vectorized`` knows the operator."""
+    """True if ``vectorized`` knows the operator."""
     return n.op.kind is Kind.ELEMENTWISE or n.op.stacked is not None
 
 

@@ -188,7 +188,7 @@ def _emit_work(module: ir.Module, device: ir.Function) -> ir.Function:
     with b.if_then(counted, likely=False):
         b.store(b.cycles(), start)
     _await_launches(b, table, launch)
-    with b.if_then(counted, likely=False):  # the cell behind the launches counts the waiting
+    with b.if_then(counted, likely=False):  # the cell after the launches counts the waiting
         _add_cycles(b, stats, n_launches, b.load(start))
         b.store(b.cycles(), start)
     claimed, choose, chosen = b.block, b.append_basic_block("choose"), b.append_basic_block("part")

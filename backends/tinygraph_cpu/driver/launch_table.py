@@ -33,7 +33,7 @@ class TableEntry:
 
     Attributes:
         function: address of ``void(int64 part, int64 tid, int64* args)``.
-        args: address of its argument block; whoever builds the launch keeps that alive.
+        args: address of its argument block; the code that builds the launch keeps it alive.
         parts: how many pieces it is cut into; they may run at the same time.
         waits: positions, in the table, of earlier launches that must be complete before.
         device: the number of the thread that runs it, in a table with devices.

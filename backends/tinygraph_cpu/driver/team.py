@@ -1,8 +1,8 @@
 """The team: the caller's thread and its workers, shared by all programs of the process.
 
-A worker spins for a short while for the next run and then parks. Linux wakes a parked thread on
-the core of whoever woke it and, for runs of a millisecond, leaves it there: so workers are pinned
-to cores other than the caller's, and moved when the caller turns up on one of theirs.
+A worker spins for a short while for the next run and then parks. Linux wakes a parked thread on the
+core of the thread that woke it and, for runs of a millisecond, leaves it there: so workers are
+pinned to cores other than the caller's, and moved when the caller turns up on one of theirs.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class _Thread:
         while not team.closed:
             seen = serve(team.state.ctypes.data, seen, PATIENCE)
             team.parked.append(self)
-            if team.closed or team.needed > seen:  # whoever wakes may have looked too early
+            if team.closed or team.needed > seen:  # the waking thread may have looked too early
                 with suppress(ValueError):  # just now taken from there, to be woken
                     team.parked.remove(self)
                     continue

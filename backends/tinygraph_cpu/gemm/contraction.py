@@ -28,7 +28,7 @@ def emit_contraction(module: ir.Module, name: str, contraction: Contraction) -> 
 
 
 def fetches(contraction: Contraction) -> bool:
-    """Whether a tile fetches what its epilogue reads, line by line, while it multiplies."""
+    """True if a tile fetches what its epilogue reads, line by line, while it multiplies."""
     return not contraction.chunked and bool(read_by_row(contraction.body, contraction.operands))
 
 
@@ -230,12 +230,12 @@ class _TileEmitter:
         )
 
     def _next_rows(self, shape: Shape, a: ir.Value) -> Walk:
-        """The next tile's rows of A, if they lie one after the other."""
+        """The next tile's rows of A, if they are one after the other."""
         after = offset(self.b, a, self.b.mul(self.a_rows[1], i64(shape.rows)))
         return Walk(after, i64(4 * shape.rows))
 
     def _next_chunk(self, a: ir.Value) -> Walk:
-        """What the tile reads of A in the next chunk."""
+        """The part of A that the tile reads in the next chunk."""
         after = offset(self.b, a, self.b.mul(self.fields["s_chunk"], self._bytes("a_s")))
         return Walk(after, self._bytes("a_k"))
 
@@ -301,7 +301,7 @@ class _TileEmitter:
         return OperandAtTile(there, self.b.mul(strides[-1], i64(size)), operand)
 
     def _mask(self, shape: Shape, column: ir.Value) -> ir.Value | None:
-        """Which lanes of the last vector lie before n."""
+        """Which lanes of the last vector are before n."""
         if not shape.masked:
             return None
         end = self.b.add(column, i64((shape.vectors - 1) * shape.lanes))

@@ -17,7 +17,7 @@ from . import tile
 from .tile import PrefetchRows, Reduction, Shape, i8, i32, i64, offset, pointer
 
 LINE = 64  # bytes of a cache line
-SHORT = 96  # steps of a reduction in which there is no time to ask for a line at each
+SHORT = 96  # steps: a reduction this short leaves no time to ask for a line at each
 
 
 def read_by_row(body: Body, operands: Sequence[TileOperand]) -> list[int]:
@@ -50,7 +50,7 @@ class Epilogue:
         return [self.operands[n] for n in read_by_row(self.body, [x.spec for x in self.operands])]
 
     def block(self, reduction: Reduction) -> PrefetchRows | None:
-        """What is read, to be fetched during a reduction; all of it before, if that is short."""
+        """The rows to fetch during a reduction; all of it before, if that is short."""
         b, shape, read = self.b, self.shape, self.by_row()
         if not read:
             return None

@@ -97,8 +97,8 @@ class PrefetchRows:
         counts: Sequence[ir.Value],
         short: ir.Value,
     ) -> PrefetchRows:
-        """So many rows of so many bytes, for a reduction with these trip counts; it stays whole if
-        it is `short`.
+        """``size`` = (rows, bytes of each), for a reduction with these trip counts; it stays whole
+        if it is `short`.
         """
         (count, width), (r, s, k) = size, counts
         loops = b.mul(r, s)
@@ -115,8 +115,8 @@ def offset(b: ir.IRBuilder, base: ir.Value, byte_offset: ir.Value) -> ir.Value:
 
 @dataclass(frozen=True, slots=True)
 class Prefetch:
-    """What a part fetches for later launches: ``place`` is where its address is kept from one
-    register tile to the next, ``step`` how many bytes it moves at a step of the reduction.
+    """The memory that a part fetches for later launches: ``place`` is where its address is kept
+    from one register tile to the next, ``step`` how many bytes it moves at a step of the reduction.
     """
 
     place: ir.Value
@@ -126,8 +126,8 @@ class Prefetch:
     def begin(
         b: ir.IRBuilder, fields: Mapping[str, ir.Value], part: ir.Value, steps: ir.Value
     ) -> Prefetch:
-        """Of a part with so many steps, see AHEAD in tinygraph/plan/records/contraction.py; emitted
-        in a function's first block.
+        """The prefetch of a part with this number of steps, see AHEAD in
+        tinygraph/plan/records/contraction.py; emitted in a function's first block.
         """
         place, start, bytes = b.alloca(pointer), fields["ahead"], fields["ahead_part"]
         b.store(offset(b, b.inttoptr(start, pointer), b.mul(part, bytes)), place)
@@ -135,7 +135,7 @@ class Prefetch:
         return Prefetch(place, b.udiv(b.add(bytes, b.sub(some, i64(1))), some))
 
     def walk(self, b: ir.IRBuilder) -> Walk:
-        """Of the next tile's reduction."""
+        """The walk of the next tile's reduction."""
         return Walk(b.load(self.place, typ=pointer), self.step)
 
     def advance(self, b: ir.IRBuilder, reduction: Reduction) -> None:

@@ -35,7 +35,7 @@ class Processor:
 
 def _machine(target: LLVMTarget) -> llvm.TargetMachine:
     # jit: 64-bit addresses of constants, which cost a move outside the loops. Code and constants
-    # may be loaded more than 2 GiB apart, where large arrays lie between them.
+    # may be loaded more than 2 GiB apart, with large arrays between them.
     return llvm.Target.from_default_triple().create_target_machine(
         cpu=target.cpu, features=target.features, opt=3, reloc="static", jit=True
     )
@@ -45,7 +45,7 @@ _OPTIONS = new_lock(TABLES)  # LLVM keeps its options once for the whole process
 
 
 def _choose_tails(masked: bool) -> None:
-    """Whether loops do what is left of a vector under a mask, or element by element."""
+    """Chooses how loops do the rest of a vector: under a mask, or element by element."""
     way = "predicate-else-scalar-epilogue" if masked else "scalar-epilogue"
     llvm.set_option("", f"-prefer-predicate-over-epilogue={way}")
 
@@ -124,7 +124,9 @@ def stored_module(
 
 
 class _Engine:
-    """Owns all code memory of the process: loaded code stays, whoever holds its address."""
+    """Owns all code memory of the process: loaded code is never freed, since addresses are held
+    elsewhere.
+    """
 
     def __init__(self) -> None:
         machine = llvm.Target.from_default_triple().create_target_machine()

@@ -169,7 +169,7 @@ def _opaque(context: Any, mask: types.Type) -> tuple[Signature, Codegen]:
 
 
 def _stack(dtype: str) -> Any:
-    """stack_float32(128): so many elements on the stack, whose number must be a literal."""
+    """stack_float32(128): 128 elements on the stack; the number must be a literal."""
     view = VIEWS[f"view_{dtype}"]
 
     def typer(count: types.Type) -> tuple[Signature, Codegen] | None:

@@ -1,7 +1,7 @@
 """The text of kernels to object code, through Numba's front end and one run of LLVM.
 
 A kernel is ``def name(part, tid, args)``. It begins with a prologue of lines ``n = args[3]`` and
-``x = view_float32(args[0])``, and does not touch `args` behind it. The prologue is lifted out: its
+``x = view_float32(args[0])``, and does not touch `args` after it. The prologue is lifted out: its
 names become parameters, the pointers among them ``noalias``, so that loops over any number of
 arrays vectorize without run-time checks. Two views of one kernel must therefore not overlap where
 one of them is written. A small function, the kernel that the driver calls, loads and passes them.

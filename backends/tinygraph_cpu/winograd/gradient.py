@@ -209,7 +209,7 @@ class _GradientEmitter:
 
 def emit_products(caller: ir.Function, spec: WinogradGradient, vectors: int) -> ir.Function:
     """products(v, q, m, channels / rows, tiles, strides of v and q by tile in bytes, add), for one
-    point and a block of so many ``vectors``: M = V^T Q, added to M if so wished.
+    point and a block of ``vectors``: M = V^T Q, or added to M.
 
     A function of its own: LLVM would hoist the transforms' constants out of the caller's loops into
     registers that the accumulators need.

@@ -14,7 +14,7 @@ from ..gemm.tile import Prefetch, Reduction, Shape, i64, offset, pointer
 
 Values = list[ir.Value]
 
-# At most so many input channels are summed up by themselves. The rounding error of one long sum
+# At most this many input channels are summed up by themselves. The rounding error of one long sum
 # grows with its length: for F(4x4, 3x3) and 192 channels, 3.2, 4.1, 5.0 and 6.5 times PyTorch's by
 # chunks of 32, 64, 128 and all; for F(4x4, 5x5) and 32 channels, 6.7 and 8.0 times by 16 and 32.
 CHUNK, SHORT_CHUNK = 96, 16
@@ -86,7 +86,7 @@ def of_block(
     j: ir.Value,
     blocks: ir.Value,
 ) -> tuple[ir.Value, ir.Value]:
-    """The products of column block j of so many ``blocks``, and its vectors."""
+    """The products of column block j of ``blocks``, and its vectors."""
     function, vectors = products[spec.vectors], i64(spec.vectors)
     if spec.vector_tail:
         last = b.icmp_signed("==", j, b.sub(blocks, i64(1)))

@@ -40,7 +40,7 @@ def element(
 
 @dataclass(frozen=True, slots=True)
 class Pixels:
-    """Of an image, or of several: its strides in elements, zeros outside of its size."""
+    """Pixels of an image, or of several: its strides in elements, zeros outside of its size."""
 
     base: ir.Value
     strides: Mapping[str, ir.Value]
@@ -99,10 +99,10 @@ class Transforms:
         points: Points,
         ahead: int,
     ) -> None:
-        """matrix @ tile @ matrix^T of the tile whose first pixel, at row and column ``at``, lies at
+        """matrix @ tile @ matrix^T of the tile whose first pixel, at row and column ``at``, is at
         ``corner``; one vector of channels after the other.
 
-        ``ahead`` columns behind the tile are fetched meanwhile: what is new in the next one. It
+        ``ahead`` columns after the tile are fetched meanwhile: what is new in the next one. It
         saves images that are not in the caches a third of this pass.
         """
         b, size, lanes = self.b, len(matrix[0]), self.lanes
@@ -137,7 +137,7 @@ class Transforms:
         tile.repeat(b, count, [channels, corner, points.base], vector)
 
     def fetch(self, image: Pixels, source: ir.Value, size: int, ahead: int) -> None:
-        """Asks for the columns behind a tile."""
+        """Asks for the columns after a tile."""
         b, s = self.b, image.strides
         down, right = b.mul(s["y"], i64(4)), b.mul(s["x"], i64(4))
         for j in range(size, size + ahead):

@@ -31,7 +31,7 @@ REPEAT = 20  # runs that are timed
 
 @dataclass(slots=True)
 class Result:
-    """What became of a case.
+    """The outcome of a case.
 
     Attributes:
         error: the largest, relative to 1 or to the value.

@@ -22,7 +22,7 @@ SHARED_RESERVED = 1024  # bytes that the system takes of each block's shared mem
 
 
 def occupancy(architecture: str, registers: int, shared: int, threads: int) -> float:
-    """Which part of a multiprocessor's threads can be resident, with blocks of so many threads.
+    """Which part of a multiprocessor's threads can be resident, with blocks of ``threads``.
 
     An architecture that the table does not have counts as the newest one before it.
     """

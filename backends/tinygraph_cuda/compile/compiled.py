@@ -37,7 +37,7 @@ class CompiledKernel:
 
 @cache
 def toolchain_versions() -> str:
-    """Of everything that stands between a kernel's text and its machine code."""
+    """Versions of everything between a kernel's text and its machine code."""
     found = []
     for name in PACKAGES:
         try:
@@ -49,7 +49,7 @@ def toolchain_versions() -> str:
 
 @cache
 def emitters_digest() -> str:
-    """Of the sources that turn kernels into PTX."""
+    """A digest of the sources that turn kernels into PTX."""
     own, core = Path(__file__).parent.parent, Path(codegen.__file__ or "").parent
     scalar = Path(tinygraph_scalar.__file__ or "").parent
     emitters = (path for folder in (own, scalar) for path in sorted(folder.rglob("*.py")))

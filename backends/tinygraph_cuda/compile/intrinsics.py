@@ -43,7 +43,7 @@ def define(name: str, arity: int, typer: Callable[..., Typed]) -> Any:
 
 
 class Builder(ir.IRBuilder):
-    """Emits behind what another builder has emitted, in NVVM's older dialect of LLVM."""
+    """Emits after what another builder has emitted, in NVVM's older dialect of LLVM."""
 
     def __init__(self, other: Any):
         super().__init__(other.block)
@@ -162,7 +162,9 @@ def where(context: Any, condition: Any, x: Any, y: Any) -> Typed:
 
 
 def unsigned(operation: str) -> Callable[..., Typed]:
-    """Of uint32, without Python's test for zero, which would double the code around it."""
+    """An operation on uint32, without Python's test for zero, which would double the code around
+    it.
+    """
 
     def typer(x: Any, y: Any) -> Typed:
         def lower(context: Any, builder: Any, signature: Any, args: list[ir.Value]) -> ir.Value:

@@ -39,7 +39,7 @@ SCALARS = {d.name: scalar_type(d) for d in DTYPES.values()} | {"uint64": types.u
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a kernel takes of a GPU: registers and bytes per thread, shared bytes per block."""
+    """A kernel's use of a GPU: registers and bytes per thread, shared bytes per block."""
 
     registers: int
     spill_stores: int

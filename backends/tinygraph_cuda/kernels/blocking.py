@@ -32,7 +32,7 @@ class Blocking:
 
     @property
     def effort(self) -> float:
-        """Of one multiply-add, with the reads of shared memory that it needs."""
+        """The cost of one multiply-add, with the reads of shared memory that it needs."""
         return 1 + 2 / self.m + 2 / self.n + 2 / self.depth
 
 
@@ -48,7 +48,7 @@ BLOCKINGS = (  # few, since each is a kernel of its own for every kind of operan
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Of a contraction: batch, rows, columns, and the reduction."""
+    """Sizes of a contraction: batch, rows, columns, and the reduction."""
 
     groups: int
     rows: int
@@ -58,7 +58,7 @@ class Sizes:
     k: int
 
     def tiles(self, way: Blocking) -> int:
-        """Of the result."""
+        """Number of tiles in the result."""
         return self.groups * -(-self.rows // way.rows) * -(-self.columns // way.columns)
 
     def steps(self, way: Blocking) -> int:

@@ -4,7 +4,7 @@ A block of threads computes a tile of C. It goes through the reduction in steps 
 tiles of a step are copied to shared memory, where k is outermost and rows (columns) are contiguous,
 and multiplied from there into registers, while the next ones are on their way (double buffering: V.
 Volkov, J. Demmel, Benchmarking GPUs to Tune Dense Linear Algebra, SC 2008; CUTLASS). Rows and
-columns beyond the edge are read where the last one lies, and never stored.
+columns beyond the edge are read in place of the last one, and never stored.
 
 A reduction that is split has one block of threads for each tile and split; their sums are added up
 by a loop nest, which has the epilogue too.
@@ -85,7 +85,7 @@ class TileWriter(KernelText):
         self.tail = s["k"] % self.way.depth != 0
 
     def byte_count(self, name: str, elements: int) -> str:
-        """A parameter that moves a pointer by so many elements."""
+        """A parameter that moves a pointer by a number of elements."""
         self.parameters[name] = ("int64", 4 * elements)
         return name
 
@@ -137,7 +137,9 @@ class TileWriter(KernelText):
         self.line(f"last = quotient(uint32((split + uint32(1)) * uint32({steps})), {splits})")
 
     def offsets(self, name: str) -> None:
-        """What this thread reads, from where the reduction is, and where it stores in the tile."""
+        """The elements that this thread reads, from where the reduction is, and where it stores in
+        the tile.
+        """
         r, s = self.readers[name], self.size
         line, count = ("row", "rows") if name == "a" else ("column", "columns")
         self.line(f"across = quotient(thread, {r.lanes})")
@@ -169,7 +171,7 @@ class TileWriter(KernelText):
             self.line(f"{name}_k0 = int32({'along' if r.along == 'k' else 'across'})")
 
     def evenly(self, z: int, y: int, m: int) -> bool:
-        """Whether rows are evenly spaced, with these strides along z, y and m."""
+        """True if rows are evenly spaced, with these strides along z, y and m."""
         s = self.size
         return (s["y"] == 1 or y == s["m"] * m) and (s["z"] == 1 or z == s["y"] * s["m"] * m)
 

@@ -47,10 +47,10 @@ def finish(
     body: Any, m: Any, n: Any, high: Any, broad: Any, width: Any,
 ) -> Typed:  # fmt: skip
     """finish(acc, row, rows, column, columns, (y, m), operands, BODY, M, N, ROWS, COLUMNS, WIDTH):
-    the statements of BODY for each accumulator ``acc`` that lies within ``rows`` and ``columns``.
+    the statements of BODY for each accumulator ``acc`` that is within ``rows`` and ``columns``.
 
     BODY reads and writes operand 0 as ``p0[...]``: by ``[row]`` where its rows are evenly spaced,
-    by ``[z, y, m]`` where they are not, with ``n`` behind it where its columns are contiguous, with
+    by ``[z, y, m]`` where they are not, followed by ``n`` where its columns are contiguous, with
     ``n4`` where four of them make one access. An operand is a tuple: pointer, first element,
     strides of rows. With WIDTH = 4, columns come in fours.
     """
@@ -121,7 +121,8 @@ class Neighbours:
                     ])  # fmt: skip
 
     def place(self, access: ast.Subscript) -> tuple[EpilogueOperand, ir.Value, str]:
-        """The operand, an address, and how columns lie: 'n4', 'n', else they do not matter."""
+        """The operand, an address, and how columns are stored: 'n4', 'n', else they do not matter.
+        """
         assert isinstance(access.value, ast.Name)
         index = access.slice.elts[-1] if isinstance(access.slice, ast.Tuple) else access.slice
         assert isinstance(index, ast.Name)

@@ -40,12 +40,12 @@ class CudaKernel:
 
     @property
     def key(self) -> str:
-        """What its machine code depends on, besides compiler and architecture."""
+        """A digest of what its machine code depends on, apart from compiler and architecture."""
         content = repr((self.text, self.signature, self.launch_bounds))
         return hashlib.sha256(content.encode()).hexdigest()[:24]
 
     def scope(self) -> Mapping[str, Any]:
-        """What the text may call, for toolchain.compile_ptx; imports numba-cuda."""
+        """The functions that the text may call, for toolchain.compile_ptx; imports numba-cuda."""
         from ..compile import intrinsics
         from . import epilogue, tile
 

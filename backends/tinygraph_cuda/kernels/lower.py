@@ -13,7 +13,7 @@ def lower(launch: Launch) -> tuple[CudaKernel, ...]:
     """The kernels that do the work of a launch, to be run one after the other.
 
     Raises:
-        BackendError: there is no CUDA kernel for such work.
+        BackendError: there is no CUDA kernel for this work.
     """
     return tuple(kernel for member in launch.members for kernel in kernels(member.work))
 

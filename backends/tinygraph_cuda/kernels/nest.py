@@ -134,7 +134,7 @@ class CudaNestWriter(WideWriter, NestWriter):
     # ------------------------------------------------------------------ the reduction
 
     def open_reduction(self) -> None:
-        """The reduction axes; a team's lanes take every so many-th of their elements."""
+        """The reduction axes; each lane of a team takes every n-th of their elements."""
         out, lanes = self.out, self.team.lanes
         if self.team is THREAD:
             for axis in self.nest.reduce:
@@ -151,7 +151,7 @@ class CudaNestWriter(WideWriter, NestWriter):
         self.decompose("flat_r", "left", list(self.nest.reduce))
 
     def by_one_lane(self, step: Step) -> None:
-        """All of a team know what they have computed; one of them stores it, behind a barrier where
+        """All of a team know what they have computed; one of them stores it, after a barrier where
         it replaces what the others have read.
         """
         if isinstance(step, Load):

@@ -75,7 +75,7 @@ def reader(name: str, work: Tile, lines: int, way: Blocking) -> Reader:
 
 
 def aligned(access: Access) -> bool:
-    """Whether an access begins at a multiple of what VECTOR elements take."""
+    """True if an access begins at a multiple of what VECTOR elements take."""
     size = VECTOR * DTYPES[access.dtype].bytes
     if access.step % VECTOR:
         return False  # in the next step of a loop it begins elsewhere

@@ -27,7 +27,7 @@ class LaneTeam:
 
     @property
     def shared(self) -> bool:
-        """Whether its members exchange through shared memory."""
+        """True if its members exchange through shared memory."""
         return self.lanes * self.elements == THREADS and self.lanes > 1 and self is not WARP_TEAM
 
     @property
@@ -43,7 +43,9 @@ COLUMNS = LaneTeam(THREADS // 8, 8, "quotient(cuda.threadIdx.x, 8)")  # 32 bytes
 
 
 def choose(nest: Nest, total: int) -> LaneTeam:
-    """Who computes an element: by where the reduction lies, its length, and how many there are."""
+    """The team for an element: by the position and length of the reduction, and the number of
+    results.
+    """
     length = prod(nest.axes[a] for a in nest.reduce)
     if length < WARP or nest.style == "literal":
         return THREAD

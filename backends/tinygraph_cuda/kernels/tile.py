@@ -89,7 +89,8 @@ def zeros(count: Any) -> Typed:
 
 
 def line_offset(b: Any, row: ir.Value, sizes: list[ir.Value], strides: list[ir.Value]) -> ir.Value:
-    """Where a row lies that counts through z, y and m: ``sizes`` of y and m, ``strides`` of all."""
+    """The offset of a row that counts through z, y and m: ``sizes`` of y and m, ``strides`` of all.
+    """
     m, rest = b.urem(row, sizes[1]), b.udiv(row, sizes[1])
     index = [b.udiv(rest, sizes[0]), b.urem(rest, sizes[0]), m]
     terms = [b.mul(i, s) for i, s in zip(index, strides, strict=True)]
@@ -174,7 +175,7 @@ def gather(x: Any, offsets: Any, left: Any, width: Any, step: Any) -> Typed:
 def where_inside(
     b: ir.IRBuilder, condition: ir.Value, read: Callable[[], list[ir.Value]]
 ) -> list[ir.Value]:
-    """What ``read`` emits, or zeros of its types."""
+    """The values that ``read`` emits, or zeros of its types."""
     before = b.block
     with b.if_then(condition):
         found = read()

@@ -17,7 +17,7 @@ FILLS = 1 << 17  # elements of a result that fill a GPU with a fourth of the thr
 
 
 def is_wide(nest: Nest, total: int) -> bool:
-    """Whether all that moves along the innermost output axis lies there in aligned fours."""
+    """True if all that moves along the innermost output axis is stored in aligned fours."""
     outputs = [a for a in range(len(nest.axes)) if a not in nest.reduce]
     if not outputs or nest.axes[outputs[-1]] % VECTOR or (nest.reduce and total < FILLS):
         return False
@@ -27,7 +27,7 @@ def is_wide(nest: Nest, total: int) -> bool:
 
 
 def fits(operand: Access, nest: Nest, last: int, moving: set[str]) -> bool:
-    """Whether an operand stands still along ``last``, or lies there in aligned fours."""
+    """True if an operand does not move along ``last``, or is stored in aligned fours."""
     for guard in operand.guards:
         if guard.load in moving or any(axis == last for axis, _ in guard.index.terms):
             return False

@@ -49,4 +49,4 @@ class Runtime(DeviceMemory, Protocol):
         """Launches all groups and returns the seconds that each took."""
 
     def roofline(self) -> Roofline:
-        """What the device does at best."""
+        """The rates that the device reaches at best."""

@@ -15,7 +15,7 @@ OLDEST = (8, 0)  # compute capability that kernels are compiled for
 MAJOR, MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
 REASONS = {  # CUresult, of cuda.h
     3: "the driver is shutting down",
-    34: "the driver is a stub library without a GPU behind it",
+    34: "the driver is a stub library without a GPU",
     100: "the driver finds no GPU",
     101: "the driver finds no usable GPU",
     803: "the driver's library and its kernel module have different versions",
@@ -25,7 +25,7 @@ REASONS = {  # CUresult, of cuda.h
 
 @cache
 def architecture() -> str:
-    """Of the first GPU, for instance sm_90.
+    """The architecture of the first GPU, for instance sm_90.
 
     Raises:
         BackendError: no driver, no GPU, or one that is too old; the message says which.
@@ -34,7 +34,7 @@ def architecture() -> str:
 
 
 def driver_version() -> int:
-    """What the installed driver supports: 13010 is CUDA 13.1."""
+    """The CUDA version that the installed driver supports: 13010 is CUDA 13.1."""
     return asked(ctypes.CDLL(DRIVER).cuDriverGetVersion)
 
 
