@@ -99,6 +99,30 @@ def test_parts_of_a_template_share_the_work():
     assert program(np.arange(30, dtype=np.int32))[0].tolist() == list(range(0, 90, 3))
 
 
+@pytest.mark.parametrize(("line", "message"), [
+    ("y[0] = (", "wrote '.*y.0. = .*': '.' was never closed"),
+    ("y[0] = sinus(x[0])", "uses sinus, which no kernel knows"),
+    ("y[0] = maximun(x[0], x[0])", "uses maximun, which no kernel knows; did you mean maximum?"),
+])  # fmt: skip
+def test_a_template_that_writes_what_cannot_be_compiled_is_named(line, message):
+    def template(k: KernelWriter) -> None:
+        k.array("x", k.inputs[0])
+        k.array("y", k.output)
+        k.line(line)
+
+    x = tg.input("x", 3)
+    with pytest.raises(OperatorError, match=rf"^{HERE}:{AUTHOR}: operator mine .*{message}"):
+        tg.compile([x], [opaque(template=template)(x)])
+
+
+@pytest.mark.parametrize("count", [0, 1.5, None])
+def test_parts_are_a_number_from_1_up(count):
+    x = tg.input("x", 3)
+    op = opaque(template=running_maximum, parts=lambda n: count)
+    with pytest.raises(OperatorError, match=f"operator mine requires parts .* got {count}"):
+        tg.compile([x], [op(x)])
+
+
 def test_cuda_refuses_a_template_for_processors_and_takes_its_own():
     x = tg.input("x", 5, 40)
     with pytest.raises(tg.BackendError, match=rf"no kernel for mine \({HERE}:{AUTHOR}\)"):

@@ -2,20 +2,48 @@
 
 from __future__ import annotations
 
+import ast
+import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..graph.op import Op
+from ..graph.record import error
 from ..plan.records.plan import Access, Special
 from .writer import Address, Writer, WrittenKernel
+
+BUILTINS = ("range", "min", "max", "abs", "int", "float", "bool")
 
 
 def emit(work: Special, parts: int) -> WrittenKernel:
     out = TemplateWriter(work, parts)
     assert work.op.template is not None
     work.op.template(out)
-    lines = ["def NAME(part, tid, args):", *out.prologue, *out.lines, ""]
-    return WrittenKernel("\n".join(lines), tuple(out.arguments))
+    text = "\n".join(["def NAME(part, tid, args):", *out.prologue, *out.lines, ""])
+    if not work.op.built_in:
+        check(work.op, text)
+    return WrittenKernel(text, tuple(out.arguments))
+
+
+def check(op: Op, text: str) -> None:
+    """
+    Raises:
+        OperatorError: a template wrote what is no Python, or uses a name that kernels do not know.
+    """
+    from . import python
+
+    try:
+        tree = ast.parse(text)
+    except SyntaxError as e:
+        raise error(op, f"has a template that wrote {e.text!r}: {e.msg}") from None
+    names = [n for n in ast.walk(tree) if isinstance(n, ast.Name)]
+    known = {"part", "tid", "args", *BUILTINS, *python.__all__}
+    known.update(n.id for n in names if isinstance(n.ctx, ast.Store))
+    for name in (n.id for n in names if n.id not in known):
+        close = difflib.get_close_matches(name, known, 1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise error(op, f"has a template that uses {name}, which no kernel knows{hint}")
 
 
 @dataclass(frozen=True, slots=True)

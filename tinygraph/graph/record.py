@@ -189,5 +189,17 @@ def _read_fault(n: Node, k: int, read: Read, axes: Sequence[int]) -> str:
     return ""
 
 
+def parts(n: Node) -> int:
+    """Into how many parts a template's work is cut.
+
+    Raises:
+        OperatorError: the operator's ``parts`` returned no number from 1 up: nothing would run.
+    """
+    found = n.op.parts(n) if n.op.parts is not None else 1
+    if not isinstance(found, int) or found < 1:
+        raise error(n.op, f"requires parts that return a number from 1 up, got {found!r}")
+    return found
+
+
 def error(op: Op, what: str) -> OperatorError:
     return OperatorError(f"{op.defined}: operator {op.name} {what}")

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ..graph.ir import Graph, Node, Parameter
 from ..graph.op import Kind
+from ..graph.record import parts
 from .contraction.tiling import Target
 from .fusion.absorb import absorb
 from .fusion.form import form
@@ -266,4 +267,4 @@ class Scheduler(Anchors):
             for other in targets[1:]
         ]
         work = Special(n.op, n.attrs, shapes, tuple(operands))
-        return [Launch(n.op.name, work, (n,), n.op.parts(n) if n.op.parts else 1), *copies]
+        return [Launch(n.op.name, work, (n,), parts(n)), *copies]
