@@ -9,10 +9,11 @@ stands under names that begin with ``@``, which no attribute can have. PyTorch's
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import numpy as np
@@ -21,7 +22,16 @@ from .nn.module import Module, assign
 from .nn.random import SEED, STEP
 from .optim import Optimizer
 
+if TYPE_CHECKING:
+    from zipfile import ZipFile, ZipInfo
+
 OPTIMIZER, NUMBER = "@optimizer.", "@number."
+SAFETENSORS = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BOOL": "?",
+    "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
+    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1",
+}  # fmt: skip
+DEFLATED = 1032  # how many times smaller an archive can make an array at most
 Arrays = dict[str, np.ndarray]
 Number = int | float | bool
 
@@ -112,6 +122,9 @@ def read_arrays(path: str | Path) -> Arrays:
     """The named arrays of a file: .safetensors, .npz, or PyTorch's .pt, .pth and .bin.
 
     Never executes what is in it.
+
+    Raises:
+        ValueError: no such format, or a damaged file.
     """
     path = Path(path)
     readers = {".npz": _read_npz, ".safetensors": _read_safetensors}
@@ -121,18 +134,33 @@ def read_arrays(path: str | Path) -> Arrays:
     data = path.read_bytes()
     try:
         return read(data)
-    except (ValueError, KeyError, EOFError, OSError) as error:
-        raise ValueError(f"{path} is not a valid {path.suffix} file: {error}") from None
+    except (ImportError, MemoryError):
+        raise
+    except Exception as error:  # whatever damaged bytes lead to
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        raise ValueError(f"{path} is not a valid {path.suffix} file: {kind}{error}") from None
 
 
 def _read_npz(data: bytes) -> Arrays:
-    from zipfile import BadZipFile  # not at the start: few programs read files
+    from zipfile import ZipFile  # not at the start: few programs read files
 
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-            return dict(stored)
-    except BadZipFile as error:
-        raise ValueError(error) from None
+    with ZipFile(io.BytesIO(data)) as archive:
+        members = archive.infolist()
+        return {m.filename.removesuffix(".npy"): _read_npy(archive, m) for m in members}
+
+
+def _read_npy(archive: ZipFile, member: ZipInfo) -> np.ndarray:
+    """The array of a member, which is as large as its header says."""
+    with archive.open(member) as file:
+        if np.lib.format.read_magic(file) == (1, 0):
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        else:
+            shape, _, dtype = np.lib.format.read_array_header_2_0(file)
+    size = math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or size > min(member.file_size, DEFLATED * member.compress_size):
+        raise ValueError(f"{member.filename} has less than the {size:,} bytes of its header")
+    with archive.open(member) as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _read_torch(data: bytes) -> Arrays:
@@ -144,13 +172,19 @@ def _read_torch(data: bytes) -> Arrays:
 
 
 def _read_safetensors(data: bytes) -> Arrays:
-    load = _safetensors().load
-    from safetensors import SafetensorError
+    _safetensors()
+    from safetensors import deserialize
 
-    try:
-        return load(data)
-    except SafetensorError as error:
-        raise ValueError(error) from None
+    return {name: _decoded(name, **tensor) for name, tensor in deserialize(data)}
+
+
+def _decoded(name: str, dtype: str, shape: list[int], data: bytes) -> np.ndarray:
+    """The array of a tensor in a .safetensors file; bfloat16 becomes float32."""
+    if dtype == "BF16":
+        return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32).reshape(shape)
+    if dtype not in SAFETENSORS:
+        raise ValueError(f"{name} is {dtype}; read are BF16, {', '.join(SAFETENSORS)}")
+    return np.frombuffer(data, SAFETENSORS[dtype]).reshape(shape)
 
 
 def _safetensors() -> Any:

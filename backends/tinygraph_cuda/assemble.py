@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tinygraph.codegen.assemble import Assembler, Lowered, loops_of, moving
 from tinygraph.codegen.program import Argument, Code
-from tinygraph.codegen.writer import Address
+from tinygraph.codegen.writer import Address, escaped
 from tinygraph.graph.dtype import DTYPES
 from tinygraph.plan.records.plan import SLACK, Launch, Plan
 
@@ -48,5 +48,5 @@ def assemble(plan: Plan) -> Code:
         plan.name, tuple(made.kernels), prepare, calls, plan.arena, plan.prepared,
         buffers=tuple((b.home, b.offset, b.bytes - SLACK) for b in shared),
         loops=loops_of(plan),
-        head=HEAD.format(name=plan.name, kernels=len(made.kernels), calls=len(calls)),
+        head=HEAD.format(name=escaped(plan.name), kernels=len(made.kernels), calls=len(calls)),
     )  # fmt: skip

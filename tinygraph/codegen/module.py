@@ -13,6 +13,7 @@ from ..graph.ir import Graph, Node
 from ..graph.origins import origins
 from ..plan.records.plan import Launch, Plan
 from .program import Call, Code, KernelCode, Pointer
+from .writer import escaped
 
 
 def module_text(code: Code, plan: Plan, graph: Graph, lines: bool = False) -> str:
@@ -50,7 +51,7 @@ def describe(launch: Launch, names: dict[Node, str], lines: bool) -> str:
             places = "; ".join(map(str, origins(n))) if lines else ""
             node = f"{names[n]} = {n.op.name}: {n.type}" + (f"  # {places}" if places else "")
             text += wrap(node, 96, initial_indent=" " * 8, subsequent_indent=" " * 12)
-    return "\n".join(text).replace("\\", r"\\").replace('"""', "'" * 3)
+    return "\n".join(map(escaped, text))
 
 
 def main_text(code: Code) -> str:
@@ -73,7 +74,7 @@ def main_text(code: Code) -> str:
 
 
 def call_text(code: Code, call: Call, device: str = "") -> list[str]:
-    lines = [f"    # {call.name}, in {len(call.work)}"] if len(call.work) > 1 else []
+    lines = [f"    # {escaped(call.name)}, in {len(call.work)}"] if len(call.work) > 1 else []
     where = f"  # {device}" if device else ""
     for work in call.work:
         steps = dict(work.steps)

@@ -44,3 +44,11 @@ class Writer:
 
     def line(self, text: str) -> None:
         self.lines.append("    " * self.depth + text)
+
+
+def escaped(text: str) -> str:
+    """A line of text as it may stand in a docstring or a comment: names can come from a file, and
+    must not become code.
+    """
+    printed = (c if c.isprintable() else ascii(c)[1:-1] for c in text.replace("\\", r"\\"))
+    return "".join(printed).replace('"', r"\"")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 BOX, SIDE = 20, 28  # pixels of the digit's longer side, and of the picture
+MOST = 50_000_000  # pixels of a file: a small one can stand for gigabytes
 
 
 def read_digit(path: str | Path) -> np.ndarray:
@@ -17,7 +18,7 @@ def read_digit(path: str | Path) -> np.ndarray:
     Raises:
         ImportError: Pillow is not installed.
         OSError: there is no such file, or it is not a picture.
-        ValueError: the picture shows nothing.
+        ValueError: the picture shows nothing, or has more than ``MOST`` pixels.
     """
     try:
         from PIL import Image
@@ -26,8 +27,14 @@ def read_digit(path: str | Path) -> np.ndarray:
             "reading pictures requires Pillow: python -m pip install pillow"
         ) from None
 
-    with Image.open(path) as picture:
-        colours = picture.convert("RGBA")
+    try:
+        with Image.open(path) as picture:
+            width, height = picture.size
+            if width * height > MOST:
+                raise ValueError(f"{path}: {width} x {height} pixels are more than {MOST:,}")
+            colours = picture.convert("RGBA")
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{path}: {error}") from None
     paper = Image.new("RGBA", colours.size, "white")
     grey = Image.alpha_composite(paper, colours).convert("L")
     try:
