@@ -1,11 +1,8 @@
 """Did a pass change a value, and where did a NaN come from? Answers by the interpreter.
 
 ``check_passes`` runs it before and after each pass and shrinks what shows a difference. Probes are
-random normal numbers, negatives, ties, zeros, and numbers with NaN, infinities and -0.0 among them.
-A difference counts if the result after the pass is further from the truth, the same graph in
-float64, than rounding explains and than it was before: a stable form of an overflowing function is
-no error, a number in place of a NaN is. An infinity may stand there: the order of sums decides
-between the two.
+random normal numbers, large and tiny ones, negatives, ties, zeros, and numbers with NaN, infinities
+and -0.0 among them; ``agreement`` says which differences count.
 """
 
 from __future__ import annotations
@@ -19,7 +16,6 @@ import numpy as np
 
 from ..graph.dtype import is_float
 from ..graph.dump import dump
-from ..graph.float64 import in_float64
 from ..graph.interpret import evaluate, inputs_by_node, run
 from ..graph.ir import Graph, Node
 from ..graph.op import INPUT, PARAMETER, Kind, input
@@ -28,21 +24,22 @@ from ..graph.rewrite import substitute
 from ..graph.types import Type
 from ..graph.verify import verify
 from ..ops.loop import Loop
+from .agreement import Difference, disagreement
 
 Pass = Callable[[Graph], Graph]
-TOLERANCE = {"float32": 2e-5, "float64": 1e-10}  # relative to the largest element of the result
 TRIES = 300  # runs of the pass while shrinking
 
 
 class PassError(AssertionError):
     """A pass changed a value: ``graph`` shows it and is small, ``after`` is what the pass made."""
 
-    def __init__(self, name: str, graph: Graph, after: Graph, probe: Probe, found: Difference):
-        self.name, self.graph, self.after, self.difference = name, graph, after, found.size
+    def __init__(self, name: str, graph: Graph, after: Graph, probe: Probe, found: Found):
+        most = found.difference
+        self.name, self.graph, self.after, self.difference = name, graph, after, most.size
         self.node = graph.outputs[found.output]
         super().__init__(
-            f"pass {name} changed {self.node.op.name} from {found.before} to {found.after} "
-            f"at {list(found.place)} (largest difference {found.size:.3g}), on {probe.name}\n"
+            f"pass {name} changed {self.node.op.name} from {most.before} to {most.after} "
+            f"at {list(most.place)} (largest difference {most.size:.3g}), on {probe.name}\n"
             f"{dump(graph, lines=True)}\nbecame\n{dump(after)}"
         )
 
@@ -66,14 +63,11 @@ class Probe:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """Where two results differ most, and by how much."""
+class Found:
+    """An output of two graphs that differs."""
 
     output: int
-    place: tuple[int, ...]
-    before: Any
-    after: Any
-    size: float
+    difference: Difference
 
 
 def check_passes(graph: Graph, passes: Sequence[Pass], *arrays: Any, seed: int = 0) -> Graph:
@@ -129,12 +123,16 @@ def _specials(rng: np.random.Generator, n: int) -> np.ndarray:
     return np.where(rng.random(n) < 0.3, strange, numbers)
 
 
+EXTREME = "numbers from 1e-8 to 1e10"  # where float64 overflows, nothing is known
+
 _KINDS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
     "normal numbers": lambda rng, n: rng.standard_normal(n),
     "negative numbers": lambda rng, n: -0.1 - np.abs(rng.standard_normal(n)),
     "ties": lambda rng, n: rng.integers(-1, 2, n).astype(np.float64),
     "zeros": lambda rng, n: np.zeros(n),
     "NaN, infinities and -0.0": _specials,
+    "numbers in the hundreds": lambda rng, n: 100 * rng.standard_normal(n),
+    EXTREME: lambda rng, n: rng.standard_normal(n) * 10 ** rng.uniform(-8, 10, n),
 }
 
 
@@ -144,49 +142,16 @@ def _drawn(rng: np.random.Generator, type: Type, draw: Callable[..., np.ndarray]
     return rng.integers(0, 2 if type.dtype == "bool" else 4, type.shape).astype(type.dtype)
 
 
-def difference(before: Graph, after: Graph, probe: Probe) -> Difference | None:
+def difference(before: Graph, after: Graph, probe: Probe) -> Found | None:
     """The largest difference between two graphs' outputs that rounding does not explain."""
-    old, new = probe.run(before), probe.run(after)
-    found = None
-    for k, (a, b) in enumerate(zip(old, new, strict=True)):
-        wrong = _wrong(a, b)
-        if wrong.any() and a.dtype.kind == "f":
-            wrong &= _worse(before, k, probe, a, b)
-        if wrong.any():
-            size = np.where(wrong, _distance(a, b), -1)
-            place = np.unravel_index(int(np.argmax(size)), a.shape)
-            if found is None or size[place] > found.size:
-                found = Difference(
-                    k, tuple(map(int, place)), a[place], b[place], float(size[place])
-                )
-    return found
-
-
-def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """|a - b|; 0 for equal infinities, and for what is not finite where a is NaN; otherwise
-    infinite where only one is finite."""
-    with np.errstate(all="ignore"):
-        gap = np.abs(a.astype(np.float64) - b.astype(np.float64))
-    same = (a == b) | (np.isnan(a) & ~np.isfinite(b))
-    return np.where(same, 0, np.where(np.isnan(gap), np.inf, gap))
-
-
-def _wrong(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    finite = np.abs(a[np.isfinite(a)]) if a.dtype.kind == "f" else np.zeros(0)
-    scale = max(1.0, float(finite.max(initial=0)))
-    return _distance(a, b) > TOLERANCE.get(a.dtype.name, 0) * scale
-
-
-def _worse(graph: Graph, output: int, probe: Probe, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Where b is further from the result in float64 than a, by more than reordering explains."""
-    single = Graph(graph.name, graph.inputs, (graph.outputs[output],))
-    wide, parameters = in_float64(single)
-    values = [probe.values[n] for n in (*graph.inputs, *parameters)]
-    try:
-        [truth] = run(wide, *[v.astype(i.dtype) for i, v in zip(wide.inputs, values, strict=True)])
-    except (TypeError, ValueError):  # an operator that knows no float64
-        return np.ones(a.shape, bool)
-    return _distance(truth, b) > 4 * _distance(truth, a)
+    found = []
+    for k, (a, b) in enumerate(zip(probe.run(before), probe.run(after), strict=True)):
+        differs = disagreement(
+            before.outputs[k], probe.values, a, b, compiled=False, extreme=probe.name == EXTREME
+        )
+        if differs is not None:
+            found.append(Found(k, differs))
+    return max(found, key=lambda f: f.difference.size, default=None)
 
 
 def _shrunk(p: Pass, graph: Graph, probe: Probe) -> tuple[Graph, Probe]:

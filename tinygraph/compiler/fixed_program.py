@@ -62,6 +62,11 @@ class FixedProgram(Program):
         except LookupError:
             self.built = obtain(source, store, fresh=True)
             self._runner = load()
+        if self.options.verify == "values":
+            from .check_kernels import check_kernels
+
+            with self._lock:
+                check_kernels(source, self.built, store)
 
     def __call__(self, *arrays: Any, **named: Any) -> tuple[np.ndarray, ...]:
         inputs = self.arguments.arrays(arrays, named)

@@ -110,9 +110,21 @@ class Scheduler(Anchors):
         )
         plan.remarks, plan.refused = self.remarks, self.fusion.refused
         plan.devices, plan.transfers = device_names(self.graph), self.transfers()
+        plan.stored = self.stored()
         place_buffers(plan)
         fetch_ahead(plan)
         return plan
+
+    def stored(self) -> list[tuple[Node, Place]]:
+        """The values that are in memory once the launches have run; for ``Plan.stored``."""
+        outputs, count = self.graph.outputs, len(self.graph.outputs) - len(self.updates)
+        found = []
+        for n, place in self.places.items():
+            if isinstance(n, Slot):
+                found.append((outputs[n.number + count * (n.kind == "update")], place))
+            elif place.buffer.home in ("arena", "prepared", "output"):  # no view of a source
+                found.append((n, place))
+        return [*found, *((n, self.of(n)) for n in self.fusion.housed)]
 
     def lower_all(self) -> None:
         """Launches for all groups, in an order in which they may run."""

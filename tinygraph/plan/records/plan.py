@@ -342,6 +342,9 @@ class Plan:
 
     ``devices`` are names by number where the graph is placed: each runs its own launches one after
     the other, and waits for those of others. Without devices, all threads share all launches.
+
+    ``stored`` are the nodes whose values launches put into memory, and where; once more for each
+    output and update that has a place of its own.
     """
 
     name: str
@@ -355,6 +358,7 @@ class Plan:
     constants: list[Any] = field(default_factory=list)
     devices: tuple[str, ...] = ()
     transfers: list[Transfer] = field(default_factory=list)
+    stored: list[tuple[Node, Place]] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     refused: list[tuple[Node, Node, Reason]] = field(
         default_factory=list
