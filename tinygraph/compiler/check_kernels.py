@@ -28,7 +28,7 @@ from ..graph.state import aligned
 from ..graph.types import Type
 from ..inspect.record import Compiled
 from ..plan.keep_all import keep_all
-from ..plan.plan import Place, Plan
+from ..plan.records.plan import Place, Plan
 from .agreement import Difference, Values, above, disagreement, same
 from .backend import BackendError
 from .manifest import Built

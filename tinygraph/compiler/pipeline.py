@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from ..codegen.program import Code
 from ..graph.ir import Graph, Parameter
-from ..graph.origins import defined_at
+from ..graph.origins import defined_at, origins
 from ..graph.placement import device
 from ..graph.rewrite import Event
 from ..graph.verify import VerifyError, verify, verify_pass
@@ -17,7 +18,7 @@ from ..passes import APPROXIMATE, PIPELINE, expand_winograd
 from ..plan.contraction.tiling import Target
 from ..plan.records.plan import Plan
 from ..plan.schedule import schedule
-from ..plan.verify import verify_plan
+from ..plan.verify import PlanError, verify_plan
 from .options import Pass
 
 Check = Callable[[Pass, Graph, Graph], None]
@@ -88,7 +89,40 @@ def translate(
                 "conv asks for Winograd, for which this backend has no kernels, and the "
                 "pass expand_winograd is left out: convolutions are implicit"
             )
-        plan = schedule(steps[-1].graph, updates, parameters, target, without, conv)
+        made = partial(schedule, steps[-1].graph, updates, parameters, target, conv=conv)
+        plan = verified(made, without, graph)
         plan.remarks[:0] = remarks
-    verify_plan(plan)
     return Compiled(steps, plan, assemble(plan))
+
+
+def verified(made: Callable[..., Plan], without: frozenset[str], graph: Graph) -> Plan:
+    """The plan that ``made(without=...)`` makes, verified.
+
+    Raises:
+        PlanError: with the user's lines, what to leave out meanwhile, and how to report it.
+    """
+    try:
+        return verify_plan(made(without=without))
+    except PlanError as error:
+        error.graph = graph
+        nodes = [n for x in error.launches for m in x.members for n in m.nodes]
+        lines = dict.fromkeys(str(o) for n in nodes for o in origins(n))
+        ways = (without.union(more) for more in (["fuse"], ["contract"], ["fuse", "contract"]))
+        way = next((sorted(w) for w in ways if is_right(made, w)), None)
+        meanwhile = f"without={way}, which is planned right" if way else "nothing known"
+        error.args = (
+            f"{error}\n"
+            f"  it is planned for: {'; '.join(lines) or 'the whole program'}\n"
+            f"  this is a fault of tinygraph, not of your program\n"
+            f"  what helps meanwhile: {meanwhile}\n"
+            f"  to report it, add the program's text: tg.dump(error.graph) of this error",
+        )
+        raise
+
+
+def is_right(made: Callable[..., Plan], without: frozenset[str]) -> bool:
+    try:
+        verify_plan(made(without=without))
+    except Exception:  # it is only asked for advice, while another error is on its way
+        return False
+    return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .plan import Buffer, Loop, Plan
+from .records.plan import Buffer, Loop, Plan
 
 
 def keep_all(plan: Plan, outputs: int) -> list[Buffer]:

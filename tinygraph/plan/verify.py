@@ -14,11 +14,22 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from ..graph.dtype import DTYPES
+from ..graph.ir import Graph
 from .records.plan import Access, Buffer, Bundle, Emitted, Launch, Loop, Nest, Plan, Repeat, Tile
 
 
 class PlanError(Exception):
-    """A plan that must not run; the message names the launches, the buffer and the bytes."""
+    """A plan that must not run; the message names the launches, the buffer and the bytes.
+
+    Attributes:
+        launches: that the message names.
+        graph: that was compiled, once ``compile`` has seen the error.
+    """
+
+    def __init__(self, message: str, *launches: Launch):
+        super().__init__(message)
+        self.launches = launches
+        self.graph: Graph | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +159,8 @@ def turns_of(launches: Sequence[Launch], loops: Sequence[Loop]) -> list[Turn]:
                 for w in launch.waits:
                     if w not in last or w >= i:
                         raise PlanError(
-                            f"{launch.name} waits for launch {w}, which does not come before it"
+                            f"{launch.name} waits for launch {w}, which does not come before it",
+                            launch,
                         )
                 waits = [last[w] for w in launch.waits]
                 waits += [before[w] for w in launch.back] if steps.start else []
@@ -185,7 +197,7 @@ def moving_apart(launches: Sequence[Launch]) -> None:
     for a in moving.values():
         for b in buffers.values():
             if a is not b and a.home == b.home == "arena" and a.overlaps(b):
-                raise PlanError(f"{a.name} and {b.name} share memory throughout a loop")
+                raise PlanError(f"{a.name} and {b.name} share memory throughout a loop", *launches)
 
 
 def in_bounds(launch: Launch, areas: list[Region]) -> None:
@@ -193,7 +205,8 @@ def in_bounds(launch: Launch, areas: list[Region]) -> None:
         if area.first < 0 or area.last > area.buffer.bytes:
             raise PlanError(
                 f"{launch.name} touches bytes {area.first} to {area.last} of {area.buffer.name}, "
-                f"which has {area.buffer.bytes}"
+                f"which has {area.buffer.bytes}",
+                launch,
             )
 
 
@@ -212,7 +225,8 @@ def disjoint_parts(launch: Launch, areas: list[Region]) -> None:
             reach += step * (size - 1)
         if not apart:
             raise PlanError(
-                f"{launch.name}: its parts write the same elements of {areas[i].buffer.name}"
+                f"{launch.name}: its parts write the same elements of {areas[i].buffer.name}",
+                launch,
             )
 
 
@@ -225,11 +239,15 @@ def allowed(
         and not writes
         and (buffer.home in ("arena", "input", "output") or id(buffer) in written)
     ):
-        raise PlanError(f"{launch.name} prepares from {buffer.name}, which every run changes")
+        raise PlanError(
+            f"{launch.name} prepares from {buffer.name}, which every run changes", launch
+        )
     if writes and not preparing and buffer.home == "prepared":
-        raise PlanError(f"{launch.name} writes {buffer.name}, which is prepared before the run")
+        raise PlanError(
+            f"{launch.name} writes {buffer.name}, which is prepared before the run", launch
+        )
     if writes and buffer.home in ("input", "constant"):
-        raise PlanError(f"{launch.name} writes {buffer.name}, which is the caller's")
+        raise PlanError(f"{launch.name} writes {buffer.name}, which is the caller's", launch)
     return buffer.home in ("arena", "prepared")
 
 
@@ -287,7 +305,8 @@ class Touch:
                 other = "nothing" if piece is None else piece.buffer.name
                 raise PlanError(
                     f"{self.launch.name} reads {area.buffer.name}, "
-                    f"but {other} was written there last"
+                    f"but {other} was written there last",
+                    self.launch,
                 )
             if piece is not None:
                 if (
@@ -297,14 +316,17 @@ class Touch:
                 ):
                     raise PlanError(
                         f"{self.launch.name} writes {area.buffer.name} "
-                        f"over {piece.buffer.name}, which it reads"
+                        f"over {piece.buffer.name}, which it reads",
+                        self.launch,
                     )
                 for before in (piece.writer, *(piece.readers if writes else ())):
                     if before is not None and not self.follows(before):
                         raise PlanError(
                             f"{self.launch.name} and {before.launch.name} run at the same time "
                             f"and both touch {area.buffer.name} and {piece.buffer.name}, "
-                            f"at least one of them writing"
+                            f"at least one of them writing",
+                            self.launch,
+                            before.launch,
                         )
             if writes:
                 line.pieces[i] = Piece(area.buffer, self)
