@@ -12,7 +12,7 @@ from tinygraph.codegen.assemble import assemble
 from tinygraph.codegen.module import module_text
 from tinygraph.codegen.python import execute
 from tinygraph.graph.interpret import run
-from tinygraph.graph.ir import Graph, Node, Parameter
+from tinygraph.graph.ir import Graph, Node, Parameter, position
 from tinygraph.graph.op import INPUT, input
 from tinygraph.graph.parameter import parameter
 from tinygraph.plan.contraction.tiling import Target
@@ -48,7 +48,7 @@ def results(net: Network, plan: Plan) -> list[np.ndarray]:
     blocks |= {("parameter", i): s for i, s in enumerate(states)}
     execute(module_text(code, plan, graph), code, blocks)
     for p in net.updates:
-        physical = states[parameters.index(p)].reshape([p.shape[a] for a in p.state.order])
+        physical = states[position(p, parameters)].reshape([p.shape[a] for a in p.state.order])
         outputs.append(physical.transpose(np.argsort(p.state.order)) if p.shape else physical)
     return outputs
 

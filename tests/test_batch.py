@@ -136,8 +136,8 @@ def test_errors_name_what_is_wrong() -> None:
         predict()
     with pytest.raises(ValueError, match=r"input y i32\[3\] .* got an array of shape \(2,\)"):
         train(np.zeros((3, 1, 8, 8), np.float32), np.zeros(2, np.int32))
-    with pytest.raises(ValueError, match="at least one"):
-        predict(np.zeros((0, 1, 8, 8), np.float32))
+    with pytest.raises(ValueError, match="0 examples or more"):
+        predict.bind(-1)
     with pytest.raises(tg.ShapeError, match="a batch of 1 is too small here"):
         x = tg.input("x", None, 3)
         tg.compile([x], [nn.BatchNorm1d(3)(x, training=True)]).bind(1)

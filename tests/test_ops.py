@@ -294,7 +294,7 @@ def test_nan_passes_through(op: Callable) -> None:
 
 # -- gradients -------------------------------------------------------------------------------------
 
-POSITIVE = {"log", "log1p", "sqrt", "rsqrt", "pow"}
+POSITIVE = {"power", "log", "log1p", "sqrt", "rsqrt", "pow"}
 FLAT = {"floor", "round", "sign", "stop_gradient", "custom_gradient", "random_uniform", "cast"}
 SMOOTH = [
     k

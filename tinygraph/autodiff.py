@@ -10,7 +10,7 @@ import numpy as np
 from .graph.dtype import is_float
 from .graph.float64 import in_float64
 from .graph.interpret import run
-from .graph.ir import Graph, Node
+from .graph.ir import Graph, Node, position
 from .graph.op import Kind, constant, input
 from .graph.origins import built_from, described, origins
 from .graph.placement import device, device_of
@@ -75,9 +75,7 @@ def pull_back(
 
 def _check(loss: Node, targets: list[Node]) -> None:
     if loss.shape != () or not _differentiable(loss):
-        raise GradientError(
-            f"grad requires a loss of one float element, got {described(loss)}"
-        )
+        raise GradientError(f"grad requires a loss of one float element, got {described(loss)}")
     for w in targets:
         if not _differentiable(w):
             raise GradientError(f"grad with respect to {described(w)}: only floats have gradients")
@@ -181,7 +179,7 @@ def check_grad(
     forward = Graph("loss", graph.inputs, (loss,))
     worst = 0.0
     for w, g in zip(wrt, gradients, strict=True):
-        k = graph.inputs.index(w)
+        k = position(w, graph.inputs)
         direction = rng.standard_normal(w.shape)
 
         def moved(by: float, k: int = k, direction: np.ndarray = direction) -> float:

@@ -235,7 +235,7 @@ class RMSprop(Optimizer):
         if self.centered:
             mean = self._slot("mean", p)
             new_mean = mean + (g - mean) * (1 - self.alpha)
-            spread = new_square - new_mean * new_mean
+            spread = ops.maximum(new_square - new_mean * new_mean, 0)  # rounding
             updates.append((mean, new_mean))
         change = g / (ops.sqrt(spread) + self.eps)
         if self.momentum:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..graph.convert import holds
 from ..graph.dtype import is_float
 from ..graph.ir import Graph
 from ..graph.origins import described
@@ -29,8 +30,9 @@ class Arguments:
     def arrays(self, given: tuple[Any, ...], named: dict[str, Any]) -> list[np.ndarray]:
         """One C-contiguous array for each input, of its type.
 
-        Any memory layout is taken, and Python's numbers and lists. Arrays of another dtype are
-        refused: to convert them in every call would cost time in silence.
+        Any memory layout is taken, and numbers and lists. Arrays of another dtype are refused: to
+        convert them in every call would cost time in silence. Integers of another dtype, NumPy's
+        int64 above all, are taken where the input's holds all of them.
 
         Raises:
             TypeError: a name, the number of arrays or a dtype does not fit.
@@ -69,14 +71,23 @@ class Arguments:
         array = np.asarray(value)
         if array.dtype == dtype:
             return array
-        other = array.dtype.newbyteorder("=") != dtype
-        loses = array.dtype.kind == "f" and dtype.kind != "f"
-        if other and (loses or isinstance(value, (np.ndarray, np.generic))):
+        if array.dtype.newbyteorder("=") != dtype and not self._takes(array, dtype, value):
+            held = array.dtype.kind in "iu" and dtype.kind in "iu"
+            advice = "has values that this dtype cannot hold"
             raise TypeError(
-                f"{described(self.inputs[number])} got {array.dtype}; convert with "
-                f"astype({dtype.name!r})"
+                f"{described(self.inputs[number])} got {array.dtype}; "
+                + (advice if held else f"convert with astype({dtype.name!r})")
             )
-        return np.asarray(value, dtype)
+        return np.asarray(array, dtype)
+
+    @staticmethod
+    def _takes(array: np.ndarray, dtype: np.dtype, value: Any) -> bool:
+        """Whether values of another dtype are converted."""
+        if array.dtype.kind in "iu" and dtype.kind in "iu":
+            return holds(dtype.name, array)
+        if isinstance(value, np.ndarray) or array.dtype.kind not in "biuf":
+            return False
+        return dtype.kind == "f" or array.dtype.kind == "b" or holds(dtype.name, array)
 
     def misshapen(self, number: int, shape: tuple[int, ...]) -> str:
         """Says of an array's shape that it does not fit, and what may be meant."""

@@ -48,7 +48,7 @@ class BatchProgram(Program):
         """The program for batches of n.
 
         Raises:
-            ValueError: n is less than 1.
+            ValueError: n is less than 0.
             ShapeError: an operator does not take the shapes that n gives.
         """
         found = self.latest

@@ -17,7 +17,7 @@ import numpy as np
 from ..graph.dtype import is_float
 from ..graph.dump import dump
 from ..graph.interpret import evaluate, inputs_by_node, run
-from ..graph.ir import Graph, Node
+from ..graph.ir import Graph, Node, among
 from ..graph.op import INPUT, PARAMETER, Kind, input
 from ..graph.origins import origins
 from ..graph.rewrite import substitute
@@ -172,7 +172,7 @@ def _shrunk(p: Pass, graph: Graph, probe: Probe) -> tuple[Graph, Probe]:
             break
     for n in reversed(graph.nodes):
         kept = n.op.kind in (Kind.SOURCE, Kind.LOOP)
-        if kept or n in graph.outputs or n not in graph.users:
+        if kept or among(n, graph.outputs) or n not in graph.users:
             continue
         cut = input(f"cut{len(graph.inputs)}", *n.shape, dtype=n.dtype)
         less = substitute(Graph(graph.name, (*graph.inputs, cut), graph.outputs), {n: cut})

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..graph.ir import Graph, Node, Parameter
+from ..graph.ir import Graph, Node, Parameter, among
 from ..graph.op import INPUT, Kind
 from ..graph.origins import described, origins
 from ..graph.verify import VerifyError
@@ -64,7 +64,7 @@ def declared(graph: Graph) -> None:
         if n.op is not INPUT:
             raise VerifyError(f"inputs[{number}] is not made by tg.input, but {described(n)}")
     for n in graph.nodes:
-        if n.op is INPUT and n not in graph.inputs:
+        if n.op is INPUT and not among(n, graph.inputs):
             listed = ", ".join(str(i.name) for i in graph.inputs) or "none"
             raise VerifyError(
                 f"{described(n)} is read, but is not among the inputs of {graph.name}: {listed}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from .ir import Graph, Node
+from .ir import Graph, Node, same
 from .op import INPUT, OF_BATCH, ShapeError, constant
 from .origins import built_from, origins, set_origins
 from .rewrite import carry
@@ -25,11 +26,11 @@ def bind(graph: Graph, n: int) -> Graph:
     """The graph for batches of n; shapes are checked again.
 
     Raises:
-        ValueError: n is less than 1.
+        ValueError: n is less than 0.
         ShapeError: an operator does not take the shapes that n gives.
     """
-    if n < 1:
-        raise ValueError(f"a batch has at least one example, got n = {n}")
+    if n < 0:
+        raise ValueError(f"a batch has 0 examples or more, got n = {n}")
     new: dict[Node, Node] = {}
     for old in graph.nodes:
         with built_from(origins(old)):
@@ -43,11 +44,13 @@ def bind(graph: Graph, n: int) -> Graph:
 def _bound(old: Node, inputs: tuple[Node, ...], n: int) -> Node:
     if old.op is OF_BATCH:
         over, under = (evaluate(old.attr(k), n) for k in ("over", "under"))
-        if under == 0:
+        if under == 0 and n:
             raise ShapeError(f"a batch of {n} is too small here: its mean divides by 0")
+        if under == 0:  # the mean of nothing is NaN
+            return constant(math.nan, old.dtype)
         return constant(old.attr("factor") * over / under, old.dtype)
     attrs = tuple((k, _number(v, n)) for k, v in old.attrs)
-    if inputs == old.inputs and all(
+    if same(inputs, old.inputs) and all(
         a is b for (_, a), (_, b) in zip(attrs, old.attrs, strict=True)
     ):
         return old

@@ -124,9 +124,18 @@ def is_integer(dtype: str) -> bool:
 def known(dtype: Any, who: str = "tinygraph", error: type[Exception] = TypeError) -> DType:
     """The record of a dtype that every operator and backend computes in.
 
+    It may be given by its name, by NumPy's dtype or scalar type, or as Python's float, int or bool,
+    which are NumPy's float64, int64 and bool.
+
     Raises:
         error: ``who``, an operator or an input, was given something else.
     """
-    if dtype not in DTYPES:
+    name = dtype
+    if dtype is not None and not isinstance(dtype, str):
+        try:
+            name = np.dtype(dtype).name
+        except TypeError:
+            name = None
+    if name not in DTYPES:
         raise error(f"{who} requires a dtype of {', '.join(DTYPES)}, got {dtype!r}")
-    return DTYPES[dtype]
+    return DTYPES[name]

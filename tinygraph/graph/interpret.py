@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .convert import holds, numbers
 from .ir import Graph, Node, Parameter
 from .op import INPUT, Kind
 from .origins import described
@@ -21,8 +22,8 @@ def run(
 ) -> list[np.ndarray]:
     """The graph's outputs for these inputs, in order; ``parameters`` replaces current values.
 
-    Raises TypeError for inputs of another shape or dtype: nothing is converted but Python numbers
-    and lists.
+    Raises TypeError for inputs of another shape or dtype: nothing is converted but numbers,
+    lists, and integers that the input's dtype holds.
     """
     values = inputs_by_node(graph, arrays)
     last = {i: n for n in graph.nodes for i in n.inputs}
@@ -65,7 +66,10 @@ def inputs_by_node(graph: Graph, arrays: Sequence[Any]) -> dict[Node, np.ndarray
         )
     values: dict[Node, np.ndarray] = {}
     for n, a in zip(graph.inputs, arrays, strict=True):
-        array = a if isinstance(a, (np.ndarray, np.generic)) else np.asarray(a, n.dtype)
+        array = a if isinstance(a, np.ndarray) else numbers(f"input {n.name}", a, n.dtype)
+        integers = array.dtype.kind in "iu" and np.dtype(n.dtype).kind in "iu"
+        if integers and holds(n.dtype, array):
+            array = array.astype(n.dtype)
         if array.shape != n.shape or array.dtype.name != n.dtype:
             raise TypeError(
                 f"input {n.name} is {n.type}, got {array.dtype.name}{list(array.shape)}"

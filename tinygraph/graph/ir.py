@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -24,12 +24,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class Node:
-    """One operator applied to nodes. Interned: equal nodes are one object; compare with ``is``."""
+    """One operator applied to nodes. Interned: equal nodes are one object; compare with ``is``.
+
+    ``==`` compares values, as in NumPy: a node of bool. Sets and dicts go by identity.
+    """
 
     op: Op
     inputs: tuple[Node, ...]
     attrs: tuple[tuple[str, Any], ...]
     type: Type
+    notes: dict[str, Any] = field(default_factory=dict, repr=False)  # beside the graph: its name
 
     __array_ufunc__ = None  # array + node is node.__radd__, not an array of nodes
 
@@ -48,11 +52,11 @@ class Node:
     @property
     def name(self) -> str | None:
         """The name of an input or parameter, or the one given by ``named``."""
-        return _NAMES.get(self) or self.attr("name", None)
+        return self.notes.get("name") or self.attr("name", None)
 
     def named(self, name: str) -> Node:
         """Gives this node a name for dumps and profiles; returns it."""
-        _NAMES[self] = name
+        self.notes["name"] = name
         return self
 
     def attr(self, key: str, *default: Any) -> Any:
@@ -76,7 +80,7 @@ class Node:
     def _no_value(self, *_: Any, **__: Any) -> Any:
         raise TypeError(
             "a node has no value while the graph is built; tg.compile or tg.run compute it, "
-            "tg.where chooses by it"
+            "tg.where chooses by it, and `is` or a set tells whether it is one of several nodes"
         )
 
     __bool__ = __float__ = __int__ = __index__ = __array__ = _no_value
@@ -110,11 +114,24 @@ class Node:
     def __le__(self, other: Any) -> Node: return _METHODS["less_equal"](self, other)
     def __gt__(self, other: Any) -> Node: return _METHODS["less"](other, self)
     def __ge__(self, other: Any) -> Node: return _METHODS["less_equal"](other, self)
+    def __eq__(self, other: Any) -> Node: return _METHODS["equal"](self, other)  # type: ignore[override]
+    def __ne__(self, other: Any) -> Node: return _METHODS["not_equal"](self, other)  # type: ignore[override]
     def __and__(self, other: Any) -> Node: return _METHODS["logical_and"](self, other)
     def __or__(self, other: Any) -> Node: return _METHODS["logical_or"](self, other)
     def __invert__(self) -> Node: return _METHODS["logical_not"](self)
     def __getitem__(self, key: Any) -> Node: return _METHODS["getitem"](self, key)
     # fmt: on
+
+    __hash__ = object.__hash__
+
+    def __copy__(self) -> Node:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Node:
+        return self
+
+    def __reduce__(self) -> Any:
+        raise TypeError("nodes cannot be pickled; save a module's state_dict(), or str(graph)")
 
     def _repr_markdown_(self) -> str:
         return _METHODS["markdown"](self)
@@ -133,7 +150,8 @@ class Parameter(Node):
 
     def __init__(self, op: Op, state: ParameterState):
         attrs = (("type", state.type),)
-        fields = {"op": op, "inputs": (), "attrs": attrs, "type": state.type, "state": state}
+        fields = {"op": op, "inputs": (), "attrs": attrs, "type": state.type, "notes": {}}
+        fields["state"] = state
         for field_name, value in fields.items():
             object.__setattr__(self, field_name, value)
 
@@ -150,6 +168,12 @@ class Parameter(Node):
         self.state.name = name
         return self
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
+        value, old = self.value, self.state
+        state = ParameterState(self.type, old.name, lambda: value, old.order)
+        state.trainable = old.trainable
+        return Parameter(self.op, state)
+
     @property
     def value(self) -> np.ndarray:
         """The current value: a NumPy array of its own; set it to replace the value."""
@@ -161,7 +185,6 @@ class Parameter(Node):
 
 
 _INTERNED: WeakValueDictionary[tuple, Node] = WeakValueDictionary()
-_NAMES: WeakKeyDictionary[Node, str] = WeakKeyDictionary()
 _LOCK = new_lock(TABLES)
 _METHODS: dict[str, Callable[..., Any]] = {}
 
@@ -177,6 +200,8 @@ def attribute(value: Any) -> Any:
         return value
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, np.generic)):
+        return np.dtype(value).name
     if isinstance(value, np.ndarray):
         return Array.of(value)
     if isinstance(value, (tuple, list)):
@@ -200,13 +225,28 @@ def _key(value: Any) -> Any:
 def node(op: Op, inputs: tuple[Node, ...], attrs: Iterable[tuple[str, Any]], type: Type) -> Node:
     """The one node with this operator, inputs and attributes."""
     pairs = tuple(sorted((k, attribute(v)) for k, v in attrs))
-    key = (op, inputs, tuple((k, _key(v)) for k, v in pairs), type)
+    key = (op, tuple(map(id, inputs)), tuple((k, _key(v)) for k, v in pairs), type)
     with _LOCK:
         found = _INTERNED.get(key)
         if found is None:
             found = _INTERNED[key] = Node(op, inputs, pairs, type)
             set_first_origin(found)
     return found
+
+
+def same(some: Sequence[Node], others: Sequence[Node]) -> bool:
+    """Whether these are the same nodes, one by one."""
+    return len(some) == len(others) and all(a is b for a, b in zip(some, others, strict=True))
+
+
+def among(n: Node, nodes: Iterable[Node]) -> bool:
+    """Whether n is one of the nodes; ``in`` would compare values."""
+    return any(m is n for m in nodes)
+
+
+def position(n: Node, nodes: Iterable[Node]) -> int:
+    """The number of n among nodes that it is one of."""
+    return next(i for i, m in enumerate(nodes) if m is n)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from .dtype import is_float, known
-from .ir import Node, node
+from .convert import ShapeError as ShapeError
+from .convert import dtype_name, holds, numbers, whole
+from .dtype import is_float, is_integer
+from .ir import Node, attribute, node
 from .origins import caller, set_origins, user_origin
 from .placement import check_device, device_of, gathered
 from .record import Kind, OperatorError, check, check_expression, check_loops, check_names, error
@@ -22,13 +23,6 @@ if TYPE_CHECKING:
 
 
 Stacked = tuple[Node, bool]  # a value in a loop's steps; whether it has an axis of steps in front
-
-
-class ShapeError(TypeError):
-    """Shapes or dtypes that do not fit an operator: 'file.py:12: conv2d requires ..., got ...'."""
-
-    def __init__(self, message: str):
-        super().__init__(f"{user_origin()}: {message}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +129,7 @@ class Op:
             if hook := getattr(type(i), "__op_call__", None):
                 return hook(self, inputs, attrs)
         nodes = promote(self.name, inputs)
+        attrs = {k: attribute(v) for k, v in attrs.items()}
         if self is not PLACE:
             nodes = gathered(nodes, place)
         made = self.infer(*[n.type for n in nodes], **attrs)
@@ -161,11 +156,12 @@ class Op:
         Raises:
             OperatorError: it does not fit the node's shapes.
         """
-        if (found := _NESTS.get(n)) is None:
+        found: Loops | None = n.notes.get("nest")
+        if found is None:
             if self.loops is None:
                 raise error(self, f"of kind {self.kind.name} has no loops")
             made = self.loops(n.type, *[i.type for i in n.inputs], **dict(n.attrs))
-            found = _NESTS[n] = check_loops(n, made)
+            found = n.notes["nest"] = check_loops(n, made)
         return found
 
     def __repr__(self) -> str:
@@ -173,7 +169,6 @@ class Op:
 
 
 OPS: dict[str, Op] = {}
-_NESTS: WeakKeyDictionary[Node, Loops] = WeakKeyDictionary()
 _FIELDS = tuple(f.name for f in fields(Op))[2:-2]
 
 
@@ -197,19 +192,29 @@ def define(name: str, kind: Kind, **fields: Any) -> Op:
 
 
 def promote(name: str, inputs: tuple[Any, ...]) -> tuple[Node, ...]:
-    """Numbers and arrays among nodes become constants of the nodes' dtype; nodes stay."""
-    dtype = next((i.dtype for i in inputs if isinstance(i, Node)), "float32")
-    return tuple(
-        i if isinstance(i, Node) else constant(i, _dtype_for(name, i, dtype)) for i in inputs
-    )
+    """Numbers and arrays among nodes become constants; nodes stay.
+
+    Numbers and lists take the dtype of the nodes, if it can hold them. Arrays have their own, but
+    integers become the nodes' integers where none changes.
+    """
+    dtype = next((i.dtype for i in inputs if isinstance(i, Node)), None)
+    return tuple(i if isinstance(i, Node) else _constant(name, i, dtype) for i in inputs)
 
 
-def _dtype_for(name: str, value: Any, dtype: str) -> str | None:
-    if isinstance(value, (np.ndarray, np.generic)):
-        return None
-    if isinstance(value, float) and not is_float(dtype):
+def _constant(name: str, value: Any, dtype: str | None) -> Node:
+    """A constant among nodes of ``dtype``; None: among other constants."""
+    if isinstance(value, (Size, Ratio)):
+        return constant(value, dtype)
+    array = numbers(name, value)
+    kind = array.dtype.kind
+    if dtype is None:
+        return constant(value if array.ndim == 0 else array)
+    if isinstance(value, np.ndarray):
+        fits = kind in "iu" and is_integer(dtype) and holds(dtype, array)
+        return CONSTANT(value=Array.of(array.astype(dtype) if fits else array))
+    if (kind == "b") != (dtype == "bool") or (kind == "f" and not is_float(dtype)):
         raise ShapeError(f"{name}: the number {value!r} meets a node of {dtype}; use tg.cast")
-    return dtype
+    return CONSTANT(value=Array.of(numbers(name, value, dtype)))
 
 
 def same_dtype(name: str, *types: Type) -> str:
@@ -296,7 +301,7 @@ def input(name: str, *shape: int | None, dtype: str = "float32") -> Node:
     if not isinstance(name, str):
         raise ShapeError(f"input requires a name, then sizes, got the name {name!r}")
     sizes: tuple[Any, ...] = tuple(_size(name, n) for n in shape)
-    type = Type(sizes, known(dtype, f"input {name!r}", ShapeError).name)
+    type = Type(sizes, dtype_name(f"input {name!r}", dtype))
     declared = INPUT(name=name, type=type)
     set_origins(declared, (user_origin(),))  # equal inputs are one node: the last one counts
     return declared
@@ -305,23 +310,32 @@ def input(name: str, *shape: int | None, dtype: str = "float32") -> Node:
 def _size(name: str, n: Any) -> Any:
     if n is None:
         return Size((0, 1))
-    if isinstance(n, Size) or (isinstance(n, (int, np.integer)) and n >= 0):
-        return n if isinstance(n, Size) else int(n)
-    raise ShapeError(
-        f"input {name!r} requires sizes from 0 up, or None for the batch, got {n!r}; "
-        f"as in tg.input({name!r}, 64, 3)"
-    )
+    try:
+        size = whole(name, n)
+    except ShapeError:
+        size = -1
+    if not isinstance(size, Size) and size < 0:
+        raise ShapeError(
+            f"input {name!r} requires sizes from 0 up, or None for the batch, got {n!r}; "
+            f"as in tg.input({name!r}, 64, 3)"
+        )
+    return size
 
 
 def constant(value: Any, dtype: str | None = None) -> Node:
-    """A constant from a number, list or array; Python's floats are float32 without ``dtype``."""
+    """A constant from a number, list or array; Python's floats are float32 without ``dtype``.
+
+    Raises:
+        ShapeError: it is no number, or ``dtype`` cannot hold it.
+    """
+    dtype = None if dtype is None else dtype_name("constant", dtype)
     if isinstance(value, (Size, Ratio)):
         ratio = value.ratio if isinstance(value, Size) else value
         attrs = {"over": ratio.over, "under": ratio.under, "factor": ratio.factor}
         return OF_BATCH(**attrs, dtype=dtype or "float32")
     if dtype is None and isinstance(value, (bool, int, float)):
         dtype = "bool" if isinstance(value, bool) else "float32"
-    array = np.asarray(value, dtype)
+    array = numbers("constant", value, dtype)
     if dtype is None and array.dtype == np.float64 and isinstance(value, (list, tuple)):
         array = array.astype(np.float32)
     return CONSTANT(value=Array.of(array))

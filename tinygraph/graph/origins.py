@@ -12,12 +12,10 @@ from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from .ir import Node
 
-_ORIGINS: WeakKeyDictionary[Node, tuple[Origin, ...]] = WeakKeyDictionary()
 _SCOPE = threading.local()
 _PACKAGE = Path(__file__).parent.parent
 _STDLIB = Path(sysconfig.get_path("stdlib"))
@@ -110,7 +108,7 @@ class scope:
 
 def origins(n: Node) -> tuple[Origin, ...]:
     """Where a node comes from; several places once passes have merged nodes."""
-    return _ORIGINS.get(n, ())
+    return n.notes.get("origins", ())
 
 
 def described(n: Node) -> str:
@@ -137,14 +135,14 @@ class built_from:
 def add_origins(n: Node, more: Iterable[Origin], how: str = "") -> None:
     """Adds to a node's origins (in order, without repetition), marked with ``how``."""
     new = (Origin(o.file, o.line, o.scope, how or o.how) for o in more)
-    _ORIGINS[n] = tuple(dict.fromkeys((*_ORIGINS.get(n, ()), *new)))
+    n.notes["origins"] = tuple(dict.fromkeys((*origins(n), *new)))
 
 
 def set_origins(n: Node, places: Iterable[Origin]) -> None:
     """Replaces a node's origins: for passes, whose own frame is not an origin."""
-    _ORIGINS[n] = tuple(dict.fromkeys(places))
+    n.notes["origins"] = tuple(dict.fromkeys(places))
 
 
 def set_first_origin(n: Node) -> None:
     """A new node comes from here."""
-    _ORIGINS[n] = getattr(_SCOPE, "origins", None) or (user_origin(),)
+    n.notes["origins"] = getattr(_SCOPE, "origins", None) or (user_origin(),)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .convert import dtype_name, numbers, sizes
 from .ir import Parameter
 from .op import PARAMETER
 from .state import ParameterState
@@ -30,12 +31,18 @@ def parameter(
         order: of the axes in memory, outermost first; (1, 0) is a matrix stored by columns.
             By default (2, 3, 1, 0) for four axes, which suits convolutions, else as they come.
     """
+    dtype = dtype_name("parameter", dtype)
+    if initial is None and isinstance(value, tuple) and any(isinstance(n, int) for n in value):
+        raise ValueError(
+            f"a parameter's value is a number or an array, got the tuple {value}; "
+            "a shape requires initial, a function that draws the value"
+        )
     if initial is None:
-        array = np.array(value, dtype)
+        array = np.array(numbers(f"parameter {name or ''}".strip(), value, dtype))
         shape: tuple[int, ...] = array.shape
         initial = lambda: array  # noqa: E731
     else:
-        shape = tuple(int(n) for n in value)
+        shape = sizes(f"parameter {name or ''}".strip(), value)
     if order is not None and sorted(order) != list(range(len(shape))):
         raise ValueError(f"order requires each axis of {shape} once, got {order}")
     return Parameter(PARAMETER, ParameterState(Type(shape, dtype), name, initial, order))

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable
-from weakref import WeakKeyDictionary
 
 from .ir import Node
 
@@ -19,7 +18,6 @@ _NAME = re.compile(r"[a-z]\w*:\d+")
 VARIABLE = ("input", "parameter")  # sources whose readers are placed
 _CURRENT = threading.local()
 _ANYWHERE = ""  # the device of constants, and of what depends on nothing else
-_DEVICES: WeakKeyDictionary[Node, str | None] = WeakKeyDictionary()
 _USED: set[str] = set()  # the devices named in this process: nothing is placed while it is empty
 
 
@@ -64,18 +62,18 @@ def device_of(n: Node) -> str | None:
 def _known(n: Node) -> str | None:
     """The device, _ANYWHERE or None; found without recursion, once for each node."""
     stack = [n]
-    while n not in _DEVICES:
+    while "device" not in n.notes:
         top = stack[-1]
-        missing = [i for i in top.inputs if i not in _DEVICES]
+        missing = [i for i in top.inputs if "device" not in i.notes]
         if missing:
             stack.extend(missing)
             continue
-        known = [_DEVICES[i] for i in top.inputs]
+        known = [i.notes["device"] for i in top.inputs]
         rest = None if None in known or top.op.name in VARIABLE else _ANYWHERE
         said = [top.attr("device")] if top.op.name == "place" else known
-        _DEVICES[top] = next(filter(None, said), rest)
+        top.notes["device"] = next(filter(None, said), rest)
         stack.pop()
-    return _DEVICES[n]
+    return n.notes["device"]
 
 
 def gathered(inputs: tuple[Node, ...], place: Callable[[Node, str], Node]) -> tuple[Node, ...]:
@@ -100,4 +98,4 @@ def _to_largest(inputs: tuple[Node, ...], place: Callable[[Node, str], Node]) ->
         return inputs
     target = device_of(max(placed, key=lambda i: i.type.bytes))
     assert target is not None
-    return tuple(place(i, target) if i in placed else i for i in inputs)
+    return tuple(place(i, target) if device_of(i) is not None else i for i in inputs)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from .ir import Graph, Node, node
+from .ir import Graph, Node, node, same
 from .op import CONSTANT, Kind, Op
 from .origins import add_origins, built_from, defined_at, origins, user_origin
 
@@ -220,7 +220,7 @@ def carry(new: Node, old: Node, places: Iterable[Any] = ()) -> Node:
 
 def with_inputs(n: Node, inputs: tuple[Node, ...]) -> Node:
     """The same operator and attributes on other inputs of the same types."""
-    if inputs == n.inputs:
+    if same(inputs, n.inputs):
         return n
     with built_from(origins(n)):
         return carry(node(n.op, inputs, n.attrs, n.type), n)

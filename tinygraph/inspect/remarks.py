@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ..codegen.program import KernelCode
-from ..graph.ir import Graph, Node
+from ..graph.ir import Graph, Node, among
 from ..graph.op import INPUT, PARAMETER, Kind
 from ..graph.origins import Origin, origins
 from ..plan.records.cost import computes
@@ -111,7 +111,7 @@ def unfused(plan: Plan, graph: Graph) -> list[Apart]:
         new = {k: often for k, often in where[n].items() if (x, k) not in counted}
         counted |= {(x, k) for k in new}
         size = min(y.type.bytes for y in (x, chain[0]))
-        alone = len(readers[x]) == 1 and x not in graph.outputs
+        alone = len(readers[x]) == 1 and not among(x, graph.outputs)
         bytes = size * sum(new.values()) + x.type.bytes * sum(where[x].values()) * alone
         found.append(Apart(x, n, _reason(chain, n, known), bytes * bool(new)))
     return found

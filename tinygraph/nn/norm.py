@@ -6,6 +6,7 @@ from itertools import count
 from typing import Any
 
 from .. import ops
+from ..graph.convert import sizes
 from ..graph.ir import Node
 from ..graph.op import ShapeError
 from .drawn import buffer, drawn
@@ -68,7 +69,7 @@ class LayerNorm(Module):
     """Normalizes over the last axes, whose sizes are ``shape`` (Ba et al., 2016)."""
 
     def __init__(self, shape: int | tuple[int, ...], eps: float = 1e-5):
-        self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        self.shape = sizes("LayerNorm", shape)
         self.weight = drawn(self.shape, constant(1))
         self.bias = drawn(self.shape, constant(0))
         self.eps = eps

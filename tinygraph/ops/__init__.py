@@ -18,6 +18,8 @@ _overload(
     matmul=_public.matmul,
     neg=_public.neg,
     abs=_public.abs,
+    equal=_public.equal,
+    not_equal=_public.not_equal,
     less=_public.less,
     less_equal=_public.less_equal,
     logical_and=_public.logical_and,

@@ -10,8 +10,8 @@ from .arithmetic import abs
 from .identity import stop_gradient
 from .logic import equal, less, where
 from .math import erf, exp, expm1, log, sigmoid, tanh
-from .reduce import Axes, max, normalize_axes, sum
-from .view import reshape
+from .reduce import max, sum
+from .view import Axes, normalize_axes, reshape
 
 __all__ = ("elu", "gelu", "leaky_relu", "log_softmax", "logsumexp", "silu", "softmax")
 

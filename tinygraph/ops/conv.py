@@ -71,7 +71,7 @@ def _infer_input_gradient(
     dtype = _check("conv2d_input_gradient", g, w, stride=stride, padding=padding, dilation=dilation)
     (n, groups, o, *image), (wg, wo, c, *kernel) = g.shape, w.shape
     expected = _sizes(size, (kernel[0], kernel[1]), stride, padding, dilation)
-    if (groups, o) != (wg, wo) or tuple(image) != expected:
+    if (groups, o) != (wg, wo) or tuple(image) != expected or min(expected) < 1:
         raise ShapeError(
             f"conv2d_input_gradient requires a gradient of {wg} groups of {wo} channels, "
             f"size {expected}, "
@@ -88,7 +88,7 @@ def _infer_weight_gradient(
     )
     (n, groups, c, *image), (gn, gg, o, *out) = x.shape, g.shape
     expected = _sizes((image[0], image[1]), kernel, stride, padding, dilation)
-    if (n, groups) != (gn, gg) or tuple(out) != expected:
+    if (n, groups) != (gn, gg) or tuple(out) != expected or min(expected) < 1:
         raise ShapeError(
             f"conv2d_weight_gradient requires a gradient of {n} images, {groups} groups, "
             f"size {expected}, "
@@ -123,7 +123,7 @@ def _ref_conv2d(x: Any, w: Any, *, stride: Pair, padding: Padding, dilation: Pai
     y = np.zeros((n, groups, o, out[0] * out[1]), x.dtype)
     x = _padded(x, padding)
     for i, j, window in _taps(kernel, out, stride, dilation):
-        y += w[:, :, :, i, j] @ x[window].reshape(n, groups, c, -1)
+        y += w[:, :, :, i, j] @ x[window].reshape(n, groups, c, out[0] * out[1])
     return y.reshape(n, groups, o, *out)
 
 
@@ -134,9 +134,8 @@ def _ref_input_gradient(
     c, kernel = w.shape[2], w.shape[3:]
     x = _padded(np.zeros((n, groups, c, *size), g.dtype), padding)
     for i, j, window in _taps(kernel, tuple(out), stride, dilation):
-        x[window] += (w[:, :, :, i, j].swapaxes(1, 2) @ g.reshape(n, groups, o, -1)).reshape(
-            n, groups, c, *out
-        )
+        images = g.reshape(n, groups, o, out[0] * out[1])
+        x[window] += (w[:, :, :, i, j].swapaxes(1, 2) @ images).reshape(n, groups, c, *out)
     (top, _), (left, _) = padding
     return x[..., top : top + size[0], left : left + size[1]]
 
@@ -149,8 +148,8 @@ def _ref_weight_gradient(
     w = np.empty((groups, o, c, *kernel), x.dtype)
     x = _padded(x, padding)
     for i, j, window in _taps(kernel, out, stride, dilation):
-        taps = x[window].reshape(n, groups, c, -1).swapaxes(2, 3)
-        w[:, :, :, i, j] = np.sum(g.reshape(n, groups, o, -1) @ taps, 0, x.dtype)
+        taps = x[window].reshape(n, groups, c, out[0] * out[1]).swapaxes(2, 3)
+        w[:, :, :, i, j] = np.sum(g.reshape(n, groups, o, out[0] * out[1]) @ taps, 0, x.dtype)
     return w
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from ..graph.convert import whole, wholes
 from ..graph.ir import Node
 from ..graph.op import ShapeError
 from .conv import CONV2D, CONV2D_INPUT_GRADIENT, Padding, Pair
@@ -15,19 +17,15 @@ __all__ = ("conv1d", "conv2d", "conv_transpose2d")
 
 def pair(name: str, value: Any) -> Pair:
     """(vertical, horizontal) from one number or two."""
-    both = (value, value) if isinstance(value, int) else tuple(value)
-    if len(both) != 2 or not all(isinstance(v, int) for v in both):
+    both = wholes(name, value)
+    if len(both) > 2 or not both:
         raise ShapeError(f"{name} requires a number or a pair of numbers, got {value!r}")
-    return both
+    return both[0], both[-1]
 
 
 def edges(name: str, value: Any) -> Padding:
     """((top, bottom), (left, right)) from one number, a pair, or two pairs."""
-    if (
-        isinstance(value, Sequence)
-        and len(value) == 2
-        and any(isinstance(v, Sequence) for v in value)
-    ):
+    if np.ndim(value) and len(value) == 2 and any(np.ndim(v) for v in value):
         return pair(name, value[0]), pair(name, value[1])
     y, x = pair(name, value)
     return (y, y), (x, x)
@@ -46,6 +44,7 @@ def conv2d(
             f"got {x.type} and {weight.type}"
         )
     (n, c, h, w), (o, i, kh, kw) = x.shape, weight.shape
+    groups = whole("conv2d groups", groups)
     if groups < 1 or o % groups or c != i * groups:
         raise ShapeError(
             f"conv2d requires {i * groups} input channels and outputs that divide by groups, "
@@ -82,6 +81,7 @@ def conv_transpose2d(
             f"got {x.type} and {weight.type}"
         )
     (n, c, *image), (i, o, *kernel) = x.shape, weight.shape
+    groups = whole("conv_transpose2d groups", groups)
     if groups < 1 or c != i or i % groups:
         raise ShapeError(
             f"conv_transpose2d requires {i} input channels that divide by groups, "
@@ -129,9 +129,9 @@ def conv1d(
     y = conv2d(
         reshape(x, *x.shape[:2], 1, x.shape[2]),
         reshape(weight, *weight.shape[:2], 1, weight.shape[2]),
-        stride=(1, stride),
+        stride=(1, whole("conv1d stride", stride)),
         padding=((0, 0), pair("conv1d padding", padding)),
-        dilation=(1, dilation),
+        dilation=(1, whole("conv1d dilation", dilation)),
         groups=groups,
     )
     return reshape(y, *y.shape[:2], y.shape[3])

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..graph.convert import numbers, whole, wholes
 from ..graph.dtype import DTYPES, is_integer
 from ..graph.ir import Node
 from ..graph.op import (
@@ -22,6 +23,7 @@ from ..graph.op import (
     promote,
     same_dtype,
 )
+from ..graph.size import Size
 from ..graph.types import Type
 from .arithmetic import clip
 from .logic import cast, equal, less, less_equal, logical_and, where
@@ -50,7 +52,7 @@ def index_of(name: str, x: Node) -> Node:
 
 def _infer_take(x: Type, indices: Type, *, axis: int) -> Type:
     _integers("take", indices)
-    if not 0 <= axis < len(x.shape) or x.shape[axis] == 0:
+    if not 0 <= axis < len(x.shape) or (x.shape[axis] == 0 and indices.size):
         raise ShapeError(f"take requires an axis of {x} that is not empty, got {axis}")
     return Type((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]), x.dtype)
 
@@ -80,15 +82,38 @@ TAKE: Op = define(
 
 
 def take(x: Node, indices: Any, axis: int = 0) -> Node:
-    """The slices of x at ``indices`` along ``axis``, whose axes replace it; clamped at edges."""
-    places = indices if isinstance(indices, Node) else constant(np.asarray(indices, np.int32))
-    return TAKE(x, places, axis=normalize_axis("take", axis, x.ndim))
+    """The slices of x at ``indices`` along ``axis``, whose axes replace it.
+
+    Numbers and arrays count from the end where they are negative, as in NumPy, and are refused
+    where they are outside. A node's values are only known at the run: there what is below 0 means
+    the first slice, and what is beyond the last one means that.
+    """
+    (x,) = promote("take", (x,))
+    axis = normalize_axis("take", axis, x.ndim)
+    return TAKE(x, places("take", indices, x.shape[axis]), axis=axis)
+
+
+def places(name: str, indices: Any, size: Any) -> Node:
+    """Indices along an axis of ``size`` elements: nodes as they are, others checked."""
+    if isinstance(indices, Node):
+        return indices
+    found = numbers(name, indices)
+    found = found.astype(np.int64) if found.size == 0 else found
+    if found.dtype.kind not in "iu":
+        raise ShapeError(f"{name} requires integer indices, got {indices!r}")
+    outside = (found < 0) if isinstance(size, Size) else (found < -size) | (found >= size)
+    if outside.any():
+        first = int(found[outside].flat[0])
+        raise ShapeError(f"{name} requires indices in [-{size}, {size}), got {first}")
+    counted = np.where(found < 0, found + (0 if isinstance(size, Size) else size), found)
+    return constant(counted, "int32" if counted.max(initial=0) < 2**31 else "int64")
 
 
 def _infer_scatter_add(indices: Type, updates: Type, *, axis: int, size: int) -> Type:
     _integers("scatter_add", indices)
     k = len(indices.shape)
-    if updates.shape[axis : axis + k] != indices.shape or size < 1 or updates.dtype == "bool":
+    fits = updates.shape[axis : axis + k] == indices.shape and size >= (indices.size > 0)
+    if not fits or updates.dtype == "bool":
         raise ShapeError(
             f"scatter_add requires updates with axes {indices.shape} at axis {axis}, got {updates}"
         )
@@ -120,11 +145,14 @@ SCATTER_ADD: Op = define(
 
 
 def scatter_add(indices: Any, updates: Node, axis: int, size: int) -> Node:
-    """Zeros of ``size`` along ``axis`` plus ``updates`` at ``indices``: the gradient of take."""
-    places = indices if isinstance(indices, Node) else constant(np.asarray(indices, np.int32))
-    return SCATTER_ADD(
-        places, updates, axis=normalize_axis("scatter_add", axis, updates.ndim + 1), size=size
-    )
+    """Zeros of ``size`` along ``axis`` plus ``updates`` at ``indices``: the gradient of take.
+
+    Indices mean what they mean to ``take``.
+    """
+    (updates,) = promote("scatter_add", (updates,))
+    size = whole("scatter_add size", size)
+    axis = normalize_axis("scatter_add", axis, updates.ndim + 1)
+    return SCATTER_ADD(places("scatter_add", indices, size), updates, axis=axis, size=size)
 
 
 def one_hot(indices: Node, size: int, dtype: str = "float32") -> Node:
@@ -143,7 +171,10 @@ def _starts(name: str, x: Node, starts: Sequence[Any], size: Sequence[int]) -> l
         raise ShapeError(f"{name} requires a start and a size for each axis of {x.type}, got {got}")
     if any(not 0 < k <= n for k, n in zip(size, x.shape, strict=True)):
         raise ShapeError(f"{name} requires sizes in 1 to those of {x.type}, got {tuple(size)}")
-    nodes = [index_of(name, s) if isinstance(s, Node) else constant(s, "int32") for s in starts]
+    nodes = [
+        index_of(name, s) if isinstance(s, Node) else constant(whole(name, s), "int32")
+        for s in starts
+    ]
     if any(s.shape != () for s in nodes):
         raise ShapeError(f"{name} requires 0-d starts, got {', '.join(str(s.type) for s in nodes)}")
     return [clip(s, 0, n - k) for s, n, k in zip(nodes, x.shape, size, strict=True)]
@@ -151,6 +182,7 @@ def _starts(name: str, x: Node, starts: Sequence[Any], size: Sequence[int]) -> l
 
 def dynamic_slice(x: Node, starts: Sequence[Any], size: Sequence[int]) -> Node:
     """The part of x that begins at ``starts`` (integer nodes or numbers), clamped to be inside."""
+    size = wholes("dynamic_slice", size)
     for axis, start in enumerate(_starts("dynamic_slice", x, starts, size)):
         if size[axis] != x.shape[axis]:
             x = TAKE(x, start + arange(size[axis], start.dtype), axis=axis)

@@ -2,27 +2,105 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from ..graph.convert import numbers, whole, wholes
 from ..graph.ir import Node
-from ..graph.op import Kind, Op, ShapeError, Stacked, define, input, promote, same_dtype
+from ..graph.op import Kind, Op, ShapeError, Stacked, constant, define, input, promote, same_dtype
 from ..graph.size import Size
 from ..graph.types import Type
-from .gather import take
-from .view import FLIP, PAD, SLICE, broadcast_to, free, normalize_axis, reshape
+from .arithmetic import clip
+from .gather import places, take
+from .logic import cast
+from .view import (
+    FLIP,
+    PAD,
+    SLICE,
+    broadcast_to,
+    free,
+    normalize_axes,
+    normalize_axis,
+    reshape,
+    transpose,
+)
 
 __all__ = ("concat", "expand_dims", "flatten", "getitem", "pad", "split", "squeeze", "stack")
 
 
 def getitem(x: Node, key: Any) -> Node:
-    """x[key] with integers, slices, None and ...; or x[indices], a take along axis 0."""
-    if isinstance(key, (Node, np.ndarray, list)):
-        return take(x, key, 0)
-    keys = _full_key(x, key if isinstance(key, tuple) else (key,))
+    """x[key] as in NumPy: integers, slices, None, ..., lists and arrays of indices, and masks.
+
+    A mask is an array of bool: how many it chooses must be known. Nodes are indices as well, which
+    mean what they mean to ``take``.
+    """
+    keys = _full_key(x, _without_masks(x, key if isinstance(key, tuple) else (key,)))
+    arrays = [k for k in keys if _is_array(k)]
+    y = _basic(x, [slice(None) if _is_array(k) else k for k in keys])
+    if not arrays:
+        return y
+    kept = [k for k in keys if _is_array(k) or isinstance(k, slice) or k is None]
+    axes = [axis for axis, k in enumerate(kept) if _is_array(k)]
+    numbered = [i for i, k in enumerate(keys) if not isinstance(k, slice) and k is not None]
+    if numbered != list(range(numbered[0], numbered[-1] + 1)):  # NumPy puts theirs first
+        y = transpose(y, (*axes, *(a for a in range(y.ndim) if a not in axes)))
+        axes = list(range(len(axes)))
+    return _taken(y, axes[0], arrays)
+
+
+def _is_array(key: Any) -> bool:
+    return isinstance(key, (Node, np.ndarray, list))
+
+
+def _without_masks(x: Node, keys: tuple[Any, ...]) -> list[Any]:
+    """Masks as the indices of what they choose, one array for each of their axes."""
+    found: list[Any] = []
+    axis = 0
+    for k in keys:
+        if isinstance(k, Node) and k.dtype == "bool":
+            raise ShapeError(
+                f"indexing requires a mask whose values are known, got a node {k.type}: "
+                "how many it chooses would only be known at the run; tg.where chooses by it"
+            )
+        mask = numbers("indexing", k) if _is_array(k) and not isinstance(k, Node) else None
+        if mask is None or mask.dtype != bool:
+            found.append(k)
+            axis += k is not None and k is not Ellipsis
+            continue
+        if Ellipsis in [e for e in found if e is Ellipsis]:
+            axis = x.ndim - mask.ndim - sum(e is not None for e in keys[len(found) + 1 :])
+        if mask.shape != x.shape[axis : axis + mask.ndim] or not mask.ndim:
+            raise ShapeError(
+                f"indexing requires a mask of the axes that it stands for, "
+                f"got {list(mask.shape)} for {x.type}"
+            )
+        found += np.nonzero(mask)
+        axis += mask.ndim
+    return found
+
+
+def _taken(y: Node, axis: int, arrays: list[Any]) -> Node:
+    """The elements at indices of one axis or of several from ``axis`` on, which go in step."""
+    if len(arrays) == 1:
+        return take(y, arrays[0], axis)
+    shape = y.shape[axis : axis + len(arrays)]
+    if any(isinstance(n, Size) for n in shape):
+        raise ShapeError(f"indexing requires : for axes whose size is open, got {y.type}")
+    nodes = [places("indexing", a, n) for a, n in zip(arrays, shape, strict=True)]
+    dtype = "int64" if any(i.dtype == "int64" for i in nodes) else "int32"
+    at = constant(0, dtype)
+    for i, n in zip(nodes, shape, strict=True):
+        at = at * n + (i if i.op.name == "constant" else cast(clip(i, 0, n - 1), dtype))
+    rest = y.shape[axis + len(arrays) :]
+    return take(reshape(y, (*y.shape[:axis], math.prod(shape), *rest)), at, axis)
+
+
+def _basic(x: Node, keys: list[Any]) -> Node:
+    """x at integers and slices, with new axes for None."""
     start, size, step, mirrored, shape = [], [], [], [], []
     axis = 0
     for k in keys:
@@ -50,7 +128,7 @@ def getitem(x: Node, key: Any) -> Node:
     return reshape(FLIP(y, axis=tuple(mirrored)) if mirrored else y, tuple(shape))
 
 
-def _full_key(x: Node, keys: tuple[Any, ...]) -> list[Any]:
+def _full_key(x: Node, keys: list[Any]) -> list[Any]:
     """One key for each axis, and None for new ones."""
     used = sum(k is not None and k is not Ellipsis for k in keys)
     if used > x.ndim or sum(k is Ellipsis for k in keys) > 1:
@@ -58,22 +136,21 @@ def _full_key(x: Node, keys: tuple[Any, ...]) -> list[Any]:
             f"indexing requires at most {x.ndim} indices and one ..., got {used} for {x.type}"
         )
     if Ellipsis not in [k for k in keys if k is Ellipsis]:
-        keys = (*keys, Ellipsis)
+        keys = [*keys, Ellipsis]
     at = next(i for i, k in enumerate(keys) if k is Ellipsis)
     return [*keys[:at], *[slice(None)] * (x.ndim - used), *keys[at + 1 :]]
 
 
 def _all_of(k: Any, n: Size, axis: int) -> tuple[int, Size, int]:
-    if k != slice(None):
+    if not isinstance(k, slice) or k != slice(None):
         raise ShapeError(f"indexing requires : for axis {axis}, whose size {n} is open, got {k!r}")
     return 0, n, 1
 
 
 def _integer_as_slice(k: Any, n: int, axis: int) -> slice:
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)):
-        raise ShapeError(
-            f"indexing requires integers, slices, None or ..., got {k!r} for axis {axis}"
-        )
+    if isinstance(k, Size):
+        raise ShapeError(f"indexing requires an index that is a number for axis {axis}, got {k}")
+    k = whole(f"indexing axis {axis}", k)
     if not -n <= k < n:
         raise ShapeError(f"indexing requires an index in [{-n}, {n}) for axis {axis}, got {k}")
     first = int(k) % n
@@ -88,14 +165,8 @@ def expand_dims(x: Node, axis: int) -> Node:
 
 def squeeze(x: Node, axis: int | Sequence[int] | None = None) -> Node:
     """x without ``axis`` (one or several of size 1; by default all of size 1)."""
-    axes = (
-        [a for a, n in enumerate(x.shape) if n == 1]
-        if axis is None
-        else [axis]
-        if isinstance(axis, int)
-        else axis
-    )
-    dropped = {normalize_axis("squeeze", a, x.ndim) for a in axes}
+    ones = tuple(a for a, n in enumerate(x.shape) if n == 1)
+    dropped = set(ones if axis is None else normalize_axes("squeeze", axis, x.ndim))
     if any(x.shape[a] != 1 for a in dropped):
         raise ShapeError(f"squeeze requires axes of size 1, got {sorted(dropped)} of {x.type}")
     return reshape(x, tuple(n for a, n in enumerate(x.shape) if a not in dropped))
@@ -103,6 +174,7 @@ def squeeze(x: Node, axis: int | Sequence[int] | None = None) -> Node:
 
 def flatten(x: Node, start_axis: int = 1) -> Node:
     """x with all axes from ``start_axis`` on joined into one."""
+    start_axis = whole("flatten start_axis", start_axis)
     return reshape(x, (*x.shape[:start_axis], math.prod(x.shape[start_axis:])))
 
 
@@ -161,17 +233,16 @@ def split(x: Node, parts: int | Sequence[int], axis: int = 0) -> tuple[Node, ...
     """x cut along ``axis`` into equal parts, or into parts of the given sizes."""
     at = normalize_axis("split", axis, x.ndim)
     n = x.shape[at]
-    if isinstance(parts, int):
-        if parts < 1 or n % parts:
+    each = wholes("split", parts)
+    if not np.ndim(parts):
+        if each[0] < 1 or n % each[0]:
             raise ShapeError(f"split requires a number of parts that divides {n}, got {parts}")
-        parts = [n // parts] * parts
-    if sum(parts) != n:
-        raise ShapeError(f"split requires sizes that sum to {n}, got {list(parts)}")
-    ends = np.cumsum(parts)
+        each = (n // each[0],) * each[0]
+    if sum(each) != n or any(k < 0 for k in each):
+        raise ShapeError(f"split requires sizes that sum to {n}, got {list(each)}")
+    ends = itertools.accumulate(each)
     before = (slice(None),) * at
-    return tuple(
-        getitem(x, (*before, slice(int(e) - k, int(e)))) for k, e in zip(parts, ends, strict=True)
-    )
+    return tuple(getitem(x, (*before, slice(e - k, e))) for k, e in zip(each, ends, strict=True))
 
 
 # -- padding ---------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..graph.dtype import DTYPES, is_float, known
+from ..graph.convert import dtype_name
+from ..graph.dtype import DTYPES, is_float
 from ..graph.ir import Node
 from ..graph.op import (
     Kind,
@@ -143,7 +144,7 @@ def where(condition: Any, a: Any, b: Any) -> Node:
 
 
 def _infer_cast(x: Type, *, dtype: str) -> Type:
-    return Type(x.shape, known(dtype, "cast", ShapeError).name)
+    return Type(x.shape, dtype_name("cast", dtype))
 
 
 def _vjp_cast(g: Node, out: Node, x: Node) -> tuple[Node | None]:
@@ -194,4 +195,5 @@ def cast(x: Any, dtype: str) -> Node:
     beyond int32 (for 64 bits and uint32, beyond int64) gives whatever the processor makes of it.
     """
     (x,) = promote("cast", (x,))
+    dtype = dtype_name("cast", dtype)
     return x if x.dtype == dtype else CAST(x, dtype=dtype)

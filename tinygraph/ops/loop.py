@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from ..graph.ir import Graph, Node, node
+from ..graph.ir import Graph, Node, node, same
 from ..graph.op import CONSTANT, OPS, Kind, Op, ShapeError, define, input
 from ..graph.origins import built_from, origins
 from ..graph.types import Several, Type
@@ -50,7 +50,7 @@ def replaced(outputs: Sequence[Node], values: Mapping[Node, Node]) -> tuple[Node
         if n not in new:
             inputs = tuple(new[i] for i in n.inputs)
             with built_from(origins(n)):
-                new[n] = n if inputs == n.inputs else node(n.op, inputs, n.attrs, n.type)
+                new[n] = n if same(inputs, n.inputs) else node(n.op, inputs, n.attrs, n.type)
     return tuple(new[o] for o in outputs)
 
 

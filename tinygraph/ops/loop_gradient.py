@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ..graph.dtype import is_float
-from ..graph.ir import Node
+from ..graph.ir import Node, among, position
 from ..graph.op import Kind
 from ..graph.types import Type
 from .arithmetic import add
@@ -103,7 +103,9 @@ class _Backward:
         result: dict[Node, Node] = {
             loop.carries[k]: self.initial(k, backward.last(n, i)) for i, k in enumerate(moved)
         }
-        result |= {s: backward.stacked(n, outs.index(found[s])) for s in loop.slices if s in found}
+        for s in loop.slices:
+            if s in found:
+                result[s] = backward.stacked(n, position(found[s], outs))
         for i, c in enumerate(totals, len(moved)):
             result[c] = backward.last(n, i)
         return [result.get(i) for i in (*loop.carries, *loop.slices, *loop.captured)]
@@ -138,9 +140,9 @@ class _Backward:
                 if not is_number(n):
                     values = dict(zip(loop.captured, loop.given, strict=True))
                     (self.given[n],) = replaced((n,), values)
-            elif n in loop.slices:
-                self.sequences[n] = loop.sequences[loop.slices.index(n)]
-            elif n in loop.carries or n in loop.after or n in loop.outs or _costly(n):
+            elif among(n, loop.slices):
+                self.sequences[n] = loop.sequences[position(n, loop.slices)]
+            elif among(n, (*loop.carries, *loop.after, *loop.outs)) or _costly(n):
                 kept[n] = None
             else:
                 stack += n.inputs
@@ -149,16 +151,17 @@ class _Backward:
     def keep(self, nodes: list[Node]) -> None:
         """Values of the way forward, stacked by the loop that computes them."""
         loop = self.loop
-        more = [n for n in nodes if n not in (*loop.carries, *loop.after, *loop.outs)]
+        known = {*loop.carries, *loop.after, *loop.outs}
+        more = [n for n in nodes if n not in known]
         forward = replace(loop, outs=(*loop.outs, *more))
         n = forward.node() if more else self.n
         for value in nodes:
-            if value in loop.carries:
-                self.sequences[value] = forward.before(n, loop.carries.index(value))
-            elif value in loop.after:
-                self.sequences[value] = forward.left(n, loop.after.index(value))
+            if among(value, loop.carries):
+                self.sequences[value] = forward.before(n, position(value, loop.carries))
+            elif among(value, loop.after):
+                self.sequences[value] = forward.left(n, position(value, loop.after))
             else:
-                self.sequences[value] = forward.stacked(n, forward.outs.index(value))
+                self.sequences[value] = forward.stacked(n, position(value, forward.outs))
 
 
 def _real(n: Node) -> bool:

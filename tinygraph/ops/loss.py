@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ..graph.convert import whole
 from ..graph.dtype import is_integer
 from ..graph.ir import Node
 from ..graph.op import ShapeError
 from .activation import log_softmax
+from .arithmetic import div
 from .gather import index_of
 from .logic import equal, where
-from .reduce import mean, sum
+from .math import exp
+from .reduce import SUM, mean, sum
 from .source import axis_index
 from .view import reshape
 
@@ -40,6 +43,9 @@ def cross_entropy(
             f"cross_entropy requires one node of logits, got {type(logits).__name__}; what a "
             "network with auxiliary classifiers returns is for models.auxiliary_loss"
         )
+    if logits.op is div and logits.inputs[0].op is exp and logits.inputs[1].op is SUM:
+        raise ShapeError("cross_entropy requires logits, got a softmax of them: it makes its own")
+    axis = whole("cross_entropy axis", axis)
     axis = axis + logits.ndim if axis < 0 else axis
     rest = (*logits.shape[:axis], *logits.shape[axis + 1 :])
     if logits.ndim < 2 or not 0 <= axis < logits.ndim or labels.shape != rest:

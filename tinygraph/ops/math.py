@@ -11,8 +11,10 @@ from ..graph.dtype import is_float
 from ..graph.ir import Node
 from ..graph.op import Kind, Op, define, input
 from .arithmetic import div, floats, mul, neg, sub
+from .identity import loops_first
 from .logic import equal, where
 from .source import ones_like
+from .view import free
 
 __all__ = (
     "erf",
@@ -175,24 +177,49 @@ POW: Op = define(
 )
 
 
+# power(y, a) is y, made of products, roots and quotients: it holds the gradient of a ** exponent,
+# since theirs would be 0 * infinity where a is 0.
+POWER: Op = define(
+    "power",
+    Kind.VIEW,
+    infer=lambda y, a, *, exponent: y,
+    ref=lambda y, a, *, exponent: y,
+    loops=loops_first,
+    transparent=True,
+    vjp=lambda g, out, y, a: (None, mul(g, _slope(a, out.attr("exponent")))),
+    cost=free,
+    example=lambda: pow(input("a", 4, 3), 1.5),
+)
+
+
+def _slope(a: Node, b: float) -> Node:
+    return mul(pow(a, b - 1), b)
+
+
 def pow(a: Any, b: Any) -> Node:
     """a ** b. Small whole and half exponents become products and roots."""
+    b = b.item() if isinstance(b, np.generic) else b
     if not isinstance(a, Node) or not _is_simple(a, b):
         return POW(a, b)
-    if b < 0:
-        return div(1, pow(a, -b))
     if b == 0:
         return ones_like(a)
-    whole, half = divmod(b, 1)
+    whole, half = divmod(abs(b), 1)
     factors = [a] * int(whole) + ([sqrt(a)] if half else [])
-    product = factors[0]
+    y = factors[0]
     for factor in factors[1:]:
-        product = mul(product, factor)
-    return product
+        y = mul(y, factor)
+    y = y if b > 0 else div(1, y)
+    return y if b in (0.5, -0.5, -1, 1, 2, 3, 4) else POWER(y, a, exponent=b)
 
 
 def _is_simple(a: Node, b: Any) -> bool:
     """True if b is a small multiple of a half; for integers, of one, and not negative."""
-    if not isinstance(b, (int, float)) or not -4 <= b <= 4:
+    if isinstance(b, bool) or not isinstance(b, (int, float)) or not -4 <= b <= 4:
         return False
     return b * 2 == int(b * 2) if is_float(a.dtype) else b >= 0 and b == int(b)
+
+
+def root(x: Node) -> Node:
+    """sqrt(x) with the gradient 0 where x is 0: for norms and deviations, as in PyTorch."""
+    nothing = equal(x, 0)
+    return where(nothing, 0, sqrt(where(nothing, 1, x)))

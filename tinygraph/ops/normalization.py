@@ -9,8 +9,8 @@ from ..graph.op import Kind, Op, ShapeError, define
 from .arithmetic import mul
 from .identity import loops_first
 from .math import pow, rsqrt, sqrt
-from .reduce import Axes, mean, normalize_axes, sum, sum_to
-from .view import free, reshape
+from .reduce import mean, sum, sum_to
+from .view import Axes, free, normalize_axes, reshape
 from .window import WINDOW_SUM
 
 __all__ = ("batch_norm", "batch_norm_training", "layer_norm", "local_response_norm")
@@ -69,7 +69,8 @@ def channel_moments(x: Node) -> tuple[Node, Node]:
     and a pairwise algorithm for computing sample variances", 1979).
     """
     n, c, height, *rest = (*x.shape, 1) if x.ndim == 2 else x.shape
-    rows = max(r for r in range(1, height + 1) if height % r == 0 and _fits(r, rest, c))
+    chunk = (r for r in range(1, height + 1) if height % r == 0 and _fits(r, rest, c))
+    rows = max(chunk, default=1)
     chunks = reshape(x, (n, c, height // rows, rows, *rest))
     axes, size = tuple(range(3, chunks.ndim)), rows * math.prod(rest)
     means = sum(chunks, axes) / size

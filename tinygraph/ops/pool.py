@@ -12,8 +12,7 @@ from ..graph.ir import Node
 from ..graph.op import ShapeError, constant
 from .convolution import edges, pair
 from .linalg import matmul
-from .logic import equal, where
-from .math import sqrt
+from .math import root
 from .reduce import mean
 from .window import WINDOW_MAX, WINDOW_SUM
 from .window_weighted import WINDOW_WEIGHTED
@@ -130,8 +129,7 @@ def l2_pool2d(
     squares = WINDOW_SUM(
         x * x, **_windows("l2_pool2d", x, kernel_size, stride, padding, ceil_mode).attrs(x)
     )
-    nothing = equal(squares, 0)
-    return where(nothing, 0, sqrt(where(nothing, 1, squares)))
+    return root(squares)
 
 
 def center_weights(kernel_size: Any) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..graph.convert import whole
 from ..graph.ir import Node
 from ..graph.op import Kind, Op, ShapeError, broadcast_shapes, define, input
 from ..graph.types import Type
@@ -70,14 +71,14 @@ RANDOM_UNIFORM: Op = define(
 
 def stream_number(stream: str | int) -> int:
     """A name as 32 bits; different names almost never share them."""
-    if isinstance(stream, int):
-        return stream
+    if not isinstance(stream, str):
+        return int(whole("random_uniform stream", stream))
     return int.from_bytes(hashlib.sha256(stream.encode()).digest()[:4], "little")
 
 
 def random_uniform(shape: tuple[int, ...], seed: Node, step: Node, stream: str | int) -> Node:
     """float32 numbers in [0, 1), a function of 0-d integer nodes and the stream's name."""
-    return RANDOM_UNIFORM(seed, step, flat_index(tuple(shape)), stream=stream_number(stream))
+    return RANDOM_UNIFORM(seed, step, flat_index(shape), stream=stream_number(stream))
 
 
 def dropout(x: Node, p: float, seed: Node, step: Node, stream: str | int) -> Node:

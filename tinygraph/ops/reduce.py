@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,13 +15,11 @@ from ..graph.op import Index, Kind, Loops, Op, Read, ShapeError, Stacked, define
 from ..graph.types import Type
 from .arithmetic import div, mul, sub
 from .logic import cast, equal, is_nan, logical_or, where
-from .math import sqrt
+from .math import root
 from .source import axis_index, flat_index
-from .view import broadcast_to, normalize_axis, reshape
+from .view import Axes, broadcast_to, normalize_axes, reshape
 
 __all__ = ("argmax", "argmin", "max", "mean", "min", "std", "sum", "sum_to", "var")
-
-Axes = int | Sequence[int] | None
 
 
 def keep_shape(shape: tuple[int, ...], axis: tuple[int, ...]) -> tuple[int, ...]:
@@ -115,12 +114,6 @@ MIN: Op = define(
 )
 
 
-def normalize_axes(name: str, axis: Axes, rank: int) -> tuple[int, ...]:
-    """Sorted, counted from the front; None means all."""
-    axes = range(rank) if axis is None else (axis,) if isinstance(axis, int) else axis
-    return tuple(sorted(normalize_axis(name, a, rank) for a in axes))
-
-
 def sum(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
     """The sum over ``axis`` (one, several, or all).
 
@@ -154,12 +147,12 @@ def var(x: Node, axis: Axes = None, keepdims: bool = False, ddof: int = 0) -> No
     axes = normalize_axes("var", axis, x.ndim)
     centred = sub(x, mean(x, axes, keepdims=True))
     n = math.prod(x.shape[a] for a in axes)
-    return div(sum(mul(centred, centred), axes, keepdims), n - ddof)
+    return div(sum(mul(centred, centred), axes, keepdims), builtins.max(n - ddof, 0))
 
 
 def std(x: Node, axis: Axes = None, keepdims: bool = False, ddof: int = 0) -> Node:
-    """The square root of ``var``."""
-    return sqrt(var(x, axis, keepdims, ddof))
+    """The square root of ``var``; where all elements are equal, its gradient is 0."""
+    return root(var(x, axis, keepdims, ddof))
 
 
 def _arg_extreme(extreme: Callable[..., Node], x: Node, axis: int | None, keepdims: bool) -> Node:

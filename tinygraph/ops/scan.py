@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from ..graph.convert import whole
 from ..graph.interpret import run
-from ..graph.ir import Graph, Node, Parameter
+from ..graph.ir import Graph, Node, Parameter, among, position
 from ..graph.op import Kind, Op, ShapeError, define, promote
+from ..graph.size import Size
 from ..graph.types import Several, Type
 from .identity import EFFECT
 from .loop import Loop, dependent, fresh, is_number, reached
 from .loop_gradient import loop_gradient
+from .source import full
 from .view import broadcast_to
 
 __all__ = ("scan",)
@@ -39,11 +42,7 @@ def _infer(
     if inner != first:
         raise ShapeError(f"scan requires {_listed(inner)} for its body, got {_listed(first)}")
     outer = [o.type for o in body.outputs]
-    if outer[:carries] != inner[:carries]:
-        raise ShapeError(
-            f"scan requires a step that returns carries of the types that it takes, "
-            f"{_listed(inner[:carries])}, got {_listed(outer[:carries])}"
-        )
+    _unchanged(body.inputs[:carries], body.outputs[:carries])
     if any(isinstance(n, Parameter) or n.op is EFFECT for n in body.nodes):
         raise ShapeError("scan requires a step without effects: its carries are its state")
     last = zip(outer[:carries], kept, strict=True)
@@ -112,7 +111,8 @@ def scan(
     steps = length if length is not None else next((s.shape[0] for s in rows if s.ndim), None)
     if steps is None:
         raise ShapeError("scan requires sequences, or a length")
-    if not isinstance(steps, int):
+    steps = whole("scan length", steps)
+    if isinstance(steps, Size):
         raise ShapeError(f"scan requires a length that is a number, got {steps}: it cannot be open")
     if any(s.shape[:1] != (steps,) for s in rows):
         types = _listed(s.type for s in rows)
@@ -125,12 +125,14 @@ def scan(
             f"scan requires a step that returns {len(first)} carries, got {len(results)} values"
         )
     after, others = results[: len(first)], results[len(first) :]
+    if steps == 0:
+        _unchanged(first, after)
+        return first, tuple(full((0, *out.shape), 0, out.dtype) for out in others)
     order = reached(results)
     inside = dependent(order, (*carries, *slices))
     given = _captured(order, inside, after)
-    outs = tuple(
-        r for r in dict.fromkeys(others) if r in inside and r not in after and r not in carries
-    )
+    carried = {*after, *carries}
+    outs = tuple(r for r in dict.fromkeys(others) if r in inside and r not in carried)
     name = getattr(step, "__name__", "step").strip("<>")
     kept = (True,) * len(first)
     loop = Loop(
@@ -139,15 +141,25 @@ def scan(
     n = loop.node()
 
     def stacked(out: Node) -> Node:
-        if out in after:
-            return loop.left(n, after.index(out))
-        if out in carries:
-            return loop.before(n, carries.index(out))
+        if among(out, after):
+            return loop.left(n, position(out, after))
+        if among(out, carries):
+            return loop.before(n, position(out, carries))
         if out not in inside:
             return broadcast_to(out, (steps, *out.shape))
-        return loop.stacked(n, outs.index(out))
+        return loop.stacked(n, position(out, outs))
 
     return tuple(loop.last(n, k) for k in range(len(first))), tuple(map(stacked, others))
+
+
+def _unchanged(before: Iterable[Node], after: Iterable[Node]) -> None:
+    """Checks that a step leaves carries of the types that it takes."""
+    takes, leaves = ([n.type for n in nodes] for nodes in (before, after))
+    if takes != leaves:
+        raise ShapeError(
+            f"scan requires a step that returns carries of the types that it takes, "
+            f"{_listed(takes)}, got {_listed(leaves)}"
+        )
 
 
 def _several(values: Any) -> tuple[Any, ...]:

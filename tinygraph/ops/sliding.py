@@ -92,7 +92,8 @@ def taps_of(
             r,
             tap,
             tuple(
-                slice(t, t + (n - 1) * s + 1, s) for t, n, s in zip(tap, out, stride, strict=True)
+                slice(t, t + max(0, (n - 1) * s + 1), s)
+                for t, n, s in zip(tap, out, stride, strict=True)
             ),
         )
 

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from ..graph.convert import dtype_name, numbers, sizes
 from ..graph.dtype import known
 from ..graph.ir import Node
 from ..graph.op import Kind, Op, ShapeError, constant, define
+from ..graph.size import Ratio, Size
 from ..graph.types import Type
-from .view import broadcast_to, reshape
+from .view import broadcast_to, normalize_axis, reshape
 
 __all__ = ("arange", "axis_index", "flat_index", "full", "ones", "ones_like", "zeros", "zeros_like")
 
@@ -50,23 +52,31 @@ IOTA: Op = define(
 
 def arange(n: int, dtype: str = "int32") -> Node:
     """0, 1, ..., n - 1, of shape [n]."""
-    return IOTA(shape=(n,), strides=(1,), dtype=dtype)
+    return IOTA(shape=sizes("arange", n), strides=(1,), dtype=dtype_name("arange", dtype))
 
 
 def axis_index(shape: tuple[int, ...], axis: int, dtype: str = "int32") -> Node:
     """Every element's index along ``axis``."""
-    axis %= len(shape)
-    return IOTA(shape=shape, strides=tuple(int(a == axis) for a in range(len(shape))), dtype=dtype)
+    shape = sizes("axis_index", shape)
+    axis = normalize_axis("axis_index", axis, len(shape))
+    strides = tuple(int(a == axis) for a in range(len(shape)))
+    return IOTA(shape=shape, strides=strides, dtype=dtype_name("axis_index", dtype))
 
 
 def flat_index(shape: tuple[int, ...], dtype: str = "int32") -> Node:
     """Every element's place in row-major order."""
+    shape = sizes("flat_index", shape)
     return reshape(arange(math.prod(shape), dtype), shape)
 
 
 def full(shape: tuple[int, ...], value: Any, dtype: str = "float32") -> Node:
     """``value`` in every element, as numpy.full."""
-    return broadcast_to(constant(value, dtype), shape)
+    return broadcast_to(_filling(value, dtype_name("full", dtype)), sizes("full", shape))
+
+
+def _filling(value: Any, dtype: str) -> Node:
+    open_size = isinstance(value, (Size, Ratio))
+    return constant(value if open_size else numbers("full", value, dtype), dtype)
 
 
 def zeros(shape: tuple[int, ...], dtype: str = "float32") -> Node:

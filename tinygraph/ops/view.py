@@ -12,12 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from ..graph.convert import sizes, whole, wholes
 from ..graph.dtype import DTYPES
 from ..graph.ir import Node
 from ..graph.op import Index, Kind, Loops, Op, Read, ShapeError, Stacked, define, input, promote
 from ..graph.types import Type
 
 __all__ = ("broadcast_to", "flip", "reshape", "transpose")
+
+Axes = int | Sequence[int] | None
 
 
 def free(*_: Any, **__: Any) -> int:
@@ -27,9 +30,16 @@ def free(*_: Any, **__: Any) -> int:
 
 def normalize_axis(name: str, axis: int, rank: int) -> int:
     """Counts a negative axis from the end."""
+    axis = whole(f"{name} axis", axis)
     if not -rank <= axis < rank:
         raise ShapeError(f"{name} requires an axis in [{-rank}, {rank}), got {axis}")
     return axis % rank
+
+
+def normalize_axes(name: str, axis: Axes, rank: int) -> tuple[int, ...]:
+    """Sorted, counted from the front; None means all."""
+    axes = range(rank) if axis is None else wholes(f"{name} axis", axis)
+    return tuple(sorted(normalize_axis(name, a, rank) for a in axes))
 
 
 # -- reshape ---------------------------------------------------------------------------------------
@@ -61,15 +71,15 @@ RESHAPE: Op = define(
 
 def reshape(x: Node, *shape: Any) -> Node:
     """x with another shape, elements in row-major order; one size may be -1 and is worked out."""
-    sizes = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], Sequence) else tuple(shape)
-    if -1 in sizes:
-        known = math.prod(n for n in sizes if n != -1)
-        if sizes.count(-1) > 1 or known == 0 or x.type.size % known:
+    given = wholes("reshape", shape[0] if len(shape) == 1 else shape)
+    if -1 in given:
+        known = math.prod(n for n in given if n != -1)
+        if given.count(-1) > 1 or known == 0 or x.type.size % known:
             raise ShapeError(
-                f"reshape requires sizes that divide {x.type.size} elements, got {sizes}"
+                f"reshape requires sizes that divide {x.type.size} elements, got {given}"
             )
-        sizes = tuple(x.type.size // known if n == -1 else n for n in sizes)
-    return x if sizes == x.shape else RESHAPE(x, shape=sizes)
+        given = tuple(x.type.size // known if n == -1 else n for n in given)
+    return x if given == x.shape else RESHAPE(x, shape=given)
 
 
 def aligned(x: Node, stacked: bool, rank: int) -> Node:
@@ -111,7 +121,7 @@ TRANSPOSE: Op = define(
 
 def transpose(x: Node, axes: Sequence[int] | None = None) -> Node:
     """Axis i of the result is axis ``axes[i]`` of x; by default all axes are reversed."""
-    order = tuple(reversed(range(x.ndim))) if axes is None else tuple(axes)
+    order = tuple(reversed(range(x.ndim))) if axes is None else wholes("transpose", axes)
     order = tuple(normalize_axis("transpose", a, x.ndim) for a in order)
     return x if order == tuple(range(x.ndim)) else TRANSPOSE(x, axes=order)
 
@@ -156,7 +166,8 @@ BROADCAST_TO: Op = define(
 def broadcast_to(x: Any, shape: Sequence[int]) -> Node:
     """x repeated along new leading axes and axes of size 1."""
     (x,) = promote("broadcast_to", (x,))
-    return x if tuple(shape) == x.shape else BROADCAST_TO(x, shape=tuple(shape))
+    shape = sizes("broadcast_to", shape)
+    return x if shape == x.shape else BROADCAST_TO(x, shape=shape)
 
 
 # -- slice -----------------------------------------------------------------------------------------
@@ -258,8 +269,7 @@ FLIP: Op = define(
 
 def flip(x: Node, axis: int | Sequence[int] | None = None) -> Node:
     """x in reverse order along ``axis`` (one, several, or all)."""
-    axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
-    return FLIP(x, axis=tuple(sorted(normalize_axis("flip", a, x.ndim) for a in axes)))
+    return FLIP(x, axis=normalize_axes("flip", axis, x.ndim))
 
 
 # -- pad -------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Set
 
-from ..graph.ir import Graph, Node
+from ..graph.ir import Graph, Node, among
 from ..graph.op import INPUT, constant
 from ..graph.origins import built_from, origins
 from ..graph.rewrite import Event, substitute, with_inputs
@@ -61,7 +61,7 @@ def _follow(end: Node, graph: Graph, fixed: Set[Node]) -> tuple[list[Node], Node
             return members, None
         members.append(n)
         n = moving[0]
-        if n.shape != end.shape or len(graph.users[n]) != 1 or n in graph.outputs:
+        if n.shape != end.shape or len(graph.users[n]) != 1 or among(n, graph.outputs):
             return members, None
     return members, n
 

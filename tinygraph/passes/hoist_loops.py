@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ..graph.ir import Graph, Node
+from ..graph.ir import Graph, Node, among, position, same
 from ..graph.op import Kind, Stacked
 from ..graph.origins import built_from, origins
 from ..graph.rewrite import Event, carry, is_filled, substitute
@@ -62,8 +62,8 @@ def before(graph: Graph, n: Node) -> Hoisted | None:
         move(m, values, loop.length)
         if values[m][1] and (m.op.kind is Kind.ANCHOR or any(i in heavy for i in m.inputs)):
             heavy.add(m)
-    inside = {i for m in order if m not in values for i in m.inputs}
-    places = {m: fresh(m.type) for m in order if m in heavy and (m in inside or m in loop.after)}
+    inside = {*loop.after, *(i for m in order if m not in values for i in m.inputs)}
+    places = {m: fresh(m.type) for m in order if m in heavy and m in inside}
     early = [o for o in loop.outs if o in heavy]
     if not places and not early:
         return None
@@ -81,7 +81,7 @@ def before(graph: Graph, n: Node) -> Hoisted | None:
         if index >= count and (out := loop.outs[index - count]) in heavy:
             replacements[item] = values[out][0]
         else:
-            at = index if index < count else count + left.index(loop.outs[index - count])
+            at = index if index < count else count + position(loop.outs[index - count], left)
             replacements[item] = ITEM(new, index=at)
     return Hoisted(new, replacements)
 
@@ -129,13 +129,13 @@ class _Behind:
     def summand(self, k: int) -> Node | None:
         """The node that every step adds to carry k, if nothing else is done with the carry."""
         loop, total = self.loop, self.loop.after[k]
-        if loop.kept[k] or total.op is not add or total in loop.outs:
+        if loop.kept[k] or total.op is not add or among(total, loop.outs):
             return None
         first, second = total.inputs
         other = second if first is loop.carries[k] else first
-        readers = [m for m in self.order if loop.carries[k] in m.inputs]
-        alone = readers == [total] and not any(total in m.inputs for m in self.order)
-        mine = loop.carries[k] in (first, second) and other is not loop.carries[k]
+        readers = [m for m in self.order if among(loop.carries[k], m.inputs)]
+        alone = same(readers, [total]) and not any(among(total, m.inputs) for m in self.order)
+        mine = among(loop.carries[k], (first, second)) and other is not loop.carries[k]
         whole = other.type == total.type
         return other if alone and mine and whole and self.summable(other) else None
 
@@ -162,8 +162,8 @@ class _Behind:
         for o in self.late:
             self.demand(o)
         loop = self.loop
-        outs = [o for o in loop.outs if o not in self.late]
-        outs += [m for m in self.emitted if m not in outs]
+        outs = [o for o in loop.outs if not among(o, self.late)]
+        outs += [m for m in self.emitted if not among(m, outs)]
         less = replace(
             loop,
             initial=tuple(loop.initial[k] for k in self.left),
@@ -190,12 +190,12 @@ class _Behind:
                 found[item] = total if is_filled(first, 0.0) else add(first, total)
             elif index < count:
                 place = self.left.index(index)
-                same = loop.kept[index] == less.kept[place]
-                found[item] = ITEM(new, index=place) if same else less.last(new, place)
-            elif (out := loop.outs[index - count]) in self.late:
+                alike = loop.kept[index] == less.kept[place]
+                found[item] = ITEM(new, index=place) if alike else less.last(new, place)
+            elif among(out := loop.outs[index - count], self.late):
                 found[item] = self.value(out)
             else:
-                found[item] = less.stacked(new, outs.index(out))
+                found[item] = less.stacked(new, position(out, outs))
         return found
 
     def demand(self, m: Node) -> None:
@@ -204,13 +204,13 @@ class _Behind:
         seen = set[Node]()
         while stack:
             m = stack.pop()
-            if m in seen or m in self.values or (not m.inputs and m not in loop.carries):
+            if m in seen or m in self.values or (not m.inputs and not among(m, loop.carries)):
                 continue
             seen.add(m)
-            if m in loop.carries:
-                self.histories.add(loop.carries.index(m))
+            if among(m, loop.carries):
+                self.histories.add(position(m, loop.carries))
             elif any(m is loop.after[k] for k in self.left):
-                self.histories.add(loop.after.index(m))
+                self.histories.add(position(m, loop.after))
             elif m in self.needed or not vectorizes(m):
                 self.emitted[m] = None
             else:

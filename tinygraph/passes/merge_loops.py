@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from ..graph.ir import Graph, Node
+from ..graph.ir import Graph, Node, position, same
 from ..graph.op import Kind
 from ..graph.origins import origins
 from ..graph.rewrite import Event, carry, substitute
@@ -35,7 +35,7 @@ def _first(graph: Graph) -> tuple[Node, dict[Node, Node]] | None:
             for user in graph.users[old]:
                 index = user.attr("index")
                 if index >= count:
-                    index = count + both.loop.outs.index(outs[index - count])
+                    index = count + position(outs[index - count], both.loop.outs)
                 replacements[user] = ITEM(n, index=index)
         return n, replacements
     return None
@@ -52,7 +52,9 @@ class Both:
 
 def _merged(a: Loop, b: Loop) -> Both | None:
     """None unless both carry the same values."""
-    if (a.initial, a.length, a.reverse, a.kept) != (b.initial, b.length, b.reverse, b.kept):
+    if (a.length, a.reverse, a.kept) != (b.length, b.reverse, b.kept):
+        return None
+    if not same(a.initial, b.initial):
         return None
     carries = tuple(fresh(c.type) for c in a.carries)
     places: dict[tuple[str, Node], Node] = {}
@@ -69,7 +71,7 @@ def _merged(a: Loop, b: Loop) -> Both | None:
 
     count = len(carries)
     first, second = rebased(a), rebased(b)
-    if first[:count] != second[:count]:
+    if not same(first[:count], second[:count]):
         return None
     slices = {o: i for (role, o), i in places.items() if role == "slice"}
     captured = {o: i for (role, o), i in places.items() if role == "given"}

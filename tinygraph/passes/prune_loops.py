@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..graph.ir import Graph, Node
+from ..graph.ir import Graph, Node, among
 from ..graph.op import Kind
 from ..graph.rewrite import Event, carry, substitute
 from ..ops.loop import ITEM, Loop, reached
@@ -65,7 +65,7 @@ def _only_last(graph: Graph, loop: Loop, history: Node | None) -> bool:
     if history is None:
         return True
     last = 0 if loop.reverse else loop.length
-    return history not in graph.outputs and all(
+    return not among(history, graph.outputs) and all(
         user.op is SLICE and user.attr("size")[0] == 1 and user.attr("start")[0] == last
         and user.shape[1:] == history.shape[1:]
         for user in graph.users[history]

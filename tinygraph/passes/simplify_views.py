@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from ..graph.dtype import is_float
-from ..graph.ir import Graph, Node, node
+from ..graph.ir import Graph, Node, node, same
 from ..graph.op import PLACE, Kind, broadcast_shapes, input, place
 from ..graph.rewrite import Event, rewrite, rule, rules_in, var
 from ..ops.arithmetic import add
@@ -156,7 +156,7 @@ def absorb_broadcast(out: Node, n: Node) -> Node | None:
             trial = [*inputs[:k], i.inputs[0], *inputs[k + 1 :]]
             if broadcast_shapes(n.op.name, *(t.type for t in trial)) == n.shape:
                 inputs = trial
-    return node(n.op, tuple(inputs), n.attrs, n.type) if tuple(inputs) != n.inputs else None
+    return None if same(inputs, n.inputs) else node(n.op, tuple(inputs), n.attrs, n.type)
 
 
 def _moves_nothing(n: Node) -> bool:

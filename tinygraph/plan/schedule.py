@@ -9,6 +9,7 @@ from ..graph.ir import Graph, Node, Parameter
 from ..graph.op import Kind
 from ..graph.record import parts
 from .contraction.tiling import Target
+from .empty import without_empty
 from .fusion.absorb import absorb
 from .fusion.form import form
 from .fusion.group import Group, Slot, Store
@@ -50,7 +51,7 @@ def schedule(
         dict.fromkeys((*(graph.parameters if parameters is None else parameters), *updates))
     )
     return Scheduler(
-        graph, tuple(updates), numbered, target or Target(), without, conv or {}
+        without_empty(graph), tuple(updates), numbered, target or Target(), without, conv or {}
     ).plan()
 
 
@@ -170,6 +171,7 @@ class Scheduler(Anchors):
         if group.opaque is not None and group.opaque.op.kind is Kind.LOOP:
             self.loop(group.opaque)
             return
+        group.stores = [s for s in group.stores if s.value.type.size]
         if not group.stores:
             return
         stores = [(s, self.destination(group, s)) for s in group.stores]

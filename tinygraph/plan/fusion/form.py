@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...graph.ir import Node, Parameter
+from ...graph.ir import Node, Parameter, among
 from ...graph.op import Index, Kind
 from ...ops.identity import STOP_GRADIENT
 from ...ops.source import IOTA
@@ -162,7 +162,7 @@ def place_concat(fusion: Fusion, n: Node) -> None:
         at = list(group.index[x])
         at[axis] = Index(at[axis].constant + offset, at[axis].terms)
         group.stores.append(Store(x, n, tuple(at)))
-        if fusion.writers.get(x) == [group] and x not in fusion.aliases.values():
+        if fusion.writers.get(x) == [group] and not among(x, fusion.aliases.values()):
             fusion.housed[x] = (n, axis, offset)
         writers.append(group)
         offset += x.shape[axis]

@@ -16,7 +16,7 @@ class Slot:
     number: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Store:
     """``value`` goes to ``dest`` at ``indices`` of its axes."""
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import prod
 
 from ...graph.dtype import DTYPES
-from ...graph.ir import Node, Parameter
+from ...graph.ir import Node, Parameter, among, same
 from ...graph.op import Kind
 from ..indexing.index import Indices, Leaf
 from ..indexing.reads import element_reads
@@ -62,7 +62,7 @@ class Recomputation:
         return [self.fusion.root(x) for x in n.inputs]
 
     def users_in(self, group: Group, n: Node) -> list[Node]:
-        return [m for m in group.index if n in self.roots(m)]
+        return [m for m in group.index if among(n, self.roots(m))]
 
     def spread(self, n: Node, group: Group) -> None:
         """Copies a node into all its readers, if all can take it and less is moved then."""
@@ -133,7 +133,7 @@ class Recomputation:
         """Whether writing and reading n moves more bytes than reading what it is made from."""
         saved = size_of(n) * (1 + len(copies))
         if not self.users_in(group, n):  # its group need not read that any more, either
-            only = [x for x in self.roots(n) if self.users_in(group, x) == [n]]
+            only = [x for x in self.roots(n) if same(self.users_in(group, x), [n])]
             saved += sum(size_of(x) for x in only if x not in group.index)
         extra = 0
         for copy in copies:
@@ -172,7 +172,7 @@ def movable(fusion: Fusion, n: Node, group: Group) -> bool:
         and "(" not in n.op.element(n).replace("K(", "")
         and n not in fusion.results
         and n not in fusion.housed
-        and n not in fusion.aliases.values()
+        and not among(n, fusion.aliases.values())
         and all(s.value is not n for s in group.stores)
     )
 

@@ -100,7 +100,8 @@ class Frame:
             self.places[slot] = Place(buffer, first + step, place.strides, n.dtype, step)
         source = located(s, loop.initial[k])
         target = Access(buffer, first, place.strides, n.dtype)
-        self.initial.append(s.launch("copy", copy_nest(n.shape, source, target), (n,)))
+        if size:
+            self.initial.append(s.launch("copy", copy_nest(n.shape, source, target), (n,)))
         return Place(buffer, 0, row_major((count, *n.shape) if keep else n.shape), n.dtype)
 
     def hoist(self, s: Anchors, launches: list[Launch]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence, Set
 from dataclasses import replace
 
 from ...graph.dtype import DTYPES
-from ...graph.ir import Graph, Node, Parameter
+from ...graph.ir import Graph, Node, Parameter, among
 from ...graph.op import CONSTANT, INPUT, Kind
 from ...ops.source import IOTA
 from ..contraction.tiling import LINE
@@ -208,7 +208,7 @@ class Layout:
         contraction innermost.
         """
         rank = len(dest.shape)
-        if group.opaque is not None or dest in self.fusion.aliases.values():
+        if group.opaque is not None or among(dest, self.fusion.aliases.values()):
             return list(range(rank))
         rankings = self.axis_ranking(group)
         key = [

@@ -49,7 +49,7 @@ def ancestors(before: Order, groups: set[int]) -> set[int]:
 
 def lead_aside(fusion: Fusion, group: Group, slot: Slot, before: Order) -> Group:
     """Gives a new value a place of its own and a group that copies it to the parameter."""
-    (store,) = (s for s in group.stores if s.dest == slot)
+    (store,) = (s for s in group.stores if isinstance(s.dest, Slot) and s.dest == slot)
     group.stores.remove(store)
     value = store.value
     if value.op.kind is Kind.SOURCE:  # another parameter: its old value
@@ -65,7 +65,7 @@ def lead_aside(fusion: Fusion, group: Group, slot: Slot, before: Order) -> Group
 
 def in_place(fusion: Fusion, group: Group, slot: Slot, p: Node) -> bool:
     """Whether no other iteration, and no later stage, reads an element than overwrites it."""
-    (store,) = (s for s in group.stores if s.dest == slot)
+    (store,) = (s for s in group.stores if isinstance(s.dest, Slot) and s.dest == slot)
     if group.opaque is not None:
         return False
     depth = fusion.depths(group)

@@ -1,0 +1,88 @@
+"""What users write becomes what nodes are made of, or is refused with the operator's name.
+
+Whole numbers, sizes, axes and dtypes may be Python's or NumPy's; numbers and arrays keep their
+values on the way into a dtype (floats are rounded to it), or are refused.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from .dtype import is_float, known
+from .origins import user_origin
+from .size import Size
+
+
+class ShapeError(TypeError):
+    """Shapes or dtypes that do not fit an operator: 'file.py:12: conv2d requires ..., got ...'."""
+
+    def __init__(self, message: str):
+        super().__init__(f"{user_origin()}: {message}")
+
+
+def whole(name: str, value: Any) -> Any:
+    """A whole number as Python's int, or an open size as it is; bool is none."""
+    if isinstance(value, Size):
+        return value
+    try:
+        if not isinstance(value, (bool, np.bool_)):
+            return operator.index(value)
+    except TypeError:
+        pass
+    raise ShapeError(f"{name} requires a whole number, got {value!r}")
+
+
+def wholes(name: str, values: Any) -> tuple[Any, ...]:
+    """Whole numbers: from a sequence or an array of them, or from one."""
+    if isinstance(values, str):
+        raise ShapeError(f"{name} requires whole numbers, got {values!r}")
+    if isinstance(values, np.ndarray):
+        values = values.tolist() if values.dtype.kind in "iu" else values
+    if isinstance(values, Iterable) and np.ndim(values):  # type: ignore[arg-type]
+        return tuple(whole(name, v) for v in values)
+    return (whole(name, values),)
+
+
+def sizes(name: str, shape: Any) -> tuple[Any, ...]:
+    """A shape: sizes from 0 up."""
+    found = wholes(name, shape)
+    if any(n < 0 for n in found):
+        raise ShapeError(f"{name} requires sizes from 0 up, got {found}")
+    return found
+
+
+def dtype_name(name: str, dtype: Any) -> str:
+    """The name of a dtype, which may be NumPy's: see ``known``."""
+    return known(dtype, name, ShapeError).name
+
+
+def numbers(name: str, value: Any, dtype: str | None = None) -> np.ndarray:
+    """A number, list or array as an array of ``dtype``; None: of the dtype that it has.
+
+    Raises:
+        ShapeError: it is no number, or has values that the dtype cannot hold.
+    """
+    try:
+        array = np.asarray(value)
+        if isinstance(value, int) and array.dtype.kind == "O":  # beyond 64 bits
+            array = np.asarray(float(value))
+    except (ValueError, OverflowError):  # lists of several lengths; beyond 1e308
+        array = np.asarray(None)
+    if array.dtype.kind not in "biuf":
+        raise ShapeError(f"{name} requires numbers, got {value!r}")
+    if dtype is None or array.dtype == dtype:
+        return array
+    if not is_float(dtype) and not holds(dtype, array):
+        raise ShapeError(f"{name} requires values that {dtype} holds, got {value!r}")
+    with np.errstate(over="ignore"):
+        return array.astype(dtype)
+
+
+def holds(dtype: str, array: np.ndarray) -> bool:
+    """Whether a dtype of integers or bool has all values of an array."""
+    with np.errstate(invalid="ignore"):
+        return bool(np.array_equal(array.astype(dtype).astype(array.dtype), array))
