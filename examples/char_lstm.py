@@ -1,4 +1,4 @@
-"""An LSTM learns the King James Version character by character, and goes on writing it.
+"""An LSTM learns the King James Version character by character, and continues it.
 
     python examples/char_lstm.py
 

@@ -1,6 +1,6 @@
 """A pass of one's own: products of three matrices in the cheaper order.
 
-(a @ b) @ c and a @ (b @ c) are the same but for rounding, which is why the compiler leaves the
+(a @ b) @ c and a @ (b @ c) are the same except for rounding, which is why the compiler leaves the
 choice alone. If you know that rounding does not matter, write a rule and run its pass first.
 """
 

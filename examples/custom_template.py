@@ -1,4 +1,4 @@
-"""An operator whose kernel is no loop nest: sorting along the last axis, by a template of its own.
+"""An operator whose kernel is not a loop nest: sorting along the last axis, by its own template.
 
 The template writes an insertion sort as plain Python, line by line, which the CPU's backend
 compiles; NaN goes last, as in NumPy. The gradient of a sorted element belongs to where it came
@@ -14,7 +14,7 @@ from tinygraph.extend import KernelWriter, Kind, Op, Type, check_operator, defin
 
 
 def before(p: str, q: str) -> str:
-    """Whether p stands before q: NaN is larger than everything."""
+    """True if p comes before q: NaN is larger than everything."""
     return f"({p} < {q} or ({p} == {p} and {q} != {q}))"
 
 

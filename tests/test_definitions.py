@@ -67,7 +67,7 @@ DEFINITIONS: dict[str, tuple[Kind, dict[str, Any], str]] = {
     "no loops": (R, {"fold": "sum"}, "of kind REDUCE requires loops: its loop nest"),
     "view without loops": (V, {}, "of kind VIEW requires loops"),
     "no fold": (R, {"loops": whole}, "requires fold: how elements are combined"),
-    "unknown fold": (R, {"loops": whole, "fold": "prod"}, "'prod', which is none of sum, max"),
+    "unknown fold": (R, {"loops": whole, "fold": "prod"}, "'prod', which is not one of sum, max"),
     "no template": (Kind.OPAQUE, {}, "of kind OPAQUE requires template: what writes its"),
     "a source": (Kind.SOURCE, {}, "the kind SOURCE, whose operators the compiler knows"),
     "another kind's field": (V, {"loops": whole, "fold": "sum"}, "VIEW takes no fold, which"),

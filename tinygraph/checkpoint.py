@@ -1,9 +1,9 @@
 """Checkpoints: a module's values, an optimizer's state, the random seed and counter in one file.
 
-``.safetensors`` (needs the package safetensors) or ``.npz``. The module's values stand under their
-dotted names, so that a checkpoint is a file of weights as other libraries write them; all else
-stands under names that begin with ``@``, which no attribute can have. PyTorch's files of weights
-(``.pt``, ``.pth``, ``.bin``) are read too, without executing what is in them.
+``.safetensors`` (needs the package safetensors) or ``.npz``. The module's values are stored under
+their dotted names, so that a checkpoint is a file of weights as other libraries write them; all
+else is stored under names that begin with ``@``, which no attribute can have. PyTorch's files of
+weights (``.pt``, ``.pth``, ``.bin``) are read too, without executing what is in them.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def load(
     *,
     strict: bool = True,
 ) -> dict[str, Number]:
-    """Sets a module's values from a file; with an optimizer, goes on where ``save`` was called.
+    """Sets a module's values from a file; with an optimizer, training continues where ``save`` was
+    called.
 
         checkpoint.load("resnet50.pth", models.resnet50())
 

@@ -74,7 +74,7 @@ class Optimizer:
             grads: the gradients, if they are not those of ``tg.grad(loss, parameters)``.
 
         Raises:
-            ValueError: the loss depends on none of the parameters, or there are none.
+            ValueError: the loss depends on none of the parameters, or no parameters are given.
             GradientError: the loss is not one float, or something on the way has no gradient.
         """
         if grads is None:
@@ -274,7 +274,7 @@ def _require_reached(loss: Node, parameters: Sequence[Parameter]) -> None:
 
 
 def _one_minus_power(base: float, t: Node) -> Node:
-    """1 - base^t, which cancels at small t if computed as it stands."""
+    """1 - base^t, which cancels at small t if computed directly."""
     return -ops.expm1(t * math.log(base)) if base else ops.cast(constant(1.0), t.dtype)
 
 

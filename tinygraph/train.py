@@ -52,7 +52,7 @@ def fit(
 
     Args:
         step: takes the arrays of a batch, returns the loss first; all else is its own affair.
-        first: where to go on after a checkpoint; the batches are those of an unbroken run.
+        first: the epoch to continue with after a checkpoint, with the batches of an unbroken run.
         score: called after each epoch, such as an accuracy in 0..1 on examples kept apart.
         show: live progress on a terminal, a line for each epoch elsewhere.
 

@@ -196,7 +196,7 @@ class Group:
     # ------------------------------------------------------------------ barriers
 
     def arrive(self, number: int, lanes: np.ndarray) -> None:
-        """Lanes at a block barrier; they go on when all threads of their block are there."""
+        """Lanes at a block barrier; they continue when all threads of their block have arrived."""
         waiting = self.waiting
         waiting.at[lanes] = number
         waiting.lanes += lanes.size

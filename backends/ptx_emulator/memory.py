@@ -12,7 +12,7 @@ GLOBAL_BASE = 0x7000_0000_0000  # generic addresses below are windows onto share
 SHARED_BASE = 0x6000_0000_0000
 LOCAL_BASE = 0x5000_0000_0000
 ALIGN = 256  # of allocations, as of cudaMalloc
-GAP = 1 << 20  # addresses between allocations that belong to nobody
+GAP = 1 << 20  # unused addresses between allocations
 VECTOR = 16  # bytes of the widest access
 PATTERN = 0xA5  # fresh memory, so that what is read before it is written shows
 

@@ -8,7 +8,7 @@ plays no part.
 A thread's number is unique over all launches on a memory. A record keeps, for each cell, the last
 thread, its time and its instruction; of several readers it keeps what they have in common: each
 block has numbers for 'several threads of warp w' and 'several threads of the block' after those
-of its threads, and one number stands for 'threads of several blocks'.
+of its threads, and one number means 'threads of several blocks'.
 
 A time is the block's number, the block barriers that it has passed, and the warp barriers since the
 last of them, in fields of one integer.
@@ -222,7 +222,7 @@ class Shadow:
         return None
 
     def unwritten(self, offsets: np.ndarray, width: int, first: int) -> np.ndarray:
-        """Lanes whose cells nobody has written in the launch that begins with thread `first`."""
+        """Lanes whose cells no thread has written in the launch that begins with thread `first`."""
         missing = np.zeros(offsets.shape, bool)
         for cells in self.cells(offsets, width):
             missing |= self.writes.thread[cells] < first

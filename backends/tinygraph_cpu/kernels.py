@@ -17,7 +17,7 @@ from tinygraph.compiler.store import Store
 
 from .machine.features import Features, detect
 
-# What machine code follows from, besides a kernel's own text or record.
+# What machine code depends on, apart from a kernel's own text or record.
 EMITTERS = (
     "codegen/intrinsics.py",
     "codegen/math.py",

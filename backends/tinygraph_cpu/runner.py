@@ -146,7 +146,7 @@ class CpuRunner:
         )  # fmt: skip
 
     def block(self, work: Work, steps: int) -> np.ndarray:
-        """An argument block for each step, with its addresses filled in, but for inputs and
+        """An argument block for each step, with its addresses filled in, except those of inputs and
         outputs.
         """
         moves = dict(work.steps)

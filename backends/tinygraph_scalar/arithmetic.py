@@ -1,7 +1,7 @@
 """Scalar arithmetic as LLVM IR, at any vector width: one lane gives scalar code, which LLVM's
 vectorizer can widen.
 
-Literals are weak: they take the dtype of what they meet. Values of two dtypes never mix, but for
+Literals are weak: they take the dtype of what they meet. Values of two dtypes never mix, except for
 bool, which is promoted.
 """
 

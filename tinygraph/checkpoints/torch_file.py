@@ -145,7 +145,7 @@ class Content(PickleReader):
 def read_torch(data: bytes) -> Arrays:
     """The named arrays of a file that ``torch.save`` wrote; bfloat16 becomes float32.
 
-    They are the file's dictionary itself, or what stands in it under one of ``KEYS``.
+    They are the file's dictionary itself, or what it has under one of ``KEYS``.
 
     Raises:
         ValueError: it is not such a file, is damaged, or names what is not a tensor. Reading takes

@@ -12,7 +12,7 @@ import numpy as np
 
 from . import intrinsics, math
 
-# what the text may call besides names of its own; `bool`, `round` and `abs` are not Python's, which
+# what the text may call apart from its own names; `bool`, `round` and `abs` are not Python's, which
 # know no arrays
 SCOPE: dict[str, Any] = {
     **{name: f for name, f in vars(intrinsics).items() if not name.startswith("_")},

@@ -18,8 +18,8 @@ class ColumnWriter(ElementWriter):
         """Reductions outside, a block of columns inside, so that all loops run over memory as it
         lies.
 
-        What is known per column, accumulators above all, stands on the stack between loops. Sums go
-        in two levels, a chunk of the reduction and the total, which keeps float32 sums of many
+        What is known per column, accumulators above all, is kept on the stack between loops. Sums
+        go in two levels, a chunk of the reduction and the total, which keeps float32 sums of many
         elements accurate.
         """
         out, last, block = self.out, self.outputs[-1], self.nest.block

@@ -1,6 +1,6 @@
 """The project's own float32 functions: branch-free straight-line code with a stated error.
 
-The text runs on NumPy scalars and arrays, and is compiled as it stands for the CPU (at any vector
+The text runs on NumPy scalars and arrays, and is compiled unchanged for the CPU (at any vector
 width) and for CUDA. Each function takes and gives float32; NaN in gives NaN out. Errors are in
 units in the last place, against a float64 reference, and hold with and without a fused
 multiply-add. Polynomials are near-minimax: fitted at Chebyshev nodes, weighted for relative error.

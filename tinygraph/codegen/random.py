@@ -3,7 +3,7 @@
 Threefry-2x32 with 20 rounds: Salmon, Moraes, Dror and Shaw, Parallel Random Numbers: As Easy as 1,
 2, 3 (SC 2011), section 4.2. Every call is independent of every other: no state, so results do not
 depend on threads or order. The functions take and give uint32, ``random_uniform`` gives float32;
-``uint32(...)`` stands around every operation, because compilers widen integers.
+Every operation is wrapped in ``uint32(...)``, because compilers widen integers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Nests that unroll short reductions, windows above all, within an innermost output loop.
 
 The elements that a tap reads are at the same distance all along that loop. So positions, edge tests
-and the numbers of taps stand before it, and its body is straight: vectors, no branches.
+and the numbers of taps are computed before it, and its body is straight-line code: vectors, no
+branches.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class WindowWriter(ElementWriter):
     """
 
     def hoistable(self) -> bool:
-        """True if a window's edge tests can stand outside of the innermost output loop, and there
+        """True if a window's edge tests can be outside of the innermost output loop, and there
         are some, or maxima.
         """
         if self.nest.style != "literal":

@@ -64,8 +64,8 @@ class Backend(Protocol):
         """The processor, as the planner must know it."""
 
     def fingerprint(self, runtime: str) -> str:
-        """Everything that compiled code depends on besides the graph: the processor, the tools, and
-        the version of a backend that does not ship with tinygraph.
+        """Everything that compiled code depends on apart from the graph: the processor, the tools,
+        and the version of a backend that does not ship with tinygraph.
         """
 
     def assemble(self, plan: Plan) -> Code:

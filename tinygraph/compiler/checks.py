@@ -82,7 +82,7 @@ def options(without: Iterable[str], passes: Sequence[Pass], verify: str | None) 
     known = (*(p.__name__ for p in passes), *PLANNING)
     left_out = frozenset(without)
     for each in sorted(left_out.difference(known)):
-        raise ValueError(f"without={each!r} is none of {', '.join(known)}")
+        raise ValueError(f"without={each!r} is not one of {', '.join(known)}")
     if verify not in (None, "values"):
         raise ValueError(f"verify is 'values' or None, got {verify!r}")
     return left_out

@@ -1,4 +1,4 @@
-"""What a program depends on besides its graph."""
+"""The options that a program depends on, apart from its graph."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Pass = Callable[..., Graph]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Everything besides the graph that the code depends on."""
+    """Everything that the code depends on, apart from the graph."""
 
     backend: str
     without: frozenset[str]

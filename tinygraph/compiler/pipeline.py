@@ -78,7 +78,7 @@ def translate(
     """Code for a graph whose last outputs are the new values of ``updates``.
 
     Buffers count ``parameters`` in order; ``assemble`` is the backend's. ``conv`` overrules how
-    convolutions are computed, by name; "" stands for all others.
+    convolutions are computed, by name; "" means all others.
     """
     with device(None):  # what is placed has been placed
         remarks: list[str] = []

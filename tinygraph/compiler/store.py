@@ -144,7 +144,7 @@ class Store:
         return sorted(found, key=lambda e: (e.used, e.path))
 
     def clear(self) -> None:
-        """Removes all entries; programs in memory go on running."""
+        """Removes all entries; programs in memory keep running."""
         for entry in self.entries():
             _remove(entry.path)
 

@@ -59,7 +59,7 @@ def as_digit(grey: np.ndarray) -> np.ndarray:
         raise ValueError("the picture shows no digit: it is of nearly one shade")
     ink = np.clip(
         (ink / strongest - 0.1) / 0.8, 0, 1
-    )  # the paper's shades are none, uneven ink is 1
+    )  # the paper's shades become 0, uneven ink 1
     rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
     ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     ink = _scaled(ink, BOX / max(ink.shape))

@@ -58,7 +58,7 @@ def _bound(old: Node, inputs: tuple[Node, ...], n: int) -> Node:
 
 
 def _number(value: Any, n: int) -> Any:
-    """An attribute with numbers for sizes; itself where it has none."""
+    """An attribute with numbers for sizes; itself if it has no sizes."""
     if isinstance(value, Size):
         return evaluate(value.polynomial, n)
     if isinstance(value, Type):

@@ -172,7 +172,7 @@ def dump(
 
 
 def _declarations(graph: Graph, label: dict[Node, str], columns: int) -> Iterable[str]:
-    """Parameters, constants that are too large to stand in a line, then the bodies of loops."""
+    """Parameters, constants that are too large for a line, then the bodies of loops."""
     arrays: dict[str, Type] = {}
     bodies: dict[str, Graph] = {}
     for n in graph.nodes:
@@ -235,7 +235,7 @@ def _folded(name: str, nodes: list[Node], label: dict[Node, str]) -> str:
 def canonical(graph: Graph) -> str:
     """The graph without names and lines: what a program depends on, in every process the same.
 
-    Inputs and parameters are numbered in order of first appearance, constants stand by digest.
+    Inputs and parameters are numbered in order of first appearance, constants are given by digest.
     """
     number: dict[Node, str] = {}
     text = []

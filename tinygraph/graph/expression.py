@@ -1,4 +1,4 @@
-"""The scalar expressions of operators: what may stand in them, checked before anything is compiled.
+"""The scalar expressions of operators: what they may contain, checked before anything is compiled.
 
 An expression is Python of one element: ``{0}``, ``{1}`` are the inputs' elements, ``{r}`` the flat
 index within a reduction, ``K`` the constructor of the result's dtype. It is pasted into kernels, so

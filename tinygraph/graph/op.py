@@ -30,7 +30,7 @@ class Index:
     """One axis of an input as a function of a loop nest's axes.
 
     It is (constant + sum of coefficient * axis) / divisor, terms being (axis, coefficient). With a
-    divisor above 1, loop positions where the division leaves a remainder lie outside of the input.
+    divisor above 1, loop positions where the division leaves a remainder are outside of the input.
     """
 
     constant: int = 0
@@ -141,11 +141,11 @@ class Op:
         """The scalar expression of a node of this operator.
 
         Raises:
-            OperatorError: it cannot stand in a kernel.
+            OperatorError: a kernel cannot contain it.
         """
         if self.expr is None:
             if self.kind in (Kind.REDUCE, Kind.VIEW):
-                return "{0}"  # what is folded, or moved, as it stands
+                return "{0}"  # folded, or moved, unchanged
             raise error(self, f"of kind {self.kind.name} has no scalar expression")
         text = self.expr if isinstance(self.expr, str) else self.expr(**dict(n.attrs))
         return check_expression(self, text, len(n.inputs))
@@ -296,7 +296,7 @@ def input(name: str, *shape: int | None, dtype: str = "float32") -> Node:
     None stands for the batch size n, one number throughout a program, which is bound at the call.
 
     Raises:
-        ShapeError: the name is no text, a size no whole number, or the dtype none of those known.
+        ShapeError: the name is not a string, a size is not an integer, or the dtype is unknown.
     """
     if not isinstance(name, str):
         raise ShapeError(f"input requires a name, then sizes, got the name {name!r}")

@@ -81,7 +81,7 @@ def check(op: Op, fields: Iterable[str]) -> None:
         if name in FUNCTIONS and not callable(value := getattr(op, name)) and value is not None:
             raise error(op, f"requires a function as {name}, got {value!r}")
     if op.fold is not None and op.fold not in FOLDS:
-        raise error(op, f"has the fold {op.fold!r}, which is none of {', '.join(FOLDS)}")
+        raise error(op, f"has the fold {op.fold!r}, which is not one of {', '.join(FOLDS)}")
     if op.vjp is not None and op.no_gradient:
         raise error(op, "has both vjp and no_gradient")
     inputs = arity(op)

@@ -25,7 +25,7 @@ LONGEST_CHAIN = 1000  # rule applications to one node; more means that rules und
 
 
 class RewriteError(TypeError):
-    """A pattern that is none, a rule that changes a type, or rules that never end: names them."""
+    """An invalid pattern, a rule that changes a type, or rules that never end; names the rule."""
 
 
 class Event(NamedTuple):
@@ -165,7 +165,7 @@ def rule(
     """Makes a function a rule; ``example`` builds a node that it fits, which the tests walk.
 
     Raises:
-        RewriteError: the pattern is none, or the function does not take ``out`` and exactly the
+        RewriteError: the pattern is invalid, or the function does not take ``out`` and exactly the
             pattern's variables.
     """
 

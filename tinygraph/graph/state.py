@@ -35,7 +35,7 @@ class ParameterState:
     output channels, which is how both the convolution and its weight gradient run through them.
 
     A program on a device has a copy in the device's memory. The newest value may be in any of
-    these memories (None is the host's) and is copied where it is missing when somebody needs it
+    these memories (None is the host's) and is copied to where it is missing when it is needed
     there: ``read`` and ``write`` for the host, ``bring`` for a program that runs.
 
     A program holds the ``lock`` of each parameter while it runs, so that it never sees a value of
@@ -45,7 +45,7 @@ class ParameterState:
 
     unused = new_lock(PROGRAMS)  # of the parameters that no program uses
 
-    moved = False  # whether any parameter was ever changed in a memory besides the host's
+    moved = False  # whether any parameter was ever changed in a memory other than the host's
 
     def __init__(
         self,

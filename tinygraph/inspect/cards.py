@@ -12,7 +12,7 @@ HEAD = (
 
 
 def cards_text(name: str, costs: Sequence[LaunchCost]) -> str:
-    """A line for each kernel of each launch; work stands at the first kernel of its launch."""
+    """A line for each kernel of each launch; work is shown at the first kernel of its launch."""
     rows = [HEAD, *(row for cost in costs for row in cells(cost))]
     widths = [max(len(row[k]) for row in rows) for k in range(len(HEAD))]
     architecture = next((card.architecture for c in costs for _, card in c.kernels), "no kernel")

@@ -216,7 +216,7 @@ def table(title: str, rows: Sequence[Row]) -> list[str]:
 
 
 def launch_places(cost: LaunchCost) -> tuple[str, ...]:
-    """Where a launch comes from: scopes, then the user's lines of what stands in none."""
+    """Where a launch comes from: scopes, then the user's lines of nodes outside of all scopes."""
     places = [o for m in cost.launch.members for n in m.nodes for o in origins(n)]
     plain = {o.scope for o in places if o.scope and not o.how}
     scopes = (

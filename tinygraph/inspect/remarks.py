@@ -30,7 +30,7 @@ class Remark:
 
     Attributes:
         text: what was found, and where.
-        kind: equal for remarks that are one line in a list; None for one that stands alone.
+        kind: equal for remarks that are one line in a list; None for one that is never grouped.
         bytes: of traffic between kernels that it is about.
     """
 

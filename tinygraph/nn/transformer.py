@@ -21,7 +21,7 @@ ACTIVATIONS: dict[str, Callable[[Node], Node]] = {
 class TransformerEncoderLayer(Module):
     """Self-attention, then two linear layers, each with dropout, a sum and a normalization.
 
-    (Vaswani et al., NIPS 2017, section 3.1.) With ``norm_first`` the normalizations stand before
+    (Vaswani et al., NIPS 2017, section 3.1.) With ``norm_first`` the normalizations come before
     the two parts (Xiong et al., ICML 2020), which trains without a warm-up.
 
     Args:

@@ -58,7 +58,7 @@ def _infer_take(x: Type, indices: Type, *, axis: int) -> Type:
 
 
 def _loops_take(out: Type, x: Type, indices: Type, *, axis: int) -> Loops:
-    """Along ``axis`` x is read where the index says, everywhere else as it stands."""
+    """Along ``axis`` x is read where the index says, everywhere else unchanged."""
     k = len(indices.shape)
     before = tuple(Index(terms=((a, 1),)) for a in range(axis))
     behind = tuple(Index(terms=((a + k - 1, 1),)) for a in range(axis + 1, len(x.shape)))

@@ -69,7 +69,7 @@ def dependent(order: Iterable[Node], sources: Iterable[Node]) -> set[Node]:
 
 
 def is_number(n: Node) -> bool:
-    """One number, however often: it stands in the body."""
+    """True for one number, however often it is repeated: the body contains it."""
     while n.op in (BROADCAST_TO, RESHAPE):
         n = n.inputs[0]
     return n.op is CONSTANT and n.type.size == 1
@@ -140,7 +140,7 @@ class Loop:
         used: Container[Node],
         names: dict[Node, Node],
     ) -> dict[Node, Node]:
-        """The body's inputs by what they stand for; ``names`` learns their names for good."""
+        """The body's inputs by what they stand for; ``names`` gets their final names."""
         found: dict[Node, Node] = {}
         for o, i in zip(outer, inner, strict=True):
             if i in used:

@@ -122,7 +122,7 @@ class _Backward:
     # -- what the body backward reads of the way forward -------------------------------------------
 
     def provide(self, outputs: Sequence[Node], own: Sequence[Node]) -> None:
-        """Fills ``sequences`` and ``given`` with all that these outputs need, but for ``own``."""
+        """Fills ``sequences`` and ``given`` with all that these outputs need, except ``own``."""
         loop = self.loop
         order = reached(outputs)
         moving = dependent(order, (*loop.carries, *loop.slices))
@@ -209,7 +209,7 @@ def _widened(n: Node) -> Node:
 
 
 def _beside(n: Node) -> tuple[int, int] | None:
-    """How many zeros stand before and after along axis 0, if n is padded there only."""
+    """How many zeros come before and after along axis 0, if n is padded there only."""
     if n.op is not PAD or n.attr("value") != 0:
         return None
     (low, high, gap), *others = n.attr("widths")

@@ -102,7 +102,7 @@ def scan(
         initial: the carries of the first step: a node, or several.
         sequences: a node or several, all of one length along axis 0.
         length: number of steps; needed where there are no sequences.
-        reverse: begins with the last slice; outs stand where their slices do.
+        reverse: begins with the last slice; outs are in the order of their slices.
 
     Returns the carries after the last step, and the outs of all steps, stacked along axis 0.
     """

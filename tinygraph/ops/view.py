@@ -139,7 +139,7 @@ def _infer_broadcast_to(x: Type, *, shape: tuple[int, ...]) -> Type:
 
 
 def broadcast_read(shape: tuple[int, ...], rank: int) -> tuple[Index, ...]:
-    """Reads ``shape`` in a nest of ``rank`` output axes, right-aligned; sizes of 1 stand still."""
+    """Reads ``shape`` in a nest of ``rank`` output axes, right-aligned; sizes of 1 do not move."""
     lead = rank - len(shape)
     return tuple(Index() if n == 1 else Index(terms=((lead + a, 1),)) for a, n in enumerate(shape))
 

@@ -28,7 +28,7 @@ from .unroll_loops import unroll_loops
 PIPELINE: tuple[Callable[..., Graph], ...] = (
     drop_identities,  # stop_gradient and its like have said what they had to say
     merge_loops,  # a loop, and what its gradient needs of it, run once
-    prune_loops,  # results and histories of loops that nobody reads
+    prune_loops,  # results and histories of loops that are never read
     unroll_loops,  # loops within loops
     hoist_loops,  # products that no step waits for become one for all steps
     contract_sums,  # sums over a batch of products become part of the products

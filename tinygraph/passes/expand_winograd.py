@@ -5,7 +5,7 @@ tile.
 With the matrices of F(m, r), n = m + r - 1 (see toom_cook.py):
 
     V = (B (x) B)^T x    a convolution of stride m, each channel a group       [n * n, c, tiles]
-    U = (G (x) G) w      a product; prepared where weights stand still         [n * n, o, c]
+    U = (G (x) G) w      a product; prepared where weights are fixed           [n * n, o, c]
     M = U V              products: 1x1 filters, each position a group          [n * n, o, tiles]
     Y = (A (x) A)^T M    1x1 filters, each channel a group; then interleaved   [m * m, o, tiles]
 

@@ -24,7 +24,7 @@ from .vectorize import vectorized, vectorizes
 
 @dataclass(frozen=True)
 class Hoisted:
-    """A loop that does less, and what stands for the results of the old one."""
+    """A loop that does less, and the nodes that replace the results of the old one."""
 
     loop: Node
     replacements: Mapping[Node, Node]

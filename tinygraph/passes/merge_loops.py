@@ -14,7 +14,7 @@ from ..ops.loop import ITEM, Loop, fresh, reached, replaced
 
 
 def merge_loops(graph: Graph, log: list[Event] | None = None) -> Graph:
-    """The graph with one loop for those whose carries start and go on alike."""
+    """The graph with one loop for those whose carries start and change alike."""
     while (found := _first(graph)) is not None:
         merged, replacements = found
         graph = substitute(graph, replacements)

@@ -1,4 +1,4 @@
-"""What nobody reads of a loop is not computed: results, carries, histories."""
+"""Removes results, carries and histories of loops that are never read."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def prune_loops(graph: Graph, log: list[Event] | None = None) -> Graph:
 
 
 def _pruned(graph: Graph, n: Node) -> tuple[Node, dict[Node, Node]]:
-    """The loop without what nobody reads, and its results in place of the old ones."""
+    """The loop without what is never read, and its results in place of the old ones."""
     loop, count = Loop.of(n), len(n.attr("kept"))
     items = {user.attr("index"): user for user in graph.users[n]}
     outs = [k for k in range(len(loop.outs)) if count + k in items]

@@ -6,7 +6,7 @@ A launch is (function, argument block, parts, waits). The function runs once for
 On one thread the driver is a plain loop. On several, (launch, part) pairs are claimed in order
 from a queue by an atomic add; before a pair runs, its thread waits until the launches that it
 waits for have counted all their parts. Claims are in order and waits point backwards, so some
-thread can always go on. The counters rise for ever, by `parts` a run: nothing is cleared.
+thread can always proceed. The counters rise forever, by `parts` a run: nothing is cleared.
 
 In a loop a thread does not take the part that it has claimed, but the first that is left from its
 own share on: so it meets in every step what it has in its cache, weights and the state of its rows.
@@ -14,7 +14,7 @@ Parts that are taken are bits of a word, which turn from 0 to 1 in one run and b
 
 In a table with devices, thread number d walks the launches of device d and no others, in order, and
 waits by the same counters. The first launch that is not complete is the next one of its device and
-waits for nothing any more, so some thread can always go on here too.
+no longer waits for anything, so some thread can always proceed here too.
 
 A worker joins a run through the gate, one word: run number, open bit, number of workers inside.
 Nobody waits for a worker that has not joined: a parked or preempted one is merely missed, unless a

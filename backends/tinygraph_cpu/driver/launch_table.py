@@ -52,7 +52,7 @@ class TableEntry:
 
 
 class Steps:
-    """Where the records of launches stand once loops are written out, one step after the other.
+    """Where the records of launches are once loops are written out, one step after the other.
 
     Attributes:
         number: the launch of each record.
@@ -118,7 +118,7 @@ class LaunchTable:
         end = 0
         for i, launch in enumerate(launches):
             rows, length = steps.rows(i), steps.length[i]
-            # what it waits for, step by step; those of the step before stand first
+            # what it waits for, step by step; those of the step before come first
             found = [steps.rows(w) - steps.width[w] for w in launch.back]
             found += [steps.seen_from(i, w) for w in launch.waits]
             table = np.array(found, np.int64).reshape(len(found), length).T

@@ -190,7 +190,7 @@ def finish_vector(
     places: Sequence[ir.Value],
     mask: ir.Value | None,
 ) -> None:
-    """The epilogue of one vector, whose operands stand at ``places``."""
+    """The epilogue of one vector, whose operands are at ``places``."""
     operands = [OperandAtTile(at, i64(0), o) for at, o in zip(places, spec.operands, strict=True)]
     shape = Shape(1, 1, spec.lanes, mask is not None)
     Epilogue(b, spec.body, shape, operands, mask).emit([acc])

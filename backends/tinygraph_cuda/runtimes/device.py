@@ -42,7 +42,7 @@ class DeviceRuntime:
         self.local = threading.local()
         self.enter()
         self.stream = self.device.create_stream()
-        self.buffers: dict[int, Any] = {}  # by address: they live as long as they stand here
+        self.buffers: dict[int, Any] = {}  # by address: they live as long as they are listed here
         self.unused = deque[int]()
         self.pinned = core.LegacyPinnedMemoryResource().allocate(STAGING)
         memory = (ctypes.c_uint8 * STAGING).from_address(int(self.pinned.handle))
