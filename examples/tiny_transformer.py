@@ -70,9 +70,7 @@ def learn(net: models.TransformerLanguageModel, text: Text, settings: Settings) 
 def bits_per_character(
     net: models.TransformerLanguageModel, before: np.ndarray, part: np.ndarray
 ) -> float:
-    """Bits per character of a part of the text; each character is predicted from at least half a
-    window before it.
-    """
+    """The mean over a part of the text; each prediction has at least half a window before it."""
     half = net.length // 2
     x = tg.input("text", None, 2 * half, dtype="int32")
     y = tg.input("next", None, half, dtype="int32")
