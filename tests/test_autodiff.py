@@ -122,10 +122,10 @@ def test_ten_thousand_layers():
     n = x
     for _ in range(10_000):
         n = ops.tanh(n) + 0.5
-    start = time.perf_counter()
+    start = time.process_time()
     [g] = grad(ops.sum(n), x)
     assert g.shape == (3,)
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
 
 
 def test_sums_have_a_fixed_order():

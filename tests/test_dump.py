@@ -148,8 +148,8 @@ def test_five_thousand_nodes_are_fast():
     for _ in range(2500):
         n = ops.relu(n) + x
     graph = graph_of(n)
-    start = time.perf_counter()
+    start = time.process_time()
     text = dump(graph)
-    printed = time.perf_counter() - start
+    printed = time.process_time() - start
     assert parse(text).outputs == graph.outputs
-    assert printed < 1 and time.perf_counter() - start < 5
+    assert printed < 1 and time.process_time() - start < 5

@@ -155,14 +155,14 @@ def test_deep_and_shared_graphs_take_linear_time():
     n = input("a", 3)
     for _ in range(10_000):
         n = neg(neg(ops.tanh(n) * 1))
-    start = time.perf_counter()
+    start = time.process_time()
     out = replaced(n, neg_twice, times_one)
     assert len(graph_of(out).nodes) == 10_001
     shared = input("a", 3)
     for _ in range(200):  # 2 ** 200 paths
         shared = relu(relu(shared + shared))
     assert len(graph_of(replaced(shared, relu_twice)).nodes) == 401
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
 
 
 def test_nothing_to_do_changes_nothing():

@@ -235,6 +235,6 @@ def test_a_thousand_launches_take_no_time():
         x, y = ops.tanh(x @ x), ops.tanh(y @ y)
     plan = plan_of(x, y, without=("fuse",))
     assert len(plan.launches) >= 500
-    start = time.perf_counter()
+    start = time.process_time()
     verify_plan(plan)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
