@@ -41,6 +41,7 @@ def source(name: str) -> str:
 
 
 TEXTS: dict[str, Callable[[str], str]] = {
+    "fused": lambda name: network(name).dump("fused"),
     "plan": lambda name: network(name).dump("plan"),
     "groups": groups,
     "source": source,

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..codegen.program import Code
 from ..graph.ir import Graph, Parameter
-from ..graph.origins import defined_at, origins
+from ..graph.origins import built_from, defined_at, origins
 from ..graph.placement import device
 from ..graph.rewrite import Event
 from ..graph.verify import VerifyError, verify, verify_pass
@@ -44,7 +44,8 @@ def run_passes(
         before, log = steps[-1].graph, list[Event]()
         named = inspect.signature(each).parameters
         keywords = {k: v for k, v in (given | {"log": log}).items() if k in named}
-        after = each(before, **keywords)
+        with built_from(()):  # nodes of a pass come from those that they replace
+            after = each(before, **keywords)
         if not isinstance(after, Graph):
             made = "None" if after is None else f"a {type(after).__name__}"
             raise VerifyError(f"{defined_at(each)}: pass {name} returned {made}, not a Graph")

@@ -7,7 +7,7 @@ import sys
 import sysconfig
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from types import FrameType
@@ -20,17 +20,22 @@ _SCOPE = threading.local()
 _PACKAGE = Path(__file__).parent.parent
 _STDLIB = Path(sysconfig.get_path("stdlib"))
 _INSTALLED = ("site-packages", "dist-packages")  # where what others wrote is installed
+_COMPOSED = ("scaled_dot_product_attention", "attention_weights")  # of functions with names
 _STARTERS = ("_pytest", "pluggy", "xdist", "execnet", "IPython", "ipykernel")  # run users' files
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a node comes from: the user's file and line, the scope, and how ('gradient of')."""
+    """Where a node comes from: the user's file and line, the scope, and how ('gradient of').
+
+    ``call`` is the function that built it, as ``softmax``, an operator, or the optimizer.
+    """
 
     file: str
     line: int
     scope: str = ""
     how: str = ""
+    call: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         where = f"{Path(self.file).name}:{self.line}" + (f" in {self.scope}" if self.scope else "")
@@ -45,26 +50,41 @@ def user_origin() -> Origin:
     """
     if built := getattr(_SCOPE, "origins", None):
         return built[0]
-    frame = _frame("user") or _frame("network") or _frame("command") or sys._getframe(1)
-    return Origin(frame.f_code.co_filename, frame.f_lineno, ".".join(scopes()))
+    found: dict[str, FrameType] = {}
+    for frame in _frames():
+        found.setdefault(_author(frame.f_code.co_filename), frame)
+        if "user" in found:
+            break
+    known = [found[who] for who in ("user", "models", "cli") if who in found]
+    frame = known[0] if known else sys._getframe(1)
+    return Origin(frame.f_code.co_filename, frame.f_lineno, ".".join(scopes()), call=_call())
+
+
+def _call() -> str:
+    """The outermost function of ``ops`` that builds a node now, or the optimizer."""
+    call = ""
+    for frame in _frames():
+        code, author = frame.f_code, _author(frame.f_code.co_filename)
+        if author == "optim" and (optimizer := frame.f_locals.get("self")) is not None:
+            return f"{type(optimizer).__name__.lower()} update"
+        if author not in ("ops", "graph", "optim") or code.co_name in _COMPOSED:
+            break
+        if author == "ops" and code.co_name[0] not in "_<":
+            call = code.co_name
+    return call
 
 
 def caller() -> tuple[str, bool]:
     """'file.py:12' of the caller of the function that asks, and whether that is in this package."""
     frame = sys._getframe(2)
     file = frame.f_code.co_filename
-    return f"{Path(file).name}:{frame.f_lineno}", _author(file) in ("package", "network", "command")
+    return f"{Path(file).name}:{frame.f_lineno}", _author(file) not in ("user", "python")
 
 
 def defined_at(function: Any) -> str:
     """'file.py:12' of a function's definition."""
     code = getattr(inspect.unwrap(function), "__code__", None)
     return f"{Path(code.co_filename).name}:{code.co_firstlineno}" if code else repr(function)
-def _frame(whose: str) -> FrameType | None:
-    """The innermost frame of someone's."""
-    return next((f for f in _frames() if _author(f.f_code.co_filename) == whose), None)
-
-
 def _frames() -> Iterator[FrameType]:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
@@ -74,12 +94,12 @@ def _frames() -> Iterator[FrameType]:
 
 @cache
 def _author(file: str) -> str:
-    """The author of a file: ``user``; ``network``, ``command`` or ``package`` of this package; or
-    ``python``: the standard library, and what starts users' files.
+    """The author of a file: ``user``; a room of this package, as ``ops``; or ``python``: the
+    standard library, and what starts users' files.
     """
     path = Path(file)
     if path.is_relative_to(_PACKAGE):
-        return {"models": "network", "cli": "command"}.get(path.parent.name, "package")
+        return path.relative_to(_PACKAGE).parts[0].removesuffix(".py")
     if file.startswith("<frozen ") or any(part in _STARTERS for part in path.parts):
         return "python"
     standard = path.is_relative_to(_STDLIB) and not any(part in _INSTALLED for part in path.parts)
@@ -118,10 +138,12 @@ def described(n: Node) -> str:
 
 
 class built_from:
-    """``with built_from(places, how):`` what is built inside has these origins, not the caller."""
+    """``with built_from(places, how):`` what is built inside has these origins, not the caller;
+    without places, none.
+    """
 
     def __init__(self, places: Iterable[Origin], how: str = ""):
-        marked = (Origin(o.file, o.line, o.scope, how or o.how) for o in places)
+        marked = (Origin(o.file, o.line, o.scope, how or o.how, o.call) for o in places)
         self.places = tuple(dict.fromkeys(marked))
 
     def __enter__(self) -> None:
@@ -134,7 +156,7 @@ class built_from:
 
 def add_origins(n: Node, more: Iterable[Origin], how: str = "") -> None:
     """Adds to a node's origins (in order, without repetition), marked with ``how``."""
-    new = (Origin(o.file, o.line, o.scope, how or o.how) for o in more)
+    new = (Origin(o.file, o.line, o.scope, how or o.how, o.call) for o in more)
     n.notes["origins"] = tuple(dict.fromkeys((*origins(n), *new)))
 
 
@@ -145,4 +167,11 @@ def set_origins(n: Node, places: Iterable[Origin]) -> None:
 
 def set_first_origin(n: Node) -> None:
     """A new node comes from here."""
-    n.notes["origins"] = getattr(_SCOPE, "origins", None) or (user_origin(),)
+    built = getattr(_SCOPE, "origins", None)
+    n.notes["origins"] = (own_origin(n),) if built is None else built
+
+
+def own_origin(n: Node) -> Origin:
+    """The user's line; an operator that no function built is called by its own name."""
+    origin = user_origin()
+    return origin if origin.call else replace(origin, call=n.op.name)

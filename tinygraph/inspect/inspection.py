@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from ..codegen.module import module_text
@@ -23,11 +24,14 @@ from ..plan.records.cost import LaunchCost, costs
 from ..plan.records.device import Card
 from .cards import cards_text
 from .explain import explain
+from .fused import fused_text, largest
 from .plan_text import plan_text
 from .profile import Profile, Timing
 from .record import Compiled, Step
 from .remarks import Remark, card_remarks, grouped, places, plan_remarks, step_remarks
 
+LARGEST = 6  # kernels in a summary
+ENDINGS = {"fused": "txt", "plan": "txt", "cards": "txt", "source": "py"}  # of files
 TAKEN = ("registers", "spills", "shared")  # of a card, in a program's cost
 WRITTEN: Counter[Path] = Counter()  # folders of this process' programs
 
@@ -54,13 +58,18 @@ class Inspection:
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """The names that ``dump`` takes: the graph as it was written and after each pass, plan,
-        source; cards, where kernels have some.
+        """The names that ``dump`` takes: the graph as it was written and after each pass, the
+        kernels that it became, their plan, source; cards, where kernels have some.
         """
-        return (*(s.name for s in self.steps), "plan", *(["cards"] * bool(self.cards)), "source")
+        cards = ["cards"] * bool(self.cards)
+        return (*(s.name for s in self.steps), "fused", "plan", *cards, "source")
 
     def dump(self, stage: str | None = None, *, lines: bool = False, scopes: bool = False) -> str:
         """A stage as text; by default the optimized graph."""
+        if stage == "fused":
+            return fused_text(
+                self.plan, self.compiled.graph, self.costs, self.parameter_bytes, lines
+            )
         if stage == "plan":
             return plan_text(self.plan, lines)
         if stage == "cards" and self.cards:
@@ -121,7 +130,7 @@ class Inspection:
             target = target.with_name(f"{target.name}.{WRITTEN[target]}")
         target.mkdir(parents=True, exist_ok=True)
         for number, stage in enumerate(self.stages):
-            ending = {"plan": "txt", "cards": "txt", "source": "py"}.get(stage, "graph")
+            ending = ENDINGS.get(stage, "graph")
             text = self.dump(stage, lines=True).rstrip("\n")
             (target / f"{number:02}-{stage}.{ending}").write_text(text + "\n")
         (target / "remarks.txt").write_text("\n".join(self.remarks) + "\n")
@@ -169,7 +178,7 @@ class Inspection:
         home: Counter[str] = Counter()
         for b in self.plan.buffers:
             home[b.home] += b.bytes
-        parameters = sum(p.type.bytes for p in self.parameters)
+        parameters = self.parameter_bytes
         held = home["input"] + home["output"] + home["constant"]
         return {
             "flops": sum(c.flops for c in self.costs),
@@ -188,19 +197,33 @@ class Inspection:
             **{k: max(getattr(card, k) for card in self.cards) for k in TAKEN if self.cards},
         }
 
+    @property
+    def parameter_bytes(self) -> int:
+        return sum(p.type.bytes for p in self.parameters)
+
     def summary(self) -> str:
-        """The program on half a page."""
+        """The program on half a page: totals, and the kernels that have most to do."""
         c = self.cost()
         mb = {k: f"{v / 1e6:,.2f}" for k, v in c.items() if k.endswith("bytes")}
         before, after = (len(s.graph.nodes) for s in (self.steps[0], self.steps[-1]))
-        changed = [s.name for s in self.steps if s.events] or ["none"]
+        changed = ", ".join(s.name for s in self.steps if s.events) or "none"
+        passes = f"  passes   {before} nodes became {after}; at work: {changed}"
         return f"""\
-  passes   {before} nodes became {after}; at work: {", ".join(changed)}
+{fill(passes, 100, subsequent_indent=" " * 11)}
   plan     {c["launches"]} launches, {len(self.plan.prepare)} when parameters have changed
   work     {c["flops"] / 1e6:,.2f} million operations, {mb["bytes"]} MB touched
   memory   {mb["peak_bytes"]} MB: {mb["arena_bytes"]} arena, {mb["parameter_bytes"]} parameters, \
 {mb["prepared_bytes"]} prepared
-  more     .dump() .dump("plan") .dump("source") .remarks .cost() .profile(...) .explain("name")"""
+  more     .dump("fused") .dump("graph") .dump("plan") .dump("source") .remarks .cost()
+           .profile(...) .explain("name")
+
+{self.largest()}"""
+
+    def largest(self) -> str:
+        """The kernels that have most to do, as ``dump("fused")`` shows them."""
+        found = largest(self.plan, self.compiled.graph, self.costs, LARGEST)
+        rest = len(self.plan.launches) - LARGEST
+        return "\n".join([*found, f"and {rest} smaller kernels"] if rest > 0 else found)
 
     def profile(self, timing: Timing) -> Profile:
         """A measurement joined with costs, nodes and lines."""
