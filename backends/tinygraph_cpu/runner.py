@@ -16,6 +16,7 @@ from tinygraph.graph.types import Type
 from tinygraph.plan.records.device import Roofline
 
 from .driver.driver import driver
+from .driver.interrupt import desk
 from .driver.launch_table import LaunchTable, TableEntry
 from .driver.team import default_threads, team
 from .kernels import fetch, symbol_of
@@ -124,9 +125,11 @@ class CpuRunner:
     def tabulate(
         self, calls: Sequence[Call], loops: Sequence[Loop] = (), devices: int = 0
     ) -> LaunchTable:
+        # a stopped run would leave parameters half new; whatever it prepares is prepared again
+        asks = 0 if self.code.updates else desk.ctypes.data
         steps = {i: x.length for x in loops for i in range(x.first, x.last)}
         launches = [self.launch(call, steps.get(i, 1)) for i, call in enumerate(calls)]
-        return LaunchTable(launches, devices, [(x.first, x.last, x.length) for x in loops])
+        return LaunchTable(launches, devices, [(x.first, x.last, x.length) for x in loops], asks)
 
     def launch(self, call: Call, steps: int) -> TableEntry:
         pairs = [(self.functions[w.kernel], self.block(w, steps)) for w in call.work]

@@ -100,6 +100,7 @@ class Code:
             places of these homes number them; otherwise they count from the beginning of both.
         head: what the generated module begins with.
         devices: names by number; none where all threads share all calls.
+        updates: whether a run changes parameters.
     """
 
     name: str
@@ -113,6 +114,7 @@ class Code:
     head: str = ""
     devices: tuple[str, ...] = ()
     loops: tuple[Loop, ...] = ()
+    updates: bool = False
 
     def order(self) -> Iterator[tuple[int, int]]:
         """The calls of a run one after the other: (number, step of its loop, else 0)."""

@@ -44,7 +44,9 @@ class FixedProgram(Program):
         self._prepared: tuple[int, ...] | None = None
         self._watched = [p.state for p in self.parameters if p not in set(updates)]
         self._profile: Profile | None = None
+        self._results = [(t.shape, np.dtype(t.dtype)) for t in self.types]
         self._load()
+        self._follows = self._runner.memory is not None or bool(self.built.code.prepare)
         if settings.dump is not None:
             self.inspection.write(settings.dump)
 
@@ -74,7 +76,8 @@ class FixedProgram(Program):
         with self._lock:
             if self.check_nan:
                 self._check(inputs)
-            self._refresh()
+            if self._follows or ParameterState.moved:
+                self._refresh()
             self._runner(inputs, outputs)
             for p in self.updates:
                 p.state.changed(self._runner.memory)
@@ -95,7 +98,7 @@ class FixedProgram(Program):
             self._prepared = versions
 
     def _outputs(self) -> list[np.ndarray]:
-        return [np.empty(t.shape, t.dtype) for t in self.types]
+        return [np.empty(shape, dtype) for shape, dtype in self._results]
 
     def _check(self, inputs: list[np.ndarray]) -> None:
         from .check_values import first_nan

@@ -70,6 +70,7 @@ def read(data: bytes, source_path: Path) -> Built:
         code["name"], kernels, prepare, calls, code["arena"], code["prepared"], code["scratch"],
         tuple((home, offset, size) for home, offset, size in code["buffers"]),
         devices=tuple(code["devices"]), loops=tuple(Loop(**x) for x in code["loops"]),
+        updates=code["updates"],
     )  # fmt: skip
     return Built(made, constants, source_path)
 

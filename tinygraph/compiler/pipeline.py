@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -93,7 +94,7 @@ def translate(
         made = partial(schedule, steps[-1].graph, updates, parameters, target, conv=conv)
         plan = verified(made, without, graph)
         plan.remarks[:0] = remarks
-    return Compiled(steps, plan, assemble(plan))
+    return Compiled(steps, plan, replace(assemble(plan), updates=bool(updates)))
 
 
 def verified(made: Callable[..., Plan], without: frozenset[str], graph: Graph) -> Plan:

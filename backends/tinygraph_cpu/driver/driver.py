@@ -16,6 +16,10 @@ In a table with devices, thread number d walks the launches of device d and no o
 waits by the same counters. The first launch that is not complete is the next one of its device and
 no longer waits for anything, so some thread can always proceed here too.
 
+Where a table has a desk, the caller's thread, if it is the main thread, asks there between parts
+whether to stop. Once the answer is yes, all threads go on claiming and counting parts without
+running them: the run ends soon, and the counters are right for the next one.
+
 A worker joins a run through the gate, one word: run number, open bit, number of workers inside.
 Nobody waits for a worker that has not joined: a parked or preempted one is merely missed, unless a
 device needs its thread. To end a run the caller closes the gate and waits until those who joined
@@ -25,6 +29,7 @@ have left.
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -34,12 +39,15 @@ from llvmlite import ir
 
 from tinygraph.compiler.sources import digest
 from tinygraph.compiler.store import default_store
-from tinygraph_cpu.driver import emitter, launch_table
+from tinygraph_cpu.driver import emitter, interrupt, launch_table
 from tinygraph_cpu.driver.emitter import I64, VOID, WORDS, WordBuilder
+from tinygraph_cpu.driver.interrupt import ASK, MAIN
 from tinygraph_cpu.driver.launch_table import (
     ARGS,
+    ASKED,
     CHOOSES,
     COUNTER,
+    DESK,
     DEVICE,
     DEVICES,
     DONE,
@@ -56,6 +64,7 @@ from tinygraph_cpu.driver.launch_table import (
     PARTS,
     QUEUE,
     STATS,
+    STOP,
     TABLE,
     TAKEN,
     THREADS,
@@ -67,6 +76,7 @@ from tinygraph_cpu.machine import objects
 
 INSIDE_BITS = 16  # of the gate: workers inside; the next bit says open; above is the run number
 OPEN = 1 << INSIDE_BITS
+ASKING = 1 << 28  # cycles after which a run asks whether to stop, about a tenth of a second
 
 
 def _function(
@@ -82,15 +92,59 @@ def _call(b: WordBuilder, launch: ir.Value, part: ir.Value, tid: ir.Value) -> No
     b.call(address, [part, tid, b.pointer(launch, ARGS)])
 
 
+def _call_unless_stopped(
+    b: WordBuilder, table: ir.Value, launch: ir.Value, part: ir.Value, tid: ir.Value
+) -> None:
+    with b.if_then(b.icmp_signed("==", b.acquire(table, STOP), I64(0))):
+        _call(b, launch, part, tid)
+
+
+def _emit_begin(module: ir.Module) -> ir.Function:
+    """begin(table) -> desk: where this thread asks in this run, or 0."""
+    function, b = _function(module, "tinygraph_begin", I64, WORDS)
+    function.linkage = "internal"
+    (table,) = function.args
+    desk = b.word(table, DESK)
+    b.store(I64(0), b.at(table, STOP))
+    with b.if_then(b.icmp_signed("!=", desk, I64(0))):
+        b.store(b.cycles(), b.at(table, ASKED))
+        main = b.word(b.inttoptr(desk, WORDS), MAIN)
+        with b.if_then(b.icmp_signed("==", b.this_thread(), main)):
+            b.ret(desk)
+    b.ret(I64(0))
+    return function
+
+
+def _emit_ask(module: ir.Module) -> ir.Function:
+    """ask(table, desk): asks whether to stop, if there is a desk and it was not done just now."""
+    function, b = _function(module, "tinygraph_ask", VOID, WORDS, I64)
+    function.linkage = "internal"
+    table, desk = function.args
+    with b.if_then(b.icmp_signed("!=", desk, I64(0)), likely=False):
+        now = b.cycles()
+        since = b.sub(now, b.word(table, ASKED))
+        due = b.icmp_unsigned(">", since, I64(ASKING))
+        goes_on = b.icmp_signed("==", b.word(table, STOP), I64(0))
+        with b.if_then(b.and_(due, goes_on), likely=False):
+            address = b.word(b.inttoptr(desk, WORDS), ASK)
+            answer = b.call(b.inttoptr(address, ir.FunctionType(I64, []).as_pointer()), [])
+            b.store(b.cycles(), b.at(table, ASKED))
+            with b.if_then(b.icmp_signed("!=", answer, I64(0))):
+                b.store_atomic(I64(1), b.at(table, STOP), "release", 8)
+    b.ret_void()
+    return function
+
+
 def _add_cycles(b: WordBuilder, stats: ir.Value, index: ir.Value, start: ir.Value) -> None:
     cell = b.at(b.inttoptr(stats, WORDS), index)
     b.atomic_rmw("add", cell, b.sub(b.cycles(), start), "monotonic")
 
 
-def _emit_walk(module: ir.Module) -> ir.Function:
-    """walk(table): every part of every launch, in order, on this thread."""
-    function, b = _function(module, "tinygraph_walk", VOID, WORDS)
+def _emit_walk(module: ir.Module, begin: ir.Function, ask: ir.Function) -> ir.Function:
+    """walk(table) -> stopped: every part of every launch, in order, on this thread."""
+    function, b = _function(module, "tinygraph_walk", I64, WORDS)
     (table,) = function.args
+    desk = b.call(begin, [table])
     launches, stats = b.pointer(table, LAUNCH), b.word(table, STATS)
     counted, start = b.icmp_signed("!=", stats, I64(0)), b.alloca(I64)
     with b.count(I64(0), b.word(table, LAUNCHES)) as index:
@@ -98,10 +152,11 @@ def _emit_walk(module: ir.Module) -> ir.Function:
         with b.if_then(counted, likely=False):
             b.store(b.cycles(), start)
         with b.count(I64(0), b.word(launch, PARTS)) as part:
-            _call(b, launch, part, I64(0))
+            b.call(ask, [table, desk])
+            _call_unless_stopped(b, table, launch, part, I64(0))
         with b.if_then(counted, likely=False):
             _add_cycles(b, stats, index, b.load(start))
-    b.ret_void()
+    b.ret(b.word(table, STOP))
     return function
 
 
@@ -137,11 +192,11 @@ def _choose_part(b: WordBuilder, table: ir.Value, launch: ir.Value, tid: ir.Valu
     return part
 
 
-def _emit_device(module: ir.Module) -> ir.Function:
-    """device(table, tid): the launches of device number tid, in order, all parts of each."""
-    function, b = _function(module, "tinygraph_device", VOID, WORDS, I64)
+def _emit_device(module: ir.Module, ask: ir.Function) -> ir.Function:
+    """device(table, tid, desk): the launches of device number tid, in order, all parts of each."""
+    function, b = _function(module, "tinygraph_device", VOID, WORDS, I64, I64)
     function.linkage = "internal"
-    table, tid = function.args
+    table, tid, desk = function.args
     launches, n_launches = b.pointer(table, LAUNCH), b.word(table, LAUNCHES)
     stats, start = b.word(table, STATS), b.alloca(I64)
     counted = b.icmp_signed("!=", stats, I64(0))
@@ -156,7 +211,8 @@ def _emit_device(module: ir.Module) -> ir.Function:
                 b.store(b.cycles(), start)
             parts = b.word(launch, PARTS)
             with b.count(I64(0), parts) as part:
-                _call(b, launch, part, tid)
+                b.call(ask, [table, desk])
+                _call_unless_stopped(b, table, launch, part, tid)
             with b.if_then(counted, likely=False):
                 _add_cycles(b, stats, index, b.load(start))
             b.atomic_rmw("add", b.pointer(launch, COUNTER), parts, "release")
@@ -164,13 +220,13 @@ def _emit_device(module: ir.Module) -> ir.Function:
     return function
 
 
-def _emit_work(module: ir.Module, device: ir.Function) -> ir.Function:
-    """work(table, tid): claims and runs items until none is left; or those of its device."""
-    function, b = _function(module, "tinygraph_work", VOID, WORDS, I64)
+def _emit_work(module: ir.Module, device: ir.Function, ask: ir.Function) -> ir.Function:
+    """work(table, tid, desk): claims and runs items until none is left; or those of its device."""
+    function, b = _function(module, "tinygraph_work", VOID, WORDS, I64, I64)
     function.linkage = "internal"
-    table, tid = function.args
+    table, tid, desk = function.args
     with b.if_then(b.icmp_signed("!=", b.word(table, DEVICES), I64(0)), likely=False):
-        b.call(device, [table, tid])
+        b.call(device, [table, tid, desk])
         b.ret_void()
     launches, items = b.pointer(table, LAUNCH), b.pointer(table, ITEM)
     n_items, n_launches = b.word(table, ITEMS), b.word(table, LAUNCHES)
@@ -201,7 +257,8 @@ def _emit_work(module: ir.Module, device: ir.Function) -> ir.Function:
     either = b.phi(I64)
     either.add_incoming(part, claimed)
     either.add_incoming(own, choose)
-    _call(b, launch, either, tid)
+    b.call(ask, [table, desk])
+    _call_unless_stopped(b, table, launch, either, tid)
     with b.if_then(counted, likely=False):
         _add_cycles(b, stats, index, b.load(start))
     b.atomic_rmw("add", b.pointer(launch, COUNTER), I64(1), "release")
@@ -233,10 +290,11 @@ def _emit_bundle(module: ir.Module) -> None:
     b.ret_void()
 
 
-def _emit_lead(module: ir.Module, work: ir.Function) -> None:
-    """lead(state, table, threads): the caller's side of a run."""
-    function, b = _function(module, "tinygraph_lead", VOID, WORDS, WORDS, I64)
+def _emit_lead(module: ir.Module, work: ir.Function, begin: ir.Function) -> None:
+    """lead(state, table, threads) -> stopped: the caller's side of a run."""
+    function, b = _function(module, "tinygraph_lead", I64, WORDS, WORDS, I64)
     state, table, threads = function.args
+    desk = b.call(begin, [table])
     b.store(b.add(b.word(table, EPOCH), I64(1)), b.at(table, EPOCH))
     b.store(I64(0), b.at(table, QUEUE))
     b.store(threads, b.at(table, THREADS))
@@ -246,14 +304,14 @@ def _emit_lead(module: ir.Module, work: ir.Function) -> None:
     number = b.add(b.lshr(b.word(state, GATE), I64(INSIDE_BITS + 1)), I64(1))
     closed = b.shl(number, I64(INSIDE_BITS + 1))
     b.store_atomic(b.or_(closed, I64(OPEN)), b.at(state, GATE), "release", 8)
-    b.call(work, [table, I64(0)])
+    b.call(work, [table, I64(0), desk])
     with b.if_then(b.icmp_signed("!=", b.word(table, DEVICES), I64(0)), likely=False):
         joined = lambda: b.and_(b.acquire(state, GATE), I64(OPEN - 1))  # noqa: E731
         b.spin(lambda: b.icmp_signed(">=", joined(), b.word(state, LIMIT)))
     gate = b.atomic_rmw("xchg", b.at(state, GATE), closed, "acq_rel")
     inside = b.and_(gate, I64(OPEN - 1))
     b.spin(lambda: b.icmp_signed("==", b.acquire(state, LEFT), inside))
-    b.ret_void()
+    b.ret(b.word(table, STOP))
 
 
 def _emit_serve(module: ir.Module, work: ir.Function) -> None:
@@ -281,7 +339,7 @@ def _emit_serve(module: ir.Module, work: ir.Function) -> None:
     swapped = b.cmpxchg(b.at(state, GATE), gate, b.add(gate, I64(1)), "acq_rel", "monotonic")
     b.cbranch(b.extract_value(swapped, 1), inside, spin)
     b.position_at_end(inside)
-    b.call(work, [b.pointer(state, TABLE), b.add(count, I64(1))])
+    b.call(work, [b.pointer(state, TABLE), b.add(count, I64(1)), I64(0)])
     b.atomic_rmw("add", b.at(state, LEFT), I64(1), "release")
     b.branch(spin)
     b.position_at_end(idle)
@@ -304,20 +362,23 @@ def driver_module() -> str:
     """The text of the driver's LLVM module."""
     module = ir.Module("tinygraph_driver")
     module.triple = llvm.get_process_triple()
-    _emit_walk(module)
+    begin, ask = _emit_begin(module), _emit_ask(module)
+    _emit_walk(module, begin, ask)
     _emit_bundle(module)
-    work = _emit_work(module, _emit_device(module))
-    _emit_lead(module, work)
+    work = _emit_work(module, _emit_device(module, ask), ask)
+    _emit_lead(module, work, begin)
     _emit_serve(module, work)
     return str(module)
 
 
 @dataclass(frozen=True, slots=True)
 class Driver:
-    """The native functions. Calling one releases the interpreter's lock."""
+    """The native functions. Calling one releases the interpreter's lock. ``walk`` and ``lead``
+    return whether the run was stopped.
+    """
 
-    walk: Callable[[int], None]
-    lead: Callable[[int, int, int], None]
+    walk: Callable[[int], int]
+    lead: Callable[[int, int, int], int]
     serve: Callable[[int, int, int], int]
     bundle: int  # the address of a kernel
 
@@ -326,14 +387,18 @@ class Driver:
 def driver() -> Driver:
     """Loads the driver, once a process; it is compiled once a cache folder."""
     symbols = ("tinygraph_walk", "tinygraph_lead", "tinygraph_serve", "tinygraph_bundle")
-    source = digest((__file__, emitter.__file__, launch_table.__file__))
+    source = digest(
+        m.__file__ or "" for m in (sys.modules[__name__], emitter, interrupt, launch_table)
+    )
     target = objects.Processor()
     code = objects.stored_module(driver_module, target, default_store(), source)
     addresses = objects.load(dict.fromkeys(symbols, code))
     word = ctypes.c_void_p
     return Driver(
-        walk=ctypes.CFUNCTYPE(None, word)(addresses["tinygraph_walk"]),
-        lead=ctypes.CFUNCTYPE(None, word, word, ctypes.c_int64)(addresses["tinygraph_lead"]),
+        walk=ctypes.CFUNCTYPE(ctypes.c_int64, word)(addresses["tinygraph_walk"]),
+        lead=ctypes.CFUNCTYPE(ctypes.c_int64, word, word, ctypes.c_int64)(
+            addresses["tinygraph_lead"]
+        ),
         serve=ctypes.CFUNCTYPE(ctypes.c_int64, word, ctypes.c_int64, ctypes.c_int64)(
             addresses["tinygraph_serve"]
         ),

@@ -42,6 +42,14 @@ class WordBuilder(ir.IRBuilder):
         """Tells the core that this thread only waits."""
         if self.module.triple.startswith(("x86_64", "i686")):
             self.intrinsic("llvm.x86.sse2.pause", VOID)
+        elif self.module.triple.startswith(("aarch64", "arm64")):  # ``yield`` is a nop on most
+            self.intrinsic("llvm.aarch64.isb", VOID, I32(15))
+
+    def this_thread(self) -> ir.Value:
+        """What Python calls the identifier of this thread."""
+        if os.name == "posix":
+            return self.intrinsic("pthread_self", I64)
+        return self.zext(self.intrinsic("GetCurrentThreadId", I32), I64)
 
     def offer_core(self) -> None:
         if os.name == "posix":

@@ -12,6 +12,7 @@ LINE = 8  # words of a cache line
 # Words of a table, of a launch record, of a launch's counter and of a team's state.
 LAUNCHES, LAUNCH, ITEMS, ITEM, WAIT, STATS, EPOCH, DEVICES = range(8)
 QUEUE, THREADS = LINE, 2 * LINE
+DESK, ASKED, STOP = 2 * LINE + 1, 2 * LINE + 2, 2 * LINE + 3
 TABLE_WORDS = 3 * LINE
 FUNCTION, ARGS, PARTS, WAIT_BEGIN, WAIT_END, COUNTER, DEVICE, CHOOSES = range(8)
 DONE, TAKEN = 0, 1
@@ -90,6 +91,7 @@ class LaunchTable:
     """Launches as the driver reads them, those of loops once for every step. One run at a time.
 
     ``loops`` are (first, last, length): launches first up to last, not included, run so often.
+    ``desk`` is where a run asks whether to stop (see interrupt.py); 0: it is never stopped.
 
     Attributes:
         devices: how many threads have launches of their own; 0: all share them.
@@ -104,6 +106,7 @@ class LaunchTable:
         launches: Sequence[TableEntry],
         devices: int = 0,
         loops: Sequence[tuple[int, int, int]] = (),
+        desk: int = 0,
     ) -> None:
         for i, launch in enumerate(launches):
             known = 0 <= launch.device < max(devices, 1)
@@ -142,6 +145,7 @@ class LaunchTable:
         self._header = words(TABLE_WORDS)
         self._header[LAUNCHES], self._header[ITEMS] = n, len(self._items)
         self.devices = self._header[DEVICES] = devices
+        self._header[DESK] = desk
         for place, array in (
             (LAUNCH, self._records),
             (ITEM, self._items),

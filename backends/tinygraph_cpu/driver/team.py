@@ -19,9 +19,11 @@ from functools import cache
 from tinygraph.graph.locks import TEAMS, new_lock
 from tinygraph.settings import settings
 from tinygraph_cpu.driver.driver import INSIDE_BITS, driver
+from tinygraph_cpu.driver.interrupt import stop
 from tinygraph_cpu.driver.launch_table import GATE, STATE_WORDS, LaunchTable, words
 from tinygraph_cpu.machine.processors import allowed_cpus
 
+MOST = 1023  # workers
 PATIENCE = 50_000  # pauses, one to three milliseconds, before a worker parks
 _PINS = hasattr(os, "sched_setaffinity")
 
@@ -78,6 +80,7 @@ class Team:
         self.state = words(STATE_WORDS)
         self.workers: list[_Thread] = []
         self.parked: list[_Thread] = []
+        self.most = MOST  # workers
         self.needed = 0  # the number of a run that cannot end without its workers
         self._cpus = allowed_cpus()
         self._caller_cpu = -1
@@ -87,24 +90,37 @@ class Team:
 
         On one thread no lock is taken: two runs of one table at a time are the caller's mistake. A
         table with devices is walked by one thread if there are fewer than devices.
+
+        Raises:
+            BaseException: what a signal's handler has raised, where the table has a desk.
         """
         if threads < max(table.devices, 2):
-            self._walk(table.address)
+            if self._walk(table.address):
+                stop()
             return
         threads = table.devices or threads
         with self.lock:
-            while len(self.workers) < threads - 1 and not self.closed:
+            self._start(threads - 1)
+            if table.devices and len(self.workers) < threads - 1:
+                stopped = self._walk(table.address)
+            else:
+                self._place()
+                if table.devices:
+                    self.needed = (int(self.state[GATE]) >> INSIDE_BITS + 1) + 1
+                self._wake()
+                stopped = self._lead(self.state.ctypes.data, table.address, threads)
+                self.needed = 0
+        if stopped:
+            stop()
+
+    def _start(self, count: int) -> None:
+        """Starts workers, up to ``count``, as far as the system lets this process have threads."""
+        while len(self.workers) < min(count, self.most) and not self.closed:
+            try:
                 self.workers.append(_Thread(self))
-                self._caller_cpu = -1
-            if table.devices and self.closed:
-                self._walk(table.address)
-                return
-            self._place()
-            if table.devices:
-                self.needed = (int(self.state[GATE]) >> INSIDE_BITS + 1) + 1
-            self._wake()
-            self._lead(self.state.ctypes.data, table.address, threads)
-            self.needed = 0
+            except RuntimeError:
+                self.most = len(self.workers)
+            self._caller_cpu = -1
 
     def _wake(self) -> None:
         # One that parks just now is missed, and woken for the next run: it was not needed so far.
