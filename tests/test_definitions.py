@@ -70,6 +70,11 @@ DEFINITIONS: dict[str, tuple[Kind, dict[str, Any], str]] = {
     "unknown fold": (R, {"loops": whole, "fold": "prod"}, "'prod', which is not one of sum, max"),
     "no template": (Kind.OPAQUE, {}, "of kind OPAQUE requires template: what writes its"),
     "a source": (Kind.SOURCE, {}, "the kind SOURCE, whose operators the compiler knows"),
+    "another contraction": (
+        Kind.ANCHOR, {"loops": whole, "fold": "max", "expr": "{0} * {1}"},
+        "of kind ANCHOR requires expr and fold ('{0} * {1}', 'sum'), a sum of products",
+    ),
+    "a reshape": (V, {"row_major": True}, "takes no row_major, which is for reshape"),
     "another kind's field": (V, {"loops": whole, "fold": "sum"}, "VIEW takes no fold, which"),
     "misspelt field": (E, {"exprr": "{0}"}, "has no field 'exprr'; did you mean expr?"),
     "a field that define sets": (E, {"defined": "here"}, "has no field 'defined'"),
@@ -113,6 +118,14 @@ USES: dict[str, tuple[Callable[[], tg.Node], str]] = {
     "more operands than inputs": (
         lambda: mine(E, ref=lambda *x: x[0], expr="{0} + {2}")(*[tg.input("x", 4, 3)] * 2),
         "{2} is not among its inputs, {0}, {1}"),
+    "another shape": (
+        lambda: used(E, infer=lambda x: tg.Type((4, 1)), expr="{0}"),
+        "gives f32[4,1]; elements are (4, 3)",
+    ),
+    "another dtype": (
+        lambda: used(infer=lambda x: tg.Type(x.shape, "int32"), loops=at(I0, I1)),
+        "a view does not change the dtype",
+    ),
     "no type": (lambda: used(infer=lambda x: x.shape, loops=at(I0, I1)), "(4, 3), no Type"),
     "no Loops": (lambda: used(loops=lambda out, x: None), "they are None, no Loops"),
     "a view that reduces": (

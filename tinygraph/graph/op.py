@@ -141,12 +141,16 @@ class Op:
         """The scalar expression of a node of this operator.
 
         Raises:
-            OperatorError: a kernel cannot contain it.
+            OperatorError: a kernel cannot contain it, or the node's shape is not its inputs'.
         """
         if self.expr is None:
             if self.kind in (Kind.REDUCE, Kind.VIEW):
                 return "{0}"  # folded, or moved, unchanged
             raise error(self, f"of kind {self.kind.name} has no scalar expression")
+        if self.kind is Kind.ELEMENTWISE:
+            shape = broadcast_shapes(self.name, *(i.type for i in n.inputs))
+            if shape != n.shape:
+                raise error(self, f"has a type rule that gives {n.type}; elements are {shape}")
         text = self.expr if isinstance(self.expr, str) else self.expr(**dict(n.attrs))
         return check_expression(self, text, len(n.inputs))
 

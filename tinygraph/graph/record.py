@@ -49,6 +49,7 @@ ALWAYS = ("vjp", "no_gradient", "cost", "example", "version")
 OWN = (Kind.SOURCE, Kind.JOIN, Kind.LOOP, Kind.RESULT)  # planned by operator: the compiler's own
 FUNCTIONS = ("infer", "ref", "loops", "vjp", "cost", "example", "template", "parts", "stacked")
 FOLDS = ("sum", "max", "min")
+PRODUCTS = ("{0} * {1}", "sum")  # all that contractions compute
 VARIADIC = 0x04  # inspect.CO_VARARGS
 MEANING = {
     "infer": "its type rule, (*types, **attrs) -> Type",
@@ -82,6 +83,10 @@ def check(op: Op, fields: Iterable[str]) -> None:
             raise error(op, f"requires a function as {name}, got {value!r}")
     if op.fold is not None and op.fold not in FOLDS:
         raise error(op, f"has the fold {op.fold!r}, which is not one of {', '.join(FOLDS)}")
+    if op.kind is Kind.ANCHOR and (op.expr, op.fold) != PRODUCTS:
+        raise error(op, f"of kind ANCHOR requires expr and fold {PRODUCTS}, a sum of products")
+    if op.row_major and not op.built_in:
+        raise error(op, "takes no row_major, which is for reshape: build it with tg.reshape")
     if op.vjp is not None and op.no_gradient:
         raise error(op, "has both vjp and no_gradient")
     inputs = arity(op)
@@ -161,6 +166,8 @@ def _loops_fault(n: Node, loops: Loops) -> str:
         return f"they are {loops!r}, no Loops"
     if n.op.kind is Kind.VIEW and loops.reduce:
         return "a view does not reduce"
+    if n.op.kind is Kind.VIEW and n.dtype != n.inputs[0].dtype:
+        return "a view does not change the dtype"
     if len(reads) != len(n.inputs):
         return f"they have {len(reads)} reads of {len(n.inputs)} inputs"
     axes = (*n.shape, *loops.reduce)
