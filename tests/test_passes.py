@@ -21,9 +21,10 @@ from tinygraph.graph.interpret import run
 from tinygraph.graph.ir import Graph, Node
 from tinygraph.graph.op import constant, input
 from tinygraph.graph.parse import parse
-from tinygraph.graph.rewrite import Event, rewrite
+from tinygraph.graph.rewrite import Event, rewrite, rule, substitute, var
 from tinygraph.graph.verify import verify
 from tinygraph.ops.identity import effect
+from tinygraph.ops.math import exp, tanh
 from tinygraph.passes import (
     PIPELINE,
     RULES,
@@ -62,6 +63,40 @@ def test_pipeline_keeps_values_of_random_graphs(graph):
 def test_seeded_wrong_rewrites_are_twelve_and_half_are_subtle():
     assert len(WRONG) == 12
     assert sum(bool(w.only) for w in WRONG) >= 6
+
+
+@rule(tanh(var("x")), example=lambda: tanh(input("x", 4, 3)))
+def tanh_by_exponentials(out, x):
+    return (ops.exp(x * 2) - 1) / (ops.exp(x * 2) + 1)
+
+
+@rule(exp(var("x")), example=lambda: exp(input("x", 4, 3)))
+def exp_below_50(out, x):
+    return ops.where(x > 50, x, ops.expm1(x) + 1)
+
+
+@rule(exp(var("x")), example=lambda: ops.sum(exp(input("x", 4, 3) - 25)))
+def exp_of_small_numbers(out, x):
+    return ops.where(x < -20, 2 / exp(-x), 1 / exp(-x))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "shown"),
+    [
+        (tanh_by_exponentials, "to nan"),  # overflows
+        (exp_below_50, "numbers in the hundreds"),
+        (exp_of_small_numbers, "normal numbers"),  # in a result of 1e-11
+    ],
+    ids=lambda w: getattr(w, "name", ""),
+)
+def test_what_is_wrong_for_large_or_small_numbers_only_is_caught(wrong, shown):
+    def once(graph: Graph) -> Graph:
+        (n,) = (n for n in graph.nodes if n.op is wrong.pattern.op)
+        return substitute(graph, {n: wrong.apply(n)})
+
+    after = once(graph_of(wrong.example()))
+    with pytest.raises(PassError, match=shown):
+        check_pass(once, graph_of(wrong.example()), after, list(make_probes(after)))
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=lambda w: w.name)

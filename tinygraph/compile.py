@@ -45,7 +45,10 @@ def compile(
         without: names of passes, or ``fuse`` or ``contract`` of the planner, to leave out.
         passes: instead of ``tinygraph.passes.PIPELINE``: functions of a graph. One that names
             ``log``, ``target``, ``conv`` or ``remarks`` as a parameter is given it.
-        verify: ``"values"`` runs the reference interpreter before and after every pass.
+        verify: ``"values"`` compares values with the reference interpreter: before and after every
+            pass, and of every kernel that stores one. Compiling then takes several runs of the
+            interpreter, and memory for all values at once; nothing else changes. TINYGRAPH_VERIFY
+            is the default.
         check_nan: each call also checks every value, and names the first node that made a NaN from
             none.
         conv: overrules how convolutions are computed: one word for all, or words by the names of
@@ -56,6 +59,8 @@ def compile(
     Raises:
         TypeError, ValueError: an argument is not what it should be.
         VerifyError, UpdateError, BackendError: with the node and the user's line.
+        PassError, KernelError: with ``verify="values"``, the first pass or kernel that is wrong.
+        PlanError: a fault of the planner; says what to leave out meanwhile.
     """
     pipeline = tuple(PIPELINE if passes is None else passes)
     left_out = checks.options(without, pipeline, verify)

@@ -4,7 +4,7 @@
     TINYGRAPH_THREADS   settings.threads   how many threads run a program; None: one a processor
     TINYGRAPH_CACHE     settings.cache     the folder of compiled code
     TINYGRAPH_DUMP      settings.dump      a folder that gets every stage as a file
-    TINYGRAPH_VERIFY    settings.verify    ``values``: check values before and after every pass
+    TINYGRAPH_VERIFY    settings.verify    ``values``: check what passes and kernels compute
     TINYGRAPH_CUDA      settings.cuda      what ``backend="cuda"`` is: auto, device, emulate or ptx
     TINYGRAPH_CPU       settings.cpu       native, or the x86-64 level to compile for
 

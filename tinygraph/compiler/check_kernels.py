@@ -10,7 +10,7 @@ kernel to kernel. The program itself must then give the same bits as that run.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -166,9 +166,10 @@ class Check:
         plan, source = self.made.plan, self.source
         count = len(results) - len(source.updates)
         memory = {("output", i): a for i, a in enumerate((*results[:count], *kept))}
+        number = {p: i for i, p in enumerate(source.parameters)}
         for p, value in zip(source.updates, results[count:], strict=True):
             lying = np.ascontiguousarray(value.transpose(p.state.order))
-            memory["parameter", source.parameters.index(p)] = lying
+            memory["parameter", number[p]] = lying
         position = {n: i for i, n in enumerate(self.made.graph.nodes)}
         known = dict(values)
         found = ((writers(plan, n, place), n, place) for n, place in plan.stored)
@@ -199,11 +200,11 @@ class Check:
             f" the interpreter {wrong.before} (largest difference {wrong.size:.3g}), on "
             f"{self.probe.name}",
             *dict.fromkeys(text),
-            self.verdict([*nodes], known),
+            self.verdict(nodes, known),
         ]
         return KernelError("\n".join(message), names, [*nodes], n)
 
-    def verdict(self, nodes: Sequence[Node], known: Values) -> str:
+    def verdict(self, nodes: Collection[Node], known: Values) -> str:
         """Which operator is wrong alone, or that it is all of them together."""
         alone = [n for n in self.made.graph.everywhere if n in nodes and n.op.kind in COMPUTES]
         for n in alone:
@@ -219,7 +220,7 @@ class Check:
         arrays, nodes = [], []
         for number, x in enumerate(n.inputs):
             graph, given = above(x, known)
-            reached = all(i.op is not INPUT or i in graph.inputs for i in graph.nodes)
+            reached = all(i.op is not INPUT or i in set(graph.inputs) for i in graph.nodes)
             value = run(graph, *given)[0] if reached else draw(x.type, rng, self.probe)
             arrays.append(np.array(value, order="C"))
             nodes.append(input(f"value{number}", *x.shape, dtype=x.dtype))
@@ -253,7 +254,7 @@ def writers(plan: Plan, n: Node, place: Place) -> list[tuple[int, int]]:
     for loop in plan.loops:
         if any(loop.first <= number < loop.last for number, _ in found):
             return [at for at in every if loop.first <= at[0] < loop.last]
-    named = [(a, b) for a, b in found if n in plan.launches[a].members[b].nodes]
+    named = [(a, b) for a, b in found if n in set(plan.launches[a].members[b].nodes)]
     return named or found
 
 
