@@ -40,7 +40,7 @@ def test_sizes_compute(value: int, text: str, at_seven: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "m", "2n", "n2", "n**", "*n", "n 1", "1+"])
 def test_what_is_no_size_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is no size"):
+    with pytest.raises(ValueError, match="is not a size"):
         parse_size(text)
 
 
