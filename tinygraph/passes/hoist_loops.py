@@ -7,7 +7,7 @@ weights: sum over t of ``a_t.T @ b_t`` is one product over steps and rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..graph.ir import Graph, Node, among, position, same
@@ -140,13 +140,15 @@ class _Behind:
         return other if alone and mine and whole and self.summable(other) else None
 
     def summable(self, g: Node) -> bool:
-        if g.op is add:
-            return all(i.type == g.type and self.summable(i) for i in g.inputs)
-        if g.op in (TRANSPOSE, RESHAPE):
-            return self.summable(g.inputs[0])
-        if g.op is SUM:
-            return g.inputs[0] in self.moving
-        return g.op is MATMUL and g.ndim == 2 and all(i in self.moving for i in g.inputs)
+        """Whether the sum of g over steps is one of values that are stacked."""
+        for m in summands(g):
+            if m.op is SUM:
+                fits = m.inputs[0] in self.moving
+            else:
+                fits = m.op is MATMUL and m.ndim == 2 and all(i in self.moving for i in m.inputs)
+            if not fits:
+                return False
+        return True
 
     def is_late(self, out: Node) -> bool:
         """True if a product is made for this result only."""
@@ -158,7 +160,10 @@ class _Behind:
         if not self.sums and not self.late:
             return None
         for g in self.sums.values():
-            self.each_summand(g, self.demand)
+            for m in summands(g):
+                product = factors(m)
+                for i in (m if product is None else product).inputs:
+                    self.demand(i)
         for o in self.late:
             self.demand(o)
         loop = self.loop
@@ -223,27 +228,43 @@ class _Behind:
                 move(x, self.values, self.loop.length)
         return self.values[m][0]
 
-    def each_summand(self, g: Node, visit: Callable[[Node], None]) -> None:
-        """Visits what a sum over steps reads of every step."""
-        if g.op is add or g.op in (TRANSPOSE, RESHAPE):
-            for i in g.inputs:
-                self.each_summand(i, visit)
-        else:
-            product = factors(g)
-            for i in (g if product is None else product).inputs:
-                visit(i)
-
     def total(self, g: Node) -> Node:
         """The sum of ``g`` over all steps."""
-        with built_from(origins(g)):
-            if g.op is add or g.op in (TRANSPOSE, RESHAPE):
-                return g.op(*map(self.total, g.inputs), **dict(g.attrs))
-            if (product := factors(g)) is not None:
-                a, b = map(self.value, product.inputs)
-                return OUTER_SUM(swap(a), b)
-            axis = (0, *(a + 1 for a in g.attr("axis")))
-            total = SUM(self.value(g.inputs[0]), axis=axis, keepdims=False)
-            return reshape(total, g.shape)
+        found: dict[Node, Node] = {}
+        order = set(summands(g, between=True))
+        for m in (m for m in reached((g,)) if m in order):
+            with built_from(origins(m)):
+                found[m] = self.summed(m, found)
+        return found[g]
+
+    def summed(self, m: Node, found: Mapping[Node, Node]) -> Node:
+        """As ``total``, where that of what it is the sum of is known."""
+        if is_linear(m):
+            return m.op(*(found[i] for i in m.inputs), **dict(m.attrs))
+        if (product := factors(m)) is not None:
+            a, b = map(self.value, product.inputs)
+            return OUTER_SUM(swap(a), b)
+        axis = (0, *(a + 1 for a in m.attr("axis")))
+        return reshape(SUM(self.value(m.inputs[0]), axis=axis, keepdims=False), m.shape)
+
+
+def is_linear(m: Node) -> bool:
+    """A sum of whole values, or a view of one."""
+    whole = m.op is add and all(i.type == m.type for i in m.inputs)
+    return whole or m.op in (TRANSPOSE, RESHAPE)
+
+
+def summands(g: Node, between: bool = False) -> Iterator[Node]:
+    """What g is a sum of, in order, and with ``between`` the sums in between."""
+    stack, seen = [g], set[Node]()
+    while stack:
+        m = stack.pop()
+        if m in seen:
+            continue
+        seen.add(m)
+        if between or not is_linear(m):
+            yield m
+        stack += reversed(m.inputs) if is_linear(m) else ()
 
 
 def factors(g: Node) -> Node | None:

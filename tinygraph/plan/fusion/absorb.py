@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...graph.ir import Node
 from ..indexing.index import Indices
 from ..indexing.reads import element_reads, is_gather, loops_of
-from .group import Group
+from .group import LIMIT, Group
 from .state import Fusion
 
 
@@ -33,6 +33,7 @@ def absorbed(fusion: Fusion, group: Group, reader: Group) -> dict[Node, Indices]
     if (
         reader.opaque is not None
         or reader.copy
+        or len(group.index) + len(reader.index) > LIMIT
         or reader.device != group.device
         or any(n in fusion.held or n in fusion.housed for n in group.index)
     ):

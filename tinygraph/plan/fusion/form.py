@@ -16,7 +16,7 @@ from ..indexing.index import is_view, own, push
 from ..indexing.reads import loops_of
 from ..records.reason import Reason
 from .fit import Fit, fit_elementwise, fit_reduction, fit_view
-from .group import Group, Store
+from .group import LIMIT, Group, Store
 from .held import is_leading, is_merge
 from .state import Fusion
 
@@ -88,6 +88,8 @@ def closed(fusion: Fusion, n: Node, group: Group) -> Reason | None:
         return Reason.LEFT_OUT
     if group.device != fusion.device(n):
         return Reason.DEVICE
+    if len(group.index) >= LIMIT:
+        return Reason.SIZE
     return Reason.TEMPLATE if group.opaque is not None or group.copy else None
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from ...graph.ir import Node
 from ..indexing.index import Indices
 
+LIMIT = 128  # nodes of a kernel: what LLVM takes for one grows faster than its size
+
 
 @dataclass(frozen=True, slots=True)
 class Slot:

@@ -17,7 +17,7 @@ from ..indexing.index import Indices, Leaf
 from ..indexing.reads import element_reads
 from ..records.reason import Reason
 from .absorb import reads_of
-from .group import Group
+from .group import LIMIT, Group
 from .state import Fusion
 
 SMALL = 64  # what has so many times fewer elements costs nothing to read
@@ -74,7 +74,7 @@ class Recomputation:
 
     def copy(self, n: Node, group: Group, reader: Group) -> Copy | None:
         """n, and those of its inputs that are not in memory, at the index where n is needed."""
-        at = self.needed_at(n, group, reader)
+        at = self.needed_at(n, group, reader) if len(reader.index) < LIMIT else None
         if at is None:
             return None
         index, leaves, queue = {n: at}, set[Node](), [n]
@@ -155,8 +155,10 @@ class Recomputation:
 
     def drop_unused(self, n: Node, group: Group) -> None:
         """Takes a node out of its group if only copies of it are read."""
+        if self.outside(n, group) or self.users_in(group, n):
+            return
         copies = [g for g in self.fusion.groups if g is not group and n in g.index and not g.copy]
-        if copies and not self.outside(n, group) and not self.users_in(group, n):
+        if copies:
             del group.index[n]
             self.fusion.writers[n] = copies
             for x in self.roots(n):

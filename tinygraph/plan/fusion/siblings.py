@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
 
+from ...graph.ir import Node
 from ..indexing.index import Leaf
-from .group import Group
+from .group import LIMIT, Group
 from .state import Fusion
 
 
 def join_siblings(fusion: Fusion) -> None:
     """Joins groups pairwise, later ones to the first that fits."""
-    alike: dict[tuple, list[Group]] = {}
+    alike: dict[tuple, Readers] = {}
     leaves: dict[Group, set[Leaf]] = {}
     for group in fusion.groups:
         template = group.opaque is not None or group.anchor is not None or group.windows
@@ -21,13 +22,31 @@ def join_siblings(fusion: Fusion) -> None:
         if template or group.copy or not group.index or (folds and not group.reduce):
             continue
         leaves[group] = known_leaves(fusion, group)
-        others = alike.setdefault((group.axes, group.reduce, group.device), [])
-        for other in others:
+        readers = alike.setdefault((group.axes, group.reduce, group.device), Readers())
+        for other in readers.near(group, leaves[group]):
             if share(other, group, leaves) and join(fusion, other, group):
                 leaves[other] = known_leaves(fusion, other)
+                readers.add(other, leaves[other])
                 break
         else:
-            others.append(group)
+            readers.add(group, leaves[group])
+
+
+class Readers:
+    """Groups over the same axes, by the values that they compute or read."""
+
+    def __init__(self) -> None:
+        self.groups: dict[Node, set[Group]] = {}
+
+    def add(self, group: Group, leaves: set[Leaf]) -> None:
+        for n in (*group.index, *(x.root for x in leaves)):
+            self.groups.setdefault(n, set()).add(group)
+
+    def near(self, group: Group, leaves: set[Leaf]) -> list[Group]:
+        """Those that have a value in common with a group, in order of their creation."""
+        values = (*group.index, *(x.root for x in leaves))
+        found = set[Group]().union(*(self.groups.get(n, ()) for n in values))
+        return sorted(found, key=lambda g: g.number)
 
 
 def known_leaves(fusion: Fusion, group: Group) -> set[Leaf]:
@@ -36,7 +55,7 @@ def known_leaves(fusion: Fusion, group: Group) -> set[Leaf]:
 
 def join(fusion: Fusion, first: Group, second: Group) -> bool:
     """Moves the second group's nodes to the first, if they are one nest without a detour."""
-    if not one_nest(fusion, first, second):
+    if len(first.index) + len(second.index) > LIMIT or not one_nest(fusion, first, second):
         return False
     if fusion.depends(second.needs - {first.number}, first):
         return False

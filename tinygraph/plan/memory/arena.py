@@ -34,6 +34,8 @@ def place_buffers(plan: Plan) -> None:
             plan.arena = size
             for buffer, offset in offsets:
                 buffer.offset = offset
+        if plan.arena == plan.live_bound:
+            break
     # in the order in which they are read, so that they can be fetched as one stream
     for buffer in sorted(plan.buffers, key=lambda b: (b.first < 0, b.first)):
         if buffer.home == "prepared":
@@ -190,9 +192,11 @@ def reuse_waits(launches: Sequence[Launch]) -> None:
             if buffer.home != "arena":
                 continue
             if id(buffer) not in seen:
-                for key, other in seen.items():
+                for key, other in list(seen.items()):
                     if buffer.overlaps(other):
                         more |= users[key]
+                        if buffer.covers(other):  # whoever comes later waits for this buffer
+                            del seen[key]
                 seen[id(buffer)] = buffer
             users.setdefault(id(buffer), set()).add(number)
         launch.waits = tuple(sorted({*launch.waits, *more} - {number}))

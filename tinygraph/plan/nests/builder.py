@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -17,6 +18,8 @@ from ..indexing.index import Indices, Leaf, is_view, pull, read, substitute
 from ..indexing.reads import element_reads, is_gather, loops_of
 from ..records.body import Statement
 from ..records.plan import Access, Fold, Load, Nest, Place, Position, Put, Stage, Step
+
+Asks = Generator[tuple[Node, Indices], str, str]  # asks for values, and gives a name
 
 
 class Places(Protocol):
@@ -75,7 +78,24 @@ class NestBuilder:
     # ------------------------------------------------------------------ values
 
     def value(self, n: Node, indices: Indices) -> str:
-        """The name of ``n``'s element at ``indices``, computed or loaded if it is not known yet."""
+        """The name of ``n``'s element at ``indices``, computed or loaded if it is not known yet.
+
+        What it is made of is asked for by a stack of its own: chains may be long.
+        """
+        stack, name = [self.valued(n, indices)], ""
+        while stack:
+            try:
+                asked = stack[-1].send(name) if name else next(stack[-1])
+            except StopIteration as done:
+                stack.pop()
+                name = done.value
+            else:
+                stack.append(self.valued(*asked))
+                name = ""
+        return name
+
+    def valued(self, n: Node, indices: Indices) -> Asks:
+        """As ``value``; yields the values that it needs before."""
         leaf = self.fusion.pull(n, indices, self.group.axes)
         assert leaf is not None, f"{n!r} cannot be read here"
         root = leaf.root
@@ -85,24 +105,25 @@ class NestBuilder:
         if root in self.outer.names:
             return self.outer.names[root]
         if root not in scope.names:
-            scope.names[root] = self.compute(root, scope)
+            scope.names[root] = yield from self.computed(root, scope)
         return scope.names[root]
 
-    def compute(self, n: Node, scope: Scope) -> str:
+    def computed(self, n: Node, scope: Scope) -> Asks:
         indices = self.group.index[n]
         if is_gather(n):
-            return self.gather(n, indices)
+            ((positions, at),) = element_reads(n, indices, self.group.axes)
+            return self.gather(n, indices, (yield positions, at), at)
         if is_view(n):
             leaf = pull(n, indices, self.group.axes, self.fusion.held - {n})
             assert leaf is not None
-            return (
-                self.value(leaf.root, leaf.indices)
-                if leaf.root in self.group.index
-                else self.load(leaf)
-            )
-        args = tuple(self.value(x, at) for x, at in element_reads(n, indices, self.group.axes))
+            if leaf.root in self.group.index:
+                return (yield leaf.root, leaf.indices)
+            return self.load(leaf)
+        args = []
+        for x, at in element_reads(n, indices, self.group.axes):
+            args.append((yield x, at))
         name = self.name()
-        scope.steps.append(Statement(name, n.op.element(n), args, n.dtype))
+        scope.steps.append(Statement(name, n.op.element(n), tuple(args), n.dtype))
         return name
 
     def fold(self, n: Node) -> None:
@@ -150,11 +171,11 @@ class NestBuilder:
             stride *= size
         return Index(0, tuple(sorted(terms)))
 
-    def gather(self, n: Node, indices: Indices) -> str:
-        """Data at a position that is itself loaded: it acts as one more axis of the nest."""
+    def gather(self, n: Node, indices: Indices, picked: str, at: Indices) -> str:
+        """Data at a position that is itself loaded, as ``picked`` from ``at``: it acts as one more
+        axis of the nest.
+        """
         (axis, _), *_ = loops_of(n).reads[0].gather
-        ((positions, at),) = element_reads(n, indices, self.group.axes)
-        picked = self.value(positions, at)
         x, rank = n.inputs[0], len(self.group.axes)
         found = [
             substitute(i, indices, self.group.axes) or Index() for i in loops_of(n).reads[0].indices

@@ -49,6 +49,11 @@ class Buffer:
         """Whether the two, both in the arena, share some of its bytes."""
         return self.offset < other.offset + other.bytes and other.offset < self.offset + self.bytes
 
+    def covers(self, other: Buffer) -> bool:
+        """Whether the two are in the arena, and all bytes of the other are some of this one's."""
+        end = self.offset + self.bytes
+        return self.offset <= other.offset and other.offset + other.bytes <= end
+
 
 @dataclass(frozen=True, slots=True)
 class Place:

@@ -20,5 +20,6 @@ class Reason(Enum):
     COPIED = "its reader is computed in each kernel that needs it"
     PIECES = "the sums of its pieces are added up by a kernel of their own"
     DETACHED = "the contraction's tile could not take its epilogue"
+    SIZE = "its kernel has as many nodes as compile in good time"
     DEVICE = "they are on two devices"
     LEFT_OUT = "fusion is left out"
