@@ -117,6 +117,7 @@ STOPS = {
     "graph": lambda: compiled().dump("graph", lines=True),
     "passes": lambda: compiled().diff("fold_batch_norm"),
     "optimized": lambda: compiled().dump(),
+    "fused": lambda: compiled().dump("fused"),
     "plan": lambda: compiled().dump("plan"),
     "remarks": lambda: "\n".join(compiled().remarks),
     "record": record,
