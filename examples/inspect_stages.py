@@ -22,11 +22,11 @@ def main() -> dict[str, float]:
     )
     x = tg.input("image", 8, 3, 32, 32)
     program = tg.compile([x], [tg.log(tg.softmax(net(x)))], name="predict")
-    graph, *passes, plan, source = program.stages
+    graph, *passes, fused, plan, source = program.stages
     print(program, program.dump(graph), sep="\n\n", end="\n\n")
     for stage in passes:  # each against the one before it
         print(program.diff(stage), end="\n\n")
-    print(program.dump(plan), *program.remarks, "", program.explain("norm"), "", sep="\n")
+    print(program.dump(fused), program.dump(plan), *program.remarks, "", program.explain("norm"), "", sep="\n")
 
     again = tg.parse(program.dump(), env=program.graph)  # with the program's own parameters
     image = np.random.default_rng(0).normal(size=x.shape).astype(np.float32)
