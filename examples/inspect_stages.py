@@ -26,7 +26,8 @@ def main() -> dict[str, float]:
     print(program, program.dump(graph), sep="\n\n", end="\n\n")
     for stage in passes:  # each against the one before it
         print(program.diff(stage), end="\n\n")
-    print(program.dump(fused), program.dump(plan), *program.remarks, "", program.explain("norm"), "", sep="\n")
+    print(program.dump(fused), program.dump(plan), *program.remarks, "", sep="\n")
+    print(program.explain("norm"), end="\n\n")
 
     again = tg.parse(program.dump(), env=program.graph)  # with the program's own parameters
     image = np.random.default_rng(0).normal(size=x.shape).astype(np.float32)
