@@ -66,7 +66,7 @@ def native(spec: Contraction, level: str):
     name = "contraction_" + hashlib.sha256(f"{spec}{features}".encode()).hexdigest()[:16]
     module = ir.Module()
     emit_contraction(module, name, spec)
-    return Function(objects.load({name: objects.compile_module(module, features)})[name])
+    return Function(objects.load_for_good({name: objects.compile_module(module, features)})[name])
 
 
 def block(**fields: int) -> dict[str, int]:

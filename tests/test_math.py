@@ -80,7 +80,7 @@ def compiled(name: str, lanes: int, level: str, text: str):
     b.cbranch(b.icmp_signed("<", after, function.args[3]), body, done)
     b.position_at_end(done)
     b.ret_void()
-    address = objects.load({symbol: objects.compile_module(module, detect(level))})[symbol]
+    address = objects.load_for_good({symbol: objects.compile_module(module, detect(level))})[symbol]
     call = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4)(address)
 
     def run(x: np.ndarray, y: np.ndarray) -> np.ndarray:

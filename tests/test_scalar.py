@@ -92,7 +92,7 @@ def compiled(text: str, dtype: str, **arrays: np.ndarray) -> np.ndarray:
         result = b.zext(result, ir.VectorType(ir.IntType(8), lanes))
     b.store(result, function.args[-1], align=1)
     b.ret_void()
-    address = objects.load({symbol: objects.compile_module(module, detect())})[symbol]
+    address = objects.load_for_good({symbol: objects.compile_module(module, detect())})[symbol]
     out = np.empty(lanes, dtype)
     ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * (len(arrays) + 1))(address)(
         *(x.ctypes.data for x in (*arrays.values(), out))

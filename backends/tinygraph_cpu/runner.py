@@ -93,8 +93,8 @@ class CpuRunner:
         found = fetch(code.kernels, store)
         if found is None:
             raise LookupError(f"the cache has lost a kernel of {code.name}")
-        addresses = objects.load(found)
-        self.functions = [addresses[symbol_of(k)] for k in code.kernels]
+        self.library = objects.load(found)
+        self.functions = [self.library.addresses[symbol_of(k)] for k in code.kernels]
         self.code, self.parameters = code, list(parameters)
         self.arena = aligned(Type((max(code.arena, 1),), "uint8"), 4096)
         self.prepared = Prepared.shared(code, constants, parameters)

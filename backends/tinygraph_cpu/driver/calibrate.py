@@ -69,7 +69,8 @@ _blocks: list[np.ndarray] = []  # argument blocks of the tables
 
 def _table(name: str, memory: int = 0) -> LaunchTable:
     code = objects.stored_module(_module(detect()), detect(), default_store())
-    address = objects.load(dict.fromkeys(("tinygraph_peak", "tinygraph_stream"), code))[name]
+    symbols = ("tinygraph_peak", "tinygraph_stream")
+    address = objects.load_for_good(dict.fromkeys(symbols, code))[name]
     _blocks.append(np.array([memory, _SINK.ctypes.data], np.int64))
     return LaunchTable([TableEntry(address, _blocks[-1].ctypes.data, PARTS)])
 

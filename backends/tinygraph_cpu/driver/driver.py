@@ -392,7 +392,7 @@ def driver() -> Driver:
     )
     target = objects.Processor()
     code = objects.stored_module(driver_module, target, default_store(), source)
-    addresses = objects.load(dict.fromkeys(symbols, code))
+    addresses = objects.load_for_good(dict.fromkeys(symbols, code))
     word = ctypes.c_void_p
     return Driver(
         walk=ctypes.CFUNCTYPE(ctypes.c_int64, word)(addresses["tinygraph_walk"]),

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 import llvmlite
 import llvmlite.binding as llvm
 from llvmlite import ir
+from llvmlite.binding.newpassmanagers import NewPassManager
 
 from tinygraph.compiler.store import Store
 from tinygraph.graph.locks import TABLES, new_lock
@@ -64,7 +67,8 @@ def optimize(
         ValueError: the module calls a function that this process does not have. Found out when
             the object is loaded, the same mistake would end the process.
     """
-    _engine()  # makes the symbols of the process known to LLVM
+    with _lock:
+        _initialize()
     machine = _machine(target)
     parsed = llvm.parse_assembly(str(module))
     parsed.triple = machine.triple
@@ -75,7 +79,12 @@ def optimize(
     passes = llvm.create_pass_builder(machine, tuning)
     with _OPTIONS:
         _choose_tails(masked_tails and "+avx512f" in target.features)
-        passes.getModulePassManager().run(parsed, passes)
+        manager = passes.getModulePassManager()
+        manager.run(parsed, passes)
+        # what its own close() should do, which finds the empty method of another base class first:
+        # 70 to 140 kilobytes for each kernel
+        NewPassManager._dispose(manager)
+        manager.detach()
     for function in parsed.functions:
         name = function.name
         external = function.is_declaration and not name.startswith("llvm.")
@@ -124,49 +133,63 @@ def stored_module(
 
 
 class _Engine:
-    """Owns all code memory of the process: loaded code is never freed, since addresses are held
-    elsewhere.
-    """
+    """Code memory of a few objects."""
 
-    def __init__(self) -> None:
+    def __init__(self, objects: Mapping[str, bytes]) -> None:
         machine = llvm.Target.from_default_triple().create_target_machine()
         self.engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-        self.addresses: dict[str, int] = {}
-
-    def load(self, objects: Mapping[str, bytes]) -> None:
-        new = [symbol for symbol in objects if symbol not in self.addresses]
-        for code in dict.fromkeys(objects[symbol] for symbol in new):
+        for code in dict.fromkeys(objects.values()):
             self.engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self.engine.finalize_object()
-        for symbol in new:
-            address = self.engine.get_function_address(symbol)
+        self.addresses = {symbol: self.engine.get_function_address(symbol) for symbol in objects}
+        for symbol, address in self.addresses.items():
             if not address:
                 raise ValueError(f"the object of {symbol!r} does not define it")
-            self.addresses[symbol] = address
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """Addresses of functions by symbol, whose code is in memory as long as this object is."""
+
+    addresses: dict[str, int]
+    engines: tuple[_Engine, ...]
 
 
 _lock = new_lock(TABLES)
-_engines: list[_Engine] = []  # at most one
+_loaded: WeakValueDictionary[str, _Engine] = WeakValueDictionary()  # by symbol
+_kept: list[Library] = []
 
 
-def _engine() -> _Engine:
-    with _lock:
-        if not _engines:
-            llvm.initialize_native_target()
-            llvm.initialize_native_asmprinter()
-            _engines.append(_Engine())
-        return _engines[0]
+@cache
+def _initialize() -> None:
+    """Makes LLVM, and to LLVM the symbols of the process, known."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    _kept.append(Library({}, (_Engine({}),)))
 
 
-def load(objects: Mapping[str, bytes]) -> dict[str, int]:
-    """Addresses of functions, given as {symbol: the object that defines it}.
+def load(objects: Mapping[str, bytes]) -> Library:
+    """Functions, given as {symbol: the object that defines it}.
 
-    A symbol names its content: one that was loaded before is not loaded again.
+    A symbol names its content: one that is loaded already is not loaded again.
 
     Raises:
         ValueError: an object does not define its symbol.
     """
     with _lock:
-        engine = _engine()
-        engine.load(objects)
-        return {symbol: engine.addresses[symbol] for symbol in objects}
+        _initialize()
+        found = {s: engine for s in objects if (engine := _loaded.get(s)) is not None}
+        missing = {s: code for s, code in objects.items() if s not in found}
+        if missing:
+            new = _Engine(missing)
+            for symbol in missing:
+                found[symbol] = _loaded[symbol] = new
+        addresses = {symbol: found[symbol].addresses[symbol] for symbol in objects}
+        return Library(addresses, tuple(dict.fromkeys(found.values())))
+
+
+def load_for_good(objects: Mapping[str, bytes]) -> dict[str, int]:
+    """Addresses of functions that stay in memory until the process ends; see load."""
+    library = load(objects)
+    _kept.append(library)
+    return library.addresses
