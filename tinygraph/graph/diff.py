@@ -26,7 +26,7 @@ CONTEXT = 2  # nodes that are shown around a difference
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class DiffLine:
     """A node, or what a graph returns, and which graph has it: the first (-), the second (+), both.
     """
 
@@ -41,7 +41,7 @@ def diff(before: Graph, after: Graph, names: tuple[str, str] | None = None) -> s
     return "\n".join([*heading, *with_context(list(differences(before, after)))])
 
 
-def differences(before: Graph, after: Graph) -> Iterator[Line]:
+def differences(before: Graph, after: Graph) -> Iterator[DiffLine]:
     """The nodes of both in one order; twins agree in all but the operands that are computed."""
     old, new = labels(before), labels(after)
     first, second = shown(before), shown(after)
@@ -57,8 +57,8 @@ def differences(before: Graph, after: Graph) -> Iterator[Line]:
                 yield from of_bodies(a, b)
         else:
             old |= {n: f"{old[n]}'" for n in first[i:j]}
-            yield from (Line("-", text(n, old)) for n in first[i:j])
-            yield from (Line("+", text(n, new)) for n in second[k:m])
+            yield from (DiffLine("-", text(n, old)) for n in first[i:j])
+            yield from (DiffLine("+", text(n, new)) for n in second[k:m])
     results = (
         "return " + ", ".join(names[o] for o in graph.outputs)
         for graph, names in ((before, old), (after, new))
@@ -82,18 +82,18 @@ def text(n: Node, names: dict[Node, str]) -> str:
     return f"{names[n]} = {n.op.name}({', '.join(arguments(n, names))}) : {n.type}"
 
 
-def pair(old: str, new: str) -> Iterator[Line]:
-    yield from (Line(" ", new),) if old == new else (Line("-", old), Line("+", new))
+def pair(old: str, new: str) -> Iterator[DiffLine]:
+    yield from (DiffLine(" ", new),) if old == new else (DiffLine("-", old), DiffLine("+", new))
 
 
-def of_bodies(a: Node, b: Node) -> Iterator[Line]:
+def of_bodies(a: Node, b: Node) -> Iterator[DiffLine]:
     """The differences within the graphs that two loops repeat."""
     for x, y in zip(a.bodies, b.bodies, strict=True):
         if x.digest != y.digest:
-            yield from (Line(line.sign, f"    {line.text}") for line in differences(x, y))
+            yield from (DiffLine(line.sign, f"    {line.text}") for line in differences(x, y))
 
 
-def with_context(lines: list[Line]) -> Iterator[str]:
+def with_context(lines: list[DiffLine]) -> Iterator[str]:
     """The lines that differ, with some context; a count in place of the others."""
     near = {
         k
