@@ -153,3 +153,23 @@ def test_five_thousand_nodes_are_fast():
     printed = time.process_time() - start
     assert parse(text).outputs == graph.outputs
     assert printed < 1 and time.process_time() - start < 5
+
+
+HOSTILE = {
+    "minus signs": ("expected a value", "  %0 = mul(x, " + "-" * 100_000 + "1.0) : f32[4]"),
+    "brackets": ("expected a value", "  %0 = reshape(x, shape=" + "(" * 3000 + ") : f32[4]"),
+    "sizes": ("nested too deeply", "  %0 = reshape(x, shape=(" + "n*" * 3000 + "n,)) : f32[4]"),
+    "bodies": ("nested too deeply", "  body#0 = graph b(x: f32[4]) {\n" * 5000),
+    "a label twice": ("%0 is defined above", "  %0 = exp(x) : f32[4]\n" * 2),
+    "an input's label": ("x is defined above", "  parameter x: f32[4]"),
+    "a complex number": ("1j is not a number", "  %0 = mul(x, 1j) : f32[4]"),
+    "a size below 0": ("sizes below 0", "  %0 = broadcast_to(1.0, shape=(-2,)) : f32[-2]"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_text_is_one_short_error(name):
+    message, lines = HOSTILE[name]
+    with pytest.raises(ParseError, match=rf"line \d+: .*{message}") as error:
+        parse(f"graph g(x: f32[4]) {{\n{lines}\n  return x\n}}")
+    assert len(str(error.value)) < 2500

@@ -293,7 +293,7 @@ PROLOGUE = "def bad(part, tid, args):\n    y = view_float32(args[0])\n    n = ar
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("    y[0] = float32(args[2])", "uses args behind its prologue"),
+        ("    y[0] = float32(args[2])", "uses args after its prologue"),
         ("    y[0] = y[1] * 0.1", "computes in float64"),
         ("    for i in range(0, 9, n):\n        y[i] = float32(0)", "could raise"),
     ],

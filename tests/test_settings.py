@@ -65,8 +65,10 @@ def test_what_is_set_wins_until_it_is_none(
 @pytest.mark.parametrize(
     ("name", "wrong", "wanted"),
     [
-        ("threads", "0", "a positive integer"),
-        ("threads", "two", "a positive integer"),
+        ("threads", "0", "a positive integer up to 1024"),
+        ("threads", "two", "a positive integer up to 1024"),
+        ("threads", "1025", "a positive integer up to 1024"),
+        ("threads", "9" * 5000, "a positive integer up to 1024"),
         ("verify", "all", "values"),
         ("cuda", "gpu", "auto or device or emulate or ptx"),
         ("cpu", "486", "native or x86-64-v3 or x86-64-v2"),

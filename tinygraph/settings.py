@@ -67,9 +67,12 @@ def _one_of(*words: str) -> Callable[[str], str]:
     return read
 
 
+MOST_THREADS = 1024
+
+
 def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise ValueError("a positive integer")
+    if not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= MOST_THREADS:
+        raise ValueError(f"a positive integer up to {MOST_THREADS}")
     return int(text)
 
 

@@ -96,7 +96,9 @@ class CpuRunner:
         self.library = objects.load(found)
         self.functions = [self.library.addresses[symbol_of(k)] for k in code.kernels]
         self.code, self.parameters = code, list(parameters)
-        self.arena = aligned(Type((max(code.arena, 1),), "uint8"), 4096)
+        self.arena = aligned(
+            Type((max(code.arena, 1),), "uint8"), 4096, f"the intermediate values of {code.name}"
+        )
         self.prepared = Prepared.shared(code, constants, parameters)
         self.constants = [self.copied(c) for c in constants]
         self.threads = threads_for(code)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from ..graph.locks import TABLES, new_lock
 from . import manifest
 from .key import program_key
 from .manifest import Built
@@ -37,7 +38,7 @@ def build(source: Source, store: Store, key: str | None) -> Built:
     from .check_values import value_check
 
     check = value_check(source.graph) if source.options.verify == "values" else None
-    with uncollected():
+    with rarely_collected():
         made = source.translate(check)
         source.backend.build(made.code, store, source.runtime)
     text = module_text(made.code, made.plan, made.graph).encode()
@@ -47,15 +48,28 @@ def build(source: Source, store: Store, key: str | None) -> Built:
     return Built(made.code, constants, store.path("source", name), made)
 
 
+OBJECTS = 200_000  # new ones after which the collector searches while something is compiled
+_COLLECTOR = new_lock(TABLES)
+_compiling: list[tuple[int, int, int]] = []  # of each compile that goes on, what it found
+
+
 @contextmanager
-def uncollected() -> Iterator[None]:
-    """No search for reference cycles: it takes a third of the time of compiling, which allocates
-    much and keeps most of it until the end.
+def rarely_collected() -> Iterator[None]:
+    """Reference cycles are searched for rarely: compiling allocates much and keeps most of it until
+    the end, and the usual search every 700 objects finds nothing.
+
+    The collector is one for the whole process. Cycles that other threads leave meanwhile are found
+    too, only later; whether it is on is never touched.
     """
-    enabled = gc.isenabled()
-    gc.disable()
+    with _COLLECTOR:
+        _compiling.append(gc.get_threshold())
+        if len(_compiling) == 1:
+            gc.set_threshold(OBJECTS, *_compiling[0][1:])
     try:
         yield
     finally:
-        if enabled:
-            gc.enable()
+        with _COLLECTOR:
+            first = _compiling[0]
+            _compiling.pop()
+            if not _compiling and gc.get_threshold()[0] == OBJECTS:  # nobody else has set it
+                gc.set_threshold(*first)

@@ -18,6 +18,7 @@ from .size import parse_size
 from .state import ParameterState
 from .types import Array, Type
 
+MOST = 1000  # characters of a line in a message
 LONG = {d.short: d.name for d in DTYPES.values()}
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -42,13 +43,20 @@ def parse(text: str, env: Graph | Mapping[str, Node] | None = None) -> Graph:
     Parameters and large constants are taken from ``env`` (a graph that has them, or nodes by
     label); where it has none they become placeholders: the structure is the same, but there are no
     values to compute with.
+
+    Raises:
+        ParseError: the text is not a graph.
     """
     known = dict(env.items()) if isinstance(env, Mapping) else {}
     arrays: dict[str, Array] = {}
     if isinstance(env, Graph):
         known = {label: n for n, label in labels(env).items() if n.op is PARAMETER}
         arrays = {reference(v): v for v in _arrays(env)}
-    return _Parser(text, known, arrays).graph()
+    parser = _Parser(text, known, arrays)
+    try:
+        return parser.graph()
+    except RecursionError:
+        parser.fail("this is nested too deeply")
 
 
 class _Parser:
@@ -76,7 +84,15 @@ class _Parser:
         position = self.tokens[self.at][2] if position is None else position
         number = self.text.count("\n", 0, position) + 1
         lines = self.text.splitlines() or [""]
-        raise ParseError(f"line {number}: {why}\n    {lines[number - 1].strip()}")
+        raise ParseError(f"line {number}: {_short(why)}\n    {_short(lines[number - 1].strip())}")
+
+    def define(self, label: str, made: Node) -> None:
+        end = self.tokens[self.at - 1][2]
+        if label in self.values:
+            self.fail(f"{label} is defined above", end)
+        if any(isinstance(n, int) and n < 0 for n in made.type.shape):
+            self.fail(f"{label} has sizes below 0: {made.type}", end)
+        self.values[label] = made
 
     @property
     def next(self) -> str:
@@ -97,8 +113,8 @@ class _Parser:
         self.take("(")
         while self.next != ")":
             label, type = self.declaration()
-            self.values[label] = input(_name(label)[0] or "_", *type.shape, dtype=type.dtype)
-            inputs.append(self.values[label])
+            inputs.append(input(_name(label)[0] or "_", *type.shape, dtype=type.dtype))
+            self.define(label, inputs[-1])
             if self.next == ",":
                 self.take()
         self.take(")")
@@ -143,13 +159,13 @@ class _Parser:
         if found is not None and found.type != type:
             self.fail(f"{label} is {found.type} in env")
         made = Parameter(PARAMETER, ParameterState(type, name, unknown))
-        self.values[label] = made if found is None else found
+        self.define(label, made if found is None else found)
 
     def constant(self, label: str, type: Type) -> None:
         if label in self.arrays:
-            self.values[label] = CONSTANT(value=self.arrays[label])
+            self.define(label, CONSTANT(value=self.arrays[label]))
         else:
-            self.values[label] = PLACEHOLDER(digest=label.removeprefix("const#"), type=type)
+            self.define(label, PLACEHOLDER(digest=label.removeprefix("const#"), type=type))
 
     def body(self, label: str) -> None:
         """A graph of its own: its names mean nothing outside, nor those outside within."""
@@ -191,7 +207,7 @@ class _Parser:
             self.at = start
             self.fail(f"{op.name} gives {made.type}, the text says {found}")
         name, numbered = _name(label[1:])
-        self.values[label] = made if numbered or name is None else made.named(name)
+        self.define(label, made if numbered or name is None else made.named(name))
 
     def type(self) -> str:
         """The text of a type, or of several in parentheses."""
@@ -232,6 +248,8 @@ class _Parser:
             dtype = self.dtype(self.next)
             self.take("label")
         array = np.asarray(value)
+        if array.dtype.kind not in "fib":
+            self.fail(f"{value!r} is not a number")
         return constant(
             array.astype(dtype or {"f": "float32", "i": "int32"}.get(array.dtype.kind, "bool"))
         )
@@ -261,9 +279,14 @@ class _Parser:
         text = self.text[start : self.tokens[self.at - 1][3]] if self.at > first else ""
         try:
             return ast.literal_eval(_Numbers().visit(ast.parse(text, mode="eval")))
-        except (SyntaxError, ValueError):
+        except (SyntaxError, ValueError, MemoryError):  # the last for thousands of brackets
             found, self.at = text or self.next or "the end", first
             self.fail(f"expected a value, found {found!r}")
+
+
+def _short(text: str) -> str:
+    """The text, or where it is long, its beginning."""
+    return text if len(text) <= MOST else f"{text[:MOST]} ..."
 
 
 def _name(label: str) -> tuple[str | None, bool]:

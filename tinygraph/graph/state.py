@@ -129,7 +129,8 @@ class ParameterState:
             ParameterState.moved = ParameterState.moved or memory is not None
 
     def _allocate(self) -> np.ndarray:
-        physical = aligned(Type(tuple(self.type.shape[a] for a in self.order), self.type.dtype))
+        type = Type(tuple(self.type.shape[a] for a in self.order), self.type.dtype)
+        physical = aligned(type, what=f"parameter {self.name or 'without a name'}: {self.type},")
         return physical.transpose(np.argsort(self.order)) if self.order else physical
 
     def write(self, value: Any) -> None:
@@ -172,22 +173,31 @@ HUGE = 2 << 20  # bytes from which on an array gets pages of its own
 def huge(size: int) -> mmap.mmap:
     """Anonymous memory of this process alone, in huge pages where those can be asked for.
 
-    Memory that is shared with children, mmap's default, hardly ever gets them.
+    Memory that is shared with children, mmap's default, hardly ever gets them, and what a child
+    writes to it would change the parent's.
     """
-    if not hasattr(mmap, "MADV_HUGEPAGE"):
+    if not hasattr(mmap, "MAP_PRIVATE"):
         return mmap.mmap(-1, size)
     memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    memory.madvise(mmap.MADV_HUGEPAGE)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        memory.madvise(mmap.MADV_HUGEPAGE)
     return memory
 
 
-def aligned(type: Type, slack: int = 64) -> np.ndarray:
+def aligned(type: Type, slack: int = 64, what: str = "an array") -> np.ndarray:
     """Zeroed memory on a cache line, followed by ``slack`` bytes that vector loads may touch.
 
     Large arrays are in huge pages where the system has them: kernels walk over weights in steps of
     many kilobytes, each of which would need a page table entry of its own.
+
+    Raises:
+        MemoryError: there is not as much; the message says for what.
     """
     size = type.bytes + 64 + slack
-    raw = np.frombuffer(huge(size), np.uint8) if size >= HUGE else np.zeros(size, np.uint8)
+    try:
+        raw = np.frombuffer(huge(size), np.uint8) if size >= HUGE else np.zeros(size, np.uint8)
+    except (OSError, OverflowError):
+        gib = type.bytes / (1 << 30)
+        raise MemoryError(f"{what} of {gib:,.1f} GiB does not fit in memory") from None
     start = -raw.ctypes.data % 64
     return raw[start : start + type.bytes].view(type.dtype).reshape(type.shape)

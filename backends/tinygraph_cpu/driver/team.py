@@ -11,26 +11,39 @@ import atexit
 import ctypes
 import os
 import threading
+import warnings
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 
 from tinygraph.graph.locks import TEAMS, new_lock
-from tinygraph.settings import settings
+from tinygraph.settings import MOST_THREADS, settings
 from tinygraph_cpu.driver.driver import INSIDE_BITS, driver
 from tinygraph_cpu.driver.interrupt import stop
 from tinygraph_cpu.driver.launch_table import GATE, STATE_WORDS, LaunchTable, words
 from tinygraph_cpu.machine.processors import allowed_cpus
 
-MOST = 1023  # workers
 PATIENCE = 50_000  # pauses, one to three milliseconds, before a worker parks
 _PINS = hasattr(os, "sched_setaffinity")
 
 
 def default_threads() -> int:
     """settings.threads, else the number of processors that this process may use."""
-    return settings.threads or len(allowed_cpus())
+    threads, processors = settings.threads, len(allowed_cpus())
+    if threads is not None and threads > processors:
+        _warn(threads, processors)
+    return threads or processors
+
+
+@cache
+def _warn(threads: int, processors: int) -> None:
+    warnings.warn(
+        f"TINYGRAPH_THREADS asks for {threads} threads on {processors} processors: more threads "
+        "than processors are slower",
+        RuntimeWarning,
+        stacklevel=2,
+    )
 
 
 class _Thread:
@@ -80,7 +93,7 @@ class Team:
         self.state = words(STATE_WORDS)
         self.workers: list[_Thread] = []
         self.parked: list[_Thread] = []
-        self.most = MOST  # workers
+        self.most = MOST_THREADS  # workers
         self.needed = 0  # the number of a run that cannot end without its workers
         self._cpus = allowed_cpus()
         self._caller_cpu = -1

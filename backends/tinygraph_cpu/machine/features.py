@@ -39,6 +39,8 @@ def detect(level: str | None = None) -> Features:
 
 @cache
 def _features(level: str) -> Features:
+    if level != "native" and not llvm.get_process_triple().startswith("x86_64"):
+        raise ValueError(f"TINYGRAPH_CPU={level} is a level of x86-64, which this processor is not")
     if level == "x86-64-v2":
         return Features(4, 16, False, level, "")
     if level == "x86-64-v3":
