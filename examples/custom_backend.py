@@ -18,7 +18,8 @@ import numpy as np
 
 import tinygraph as tg
 from tinygraph import data, models, nn, optim
-from tinygraph.extend import Call, Card, Code, KernelCode, Roofline, Store, Target, python, register
+from tinygraph.extend import Call, Card, Code, KernelCode, Roofline, Store, python, register
+from tinygraph.extend import PlainTarget as Target  # no processor in particular
 from tinygraph.extend import assemble as assemble  # kernels for processors, not GPUs
 
 VERSION = "1"  # part of the keys of what is stored: raise it when this file changes
@@ -26,7 +27,7 @@ TEXTS: dict[str, bytes] = {}  # those of this process: the store may be read-onl
 
 
 def target(runtime: str) -> Target:
-    return Target(lanes=4, registers=12, winograd=False)
+    return Target()
 
 
 def fingerprint(runtime: str) -> str:

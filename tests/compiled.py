@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from targets import schedule
 from tinygraph.codegen.assemble import assemble
 from tinygraph.codegen.module import module_text
 from tinygraph.codegen.python import execute
 from tinygraph.graph.ir import Graph, Node
 from tinygraph.graph.op import INPUT
-from tinygraph.plan.contraction.tiling import Target
 from tinygraph.plan.records.plan import Plan
-from tinygraph.plan.schedule import schedule
+from tinygraph.plan.records.target import Target
 from tinygraph.plan.verify import verify_plan
 
 

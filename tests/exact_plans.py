@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from random_networks import Network, integers
+from targets import SMALL, schedule
 from tinygraph.codegen.assemble import assemble
 from tinygraph.codegen.module import module_text
 from tinygraph.codegen.python import execute
@@ -15,20 +16,21 @@ from tinygraph.graph.interpret import run
 from tinygraph.graph.ir import Graph, Node, Parameter, position
 from tinygraph.graph.op import INPUT, input
 from tinygraph.graph.parameter import parameter
-from tinygraph.plan.contraction.tiling import Target
 from tinygraph.plan.records.plan import Plan
-from tinygraph.plan.schedule import schedule
+from tinygraph.plan.records.target import Target
 from tinygraph.plan.verify import verify_plan
 
-SMALL = Target(lanes=4, registers=12)  # tiles whose edges small shapes straddle
 EXACT = {"": "implicit"}  # Winograd's transforms round
 
 
-def planned(net: Network, without: Sequence[str] = (), conv: dict[str, str] | None = None) -> Plan:
-    plan = schedule(
-        net.graph, net.updates, target=SMALL, without=frozenset(without), conv=conv or EXACT
-    )
-    return verify_plan(plan)
+def planned(
+    net: Network,
+    without: Sequence[str] = (),
+    conv: dict[str, str] | None = None,
+    target: Target = SMALL,
+) -> Plan:
+    left_out, conv = frozenset(without), conv or EXACT
+    return verify_plan(schedule(net.graph, net.updates, target=target, without=left_out, conv=conv))
 
 
 def results(net: Network, plan: Plan) -> list[np.ndarray]:

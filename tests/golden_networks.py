@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 import tinygraph as tg
+from targets import NARROW, WIDE
 from tinygraph import nn, optim
 from tinygraph.codegen.assemble import assemble
 from tinygraph.compiler.pipeline import translate
 from tinygraph.graph.ir import Graph, Node
 from tinygraph.inspect.inspection import Inspection
 from tinygraph.passes import Update, strip_effects
-from tinygraph.plan.contraction.tiling import Target
+from tinygraph.plan.records.target import Target
 
-WIDE = Target(lanes=16, registers=32)  # as with AVX-512, whatever this machine has
-NARROW = Target(lanes=8, registers=16)  # as with AVX2
+# fixed targets, as with AVX-512 and AVX2, whatever this machine has
 
 
 def inspected(

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
-import pytest
 
 import tinygraph as tg
+from targets import WIDE, schedule
 from tinygraph.graph.ir import Graph, Node
 from tinygraph.inspect.plan_text import plan_text
-from tinygraph.plan.launches import ahead
 from tinygraph.plan.records.plan import Launch, Plan
-from tinygraph.plan.schedule import schedule
 
 SIZES = (256, 512, 1024, 64)
 
 
-def chain(rows: int) -> Plan:
+def chain(rows: int, **prefetch: float) -> Plan:
     """Products with one weight after the other."""
     x = y = tg.input("x", rows, SIZES[0])
     for i, (k, n) in enumerate(pairwise(SIZES)):
         weight = tg.parameter(np.zeros((n, k), np.float32), f"w{i}")
         y = tg.relu(y @ tg.transpose(weight, (1, 0)))
-    return planned(y, x)
+    return planned(y, x, **prefetch)
 
 
-def planned(y: Node, *inputs: Node) -> Plan:
-    return schedule(Graph("chain", inputs, (y,)))
+def planned(y: Node, *inputs: Node, **prefetch: float) -> Plan:
+    """``prefetch`` replaces what a processor fetches ahead."""
+    target = replace(WIDE, prefetch=replace(WIDE.prefetch, **prefetch))
+    return schedule(Graph("chain", inputs, (y,)), target=target)
 
 
 def fetched(launch: Launch) -> range:
@@ -53,9 +54,8 @@ def test_weights_lie_in_the_order_in_which_they_are_read() -> None:
     assert (first.stop, second.stop) == (second.start, third.start)
 
 
-def test_a_launch_fetches_what_the_next_ones_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ahead, "RATE", 1e9)
-    plan = chain(1024)
+def test_a_launch_fetches_what_the_next_ones_read() -> None:
+    plan = chain(1024, rate=1e9)
     _, second, third = weights(plan)
     for launch, weight in zip(plan.launches, (second, third), strict=False):
         assert fetched(launch).start == weight.start
@@ -64,14 +64,11 @@ def test_a_launch_fetches_what_the_next_ones_read(monkeypatch: pytest.MonkeyPatc
     assert f"fetches {len(fetched(plan.launches[0])):,} bytes ahead" in plan_text(plan)
 
 
-def test_what_a_launch_has_no_time_for_falls_to_those_before(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_what_a_launch_has_no_time_for_falls_to_those_before() -> None:
     plan = chain(512)
     *_, third = weights(plan)
-    room = [ahead.capacity(launch) for launch in plan.launches]
-    monkeypatch.setattr(ahead, "RATE", ahead.RATE * len(third) / 2 / room[1])
-    plan = chain(512)
+    room = [WIDE.prefetch.capacity(launch) for launch in plan.launches]
+    plan = chain(512, rate=WIDE.prefetch.rate * len(third) / 2 / room[1])
     earlier, later, last = (fetched(launch) for launch in plan.launches)
     assert abs(later.start - (third.start + len(third) // 2)) < 64
     assert later.stop in range(third.stop, third.stop + 64 * plan.launches[1].parts)
@@ -79,10 +76,8 @@ def test_what_a_launch_has_no_time_for_falls_to_those_before(
     assert not last
 
 
-def test_what_the_cache_does_not_hold_is_not_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ahead, "RATE", 1e9)
-    monkeypatch.setattr(ahead, "LIMIT", 2**20)
-    plan = chain(1024)
+def test_what_the_cache_does_not_hold_is_not_fetched() -> None:
+    plan = chain(1024, rate=1e9, limit=2**20)
     _, second, third = weights(plan)
     assert len(second) > 2**20 > len(third)
     first, later, last = (fetched(launch) for launch in plan.launches)

@@ -9,6 +9,7 @@ import pytest
 
 import tinygraph as tg
 from compiled import graph_of, run_python
+from targets import schedule
 from tinygraph import nn, ops, optim
 from tinygraph.compiler.pipeline import run_passes
 from tinygraph.graph.float64 import in_float64
@@ -16,7 +17,6 @@ from tinygraph.graph.ir import Graph, Node
 from tinygraph.ops.normalization import channel_moments
 from tinygraph.passes import strip_effects
 from tinygraph.plan.records.plan import Nest
-from tinygraph.plan.schedule import schedule
 
 
 @pytest.mark.parametrize("shape", [(3, 2), (1, 5, 9), (2, 3, 7, 5), (2, 40, 40, 30)], ids=str)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from targets import WIDE, schedule
 from tinygraph import models, nn, ops, optim
 from tinygraph.compiler.pipeline import run_passes
 from tinygraph.graph.ir import Graph, Node
@@ -13,7 +14,6 @@ from tinygraph.graph.op import input
 from tinygraph.passes import Update, strip_effects
 from tinygraph.plan.launches.side_by_side import duration
 from tinygraph.plan.records.plan import Bundle, Plan
-from tinygraph.plan.schedule import schedule
 from tinygraph.plan.verify import verify_plan
 
 
@@ -100,5 +100,5 @@ def test_long_parts_come_first():
     bundles = [launch.work.launches for launch in plan.launches if isinstance(launch.work, Bundle)]
     assert bundles
     for members in bundles:
-        lengths = [duration(m) / m.parts for m in members]
+        lengths = [duration(m, WIDE) / m.parts for m in members]
         assert lengths == sorted(lengths, reverse=True)

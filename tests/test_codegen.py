@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from compiled import graph_of, run_python
+from targets import schedule
 from tinygraph import ops
 from tinygraph.autodiff import grad
 from tinygraph.codegen.assemble import assemble
@@ -13,7 +14,6 @@ from tinygraph.compiler.arguments import draw
 from tinygraph.graph.interpret import run
 from tinygraph.graph.ir import Graph
 from tinygraph.graph.op import OPS, Kind, input
-from tinygraph.plan.schedule import schedule
 
 RECORDS = [o for o in OPS.values() if o.example is not None]
 

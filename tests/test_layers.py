@@ -49,6 +49,7 @@ FLOORS = [
     ["tinygraph.__main__"],
     ["tinygraph_scalar", "ptx_emulator"],
     ["tinygraph_cpu.machine"],
+    ["tinygraph_cpu.costs"],
     ["tinygraph_cpu.gemm", "tinygraph_cpu.numba_code", "tinygraph_cpu.driver"],
     ["tinygraph_cpu.winograd"],
     ["tinygraph_cpu"],

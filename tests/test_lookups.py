@@ -59,9 +59,7 @@ def indices(shape: tuple[int, ...], rows: int = ROWS) -> np.ndarray:
 def products_of(graph: tg.Graph, rows: int) -> list[tg.Node]:
     """Products over or of as many rows as there are indices."""
     anchors = [n for n in graph.nodes if n.op.kind is Kind.ANCHOR]
-    return [
-        n for n in anchors if any(np.prod(i.shape[:-1]) == rows for i in (*n.inputs, n))
-    ]
+    return [n for n in anchors if any(np.prod(i.shape[:-1]) == rows for i in (*n.inputs, n))]
 
 
 @pytest.mark.parametrize(("kind", "shape"), CASES)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis.strategies import sampled_from
 
 from exact_plans import agree, network, planned, state, x
 from random_networks import Network, integers, networks
@@ -19,19 +20,25 @@ from tinygraph.graph.parameter import parameter
 from tinygraph.ops.conv import CONV2D, CONV2D_INPUT_GRADIENT
 from tinygraph.ops.view import BROADCAST_TO, PAD, RESHAPE, TRANSPOSE
 from tinygraph.ops.window import WINDOW_MAX, WINDOW_SUM
+from tinygraph.plan.records.steps import CHOICES, OPTIONAL
 
-WITHOUT = [(), ("fuse",), ("contract",)]
-IDS = ["all", "no fusion", "no contraction"]
+WITHOUT = [(), *((name,) for name in (*CHOICES, *OPTIONAL))]
+IDS = ["all", *(f"no {name}" for (name,) in WITHOUT[1:])]
 
 
 # -- random graphs ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("without", WITHOUT, ids=IDS)
+@pytest.mark.parametrize("without", WITHOUT[:3], ids=IDS[:3])
 @settings(max_examples=max(150, settings.default.max_examples))
 @given(net=networks())
 def test_random_graphs(net, without):
     agree(net, without)
+
+
+@given(net=networks(), without=sampled_from(OPTIONAL))
+def test_random_graphs_without_a_step(net, without):
+    agree(net, (without,))
 
 
 @given(net=networks(dtypes=("int32", "float64")))

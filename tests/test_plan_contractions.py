@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from typing import Any
@@ -9,17 +10,15 @@ from typing import Any
 import pytest
 
 from exact_plans import agree, network, planned, state, x
+from targets import SMALL, WIDE
 from tinygraph import ops
 from tinygraph.graph.ir import Node
 from tinygraph.graph.op import input
 from tinygraph.ops.conv import CONV2D, CONV2D_INPUT_GRADIENT, CONV2D_WEIGHT_GRADIENT
 from tinygraph.ops.linalg import OUTER_SUM
 from tinygraph.ops.view import TRANSPOSE
-from tinygraph.plan.contraction import tiling
-from tinygraph.plan.contraction.tiling import LINE, Target
-from tinygraph.plan.lower import copies
-from tinygraph.plan.memory import layout
 from tinygraph.plan.records.plan import SLACK, Tile
+from tinygraph.plan.records.target import Product
 
 GEOMETRIES = [
     # batch, groups, channels in, out, image, kernel, stride, padding, dilation
@@ -82,9 +81,8 @@ def test_a_large_operand_of_a_gradient_that_skips_is_repacked():
 
 @pytest.mark.parametrize("batch, size", [(8, 4), (6, 5), (3, 6), (1, 9)])
 @pytest.mark.parametrize("kernel, stride", [(1, 1), (3, 1), (3, 2)])
-def test_long_reductions_in_pieces(monkeypatch, batch, size, kernel, stride):
+def test_long_reductions_in_pieces(batch, size, kernel, stride):
     """The pieces of a gradient to the weights are images, or rows of the only one."""
-    monkeypatch.setattr(tiling, "CACHE", 64)
     p = state(1, 3, 4, kernel, kernel, order=(0, 3, 4, 2, 1))
     around = ((kernel // 2, kernel // 2),) * 2
     kind: dict[str, Any] = {"stride": (stride,) * 2, "padding": around, "dilation": (1, 1)}
@@ -92,7 +90,8 @@ def test_long_reductions_in_pieces(monkeypatch, batch, size, kernel, stride):
     out = CONV2D(a, p, **kind)
     g = ops.relu(input("g", *out.shape) - out)
     dw = CONV2D_WEIGHT_GRADIENT(a, g, kernel=(kernel, kernel), **kind)
-    plan = agree(network(ops.sum(g), updates={p: p - 2 * dw}))
+    net = network(ops.sum(g), updates={p: p - 2 * dw})
+    plan = agree(net, target=replace(SMALL, chunk=64))
     (buffer,) = (b for b in plan.buffers if b.name == "pieces")
     pieces, rest = divmod(buffer.bytes - SLACK, 4 * p.type.size)
     assert pieces > 1 and max(batch, size) % pieces == 0 and rest == 0
@@ -129,24 +128,21 @@ def test_a_second_operand_that_crowds_the_cache_is_packed_for_many_rows(
     ],
 )
 def test_sequences_are_put_in_the_order_of_a_long_reduction(
-    monkeypatch, batch, size, columns, transposed, reordered
+    batch, size, columns, transposed, reordered
 ):
-    monkeypatch.setattr(copies, "WAYS", 4)
-    monkeypatch.setattr(copies, "MANY", 6)
-    monkeypatch.setattr(copies, "CROWDED", 128)
-    monkeypatch.setattr(layout, "CROWDED", 64)
+    copying = replace(SMALL.copying, ways=4, many=6, crowded=64)
     length = 4
     if transposed:
         a = ops.transpose(x(batch, length, size), (1, 0, 2))
     else:
         a = x(length, 2 * batch, size)[:, :batch]
     g = 2 * input("g", length, batch, columns)  # an input would be packed
-    launches = agree(network(OUTER_SUM(a, g))).launches
+    launches = agree(network(OUTER_SUM(a, g)), target=replace(SMALL, copying=copying)).launches
     assert any("reorder" in launch.name for launch in launches) == reordered
     (sizes,) = (dict(launch.work.sizes) for launch in launches if isinstance(launch.work, Tile))
     if reordered:  # the reduction is one walk
         assert (sizes["s"], sizes["k"]) == (1, length * batch)
-        assert sizes["a_k"] == size + (LINE // 4 if size == 16 else 0)
+        assert sizes["a_k"] == size + (copying.gap // 4 if size == 16 else 0)
 
 
 @pytest.mark.parametrize("left", [False, True], ids=["a", "a.T"])
@@ -193,8 +189,8 @@ def test_vectors_and_empty_products():
 
 def test_a_long_reduction_is_cut_by_what_a_part_of_the_result_reads():
     """The weight gradient of an LSTM, 256 x 1024 over 64 steps of 32 rows."""
-    cut = partial(Target().cut, (1, 1, 256), 1024, packed=False, across=True, longest=32)
-    rows_join, images = cut((1, 1, 2048)), cut((1, 64, 32))
+    sizes = partial(Product, 1, 1, 256, 1024, packed=False, across=True, longest=32)
+    rows_join, images = (WIDE.cut(sizes(reduction)) for reduction in ((1, 1, 2048), (1, 64, 32)))
     assert rows_join.inner == 128 and images.chunk * 32 == 128
     assert rows_join.column_parts == images.column_parts == 8
     assert rows_join.pieces == images.pieces == 1
@@ -203,7 +199,7 @@ def test_a_long_reduction_is_cut_by_what_a_part_of_the_result_reads():
 @pytest.mark.parametrize("rows", [1, 3])
 def test_few_rows_are_cut_by_what_they_read(rows):
     """A step of a recurrent network reads a matrix once: in wide tiles, by several threads."""
-    cut = Target().cut((1, 1, rows), 1024, (1, 1, 256), packed=True, across=False)
+    cut = WIDE.cut(Product(1, 1, rows, 1024, (1, 1, 256), packed=True, across=False))
     assert cut.vectors > 4 and cut.column_parts == 4
-    small = Target().cut((1, 1, rows), 32, (1, 1, 64), packed=True, across=False)
+    small = WIDE.cut(Product(1, 1, rows, 32, (1, 1, 64), packed=True, across=False))
     assert small.vectors == 2 and small.column_parts == 1

@@ -13,12 +13,12 @@ from golden_networks import WIDE, inspected
 from random_decoders import decoders
 from random_graphs import graphs
 from random_networks import networks
+from targets import schedule
 from tinygraph.compiler.pipeline import run_passes
 from tinygraph.graph.ir import Graph, Node, Parameter
 from tinygraph.inspect.remarks import Apart, Remark, grouped, unfused
 from tinygraph.passes import strip_effects
 from tinygraph.plan.records.reason import Reason
-from tinygraph.plan.schedule import schedule
 from whole_networks import WHOLE
 
 LARGE = ("inception_v3_step", "resnet50_step")  # take longer than all the others

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from targets import schedule
 from tinygraph import ops
 from tinygraph.compiler import pipeline
 from tinygraph.graph.ir import Graph, Node
 from tinygraph.graph.op import INPUT, input
 from tinygraph.graph.parameter import parameter
 from tinygraph.plan.records.plan import Buffer, Launch, Nest, Plan
-from tinygraph.plan.schedule import schedule
 from tinygraph.plan.verify import PlanError, verify_plan
 
 

@@ -12,9 +12,9 @@ import pytest
 
 import tinygraph as tg
 from compiled import graph_of, run_python
+from targets import schedule
 from tinygraph.codegen.assemble import assemble
 from tinygraph.graph.ir import Node
-from tinygraph.plan.schedule import schedule
 
 SPECIAL = np.float32([np.nan, np.inf, -np.inf, 0.0, 1.0, -1.0, 2.0, 0.5])
 GEOMETRIES = [

@@ -12,14 +12,15 @@ import pytest
 
 import tinygraph as tg
 from compiled import execute_plan, graph_of
+from targets import NO_WINOGRAD, schedule
 from tinygraph.graph.ir import Graph, Node
 from tinygraph.ops.conv import CONV2D_INPUT_GRADIENT
-from tinygraph.plan.contraction.tiling import Target
 from tinygraph.plan.records.plan import Plan
-from tinygraph.plan.schedule import schedule
+from tinygraph.plan.records.target import Target
 from tinygraph.plan.verify import verify_plan
 from tinygraph.plan.winograd.toom_cook import POINTS, transforms
 from tinygraph_cpu.machine.features import detect
+from tinygraph_cpu.processor import CpuTarget
 
 NATIVE = [(1, 1, 3, (7, 9), 3, 0, 4), (2, 17, 33, (13, 6), 3, 1, 2), (1, 40, 20, (6, 6), 5, 2, 4)]
 SIZES = [
@@ -85,7 +86,7 @@ def test_matrices_are_exact(n: int) -> None:
 @pytest.mark.parametrize("lanes, registers", [(16, 32), (4, 16)])
 def test_twin(batch, cin, cout, size, r, padding, m, lanes: int, registers: int) -> None:
     graph, arrays = convolution(batch, cin, cout, size, r, padding)
-    plan = planned(graph, f"winograd({m})", Target(lanes, registers))
+    plan = planned(graph, f"winograd({m})", CpuTarget(lanes, registers))
     assert is_winograd(plan)
     check(execute_plan(plan, graph, *arrays), graph, arrays)
 
@@ -223,14 +224,14 @@ def test_stems_are_winograd_after_space_to_depth() -> None:
     assert any(method in r for r in plan.remarks)
     assert is_winograd(schedule(plain(3, 96, 227, 11, stride=4)))
     assert not is_winograd(planned(stem, "implicit"))
-    assert not is_winograd(schedule(stem, target=Target(winograd=False)))
+    assert not is_winograd(schedule(stem, target=NO_WINOGRAD))
     remarks = schedule(plain(96, 128, 28, 3, padding=1, stride=2)).remarks
     assert any("implicit, 3x3 stride 2; winograd" in r for r in remarks)
 
 
 def test_a_backend_without_winograd_gets_none() -> None:
     """It gets a graph that does the same: see test_winograd_graph.py."""
-    plan = planned(plain(32, 32, 16, 3), "winograd", Target(winograd=False))
+    plan = planned(plain(32, 32, 16, 3), "winograd", NO_WINOGRAD)
     assert not is_winograd(plan) and not any("winograd" in r for r in plan.remarks)
 
 

@@ -10,13 +10,14 @@ import pytest
 
 import tinygraph as tg
 from compiled import execute_plan
+from targets import schedule
 from tinygraph.graph.ir import Graph
 from tinygraph.ops.conv import CONV2D_WEIGHT_GRADIENT
-from tinygraph.plan.contraction.tiling import Target
 from tinygraph.plan.records.plan import Plan
-from tinygraph.plan.schedule import schedule
+from tinygraph.plan.records.target import Target
 from tinygraph.plan.verify import verify_plan
 from tinygraph_cpu.machine.features import detect
+from tinygraph_cpu.processor import CpuTarget
 
 NATIVE = [
     # batch, groups, input and output channels of each, image, filter, padding, tile
@@ -117,7 +118,7 @@ def compiled(graph: Graph, arrays, way: str) -> list[np.ndarray]:
 @pytest.mark.parametrize("lanes, registers", [(16, 32), (4, 16)])
 def test_twin(batch, groups, cin, cout, size, r, padding, m, lanes, registers) -> None:
     graph, arrays = gradient(batch, groups, cin, cout, size, r, padding)
-    plan = planned(graph, f"winograd({m})", Target(lanes, registers))
+    plan = planned(graph, f"winograd({m})", CpuTarget(lanes, registers))
     assert is_winograd(plan)
     check(execute_plan(plan, graph, *arrays), graph, arrays)
 
@@ -164,7 +165,7 @@ def test_choices_and_remarks() -> None:
 
 
 def test_no_more_than_7_x_7_points() -> None:
-    """Their errors are in plan/winograd/gradient_cost.py."""
+    """Their errors are in tinygraph_cpu/winograd/gradient_cost.py."""
     for r in (3, 5):
         (found,) = (x for x in names(planned(layer(r=r), None)) if "_winograd" in x)
         assert int(found[-1]) + r - 1 <= 7

@@ -11,12 +11,13 @@ import pytest
 
 import tinygraph as tg
 from compiled import execute_plan, graph_of
+from targets import NO_WINOGRAD, WIDE
 from tinygraph.codegen.assemble import assemble
 from tinygraph.compiler.pipeline import Compiled, translate
 from tinygraph.graph.ir import Graph, Node
 from tinygraph.ops.conv import CONV2D, CONV2D_INPUT_GRADIENT, CONV2D_WEIGHT_GRADIENT
 from tinygraph.passes.expand_winograd import expand_winograd
-from tinygraph.plan.contraction.tiling import Target
+from tinygraph.plan.records.target import Target
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:
@@ -136,7 +137,7 @@ def test_a_program_shows_it_as_a_stage_and_prepares_its_weights() -> None:
     w, bias = tg.parameter(normal(5, 3, 3, 3), "w"), tg.parameter(normal(5, 1, 1), "bias")
     x = tg.input("x", 2, 3, 7, 6)
     graph = graph_of(tg.relu(tg.conv2d(x, w, padding=1) + bias))
-    there = compiled(graph, "winograd(2)", Target(winograd=False))
+    there = compiled(graph, "winograd(2)", NO_WINOGRAD)
     assert there.steps[-1].name == "expand_winograd" and len(there.steps[-1].events) == 1
     assert "winograd(2) as transforms and products" in there.plan.remarks[0]
     assert any("matmul" in m.name for call in there.plan.prepare for m in call.members)
@@ -149,12 +150,12 @@ def test_a_program_shows_it_as_a_stage_and_prepares_its_weights() -> None:
 def test_kernels_come_first() -> None:
     """A target with Winograd kernels gets the graph as it was."""
     graph = graph_of(layer())
-    steps = compiled(graph, "winograd(2)", Target()).steps
-    assert steps[-1].graph.digest == compiled(graph, "implicit", Target()).graph.digest
+    steps = compiled(graph, "winograd(2)", WIDE).steps
+    assert steps[-1].graph.digest == compiled(graph, "implicit", WIDE).graph.digest
 
 
 def test_it_can_be_left_out_and_the_plan_says_so() -> None:
     graph = graph_of(layer())
-    made = compiled(graph, "winograd(2)", Target(winograd=False), "expand_winograd")
+    made = compiled(graph, "winograd(2)", NO_WINOGRAD, "expand_winograd")
     assert all(s.name != "expand_winograd" for s in made.steps)
     assert "no kernels" in made.plan.remarks[0] and "left out" in made.plan.remarks[0]

@@ -42,7 +42,10 @@ def compile(
         backend: ``name[:runtime[:architecture]]``: ``cpu``, ``cuda``, ``cuda:device``,
             ``cuda:emulate``, ``cuda:ptx:sm_90``; by default what TINYGRAPH_BACKEND says, else
             ``cpu``.
-        without: names of passes, or ``fuse`` or ``contract`` of the planner, to leave out.
+        without: names to leave out: of passes, of the planner's steps ``absorb``, ``recompute``,
+            ``join_siblings``, ``bundle`` and ``fetch_ahead`` (see ``STEPS`` in
+            ``tinygraph/plan/schedule.py``), ``fuse``: no two nodes share a kernel, or
+            ``contract``: products are plain loops.
         passes: instead of ``tinygraph.passes.PIPELINE``: functions of a graph. One that names
             ``log``, ``target``, ``conv`` or ``remarks`` as a parameter is given it.
         verify: ``"values"`` compares values with the reference interpreter: before and after every

@@ -96,9 +96,9 @@ from .graph.types import Type
 from .graph.verify import VerifyError
 from .ops.arithmetic import floats, integers, numbers
 from .passes import PIPELINE, RULES
-from .plan.contraction.tiling import Target
 from .plan.records.device import Card, Roofline
 from .plan.records.plan import Plan
+from .plan.records.target import PlainTarget, Target
 
 __all__ = [
     "FIELDS",
@@ -125,6 +125,7 @@ __all__ = [
     "Origin",
     "Parameter",
     "Pattern",
+    "PlainTarget",
     "Plan",
     "Read",
     "RewriteError",

@@ -20,18 +20,25 @@ from tinygraph.compiler.store import Store
 from tinygraph.graph.ir import Parameter
 from tinygraph.plan.records.device import Card
 
+from .costs.caches import measured
 from .machine.features import detect
 
 if TYPE_CHECKING:
-    from tinygraph.plan.contraction.tiling import Target
     from tinygraph.plan.records.plan import Plan
+    from tinygraph.plan.records.target import Target
 
 
 def target(runtime: str) -> Target:
-    from tinygraph.plan.contraction.tiling import Target
+    from .processor import CpuPrefetch, CpuTarget
 
-    features = detect()
-    return Target(features.lanes, features.registers, devices=None)
+    features, caches = detect(), measured()
+    return CpuTarget(
+        features.lanes,
+        features.registers,
+        devices=None,
+        caches=caches,
+        prefetch=CpuPrefetch(limit=caches.last),
+    )
 
 
 def fingerprint(runtime: str) -> str:
@@ -40,7 +47,7 @@ def fingerprint(runtime: str) -> str:
     numba = importlib.util.find_spec("numba")  # its version without importing it
     assert numba is not None and numba.origin is not None
     version = Path(numba.origin).with_name("_version.py").read_text()
-    return f"{detect()!r} llvmlite {llvmlite.__version__} numba {version}"
+    return f"{detect()!r} {measured()!r} llvmlite {llvmlite.__version__} numba {version}"
 
 
 def assemble(plan: Plan) -> Code:

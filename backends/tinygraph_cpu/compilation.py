@@ -7,10 +7,10 @@ import ast
 from tinygraph.codegen.program import KernelCode
 from tinygraph.plan.records.body import Body, Statement
 from tinygraph.plan.records.contraction import Contraction, TileOperand
-from tinygraph.plan.winograd.kernel import WinogradGradient, WinogradTile, WinogradWeights
 
 from .machine import objects
 from .machine.features import Features
+from .winograd.records import WinogradGradient, WinogradTile, WinogradWeights
 
 WINOGRAD = (WinogradTile, WinogradGradient, WinogradWeights)
 Record = Contraction | WinogradTile | WinogradGradient | WinogradWeights

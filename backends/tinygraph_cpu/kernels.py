@@ -24,7 +24,6 @@ EMITTERS = (
     "codegen/random.py",
     "plan/records/contraction.py",
     "plan/winograd/toom_cook.py",
-    "plan/winograd/kernel.py",
 )
 
 

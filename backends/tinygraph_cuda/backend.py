@@ -19,8 +19,8 @@ from .choice import choose
 from .compile.compiled import compile_missing, fetch, toolchain_versions
 
 if TYPE_CHECKING:
-    from tinygraph.plan.contraction.tiling import Target
     from tinygraph.plan.records.plan import Plan
+    from tinygraph.plan.records.target import Target
 
 
 def target(runtime: str) -> Target:

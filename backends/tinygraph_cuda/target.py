@@ -4,32 +4,41 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tinygraph.plan.contraction.tiling import Cut, Target
+from tinygraph.plan.records.target import Copying, Cut, Lowering, Prefetch, Product
 
 from .kernels.blocking import Sizes, choose
 
+NEVER = 1 << 62
+COPYING = Copying(heavy=NEVER, few=0, many=NEVER, crowded=2048, gap=64, deep=NEVER, ways=NEVER)
+
 
 @dataclass(frozen=True, slots=True)
-class CudaTarget(Target):
-    """Contractions read both operands in place; columns are blocks of one, tiles are chosen by
-    blocking.choose."""
+class CudaTarget:
+    """Contractions read both operands as they are stored; columns are blocks of one, tiles are
+    chosen by blocking.choose. Launches are cut into blocks of threads where kernels are written, so
+    parts of loop nests are those of a processor, as are the estimates that order launches.
+    """
 
     lanes: int = 1
-    winograd: bool = False
+    devices: int | None = 1
     packs: bool = False
+    winograd: bool = False
+    lowerings: tuple[Lowering, ...] = ()
+    copying: Copying = COPYING
+    prefetch: Prefetch | None = None
+    resident: int = 2**20
 
-    def cut(
-        self,
-        rows: tuple[int, int, int],
-        n: int,
-        reduction: tuple[int, int, int],
-        packed: bool,
-        across: bool,
-        longest: int = 1,
-    ) -> Cut:
-        sizes = Sizes(rows[0], rows[1] * rows[2], n, *reduction)
+    def cut(self, product: Product) -> Cut:
+        p = product
+        sizes = Sizes(p.batch, p.outer * p.rows, p.columns, *p.reduction)
         way, splits = choose(sizes)
         return Cut(1, 1, sizes.tiles(way), 1, splits=splits)
+
+    def parts(self, work: int) -> int:
+        return min(round(work / 32_768), 64)
+
+    def duration(self, operations: int, bytes: int) -> float:
+        return 4096 + bytes + operations / 8
 
 
 TARGET = CudaTarget()

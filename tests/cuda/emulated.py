@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from ptx_emulator import Kernel, Memory
+from targets import schedule
 from tinygraph.codegen.assemble import pointer
 from tinygraph.codegen.writer import Address
 from tinygraph.graph.ir import Graph
 from tinygraph.plan.records.plan import Plan
-from tinygraph.plan.schedule import schedule
 from tinygraph.plan.verify import verify_plan
 from tinygraph_cuda.compile.toolchain import compile_ptx
 from tinygraph_cuda.kernels.kernel import CudaKernel

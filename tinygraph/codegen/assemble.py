@@ -10,7 +10,6 @@ from typing import Any
 from ..graph.dtype import DTYPES
 from ..plan.records.contraction import AHEAD, FIELDS
 from ..plan.records.plan import Access, Ahead, Emitted, Launch, Nest, Plan, Special, Tile
-from ..plan.winograd.kernel import WinogradGradient, WinogradTile, WinogradWeights
 from . import nest, special
 from .literals import lift_literals
 from .program import Argument, Call, Code, KernelCode, Loop, Pointer, Work
@@ -32,12 +31,20 @@ def assemble(plan: Plan) -> Code:
     made = Assembler(lower)
     prepare, calls = made.calls(plan.prepare), made.calls(plan.launches)
     kernels = tuple(made.kernels)
-    head = HEAD.format(name=escaped(plan.name), kernels=len(kernels), calls=len(calls))
+    name = escaped(plan.name)
+    head = HEAD.format(name=name, kernels=len(kernels), calls=len(calls)) + imports(plan)
     sizes = plan.arena, plan.prepared, plan.scratch
     return Code(
         plan.name, kernels, prepare, calls, *sizes, head=head, devices=plan.devices,
         loops=loops_of(plan),
     )  # fmt: skip
+
+
+def imports(plan: Plan) -> str:
+    """Lines that bring the twins and records of kernels that a backend has of its own."""
+    members = (m for x in (*plan.prepare, *plan.launches) for m in x.members)
+    found = (m.work.module for m in members if isinstance(m.work, Emitted))
+    return "".join(f"from {module} import *  # noqa: F403\n" for module in sorted({*found}))
 
 
 def loops_of(plan: Plan) -> tuple[Loop, ...]:
@@ -133,24 +140,16 @@ def fetched(ahead: Ahead | None, otherwise: Access) -> tuple[Address, int]:
     return (Address(ahead.start), ahead.part) if ahead else (Address(otherwise), 0)
 
 
-TWINS = {
-    WinogradTile: "winograd_tile",
-    WinogradGradient: "winograd_gradient",
-    WinogradWeights: "winograd_weights",
-}
-
-
 def emitted(work: Emitted, ahead: Ahead | None) -> WrittenKernel:
     """The text runs the record's Python twin."""
     arguments: list[int | Address] = [value for _, value in work.fields]
     if work.scratch is not None:
         arguments += [Address(Access(work.scratch, 0, (), "uint8")), work.scratch.bytes]
-    if isinstance(work.record, WinogradTile):
-        arguments += fetched(ahead, work.operands[1])
+    if work.fetches is not None:
+        arguments += fetched(ahead, work.operands[work.fetches])
     for operand in work.operands:
         arguments += [Address(operand), *operand.strides]
-    twin = TWINS[type(work.record)]
-    text = f"def NAME(part, tid, args):\n    {twin}(part, tid, args, {work.record!r})\n"
+    text = f"def NAME(part, tid, args):\n    {work.twin}(part, tid, args, {work.record!r})\n"
     return WrittenKernel(text, tuple(arguments))
 
 

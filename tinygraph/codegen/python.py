@@ -18,15 +18,12 @@ import numpy as np
 from ..graph.dtype import DTYPES
 from ..plan.records.body import Body, Statement  # noqa: F401  (generated modules write records)
 from ..plan.records.contraction import Contraction, TileOperand  # noqa: F401  (records name it)
-from ..plan.winograd.kernel import WinogradGradient, WinogradTile, WinogradWeights
 from . import intrinsics as _intrinsics
 from . import math as _polynomials
 from . import random as _random
+from .contraction import MemoryView
 from .contraction import contraction as _contraction
 from .program import Code
-from .winograd import winograd_gradient as _winograd_gradient
-from .winograd import winograd_tile as _winograd_tile
-from .winograd import winograd_weights as _winograd_weights
 
 inf, nan = _math.inf, _math.nan
 maximum, minimum = np.maximum, np.minimum
@@ -93,24 +90,14 @@ class AddressSpace:
         return flat.block[flat.start :]
 
 
+def active_memory() -> MemoryView:
+    """The memory that the generated module which runs now sees; for twins of other kernels."""
+    return AddressSpace.active[-1].view
+
+
 def contraction(part: int, tid: int, args: Sequence[int], spec: Contraction) -> None:
     """The contraction of the compiled code, by NumPy."""
-    _contraction(part, tid, args, spec, AddressSpace.active[-1].view)
-
-
-def winograd_tile(part: int, tid: int, args: Sequence[int], spec: WinogradTile) -> None:
-    """The Winograd convolution of the compiled code, by NumPy."""
-    _winograd_tile(part, tid, args, spec, AddressSpace.active[-1].view)
-
-
-def winograd_gradient(part: int, tid: int, args: Sequence[int], spec: WinogradGradient) -> None:
-    """The gradient to the weights of the compiled code, by NumPy."""
-    _winograd_gradient(part, tid, args, spec, AddressSpace.active[-1].view)
-
-
-def winograd_weights(part: int, tid: int, args: Sequence[int], spec: WinogradWeights) -> None:
-    """The weight transform of the compiled code, by NumPy."""
-    _winograd_weights(part, tid, args, spec, AddressSpace.active[-1].view)
+    _contraction(part, tid, args, spec, active_memory())
 
 
 def _views() -> dict[str, Any]:

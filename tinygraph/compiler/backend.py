@@ -20,8 +20,8 @@ from .store import Store
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-    from ..plan.contraction.tiling import Target
     from ..plan.records.plan import Plan
+    from ..plan.records.target import Target
 
 BUILT_IN = {"cpu": "tinygraph_cpu", "cuda": "tinygraph_cuda.backend"}
 GROUP = "tinygraph.backends"

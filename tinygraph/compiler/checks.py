@@ -12,10 +12,10 @@ from ..graph.op import INPUT, Kind
 from ..graph.origins import described, origins
 from ..graph.verify import VerifyError
 from ..passes import Update
+from ..plan.records.steps import CHOICES, OPTIONAL
 from .options import Pass
 
 WAY = re.compile(r"implicit|winograd(\(\d+\))?")
-PLANNING = ("fuse", "contract")  # what of the planner can be left out
 
 
 def nodes(given: Any, what: str) -> tuple[Node, ...]:
@@ -79,7 +79,7 @@ def options(without: Iterable[str], passes: Sequence[Pass], verify: str | None) 
     """
     if isinstance(without, str):
         raise TypeError(f"without requires a list of names, got {without!r}; write [{without!r}]")
-    known = (*(p.__name__ for p in passes), *PLANNING)
+    known = (*(p.__name__ for p in passes), *CHOICES, *OPTIONAL)
     left_out = frozenset(without)
     for each in sorted(left_out.difference(known)):
         raise ValueError(f"without={each!r} is not one of {', '.join(known)}")

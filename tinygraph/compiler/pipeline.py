@@ -16,8 +16,8 @@ from ..graph.rewrite import Event
 from ..graph.verify import VerifyError, verify, verify_pass
 from ..inspect.record import Compiled, Step
 from ..passes import APPROXIMATE, PIPELINE, expand_winograd
-from ..plan.contraction.tiling import Target
 from ..plan.records.plan import Plan
+from ..plan.records.target import Target
 from ..plan.schedule import schedule
 from ..plan.verify import PlanError, verify_plan
 from .options import Pass

@@ -28,8 +28,8 @@ from ..graph.rewrite import Event, substitute, with_bodies
 from ..ops.conv import CONV2D, CONV2D_INPUT_GRADIENT, CONV2D_WEIGHT_GRADIENT, Padding
 from ..ops.linalg import MATMUL
 from ..ops.view import broadcast_to, flip, reshape, transpose
-from ..plan.contraction.tiling import Target
 from ..plan.indexing.phases import Unsuitable
+from ..plan.records.target import Target
 from ..plan.winograd.choice import place, tile_of, tiles_of, way_of
 from ..plan.winograd.toom_cook import Matrix, transforms
 

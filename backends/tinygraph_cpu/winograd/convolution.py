@@ -1,6 +1,6 @@
 """Winograd convolutions as machine code: `void name(i64 part, i64 tid, i64* args)`, emitted whole.
 
-See tinygraph/plan/winograd/kernel.py for what a part does and for its argument block.
+See records.py for what a part does and for its argument block.
 """
 
 from __future__ import annotations
@@ -11,13 +11,6 @@ from llvmlite import ir
 
 from tinygraph.graph.dtype import DTYPES
 from tinygraph.plan.records.contraction import AHEAD
-from tinygraph.plan.winograd.kernel import (
-    EPILOGUE_STRIDES,
-    SCRATCH,
-    TILE_FIELDS,
-    TILE_STRIDES,
-    WinogradTile,
-)
 from tinygraph.plan.winograd.toom_cook import transforms
 from tinygraph_scalar.scalar import calls_function
 
@@ -25,6 +18,13 @@ from ..gemm import tile
 from ..gemm.arguments import ArgumentBlock, ceil_divide, define_kernel, lane_mask, minimum, share
 from ..gemm.tile import Prefetch, i64, offset, pointer
 from .products import emit_products, of_block
+from .records import (
+    EPILOGUE_STRIDES,
+    SCRATCH,
+    TILE_FIELDS,
+    TILE_STRIDES,
+    WinogradTile,
+)
 from .transforms import Pixels, Points, Transforms, element, finish_vector, moved
 
 Values = list[ir.Value]

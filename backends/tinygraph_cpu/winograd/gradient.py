@@ -1,7 +1,7 @@
 """Gradients of convolutions to their weights by Winograd's transforms, as machine code: `void
 name(i64 part, i64 tid, i64* args)`, emitted whole.
 
-See tinygraph/plan/winograd/kernel.py for what a part does and for its argument block.
+See records.py for what a part does and for its argument block.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from collections.abc import Sequence
 from llvmlite import ir
 
 from tinygraph.graph.dtype import DTYPES
-from tinygraph.plan.winograd.kernel import (
-    GRADIENT_FIELDS,
-    GRADIENT_STRIDES,
-    SCRATCH,
-    TAP_STRIDES,
-    WinogradGradient,
-)
 from tinygraph.plan.winograd.toom_cook import transforms, transposed
 
 from ..gemm import tile
 from ..gemm.arguments import ArgumentBlock, ceil_divide, define_kernel, lane_mask, minimum, share
 from ..gemm.tile import Reduction, Shape, i1, i64, offset, pointer
 from .products import of_block
+from .records import (
+    GRADIENT_FIELDS,
+    GRADIENT_STRIDES,
+    SCRATCH,
+    TAP_STRIDES,
+    WinogradGradient,
+)
 from .transforms import Pixels, Points, Transforms, element, finish_vector, moved
 
 Values = list[ir.Value]

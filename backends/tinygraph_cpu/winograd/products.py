@@ -6,11 +6,10 @@ from collections.abc import Mapping
 
 from llvmlite import ir
 
-from tinygraph.plan.winograd.kernel import Products, WinogradTile
-
 from ..gemm import tile
 from ..gemm.arguments import ceil_divide, minimum
 from ..gemm.tile import Prefetch, Reduction, Shape, i64, offset, pointer
+from .records import Products, WinogradTile
 
 Values = list[ir.Value]
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from tinygraph.graph.dtype import DTYPES
-from tinygraph.plan.winograd.kernel import Products
 from tinygraph.plan.winograd.toom_cook import Matrix
 from tinygraph_scalar.arithmetic import declare
 
@@ -21,6 +20,7 @@ from ..gemm.arguments import ceil_divide, lane_mask
 from ..gemm.epilogue import Epilogue, OperandAtTile
 from ..gemm.tile import Shape, i1, i32, i64, offset, pointer
 from .linear import multiply
+from .records import Products
 
 Values = list[ir.Value]
 

@@ -1,6 +1,6 @@
 """The transform of a Winograd convolution's weights, U = G w G^T, as machine code.
 
-See tinygraph/plan/winograd/kernel.py. It is done in double: a weight is read by every pixel, so its
+See records.py. It is done in double: a weight is read by every pixel, so its
 rounding would be seen by all of them, and this is a small part of the work.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from tinygraph.plan.winograd.kernel import WEIGHT_FIELDS, WEIGHT_STRIDES, WinogradWeights
 from tinygraph.plan.winograd.toom_cook import transforms
 from tinygraph_scalar.arithmetic import declare
 
@@ -16,6 +15,7 @@ from ..gemm import tile
 from ..gemm.arguments import ArgumentBlock, define_kernel, lane_mask, share
 from ..gemm.tile import i32, i64, offset, pointer
 from .linear import multiply
+from .records import WEIGHT_FIELDS, WEIGHT_STRIDES, WinogradWeights
 
 Values = list[ir.Value]
 

@@ -27,7 +27,6 @@ types: Any = cuda.types
 Capability = tuple[int, int]
 
 
-
 def scalar_type(dtype: DType) -> Any:
     """Numba's type of a number in a register of the GPU; PTX follows from it."""
     return getattr(types, dtype.constructor)

@@ -19,7 +19,7 @@ from ..nests.arrange import copy_nest
 from ..records.body import Body, Statement
 from ..records.contraction import Contraction, TileOperand
 from ..records.plan import Access, Buffer, Guard, Load, Nest, Put, Tile
-from .tiling import Cut, Target
+from ..records.target import Cut, Product, Target
 
 APART = 64  # launches into which a batch may fall whose axes do not join
 
@@ -185,11 +185,21 @@ def argument_axes(roles: Roles, operands: int) -> tuple[Axis, ...]:
 
 
 def cut_roles(roles: Roles, target: Target, longest: int = 1) -> Cut:
-    """The cut of a contraction with these roles; ``longest`` as in ``tiling.cut``."""
+    """The cut of a contraction with these roles; ``longest`` as in ``Product``."""
     g, z, y, m, *reduce = argument_axes(roles, 0)
     r, s, k = (axis.size for axis in reduce)
-    rows = (g.size, z.size * y.size, m.size)
-    return target.cut(rows, roles.column.size, (r, s, k), roles.packed, m.a == 1, longest)
+    return target.cut(
+        Product(
+            batch=g.size,
+            outer=z.size * y.size,
+            rows=m.size,
+            columns=roles.column.size,
+            reduction=(r, s, k),
+            packed=roles.packed,
+            across=m.a == 1,
+            longest=longest,
+        )
+    )
 
 
 def make_tile(

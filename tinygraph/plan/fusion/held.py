@@ -26,9 +26,7 @@ def is_merge(n: Node) -> bool:
 
 def is_leading(n: Node) -> bool:
     """A slice along the first axis: a piece of memory, if what it is taken from is one."""
-    return (
-        n.op is SLICE and n.shape[1:] == n.inputs[0].shape[1:] and n.attr("step")[:1] == (1,)
-    )
+    return n.op is SLICE and n.shape[1:] == n.inputs[0].shape[1:] and n.attr("step")[:1] == (1,)
 
 
 def leading_root(n: Node) -> Node:

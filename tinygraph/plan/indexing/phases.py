@@ -19,11 +19,14 @@ from .reads import loops_of
 
 
 class Unsuitable(Exception):
-    """A contraction cannot be laid out as tiles; the message is the remark."""
+    """A contraction cannot be laid out as tiles; the message is the remark.
 
+    ``repack``: it can, but a large operand would have to be repacked in every run.
+    """
 
-class Heavy(Unsuitable):
-    """It would have to repack a large operand every time it runs."""
+    def __init__(self, reason: str, repack: bool = False):
+        super().__init__(reason)
+        self.repack = repack
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,32 +11,26 @@ from __future__ import annotations
 from bisect import bisect
 from itertools import accumulate, pairwise
 
-from ..contraction.tiling import LINE, tile_cycles
-from ..records.contraction import Contraction
-from ..records.plan import Access, Ahead, Buffer, Emitted, Launch, Plan, Tile
-from ..winograd.kernel import WinogradTile
-
-LEAST = 16 * 1024  # bytes of a parameter that is read as it lies, for it to be fetched
-RATE = 4.0  # bytes that memory gives a core in a cycle without keeping it from its work
-LIMIT = 6 * 2**20  # bytes that may wait in the last cache, which others use too
+from ..records.plan import Access, Ahead, Buffer, Launch, Plan
+from ..records.target import Prefetch
 
 
-def fetch_ahead(plan: Plan) -> None:
+def fetch_ahead(plan: Plan, prefetch: Prefetch | None) -> None:
     """Sets what the launches fetch for later ones. Buffers have their places already."""
-    if plan.devices or plan.loops:
+    if prefetch is None or plan.devices or plan.loops:
         return
-    read_in_place = [b for b in plan.buffers if b.home == "parameter" and b.bytes >= LEAST]
+    read_in_place = [b for b in plan.buffers if b.home == "parameter" and b.bytes >= prefetch.least]
     weights = [b for b in plan.buffers if b.home == "prepared"] + read_in_place
     weights = [b for b in weights if b.first >= 0]
     weights.sort(key=lambda b: (b.first, b.home, b.offset))
-    stream = Stream([b for b in weights if b.bytes <= LIMIT])
+    stream = Stream([b for b in weights if b.bytes <= prefetch.limit])
     read, missing = [0] * len(plan.launches), [0] * len(plan.launches)
     for b in weights:  # what fits no cache is read by its launch alone, which has no time then
-        (read if b.bytes <= LIMIT else missing)[b.first] += b.rounded
+        (read if b.bytes <= prefetch.limit else missing)[b.first] += b.rounded
     end = sum(read)
     for number, done in reversed([*enumerate(accumulate(read))]):
-        end = min(end, done + LIMIT)
-        members = [(m, capacity(m)) for m in plan.launches[number].members]
+        end = min(end, done + prefetch.limit)
+        members = [(m, prefetch.capacity(m)) for m in plan.launches[number].members]
         room = int(sum(bytes for _, bytes in members)) - missing[number]
         start = max(done, end - room, stream.piece(end))
         if start < end:
@@ -74,23 +68,3 @@ def share_out(members: list[tuple[Launch, float]], stream: Stream, start: int, e
         first, size = start + int(low * scale), int(high * scale) - int(low * scale)
         if size:
             launch.ahead = Ahead(stream.at(first), -(-size // launch.parts))
-
-
-def capacity(launch: Launch) -> float:
-    """Bytes that a launch can fetch while it multiplies; none if its kernel does not fetch."""
-    work = launch.work
-    if isinstance(work, Tile) and not work.contraction.chunked:
-        s, contraction = dict(work.sizes), work.contraction
-        tiles = s["g"] * s["z"] * s["y"] * -(-s["m"] // contraction.rows)
-        return pace(contraction, tiles, s["n"], s["r"] * s["s"] * s["k"])
-    if isinstance(work, Emitted) and isinstance(work.record, WinogradTile):
-        f, record = dict(work.fields), work.record
-        tiles = -(-f["z"] * f["tiles_y"] * f["tiles_x"] // record.rows)
-        return pace(record, tiles, f["n"], record.points * f["k"])
-    return 0.0
-
-
-def pace(spec: Contraction | WinogradTile, tiles: int, n: int, depth: int) -> float:
-    """Of so many row tiles and n columns over a reduction: at most a line a step."""
-    steps = tiles * -(-n // spec.width) * depth
-    return steps * min(LINE, RATE * tile_cycles(spec.rows, spec.vectors))

@@ -13,13 +13,12 @@ from collections import Counter
 from collections.abc import Iterable
 
 from ..records.plan import Buffer, Bundle, Launch, Repeat
+from ..records.target import Target
 from .order import waits
 from .side_by_side import duration
 
-CACHE = 2**20  # bytes: so many may be live in any case
 
-
-def bundle(launches: list[Launch]) -> list[Launch]:
+def bundle(launches: list[Launch], target: Target) -> list[Launch]:
     """The launches in an order of execution, independent ones bundled, waits set."""
     waits(launches)
     needed = {w for launch in launches for w in launch.waits}
@@ -27,7 +26,7 @@ def bundle(launches: list[Launch]) -> list[Launch]:
     in_turn = Slots(launches)
     for launch in launches:
         in_turn.append(launch)
-    slots = Slots(launches, max([CACHE, *in_turn.live]))
+    slots = Slots(launches, max([target.resident, *in_turn.live]))
     position: dict[int, int] = {}  # launch -> slot
     for number, launch in enumerate(launches):
         if number in late:
@@ -39,7 +38,7 @@ def bundle(launches: list[Launch]) -> list[Launch]:
                 position[w] = slots.put(launches[w], max(earliest - 1, 0))
                 earliest = max(earliest, position[w] + 1)
         position[number] = slots.put(launch, earliest)
-    result = [one(members) for members in slots.members]
+    result = [one(members, target) for members in slots.members]
     waits(result)
     return result
 
@@ -114,14 +113,14 @@ def arena(launch: Launch) -> list[Buffer]:
     return list(dict.fromkeys(a.buffer for a in launch.accesses if a.buffer.home == "arena"))
 
 
-def one(members: list[Launch]) -> Launch:
+def one(members: list[Launch], target: Target) -> Launch:
     """A slot's launch: its only member, or a bundle of them, those with long parts first.
 
     Threads that find nothing left to do wait for no more than a short part then.
     """
     if len(members) == 1:
         return members[0]
-    members = sorted(members, key=lambda m: -duration(m) / m.parts)
+    members = sorted(members, key=lambda m: -duration(m, target) / m.parts)
     for member in members:
         member.waits = ()
     nodes = tuple(dict.fromkeys(n for m in members for n in m.nodes))

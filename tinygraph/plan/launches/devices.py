@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Set
 
 from ...graph.ir import Graph, Node
 from ...graph.op import PLACE
 from ...graph.placement import device_of
-
-if TYPE_CHECKING:
-    from ..fusion.state import Fusion
+from ..fusion.state import Fusion
 
 
 def device_names(graph: Graph) -> tuple[str, ...]:
@@ -20,7 +18,7 @@ def device_names(graph: Graph) -> tuple[str, ...]:
     return tuple(f"{kinds[0]}:{number}" for number in range(count))
 
 
-def crossings(fusion: Fusion, fixed: set[Node]) -> dict[tuple[Node, int], int]:
+def crossings(fusion: Fusion, fixed: Set[Node]) -> dict[tuple[Node, int], int]:
     """(value, reading device) -> its own device, for what a run computes on one, reads on another.
 
     Inputs, parameters and what is prepared from them are where they are read.

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from ..records.cost import node_cost, traffic
 from ..records.plan import Launch, Repeat
+from ..records.target import Target
 from .order import waits
 
-LAUNCH = 4096  # what a launch costs besides, in bytes read
-OPERATIONS = 8  # that are done while a byte is read
 
-
-def side_by_side(launches: list[Launch]) -> list[Launch]:
+def side_by_side(launches: list[Launch], target: Target) -> list[Launch]:
     """The launches in an order of execution, waits set."""
     waits(launches)
     missing = [len(x.waits) for x in launches]
@@ -36,7 +34,7 @@ def side_by_side(launches: list[Launch]) -> list[Launch]:
         time, number = min(map(start, ready))
         ready.remove(number)
         order.append(number)
-        finish[number] = time + duration(launches[number])
+        finish[number] = time + duration(launches[number], target)
         free[launches[number].device] = finish[number]
         for reader in readers[number]:
             missing[reader] -= 1
@@ -47,8 +45,8 @@ def side_by_side(launches: list[Launch]) -> list[Launch]:
     return result
 
 
-def duration(launch: Launch) -> float:
-    """An estimate, in bytes read."""
+def duration(launch: Launch, target: Target) -> float:
+    """The target's estimate for all of a launch."""
     if isinstance(launch.work, Repeat):
-        return launch.work.length * sum(map(duration, launch.work.launches))
-    return LAUNCH + traffic(launch) + sum(map(node_cost, launch.nodes)) / OPERATIONS
+        return launch.work.length * sum(duration(x, target) for x in launch.work.launches)
+    return target.duration(sum(map(node_cost, launch.nodes)), traffic(launch))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from math import prod
 
-from ...graph.ir import Graph, Node
+from ...graph.ir import Node
 from ...graph.op import Index
 from ..contraction.axes import (
     Axis,
@@ -18,224 +16,277 @@ from ..contraction.axes import (
     make_tile,
     one_batch_axis,
 )
-from ..contraction.pieces import add_up, outermost, split_reduction
-from ..contraction.tiling import Cut, Target
+from ..contraction.pieces import outermost, split_reduction
 from ..fusion.group import Group, Store
-from ..fusion.state import Fusion
 from ..indexing.accesses import ordered_strides, resolve
 from ..indexing.index import Indices, Leaf, own, read
-from ..indexing.phases import Heavy, Problem, Unsuitable, operand_indices, phases, reach
+from ..indexing.phases import Problem, Unsuitable, operand_indices, phases, reach
+from ..memory.fixed import is_fixed
+from ..memory.memory import Memory
 from ..nests.arrange import arrange
 from ..nests.builder import NestBuilder
 from ..records.body import Body, Statement
+from ..records.lowered import Declined, Launches
 from ..records.plan import Access, Launch, Nest, Place, Stage, Tile
 from ..records.reason import Reason
-from .copies import Copies, is_crowded, is_heavy, is_scattered
-from .winograd import winograd_launches
+from ..records.target import Cut
+from .anchored import Anchored
+from .copies import is_crowded, is_heavy, is_scattered
+from .lowerer import Lowerer, Stores, label
 
 
-class Anchors(Copies):
-    """Lowers groups with an anchor.
+def contraction(
+    s: Lowerer, group: Group, stores: Stores, repack: bool = False
+) -> Launches | Declined:
+    """A group with an anchor: the epilogue within its tiles, or behind it as a kernel of its own.
 
-    Attributes:
-        conv: the user's choices of convolution algorithms, by name or scope.
-        remarks: why a choice was made.
+    Only if neither is possible otherwise, a large operand is repacked in every run (``repack``).
+    """
+    if group.anchor is None:
+        return Declined("it has no contraction")
+    made = with_epilogue(s, group, stores, repack)
+    if isinstance(made, Launches):
+        return made
+    apart = epilogue_apart(s, group, group.anchor, stores, made)
+    if isinstance(apart, Launches):
+        return apart
+    if made.repack:
+        return contraction(s, group, stores, repack=True)
+    s.remarks.append(f"{label(group)}: plain loops, because {made.reason}")
+    return made
+
+
+def with_epilogue(
+    s: Lowerer, group: Group, stores: Stores, repack: bool = False
+) -> Launches | Declined:
+    """The contraction by the first of the backend's ways that takes it, or else in tiles; nothing
+    is left in memory if it is declined.
+    """
+    mark = s.memory.mark()
+    try:
+        nest = NestBuilder(s.fusion, group, s.layout).build(stores, accumulator="acc")
+        body = epilogue(nest, "acc")
+        work = Anchored(s, group, nest, body, s.copies(group), repack)
+        for lowering in s.target.lowerings:
+            if (found := lowering(work)) is not None:
+                return found
+        return tiles(work)
+    except Unsuitable as why:
+        s.memory.rollback(mark)
+        return Declined(str(why), why.repack)
+
+
+def epilogue_apart(
+    s: Lowerer, group: Group, anchor: Node, stores: Stores, why: Declined
+) -> Launches | Declined:
+    """The contraction into memory of its own, and its epilogue as a kernel behind it.
+
+    If it was declined for an operand that would be repacked, its operands change their roles.
+    """
+    index = {anchor: group.index[anchor]}
+    alone = replace(group, index=index, stores=[], swapped=why.repack)
+    store = Store(anchor, anchor, group.index[anchor])
+    mark, places = s.memory.mark(), s.memory.places
+    kept = places.get(anchor)
+    if kept is None or why.repack:
+        places[anchor] = memory_for(s, alone, store, anchor)
+    made = with_epilogue(s, alone, [(store, places[anchor])])
+    if isinstance(made, Declined):
+        s.memory.rollback(mark)
+        return made
+    if kept is not None and why.repack:
+        s.memory.buffers.remove(kept.buffer)
+    others = [(x, p) for x, p in stores if x.dest is not anchor]
+    if others:
+        made.add(epilogue_launch(s, group, anchor, others))
+        rest = (n for n in group.index if n is not anchor)
+        s.fusion.refused += [(anchor, n, Reason.DETACHED) for n in rest]
+        s.remarks.append(
+            f"{label(group)}: its epilogue is a kernel of its own, because {why.reason}"
+        )
+    return made
+
+
+def memory_for(s: Lowerer, group: Group, store: Store, anchor: Node) -> Place:
+    """Memory of an anchor's own, in the order in which it is computed."""
+    home = "prepared" if is_fixed(group, s.fixed) else "arena"
+    strides = ordered_strides(anchor.shape, s.layout.physical_order(group, store, anchor))
+    name = anchor.name or anchor.op.name
+    buffer = s.memory.buffer(name, anchor.type.size, anchor.dtype, home)
+    return Place(buffer, 0, strides, anchor.dtype)
+
+
+def epilogue_launch(s: Lowerer, group: Group, anchor: Node, stores: Stores) -> Launch:
+    """A group's epilogue, which reads the anchor from memory."""
+    after = replace(group, axes=anchor.shape, reduce=frozenset())
+    builder = NestBuilder(s.fusion, after, s.layout)
+    loaded = builder.load(Leaf(anchor, group.index[anchor]))
+    nest = arrange(builder.build(stores, accumulator=loaded))
+    nodes = tuple(n for n in group.index if n is not anchor) or (anchor,)
+    return s.nest("_".join(dict.fromkeys(n.op.name for n in nodes)), nest, nodes)
+
+
+# ---------------------------------------------------------------------- tiles
+
+
+def tiles(work: Anchored) -> Launches:
+    """One launch for every phase of a strided transpose, and for every part of a batch whose axes
+    do not join; mostly one.
+
+    Raises:
+        Unsuitable: with the reason.
+    """
+    n, group, nest = work.anchor, work.group, work.nest
+    reads = [operand_indices(n, number) for number in (0, 1)]
+    places = [readable(work, x, at) for x, at in zip(n.inputs, reads, strict=True)]
+    for problem in phases(group.axes, len(n.shape), [at for _, at in places]):
+        operands = [remap(o, problem) for o in nest.operands]
+        if 0 in problem.axes:
+            bare = epilogue_of_zero(nest, problem, operands)
+            work.made.add(work.s.nest(f"{work.name}_gap", bare, work.nodes))
+            continue
+        views = [
+            resolve(p, Leaf(n, tuple(map(problem.at, at))), len(problem.axes)) for p, at in places
+        ]
+        for sizes, placed in one_batch_axis(problem, [*views, *operands]):
+            tile(work, sizes, placed[:2], placed[2:])
+    return work.made
+
+
+def readable(work: Anchored, x: Node, at: Indices) -> tuple[Place, Indices]:
+    """An operand's place, and the indices of its axes; a padded copy, if it is read beyond its
+    edges.
+    """
+    s = work.s
+    leaf = read(x, at, work.group.axes, 0.0, s.fusion.held)
+    if leaf is not None and not leaf.guards:
+        return s.layout.of(leaf.root), leaf.indices
+    box = reach(at, work.group.axes)
+    shape = tuple(high - low + 1 for low, high in box)
+    inside = tuple(Index(low, i.terms) for (low, _), i in zip(box, own(shape), strict=True))
+    leaf = read(x, inside, shape, 0.0, s.fusion.held)
+    if leaf is None:
+        raise Unsuitable("an operand's views do not compose")
+    source = resolve(s.layout.of(leaf.root), leaf, len(shape))
+    buffer, strides = work.copies.pad(source, shape, x, leaf.root in s.fixed)
+    offset = -sum(low * stride for (low, _), stride in zip(box, strides, strict=True))
+    return Place(buffer, offset, strides, x.dtype), at
+
+
+@dataclass(frozen=True, slots=True)
+class Oriented:
+    """A contraction with one of its operands as A, the other as B: the axes of both and of the
+    epilogue, their roles, and what B is a value of.
     """
 
-    def __init__(
-        self,
-        graph: Graph,
-        updates: tuple[Node, ...],
-        fusion: Fusion,
-        target: Target,
-        conv: Mapping[str, str],
-    ):
-        super().__init__(graph, updates, fusion, target)
-        self.conv = conv
-        self.remarks: list[str] = []
+    axes: list[Axis]
+    roles: Roles
+    a: Access
+    b: Access
+    source: Node
 
-    def contraction(
-        self, group: Group, stores: list[tuple[Store, Place]], heavy: bool = False
-    ) -> list[Launch]:
-        """The launches of a group with an anchor; nothing is left behind where it is unsuitable."""
-        padded, packed, prepared, count = (
-            dict(self.padded),
-            dict(self.packed),
-            list(self.prepare),
-            len(self.buffers),
-        )
+
+def tile(work: Anchored, problem: Problem, views: list[Access], operands: list[Access]) -> None:
+    """One contraction, with whichever operand gives contiguous columns as B.
+
+    Raises:
+        Unsuitable: with the reason; ``repack`` if only repacking a large operand stands in the way.
+    """
+    s, failure = work.s, None
+    for first, second in ((0, 1), (1, 0)):
         try:
-            return self.tiles(group, stores, heavy)
-        except Unsuitable:
-            self.padded, self.packed, self.prepare[:] = padded, packed, prepared
-            del self.buffers[count:]
-            raise
-
-    def tiles(self, group: Group, stores: list[tuple[Store, Place]], heavy: bool) -> list[Launch]:
-        n = group.anchor
-        assert n is not None
-        nest = NestBuilder(self.fusion, group, self).build(stores, accumulator="acc")
-        body = epilogue(nest, "acc")
-        if (found := winograd_launches(self, group, nest, body, label(group))) is not None:
-            return found
-        reads = [operand_indices(n, number) for number in (0, 1)]
-        launches: list[Launch] = []
-        places = [
-            self.readable(group, x, at, launches) for x, at in zip(n.inputs, reads, strict=True)
-        ]
-        for problem in phases(group.axes, len(n.shape), [at for _, at in places]):
-            operands = [remap(o, problem) for o in nest.operands]
-            if 0 in problem.axes:
-                bare = epilogue_of_zero(nest, problem, operands)
-                launches.append(self.launch(f"{label(group)}_gap", bare, tuple(group.index)))
-                continue
-            views = [
-                resolve(p, Leaf(n, tuple(map(problem.at, at))), len(problem.axes))
-                for p, at in places
-            ]
-            for sizes, placed in one_batch_axis(problem, [*views, *operands]):
-                self.tile(group, sizes, placed[:2], placed[2:], nest, launches, heavy)
-        return launches
-
-    def readable(
-        self, group: Group, x: Node, at: Indices, launches: list[Launch]
-    ) -> tuple[Place, Indices]:
-        """An operand's place, and the indices of its axes; a padded copy, if it is read beyond its
-        edges.
-        """
-        leaf = read(x, at, group.axes, 0.0, self.fusion.held)
-        if leaf is not None and not leaf.guards:
-            return self.of(leaf.root), leaf.indices
-        box = reach(at, group.axes)
-        shape = tuple(high - low + 1 for low, high in box)
-        inside = tuple(Index(low, i.terms) for (low, _), i in zip(box, own(shape), strict=True))
-        leaf = read(x, inside, shape, 0.0, self.fusion.held)
-        if leaf is None:
-            raise Unsuitable("an operand's views do not compose")
-        source, fixed = resolve(self.of(leaf.root), leaf, len(shape)), leaf.root in self.fixed
-        buffer, strides = self.pad(source, shape, x, fixed, launches)
-        offset = -sum(low * s for (low, _), s in zip(box, strides, strict=True))
-        return Place(buffer, offset, strides, x.dtype), at
-
-    def tile(
-        self,
-        group: Group,
-        problem: Problem,
-        views: list[Access],
-        operands: list[Access],
-        nest: Nest,
-        launches: list[Launch],
-        heavy: bool,
-    ) -> None:
-        """One contraction, with whichever operand gives contiguous columns as B.
-
-        A large operand that changes between runs is not repacked unless ``heavy`` says so.
-        """
-        failure: Unsuitable | None = None
-        body, anchor = epilogue(nest, "acc"), group.anchor
-        assert anchor is not None
-        for first, second in ((0, 1), (1, 0)):
-            a, b, source = views[first], views[second], anchor.inputs[second]
-            axes = [
-                Axis(size, a.strides[i], b.strides[i], tuple(o.strides[i] for o in operands))
-                for i, size in enumerate(problem.axes)
-            ]
-            fixed = source in self.fixed
-            kept = fixed or b.buffer.home == "input"
-            try:
-                roles = self.roles(axes, problem.outputs, [o for o, _ in body.stores], kept)
-            except Unsuitable as reason:
-                failure = failure or reason
-                continue
-            if self.target.packs and is_scattered(axes, roles, a):
-                axes, a = self.reorder(axes, a, anchor.inputs[first], launches)
-                roles = self.roles(axes, problem.outputs, [o for o, _ in body.stores], kept)
-            whole = problem.axes == group.axes and not roles.batch
-            way = cut_roles(roles, self.target, outermost(roles).size if whole else 1)
-            if way.pieces > 1:
-                self.in_pieces(group, nest, (a, b), axes, roles, way, launches)
-                return
-            made = make_tile(roles, way, body, a, b, operands, self.target)
-            if roles.packed and not fixed and not heavy and is_heavy(roles):
-                failure = Heavy("a large operand would be repacked every time")
-                continue
-            if roles.packed:
-                made = replace(made, b=self.pack(roles, made, b, fixed, launches, source))
-            launches.append(self.tile_launch(made, label(group), tuple(group.index)))
+            o = oriented(work, problem, (first, second), views, operands)
+        except Unsuitable as reason:
+            failure = failure or reason
+            continue
+        if s.target.packs and is_scattered(o.axes, o.roles, o.a, s.target):
+            axes, a = work.copies.reorder(o.axes, o.a, work.anchor.inputs[first])
+            o = replace(o, axes=axes, a=a, roles=roles_of(work, problem, axes, o.b, o.source))
+        whole = problem.axes == work.group.axes and not o.roles.batch
+        way = cut_roles(o.roles, s.target, outermost(o.roles).size if whole else 1)
+        if way.pieces > 1:
+            in_pieces(work, o, way)
             return
-        raise failure or Unsuitable("its axes have no roles")
+        fixed = o.source in s.fixed
+        made = make_tile(o.roles, way, work.body, o.a, o.b, operands, s.target)
+        if o.roles.packed and not fixed and not work.repack and is_heavy(o.roles, s.target):
+            failure = Unsuitable("a large operand would be repacked every time", repack=True)
+            continue
+        if o.roles.packed:
+            made = replace(made, b=work.copies.pack(o.roles, made, o.b, fixed, o.source))
+        work.made.add(tile_launch(work, made, work.name, work.nodes))
+        return
+    raise failure or Unsuitable("its axes have no roles")
 
-    def roles(self, axes: list[Axis], outputs: int, stores: list[int], packed: bool) -> Roles:
-        """The roles of a contraction's axes; B is packed if it shall be, or crowds the cache.
 
-        Raises:
-            Unsuitable: it has none.
-        """
-        packs = self.target.packs
-        sort = partial(assign_roles, axes, outputs, stores, strided=not packs)
-        roles = sort(packs and packed)
-        return sort(True) if packs and not roles.packed and is_crowded(roles) else roles
+def oriented(
+    work: Anchored,
+    problem: Problem,
+    order: tuple[int, int],
+    views: list[Access],
+    operands: list[Access],
+) -> Oriented:
+    """With the operands in this order as A and B.
 
-    def tile_launch(self, made: Tile, name: str, nodes: tuple[Node, ...]) -> Launch:
-        if made.contraction.chunked or made.splits > 1:
-            made = replace(made, partial=self.partial(made))
-        sizes = dict(made.sizes)
-        return Launch(name, made, nodes, sizes["row_parts"] * sizes["column_parts"])
+    Raises:
+        Unsuitable: the axes have no roles then.
+    """
+    a, b = (views[number] for number in order)
+    axes = [
+        Axis(size, a.strides[i], b.strides[i], tuple(o.strides[i] for o in operands))
+        for i, size in enumerate(problem.axes)
+    ]
+    source = work.anchor.inputs[order[1]]
+    return Oriented(axes, roles_of(work, problem, axes, b, source), a, b, source)
 
-    def in_pieces(
-        self,
-        group: Group,
-        nest: Nest,
-        views: tuple[Access, Access],
-        axes: list[Axis],
-        roles: Roles,
-        way: Cut,
-        launches: list[Launch],
-    ) -> None:
-        """A contraction in pieces of its reduction, and a nest that adds them up."""
-        anchor = group.anchor
-        assert anchor is not None
-        sums = self.piece_sums(nest, anchor.shape, way.pieces)
-        split = split_reduction(axes, roles, way.pieces, sums.strides)
-        roles = assign_roles(split, len(sums.strides), [0], False)
-        each = replace(
-            cut_roles(roles, self.target),
-            row_parts=way.pieces * way.row_parts,
-            column_parts=way.column_parts,
-        )
-        body = Body(stores=((0, "acc"),))
-        operand = replace(sums, strides=tuple(axis.ops[0] for axis in split))
-        made = make_tile(roles, each, body, *views, [operand], self.target)
-        launches.append(self.tile_launch(made, anchor.op.name, (anchor,)))
-        launches.append(self.added_up(group, nest, sums, way.pieces))
 
-    def piece_sums(self, nest: Nest, shape: tuple[int, ...], pieces: int) -> Access:
-        """Memory for the sums of pieces of a reduction, each in the order of the result; the last
-        axis is that of the pieces.
-        """
-        number, _ = epilogue(nest, "acc").stores[0]
-        stored = nest.operands[number].strides
-        order = sorted(range(len(shape)), key=lambda axis: (-abs(stored[axis]), axis))
-        buffer = self.buffer("pieces", prod(shape) * pieces, "float32", "arena")
-        return Access(buffer, 0, (*ordered_strides(shape, order), prod(shape)), "float32")
+def roles_of(work: Anchored, problem: Problem, axes: list[Axis], b: Access, source: Node) -> Roles:
+    """The roles of a contraction's axes; B is packed if that is done once, or if it crowds the
+    cache.
 
-    def added_up(self, group: Group, nest: Nest, sums: Access, pieces: int) -> Launch:
-        """The nest that adds up pieces and runs the epilogue."""
-        anchor = group.anchor
-        assert anchor is not None
-        nodes = tuple(n for n in group.index if n is not anchor) or (anchor,)
-        rest = [n for n in nodes if n is not anchor]
-        self.fusion.refused += [(anchor, n, Reason.PIECES) for n in rest]
-        names = dict.fromkeys(("sum", *(n.op.name for n in rest)))
-        return self.launch("_".join(names), add_up(nest, "acc", pieces, sums), nodes)
+    Raises:
+        Unsuitable: it has none.
+    """
+    target = work.s.target
+    stored = [o for o, _ in work.body.stores]
+    sort = partial(assign_roles, axes, problem.outputs, stored, strided=not target.packs)
+    kept = source in work.s.fixed or b.buffer.home == "input"
+    roles = sort(target.packs and kept)
+    crowded = target.packs and not roles.packed and is_crowded(roles, target)
+    return sort(True) if crowded else roles
 
-    def partial(self, tile: Tile) -> Access:
-        """Memory for the sums of every tile between chunks, or of every split."""
-        s, spec = dict(tile.sizes), tile.contraction
-        tiles = s["g"] * s["z"] * s["y"] * -(-s["m"] // spec.rows) * -(-s["n"] // spec.width)
-        count = tile.splits * tiles * spec.rows * spec.width
-        buffer = self.buffer("partial_sums", count, "float32", "arena")
-        return Access(buffer, 0, (), "float32")
+
+def tile_launch(work: Anchored, made: Tile, name: str, nodes: tuple[Node, ...]) -> Launch:
+    if made.contraction.chunked or made.splits > 1:
+        made = replace(made, partial=partial_sums(work.s.memory, made))
+    sizes = dict(made.sizes)
+    return Launch(name, made, nodes, sizes["row_parts"] * sizes["column_parts"])
+
+
+def partial_sums(memory: Memory, tile: Tile) -> Access:
+    """Memory for the sums of every tile between chunks, or of every split."""
+    s, spec = dict(tile.sizes), tile.contraction
+    count = s["g"] * s["z"] * s["y"] * -(-s["m"] // spec.rows) * -(-s["n"] // spec.width)
+    elements = tile.splits * count * spec.rows * spec.width
+    return Access(memory.buffer("partial_sums", elements, "float32", "arena"), 0, (), "float32")
+
+
+def in_pieces(work: Anchored, o: Oriented, way: Cut) -> None:
+    """A contraction in pieces of its reduction, and a nest that adds them up."""
+    anchor, target = work.anchor, work.s.target
+    sums = work.piece_sums(anchor.shape, way.pieces)
+    split = split_reduction(o.axes, o.roles, way.pieces, sums.strides)
+    roles = assign_roles(split, len(sums.strides), [0], False)
+    each = replace(
+        cut_roles(roles, target),
+        row_parts=way.pieces * way.row_parts,
+        column_parts=way.column_parts,
+    )
+    operand = replace(sums, strides=tuple(axis.ops[0] for axis in split))
+    body = Body(stores=((0, "acc"),))
+    made = make_tile(roles, each, body, o.a, o.b, [operand], target)
+    work.made.add(tile_launch(work, made, anchor.op.name, (anchor,)))
+    work.made.add(work.added_up(sums, way.pieces))
 
 
 def remap(access: Access, problem: Problem) -> Access:
@@ -256,11 +307,3 @@ def epilogue_of_zero(nest: Nest, problem: Problem, operands: list[Access]) -> Ne
     stage = Stage((Statement("acc", "K(0)", (), "float32"), *steps), ())
     outer = tuple(replace(o, strides=o.strides[:rank]) for o in operands)
     return arrange(Nest(problem.axes[:rank], (), outer, (stage,)))
-
-
-def label(group: Group) -> str:
-    """A kernel's name: its operators in order, the main one first."""
-    names = [n.op.name for n in group.index]
-    if group.anchor is not None:
-        names = [group.anchor.op.name, *(x for x in names if x != group.anchor.op.name)]
-    return "_".join(dict.fromkeys(names))[:60]

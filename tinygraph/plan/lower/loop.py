@@ -6,14 +6,16 @@ from dataclasses import dataclass, field
 
 from ...graph.dtype import DTYPES
 from ...graph.ir import Graph, Node
+from ...graph.op import Kind
 from ...ops.loop import Loop
-from ..fusion.group import Slot
-from ..indexing.accesses import resolve, row_major
-from ..indexing.index import own
+from ..fusion.group import Group, Slot
+from ..indexing.accesses import row_major
 from ..memory.layout import row_gap
+from ..memory.stores import is_aliased
 from ..nests.arrange import copy_nest
-from ..records.plan import Access, Launch, Place
-from .contraction import Anchors
+from ..records.lowered import Declined, Launches
+from ..records.plan import Access, Launch, Place, Repeat
+from .lowerer import Lowerer, Stores
 
 
 @dataclass
@@ -40,7 +42,7 @@ class Frame:
     initial: list[Launch] = field(default_factory=list)
 
     @staticmethod
-    def of(s: Anchors, n: Node) -> Frame:
+    def of(s: Lowerer, n: Node) -> Frame:
         """The frame of loop ``n`` in the graph that ``s`` plans."""
         loop = Loop.of(n)
         kept = [k for k, keep in enumerate(loop.kept) if keep]
@@ -63,34 +65,34 @@ class Frame:
         last = loop.length - 1 if loop.reverse else 0
         sign = -1 if loop.reverse else 1
         for inner, outer in zip(loop.slices, loop.sequences, strict=True):
-            whole = located(s, outer)
+            whole = s.located(outer)
             axis, *strides = whole.strides
             frame.places[inner] = Place(
                 whole.buffer, whole.offset + last * axis, tuple(strides), whole.dtype, sign * axis
             )
         for inner, outer in zip(loop.captured, loop.given, strict=True):
-            whole = located(s, outer)
+            whole = s.located(outer)
             frame.places[inner] = Place(whole.buffer, whole.offset, whole.strides, whole.dtype)
         return frame
 
-    def out(self, s: Anchors, loop: Loop, k: int, result: Node | None) -> Place:
+    def out(self, s: Lowerer, loop: Loop, k: int, result: Node | None) -> Place:
         """Memory for out k of all steps, which is the loop's ``result``; the place of the whole."""
         n = loop.outs[k]
-        dense = result is not None and s.is_aliased(result)
-        gap = 0 if dense else row_gap(n.shape, n.dtype)
+        dense = result is not None and is_aliased(s.fusion, result)
+        gap = 0 if dense else row_gap(n.shape, n.dtype, s.target.copying)
         size, *inner = strides = row_major((loop.length, *n.shape), gap)
-        buffer = s.buffer(n.name or n.op.name, loop.length * size, n.dtype, "arena")
+        buffer = s.memory.buffer(n.name or n.op.name, loop.length * size, n.dtype, "arena")
         buffer.gap = gap * DTYPES[n.dtype].bytes
         first = (loop.length - 1) * size if loop.reverse else 0
         step = -size if loop.reverse else size
         self.places[Slot("output", k)] = Place(buffer, first, tuple(inner), n.dtype, step)
         return Place(buffer, 0, strides, n.dtype)
 
-    def carry(self, s: Anchors, loop: Loop, k: int, outs: int) -> Place:
+    def carry(self, s: Lowerer, loop: Loop, k: int, outs: int) -> Place:
         """Memory for carry k, its first value in place; the place of the result."""
         n, size, keep = loop.carries[k], loop.carries[k].type.size, loop.kept[k]
         count = loop.length + 1 if keep else 1
-        buffer = s.buffer(loop.after[k].name or f"carry{k}", count * size, n.dtype, "arena")
+        buffer = s.memory.buffer(loop.after[k].name or f"carry{k}", count * size, n.dtype, "arena")
         step = (-size if loop.reverse else size) if keep else 0
         first = loop.length * size if keep and loop.reverse else 0
         place = Place(buffer, first, row_major(n.shape), n.dtype, step)
@@ -98,35 +100,44 @@ class Frame:
         if keep:
             slot = Slot("output", outs + sum(loop.kept[:k]))
             self.places[slot] = Place(buffer, first + step, place.strides, n.dtype, step)
-        source = located(s, loop.initial[k])
+        source = s.located(loop.initial[k])
         target = Access(buffer, first, place.strides, n.dtype)
         if size:
-            self.initial.append(s.launch("copy", copy_nest(n.shape, source, target), (n,)))
+            self.initial.append(s.nest("copy", copy_nest(n.shape, source, target), (n,)))
         return Place(buffer, 0, row_major((count, *n.shape) if keep else n.shape), n.dtype)
 
-    def hoist(self, s: Anchors, launches: list[Launch]) -> None:
-        """What is the same in every step runs before the loop; with the prepared values, if it
-        depends on nothing else than they do.
-        """
-        changing = {id(s.places[p].buffer) for p in s.updates}
-        for launch in launches:
-            writes = launch.writes
-            reads = [a.buffer for i, a in enumerate(launch.accesses) if i not in writes]
-            fixed = all(
-                b.home in ("constant", "prepared", "scratch")
-                or (b.home == "parameter" and id(b) not in changing)
-                for b in reads
-            ) and all(launch.accesses[i].buffer.home == "prepared" for i in writes)
-            if fixed:
-                s.prepare.append(launch)
-                continue
-            for i in writes:
-                launch.accesses[i].buffer.home = "arena"
-            s.launches.append(launch)
+
+def loop(s: Lowerer, group: Group, stores: Stores) -> Launches | Declined:
+    """The launches of a step, planned once by a planner of the body's own, which knows where the
+    values are that come in and go out.
+    """
+    n = group.opaque
+    if n is None or n.op.kind is not Kind.LOOP:
+        return Declined("it is no loop")
+    frame = Frame.of(s, n)
+    body = s.plan_body(frame.graph, frame.updates, frame.places, frame.invariant)
+    s.memory.places.update(frame.results)
+    made = hoisted(s, body.prepare)
+    made.run += frame.initial
+    made.run.append(Launch(n.op.name, Repeat(tuple(body.run), frame.length), (n,)))
+    return made
 
 
-def located(s: Anchors, x: Node) -> Access:
-    """A whole value that lies in memory, over its own axes."""
-    leaf = s.fusion.pull(x, own(x.shape), x.shape)
-    assert leaf is not None and not leaf.guards
-    return resolve(s.of(leaf.root), leaf, len(x.shape))
+def hoisted(s: Lowerer, launches: list[Launch]) -> Launches:
+    """What is the same in every step runs before the loop; with the prepared values, if it depends
+    on nothing else than they do.
+    """
+    changing = {id(s.memory.places[p].buffer) for p in s.updates}
+    made = Launches()
+    for launch in launches:
+        writes = launch.writes
+        reads = [a.buffer for i, a in enumerate(launch.accesses) if i not in writes]
+        fixed = all(
+            b.home in ("constant", "prepared", "scratch")
+            or (b.home == "parameter" and id(b) not in changing)
+            for b in reads
+        ) and all(launch.accesses[i].buffer.home == "prepared" for i in writes)
+        for i in writes if not fixed else ():
+            launch.accesses[i].buffer.home = "arena"
+        made.add(launch, fixed)
+    return made

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -43,7 +43,7 @@ class NestBuilder:
         self.outer, self.inner = Scope([], {}), Scope([], {})
         self.counter = 0
 
-    def build(self, stores: list[tuple[Store, Place]], accumulator: str | None = None) -> Nest:
+    def build(self, stores: Sequence[tuple[Store, Place]], accumulator: str | None = None) -> Nest:
         """The nest, its axes still in the group's order; ``accumulator`` names an anchor's sum that
         others compute.
         """

@@ -53,7 +53,7 @@ class Contraction:
     masked: bool
     body: Body
     operands: tuple[TileOperand, ...]
-    lanes: int = 16
+    lanes: int
     chunked: bool = False
 
     @staticmethod

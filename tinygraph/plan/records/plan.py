@@ -197,23 +197,33 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Emitted:
-    """A kernel whose machine code is made from a record, with the values of its argument block.
+    """A kernel whose machine code a backend makes from a record of its own, with the values of its
+    argument block.
 
     The block holds ``fields``, then the scratch memory if there is some (address, bytes of a
-    thread), then the address and the strides of every operand.
+    thread), then what it fetches for later launches if it ``fetches``, then the address and the
+    strides of every operand.
 
     Attributes:
+        record: what the machine code depends on; it compares by value, and its repr makes it again.
+        twin: the function that does the same in Python; ``module`` has it, and the record's class.
+        fields: in the order of the block.
         boxes: for each operand, the sizes that its strides run through.
         outputs: numbers of the operands that are written.
         scratch: memory of which every thread has its own.
+        fetches: the number of the operand that is fetched again where there is nothing else to
+            fetch; None: the kernel does not fetch.
     """
 
     record: Any
+    twin: str
+    module: str
     fields: tuple[tuple[str, int], ...]
     operands: tuple[Access, ...]
     boxes: tuple[tuple[int, ...], ...]
     outputs: frozenset[int]
     scratch: Buffer | None = None
+    fetches: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from itertools import product
 from math import ceil, prod
 
-from ..contraction.tiling import WORTH, Target, shares, tile_cycles
-from ..indexing.phases import Unsuitable
-from .choice import tiles_of
-from .convolution import Gradient
+from tinygraph.plan.indexing.phases import Unsuitable
+from tinygraph.plan.winograd.choice import tiles_of
+from tinygraph.plan.winograd.convolution import Gradient
+
+from ..costs.parts import WORTH, shares
+from ..costs.tiles import Core, tile_cycles
 from .cost import COPIED
 
 
@@ -46,15 +48,15 @@ ADDED = 0.5  # cycles to add an accumulator to its sum
 MOST_POINTS = 7
 
 
-def direct_cycles(c: Gradient, target: Target) -> float:
+def direct_cycles(c: Gradient, core: Core) -> float:
     """Of the direct form on one core, 90 % of the peak; and of its last part."""
     pixels = c.batch.size * prod(x.size for x in c.outputs)
-    vectors = -(-c.column.size // target.lanes)
+    vectors = -(-c.column.size // core.lanes)
     steps = c.group.size * pixels * prod(c.kernel) * c.depth // c.stride**2 * vectors
-    return steps / 2 / 0.9 + WORTH / target.lanes / 2
+    return steps / 2 / 0.9 + WORTH / core.lanes / 2
 
 
-def choose(c: Gradient, target: Target, wanted: int | None = None) -> GradientChoice:
+def choose(c: Gradient, core: Core, wanted: int | None = None) -> GradientChoice:
     """The cheapest way, by output tile ``wanted`` or any.
 
     Raises:
@@ -63,38 +65,38 @@ def choose(c: Gradient, target: Target, wanted: int | None = None) -> GradientCh
     if wanted is not None and wanted + c.r - 1 > MOST_POINTS:
         raise Unsuitable(f"sums of tiles of {wanted} would have more than 8 times its error")
     sizes = tiles_of(c.r, wanted, MOST_POINTS - c.r + 1)
-    options = [option for m in sizes for option in options_of(c, m, target)]
+    options = [option for m in sizes for option in options_of(c, m, core)]
     if not options:
         raise Unsuitable("no tile's data fit in the cache")
     return min(options, key=lambda o: (o.cycles, o.m, o.pieces, o.column_parts, o.channel_parts))
 
 
-def register_tile(vectors: int, depth: int, target: Target) -> tuple[int, int]:
+def register_tile(vectors: int, depth: int, core: Core) -> tuple[int, int]:
     """(rows, vectors) of the products: rows divide a vector's channels, or are enough for all with
     few wasted, and accumulators are enough for the latency of multiply-adds.
     """
-    if target.registers < 32:
+    if core.registers < 32:
         rows, most = 4, 3
     else:
         rows, most = (6, 4) if 8 < depth <= 12 else (8, 2)
     return rows, min(vectors, most)
 
 
-def options_of(c: Gradient, m: int, target: Target) -> list[GradientChoice]:
+def options_of(c: Gradient, m: int, core: Core) -> list[GradientChoice]:
     """Ways to cut it by output tile m."""
-    columns, channels = (-(-size // target.lanes) for size in (c.column.size, c.depth))
-    rows, vectors = register_tile(columns, c.depth, target)
+    columns, channels = (-(-size // core.lanes) for size in (c.column.size, c.depth))
+    rows, vectors = register_tile(columns, c.depth, core)
     blocks, count = -(-columns // vectors), tiles_in(c, m)
     found = []
     for column_parts, channel_parts in product(shares(blocks), shares(channels)):
-        k = -(-channels // channel_parts) * target.lanes
-        n = -(-blocks // column_parts) * vectors * target.lanes
+        k = -(-channels // channel_parts) * core.lanes
+        n = -(-blocks // column_parts) * vectors * core.lanes
         if 4 * (m + c.r - 1) ** 2 * (TILES * (k + n) + k * n) > CACHE:
             continue
         for pieces in PIECES:
             if pieces == 1 or pieces * TILES <= count:
                 way = rows, vectors, column_parts, channel_parts, pieces
-                found.append(GradientChoice(m, *way, cycles(c, m, *way, target)))
+                found.append(GradientChoice(m, *way, cycles(c, m, *way, core)))
     return found
 
 
@@ -111,13 +113,13 @@ def cycles(
     column_parts: int,
     channel_parts: int,
     pieces: int,
-    target: Target,
+    core: Core,
 ) -> float:
     """Estimated cycles of all parts on one core, and half of those of one part, for which another
     core waits in the end.
     """
     n, count = m + c.r - 1, tiles_in(c, m)
-    columns, channels = (-(-size // target.lanes) for size in (c.column.size, c.depth))
+    columns, channels = (-(-size // core.lanes) for size in (c.column.size, c.depth))
     full, tail = divmod(columns, vectors)
     widths = [vectors] * full + [tail] * (tail > 0)
     step = sum(tile_cycles(rows, v) for v in widths)

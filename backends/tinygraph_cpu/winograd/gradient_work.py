@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..contraction.axes import Axis
-from ..records.body import Body
-from ..records.contraction import TileOperand
-from ..records.plan import Access, Buffer, Emitted
-from .convolution import Gradient
+from tinygraph.plan.contraction.axes import Axis
+from tinygraph.plan.records.body import Body
+from tinygraph.plan.records.contraction import TileOperand
+from tinygraph.plan.records.plan import Access, Buffer, Emitted
+from tinygraph.plan.winograd.convolution import Gradient
+
 from .gradient_cost import TILES, GradientChoice, tiles_in
-from .kernel import GRADIENT_FIELDS, WinogradGradient
+from .records import GRADIENT_FIELDS, TWINS, WinogradGradient
 
 
 def gradient_work(
@@ -59,7 +60,8 @@ def gradient_work(
     outputs = frozenset(2 + o for o, _ in body.stores)
     block = tuple((name, fields[name]) for name in GRADIENT_FIELDS)
     parts = c.group.size * choice.pieces * choice.channel_parts * choice.column_parts
-    return Emitted(record, block, views, boxes, outputs, scratch), parts
+    work = Emitted(record, "winograd_gradient", TWINS, block, views, boxes, outputs, scratch)
+    return work, parts
 
 
 def gradient_fields(

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..records.body import Body
-from ..records.contraction import TileOperand
+from tinygraph.plan.records.body import Body
+from tinygraph.plan.records.contraction import TileOperand
+
+TWINS = "tinygraph_cpu.winograd.twins"  # the module that does the same in Python
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Products:
     masked: bool
     body: Body
     operands: tuple[TileOperand, ...]
-    lanes: int = 16
+    lanes: int
 
     @property
     def width(self) -> int:
@@ -85,7 +87,7 @@ class WinogradWeights:
     m: int
     r: int
     unit: bool
-    lanes: int = 16
+    lanes: int
 
 
 # The argument blocks. Part p of a convolution takes share p % column_parts of the column blocks,

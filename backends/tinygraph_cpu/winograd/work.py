@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..records.body import Body
-from ..records.contraction import TileOperand
-from ..records.plan import Access, Buffer, Emitted
-from .convolution import Convolution
+from tinygraph.plan.records.body import Body
+from tinygraph.plan.records.contraction import TileOperand
+from tinygraph.plan.records.plan import Access, Buffer, Emitted
+from tinygraph.plan.winograd.convolution import Convolution
+
 from .cost import Choice
-from .kernel import TILE_FIELDS, WEIGHT_FIELDS, WinogradTile, WinogradWeights
+from .records import TILE_FIELDS, TWINS, WEIGHT_FIELDS, WinogradTile, WinogradWeights
 
 
 def tile_record(
@@ -56,7 +57,7 @@ def tile_work(
     )
     outputs = frozenset(2 + o for o, _ in record.body.stores)
     block = tuple((name, fields[name]) for name in TILE_FIELDS)
-    work = Emitted(record, block, views, boxes, outputs, scratch)
+    work = Emitted(record, "winograd_tile", TWINS, block, views, boxes, outputs, scratch, fetches=1)
     return work, c.group.size * fields["row_parts"] * choice.column_parts
 
 
@@ -98,7 +99,9 @@ def weights_work(c: Convolution, record: WinogradTile, u: Buffer) -> tuple[Emitt
     fields = tuple(zip(WEIGHT_FIELDS, (parts, g, blocks, n, k, record.vectors), strict=True))
     unit = c.column.b == 1 or n == 1
     kernel = WinogradWeights(record.m, c.r, unit, record.lanes)
-    return Emitted(kernel, fields, (w, target), boxes, frozenset({1})), parts
+    views = (w, target)
+    work = Emitted(kernel, "winograd_weights", TWINS, fields, views, boxes, frozenset({1}))
+    return work, parts
 
 
 def weights_elements(c: Convolution, record: WinogradTile) -> int:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import prod
 
-from ..contraction.tiling import FETCH, L1, TEAMS, WORTH, Target, busy, portions, tile_cycles
-from .choice import tiles_of
-from .convolution import Convolution
+from tinygraph.plan.winograd.choice import tiles_of
+from tinygraph.plan.winograd.convolution import Convolution
+
+from ..costs.caches import NOMINAL
+from ..costs.parts import TEAMS, WORTH, busy, portions
+from ..costs.tiles import FETCH, Core, tile_cycles
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,67 +37,65 @@ MOST = 512  # tiles of a part: scratch memory is bounded
 ROWS = (4, 6, 7, 8, 9, 13, 14)  # of register tiles: few, so that layers share kernels
 
 
-def direct_cycles(c: Convolution, target: Target) -> float:
+def direct_cycles(c: Convolution, core: Core) -> float:
     """Of the implicit product on one core: 93 % of the peak, or the weights' way from memory; and
     those of its last part.
     """
     height, width = (x.size for x in c.outputs)
-    vectors = -(-c.column.size // target.lanes)
+    vectors = -(-c.column.size // core.lanes)
     depth = prod(c.kernel) * c.channel.size // c.stride**2
     steps = c.group.size * c.batch.size * height * width * depth * vectors
     weights = 4 * c.group.size * depth * c.column.size
-    return max(steps / 2 / 0.93, weights / FAR) + WORTH / target.lanes / 2
+    return max(steps / 2 / 0.93, weights / FAR) + WORTH / core.lanes / 2
 
 
-def choose(c: Convolution, target: Target, wanted: int | None = None) -> Choice:
+def choose(c: Convolution, core: Core, wanted: int | None = None) -> Choice:
     """The cheapest way, by output tile ``wanted`` or any up to LARGEST."""
 
     def rank(o: Choice) -> tuple[float, ...]:
         return o.cycles, o.m, o.lines, o.column_parts, -o.rows, -o.vectors
 
     best: Choice | None = None
-    options = [option for m in tiles_of(c.r, wanted) for option in options_of(c, m, target)]
+    options = [option for m in tiles_of(c.r, wanted) for option in options_of(c, m, core)]
     for option in sorted(options, key=rank):  # waiting is added to those only that may be best
         if best is not None and option.cycles > best.cycles:
             break
-        waited = replace(option, cycles=option.cycles * waiting(c, option, target))
+        waited = replace(option, cycles=option.cycles * waiting(c, option, core))
         best = waited if best is None else min(best, waited, key=rank)
     assert best is not None
     return best
 
 
-def options_of(c: Convolution, m: int, target: Target) -> list[Choice]:
+def options_of(c: Convolution, m: int, core: Core) -> list[Choice]:
     """Ways to cut it by output tile m."""
     tiles_y, tiles_x = (-(-x.size // m) for x in c.outputs)
     lines = c.batch.size * tiles_y
-    columns = -(-c.column.size // target.lanes)
+    columns = -(-c.column.size // core.lanes)
     found = []
     for count in sorted({-(-lines // part) for part in range(1, lines + 1)}):
         for parts in (1, 2, 3, 4, 6, 8):
             if count * tiles_x <= MOST and parts <= columns:
-                tile = product_tile(count * tiles_x, columns, parts, c.channel.size, target)
-                cost = cycles(c, m, *tile, count, parts, target)
+                tile = product_tile(count * tiles_x, columns, parts, c.channel.size, core)
+                cost = cycles(c, m, *tile, count, parts, core)
                 found.append(Choice(m, *tile, count, parts, cost))
     return found
 
 
 def product_tile(
-    tiles: int, vectors: int, column_parts: int, k: int, target: Target
+    tiles: int, vectors: int, column_parts: int, k: int, core: Core
 ) -> tuple[int, int]:
     """(rows, vectors) of the register tile; tails of rows are computed whole."""
     widest = min(-(-vectors // column_parts), 6)
     shapes = [
-        (r, min(widest, (target.registers - 1) // (r + 1)))
-        for r in ROWS
-        if r + 2 <= target.registers
+        (r, min(widest, (core.registers - 1) // (r + 1))) for r in ROWS if r + 2 <= core.registers
     ]
 
     def cost(shape: tuple[int, int]) -> float:
         rows, width = shape
         full, tail = divmod(vectors, width)
         repeats = -(-tiles // rows)
-        columns = full * product_cycles(rows, width, k, target.lanes) + (
-            product_cycles(rows, tail, k, target.lanes) if tail else 0
+        columns = full * product_cycles(rows, width, k, core.lanes) + (
+            product_cycles(rows, tail, k, core.lanes) if tail else 0
         )
         return repeats * columns
 
@@ -104,15 +105,15 @@ def product_tile(
 def product_cycles(rows: int, vectors: int, k: int, lanes: int) -> float:
     """Of one tile at one point, whose weights are in the first cache or come from the second."""
     bytes = 4 * vectors * lanes
-    fetch = bytes / FETCH if k * bytes > L1 / 2 else 0.0
+    fetch = bytes / FETCH if k * bytes > NOMINAL.first / 2 else 0.0
     return k * max(tile_cycles(rows, vectors), fetch) + 15 + 2 * rows * vectors
 
 
 def cycles(
-    c: Convolution, m: int, rows: int, vectors: int, lines: int, column_parts: int, target: Target
+    c: Convolution, m: int, rows: int, vectors: int, lines: int, column_parts: int, core: Core
 ) -> float:
     """Estimated cycles of all parts on one core."""
-    n, k, lanes = m + c.r - 1, c.channel.size, target.lanes
+    n, k, lanes = m + c.r - 1, c.channel.size, core.lanes
     tiles_y, tiles_x = (-(-x.size // m) for x in c.outputs)
     row_parts, tiles = -(-c.batch.size * tiles_y // lines), lines * tiles_x
     padded = -(-tiles // rows) * rows
@@ -131,15 +132,15 @@ def cycles(
     return copied + c.group.size * total
 
 
-def waiting(c: Convolution, o: Choice, target: Target) -> float:
+def waiting(c: Convolution, o: Choice, core: Core) -> float:
     """How much longer all threads take than their parts, until the last is done."""
     n, k = o.m + c.r - 1, c.channel.size
     tiles_y, tiles_x = (-(-x.size // o.m) for x in c.outputs)
-    lines, columns = c.batch.size * tiles_y, -(-c.column.size // target.lanes)
+    lines, columns = c.batch.size * tiles_y, -(-c.column.size // core.lanes)
     rows = portions(lines, -(-lines // o.lines)) * c.group.size
     blocks = portions(-(-columns // o.vectors), o.column_parts)
-    read = tiles_x * -(-k // target.lanes) * input_cycles(n, o.m)
-    products = n * n * product_cycles(o.rows, o.vectors, k, target.lanes)
+    read = tiles_x * -(-k // core.lanes) * input_cycles(n, o.m)
+    products = n * n * product_cycles(o.rows, o.vectors, k, core.lanes)
     written = tiles_x * o.vectors * output_cycles(n, o.m)
     times = [
         PART + r * read + b * (-(-r * tiles_x // o.rows) * products + r * written)

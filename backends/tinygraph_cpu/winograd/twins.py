@@ -9,9 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from ..graph.dtype import DTYPES
-from ..plan.records.contraction import AHEAD
-from ..plan.winograd.kernel import (
+from tinygraph.codegen.arrays import evaluate
+from tinygraph.codegen.contraction import MemoryView, share, strided_view
+from tinygraph.codegen.python import active_memory
+from tinygraph.graph.dtype import DTYPES
+from tinygraph.plan.records.contraction import AHEAD
+from tinygraph.plan.winograd.toom_cook import Matrix, transforms
+
+from .records import (
     EPILOGUE_STRIDES,
     GRADIENT_FIELDS,
     GRADIENT_STRIDES,
@@ -25,18 +30,23 @@ from ..plan.winograd.kernel import (
     WinogradTile,
     WinogradWeights,
 )
-from ..plan.winograd.toom_cook import Matrix, transforms
-from .arrays import evaluate
-from .contraction import MemoryView, share, strided_view
+
+__all__ = [  # of generated modules
+    "WinogradGradient",
+    "WinogradTile",
+    "WinogradWeights",
+    "winograd_gradient",
+    "winograd_tile",
+    "winograd_weights",
+]
 
 Words = Iterator[int]
 
 
-def winograd_tile(
-    part: int, tid: int, args: Sequence[int], spec: WinogradTile, memory: MemoryView
-) -> None:
+def winograd_tile(part: int, tid: int, args: Sequence[int], spec: WinogradTile) -> None:
     """Executes one part, as `void name(part, tid, args)` of the compiled code does."""
     del tid
+    memory = active_memory()
     words = iter(int(x) for x in args)
     f = _fields(TILE_FIELDS + SCRATCH + AHEAD, words)
     image, u = (_Tensor(words, axes, "float32", memory) for axes in TILE_STRIDES)
@@ -62,11 +72,10 @@ def winograd_tile(
             _epilogue(spec, operands, at, ("y", "x", "n"), sums)
 
 
-def winograd_gradient(
-    part: int, tid: int, args: Sequence[int], spec: WinogradGradient, memory: MemoryView
-) -> None:
+def winograd_gradient(part: int, tid: int, args: Sequence[int], spec: WinogradGradient) -> None:
     """Executes one part, as `void name(part, tid, args)` of the compiled code does."""
     del tid
+    memory = active_memory()
     words = iter(int(x) for x in args)
     f = _fields(GRADIENT_FIELDS + SCRATCH, words)
     image, gradient = (_Tensor(words, axes, "float32", memory) for axes in GRADIENT_STRIDES)
@@ -97,11 +106,10 @@ def winograd_gradient(
         _epilogue(spec, operands, at, ("y", "x", "n"), taps[:, :, i])
 
 
-def winograd_weights(
-    part: int, tid: int, args: Sequence[int], spec: WinogradWeights, memory: MemoryView
-) -> None:
+def winograd_weights(part: int, tid: int, args: Sequence[int], spec: WinogradWeights) -> None:
     """Executes one part, as `void name(part, tid, args)` of the compiled code does."""
     del tid
+    memory = active_memory()
     words = iter(int(x) for x in args)
     f = _fields(WEIGHT_FIELDS, words)
     w, u = (_Tensor(words, axes, "float32", memory) for axes in WEIGHT_STRIDES)

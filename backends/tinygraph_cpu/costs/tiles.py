@@ -1,0 +1,165 @@
+"""How a contraction is cut on a processor: register tiles, parts, chunks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+
+from tinygraph.plan.records.target import EVERY, Cut, Product
+
+from .caches import LINE, NOMINAL, Caches
+from .parts import choose_parts
+
+STREAM = 16  # bytes of memory a core reads in a cycle
+TAIL = 1.25  # slowdown of a partial tile for the remaining rows
+FETCH = 24  # bytes that the first cache gets from the second in a cycle
+SHALLOW = 64  # a reduction so short is neither cut nor worth the order of a long one
+FEW_PARTS = 8  # of a reduction in chunks
+PIECE = 5  # what an element of a piece's result costs, in elements of operands that are streamed
+FEW_ROWS = 7  # of A: below this many, time is bound by streaming B once
+
+# These decide the order of sums, so they are the same on every machine, whatever its caches are.
+CHUNK = 384 * 1024  # bytes of A and B that a chunk of a long reduction may touch
+SKINNY = 8 * NOMINAL.second  # bytes of a B that a few rows of A read once, in chunks
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """What tiles depend on: float32 lanes of a vector, vector registers, caches; ``chunk`` is CHUNK
+    except in tests of chunks.
+    """
+
+    lanes: int
+    registers: int
+    caches: Caches = NOMINAL
+    chunk: int = CHUNK
+
+    def cut(self, p: Product) -> Cut:
+        """The cut of a contraction."""
+        m, n, depth, count = p.rows, p.columns, p.depth, p.batch * p.outer
+        r, s, k = p.reduction
+        shallow = depth <= SHALLOW
+        # where A is read across its rows, as the weight gradient reads images, every tile would
+        # stream all of A and B anew, unless a chunk of both stays in cache meanwhile
+        chunked = p.across and not p.packed and not shallow and depth * 4 * (m + n) > 2 * self.chunk
+        skinny = not p.packed and count == r == s == 1 and m <= 28 and 4 * n * k > SKINNY
+        # chunks follow from the tile, so it must not follow from this machine's caches
+        core = replace(self, caches=NOMINAL) if chunked else self
+        tile = core.choose_tile(m, count, n, depth, wide=skinny, cached=chunked)
+        tiles, blocks = count * -(-m // tile[0]), -(-n // (tile[1] * self.lanes))
+        if skinny:  # B is large and lies row by row: it is read so, a few rows at a time
+            return Cut(*tile, 1, min(blocks, 8), 1, divisor(k, 64))
+        if not chunked:
+            # where all of B stays in cache, or the result is far larger than its operands, A and
+            # the result are passed over once, row after row
+            work = max(count * m, FEW_ROWS) * n * depth
+            parts = choose_parts(tiles, blocks, work, n * 2 > count * m)
+            near = shallow or 4 * n * depth <= self.caches.second
+            return Cut(*tile, *parts, row_group=1 if near else EVERY)
+        pieces, row_parts, column_parts = chunk_parts(
+            (tiles, blocks), (m, n), depth, count * m * n, p.longest
+        )
+        width = tile[1] * self.lanes
+        chunk = self.choose_chunk((m, n), (row_parts, column_parts), (s, k), width)
+        chunk, inner = (1, chunk) if s == 1 else (chunk, 0)
+        return Cut(*tile, row_parts, column_parts, chunk, inner, pieces=pieces)
+
+    def choose_tile(
+        self,
+        m: int,
+        row_count: int,
+        n: int,
+        k: int,
+        *,
+        wide: bool = False,
+        cached: bool = False,
+    ) -> tuple[int, int]:
+        """(rows, vectors) of the register tile with the least estimated time.
+
+        ``row_count`` times m rows and n columns are computed over a reduction of depth k.
+        ``wide`` asks for as many columns as there are registers for; ``cached`` promises that what
+        a tile reads of B is in cache.
+        """
+        vectors = -(-n // self.lanes)
+
+        def cost(rows: int, width: int) -> float:
+            def column(v: int) -> float:
+                full, tail = divmod(m, rows)
+                last = TAIL if full < 4 else 1  # counts where there are few tiles
+                once = [(full, rows), (last, tail)] if tail else [(full, rows)]
+                panel = 4 * k * v * self.lanes
+                # each row tile reads B from memory anew,
+                again = panel / STREAM if panel > self.caches.second and not cached else 0.0
+                # or from the next cache, unless another tile has just read it, or all of B is near
+                near = 4 * k * n <= self.caches.first or (
+                    panel <= self.caches.first and (row_count > 1 or m > rows)
+                )
+                fetch = 0.0 if near else 4 * v * self.lanes / FETCH
+                return sum(
+                    c * (k * max(tile_cycles(r, v), fetch) + 24 + 2 * r * v + again)
+                    for c, r in once
+                )
+
+            full, tail = divmod(vectors, width)
+            return row_count * (full * column(width) + (column(tail) if tail else 0.0))
+
+        shapes = [
+            (r, v)
+            for v in range(1, min(vectors, 8) + 1)
+            for r in range(1, min(m, 28) + 1)
+            if r * v + v + 1 <= self.registers
+        ]
+        if wide:
+            return max(shapes, key=lambda s: (s[1], s[0]))
+        return min(shapes, key=lambda s: (round(cost(*s), 3), -s[0] * s[1], s))
+
+    def choose_chunk(
+        self, sides: tuple[int, int], parts: tuple[int, int], inner: tuple[int, int], width: int
+    ) -> int:
+        """How much of s (or of k, where s is 1) a chunk of a long reduction takes.
+
+        So much that all of A's m and B's n = ``sides`` stay in the second cache; but at least what
+        a part of them allows, as long as a tile's share, of ``width`` columns, stays in the first.
+        """
+        (m, n), (rows, columns), (s, k) = sides, parts, inner
+        small = min(
+            self.chunk // (4 * (m // rows + n // columns)), NOMINAL.first // (4 * width + 2 * LINE)
+        )
+        depth = max(1, self.chunk // (4 * (m + n)), small)
+        return max(1, depth // k) if s > 1 else divisor(k, depth)
+
+
+def tile_cycles(rows: int, vectors: int) -> float:
+    """Cycles of one step of the reduction: two multiply-adds or two loads a cycle, latency four."""
+    return max(rows * vectors / 2, (rows + vectors) / 2, 4.5 if rows * vectors < 10 else 0.0)
+
+
+def chunk_parts(
+    most: tuple[int, int], sides: tuple[int, int], depth: int, result: int, longest: int
+) -> tuple[int, int, int]:
+    """(pieces of the reduction, row parts, column parts): few, and with the least to stream.
+
+    Every share of the columns streams all of A's m = ``sides[0]`` rows, every share of the rows
+    all of B's n = ``sides[1]`` columns; several pieces store their results, which another launch
+    adds up.
+    """
+    m, n = sides
+    ways = [
+        (pieces, rows, columns)
+        for pieces in range(1, min(longest, FEW_PARTS) + 1)
+        for rows in range(1, min(most[0], FEW_PARTS) + 1)
+        for columns in range(1, min(most[1], FEW_PARTS) + 1)
+        if longest % pieces == 0 and pieces * rows * columns <= 2 * FEW_PARTS
+    ]
+    enough = min(FEW_PARTS, max(map(prod, ways)))
+
+    def streamed(way: tuple[int, int, int]) -> int:
+        pieces, rows, columns = way
+        return depth * (columns * m + rows * n) + (PIECE * pieces * result if pieces > 1 else 0)
+
+    return min((way for way in ways if prod(way) >= enough), key=lambda way: (streamed(way), way))
+
+
+def divisor(size: int, most: int) -> int:
+    """The largest divisor of size that is at most ``most``."""
+    return max(d for d in range(1, min(size, most) + 1) if size % d == 0)

@@ -1,0 +1,113 @@
+"""What plans must know of a processor, with this backend's measured numbers.
+
+``CpuTarget(lanes, registers)`` plans for nominal caches, the same on every machine; the backend's
+own target has those that the system reports.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from tinygraph.plan.records.contraction import Contraction
+from tinygraph.plan.records.plan import Emitted, Launch, Tile
+from tinygraph.plan.records.target import Copying, Cut, Lowering, Product
+
+from .costs.caches import LINE, NOMINAL, Caches
+from .costs.tiles import CHUNK, Core, tile_cycles
+from .winograd.lower import winograd_launches
+from .winograd.records import WinogradTile
+
+GRAIN = 32_768  # elements that are worth a part of their own
+LAUNCH = 4096  # the overhead of a launch, in bytes read
+OPERATIONS = 8  # that are done while a byte is read
+
+COPYING = Copying(
+    heavy=1 << 20,
+    few=128,
+    many=512,
+    crowded=2048,
+    gap=LINE,
+    deep=64,
+    ways=16,  # more lines than a set of the first cache holds
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CpuPrefetch:
+    """What tiles fetch of later launches' weights, one line at each step of the reduction.
+
+    Attributes:
+        least: bytes of a parameter that is read in place, for it to be fetched.
+        limit: bytes that may wait in the last cache, which others use too.
+        rate: bytes that memory gives a core in a cycle without keeping it from its work.
+    """
+
+    least: int = 16 * 1024
+    limit: int = NOMINAL.last
+    rate: float = 4.0
+
+    def capacity(self, launch: Launch) -> float:
+        """Bytes that a launch can fetch while it multiplies; 0 if its kernel does not fetch."""
+        work = launch.work
+        if isinstance(work, Tile) and not work.contraction.chunked:
+            s, contraction = dict(work.sizes), work.contraction
+            tiles = s["g"] * s["z"] * s["y"] * -(-s["m"] // contraction.rows)
+            return self.pace(contraction, tiles, s["n"], s["r"] * s["s"] * s["k"])
+        if isinstance(work, Emitted) and isinstance(work.record, WinogradTile):
+            f, record = dict(work.fields), work.record
+            tiles = -(-f["z"] * f["tiles_y"] * f["tiles_x"] // record.rows)
+            return self.pace(record, tiles, f["n"], record.points * f["k"])
+        return 0.0
+
+    def pace(self, spec: Contraction | WinogradTile, tiles: int, n: int, depth: int) -> float:
+        """Bytes that this many row tiles and n columns fetch over a reduction: at most a line a
+        step.
+        """
+        steps = tiles * -(-n // spec.width) * depth
+        return steps * min(LINE, self.rate * tile_cycles(spec.rows, spec.vectors))
+
+
+@dataclass(frozen=True, slots=True)
+class CpuTarget:
+    """A processor with this many float32 lanes in a vector and this many vector registers.
+
+    Attributes:
+        devices: how many there are; None: as many as are named.
+        winograd: whether Winograd convolutions are considered.
+        caches: what blocks must fit in; see ``costs/caches.py``.
+        chunk: bytes of the operands in a chunk of a long reduction; the same on every machine,
+            since chunks decide the order of sums.
+        resident: bytes of temporary values that may be live in any case.
+    """
+
+    lanes: int = 16
+    registers: int = 32
+    devices: int | None = 1
+    winograd: bool = True
+    packs: bool = True
+    caches: Caches = NOMINAL
+    chunk: int = CHUNK
+    copying: Copying = COPYING
+    prefetch: CpuPrefetch = CpuPrefetch()
+    resident: int = 2**20
+
+    @property
+    def core(self) -> Core:
+        return Core(self.lanes, self.registers, self.caches, self.chunk)
+
+    @property
+    def lowerings(self) -> tuple[Lowering, ...]:
+        return (partial(winograd_launches, self.core),) if self.winograd else ()
+
+    def cut(self, product: Product) -> Cut:
+        return self.core.cut(product)
+
+    def parts(self, work: int) -> int:
+        """Small counts are rounded up to even, so that two threads share evenly."""
+        count = round(work / GRAIN)
+        return count + count % 2 if 1 < count < 8 else min(count, 64)
+
+    def duration(self, operations: int, bytes: int) -> float:
+        """In bytes read."""
+        return LAUNCH + bytes + operations / OPERATIONS

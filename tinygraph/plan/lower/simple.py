@@ -1,0 +1,37 @@
+"""Groups without a contraction: a loop nest, or a kernel with a template of its own."""
+
+from __future__ import annotations
+
+from ...graph.op import Kind
+from ...graph.record import parts
+from ..fusion.group import Group
+from ..indexing.accesses import resolve
+from ..indexing.index import Leaf
+from ..nests.arrange import arrange, copy_nest
+from ..nests.builder import NestBuilder
+from ..records.lowered import Declined, Launches
+from ..records.plan import Launch, Special
+from .lowerer import Lowerer, Stores, label
+
+
+def nest(s: Lowerer, group: Group, stores: Stores) -> Launches | Declined:
+    """All nodes of the group in one loop nest."""
+    if group.opaque is not None:
+        return Declined("its kernel has a template of its own")
+    built = arrange(NestBuilder(s.fusion, group, s.layout).build(stores))
+    return Launches([s.nest(label(group), built, tuple(group.index))])
+
+
+def special(s: Lowerer, group: Group, stores: Stores) -> Launches | Declined:
+    """A kernel with its own template reads whole values and writes one, which is copied to where
+    else it belongs.
+    """
+    n = group.opaque
+    if n is None or n.op.kind is Kind.LOOP:
+        return Declined("it has no template of its own")
+    targets = [resolve(place, Leaf(n, store.indices), len(n.shape)) for store, place in stores]
+    operands = (*map(s.located, n.inputs), targets[0])
+    work = Special(n.op, n.attrs, tuple(x.shape for x in (*n.inputs, n)), operands)
+    first = Launch(n.op.name, work, (n,), parts(n))
+    copies = (copy_nest(n.shape, targets[0], other) for other in targets[1:])
+    return Launches([first, *(s.nest("copy", copy, (n,)) for copy in copies)])

@@ -1,0 +1,95 @@
+"""What every group stores, and the places that are known before anything is lowered: of inputs,
+parameters, constants and outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...graph.ir import Graph, Node, Parameter
+from ...graph.op import CONSTANT, Kind
+from ..fusion.group import Slot, Store
+from ..fusion.held import leading_root
+from ..fusion.state import Fusion
+from ..indexing.accesses import is_row_major, ordered_strides, row_major
+from ..records.plan import Place
+from .memory import Memory
+
+
+def sources(memory: Memory, graph: Graph, parameters: Sequence[Parameter]) -> None:
+    """Places of inputs, parameters and constants."""
+    for number, n in enumerate(graph.inputs):
+        if n in memory.places:
+            continue
+        buffer = memory.buffer(n.name or f"input{number}", n.type.size, n.dtype, "input", number)
+        memory.places[n] = Place(buffer, 0, row_major(n.shape), n.dtype)
+    for number, p in enumerate(parameters):
+        buffer = memory.buffer(
+            p.name or f"parameter{number}", p.type.size, p.dtype, "parameter", number
+        )
+        memory.places[p] = Place(buffer, 0, ordered_strides(p.shape, p.state.order), p.dtype)
+    for n in graph.nodes:
+        if n.op is CONSTANT:
+            buffer = memory.buffer(
+                f"constant{len(memory.constants)}",
+                n.type.size,
+                n.dtype,
+                "constant",
+                len(memory.constants),
+            )
+            memory.constants.append(n)
+            memory.places[n] = Place(buffer, 0, row_major(n.shape), n.dtype)
+
+
+def store_outputs(memory: Memory, graph: Graph, updates: Sequence[Node], fusion: Fusion) -> None:
+    """Outputs and new values of parameters go to their places."""
+    count = len(graph.outputs) - len(updates)
+    for number, n in enumerate(graph.outputs):
+        slot = Slot("output", number) if number < count else Slot("update", number - count)
+        if slot in memory.places:
+            if lives_in(memory, fusion, n, slot):
+                continue
+        elif slot.kind == "output":
+            buffer = memory.buffer(
+                n.name or f"output{number}", n.type.size, n.dtype, "output", number
+            )
+            memory.places[slot] = Place(buffer, 0, row_major(n.shape), n.dtype)
+        else:
+            memory.places[slot] = memory.places[updates[slot.number]]
+        group = fusion.group_for(n)
+        group.stores.append(Store(n, slot, group.index[n]))
+
+
+def lives_in(memory: Memory, fusion: Fusion, n: Node, slot: Slot) -> bool:
+    """Puts a value into the place that is known for it, if it is free to lie there."""
+    writers = fusion.writers.get(n, ())
+    bound = n in memory.places or n in fusion.aliases or n in fusion.housed
+    bound |= is_aliased(fusion, n) and not is_row_major(memory.places[slot], n.shape)
+    if slot.kind != "output" or n.op.kind is Kind.SOURCE or bound:
+        return False
+    if n.op.kind is not Kind.JOIN:
+        if len(writers) != 1 or n not in writers[0].index:
+            return False
+        writers[0].stores.append(Store(n, n, writers[0].index[n]))
+    memory.places[n] = memory.places[slot]
+    return True
+
+
+def is_aliased(fusion: Fusion, n: Node) -> bool:
+    """Whether another value's name stands for this one's memory, in row-major order."""
+    return any(n is leading_root(x) for x in fusion.aliases.values())
+
+
+def store_values(fusion: Fusion) -> None:
+    """Every value that another group reads goes to memory, once."""
+    needed: dict[Node, None] = {}
+    for group in fusion.groups:
+        for n in group.index:
+            for x in (n,) if group.copy else n.inputs:
+                root = fusion.root(x)
+                if root not in group.index or n is group.anchor or group.copy:
+                    needed[root] = None
+    for root in needed:
+        for group in fusion.writers.get(root, ()) if root not in fusion.housed else ():
+            if root in group.index and all(s.dest is not root for s in group.stores):
+                group.stores.append(Store(root, root, group.index[root]))

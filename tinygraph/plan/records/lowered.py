@@ -1,0 +1,33 @@
+"""What lowering gives: launches, or a reason why there are none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .plan import Launch
+
+
+@dataclass(slots=True)
+class Launches:
+    """What runs every time, and what runs before, when parameters have changed."""
+
+    run: list[Launch] = field(default_factory=list)
+    prepare: list[Launch] = field(default_factory=list)
+
+    def add(self, launch: Launch, fixed: bool = False) -> None:
+        """``fixed``: it depends on nothing that changes between runs."""
+        (self.prepare if fixed else self.run).append(launch)
+
+    def extend(self, other: Launches, fixed: bool = False) -> None:
+        self.prepare += other.prepare
+        (self.prepare if fixed else self.run).extend(other.run)
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """A lowering does not suit a group; ``repack``: it would have to repack a large operand every
+    time it runs.
+    """
+
+    reason: str
+    repack: bool = False

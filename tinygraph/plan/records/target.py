@@ -1,0 +1,199 @@
+"""What the planner must know of the processor that it plans for.
+
+``Target`` is the protocol; a backend brings its own, with the numbers of its processor
+(``tinygraph_cpu.processor``, ``tinygraph_cuda.target``). ``PlainTarget`` knows no processor: it is
+what ``schedule`` takes without a target, and a start for a backend.
+
+What changes the order of a sum (``Cut.chunk``, ``inner``, ``splits``, ``pieces``) must follow from
+sizes and instruction set alone, never from threads, clocks or the caches of one machine: results
+are then the same bits on every machine of that instruction set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from .lowered import Launches
+from .plan import Launch
+
+# A contraction with its epilogue (lower/anchored.py) to its launches; None leaves it to others.
+Lowering = Callable[[Any], Launches | None]
+
+EVERY = 1 << 30  # more row tiles than there are
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """The sizes of a contraction, after its axes have their roles.
+
+    Attributes:
+        batch, outer, rows: of the batch, of the outer rows together, and of the axis ``m``.
+        columns: n.
+        reduction: of the axes r, s and k, outermost first.
+        packed: whether B is stored in blocks of the tile's width.
+        across: whether rows of A are contiguous, so that the reduction strides over A.
+        longest: size of the axis along which the reduction may be cut into pieces.
+    """
+
+    batch: int
+    outer: int
+    rows: int
+    columns: int
+    reduction: tuple[int, int, int]
+    packed: bool
+    across: bool
+    longest: int = 1
+
+    @property
+    def depth(self) -> int:
+        """Multiply-adds for each element of the result."""
+        r, s, k = self.reduction
+        return r * s * k
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How one contraction is cut.
+
+    Attributes:
+        rows, vectors: the register tile.
+        row_parts, column_parts: pieces that may run concurrently.
+        chunk: how much of s is reduced at a time; 0: all of the reduction.
+        inner: into what k is cut first, the rest of it becoming s; 0: k stays as it is.
+        row_group: row tiles that meet one block of columns after another together.
+        splits: into how many the reduction is cut that are computed at once, and added up after.
+        pieces: of the reduction, which are contractions by themselves; the other attributes are
+            those of each of them.
+    """
+
+    rows: int
+    vectors: int
+    row_parts: int
+    column_parts: int
+    chunk: int = 0
+    inner: int = 0
+    row_group: int = EVERY
+    splits: int = 1
+    pieces: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copying:
+    """When a copy of an operand pays.
+
+    Attributes:
+        heavy: bytes of an operand that is not repacked in every run, if it is used for at most
+            ``few`` rows.
+        many: rows, or columns, for which a copy of the other operand pays.
+        crowded: rows that are a multiple of this many bytes apart share few sets of a cache; 0: of
+            none.
+        gap: bytes behind each row that keep rows out of each other's sets.
+        deep: rows of B, ``ways``: rows of A, from which on they are too many for such a set.
+    """
+
+    heavy: int
+    few: int
+    many: int
+    crowded: int
+    gap: int
+    deep: int
+    ways: int
+
+    def crowds(self, apart: int) -> bool:
+        """Whether rows this many bytes apart share few sets of a cache."""
+        return self.crowded > 0 and apart % self.crowded == 0
+
+
+NEVER = 1 << 62
+NO_COPIES = Copying(heavy=NEVER, few=0, many=NEVER, crowded=0, gap=0, deep=NEVER, ways=NEVER)
+
+
+class Prefetch(Protocol):
+    """What launches fetch into the cache for later ones."""
+
+    @property
+    def least(self) -> int:
+        """Bytes of a parameter that is read in place, from which on it is fetched."""
+
+    @property
+    def limit(self) -> int:
+        """Bytes that may wait in the cache."""
+
+    def capacity(self, launch: Launch) -> float:
+        """Bytes that a launch can fetch while it computes; 0 if its kernel does not fetch."""
+
+
+class Target(Protocol):
+    """A processor, for the planner."""
+
+    @property
+    def lanes(self) -> int:
+        """Elements of a vector: blocks of columns are multiples of it."""
+
+    @property
+    def devices(self) -> int | None:
+        """How many devices there are; None: as many as are named."""
+
+    @property
+    def packs(self) -> bool:
+        """Whether contractions want B in blocks of contiguous columns; otherwise they read it with
+        any strides, one column a block, and nothing is copied.
+        """
+
+    @property
+    def winograd(self) -> bool:
+        """Whether the backend has kernels of Winograd convolutions."""
+
+    @property
+    def lowerings(self) -> tuple[Lowering, ...]:
+        """The backend's own ways to make launches of a contraction, tried before its own tiles; see
+        ``lower/anchored.py``.
+        """
+
+    @property
+    def copying(self) -> Copying: ...
+
+    @property
+    def prefetch(self) -> Prefetch | None:
+        """None: kernels fetch nothing for later ones."""
+
+    @property
+    def resident(self) -> int:
+        """Bytes of temporary values that may be live in any case, so that launches are bundled."""
+
+    def cut(self, product: Product) -> Cut: ...
+
+    def parts(self, work: int) -> int:
+        """Parts of a loop nest that costs as much as copying ``work`` elements."""
+
+    def duration(self, operations: int, bytes: int) -> float:
+        """An estimate of a launch's time, in any unit; launches are ordered by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlainTarget:
+    """A processor about which nothing is known: small tiles, few parts, no copies that are a matter
+    of speed only.
+    """
+
+    lanes: int = 4
+    devices: int | None = 1
+    packs: bool = True
+    winograd: bool = False
+    lowerings: tuple[Lowering, ...] = ()
+    copying: Copying = NO_COPIES
+    prefetch: Prefetch | None = None
+    resident: int = 0
+
+    def cut(self, product: Product) -> Cut:
+        rows, vectors = min(4, product.rows), min(2, -(-product.columns // self.lanes))
+        tiles = product.batch * product.outer * -(-product.rows // rows)
+        return Cut(rows, vectors, self.parts(tiles * product.columns * product.depth), 1)
+
+    def parts(self, work: int) -> int:
+        return max(1, min(8, work // 4096))
+
+    def duration(self, operations: int, bytes: int) -> float:
+        return operations + bytes
