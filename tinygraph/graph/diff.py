@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import groupby
 
-from .dump import SOURCES, WIDTH, arguments, labels, literal, wrap
+from .dump import SOURCES, WIDTH, call_text, labels, literal, wrap
 from .ir import Graph, Node
+from .short import Call, Written
 
 CONTEXT = 2  # nodes that are shown around a difference
 
@@ -37,28 +38,35 @@ class DiffLine:
 def diff(before: Graph, after: Graph, names: tuple[str, str] | None = None) -> str:
     """The differences between two graphs; ``names`` are theirs in the heading."""
     old, new = names or (before.name, after.name)
-    heading = [f"--- {old}: {len(shown(before))} nodes", f"+++ {new}: {len(shown(after))} nodes"]
+    heading = [
+        f"{sign} {name}: {len(Written(graph).calls)} nodes"
+        for sign, name, graph in (("---", old, before), ("+++", new, after))
+    ]
     return "\n".join([*heading, *with_context(list(differences(before, after)))])
 
 
 def differences(before: Graph, after: Graph) -> Iterator[DiffLine]:
     """The nodes of both in one order; twins agree in all but the operands that are computed."""
     old, new = labels(before), labels(after)
-    first, second = shown(before), shown(after)
+    calls = Written(before).calls, Written(after).calls
+    first, second = map(list, calls)
     matcher = SequenceMatcher(
-        None, [key(n, old) for n in first], [key(n, new) for n in second], autojunk=False
+        None,
+        [key(n, call, old) for n, call in calls[0].items()],
+        [key(n, call, new) for n, call in calls[1].items()],
+        autojunk=False,
     )
     for i, k, size in matcher.get_matching_blocks():
         old |= {a: new[b] for a, b in zip(first[i : i + size], second[k : k + size], strict=True)}
     for tag, i, j, k, m in matcher.get_opcodes():
         if tag == "equal":
             for a, b in zip(first[i:j], second[k:m], strict=True):
-                yield from pair(text(a, old), text(b, new))
+                yield from pair(text(a, calls[0][a], old), text(b, calls[1][b], new))
                 yield from of_bodies(a, b)
         else:
             old |= {n: f"{old[n]}'" for n in first[i:j]}
-            yield from (DiffLine("-", text(n, old)) for n in first[i:j])
-            yield from (DiffLine("+", text(n, new)) for n in second[k:m])
+            yield from (DiffLine("-", text(n, calls[0][n], old)) for n in first[i:j])
+            yield from (DiffLine("+", text(n, calls[1][n], new)) for n in second[k:m])
     results = (
         "return " + ", ".join(names[o] for o in graph.outputs)
         for graph, names in ((before, old), (after, new))
@@ -66,20 +74,15 @@ def differences(before: Graph, after: Graph) -> Iterator[DiffLine]:
     yield from pair(*results)
 
 
-def shown(graph: Graph) -> list[Node]:
-    """The nodes that have a line of their own."""
-    return [n for n in graph.nodes if n.op not in SOURCES]
-
-
-def key(n: Node, names: dict[Node, str]) -> tuple:
+def key(n: Node, call: Call, names: dict[Node, str]) -> tuple:
     """Equal for nodes that may be twins."""
-    reads = tuple(names[i] if i.op in SOURCES else "%" for i in n.inputs)
-    attrs = tuple((k, literal(v)) for k, v in n.attrs if not isinstance(v, Graph))
-    return (n.op.name, n.type, n.name, reads, attrs)
+    reads = tuple(names[i] if i.op in SOURCES else "%" for i in call.operands)
+    attrs = tuple((k, literal(v)) for k, v in call.attrs if not isinstance(v, Graph))
+    return (call.name, n.type, n.name, reads, attrs)
 
 
-def text(n: Node, names: dict[Node, str]) -> str:
-    return f"{names[n]} = {n.op.name}({', '.join(arguments(n, names))}) : {n.type}"
+def text(n: Node, call: Call, names: dict[Node, str]) -> str:
+    return f"{names[n]} = {call_text(call, names.__getitem__)} : {n.type}"
 
 
 def pair(old: str, new: str) -> Iterator[DiffLine]:

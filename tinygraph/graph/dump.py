@@ -1,14 +1,14 @@
 """A graph as text. ``dump`` and ``parse`` are inverses; golden tests and diffs rely on it.
 
     graph mlp(x: f32[32,784]) {
-      parameter w: f32[784,128]
-      %0 = matmul(x, w)                : f32[32,128]
+      %0 = matmul(x, w: f32[784,128])  : f32[32,128]
       %act = relu(%0)                  : f32[32,128]
       %1 = mul(%act, 0.5)              : f32[32,128]
       return %1
     }
 
-Names stand for inputs and parameters, ``%name`` for named nodes, ``%0`` and up for the others.
+Names stand for inputs and parameters (with the type where one is read first), ``%name`` for named
+nodes, ``%0`` and up for the others. Convolutions without groups and pooling have short forms.
 Small constants are written where they are read (float32, int32 and bool as they are, others with
 their dtype: ``2:i64``); large ones are declared as ``const#digest``, and the graphs that loops
 repeat as ``body#digest = graph ...``. ``w <- %7`` inside an effect says that parameter w becomes
@@ -20,7 +20,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import groupby
 from typing import Any, NoReturn
 
@@ -30,6 +30,7 @@ from .dtype import DTYPES
 from .ir import Graph, Node, Parameter, overload
 from .op import CONSTANT, INPUT, PARAMETER, Kind, define
 from .origins import origins
+from .short import Call, Written
 from .types import Array, Type
 
 WIDTH = 100
@@ -50,10 +51,17 @@ SOURCES = (INPUT, PARAMETER, CONSTANT, PLACEHOLDER)
 
 def labels(graph: Graph) -> dict[Node, str]:
     """Each node's name in the text: unique, and stable while the graph stays the same."""
+    return _labels(graph, Written(graph))
+
+
+def _labels(graph: Graph, written: Written) -> dict[Node, str]:
+    """Nodes that a short form stands for are called as the line that shows them."""
     found: dict[Node, str] = {}
     seen: Counter[str] = Counter()
     count = 0
     for n in graph.nodes:
+        if n in written.shown:
+            continue
         if n.op is CONSTANT:
             found[n] = inline(n.attr("value"))
         elif n.op is PLACEHOLDER:
@@ -64,7 +72,7 @@ def labels(graph: Graph) -> dict[Node, str]:
             found[n] = _unique("%" + _quoted(n.name), seen)
         else:
             found[n], count = f"%{count}", count + 1
-    return found
+    return found | {n: found[m] for n, m in written.shown.items()}
 
 
 def all_labels(graph: Graph) -> dict[Node, str]:
@@ -143,15 +151,18 @@ def dump(
     outermost scope into one line (``parse`` then has too little to read); ``mark`` and ``note``
     point at a node.
     """
-    label = labels(graph)
-    shown = [n for n in graph.nodes if n.op not in SOURCES]
-    left = {n: f"  {label[n]} = {n.op.name}({', '.join(arguments(n, label))})" for n in shown}
+    written = Written(graph)
+    label = _labels(graph, written)
+    operand = _Declaring(label) if not scopes else label.__getitem__
+    calls = {n: call_text(call, operand) for n, call in written.calls.items()}
+    left = {n: f"  {label[n]} = {text}" for n, text in calls.items()}
+    mark = written.shown.get(mark, mark) if mark is not None else None
     width = min(max(map(len, left.values()), default=0), 64)
     body: list[str] = []
-    for name, run in groupby(shown, _outermost) if scopes else [("", iter(shown))]:
+    for name, run in groupby(calls, _outermost) if scopes else [("", iter(calls))]:
         nodes = list(run)
         if name:
-            body.append(_folded(name, nodes, label))
+            body.append(_folded(name, [(n, written.calls[n].name) for n in nodes], label))
             continue
         for n in nodes:
             comment = f"# {'; '.join(map(str, origins(n)))}" if lines and origins(n) else ""
@@ -159,7 +170,7 @@ def dump(
             if n is mark:
                 body += wrap("  " + "^" * max(len(label[n]), 3) + f" {note}", "      ", columns)
     head = ", ".join(f"{label[i]}: {i.type}" for i in graph.inputs)
-    result = "  return " + ", ".join(label[o] for o in graph.outputs)
+    result = "  return " + ", ".join(operand(o) for o in graph.outputs)
     return "\n".join(
         [
             *wrap(f"graph {_quoted(graph.name)}({head}) {{", "    ", columns),
@@ -172,13 +183,11 @@ def dump(
 
 
 def _declarations(graph: Graph, label: dict[Node, str], columns: int) -> Iterable[str]:
-    """Parameters, constants that are too large for a line, then the bodies of loops."""
+    """Constants that are too large for a line, then the bodies of loops."""
     arrays: dict[str, Type] = {}
     bodies: dict[str, Graph] = {}
     for n in graph.nodes:
         bodies |= {literal(body): body for body in n.bodies}
-        if n.op is PARAMETER:
-            yield f"  parameter {label[n]}: {n.type}"
         if n.op is PLACEHOLDER:
             arrays[label[n]] = n.type
         for _, value in n.attrs:
@@ -191,11 +200,25 @@ def _declarations(graph: Graph, label: dict[Node, str], columns: int) -> Iterabl
         yield textwrap.indent(dump(body, columns=columns - 4), "    ")
 
 
-def arguments(n: Node, label: dict[Node, str]) -> list[str]:
-    operands = [label[i] for i in n.inputs]
-    if n.op.name == "effect":
+class _Declaring:
+    """Labels of operands; a parameter's first use has its type."""
+
+    def __init__(self, label: dict[Node, str]):
+        self.label, self.declared = label, set[Node]()
+
+    def __call__(self, n: Node) -> str:
+        if n.op is not PARAMETER or n in self.declared:
+            return self.label[n]
+        self.declared.add(n)
+        return f"{self.label[n]}: {n.type}"
+
+
+def call_text(call: Call, operand: Callable[[Node], str]) -> str:
+    """A node's operator, operands and attributes."""
+    operands = list(map(operand, call.operands))
+    if call.name == "effect":
         operands[1:] = [f"{operands[1]} <- {operands[2]}"]
-    return operands + [f"{k}={literal(v)}" for k, v in n.attrs]
+    return f"{call.name}({', '.join([*operands, *(f'{k}={literal(v)}' for k, v in call.attrs)])})"
 
 
 def _statement(left: str, type: str, width: int, comment: str, columns: int) -> list[str]:
@@ -222,11 +245,10 @@ def _outermost(n: Node) -> str:
     return next((o.scope.split(".")[0] for o in origins(n)), "")
 
 
-def _folded(name: str, nodes: list[Node], label: dict[Node, str]) -> str:
-    kinds = ", ".join(
-        f"{op} {count}" for op, count in Counter(n.op.name for n in nodes).most_common()
-    )
-    tail = f" -> {label[nodes[-1]]} : {nodes[-1].type}"
+def _folded(name: str, nodes: list[tuple[Node, str]], label: dict[Node, str]) -> str:
+    kinds = ", ".join(f"{op} {count}" for op, count in Counter(op for _, op in nodes).most_common())
+    last = nodes[-1][0]
+    tail = f" -> {label[last]} : {last.type}"
     head = f"  ... {name} ({len(nodes)} node{'s' * (len(nodes) > 1)}: {kinds}"
     room = WIDTH - len(tail) - 1
     return (head if len(head) <= room else head[: room - 3] + "...") + ")" + tail

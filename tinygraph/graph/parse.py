@@ -14,6 +14,7 @@ from .dtype import DTYPES
 from .dump import PLACEHOLDER, labels, reference
 from .ir import Graph, Node, Parameter
 from .op import CONSTANT, OPS, PARAMETER, constant, input
+from .short import POOL, build, is_short
 from .size import parse_size
 from .state import ParameterState
 from .types import Array, Type
@@ -136,10 +137,7 @@ class _Parser:
         return label, self.declared()
 
     def line(self) -> None:
-        if self.next == "parameter":
-            self.take()
-            self.parameter(*self.declaration())
-        elif self.next == "constant":
+        if self.next == "constant":
             self.take()
             self.constant(*self.declaration())
         elif self.next.startswith("body#"):
@@ -180,10 +178,10 @@ class _Parser:
             self.fail(f"a node's name starts with %, got {label!r}")
         self.take("=")
         start = self.at
-        op = OPS.get(self.take("label"))
-        if op is None:
+        name = self.take("label")
+        if name not in OPS and name != POOL:
             self.at = start
-            self.fail(f"there is no operator {self.next!r}")
+            self.fail(f"there is no operator {name!r}")
         operands: list[Node] = []
         attrs: dict[str, Any] = {}
         self.take("(")
@@ -196,18 +194,30 @@ class _Parser:
                 operands.append(self.operand())
             if self.next in (",", "<-"):
                 self.take()
-        try:
-            made = op(*operands, **attrs)
-        except (TypeError, ValueError) as e:
-            self.fail(str(e))
+        end = self.at
         self.take(")")
         self.take(":")
         start = self.at
-        if (found := self.type()) != str(made.type):
+        short = self.declared() if is_short(name, operands) else None
+        found = str(short) if short else self.type()
+        made = self.made(name, operands, attrs, short, end)
+        if found != str(made.type):
             self.at = start
-            self.fail(f"{op.name} gives {made.type}, the text says {found}")
-        name, numbered = _name(label[1:])
-        self.define(label, made if numbered or name is None else made.named(name))
+            self.fail(f"{name} gives {made.type}, the text says {found}")
+        known, numbered = _name(label[1:])
+        self.define(label, made if numbered or known is None else made.named(known))
+
+    def made(
+        self, name: str, operands: list[Node], attrs: dict[str, Any], short: Type | None, end: int
+    ) -> Any:
+        """The node that a call gives; of a short form, with its type, the last of its nodes."""
+        try:
+            if short:
+                return build(name, tuple(operands), attrs, short)
+            return OPS[name](*operands, **attrs)
+        except (TypeError, ValueError) as e:
+            self.at = end
+            self.fail(str(e))
 
     def type(self) -> str:
         """The text of a type, or of several in parentheses."""
@@ -237,9 +247,12 @@ class _Parser:
     def operand(self) -> Node:
         kind, text, _, _ = self.tokens[self.at]
         if kind in ("label", "const") and text not in ("inf", "nan", "True", "False"):
-            if text not in self.values:
+            if kind == "label" and self.tokens[self.at + 1][1] == ":":
+                self.parameter(*self.declaration())
+            elif text not in self.values:
                 self.fail(f"{text} is not defined above")
-            self.take()
+            else:
+                self.take()
             return self.values[text]
         value = self.value()
         dtype = None

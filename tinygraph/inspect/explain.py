@@ -12,6 +12,7 @@ from ..graph.dump import all_labels
 from ..graph.ir import Graph, Node, Parameter
 from ..graph.op import Kind
 from ..graph.origins import origins
+from ..graph.short import Call, all_calls
 from ..plan.records.plan import Launch
 from .remarks import grouped
 
@@ -39,11 +40,16 @@ def explain(inspection: Inspection, name: str, profile: Profile | None = None) -
         ]
     if not nodes:
         raise ValueError(unknown(name, steps[0].graph))
-    text = [f"{name}: {counted(nodes)}", *listed(graph, nodes)]
+    calls = all_calls(graph)
+    owner = {m: n for n, call in calls.items() for m in call.whole}
+    owned = (owner.get(n, n) for n in nodes)
+    shown = list(dict.fromkeys(n for n in owned if n in calls or n.op.kind is Kind.SOURCE))
+    text = [f"{name}: {counted(shown, calls)}", *listed(graph, shown, calls)]
     changes = [c for pair in pairwise(steps) for c in changed(*pair, name, set(left))]
     text += section("passes", changes or ["no pass changed it"])
     text += section("kernels", kernels(inspection, left, profile))
-    known = {inspection.names[n] for n in left if n.inputs} | {name}
+    labels = (inspection.names[n] for n in left if n.inputs)
+    known = {label for label in labels if label.startswith("%")} | {name}
     mentioned = [r for r in inspection.details if mentions(r.text, known, name)]
     return "\n".join([*text, *section("remarks", grouped(mentioned))])
 
@@ -101,12 +107,13 @@ def unknown(name: str, graph: Graph) -> str:
     return f"no node, scope or parameter {name!r}; there is {', '.join(close)}"
 
 
-def counted(nodes: list[Node]) -> str:
-    kinds = Counter(n.op.name for n in nodes)
-    return ", ".join(f"{op} {count}" if count > 1 else op for op, count in kinds.items())
+def counted(nodes: list[Node], calls: dict[Node, Call]) -> str:
+    names = (calls[n].name if n in calls else n.op.name for n in nodes)
+    kinds = Counter(names)
+    return ", ".join(f"{name} {count}" if count > 1 else name for name, count in kinds.items())
 
 
-def listed(graph: Graph, nodes: list[Node]) -> list[str]:
+def listed(graph: Graph, nodes: list[Node], calls: dict[Node, Call]) -> list[str]:
     """The nodes as they were written, with the user's lines."""
     label = all_labels(graph)
     text = []
@@ -115,7 +122,7 @@ def listed(graph: Graph, nodes: list[Node]) -> list[str]:
             text.append(f"  {n.op.name} {label[n]}: {n.type}")
             continue
         places = "; ".join(map(str, origins(n)))
-        call = f"{n.op.name}({', '.join(label[i] for i in n.inputs)})"
+        call = f"{calls[n].name}({', '.join(label[i] for i in calls[n].operands)})"
         line = f"  {label[n]} = {call}: {n.type}  # {places}"
         text += wrap(line, WIDTH, subsequent_indent="      ")
     return text
@@ -161,7 +168,9 @@ def kernels(inspection: Inspection, nodes: list[Node], profile: Profile | None) 
             row = profile.launches[number]
             line += f", {row.seconds * 1e6:,.1f} us ({100 * row.share:.1f} %), {row.hint}"
         here = dict.fromkeys(n for m in cost.launch.members for n in m.nodes)
-        rest = [inspection.names[n] for n in here if n not in wanted and n in inspection.names]
+        labels = dict.fromkeys(inspection.names.get(n, "") for n in here if n not in wanted)
+        mine = {inspection.names[n] for n in wanted}
+        rest = [label for label in labels if label.startswith("%") and label not in mine]
         text.append(line + (f"; also computes {', '.join(rest[:8])}" if rest else ""))
     return text
 
