@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Sequence
 import tinygraph as tg
 from targets import NARROW, WIDE
 from tinygraph import nn, optim
-from tinygraph.codegen.assemble import assemble
 from tinygraph.compiler.pipeline import translate
 from tinygraph.graph.ir import Graph, Node
 from tinygraph.inspect.inspection import Inspection
 from tinygraph.passes import Update, strip_effects
 from tinygraph.plan.records.target import Target
+from tinygraph_cpu import assemble
 
 # fixed targets, as with AVX-512 and AVX2, whatever this machine has
 

@@ -139,7 +139,7 @@ def test_sequences_are_put_in_the_order_of_a_long_reduction(
     g = 2 * input("g", length, batch, columns)  # an input would be packed
     launches = agree(network(OUTER_SUM(a, g)), target=replace(SMALL, copying=copying)).launches
     assert any("reorder" in launch.name for launch in launches) == reordered
-    (sizes,) = (dict(launch.work.sizes) for launch in launches if isinstance(launch.work, Tile))
+    (sizes,) = (launch.work.sizes for launch in launches if isinstance(launch.work, Tile))
     if reordered:  # the reduction is one walk
         assert (sizes["s"], sizes["k"]) == (1, length * batch)
         assert sizes["a_k"] == size + (copying.gap // 4 if size == 16 else 0)

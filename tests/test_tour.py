@@ -62,7 +62,7 @@ def record() -> str:
     """The record of the contraction, a field a line, and the sizes in its argument block."""
     work = launch("conv2d").work
     fields = re.split(r"(?<=[)\w]), (?=\w+=(?!None))", repr(work.contraction))
-    sizes = [f"{name}={size}" for name, size in work.sizes]
+    sizes = [f"{name}={size}" for name, size in work.sizes.items()]
     return "\n".join([*_wrapped(fields, ", "), "", *_wrapped(sizes, " ")])
 
 

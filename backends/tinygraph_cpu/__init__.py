@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from tinygraph.plan.records.target import Target
 
 
+SHORT = 48  # steps of a loop below which vectors are narrow: three of the widest processor's
+
+
 def target(runtime: str) -> Target:
     from .processor import CpuPrefetch, CpuTarget
 
@@ -53,7 +56,7 @@ def fingerprint(runtime: str) -> str:
 def assemble(plan: Plan) -> Code:
     from tinygraph.codegen.assemble import assemble
 
-    return assemble(plan)
+    return assemble(plan, SHORT)
 
 
 def build(code: Code, store: Store, runtime: str) -> None:

@@ -51,11 +51,11 @@ class CpuPrefetch:
         """Bytes that a launch can fetch while it multiplies; 0 if its kernel does not fetch."""
         work = launch.work
         if isinstance(work, Tile) and not work.contraction.chunked:
-            s, contraction = dict(work.sizes), work.contraction
+            s, contraction = work.sizes, work.contraction
             tiles = s["g"] * s["z"] * s["y"] * -(-s["m"] // contraction.rows)
             return self.pace(contraction, tiles, s["n"], s["r"] * s["s"] * s["k"])
         if isinstance(work, Emitted) and isinstance(work.record, WinogradTile):
-            f, record = dict(work.fields), work.record
+            f, record = work.fields, work.record
             tiles = -(-f["z"] * f["tiles_y"] * f["tiles_x"] // record.rows)
             return self.pace(record, tiles, f["n"], record.points * f["k"])
         return 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ..graph.dtype import DTYPES
@@ -26,9 +27,12 @@ from tinygraph.codegen.python import *  # noqa: F403  what kernels call, as Pyth
 '''
 
 
-def assemble(plan: Plan) -> Code:
-    """The code of a plan for a processor: kernels take a part, a thread and an argument block."""
-    made = Assembler(lower)
+def assemble(plan: Plan, short_rows: int = 0) -> Code:
+    """The code of a plan for a processor: kernels take a part, a thread and an argument block.
+
+    Nests whose innermost loop has fewer than ``short_rows`` steps are marked (``SHORT_ROWS``).
+    """
+    made = Assembler(partial(lower, short_rows=short_rows))
     prepare, calls = made.calls(plan.prepare), made.calls(plan.launches)
     kernels = tuple(made.kernels)
     name = escaped(plan.name)
@@ -96,9 +100,9 @@ class Assembler:
         return self.numbers[form]
 
 
-def lower(launch: Launch) -> Iterator[Lowered]:
+def lower(launch: Launch, short_rows: int = 0) -> Iterator[Lowered]:
     """One kernel each."""
-    made = kernel(launch)
+    made = kernel(launch, short_rows)
     arguments = tuple(resolve(a) for a in made.arguments)
     yield Lowered(made.text, arguments, launch.parts, record(launch), steps=moving(made.arguments))
 
@@ -110,12 +114,12 @@ def record(launch: Launch) -> Any | None:
     return launch.work.record if isinstance(launch.work, Emitted) else None
 
 
-def kernel(launch: Launch) -> WrittenKernel:
+def kernel(launch: Launch, short_rows: int = 0) -> WrittenKernel:
     work = launch.work
     if isinstance(work, Emitted):
         return emitted(work, launch.ahead)
     if isinstance(work, Nest):
-        return lift_literals(nest.emit(work, launch.parts))
+        return lift_literals(nest.emit(work, launch.parts, short_rows))
     if isinstance(work, Tile):
         return tile(work, launch.ahead)
     assert isinstance(work, Special)
@@ -124,7 +128,7 @@ def kernel(launch: Launch) -> WrittenKernel:
 
 def tile(work: Tile, ahead: Ahead | None) -> WrittenKernel:
     """A contraction's text, which runs its Python twin, and its argument block."""
-    sizes = dict(work.sizes)
+    sizes = work.sizes
     partial = Address(work.partial) if work.partial else 0
     first = {"a": Address(work.a), "b": Address(work.b), "partial": partial}
     first |= zip(AHEAD, fetched(ahead, work.b), strict=True)
@@ -142,7 +146,7 @@ def fetched(ahead: Ahead | None, otherwise: Access) -> tuple[Address, int]:
 
 def emitted(work: Emitted, ahead: Ahead | None) -> WrittenKernel:
     """The text runs the record's Python twin."""
-    arguments: list[int | Address] = [value for _, value in work.fields]
+    arguments: list[int | Address] = [*work.fields.values()]
     if work.scratch is not None:
         arguments += [Address(Access(work.scratch, 0, (), "uint8")), work.scratch.bytes]
     if work.fetches is not None:

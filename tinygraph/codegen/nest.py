@@ -15,25 +15,24 @@ from .windows import WindowWriter
 from .writer import WrittenKernel
 
 SHORT_ROWS = "short rows"  # what kernels are marked with whose innermost loops have few steps
-LONG = 48  # steps from which on a loop is long: three vectors of the widest processor
 
 
-def emit(nest: Nest, parts: int) -> WrittenKernel:
+def emit(nest: Nest, parts: int, short: int = 0) -> WrittenKernel:
     """The kernel of a nest that is cut into ``parts`` along its outermost axis."""
-    return NestWriter(nest, parts).kernel()
+    return NestWriter(nest, parts).kernel(short)
 
 
 class NestWriter(ColumnWriter, WindowWriter):
     """Writes nests of every style."""
 
-    def kernel(self) -> WrittenKernel:
+    def kernel(self, short: int = 0) -> WrittenKernel:
         if self.nest.style == "column":
             self.column()
         elif self.hoistable():
             self.windows()
         else:
             self.rows()
-        remark = [f"    # {SHORT_ROWS}"] if self.innermost() < LONG else []
+        remark = [f"    # {SHORT_ROWS}"] if self.innermost() < short else []
         lines = ["def NAME(part, tid, args):", *remark, *self.out.prologue, *self.out.lines, ""]
         text = "\n".join(lines)
         return WrittenKernel(text, tuple(self.out.arguments))

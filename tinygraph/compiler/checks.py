@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,9 +12,8 @@ from ..graph.origins import described, origins
 from ..graph.verify import VerifyError
 from ..passes import Update
 from ..plan.records.steps import CHOICES, OPTIONAL
+from ..plan.winograd.choice import at_or_below, tile_of
 from .options import Pass
-
-WAY = re.compile(r"implicit|winograd(\(\d+\))?")
 
 
 def nodes(given: Any, what: str) -> tuple[Node, ...]:
@@ -96,10 +94,9 @@ def ways(conv: str | Mapping[str, str] | None, graph: Graph) -> tuple[tuple[str,
     """
     found = {"": conv} if isinstance(conv, str) else dict(conv or {})
     for key, way in found.items():
-        if not WAY.fullmatch(way):
-            raise ValueError(f"conv requires 'implicit', 'winograd' or 'winograd(m)', got {way!r}")
+        tile_of(way)
         names = layers(graph) if key else []
-        if key and not any(f"{name}.".startswith(f"{key}.") for name in names):
+        if key and not any(at_or_below(name, key) for name in names):
             close = difflib.get_close_matches(key, names, 3) or names[:3]
             raise ValueError(f"conv={key!r} names no layer; there is {', '.join(close) or 'none'}")
     return tuple(sorted(found.items()))

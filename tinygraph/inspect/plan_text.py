@@ -111,7 +111,7 @@ def work_text(launch: Launch) -> str:
         over = "x".join(str(work.axes[a]) for a in work.reduce)
         return f"nest {loops}" + (f" over {over} ({work.style})" if over else "")
     if isinstance(work, Tile):
-        s, c = dict(work.sizes), work.contraction
+        s, c = work.sizes, work.contraction
         rows, depth = (
             "x".join(str(s[a]) for a in axes if s[a] > 1) or "1" for axes in ("gzym", "rsk")
         )
@@ -119,7 +119,7 @@ def work_text(launch: Launch) -> str:
             f"contraction of {rows} rows, {s['n']} columns, {depth} deep, tile {c.rows}x{c.width}"
         )
     if isinstance(work, Emitted):
-        kind, sizes = type(work.record).__name__, work.fields
+        kind, sizes = type(work.record).__name__, tuple(work.fields.items())
     else:
         kind = work.op.name
         sizes = tuple((k, v) for k, v in work.attrs if isinstance(v, int))

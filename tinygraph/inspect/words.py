@@ -146,7 +146,7 @@ def parameter_layer(nodes: Iterable[Node]) -> str:
 def product(launch: Launch) -> tuple[int, Sizes] | None:
     """How many products of rows x columns x depth a kernel computes; None without a contraction."""
     if isinstance(launch.work, Tile):
-        s = dict(launch.work.sizes)
+        s = launch.work.sizes
         sizes = s["z"] * s["y"] * s["m"], s["n"], s["r"] * s["s"] * s["k"]
         return s["g"], sizes
     anchor = next((n for n in launch.nodes if n.op.kind is Kind.ANCHOR), None)

@@ -71,7 +71,7 @@ def regions(launch: Launch) -> list[Region]:
     if isinstance(work, Nest):
         return [region(o, work.axes) for o in work.operands]
     if isinstance(work, Tile):
-        s = dict(work.sizes)
+        s = work.sizes
         outer = tuple(s[x] for x in "gzym")
         inner = tuple(s[x] for x in "rsk")
         width = work.contraction.width

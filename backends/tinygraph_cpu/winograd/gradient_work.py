@@ -58,7 +58,7 @@ def gradient_work(
         *((choice.pieces, *(x.size for x in roles)) for _ in operands),
     )
     outputs = frozenset(2 + o for o, _ in body.stores)
-    block = tuple((name, fields[name]) for name in GRADIENT_FIELDS)
+    block = {name: fields[name] for name in GRADIENT_FIELDS}
     parts = c.group.size * choice.pieces * choice.channel_parts * choice.column_parts
     work = Emitted(record, "winograd_gradient", TWINS, block, views, boxes, outputs, scratch)
     return work, parts

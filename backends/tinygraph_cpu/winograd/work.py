@@ -56,7 +56,7 @@ def tile_work(
         *(tuple(x.size for x in roles) for _ in operands),
     )
     outputs = frozenset(2 + o for o, _ in record.body.stores)
-    block = tuple((name, fields[name]) for name in TILE_FIELDS)
+    block = {name: fields[name] for name in TILE_FIELDS}
     work = Emitted(record, "winograd_tile", TWINS, block, views, boxes, outputs, scratch, fetches=1)
     return work, c.group.size * fields["row_parts"] * choice.column_parts
 
@@ -96,7 +96,7 @@ def weights_work(c: Convolution, record: WinogradTile, u: Buffer) -> tuple[Emitt
     target = Access(u, 0, (panel * blocks, panel, k * width, width, 1), "float32")
     boxes = ((g, n, k, c.r, c.r), (g, blocks, record.points, k, width))
     parts = max(1, min(16, g * blocks * k * width // 4096))
-    fields = tuple(zip(WEIGHT_FIELDS, (parts, g, blocks, n, k, record.vectors), strict=True))
+    fields = dict(zip(WEIGHT_FIELDS, (parts, g, blocks, n, k, record.vectors), strict=True))
     unit = c.column.b == 1 or n == 1
     kernel = WinogradWeights(record.m, c.r, unit, record.lanes)
     views = (w, target)

@@ -33,7 +33,7 @@ def emit(work: Tile) -> tuple[CudaKernel, ...]:
     if work.splits == 1:
         return (TileWriter(work).kernel(),)
     assert work.partial is not None
-    s = dict(work.sizes)
+    s = work.sizes
     box = [s[axis] for axis in "gzymn"]
     sums = replace(work.partial, strides=dense(box))
     store = replace(work.contraction, body=Body(stores=((0, "acc"),)))
@@ -51,7 +51,7 @@ def dense(sizes: list[int]) -> tuple[int, ...]:
 
 def combine(work: Tile) -> Nest:
     """Adds up the splits of a reduction, one after the other, then the epilogue."""
-    s, body, record = dict(work.sizes), work.contraction.body, work.contraction
+    s, body, record = work.sizes, work.contraction.body, work.contraction
     axes = (*(s[axis] for axis in "gzymn"), work.splits)
     assert work.partial is not None
     strides = dense([work.splits, *axes[:5]])
@@ -70,7 +70,7 @@ class TileWriter(KernelText):
     def __init__(self, work: Tile):
         super().__init__()
         self.work, self.body = work, work.contraction.body
-        self.size = s = dict(work.sizes)
+        self.size = s = work.sizes
         sizes = Sizes(s["g"], s["z"] * s["y"] * s["m"], s["n"], s["r"], s["s"], s["k"])
         self.sizes, (self.way, _) = sizes, choose(sizes)
         if self.way.columns == 128 and reader("b", work, 128, self.way).along == "k":

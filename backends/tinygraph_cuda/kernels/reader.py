@@ -53,7 +53,7 @@ class Reader:
 
 def reader(name: str, work: Tile, lines: int, way: Blocking) -> Reader:
     """Along whichever of both is contiguous, 128 bits at a time where addresses allow it."""
-    s = dict(work.sizes)
+    s = work.sizes
     access = work.a if name == "a" else work.b
     if name == "a":
         inner, size = s["a_m"], s["m"]

@@ -248,14 +248,14 @@ def make_tile(
     )
     b_view = replace(b, strides=(b_g, b_j, b_r, b_s, b_k))
     a_view = replace(a, strides=(g.a, z.a, y.a, m.a, r.a, s.a, k.a))
-    return Tile(record, tuple(sizes.items()), a_view, b_view, views, splits=way.splits)
+    return Tile(record, sizes, a_view, b_view, views, splits=way.splits)
 
 
 def pack_nest(roles: Roles, tile: Tile, source: Access, target: Buffer) -> Nest:
     """Copies B into column blocks of the tile's width, rows contiguous, the last block filled with
     zeros.
     """
-    sizes, width = dict(tile.sizes), tile.contraction.width
+    sizes, width = tile.sizes, tile.contraction.width
     n, blocks = roles.column.size, -(-roles.column.size // width)
     columns = roles.column
     order = [*roles.batch, *(p for axis in roles.reduce for p in (axis.parts or (axis,)))]

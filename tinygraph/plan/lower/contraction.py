@@ -259,13 +259,13 @@ def roles_of(work: Anchored, problem: Problem, axes: list[Axis], b: Access, sour
 def tile_launch(work: Anchored, made: Tile, name: str, nodes: tuple[Node, ...]) -> Launch:
     if made.contraction.chunked or made.splits > 1:
         made = replace(made, partial=partial_sums(work.s.memory, made))
-    sizes = dict(made.sizes)
+    sizes = made.sizes
     return Launch(name, made, nodes, sizes["row_parts"] * sizes["column_parts"])
 
 
 def partial_sums(memory: Memory, tile: Tile) -> Access:
     """Memory for the sums of every tile between chunks, or of every split."""
-    s, spec = dict(tile.sizes), tile.contraction
+    s, spec = tile.sizes, tile.contraction
     count = s["g"] * s["z"] * s["y"] * -(-s["m"] // spec.rows) * -(-s["n"] // spec.width)
     elements = tile.splits * count * spec.rows * spec.width
     return Access(memory.buffer("partial_sums", elements, "float32", "arena"), 0, (), "float32")

@@ -82,7 +82,7 @@ class Copies:
 
     def pack(self, roles: Roles, tile: Tile, b: Access, fixed: bool, root: Node) -> Access:
         """B in blocks of the tile's columns."""
-        sizes, width = dict(tile.sizes), tile.contraction.width
+        sizes, width = tile.sizes, tile.contraction.width
         blocks = -(-sizes["n"] // width)
         depth = sizes["r"] * sizes["s"] * sizes["k"]
         order = (roles.batch, roles.reduce, roles.column, width)

@@ -86,7 +86,7 @@ def _points(launch: Launch) -> int:
     if isinstance(launch.work, Nest):
         return max(1, prod(launch.work.axes))
     if isinstance(launch.work, Tile):
-        sizes = dict(launch.work.sizes)
+        sizes = launch.work.sizes
         return prod(sizes[axis] for axis in "gzymnrsk")
     if isinstance(launch.work, Emitted):
         return prod(map(prod, launch.work.boxes[:2]))
@@ -113,7 +113,7 @@ def _accesses(launch: Launch) -> Iterable[tuple[Access, Sequence[int] | None]]:
     if isinstance(work, Nest):
         return [(a, work.axes) for a in work.operands]
     if isinstance(work, Tile):
-        s = dict(work.sizes)
+        s = work.sizes
         rows, depth = [s["g"], s["z"], s["y"], s["m"]], [s["r"], s["s"], s["k"]]
         columns = Access(work.b.buffer, 0, (*work.b.strides, 1), work.b.dtype)
         width = work.contraction.width

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -187,7 +188,7 @@ class Tile:
     """
 
     contraction: Contraction
-    sizes: tuple[tuple[str, int], ...]
+    sizes: Mapping[str, int]
     a: Access
     b: Access
     operands: tuple[Access, ...]
@@ -218,7 +219,7 @@ class Emitted:
     record: Any
     twin: str
     module: str
-    fields: tuple[tuple[str, int], ...]
+    fields: Mapping[str, int]
     operands: tuple[Access, ...]
     boxes: tuple[tuple[int, ...], ...]
     outputs: frozenset[int]

@@ -4,6 +4,7 @@ enough, and how remarks name one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 from ...graph.ir import Node
@@ -18,30 +19,35 @@ from .toom_cook import POINTS
 # for 5.
 LARGEST = 4
 
+WAY = re.compile(r"implicit|winograd(\((?P<m>\d+)\))?")
+
+
+def at_or_below(name: str, scope: str) -> bool:
+    """Whether a dotted name is that of a scope, or of something within it."""
+    return f"{name}.".startswith(f"{scope}.")
+
 
 def way_of(nodes: Iterable[Node], conv: Mapping[str, str]) -> str | None:
     """The user's choice: 'implicit', 'winograd' or 'winograd(m)', by the name of a node, or of a
     scope around it.
     """
-    names = [name for n in nodes for name in (n.name, *(o.scope for o in origins(n)))]
+    names = [name for n in nodes for name in (n.name, *(o.scope for o in origins(n))) if name]
     for key, way in conv.items():
-        if key and any(name and f"{name}.".startswith(f"{key}.") for name in names):
+        if key and any(at_or_below(name, key) for name in names):
             return way
     return conv.get("")
 
 
 def tile_of(way: str | None) -> int | None:
-    """The m of 'winograd(m)'; None leaves it to the cost model.
+    """The m of 'winograd(m)'; None if the user leaves it to the cost model.
 
     Raises:
         ValueError: there is no such way.
     """
-    if way in (None, "winograd"):
-        return None
-    digits = way.removeprefix("winograd(").removesuffix(")")
-    if way != f"winograd({digits})" or not digits.isdigit():
+    found = WAY.fullmatch(way) if way is not None else None
+    if way is not None and found is None:
         raise ValueError(f"conv requires 'implicit', 'winograd' or 'winograd(m)', got {way!r}")
-    return int(digits)
+    return int(found["m"]) if found and found["m"] else None
 
 
 def place(anchor: Node) -> str:
