@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from tinygraph.codegen.program import Argument, Call, Code, Loop, Work
+from tinygraph.codegen.program import Argument, Call, CallLoop, Code, Work
 from tinygraph.compiler.store import Store
 from tinygraph.graph.ir import Parameter
 from tinygraph.graph.state import aligned
@@ -125,7 +125,7 @@ class CpuRunner:
         return memory
 
     def tabulate(
-        self, calls: Sequence[Call], loops: Sequence[Loop] = (), devices: int = 0
+        self, calls: Sequence[Call], loops: Sequence[CallLoop] = (), devices: int = 0
     ) -> LaunchTable:
         # a stopped run would leave parameters half new; whatever it prepares is prepared again
         asks = 0 if self.code.updates else desk.ctypes.data

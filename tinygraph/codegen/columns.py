@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..plan.records.plan import Fold, Step
+from ..plan.records.plan import Fold, NestStatement
 from .elements import ElementWriter
 from .steps import defines, folded, initial, shared_names, uses
 
@@ -23,7 +23,7 @@ class ColumnWriter(ElementWriter):
         elements accurate.
         """
         out, last, block = self.out, self.outputs[-1], self.nest.block
-        loops: list[list[Step]] = [
+        loops: list[list[NestStatement]] = [
             list(part) for stage in self.nest.stages for part in (stage.outer, stage.inner)
         ]
         shared = shared_names(loops)
@@ -58,7 +58,9 @@ class ColumnWriter(ElementWriter):
         if self.width == "width":
             out.line(f"width = min({block}, {size} - block)")
 
-    def column_reduction(self, last: int, steps: list[Step], shared: dict[str, str]) -> None:
+    def column_reduction(
+        self, last: int, steps: list[NestStatement], shared: dict[str, str]
+    ) -> None:
         """One pass over the reduction axes, the first of them in chunks."""
         out = self.out
         folds = [s for s in steps if isinstance(s, Fold)]
@@ -86,7 +88,7 @@ class ColumnWriter(ElementWriter):
                 self.out.line("    " + line)
 
     def column_loop(
-        self, last: int, steps: list[Step], shared: dict[str, str], suffix: str = ""
+        self, last: int, steps: list[NestStatement], shared: dict[str, str], suffix: str = ""
     ) -> None:
         """The steps for each column of the block, with names that other loops define fetched and
         kept.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..graph.op import Index
 from ..plan.records.body import Statement
-from ..plan.records.plan import Access, Fold, Guard, Load, Nest, Position, Step
+from ..plan.records.plan import Access, Fold, Guard, Load, Nest, NestStatement, Position
 from .steps import folded, view_key, wrapped
 from .writer import Address, Writer
 
@@ -60,7 +60,7 @@ class ElementWriter:
 
     # ------------------------------------------------------------------ steps
 
-    def step(self, step: Step, suffix: str = "") -> None:
+    def step(self, step: NestStatement, suffix: str = "") -> None:
         out = self.out
         if isinstance(step, Load):
             self.load(step)

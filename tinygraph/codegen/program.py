@@ -76,7 +76,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Loop:
+class CallLoop:
     """Calls ``first`` up to ``last``, not included, are made ``length`` times: all of one step,
     then all of the next, whose addresses are ``Work.steps`` bytes further.
 
@@ -113,7 +113,7 @@ class Code:
     buffers: tuple[tuple[str, int, int], ...] = ()
     head: str = ""
     devices: tuple[str, ...] = ()
-    loops: tuple[Loop, ...] = ()
+    loops: tuple[CallLoop, ...] = ()
     updates: bool = False
 
     def order(self) -> Iterator[tuple[int, int]]:
@@ -121,7 +121,7 @@ class Code:
         ends = {x.first: x for x in self.loops}
         number = 0
         while number < len(self.calls):
-            loop = ends.get(number, Loop(number, number + 1, 1))
+            loop = ends.get(number, CallLoop(number, number + 1, 1))
             for step in range(loop.length):
                 yield from ((call, step) for call in range(loop.first, loop.last))
             number = loop.last

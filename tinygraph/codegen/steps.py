@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from ..graph.dtype import DTYPES, is_float, is_integer
 from ..plan.records.body import Statement
-from ..plan.records.plan import Access, Fold, Put, Step
+from ..plan.records.plan import Access, Fold, NestStatement, Put
 
 
-def defines(step: Step) -> tuple[str, str]:
+def defines(step: NestStatement) -> tuple[str, str]:
     """The name that a step defines, and its dtype; empty for a store."""
     return ("", "") if isinstance(step, Put) else (step.name, getattr(step, "dtype", "float32"))
 
 
-def uses(step: Step) -> tuple[str, ...]:
+def uses(step: NestStatement) -> tuple[str, ...]:
     """The names that a step reads."""
     if isinstance(step, Statement):
         return step.args
@@ -21,7 +21,7 @@ def uses(step: Step) -> tuple[str, ...]:
     return ()
 
 
-def shared_names(loops: list[list[Step]]) -> dict[str, str]:
+def shared_names(loops: list[list[NestStatement]]) -> dict[str, str]:
     """Names that one loop defines and another uses, with their dtypes; accumulators are always
     among them.
     """

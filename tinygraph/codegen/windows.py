@@ -14,7 +14,7 @@ from math import ceil, inf
 from ..graph.dtype import is_float
 from ..graph.op import Index
 from ..plan.records.body import Statement
-from ..plan.records.plan import Fold, Guard, Load, Put, Step
+from ..plan.records.plan import Fold, Guard, Load, NestStatement, Put
 from .elements import ElementWriter
 from .steps import folded, initial, uses, wrapped
 
@@ -212,7 +212,7 @@ class WindowWriter(ElementWriter):
 
     # ------------------------------------------------------------------ in the innermost loop
 
-    def tap(self, step: Step, tap: Tap) -> None:
+    def tap(self, step: NestStatement, tap: Tap) -> None:
         """A step of the reduction at one tap; its names carry the tap's number."""
         number = self.number(tap)
 

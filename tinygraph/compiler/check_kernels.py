@@ -28,7 +28,7 @@ from ..graph.state import aligned
 from ..graph.types import Type
 from ..inspect.record import Compiled
 from ..plan.keep_all import keep_all
-from ..plan.records.plan import Place, Plan
+from ..plan.records.plan import Location, Plan
 from .agreement import Difference, Values, above, disagreement, same
 from .backend import BackendError
 from .manifest import Built
@@ -54,7 +54,7 @@ class KernelError(AssertionError):
 
 
 @dataclass(frozen=True)
-class Probe:
+class Draw:
     """How the inputs of a run are drawn."""
 
     name: str
@@ -62,8 +62,8 @@ class Probe:
 
 
 PROBES = (
-    Probe("normal numbers", lambda rng, shape: rng.standard_normal(shape)),
-    Probe(
+    Draw("normal numbers", lambda rng, shape: rng.standard_normal(shape)),
+    Draw(
         "numbers from 1e-3 to 1e3",
         lambda rng, shape: rng.standard_normal(shape) * 10 ** rng.uniform(-3, 3, shape),
     ),
@@ -102,7 +102,7 @@ def check_kernels(source: Source, built: Built, store: Store) -> None:
                 )  # fmt: skip
 
 
-def drawn(source: Source, probe: Probe) -> dict[Node, np.ndarray]:
+def drawn(source: Source, probe: Draw) -> dict[Node, np.ndarray]:
     """Values for the inputs; those that the parameters have."""
     rng = np.random.default_rng(0)
     values: dict[Node, np.ndarray] = {p: p.state.read().copy() for p in source.parameters}
@@ -111,7 +111,7 @@ def drawn(source: Source, probe: Probe) -> dict[Node, np.ndarray]:
     return values
 
 
-def draw(type: Type, rng: np.random.Generator, probe: Probe) -> np.ndarray:
+def draw(type: Type, rng: np.random.Generator, probe: Draw) -> np.ndarray:
     if type.dtype.startswith("float"):
         return np.asarray(probe.draw(rng, type.shape), type.dtype)
     return rng.integers(0, 2 if type.dtype == "bool" else 4, type.shape).astype(type.dtype)
@@ -157,7 +157,7 @@ class Check:
     made: Compiled
     code: Code
     store: Store
-    probe: Probe
+    probe: Draw
 
     def stored(
         self, values: Values, results: Sequence[np.ndarray], kept: Sequence[np.ndarray]
@@ -236,7 +236,7 @@ class Check:
         return disagreement(graph.outputs[0], values, want, got, compiled=True) is not None
 
 
-def writers(plan: Plan, n: Node, place: Place) -> list[tuple[int, int]]:
+def writers(plan: Plan, n: Node, place: Location) -> list[tuple[int, int]]:
     """The launches (number, member of a bundle) that write a value, in order; for what a loop
     writes, all of the loop's.
     """
@@ -258,7 +258,7 @@ def writers(plan: Plan, n: Node, place: Place) -> list[tuple[int, int]]:
     return named or found
 
 
-def read(block: np.ndarray, place: Place, shape: tuple[int, ...]) -> np.ndarray:
+def read(block: np.ndarray, place: Location, shape: tuple[int, ...]) -> np.ndarray:
     """A value from the memory in which it lies."""
     flat = block.reshape(-1).view(np.uint8)
     dtype = np.dtype(place.dtype)

@@ -23,7 +23,7 @@ from ..graph.origins import origins
 from ..graph.rewrite import substitute
 from ..graph.types import Type
 from ..graph.verify import verify
-from ..ops.loop import Loop
+from ..ops.loop import LoopRoles
 from .agreement import Difference, disagreement
 
 Pass = Callable[[Graph], Graph]
@@ -209,7 +209,7 @@ def first_nan(graph: Graph, arrays: Sequence[Any]) -> str | None:
 
 def nan_in_loop(n: Node, arrays: Sequence[np.ndarray]) -> str | None:
     """As ``first_nan`` for the body of a loop, and in which step."""
-    loop, body = Loop.of(n), n.attr("body")
+    loop, body = LoopRoles.of(n), n.attr("body")
     first, last = len(loop.carries), len(loop.carries) + len(loop.slices)
     state = list(arrays[:first])
     for t in reversed(range(loop.length)) if loop.reverse else range(loop.length):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..codegen.program import Call, Code, KernelCode, Loop, Work
+from ..codegen.program import Call, CallLoop, Code, KernelCode, Work
 
 if TYPE_CHECKING:
     from ..inspect.record import Compiled
@@ -69,7 +69,7 @@ def read(data: bytes, source_path: Path) -> Built:
     made = Code(
         code["name"], kernels, prepare, calls, code["arena"], code["prepared"], code["scratch"],
         tuple((home, offset, size) for home, offset, size in code["buffers"]),
-        devices=tuple(code["devices"]), loops=tuple(Loop(**x) for x in code["loops"]),
+        devices=tuple(code["devices"]), loops=tuple(CallLoop(**x) for x in code["loops"]),
         updates=code["updates"],
     )  # fmt: skip
     return Built(made, constants, source_path)

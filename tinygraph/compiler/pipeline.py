@@ -14,7 +14,7 @@ from ..graph.origins import built_from, defined_at, origins
 from ..graph.placement import device
 from ..graph.rewrite import Event
 from ..graph.verify import VerifyError, verify, verify_pass
-from ..inspect.record import Compiled, Step
+from ..inspect.record import Compiled, Snapshot
 from ..passes import APPROXIMATE, PIPELINE, expand_winograd
 from ..plan.records.plan import Plan
 from ..plan.records.target import Target
@@ -31,14 +31,14 @@ def run_passes(
     without: frozenset[str] = frozenset(),
     check: Check | None = None,
     **given: Any,
-) -> tuple[Step, ...]:
+) -> tuple[Snapshot, ...]:
     """The graph after each pass, the original first.
 
     A pass is ``f(graph) -> Graph``. What else it names as parameters it is given: ``log``, a list
     for its events, and of ``given`` (``target``, ``conv``, ``remarks`` when a program is compiled).
     ``check(pass, before, after)`` may raise.
     """
-    steps = [Step("graph", verify(graph))]
+    steps = [Snapshot("graph", verify(graph))]
     for each, name in zip(passes, step_names(passes), strict=True):
         if each.__name__ in without:
             continue
@@ -53,7 +53,7 @@ def run_passes(
         verify_pass(before, after, name)
         if check is not None and each not in APPROXIMATE:
             check(each, before, after)
-        steps.append(Step(name, after, tuple(log)))
+        steps.append(Snapshot(name, after, tuple(log)))
     return tuple(steps)
 
 

@@ -21,7 +21,7 @@ from itertools import groupby
 
 from .dump import SOURCES, WIDTH, call_text, labels, literal, wrap
 from .ir import Graph, Node
-from .short import Call, Written
+from .short import ShortCall, Written
 
 CONTEXT = 2  # nodes that are shown around a difference
 
@@ -74,14 +74,14 @@ def differences(before: Graph, after: Graph) -> Iterator[DiffLine]:
     yield from pair(*results)
 
 
-def key(n: Node, call: Call, names: dict[Node, str]) -> tuple:
+def key(n: Node, call: ShortCall, names: dict[Node, str]) -> tuple:
     """Equal for nodes that may be twins."""
     reads = tuple(names[i] if i.op in SOURCES else "%" for i in call.operands)
     attrs = tuple((k, literal(v)) for k, v in call.attrs if not isinstance(v, Graph))
     return (call.name, n.type, n.name, reads, attrs)
 
 
-def text(n: Node, call: Call, names: dict[Node, str]) -> str:
+def text(n: Node, call: ShortCall, names: dict[Node, str]) -> str:
     return f"{names[n]} = {call_text(call, names.__getitem__)} : {n.type}"
 
 

@@ -30,7 +30,7 @@ from .dtype import DTYPES
 from .ir import Graph, Node, Parameter, overload
 from .op import CONSTANT, INPUT, PARAMETER, Kind, define
 from .origins import origins
-from .short import Call, Written
+from .short import ShortCall, Written
 from .types import Array, Type
 
 WIDTH = 100
@@ -213,7 +213,7 @@ class _Declaring:
         return f"{self.label[n]}: {n.type}"
 
 
-def call_text(call: Call, operand: Callable[[Node], str]) -> str:
+def call_text(call: ShortCall, operand: Callable[[Node], str]) -> str:
     """A node's operator, operands and attributes."""
     operands = list(map(operand, call.operands))
     if call.name == "effect":

@@ -27,7 +27,7 @@ DECLARED = ("input", "parameter", "constant", "placeholder")  # where they are r
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ShortCall:
     """How a node is written.
 
     Attributes:
@@ -54,7 +54,7 @@ class Written:
         self.graph, self.outputs = graph, set(graph.outputs)
         self.shown: dict[Node, Node] = {}
         inside: dict[Node, set[Node]] = {}  # what forms stand for, with the nodes of the forms
-        calls: dict[Node, Call] = {}
+        calls: dict[Node, ShortCall] = {}
         for n in reversed(graph.nodes):
             if n.op.name in DECLARED:
                 continue
@@ -64,7 +64,7 @@ class Written:
                 continue
             call = short(n)
             if call is None or not all(self.alone(m) for m in call.whole):
-                call = Call(n.op.name, n.inputs, n.attrs)
+                call = ShortCall(n.op.name, n.inputs, n.attrs)
             calls[n] = call
             for m in call.inner:
                 inside.setdefault(m, set()).update((n, *call.inner))
@@ -80,7 +80,7 @@ class Written:
         return unnamed and all(u in forms for u in self.graph.users[n])
 
 
-def all_calls(graph: Graph) -> dict[Node, Call]:
+def all_calls(graph: Graph) -> dict[Node, ShortCall]:
     """How nodes are written, also in the bodies of loops; only those that have a line."""
     found = Written(graph).calls
     for n in graph.nodes:
@@ -89,7 +89,7 @@ def all_calls(graph: Graph) -> dict[Node, Call]:
     return found
 
 
-def short(n: Node) -> Call | None:
+def short(n: Node) -> ShortCall | None:
     """The short form of a node, if it has one."""
     call = _pooling(n) or _convolution(n) or _biased(n)
     if call is None:
@@ -145,14 +145,14 @@ def _number(pair: Any) -> Any:
     return inner[0] if isinstance(inner, tuple) and len({*inner}) == 1 else pair
 
 
-def _pooling(n: Node) -> Call | None:
+def _pooling(n: Node) -> ShortCall | None:
     if n.op.name != "window_max" or n.ndim != 4:
         return None
     attrs = [(k, _number(n.attr(k)[2:]), default) for k, _, default in _SPANS]
-    return Call(POOL, n.inputs, tuple((k, v) for k, v, default in attrs if v != default))
+    return ShortCall(POOL, n.inputs, tuple((k, v) for k, v, default in attrs if v != default))
 
 
-def _convolution(n: Node) -> Call | None:
+def _convolution(n: Node) -> ShortCall | None:
     c = n.inputs[0] if n.op.name == "reshape" else None
     if c is None or c.op.name not in CONVOLUTIONS or n.ndim != 4:
         return None
@@ -163,10 +163,10 @@ def _convolution(n: Node) -> Call | None:
             attrs.append((key, simple))
     grouped = [x for x in c.inputs if x.op.name == "reshape" and x.inputs[0].ndim == 4]
     operands = tuple(x.inputs[0] if x in set(grouped) else x for x in c.inputs)
-    return Call(c.op.name, operands, tuple(attrs), (c, *grouped), frozenset({c}))
+    return ShortCall(c.op.name, operands, tuple(attrs), (c, *grouped), frozenset({c}))
 
 
-def _biased(n: Node) -> Call | None:
+def _biased(n: Node) -> ShortCall | None:
     """A convolution to which a vector is added."""
     if n.op.name != "add":
         return None
@@ -175,4 +175,4 @@ def _biased(n: Node) -> Call | None:
     if call is None or call.name != "conv2d":
         return None
     operands = (*call.operands, b.inputs[0])
-    return Call(call.name, operands, call.attrs, (*call.inner, y, b), call.whole | {y})
+    return ShortCall(call.name, operands, call.attrs, (*call.inner, y, b), call.whole | {y})

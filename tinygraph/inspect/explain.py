@@ -12,14 +12,14 @@ from ..graph.dump import all_labels
 from ..graph.ir import Graph, Node, Parameter
 from ..graph.op import Kind
 from ..graph.origins import origins
-from ..graph.short import Call, all_calls
+from ..graph.short import ShortCall, all_calls
 from ..plan.records.plan import Launch
 from .remarks import grouped
 
 if TYPE_CHECKING:
     from .inspection import Inspection
     from .profile import Profile
-    from .record import Step
+    from .record import Snapshot
 
 WIDTH = 100
 SEPARATORS = str.maketrans("();:,", "     ")
@@ -107,13 +107,13 @@ def unknown(name: str, graph: Graph) -> str:
     return f"no node, scope or parameter {name!r}; there is {', '.join(close)}"
 
 
-def counted(nodes: list[Node], calls: dict[Node, Call]) -> str:
+def counted(nodes: list[Node], calls: dict[Node, ShortCall]) -> str:
     names = (calls[n].name if n in calls else n.op.name for n in nodes)
     kinds = Counter(names)
     return ", ".join(f"{name} {count}" if count > 1 else name for name, count in kinds.items())
 
 
-def listed(graph: Graph, nodes: list[Node], calls: dict[Node, Call]) -> list[str]:
+def listed(graph: Graph, nodes: list[Node], calls: dict[Node, ShortCall]) -> list[str]:
     """The nodes as they were written, with the user's lines."""
     label = all_labels(graph)
     text = []
@@ -128,7 +128,7 @@ def listed(graph: Graph, nodes: list[Node], calls: dict[Node, Call]) -> list[str
     return text
 
 
-def changed(before: Step, after: Step, name: str, left: set[Node]) -> list[str]:
+def changed(before: Snapshot, after: Snapshot, name: str, left: set[Node]) -> list[str]:
     """The change that a pass made to the nodes of this name: the rules, and the numbers."""
     old, new = named(before.graph, name), named(after.graph, name)
     mine = left.union(old, new)

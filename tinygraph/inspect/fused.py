@@ -34,7 +34,7 @@ LAYER = 11  # columns that a layer's name has at least
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class FusedKernel:
     """A kernel, or alike ones that run side by side.
 
     Attributes:
@@ -82,7 +82,7 @@ def largest(plan: Plan, graph: Graph, costs: Sequence[LaunchCost], count: int) -
     return table(found, stored(graph), None)
 
 
-def rows(plan: Plan, why: Mapping[str, str]) -> Iterable[Row]:
+def rows(plan: Plan, why: Mapping[str, str]) -> Iterable[FusedKernel]:
     """The launches in order; alike members of a bundle are one row."""
     for number, launch in enumerate(plan.launches):
         alike: dict[tuple[str, str], list[Launch]] = {}
@@ -96,7 +96,7 @@ def rows(plan: Plan, why: Mapping[str, str]) -> Iterable[Row]:
             ways = list(dict.fromkeys(way for way, _ in found))
             way = ways[0] if len(ways) == 1 else ways[0].split()[0]
             times = f"{len(found)} " if len(found) > 1 else ""
-            yield Row(number, k == 0, steps, times + name, way, tuple(m for _, m in found))
+            yield FusedKernel(number, k == 0, steps, times + name, way, tuple(m for _, m in found))
 
 
 def inside(plan: Plan, number: int) -> bool:
@@ -154,7 +154,7 @@ def results(launch: Launch, readers: Mapping[Node, set[Node]]) -> list[Node]:
 
 
 def table(
-    found: Sequence[Row], readers: Mapping[Node, set[Node]], why: Mapping[str, str] | None
+    found: Sequence[FusedKernel], readers: Mapping[Node, set[Node]], why: Mapping[str, str] | None
 ) -> list[str]:
     """A head and a line for each row; with ``why``, reasons and the user's lines below it. Alike
     kernels one after the other are one line.
@@ -178,7 +178,7 @@ def table(
     return text
 
 
-def continues(k: int, found: Sequence[Row], lines: Sequence[tuple[str, ...]]) -> bool:
+def continues(k: int, found: Sequence[FusedKernel], lines: Sequence[tuple[str, ...]]) -> bool:
     """Whether a kernel is as the one just before it."""
     return found[k].number == found[k - 1].number + 1 and lines[k][1:] == lines[k - 1][1:]
 
@@ -189,7 +189,7 @@ def below(above: str, path: str) -> str:
     return f".{rest}" if dot and above.partition(".")[0] == first else path
 
 
-def cells(row: Row, readers: Mapping[Node, set[Node]]) -> tuple[str, ...]:
+def cells(row: FusedKernel, readers: Mapping[Node, set[Node]]) -> tuple[str, ...]:
     nodes = [results(m, readers) for m in row.launches]
     return (
         str(row.number) if row.first else "&",
@@ -235,7 +235,7 @@ def cut(path: str, width: int) -> str:
     return path if len(path) <= width else path[: width - 1] + "…"
 
 
-def notes(row: Row, why: Mapping[str, str]) -> list[str]:
+def notes(row: FusedKernel, why: Mapping[str, str]) -> list[str]:
     """Why this way, and the user's lines."""
     text: list[str] = []
     for m in row.launches:

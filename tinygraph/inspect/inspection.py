@@ -27,7 +27,7 @@ from .explain import explain
 from .fused import fused_text, largest
 from .plan_text import plan_text
 from .profile import Profile, Timing
-from .record import Compiled, Step
+from .record import Compiled, Snapshot
 from .remarks import Remark, card_remarks, grouped, places, plan_remarks, step_remarks
 
 LARGEST = 6  # kernels in a summary
@@ -78,7 +78,7 @@ class Inspection:
             return module_text(self.code, self.plan, self.compiled.graph, lines)
         return dump(self.step(stage).graph, lines=lines, scopes=scopes)
 
-    def step(self, stage: str | None) -> Step:
+    def step(self, stage: str | None) -> Snapshot:
         """The step of a pass; by default the last one."""
         for step in self.steps if stage is not None else self.steps[-1:]:
             if stage in (None, step.name):
@@ -88,8 +88,7 @@ class Inspection:
         raise ValueError(f"no stage {stage!r}; {guess}there is {', '.join(self.stages)}")
 
     def diff(self, stage: str | None = None, since: str | None = None) -> str:
-        """The changes of a pass, or with ``since`` of all passes after that stage; by default all.
-        """
+        """The changes of a pass, or of all passes after the stage ``since``; by default all."""
         after = self.step(stage)
         number = self.steps.index(after)
         one = since is None and stage is not None

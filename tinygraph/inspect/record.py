@@ -11,7 +11,7 @@ from ..plan.records.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Snapshot:
     """The graph that a pass left, and the rules applied on the way; the first is the original."""
 
     name: str
@@ -23,7 +23,7 @@ class Step:
 class Compiled:
     """The result of a compilation, and everything that was recorded on the way."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[Snapshot, ...]
     plan: Plan
     code: Code
 

@@ -19,7 +19,7 @@ from ..plan.records.cost import computes
 from ..plan.records.device import Card
 from ..plan.records.plan import Plan
 from ..plan.records.reason import Reason
-from .record import Step
+from .record import Snapshot
 
 SHOWN = 3  # places in a remark
 
@@ -159,7 +159,7 @@ def plan_remarks(plan: Plan, graph: Graph, name: Callable[[Node], str]) -> Itera
         yield Remark(text, ("choice", head.split()[0], numbered) if what else None)
 
 
-def step_remarks(step: Step) -> Iterator[Remark]:
+def step_remarks(step: Snapshot) -> Iterator[Remark]:
     """One remark for each rule that a pass applied."""
     uses: dict[str, list[Node]] = {}
     for event in step.events:

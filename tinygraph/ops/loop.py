@@ -33,7 +33,7 @@ ITEM: Op = define(
 
 
 def fresh(type: Type) -> Node:
-    """An input of a body that is being built, unlike any other; ``Loop.node`` names it for good."""
+    """An input of a body that is being built, unlike any other; ``LoopRoles.node`` names it."""
     return input(f"fresh{next(_NUMBERS)}", *type.shape, dtype=type.dtype)
 
 
@@ -76,7 +76,7 @@ def is_number(n: Node) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Loop:
+class LoopRoles:
     """A loop by the roles of its inputs and outputs.
 
     Attributes:
@@ -105,11 +105,11 @@ class Loop:
     name: str = "step"
 
     @staticmethod
-    def of(n: Node) -> Loop:
+    def of(n: Node) -> LoopRoles:
         body: Graph = n.attr("body")
         first, last = n.attr("carries"), n.attr("carries") + n.attr("sequences")
         takes = body.inputs
-        return Loop(
+        return LoopRoles(
             n.inputs[:first], n.inputs[first:last], n.inputs[last:],
             takes[:first], takes[first:last], takes[last:],
             body.outputs[:first], body.outputs[first:],

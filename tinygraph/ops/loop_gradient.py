@@ -18,7 +18,7 @@ from ..graph.op import Kind
 from ..graph.types import Type
 from .arithmetic import add
 from .indexing import getitem
-from .loop import Loop, dependent, fresh, is_number, reached, replaced
+from .loop import LoopRoles, dependent, fresh, is_number, reached, replaced
 from .source import zeros
 from .view import PAD, TRANSPOSE, transpose
 
@@ -39,7 +39,7 @@ class _Backward:
 
     def __init__(self, gs: Gradients, n: Node, pull_back: PullBack):
         self.n, self.pull_back = n, pull_back
-        self.loop = loop = Loop.of(n)
+        self.loop = loop = LoopRoles.of(n)
         if not all(loop.kept):
             raise ValueError("a loop is differentiated before passes drop its histories")
         count = len(loop.carries)
@@ -89,7 +89,7 @@ class _Backward:
         self.provide((*after, *outs), (*back, *totals.values(), *self.sequences))
         first = [self.final[k] for k in moved] + [None] * len(totals)
         carries = (*back, *totals.values())
-        backward = Loop(
+        backward = LoopRoles(
             tuple(
                 zeros(c.shape, c.dtype) if g is None else g
                 for c, g in zip(carries, first, strict=True)
@@ -173,7 +173,7 @@ def _costly(n: Node) -> bool:
     return n.op.kind not in (Kind.ELEMENTWISE, Kind.VIEW) or n.op.costly
 
 
-def _split(g: Node | None, loop: Loop) -> tuple[list[Node], list[Node]]:
+def _split(g: Node | None, loop: LoopRoles) -> tuple[list[Node], list[Node]]:
     """The parts of a history's gradient: those of its last value only, and the others.
 
     What was read as the last value comes as a gradient that is padded with zeros.

@@ -14,7 +14,7 @@ from ..graph.op import Kind, Op, ShapeError, define, promote
 from ..graph.size import Size
 from ..graph.types import Several, Type
 from .identity import EFFECT
-from .loop import Loop, dependent, fresh, is_number, reached
+from .loop import LoopRoles, dependent, fresh, is_number, reached
 from .loop_gradient import loop_gradient
 from .source import full
 from .view import broadcast_to
@@ -135,7 +135,7 @@ def scan(
     outs = tuple(r for r in dict.fromkeys(others) if r in inside and r not in carried)
     name = getattr(step, "__name__", "step").strip("<>")
     kept = (True,) * len(first)
-    loop = Loop(
+    loop = LoopRoles(
         first, rows, given, carries, slices, given, after, outs, steps, reverse, kept, name
     )  # fmt: skip
     n = loop.node()

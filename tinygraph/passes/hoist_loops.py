@@ -16,7 +16,7 @@ from ..graph.origins import built_from, origins
 from ..graph.rewrite import Event, carry, is_filled, substitute
 from ..ops.arithmetic import add
 from ..ops.linalg import MATMUL, OUTER_SUM, swap
-from ..ops.loop import ITEM, Loop, dependent, fresh, reached, replaced
+from ..ops.loop import ITEM, LoopRoles, dependent, fresh, reached, replaced
 from ..ops.reduce import SUM
 from ..ops.view import RESHAPE, TRANSPOSE, reshape
 from .vectorize import vectorized, vectorizes
@@ -51,7 +51,7 @@ def results(graph: Graph, n: Node) -> dict[int, Node]:
 
 def before(graph: Graph, n: Node) -> Hoisted | None:
     """Makes what depends on slices only a sequence of its own, if it contains a product."""
-    loop = Loop.of(n)
+    loop = LoopRoles.of(n)
     order = list(reached((*loop.after, *loop.outs)))
     waiting = dependent(order, loop.carries)
     values = known(loop)
@@ -86,7 +86,7 @@ def before(graph: Graph, n: Node) -> Hoisted | None:
     return Hoisted(new, replacements)
 
 
-def known(loop: Loop) -> dict[Node, Stacked]:
+def known(loop: LoopRoles) -> dict[Node, Stacked]:
     """The values that exist outside already: sequences, and what every step reads."""
     given = {c: (g, False) for c, g in zip(loop.captured, loop.given, strict=True)}
     return given | {x: (s, True) for x, s in zip(loop.slices, loop.sequences, strict=True)}
@@ -114,7 +114,7 @@ def behind(graph: Graph, n: Node) -> Hoisted | None:
 
 class _Behind:
     def __init__(self, graph: Graph, n: Node):
-        self.graph, self.n, self.loop = graph, n, Loop.of(n)
+        self.graph, self.n, self.loop = graph, n, LoopRoles.of(n)
         loop = self.loop
         self.order = list(reached((*loop.after, *loop.outs)))
         self.moving = dependent(self.order, (*loop.carries, *loop.slices))
@@ -186,7 +186,7 @@ class _Behind:
             self.values.setdefault(m, (less.stacked(new, place), True))
         return Hoisted(new, self.replacements(less, new, outs))
 
-    def replacements(self, less: Loop, new: Node, outs: Sequence[Node]) -> dict[Node, Node]:
+    def replacements(self, less: LoopRoles, new: Node, outs: Sequence[Node]) -> dict[Node, Node]:
         loop, found = self.loop, dict[Node, Node]()
         count = len(loop.carries)
         for index, item in results(self.graph, self.n).items():

@@ -10,7 +10,7 @@ from ..graph.ir import Graph, Node, position, same
 from ..graph.op import Kind
 from ..graph.origins import origins
 from ..graph.rewrite import Event, carry, substitute
-from ..ops.loop import ITEM, Loop, fresh, reached, replaced
+from ..ops.loop import ITEM, LoopRoles, fresh, reached, replaced
 
 
 def merge_loops(graph: Graph, log: list[Event] | None = None) -> Graph:
@@ -26,7 +26,7 @@ def merge_loops(graph: Graph, log: list[Event] | None = None) -> Graph:
 def _first(graph: Graph) -> tuple[Node, dict[Node, Node]] | None:
     loops = [n for n in graph.nodes if n.op.kind is Kind.LOOP]
     for a, b in combinations(loops, 2):
-        if (both := _merged(Loop.of(a), Loop.of(b))) is None or a in reached((b,)):
+        if (both := _merged(LoopRoles.of(a), LoopRoles.of(b))) is None or a in reached((b,)):
             continue
         n = carry(both.loop.node(), a, (*origins(a), *origins(b)))
         replacements = {}
@@ -45,12 +45,12 @@ def _first(graph: Graph) -> tuple[Node, dict[Node, Node]] | None:
 class Both:
     """Two loops as one, and their outs in its body."""
 
-    loop: Loop
+    loop: LoopRoles
     first: Sequence[Node]
     second: Sequence[Node]
 
 
-def _merged(a: Loop, b: Loop) -> Both | None:
+def _merged(a: LoopRoles, b: LoopRoles) -> Both | None:
     """None unless both carry the same values."""
     if (a.length, a.reverse, a.kept) != (b.length, b.reverse, b.kept):
         return None
@@ -59,7 +59,7 @@ def _merged(a: Loop, b: Loop) -> Both | None:
     carries = tuple(fresh(c.type) for c in a.carries)
     places: dict[tuple[str, Node], Node] = {}
 
-    def rebased(x: Loop) -> tuple[Node, ...]:
+    def rebased(x: LoopRoles) -> tuple[Node, ...]:
         """Its outputs over inputs that both loops share where they read the same."""
         values = dict(zip(x.carries, carries, strict=True))
         for role, outer, inner in (

@@ -7,7 +7,7 @@ from dataclasses import replace
 from ..graph.ir import Graph, Node, among
 from ..graph.op import Kind
 from ..graph.rewrite import Event, carry, substitute
-from ..ops.loop import ITEM, Loop, reached
+from ..ops.loop import ITEM, LoopRoles, reached
 from ..ops.view import SLICE, reshape
 
 
@@ -28,7 +28,7 @@ def prune_loops(graph: Graph, log: list[Event] | None = None) -> Graph:
 
 def _pruned(graph: Graph, n: Node) -> tuple[Node, dict[Node, Node]]:
     """The loop without what is never read, and its results in place of the old ones."""
-    loop, count = Loop.of(n), len(n.attr("kept"))
+    loop, count = LoopRoles.of(n), len(n.attr("kept"))
     items = {user.attr("index"): user for user in graph.users[n]}
     outs = [k for k in range(len(loop.outs)) if count + k in items]
     live = {k for k in range(count) if k in items}
@@ -60,7 +60,7 @@ def _pruned(graph: Graph, n: Node) -> tuple[Node, dict[Node, Node]]:
     return new, replacements
 
 
-def _only_last(graph: Graph, loop: Loop, history: Node | None) -> bool:
+def _only_last(graph: Graph, loop: LoopRoles, history: Node | None) -> bool:
     """True if only the last entry of a history is read."""
     if history is None:
         return True

@@ -7,7 +7,7 @@ from ..graph.op import Kind
 from ..graph.origins import built_from, origins
 from ..graph.rewrite import Event, rebuild, substitute, with_bodies
 from ..ops.indexing import getitem, stack
-from ..ops.loop import Loop, replaced
+from ..ops.loop import LoopRoles, replaced
 
 
 def unroll_loops(graph: Graph, log: list[Event] | None = None) -> Graph:
@@ -29,7 +29,7 @@ def straight(graph: Graph, log: list[Event] | None) -> Graph:
 
 def unrolled(n: Node) -> list[Node]:
     """A loop's results, computed by as many copies of its body as it has steps."""
-    loop, state = Loop.of(n), Loop.of(n).initial
+    loop, state = LoopRoles.of(n), LoopRoles.of(n).initial
     histories, outs = [state], []
     for t in reversed(range(loop.length)) if loop.reverse else range(loop.length):
         values = dict(zip(loop.carries, state, strict=True))

@@ -28,7 +28,7 @@ from .memory.memory import Memory
 from .memory.stores import sources, store_outputs, store_values
 from .memory.updates import order_updates
 from .records.lowered import Launches
-from .records.plan import Launch, Loop, Place, Plan, Repeat, Transfer
+from .records.plan import Launch, Location, Loop, Plan, Repeat, Transfer
 from .records.steps import OPTIONAL
 from .records.target import PlainTarget, Target
 
@@ -114,7 +114,7 @@ class Planning:
         self,
         graph: Graph,
         updates: Sequence[Node],
-        places: Mapping[Node | Slot, Place],
+        places: Mapping[Node | Slot, Location],
         invariant: Set[Node],
     ) -> Launches:
         """The launches of a loop's body; ``places`` say where its inputs and outputs are stored."""
@@ -251,7 +251,7 @@ def transfers(p: Planning) -> list[Transfer]:
     ]
 
 
-def stored(p: Planning) -> list[tuple[Node, Place]]:
+def stored(p: Planning) -> list[tuple[Node, Location]]:
     """The values that are in memory once the launches have run."""
     outputs, count = p.graph.outputs, len(p.graph.outputs) - len(p.updates)
     found = []

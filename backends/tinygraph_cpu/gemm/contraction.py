@@ -19,7 +19,7 @@ from tinygraph.plan.records.contraction import FIELDS, TILE_OPERAND, Contraction
 from . import tile
 from .arguments import ceil_divide, define_kernel, lane_mask, minimum, share
 from .epilogue import Epilogue, OperandAtTile, read_by_row
-from .tile import Prefetch, Reduction, Shape, Walk, i64, offset, pointer
+from .tile import PartPrefetch, Reduction, Shape, Walk, i64, offset, pointer
 
 
 def emit_contraction(module: ir.Module, name: str, contraction: Contraction) -> ir.Function:
@@ -78,7 +78,7 @@ class _TileEmitter:
         self.a_rows = tile.row_offsets(b, self._bytes("a_m"))
         row_count, block_count = b.sub(end_row, first_row), b.sub(end_block, first_block)
         steps = [row_count, block_count, f["r"], f["s"], f["k"]]
-        self.ahead = Prefetch.begin(b, f, self.part, reduce(b.mul, steps))
+        self.ahead = PartPrefetch.begin(b, f, self.part, reduce(b.mul, steps))
         some = b.and_(
             b.icmp_signed(">", row_count, i64(0)), b.icmp_signed(">", block_count, i64(0))
         )

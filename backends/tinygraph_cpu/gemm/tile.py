@@ -114,7 +114,7 @@ def offset(b: ir.IRBuilder, base: ir.Value, byte_offset: ir.Value) -> ir.Value:
 
 
 @dataclass(frozen=True, slots=True)
-class Prefetch:
+class PartPrefetch:
     """The memory that a part fetches for later launches: ``place`` is where its address is kept
     from one register tile to the next, ``step`` how many bytes it moves at a step of the reduction.
     """
@@ -125,14 +125,14 @@ class Prefetch:
     @staticmethod
     def begin(
         b: ir.IRBuilder, fields: Mapping[str, ir.Value], part: ir.Value, steps: ir.Value
-    ) -> Prefetch:
+    ) -> PartPrefetch:
         """The prefetch of a part with this number of steps, see AHEAD in
         tinygraph/plan/records/contraction.py; emitted in a function's first block.
         """
         place, start, bytes = b.alloca(pointer), fields["ahead"], fields["ahead_part"]
         b.store(offset(b, b.inttoptr(start, pointer), b.mul(part, bytes)), place)
         some = b.select(b.icmp_signed(">", steps, i64(0)), steps, i64(1))
-        return Prefetch(place, b.udiv(b.add(bytes, b.sub(some, i64(1))), some))
+        return PartPrefetch(place, b.udiv(b.add(bytes, b.sub(some, i64(1))), some))
 
     def walk(self, b: ir.IRBuilder) -> Walk:
         """The walk of the next tile's reduction."""

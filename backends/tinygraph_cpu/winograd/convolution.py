@@ -16,7 +16,7 @@ from tinygraph_scalar.scalar import calls_function
 
 from ..gemm import tile
 from ..gemm.arguments import ArgumentBlock, ceil_divide, define_kernel, lane_mask, minimum, share
-from ..gemm.tile import Prefetch, i64, offset, pointer
+from ..gemm.tile import PartPrefetch, i64, offset, pointer
 from .products import emit_products, of_block
 from .records import (
     EPILOGUE_STRIDES,
@@ -75,7 +75,7 @@ class _ConvolutionEmitter:
         blocks = b.sub(end_block, first_block)
         self.tiles = ceil_divide(b, b.mul(self.lines, f["tiles_x"]), spec.rows)
         steps = b.mul(b.mul(self.tiles, blocks), b.mul(f["k"], i64(spec.points)))
-        self.ahead = Prefetch.begin(b, f, self.part, steps)
+        self.ahead = PartPrefetch.begin(b, f, self.part, steps)
         some = b.and_(b.icmp_signed(">", self.lines, i64(0)), b.icmp_signed(">", blocks, i64(0)))
         with b.if_then(some):
             self.each_tile(self.v, self.v_row, self.transform_in)

@@ -8,7 +8,7 @@ from llvmlite import ir
 
 from ..gemm import tile
 from ..gemm.arguments import ceil_divide, minimum
-from ..gemm.tile import Prefetch, Reduction, Shape, i64, offset, pointer
+from ..gemm.tile import PartPrefetch, Reduction, Shape, i64, offset, pointer
 from .records import Products, WinogradTile
 
 Values = list[ir.Value]
@@ -32,7 +32,7 @@ def emit_products(caller: ir.Function, spec: WinogradTile, vectors: int) -> ir.F
     function.attributes.add("noinline")
     b = ir.IRBuilder(function.append_basic_block("entry"))
     v, u, m, tiles, k, v_row, v_point, m_point, place, step = function.args
-    ahead = Prefetch(place, step)
+    ahead = PartPrefetch(place, step)
     shape = Shape(spec.rows, vectors, spec.lanes)
     one, zero, row_of_b = i64(1), i64(0), i64(4 * spec.width)
     strides = [zero, zero, i64(4)], [zero, zero, row_of_b]

@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from tinygraph.plan.nests.arrange import arrange
 from tinygraph.plan.records.body import Body
-from tinygraph.plan.records.plan import Access, Fold, Load, Nest, Put, Stage, Step, Tile
+from tinygraph.plan.records.plan import Access, Fold, Load, Nest, NestStatement, Put, Stage, Tile
 
 from . import nest
 from .blocking import ALL, NARROW, PAD, Sizes, choose
@@ -57,7 +57,7 @@ def combine(work: Tile) -> Nest:
     strides = dense([work.splits, *axes[:5]])
     sums = replace(work.partial, strides=(*strides[1:], strides[0]))
     operands = (*(replace(o, strides=(*o.strides, 0)) for o in work.operands), sums)
-    steps: list[Step] = [Load(name, o, record.operands[o].dtype) for name, o in body.loads]
+    steps: list[NestStatement] = [Load(name, o, record.operands[o].dtype) for name, o in body.loads]
     steps += body.statements
     steps += [Put(operand, value) for operand, value in body.stores]
     inner = (Load("sum", len(operands) - 1), Fold("acc", "sum", "sum", "float32"))

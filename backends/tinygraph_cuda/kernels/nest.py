@@ -14,7 +14,7 @@ from math import prod
 from tinygraph.codegen.nest import NestWriter
 from tinygraph.codegen.steps import initial
 from tinygraph.codegen.writer import Address
-from tinygraph.plan.records.plan import Fold, Load, Nest, Put, Step
+from tinygraph.plan.records.plan import Fold, Load, Nest, NestStatement, Put
 from tinygraph_scalar.prologue import lift_prologue
 
 from .kernel import MOST_BLOCKS, THREADS, CudaKernel, require_32_bits
@@ -150,7 +150,7 @@ class CudaNestWriter(WideWriter, NestWriter):
         out.depth += 1
         self.decompose("flat_r", "left", list(self.nest.reduce))
 
-    def by_one_lane(self, step: Step) -> None:
+    def by_one_lane(self, step: NestStatement) -> None:
         """All of a team know what they have computed; one of them stores it, after a barrier where
         it replaces what the others have read.
         """

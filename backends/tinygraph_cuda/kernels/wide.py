@@ -8,7 +8,7 @@ from tinygraph.codegen.elements import ElementWriter
 from tinygraph.codegen.steps import folded, uses, wrapped
 from tinygraph.graph.dtype import DTYPES
 from tinygraph.plan.records.body import Statement
-from tinygraph.plan.records.plan import Access, Fold, Load, Nest, Position, Put, Step
+from tinygraph.plan.records.plan import Access, Fold, Load, Nest, NestStatement, Position, Put
 
 from .reader import VECTOR, aligned
 
@@ -43,7 +43,7 @@ def fits(operand: Access, nest: Nest, last: int, moving: set[str]) -> bool:
     )
 
 
-def steps_of(nest: Nest) -> list[Step]:
+def steps_of(nest: Nest) -> list[NestStatement]:
     return [s for stage in nest.stages for s in (*stage.outer, *stage.inner)]
 
 
@@ -92,7 +92,7 @@ class WideWriter(ElementWriter):
             return self.lanes([text] * VECTOR)
         return text
 
-    def step(self, step: Step, suffix: str = "") -> None:
+    def step(self, step: NestStatement, suffix: str = "") -> None:
         moving = self.moving()
         if isinstance(step, Load) or not (
             step.name in moving if not isinstance(step, Put) else self.wide

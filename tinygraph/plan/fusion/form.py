@@ -16,7 +16,7 @@ from ..indexing.index import is_view, own, push
 from ..indexing.reads import loops_of
 from ..records.reason import Reason
 from .fit import Fit, fit_elementwise, fit_reduction, fit_view
-from .group import LIMIT, Group, Store
+from .group import LIMIT, Group, Write
 from .held import is_leading, is_merge
 from .state import Fusion
 
@@ -25,11 +25,11 @@ def form(fusion: Fusion) -> None:
     """Places every node, in the graph's order."""
     for n in fusion.graph.nodes:
         if n.op.kind is not Kind.SOURCE or n in fusion.held:
-            place(fusion, n)
+            assign(fusion, n)
     fusion.results = {fusion.root(n) for n in fusion.graph.outputs}
 
 
-def place(fusion: Fusion, n: Node) -> None:
+def assign(fusion: Fusion, n: Node) -> None:
     if n.op.kind is Kind.SOURCE:
         fusion.writers[n] = [fusion.fresh_copy(n)]
     elif n.op.kind is Kind.LOOP:
@@ -38,14 +38,14 @@ def place(fusion: Fusion, n: Node) -> None:
         fusion.writers[n] = fusion.writers[n.inputs[0]]
     elif is_view(n):
         if n in fusion.held:
-            place_view(fusion, n)
+            assign_view(fusion, n)
     elif n.op.kind is Kind.JOIN:
-        place_concat(fusion, n)
+        assign_concat(fusion, n)
     elif n.op.kind is Kind.OPAQUE:
         refuse(fusion, n, Reason.TEMPLATE)
         fusion.fresh(n, n.shape, own(n.shape)).opaque = n
     elif n.op.kind in (Kind.REDUCE, Kind.ANCHOR):
-        place_reduction(fusion, n)
+        assign_reduction(fusion, n)
     elif not join(fusion, n, fit_elementwise):
         fusion.fresh(n, n.shape, own(n.shape))
 
@@ -100,7 +100,7 @@ def enter(fusion: Fusion, n: Node, group: Group, fit: Fit) -> None:
         group.reduce = group.reduce or frozenset(a for i in fit.folds for a, _ in i.terms)
 
 
-def place_reduction(fusion: Fusion, n: Node) -> None:
+def assign_reduction(fusion: Fusion, n: Node) -> None:
     loops, rank = loops_of(n), len(n.shape)
     anchor = n.op.kind is Kind.ANCHOR and n.dtype == "float32" and fusion.contract
     if anchor:
@@ -118,7 +118,7 @@ def place_reduction(fusion: Fusion, n: Node) -> None:
 # -- views that hold their value, and concatenations -----------------------------------------------
 
 
-def place_view(fusion: Fusion, n: Node) -> None:
+def assign_view(fusion: Fusion, n: Node) -> None:
     """A view's value: in the group of what it is a view of, as another name for that memory, or
     copied.
     """
@@ -153,7 +153,7 @@ def row_major_copy(fusion: Fusion, p: Node) -> Node:
     return n
 
 
-def place_concat(fusion: Fusion, n: Node) -> None:
+def assign_concat(fusion: Fusion, n: Node) -> None:
     """Every part is written where it belongs: by its producer if that is free to choose, by a copy
     otherwise.
     """
@@ -163,7 +163,7 @@ def place_concat(fusion: Fusion, n: Node) -> None:
         group = fusion.group_for(x)
         at = list(group.index[x])
         at[axis] = Index(at[axis].constant + offset, at[axis].terms)
-        group.stores.append(Store(x, n, tuple(at)))
+        group.stores.append(Write(x, n, tuple(at)))
         if fusion.writers.get(x) == [group] and not among(x, fusion.aliases.values()):
             fusion.housed[x] = (n, axis, offset)
         writers.append(group)

@@ -19,7 +19,7 @@ class Slot:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Store:
+class Write:
     """``value`` goes to ``dest`` at ``indices`` of its axes."""
 
     value: Node
@@ -52,5 +52,5 @@ class Group:
     copy: bool = False
     swapped: bool = False
     device: int = 0
-    stores: list[Store] = field(default_factory=list)
+    stores: list[Write] = field(default_factory=list)
     needs: set[int] = field(default_factory=set)  # numbers of the groups it reads from

@@ -24,7 +24,7 @@ SMALL = 64  # what has so many times fewer elements costs nothing to read
 
 
 @dataclass(frozen=True, slots=True)
-class Copy:
+class Recomputed:
     """Nodes that a reader would compute itself, each at an index, and what it reads for that."""
 
     reader: Group
@@ -72,7 +72,7 @@ class Recomputation:
             for copy in found:
                 self.apply(copy, group)
 
-    def copy(self, n: Node, group: Group, reader: Group) -> Copy | None:
+    def copy(self, n: Node, group: Group, reader: Group) -> Recomputed | None:
         """n, and those of its inputs that are not in memory, at the index where n is needed."""
         at = self.needed_at(n, group, reader) if len(reader.index) < LIMIT else None
         if at is None:
@@ -98,7 +98,7 @@ class Recomputation:
                     return None
         if any(isinstance(x, Parameter) for x in leaves):
             return None  # whose new value may have to wait for this reader
-        return Copy(reader, index, frozenset(leaves))
+        return Recomputed(reader, index, frozenset(leaves))
 
     def needed_at(self, n: Node, group: Group, reader: Group) -> Indices | None:
         """The index at which a kernel reads n; None for several, or if it must be in memory."""
@@ -129,7 +129,7 @@ class Recomputation:
         stored = leaf.root not in group.index or bool(self.outside(leaf.root, group, reader))
         return stored or small(leaf.root, n)
 
-    def pays(self, n: Node, group: Group, copies: list[Copy]) -> bool:
+    def pays(self, n: Node, group: Group, copies: list[Recomputed]) -> bool:
         """Whether writing and reading n moves more bytes than reading what it is made from."""
         saved = size_of(n) * (1 + len(copies))
         if not self.users_in(group, n):  # its group need not read that any more, either
@@ -141,7 +141,7 @@ class Recomputation:
             extra += sum(size_of(x) for x in copy.leaves - known if not small(x, n))
         return extra < saved
 
-    def apply(self, copy: Copy, group: Group) -> None:
+    def apply(self, copy: Recomputed, group: Group) -> None:
         reader = copy.reader
         copied = {n: copy.index[n] for n in group.index if n in copy.index}
         reader.index = {**copied, **reader.index}

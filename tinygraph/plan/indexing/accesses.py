@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..records.plan import Access, Guard, Place
+from ..records.plan import Access, Guard, Location
 from .index import Leaf
 
 
@@ -27,13 +27,13 @@ def ordered_strides(shape: tuple[int, ...], order: Sequence[int], gap: int = 0) 
     return tuple(strides[axis] for axis in range(len(shape)))
 
 
-def is_row_major(place: Place, shape: tuple[int, ...]) -> bool:
+def is_row_major(place: Location, shape: tuple[int, ...]) -> bool:
     """Whether an array lies in row-major order, without gaps."""
     order = zip(shape, place.strides, row_major(shape), strict=True)
     return all(have == want for size, have, want in order if size > 1)
 
 
-def resolve(place: Place, leaf: Leaf, rank: int) -> Access:
+def resolve(place: Location, leaf: Leaf, rank: int) -> Access:
     """An access in the ``rank`` axes of a nest: indices melt into offset and strides, guards keep
     their own stride.
     """
@@ -47,7 +47,7 @@ def resolve(place: Place, leaf: Leaf, rank: int) -> Access:
                   place.step)  # fmt: skip
 
 
-def place_access(place: Place, offset: int, strides: Sequence[int]) -> Access:
+def place_access(place: Location, offset: int, strides: Sequence[int]) -> Access:
     return Access(place.buffer, offset, tuple(strides), place.dtype, step=place.step)
 
 

@@ -144,7 +144,7 @@ def _split(position: Index, shape: Sizes, sizes: Sizes) -> list[Index] | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Guard:
+class Condition:
     """A condition on a read: ``index`` is without remainder and lies in [0, size)."""
 
     index: Index
@@ -161,7 +161,7 @@ class Leaf:
 
     root: Node
     indices: Indices
-    guards: tuple[Guard, ...] = ()
+    guards: tuple[Condition, ...] = ()
     outside: float = 0.0
 
 
@@ -196,7 +196,7 @@ def read(
     stop: frozenset[Node] | set[Node] = frozenset(),
 ) -> Leaf | None:
     """As ``pull``, where ``indices`` may lie beyond n's edges, which yields ``outside``."""
-    guards: list[Guard] = []
+    guards: list[Condition] = []
     rank = len(sizes)
     if outside is not None:
         indices, guards, sizes = guarded(indices, n.shape, sizes)
@@ -219,7 +219,7 @@ def read(
     return Leaf(n, indices, tuple(guards), value or 0.0)
 
 
-def guarded(indices: Indices, shape: Sizes, sizes: Sizes) -> tuple[Indices, list[Guard], Sizes]:
+def guarded(indices: Indices, shape: Sizes, sizes: Sizes) -> tuple[Indices, list[Condition], Sizes]:
     """Indices with an axis of its own for each that may fall beyond the edge or between two
     elements.
     """
@@ -227,7 +227,7 @@ def guarded(indices: Indices, shape: Sizes, sizes: Sizes) -> tuple[Indices, list
     for axis, (index, size) in enumerate(zip(indices, shape, strict=True)):
         low, high = span(index, sizes)
         if index.divisor != 1 or low < 0 or high >= size * index.divisor:
-            guards.append(Guard(index, size))
+            guards.append(Condition(index, size))
             result[axis] = Index(0, ((len(sizes), 1),)) if size > 1 else ZERO
             sizes = (*sizes, size)
     return tuple(result), guards, sizes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...graph.op import Index
-from ..records.plan import Access, Place
+from ..records.plan import Access, Location
 from .accesses import place_access
 from .index import Leaf, Sizes
 from .phases import Unsuitable
@@ -28,7 +28,7 @@ class Window:
     step: int = 1
 
 
-def windows_of(place: Place, leaf: Leaf, axes: Sizes) -> tuple[list[Window], Access]:
+def windows_of(place: Location, leaf: Leaf, axes: Sizes) -> tuple[list[Window], Access]:
     """The axes of an operand that a window slides over, and the access of the rest."""
     windows: list[Window] = []
     rank = len(axes)
@@ -66,7 +66,7 @@ def sliding(index: Index, axes: Sizes) -> tuple[int, int, int, bool] | None:
     return None
 
 
-def plain(place: Place, leaf: Leaf, axes: Sizes) -> Access:
+def plain(place: Location, leaf: Leaf, axes: Sizes) -> Access:
     """The weights: read by every axis alone, within their edges."""
     windows, access = windows_of(place, leaf, axes)
     if windows or leaf.guards:

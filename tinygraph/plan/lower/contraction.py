@@ -17,7 +17,7 @@ from ..contraction.axes import (
     one_batch_axis,
 )
 from ..contraction.pieces import outermost, split_reduction
-from ..fusion.group import Group, Store
+from ..fusion.group import Group, Write
 from ..indexing.accesses import ordered_strides, resolve
 from ..indexing.index import Indices, Leaf, own, read
 from ..indexing.phases import Problem, Unsuitable, operand_indices, phases, reach
@@ -27,7 +27,7 @@ from ..nests.arrange import arrange
 from ..nests.builder import NestBuilder
 from ..records.body import Body, Statement
 from ..records.lowered import Declined, Launches
-from ..records.plan import Access, Launch, Nest, Place, Stage, Tile
+from ..records.plan import Access, Launch, Location, Nest, Stage, Tile
 from ..records.reason import Reason
 from ..records.target import Cut
 from .anchored import Anchored
@@ -85,7 +85,7 @@ def epilogue_apart(
     """
     index = {anchor: group.index[anchor]}
     alone = replace(group, index=index, stores=[], swapped=why.repack)
-    store = Store(anchor, anchor, group.index[anchor])
+    store = Write(anchor, anchor, group.index[anchor])
     mark, places = s.memory.mark(), s.memory.places
     kept = places.get(anchor)
     if kept is None or why.repack:
@@ -107,13 +107,13 @@ def epilogue_apart(
     return made
 
 
-def memory_for(s: Lowerer, group: Group, store: Store, anchor: Node) -> Place:
+def memory_for(s: Lowerer, group: Group, store: Write, anchor: Node) -> Location:
     """Memory of an anchor's own, in the order in which it is computed."""
     home = "prepared" if is_fixed(group, s.fixed) else "arena"
     strides = ordered_strides(anchor.shape, s.layout.physical_order(group, store, anchor))
     name = anchor.name or anchor.op.name
     buffer = s.memory.buffer(name, anchor.type.size, anchor.dtype, home)
-    return Place(buffer, 0, strides, anchor.dtype)
+    return Location(buffer, 0, strides, anchor.dtype)
 
 
 def epilogue_launch(s: Lowerer, group: Group, anchor: Node, stores: Stores) -> Launch:
@@ -153,7 +153,7 @@ def tiles(work: Anchored) -> Launches:
     return work.made
 
 
-def readable(work: Anchored, x: Node, at: Indices) -> tuple[Place, Indices]:
+def readable(work: Anchored, x: Node, at: Indices) -> tuple[Location, Indices]:
     """An operand's place, and the indices of its axes; a padded copy, if it is read beyond its
     edges.
     """
@@ -170,7 +170,7 @@ def readable(work: Anchored, x: Node, at: Indices) -> tuple[Place, Indices]:
     source = resolve(s.layout.of(leaf.root), leaf, len(shape))
     buffer, strides = work.copies.pad(source, shape, x, leaf.root in s.fixed)
     offset = -sum(low * stride for (low, _), stride in zip(box, strides, strict=True))
-    return Place(buffer, offset, strides, x.dtype), at
+    return Location(buffer, offset, strides, x.dtype), at
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from ...graph.dtype import DTYPES
 from ...graph.ir import Graph, Node
 from ...graph.op import Kind
-from ...ops.loop import Loop
+from ...ops.loop import LoopRoles
 from ..fusion.group import Group, Slot
 from ..indexing.accesses import row_major
 from ..memory.layout import row_gap
 from ..memory.stores import is_aliased
 from ..nests.arrange import copy_nest
 from ..records.lowered import Declined, Launches
-from ..records.plan import Access, Launch, Place, Repeat
+from ..records.plan import Access, Launch, Location, Repeat
 from .lowerer import Lowerer, Stores
 
 
@@ -37,14 +37,14 @@ class Frame:
     updates: tuple[Node, ...]
     length: int
     invariant: frozenset[Node]
-    places: dict[Node | Slot, Place] = field(default_factory=dict)
-    results: dict[Node | Slot, Place] = field(default_factory=dict)
+    places: dict[Node | Slot, Location] = field(default_factory=dict)
+    results: dict[Node | Slot, Location] = field(default_factory=dict)
     initial: list[Launch] = field(default_factory=list)
 
     @staticmethod
     def of(s: Lowerer, n: Node) -> Frame:
         """The frame of loop ``n`` in the graph that ``s`` plans."""
-        loop = Loop.of(n)
+        loop = LoopRoles.of(n)
         kept = [k for k, keep in enumerate(loop.kept) if keep]
         updated = [k for k, keep in enumerate(loop.kept) if not keep]
         outputs = (*loop.outs, *(loop.after[k] for k in (*kept, *updated)))
@@ -67,15 +67,15 @@ class Frame:
         for inner, outer in zip(loop.slices, loop.sequences, strict=True):
             whole = s.located(outer)
             axis, *strides = whole.strides
-            frame.places[inner] = Place(
+            frame.places[inner] = Location(
                 whole.buffer, whole.offset + last * axis, tuple(strides), whole.dtype, sign * axis
             )
         for inner, outer in zip(loop.captured, loop.given, strict=True):
             whole = s.located(outer)
-            frame.places[inner] = Place(whole.buffer, whole.offset, whole.strides, whole.dtype)
+            frame.places[inner] = Location(whole.buffer, whole.offset, whole.strides, whole.dtype)
         return frame
 
-    def out(self, s: Lowerer, loop: Loop, k: int, result: Node | None) -> Place:
+    def out(self, s: Lowerer, loop: LoopRoles, k: int, result: Node | None) -> Location:
         """Memory for out k of all steps, which is the loop's ``result``; the place of the whole."""
         n = loop.outs[k]
         dense = result is not None and is_aliased(s.fusion, result)
@@ -85,26 +85,26 @@ class Frame:
         buffer.gap = gap * DTYPES[n.dtype].bytes
         first = (loop.length - 1) * size if loop.reverse else 0
         step = -size if loop.reverse else size
-        self.places[Slot("output", k)] = Place(buffer, first, tuple(inner), n.dtype, step)
-        return Place(buffer, 0, strides, n.dtype)
+        self.places[Slot("output", k)] = Location(buffer, first, tuple(inner), n.dtype, step)
+        return Location(buffer, 0, strides, n.dtype)
 
-    def carry(self, s: Lowerer, loop: Loop, k: int, outs: int) -> Place:
+    def carry(self, s: Lowerer, loop: LoopRoles, k: int, outs: int) -> Location:
         """Memory for carry k, its first value in place; the place of the result."""
         n, size, keep = loop.carries[k], loop.carries[k].type.size, loop.kept[k]
         count = loop.length + 1 if keep else 1
         buffer = s.memory.buffer(loop.after[k].name or f"carry{k}", count * size, n.dtype, "arena")
         step = (-size if loop.reverse else size) if keep else 0
         first = loop.length * size if keep and loop.reverse else 0
-        place = Place(buffer, first, row_major(n.shape), n.dtype, step)
+        place = Location(buffer, first, row_major(n.shape), n.dtype, step)
         self.places[n] = place
         if keep:
             slot = Slot("output", outs + sum(loop.kept[:k]))
-            self.places[slot] = Place(buffer, first + step, place.strides, n.dtype, step)
+            self.places[slot] = Location(buffer, first + step, place.strides, n.dtype, step)
         source = s.located(loop.initial[k])
         target = Access(buffer, first, place.strides, n.dtype)
         if size:
             self.initial.append(s.nest("copy", copy_nest(n.shape, source, target), (n,)))
-        return Place(buffer, 0, row_major((count, *n.shape) if keep else n.shape), n.dtype)
+        return Location(buffer, 0, row_major((count, *n.shape) if keep else n.shape), n.dtype)
 
 
 def loop(s: Lowerer, group: Group, stores: Stores) -> Launches | Declined:

@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ...graph.ir import Graph, Node
-from ..fusion.group import Group, Slot, Store
+from ..fusion.group import Group, Slot, Write
 from ..fusion.state import Fusion
 from ..indexing.accesses import resolve
 from ..indexing.index import own
 from ..memory.layout import Layout
 from ..memory.memory import Memory
 from ..records.lowered import Launches
-from ..records.plan import Access, Launch, Nest, Place
+from ..records.plan import Access, Launch, Location, Nest
 from ..records.target import Target
 from .copies import Copies, nest_launch
 
-Stores = Sequence[tuple[Store, Place]]
+Stores = Sequence[tuple[Write, Location]]
 
 
 class BodyPlanner(Protocol):
@@ -28,7 +28,7 @@ class BodyPlanner(Protocol):
         self,
         graph: Graph,
         updates: Sequence[Node],
-        places: Mapping[Node | Slot, Place],
+        places: Mapping[Node | Slot, Location],
         invariant: Set[Node],
     ) -> Launches: ...
 

@@ -9,13 +9,13 @@ from ...graph.dtype import DTYPES
 from ...graph.ir import Graph, Node, among
 from ...graph.op import Kind
 from ...ops.source import IOTA
-from ..fusion.group import Group, Store
+from ..fusion.group import Group, Write
 from ..fusion.held import is_leading
 from ..fusion.state import Fusion
 from ..indexing.accesses import full_strides, ordered_strides, resolve, row_major
 from ..indexing.index import Indices, read
 from ..indexing.reads import element_reads, loops_of
-from ..records.plan import Place
+from ..records.plan import Location
 from ..records.target import Copying, Target
 from .fixed import is_fixed
 from .memory import Memory
@@ -45,7 +45,7 @@ class Layout:
     fixed: Set[Node]
     target: Target
 
-    def of(self, n: Node) -> Place:
+    def of(self, n: Node) -> Location:
         """Where a value lies that is in memory already."""
         if n in self.memory.places:
             return self.memory.places[n]
@@ -63,7 +63,7 @@ class Layout:
             return replace(below, offset=below.offset + n.attr("start")[0] * below.strides[0])
         raise KeyError(f"{n!r} is not in memory")
 
-    def destination(self, group: Group, store: Store) -> Place:
+    def destination(self, group: Group, store: Write) -> Location:
         """The place of a store; chosen now, in the order of the loops that write it, if it is the
         first to go there.
         """
@@ -81,7 +81,7 @@ class Layout:
             buffer = self.memory.buffer(dest.name or dest.op.name, size, dest.dtype, home)
             buffer.gap = gap * DTYPES[dest.dtype].bytes
             strides = ordered_strides(dest.shape, order, gap)
-            self.memory.places[dest] = Place(buffer, 0, strides, dest.dtype)
+            self.memory.places[dest] = Location(buffer, 0, strides, dest.dtype)
         return self.memory.places[dest]
 
     def gap(self, n: Node, order: Sequence[int]) -> int:
@@ -91,7 +91,7 @@ class Layout:
             return 0
         return row_gap(tuple(n.shape[axis] for axis in order), n.dtype, self.target.copying)
 
-    def physical_order(self, group: Group, store: Store, dest: Node) -> list[int]:
+    def physical_order(self, group: Group, store: Write, dest: Node) -> list[int]:
         """The dest's axes, outermost first: as the group's main input lies, columns of a
         contraction innermost.
         """

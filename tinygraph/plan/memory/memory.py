@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ...graph.dtype import DTYPES
 from ...graph.ir import Node
 from ..fusion.group import Slot
-from ..records.plan import SLACK, Access, Buffer, Place
+from ..records.plan import SLACK, Access, Buffer, Location
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class Mark:
     """What a memory held at some time."""
 
     buffers: int
-    places: dict[Node | Slot, Place]
+    places: dict[Node | Slot, Location]
     copies: dict[tuple, Access]
 
 
@@ -33,10 +33,10 @@ class Memory:
 
     buffers: list[Buffer] = field(default_factory=list)
     constants: list[Node] = field(default_factory=list)
-    places: dict[Node | Slot, Place] = field(default_factory=dict)
+    places: dict[Node | Slot, Location] = field(default_factory=dict)
     copies: dict[tuple, Access] = field(default_factory=dict)
 
-    def of_body(self, places: Mapping[Node | Slot, Place]) -> Memory:
+    def of_body(self, places: Mapping[Node | Slot, Location]) -> Memory:
         """The memory of a loop's body: the same buffers, but its own values are stored in
         ``places``.
         """

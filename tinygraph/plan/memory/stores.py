@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 from ...graph.ir import Graph, Node, Parameter
 from ...graph.op import CONSTANT, Kind
-from ..fusion.group import Slot, Store
+from ..fusion.group import Slot, Write
 from ..fusion.held import leading_root
 from ..fusion.state import Fusion
 from ..indexing.accesses import is_row_major, ordered_strides, row_major
-from ..records.plan import Place
+from ..records.plan import Location
 from .memory import Memory
 
 
@@ -22,12 +22,12 @@ def sources(memory: Memory, graph: Graph, parameters: Sequence[Parameter]) -> No
         if n in memory.places:
             continue
         buffer = memory.buffer(n.name or f"input{number}", n.type.size, n.dtype, "input", number)
-        memory.places[n] = Place(buffer, 0, row_major(n.shape), n.dtype)
+        memory.places[n] = Location(buffer, 0, row_major(n.shape), n.dtype)
     for number, p in enumerate(parameters):
         buffer = memory.buffer(
             p.name or f"parameter{number}", p.type.size, p.dtype, "parameter", number
         )
-        memory.places[p] = Place(buffer, 0, ordered_strides(p.shape, p.state.order), p.dtype)
+        memory.places[p] = Location(buffer, 0, ordered_strides(p.shape, p.state.order), p.dtype)
     for n in graph.nodes:
         if n.op is CONSTANT:
             buffer = memory.buffer(
@@ -38,7 +38,7 @@ def sources(memory: Memory, graph: Graph, parameters: Sequence[Parameter]) -> No
                 len(memory.constants),
             )
             memory.constants.append(n)
-            memory.places[n] = Place(buffer, 0, row_major(n.shape), n.dtype)
+            memory.places[n] = Location(buffer, 0, row_major(n.shape), n.dtype)
 
 
 def store_outputs(memory: Memory, graph: Graph, updates: Sequence[Node], fusion: Fusion) -> None:
@@ -53,11 +53,11 @@ def store_outputs(memory: Memory, graph: Graph, updates: Sequence[Node], fusion:
             buffer = memory.buffer(
                 n.name or f"output{number}", n.type.size, n.dtype, "output", number
             )
-            memory.places[slot] = Place(buffer, 0, row_major(n.shape), n.dtype)
+            memory.places[slot] = Location(buffer, 0, row_major(n.shape), n.dtype)
         else:
             memory.places[slot] = memory.places[updates[slot.number]]
         group = fusion.group_for(n)
-        group.stores.append(Store(n, slot, group.index[n]))
+        group.stores.append(Write(n, slot, group.index[n]))
 
 
 def lives_in(memory: Memory, fusion: Fusion, n: Node, slot: Slot) -> bool:
@@ -70,7 +70,7 @@ def lives_in(memory: Memory, fusion: Fusion, n: Node, slot: Slot) -> bool:
     if n.op.kind is not Kind.JOIN:
         if len(writers) != 1 or n not in writers[0].index:
             return False
-        writers[0].stores.append(Store(n, n, writers[0].index[n]))
+        writers[0].stores.append(Write(n, n, writers[0].index[n]))
     memory.places[n] = memory.places[slot]
     return True
 
@@ -92,4 +92,4 @@ def store_values(fusion: Fusion) -> None:
     for root in needed:
         for group in fusion.writers.get(root, ()) if root not in fusion.housed else ():
             if root in group.index and all(s.dest is not root for s in group.stores):
-                group.stores.append(Store(root, root, group.index[root]))
+                group.stores.append(Write(root, root, group.index[root]))

@@ -10,19 +10,19 @@ from collections.abc import Sequence
 from ...graph.ir import Node
 from ...graph.op import Kind
 from ...ops.identity import STOP_GRADIENT
-from ..fusion.group import Group, Slot, Store
+from ..fusion.group import Group, Slot, Write
 from ..fusion.state import Fusion
 from ..indexing.index import Leaf, own
 
-Order = dict[int, set[int]]  # group -> groups that run before it
+Predecessors = dict[int, set[int]]  # group -> groups that run before it
 
 
-def order_updates(fusion: Fusion, updates: Sequence[Node]) -> Order:
+def order_updates(fusion: Fusion, updates: Sequence[Node]) -> Predecessors:
     """What each group waits for: a parameter is overwritten after all that read its old value.
 
     Stores that would overwrite too early are led aside.
     """
-    before: Order = {g.number: set(g.needs) for g in fusion.groups}
+    before: Predecessors = {g.number: set(g.needs) for g in fusion.groups}
     users = fusion.users()
     owners = {s.dest: g for g in fusion.groups for s in g.stores}
     for number, p in enumerate(updates):
@@ -35,7 +35,7 @@ def order_updates(fusion: Fusion, updates: Sequence[Node]) -> Order:
     return before
 
 
-def ancestors(before: Order, groups: set[int]) -> set[int]:
+def ancestors(before: Predecessors, groups: set[int]) -> set[int]:
     """The groups themselves and all that run before them."""
     found: set[int] = set()
     stack = list(groups)
@@ -47,7 +47,7 @@ def ancestors(before: Order, groups: set[int]) -> set[int]:
     return found
 
 
-def lead_aside(fusion: Fusion, group: Group, slot: Slot, before: Order) -> Group:
+def lead_aside(fusion: Fusion, group: Group, slot: Slot, before: Predecessors) -> Group:
     """Gives a new value a place of its own and a group that copies it to the parameter."""
     (store,) = (s for s in group.stores if isinstance(s.dest, Slot) and s.dest == slot)
     group.stores.remove(store)
@@ -58,7 +58,7 @@ def lead_aside(fusion: Fusion, group: Group, slot: Slot, before: Order) -> Group
         fusion.writers[value] = [group]
         group.copy, group.index = False, {value: own(value.shape)}
     copy = fusion.fresh_copy(value)
-    copy.stores.append(Store(value, slot, copy.index[value]))
+    copy.stores.append(Write(value, slot, copy.index[value]))
     before[copy.number] = set(copy.needs)
     return copy
 

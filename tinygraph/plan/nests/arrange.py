@@ -10,7 +10,7 @@ from math import prod
 
 from ...graph.op import Index
 from ..indexing.accesses import full_strides
-from ..records.plan import Access, Load, Nest, Position, Put, Stage, Step
+from ..records.plan import Access, Load, Nest, NestStatement, Position, Put, Stage
 
 LITERAL = 32  # steps; a shorter reduction is unrolled within a contiguous output axis
 
@@ -111,7 +111,7 @@ def permute(nest: Nest, order: list[int], sizes: dict[int, int], outputs: int) -
         for o in nest.operands
     )  # fmt: skip
 
-    def moved_steps(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    def moved_steps(steps: tuple[NestStatement, ...]) -> tuple[NestStatement, ...]:
         return tuple(
             replace(s, index=moved(s.index)) if isinstance(s, Position) else s for s in steps
         )

@@ -10,27 +10,26 @@ from ...graph.dtype import DTYPES
 from ...graph.ir import Node
 from ...graph.op import CONSTANT, Index
 from ...ops.source import IOTA
-from ..fusion.group import Group, Store
+from ..fusion.group import Group, Write
 from ..fusion.state import Fusion
 from ..indexing.accesses import resolve
-from ..indexing.index import Guard as Condition
-from ..indexing.index import Indices, Leaf, is_view, pull, read, substitute
+from ..indexing.index import Condition, Indices, Leaf, is_view, pull, read, substitute
 from ..indexing.reads import element_reads, is_gather, loops_of
 from ..records.body import Statement
-from ..records.plan import Access, Fold, Load, Nest, Place, Position, Put, Stage, Step
+from ..records.plan import Access, Fold, Load, Location, Nest, NestStatement, Position, Put, Stage
 
 Asks = Generator[tuple[Node, Indices], str, str]  # asks for values, and gives a name
 
 
 class Places(Protocol):
-    def of(self, n: Node) -> Place: ...
+    def of(self, n: Node) -> Location: ...
 
 
 @dataclass(slots=True)
 class Scope:
     """Steps at one level of the nest, and the names that are known there."""
 
-    steps: list[Step]
+    steps: list[NestStatement]
     names: dict[Node, str]
 
 
@@ -43,7 +42,9 @@ class NestBuilder:
         self.outer, self.inner = Scope([], {}), Scope([], {})
         self.counter = 0
 
-    def build(self, stores: Sequence[tuple[Store, Place]], accumulator: str | None = None) -> Nest:
+    def build(
+        self, stores: Sequence[tuple[Write, Location]], accumulator: str | None = None
+    ) -> Nest:
         """The nest, its axes still in the group's order; ``accumulator`` names an anchor's sum that
         others compute.
         """
@@ -232,7 +233,7 @@ class NestBuilder:
             self.operands.append(access)
         return self.operands.index(access)
 
-    def store(self, store: Store, place: Place, value: str) -> None:
+    def store(self, store: Write, place: Location, value: str) -> None:
         operand = self.operand(
             resolve(place, Leaf(store.value, store.indices), len(self.group.axes))
         )

@@ -57,7 +57,7 @@ class Buffer:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """Where a value lies: ``buffer[offset + sum of index * stride]``, in elements.
 
     Within a loop it moves by ``step`` elements from one step to the next.
@@ -132,15 +132,15 @@ class Put:
     value: str
 
 
-Step = Load | Position | Statement | Fold | Put
+NestStatement = Load | Position | Statement | Fold | Put
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
     """Steps of the output axes, then one loop over the reduction axes around the inner steps."""
 
-    outer: tuple[Step, ...]
-    inner: tuple[Step, ...]
+    outer: tuple[NestStatement, ...]
+    inner: tuple[NestStatement, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,7 +374,7 @@ class Plan:
     constants: list[Any] = field(default_factory=list)
     devices: tuple[str, ...] = ()
     transfers: list[Transfer] = field(default_factory=list)
-    stored: list[tuple[Node, Place]] = field(default_factory=list)
+    stored: list[tuple[Node, Location]] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     refused: list[tuple[Node, Node, Reason]] = field(
         default_factory=list

@@ -18,7 +18,7 @@ from ..contraction.axes import Axis, join_all
 from ..indexing.index import Leaf
 from ..indexing.phases import Unsuitable
 from ..indexing.windows import Window, plain, windows_of
-from ..records.plan import Access, Place
+from ..records.plan import Access, Location
 from .space_to_depth import Copy, image_in_blocks, weights_in_blocks
 
 
@@ -81,7 +81,7 @@ class Gradient(Windowed):
 def recognize(
     axes: tuple[int, ...],
     outputs: int,
-    leaves: Sequence[tuple[Place, Leaf]],
+    leaves: Sequence[tuple[Location, Leaf]],
     sources: Sequence[Node],
     operands: Sequence[Access],
     writes: Sequence[int],

@@ -20,7 +20,7 @@ from ..indexing.windows import Window
 from ..nests.arrange import permute
 from ..records.plan import SLACK, Access, Buffer, Guard, Load, Nest, Put, Stage
 
-Position = tuple[Index, int, int]  # index on an axis, the axis' size and its stride
+AxisPosition = tuple[Index, int, int]  # index on an axis, the axis' size and its stride
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def weights_in_blocks(
 
 def blocked(
     source: Access,
-    positions: Sequence[Position],
+    positions: Sequence[AxisPosition],
     shape: Sequence[int],
     order: Sequence[int],
     last: int | None = None,
