@@ -35,7 +35,7 @@ COPYING = Copying(
 
 @dataclass(frozen=True, slots=True)
 class CpuPrefetch:
-    """What tiles fetch of later launches' weights, one line at each step of the reduction.
+    """The weights of later launches that tiles fetch, one line at each step of the reduction.
 
     Attributes:
         least: bytes of a parameter that is read in place, for it to be fetched.

@@ -6,7 +6,7 @@ from .records.plan import Buffer, Loop, Plan
 
 
 def keep_all(plan: Plan, outputs: int) -> list[Buffer]:
-    """Changes a plan of so many outputs: no two values share memory, and all can be read.
+    """Changes a plan of ``outputs`` outputs: no two values share memory, and all can be read.
 
     What was in the arena or prepared becomes an output of its own, number ``outputs`` and up; what
     was prepared is computed in the run, before the rest. Kernels and their order stay the same.

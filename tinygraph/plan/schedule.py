@@ -78,7 +78,7 @@ class Planning:
         invariant: inputs of a loop's body that are the same in every step.
         fusion: the groups, once they are formed.
         order: of the groups, in which they may run.
-        fixed: nodes that stand still between runs.
+        fixed: nodes whose values stay between runs.
         launches: of a run and of its preparation; ``loops``: which of them are repeated.
         plan: the result.
     """
@@ -243,7 +243,7 @@ def place(p: Planning) -> None:
 
 
 def transfers(p: Planning) -> list[Transfer]:
-    """What crosses from one device to another."""
+    """The values that cross from one device to another."""
     layout = p.layout()
     return [
         Transfer(x, layout.of(p.fusion.root(x)).buffer, source, target)

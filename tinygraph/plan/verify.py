@@ -1,9 +1,9 @@
 """verify_plan: exact, because shapes are static. In bounds, no races, nothing live overwritten.
 
-One walk over the launches keeps, for every byte, who wrote it for which buffer and who has read it
-since. Of a loop it walks two steps one by one: what they do to each other, any two do, since
-accesses move by the same bytes in every step and what moves shares its memory with nothing in the
-loop. The other steps are walked as one, for what moves.
+One walk over the launches keeps, for every byte, which launch wrote it for which buffer and which
+have read it since. Of a loop it walks two steps one by one: what they do to each other, any two do,
+since accesses move by the same bytes in every step and what moves shares its memory with nothing in
+the loop. The other steps are walked as one, for what moves.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def region(access: Access, sizes: tuple[int, ...]) -> Region:
 
 
 def regions(launch: Launch) -> list[Region]:
-    """What each access of a launch may touch, in the order of ``launch.accesses``."""
+    """The bytes that each access of a launch may touch, in the order of ``launch.accesses``."""
     work = launch.work
     if isinstance(work, Bundle | Repeat):
         return [area for member in work.launches for area in regions(member)]
@@ -179,7 +179,7 @@ def members(turn: Turn) -> list[tuple[Launch, list[Region]]]:
 
 
 def moved(area: Region, access: Access, steps: range) -> Region:
-    """What an access touches in all of these steps."""
+    """The bytes that an access touches in all of these steps."""
     by = access.step * DTYPES[access.dtype].bytes
     ends = steps[0] * by, steps[-1] * by
     return Region(area.buffer, area.first + min(ends), area.last + max(ends))
@@ -251,7 +251,7 @@ def allowed(
     return buffer.home in ("arena", "prepared")
 
 
-# ---------------------------------------------------------------------- who touched which bytes
+# ----------------------------------------------------------------- which launch touched which bytes
 
 
 class Order:
@@ -269,7 +269,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Bytes that one launch wrote for one buffer, and who has read them since."""
+    """Bytes that one launch wrote for one buffer, and the launches that have read them since."""
 
     buffer: Buffer
     writer: Touch | None

@@ -13,7 +13,7 @@ TEAMS = (2, 4)  # threads among which parts should come out even
 
 
 def choose_parts(tiles: int, blocks: int, work: int, b_larger: bool) -> tuple[int, int]:
-    """(row parts, column parts) of so many row tiles and column blocks, which keep threads equally
+    """(row parts, column parts) of these row tiles and column blocks, which keep threads equally
     busy, and cut the larger operand rather than the other: by the work alone, so that a plan is the
     same for any number of threads."""
     most = max(1, min(64, work // WORTH))
@@ -48,5 +48,5 @@ def busy(times: Sequence[float]) -> float:
 
 
 def shares(n: int) -> list[int]:
-    """Into how many parts n is cut with profit: fewer for the same largest part are no worse."""
+    """Numbers of parts to cut n into that are worth trying: each has a smaller largest part."""
     return sorted({-(-n // -(-n // parts)) for parts in range(1, min(n, 64) + 1)})

@@ -25,8 +25,8 @@ SKINNY = 8 * NOMINAL.second  # bytes of a B that a few rows of A read once, in c
 
 @dataclass(frozen=True, slots=True)
 class Core:
-    """What tiles depend on: float32 lanes of a vector, vector registers, caches; ``chunk`` is CHUNK
-    except in tests of chunks.
+    """The processor as tiles see it: float32 lanes of a vector, vector registers, caches; ``chunk``
+    is CHUNK except in tests of chunks.
     """
 
     lanes: int
@@ -47,7 +47,7 @@ class Core:
         core = replace(self, caches=NOMINAL) if chunked else self
         tile = core.choose_tile(m, count, n, depth, wide=skinny, cached=chunked)
         tiles, blocks = count * -(-m // tile[0]), -(-n // (tile[1] * self.lanes))
-        if skinny:  # B is large and lies row by row: it is read so, a few rows at a time
+        if skinny:  # B is large and stored row by row: it is read so, a few rows at a time
             return Cut(*tile, 1, min(blocks, 8), 1, divisor(k, 64))
         if not chunked:
             # where all of B stays in cache, or the result is far larger than its operands, A and
@@ -88,7 +88,7 @@ class Core:
                 last = TAIL if full < 4 else 1  # counts where there are few tiles
                 once = [(full, rows), (last, tail)] if tail else [(full, rows)]
                 panel = 4 * k * v * self.lanes
-                # each row tile reads B from memory anew,
+                # each row tile reads B from memory again,
                 again = panel / STREAM if panel > self.caches.second and not cached else 0.0
                 # or from the next cache, unless another tile has just read it, or all of B is near
                 near = 4 * k * n <= self.caches.first or (

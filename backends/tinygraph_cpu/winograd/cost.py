@@ -38,8 +38,8 @@ ROWS = (4, 6, 7, 8, 9, 13, 14)  # of register tiles: few, so that layers share k
 
 
 def direct_cycles(c: Convolution, core: Core) -> float:
-    """Of the implicit product on one core: 93 % of the peak, or the weights' way from memory; and
-    those of its last part.
+    """Cycles of the implicit product on one core: 93 % of the peak, or the weights' way from
+    memory; and those of its last part.
     """
     height, width = (x.size for x in c.outputs)
     vectors = -(-c.column.size // core.lanes)
@@ -103,7 +103,9 @@ def product_tile(
 
 
 def product_cycles(rows: int, vectors: int, k: int, lanes: int) -> float:
-    """Of one tile at one point, whose weights are in the first cache or come from the second."""
+    """Cycles of one tile at one point, whose weights are in the first cache or come from the
+    second.
+    """
     bytes = 4 * vectors * lanes
     fetch = bytes / FETCH if k * bytes > NOMINAL.first / 2 else 0.0
     return k * max(tile_cycles(rows, vectors), fetch) + 15 + 2 * rows * vectors
@@ -151,10 +153,10 @@ def waiting(c: Convolution, o: Choice, core: Core) -> float:
 
 
 def input_cycles(n: int, m: int) -> float:
-    """Of the transform of one vector of an n x n window, of which n * m pixels are new."""
+    """Cycles of the transform of one vector of an n x n window, of which n * m pixels are new."""
     return 4.0 * n * n + 9.0 * n * m
 
 
 def output_cycles(n: int, m: int) -> float:
-    """Of the transform of one vector to an m x m tile, and its epilogue."""
+    """Cycles of the transform of one vector to an m x m tile, and its epilogue."""
     return 4.0 * n * n + 6.0 * m * m

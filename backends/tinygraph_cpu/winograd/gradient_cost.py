@@ -49,7 +49,7 @@ MOST_POINTS = 7
 
 
 def direct_cycles(c: Gradient, core: Core) -> float:
-    """Of the direct form on one core, 90 % of the peak; and of its last part."""
+    """Cycles of the direct form on one core, 90 % of the peak; and of its last part."""
     pixels = c.batch.size * prod(x.size for x in c.outputs)
     vectors = -(-c.column.size // core.lanes)
     steps = c.group.size * pixels * prod(c.kernel) * c.depth // c.stride**2 * vectors
@@ -60,7 +60,7 @@ def choose(c: Gradient, core: Core, wanted: int | None = None) -> GradientChoice
     """The cheapest way, by output tile ``wanted`` or any.
 
     Raises:
-        Unsuitable: there is no such way, or none that is accurate.
+        Unsuitable: there is no such way, or it is not accurate.
     """
     if wanted is not None and wanted + c.r - 1 > MOST_POINTS:
         raise Unsuitable(f"sums of tiles of {wanted} would have more than 8 times its error")

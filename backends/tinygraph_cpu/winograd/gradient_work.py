@@ -97,5 +97,5 @@ def gradient_fields(
 
 
 def three(axes: Sequence[Axis]) -> list[Axis]:
-    """The axes behind others of size 1."""
+    """The axes after others of size 1."""
     return [replace(axes[0], size=1)] * (3 - len(axes)) + [*axes]

@@ -20,7 +20,7 @@ TWINS = "tinygraph_cpu.winograd.twins"  # the module that does the same in Pytho
 
 @dataclass(frozen=True, slots=True)
 class Products:
-    """What kernels of a convolution and of its gradient have in common.
+    """The common part of the kernels of a convolution and of its gradient.
 
     Attributes:
         vector_tail: vectors of the last column block if they are fewer; 0 otherwise.
@@ -105,7 +105,7 @@ SCRATCH = ("scratch", "scratch_stride")  # follows: address and, by thread, its 
 TILE_STRIDES = (("g", "z", "y", "x", "k"), ("g", "j", "e"))
 EPILOGUE_STRIDES = ("g", "z", "y", "x", "n")
 
-# Part p transforms share p of the groups * blocks * k rows of U, which have so many vectors.
+# Part p transforms share p of the groups * blocks * k rows of U, which have ``vectors`` vectors.
 WEIGHT_FIELDS = ("parts", "groups", "blocks", "n", "k", "vectors")
 WEIGHT_STRIDES = (("g", "n", "k", "i", "j"), ("g", "j", "p", "k", "n"))
 

@@ -105,6 +105,6 @@ def weights_work(c: Convolution, record: WinogradTile, u: Buffer) -> tuple[Emitt
 
 
 def weights_elements(c: Convolution, record: WinogradTile) -> int:
-    """Of the transformed weights."""
+    """Number of elements of the transformed weights."""
     blocks = -(-c.column.size // record.width)
     return c.group.size * blocks * record.points * c.channel.size * record.width

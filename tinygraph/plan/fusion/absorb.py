@@ -102,7 +102,7 @@ def move(
 
 
 def once(n: Node, indices: Indices, group: Group) -> bool:
-    """Whether a group that computes n at ``indices`` computes each element, and each once."""
+    """True if a group that computes n at ``indices`` computes each element, and each once."""
     axes: list[int] = []
     for index, size in zip(indices, n.shape, strict=True):
         if size > 1:

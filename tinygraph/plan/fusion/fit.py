@@ -1,7 +1,7 @@
 """Legality of fusion: whether a node fits into a group, and at which index.
 
-A node fits where it has an index at which every input is either read from memory or stands in the
-group at exactly that index. So legality is no table of kinds of nodes: a group is legal if its
+A node fits where it has an index at which every input is either read from memory or computed in the
+group at exactly that index. So legality is not a table of kinds of nodes: a group is legal if its
 loops can be written down.
 """
 
@@ -128,13 +128,13 @@ def fit_window(fusion: Fusion, n: Node, group: Group) -> Fit | Reason:
 def leaf_at(
     fusion: Fusion, x: Node, indices: Indices, mapping: Indices, group: Group
 ) -> Leaf | None:
-    """What a reduction with its axes at ``mapping`` reads of ``x``."""
+    """The leaf of ``x`` that a reduction with its axes at ``mapping`` reads."""
     at = substituted(indices, mapping, group.axes)
     return None if at is None else fusion.pull(x, at, group.axes)
 
 
 def match(read: Indices, at: Indices, rank: int) -> Indices | None:
-    """Solves read(mapping) == at for a reduction's own axes, if each stands alone."""
+    """Solves read(mapping) == at for a reduction's own axes, if each has an index of its own."""
     mapping: dict[int, Index] = {}
     for index, value in zip(read, at, strict=True):
         if index.constant or index.divisor != 1 or len(index.terms) > 1:

@@ -137,7 +137,7 @@ def assign_view(fusion: Fusion, n: Node) -> None:
 
 
 def is_stored(fusion: Fusion, x: Node) -> bool:
-    """A source or a loop's result that lies in memory in row-major order."""
+    """A source or a loop's result that is in memory in row-major order."""
     if is_leading(x):
         return is_stored(fusion, x.inputs[0])
     source = x.op.kind is Kind.SOURCE and x.op is not IOTA and not isinstance(x, Parameter)
@@ -145,7 +145,7 @@ def is_stored(fusion: Fusion, x: Node) -> bool:
 
 
 def row_major_copy(fusion: Fusion, p: Node) -> Node:
-    """A copy of a source whose own axes lie in an order of their own."""
+    """A copy of a source whose axes have an order of their own."""
     n = STOP_GRADIENT(p)
     if n not in fusion.held:
         fusion.held.add(n)

@@ -2,7 +2,7 @@
 
 A view is normally read through. It holds its value, in memory or in a register, if it cannot be:
 because it joins axes, because the views below it do not compose with it, or because a reader needs
-it in memory as it stands.
+it in memory unchanged.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def is_leading(n: Node) -> bool:
 
 
 def leading_root(n: Node) -> Node:
-    """What a slice of slices along the first axis is taken from; any other value itself."""
+    """The value that a slice of slices along the first axis is taken from; others themselves."""
     while is_leading(n):
         n = n.inputs[0]
     return n
@@ -64,7 +64,7 @@ def held_nodes(graph: Graph) -> set[Node]:
 
 
 def must_hold(n: Node, number: int, held: set[Node]) -> bool:
-    """Whether a node that is no view can only read an input that holds its value."""
+    """True if a node that is not a view can only read an input that holds its value."""
     x = n.inputs[number]
     if n.op.kind is Kind.JOIN:
         return True

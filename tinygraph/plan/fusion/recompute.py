@@ -1,7 +1,7 @@
 """Values that are cheaper to compute again than to store.
 
-A normalized image is written by one kernel, say, and a gradient's kernel far behind it needs the
-image less its mean. Both compute the difference from what lies in memory anyway, which saves
+A normalized image is written by one kernel, say, and a gradient's kernel much later needs the
+image less its mean. Both compute the difference from what is in memory anyway, which saves
 writing and reading it.
 """
 
@@ -20,7 +20,7 @@ from .absorb import reads_of
 from .group import LIMIT, Group
 from .state import Fusion
 
-SMALL = 64  # what has so many times fewer elements costs nothing to read
+SMALL = 64  # what has this many times fewer elements costs nothing to read
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Recomputation:
         return sorted(readers, key=lambda g: g.number)
 
     def roots(self, n: Node) -> list[Node]:
-        """What holds the values that a node reads."""
+        """The nodes that hold the values that a node reads."""
         return [self.fusion.root(x) for x in n.inputs]
 
     def users_in(self, group: Group, n: Node) -> list[Node]:
@@ -125,12 +125,12 @@ class Recomputation:
         return None if barred or points > n.type.size else indices
 
     def in_memory(self, leaf: Leaf, n: Node, group: Group, reader: Group) -> bool:
-        """Whether what makes n lies in memory in any case, or costs nothing to be put there."""
+        """True if n's inputs are in memory in any case, or cost nothing to be put there."""
         stored = leaf.root not in group.index or bool(self.outside(leaf.root, group, reader))
         return stored or small(leaf.root, n)
 
     def pays(self, n: Node, group: Group, copies: list[Recomputed]) -> bool:
-        """Whether writing and reading n moves more bytes than reading what it is made from."""
+        """True if writing and reading n moves more bytes than reading its inputs."""
         saved = size_of(n) * (1 + len(copies))
         if not self.users_in(group, n):  # its group need not read that any more, either
             only = [x for x in self.roots(n) if same(self.users_in(group, x), [n])]
@@ -168,7 +168,7 @@ class Recomputation:
 
 
 def movable(fusion: Fusion, n: Node, group: Group) -> bool:
-    """Whether a node is element-wise, a few instructions, and nothing else asks for its value."""
+    """True if a node is element-wise, a few instructions, and nothing else asks for its value."""
     return (
         n.op.kind is Kind.ELEMENTWISE
         and "(" not in n.op.element(n).replace("K(", "")

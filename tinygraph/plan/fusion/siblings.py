@@ -78,14 +78,14 @@ def join(fusion: Fusion, first: Group, second: Group) -> bool:
 
 
 def share(first: Group, second: Group, leaves: Mapping[Group, set[Leaf]]) -> bool:
-    """Whether one reads the other's values, or both read one that is as large as their nest."""
+    """True if one reads the other's values, or both read one that is as large as their nest."""
     a, b = leaves[first], leaves[second]
     direct = any(x.root in first.index for x in b) or any(x.root in second.index for x in a)
     return direct or any(2 * x.root.type.size >= prod(first.axes) for x in a & b)
 
 
 def one_nest(fusion: Fusion, first: Group, second: Group) -> bool:
-    """Whether all that they read of each other stands at the very index where it is computed."""
+    """True if all that they read of each other is at the very index where it is computed."""
     if any(second.index.get(n, at) != at for n, at in first.index.items()):
         return False
     both = replace(first, index={**first.index, **second.index})

@@ -26,12 +26,12 @@ class Fusion:
         writers: the groups that compute each value.
         refused: (producer, consumer, reason) of adjacent nodes that stayed apart.
         aliases: reshapes that reinterpret row-major memory, with what they reinterpret.
-        housed: values that lie inside of a concatenation: (concatenation, axis, offset).
+        housed: values that are inside of a concatenation: (concatenation, axis, offset).
         reduction_axes: the axes of its nest that each reduction runs over, as indices.
         devices: where nodes are placed.
         held: views that hold their value.
         results: what holds the values of the graph's outputs.
-        scattered: inputs that do not lie in row-major order.
+        scattered: inputs that are not in row-major order.
         enabled, contract: whether nodes may share a kernel, and anchors become contractions.
     """
 
@@ -105,11 +105,11 @@ class Fusion:
         return users
 
     def cyclic(self, n: Node, group: Group) -> bool:
-        """Whether some input of n depends on the group through another group."""
+        """True if some input of n depends on the group through another group."""
         return self.depends({g.number for g in self.sources(n) if g is not group}, group)
 
     def depends(self, numbers: set[int], group: Group) -> bool:
-        """Whether some of the groups with these numbers is the group, or needs it."""
+        """True if some of the groups with these numbers is the group, or needs it."""
         stack, seen = list(numbers), set[int]()
         while stack:
             number = stack.pop()
@@ -132,7 +132,7 @@ class Fusion:
     # ------------------------------------------------------------------ what is read where
 
     def root(self, n: Node) -> Node:
-        """What holds the value that ``n`` is a view of."""
+        """The node that holds the value that ``n`` is a view of."""
         while n in self.aliases or (is_view(n) and n not in self.held):
             n = self.aliases[n] if n in self.aliases else n.inputs[0]
         return n

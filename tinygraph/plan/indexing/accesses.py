@@ -9,7 +9,7 @@ from .index import Leaf
 
 
 def row_major(shape: tuple[int, ...], gap: int = 0) -> tuple[int, ...]:
-    """Strides of an array in row-major order, with so many elements behind each row."""
+    """Strides of an array in row-major order, with ``gap`` elements after each row."""
     strides, step = [], 1
     for n in reversed(shape):
         strides.append(step)
@@ -28,7 +28,7 @@ def ordered_strides(shape: tuple[int, ...], order: Sequence[int], gap: int = 0) 
 
 
 def is_row_major(place: Location, shape: tuple[int, ...]) -> bool:
-    """Whether an array lies in row-major order, without gaps."""
+    """True if an array is in row-major order, without gaps."""
     order = zip(shape, place.strides, row_major(shape), strict=True)
     return all(have == want for size, have, want in order if size > 1)
 

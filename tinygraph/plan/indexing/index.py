@@ -79,7 +79,7 @@ def quotient_remainder(index: Index, size: int, sizes: Sizes) -> tuple[Index, In
 
 
 def reshape(before: Sizes, after: Sizes, indices: Indices, sizes: Sizes) -> Indices | None:
-    """The indices of ``after``'s axes at the element that stands at ``indices`` of ``before``; None
+    """The indices of ``after``'s axes at the element that is at ``indices`` of ``before``; None
     if not affine.
     """
     result: list[Index] = []
@@ -145,7 +145,7 @@ def _split(position: Index, shape: Sizes, sizes: Sizes) -> list[Index] | None:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A condition on a read: ``index`` is without remainder and lies in [0, size)."""
+    """A condition on a read: ``index`` is without remainder and in [0, size)."""
 
     index: Index
     size: int
@@ -155,7 +155,7 @@ class Condition:
 class Leaf:
     """A value as a nest reads it, views composed away.
 
-    A guarded position stands in ``indices`` as an axis of its own: guard k is axis number (axes of
+    A guarded position is an axis of its own in ``indices``: guard k is axis number (axes of
     the nest) + k.
     """
 
@@ -195,7 +195,7 @@ def read(
     outside: float | None,
     stop: frozenset[Node] | set[Node] = frozenset(),
 ) -> Leaf | None:
-    """As ``pull``, where ``indices`` may lie beyond n's edges, which yields ``outside``."""
+    """As ``pull``, where ``indices`` may be beyond n's edges, which yields ``outside``."""
     guards: list[Condition] = []
     rank = len(sizes)
     if outside is not None:

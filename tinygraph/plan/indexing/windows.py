@@ -13,7 +13,7 @@ from .phases import Unsuitable
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """An axis of the image: window position t of output o lies at step * o + t + origin, inside if
+    """An axis of the image: window position t of output o is at step * o + t + origin, inside if
     that is in [0, size).
 
     ``flip``: the filter's last tap comes first.

@@ -1,9 +1,9 @@
 """What is fetched ahead: weights that later launches stream, while earlier ones multiply.
 
 At batch 1 a network reads each weight once, and they fit no cache. Layers with few pixels would
-wait for memory, while those with many leave it idle. So the weights lie in the order in which they
-are read, as one stream, and a launch fetches the stretch of it that later ones need: the latest
-launches that have the time for it, since what is fetched early may be lost again.
+wait for memory, while those with many leave it idle. So the weights are stored in the order in
+which they are read, as one stream, and a launch fetches the stretch of it that later ones need: the
+latest launches that have the time for it, since what is fetched early may be lost again.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Stream:
         self.pieces = [0, *apart]
 
     def piece(self, end: int) -> int:
-        """Where the piece begins that ends at ``end``, or goes on."""
+        """Where the piece begins that ends at ``end``, or continues."""
         return self.pieces[bisect(self.pieces, end - 1) - 1]
 
     def at(self, position: int) -> Access:

@@ -35,7 +35,7 @@ def crossings(fusion: Fusion, fixed: Set[Node]) -> dict[tuple[Node, int], int]:
 
 
 def brought(reader: Node, x: Node, root: Node) -> Node:
-    """What ``place`` brings to a reader of ``x``, a view of ``root``; without it, the root."""
+    """The value that ``place`` brings to a reader of ``x``, a view of ``root``; else the root."""
     value = x if reader.op is PLACE else root
     while x is not root and x.inputs:
         if x.op is PLACE:

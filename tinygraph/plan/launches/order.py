@@ -12,7 +12,7 @@ from ..records.plan import Launch, Loop
 
 
 def order_groups(fusion: Fusion, before: dict[int, set[int]]) -> list[Group]:
-    """The groups in an order in which each comes behind those that it waits for."""
+    """The groups in an order in which each comes after those that it waits for."""
     order: list[Group] = []
     done: set[int] = set()
     state: dict[int, int] = {}
@@ -61,9 +61,9 @@ def waits(launches: Sequence[Launch], loops: Sequence[Loop] = ()) -> None:
 
 
 def conflicts(launches: Sequence[Launch], loop: Loop) -> None:
-    """Sets ``back``: whom of the step before a launch must not overtake.
+    """Sets ``back``: launches of the previous step that must finish first.
 
-    Every launch writes something, so it waits for itself, and who waits for a launch of the last
+    Every launch writes something, so it waits for itself, and what waits for a launch of the last
     step waits for all steps. For launches that come earlier in the step, it waits within its own.
     """
     touched = {}

@@ -38,7 +38,7 @@ from .lowerer import Lowerer, Stores, label
 def contraction(
     s: Lowerer, group: Group, stores: Stores, repack: bool = False
 ) -> Launches | Declined:
-    """A group with an anchor: the epilogue within its tiles, or behind it as a kernel of its own.
+    """A group with an anchor: the epilogue within its tiles, or after it as a kernel of its own.
 
     Only if neither is possible otherwise, a large operand is repacked in every run (``repack``).
     """
@@ -79,7 +79,7 @@ def with_epilogue(
 def epilogue_apart(
     s: Lowerer, group: Group, anchor: Node, stores: Stores, why: Declined
 ) -> Launches | Declined:
-    """The contraction into memory of its own, and its epilogue as a kernel behind it.
+    """The contraction into memory of its own, and its epilogue as a kernel after it.
 
     If it was declined for an operand that would be repacked, its operands change their roles.
     """
@@ -190,7 +190,7 @@ def tile(work: Anchored, problem: Problem, views: list[Access], operands: list[A
     """One contraction, with whichever operand gives contiguous columns as B.
 
     Raises:
-        Unsuitable: with the reason; ``repack`` if only repacking a large operand stands in the way.
+        Unsuitable: with the reason; ``repack`` if only repacking a large operand is in the way.
     """
     s, failure = work.s, None
     for first, second in ((0, 1), (1, 0)):
@@ -301,7 +301,7 @@ def remap(access: Access, problem: Problem) -> Access:
 
 
 def epilogue_of_zero(nest: Nest, problem: Problem, operands: list[Access]) -> Nest:
-    """What a phase that no tap reaches stores: the epilogue of an empty sum."""
+    """The nest of a phase that no tap reaches: the epilogue of an empty sum."""
     rank = problem.outputs
     steps = (s for stage in nest.stages for s in stage.outer)
     stage = Stage((Statement("acc", "K(0)", (), "float32"), *steps), ())

@@ -21,7 +21,7 @@ from ..records.target import Target
 
 
 def weight(nest: Nest) -> int:
-    """Roughly, what an element costs more than in a copy with an operation or two."""
+    """Rough cost of one element, relative to a copy."""
     steps = [s for stage in nest.stages for s in (*stage.outer, *stage.inner)]
     calls = sum(s.expr.count("(") > s.expr.count("K(") for s in steps if isinstance(s, Statement))
     return max(1, (len(steps) + 3 * calls) // 4)
@@ -41,7 +41,7 @@ class Copies:
     """Makes copies of operands for one group; a copy that exists already serves again.
 
     Attributes:
-        fixed: nodes that stand still between runs, whose copies are prepared.
+        fixed: nodes whose values stay between runs, whose copies are prepared.
         device: of the group.
         made: the launches of the group so far; those that copy come here.
     """
@@ -57,7 +57,7 @@ class Copies:
         return None if fixed else self.device
 
     def buffer(self, x: Node, how: str, elements: int, dtype: str, fixed: bool) -> Buffer:
-        """Memory for a copy of x, prepared once where x stands still."""
+        """Memory for a copy of x, prepared once if x stays between runs."""
         home = "prepared" if fixed else "arena"
         return self.memory.buffer(f"{x.name or x.op.name}_{how}", elements, dtype, home)
 
@@ -118,15 +118,16 @@ class Copies:
 
 
 def is_heavy(roles: Roles, target: Target) -> bool:
-    """Whether repacking B costs as much as multiplying with it: it is large, its rows few."""
+    """True if repacking B costs as much as multiplying with it: it is large, its rows few."""
     packed = 4 * prod(axis.size for axis in (*roles.batch, *roles.reduce, roles.column))
     rows = prod(axis.size for axis in roles.rows)
     return packed > target.copying.heavy and rows <= target.copying.few
 
 
 def is_crowded(roles: Roles, target: Target) -> bool:
-    """Whether the rows of B lie so that a block of columns falls into a few sets of the caches, and
-    serve so many rows of A that a copy pays (measured: 206 and 237 GFLOP/s for 2048 rows).
+    """True if the rows of B are so far apart that a block of columns falls into a few sets of the
+    caches, and serve enough rows of A that a copy pays (measured: 206 and 237 GFLOP/s for 2048
+    rows).
     """
     limit = target.copying
     crowded = any(x.size >= limit.deep and limit.crowds(4 * x.b) for x in roles.reduce)
@@ -135,9 +136,9 @@ def is_crowded(roles: Roles, target: Target) -> bool:
 
 
 def is_scattered(axes: Sequence[Axis], roles: Roles, a: Access, target: Target) -> bool:
-    """Whether a reduction goes through A in another order than it lies, in steps that crowd the
-    caches, as the gradient to the weights of a recurrent layer goes through a batch of sequences,
-    step by step (measured: 217 and 233 GFLOP/s on each of two cores).
+    """True if a reduction goes through A in another order than that of memory, in steps that crowd
+    the caches, as the gradient to the weights of a recurrent layer goes through a batch of
+    sequences, step by step (measured: 217 and 233 GFLOP/s on each of two cores).
     """
     if roles.packed or roles.batch or [x.a for x in roles.rows] != [1]:
         return False

@@ -1,4 +1,4 @@
-"""Where the values of a loop lie: what its body reads and writes, from step to step."""
+"""Where the values of a loop are stored: what its body reads and writes, from step to step."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from .lowerer import Lowerer, Stores
 
 @dataclass
 class Frame:
-    """What surrounds the body of a loop.
+    """The surroundings of a loop's body.
 
     A history is an array of ``length + 1`` values: a step reads one and writes the next. A carry
-    whose history nobody reads lies in one place, which is overwritten as parameters are.
+    whose history is never read has one location, which is overwritten as parameters are.
 
     Attributes:
         graph: the body; its last outputs are new values of the carries ``updates``.
         places: of the body's inputs and outputs.
         invariant: inputs that are the same in every step.
-        results: where the loop's results lie.
+        results: where the loop's results are stored.
         initial: launches that bring the first values of the carries into place.
     """
 
@@ -124,7 +124,7 @@ def loop(s: Lowerer, group: Group, stores: Stores) -> Launches | Declined:
 
 
 def hoisted(s: Lowerer, launches: list[Launch]) -> Launches:
-    """What is the same in every step runs before the loop; with the prepared values, if it depends
+    """Moves what is the same in every step before the loop; with the prepared values, if it depends
     on nothing else than they do.
     """
     changing = {id(s.memory.places[p].buffer) for p in s.updates}

@@ -39,7 +39,7 @@ class Lowerer:
 
     Attributes:
         updates: parameters whose new values are outputs of the graph.
-        fixed: nodes that stand still between runs.
+        fixed: nodes whose values stay between runs.
         conv: the user's choices of convolution algorithms, by name or scope.
         plan_body: plans a loop's body with a planner of its own.
         remarks: why a choice was made.

@@ -1,4 +1,4 @@
-"""Where buffers lie in the arena, and who waits for whom because they share memory."""
+"""Where buffers are in the arena, and which launches wait because they share memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..launches.order import reduce_back, reduce_waits
 from ..records.plan import Access, Buffer, Launch, Loop, Plan
 
 Interval = tuple[int, int]  # of addresses in the arena
-Placed = tuple[int, int, Buffer]  # where a buffer lies
+Placed = tuple[int, int, Buffer]  # where a buffer is
 
 
 def place_buffers(plan: Plan) -> None:
@@ -69,7 +69,7 @@ def live_bytes(buffers: list[Buffer], launches: int) -> list[int]:
 
 
 def taken_in_turn(buffer: Buffer, placed: Iterable[Placed]) -> list[Interval]:
-    """Where those lie that are live during the same launch."""
+    """The intervals of those that are live during the same launch."""
     first, last = buffer.first, buffer.last
     return [(at, end) for at, end, b in placed if b.last >= first and b.first <= last]
 
@@ -103,7 +103,7 @@ class Devices:
         self.before[key] = self.before.get(key, -1) & done[number]
 
     def taken(self, buffer: Buffer, placed: Iterable[Placed]) -> list[Interval]:
-        """Where those lie that may be live at the same time."""
+        """The intervals of those that may be live at the same time."""
         return [(at, end) for at, end, b in placed if not self.apart(id(buffer), id(b))]
 
     def apart(self, a: int, b: int) -> bool:
@@ -130,7 +130,7 @@ def pack_buffers(
 
 
 def tightest_gap(taken: list[Interval], size: int) -> int:
-    """Where ``size`` bytes fit best between taken intervals; behind them all if nowhere."""
+    """Where ``size`` bytes fit best between taken intervals; after all of them if nowhere."""
     best, at, end = None, 0, 0
     for first, last in taken:
         if first - end >= size and (best is None or first - end < best):
@@ -146,8 +146,8 @@ def touch(access: Access, number: int) -> None:
 
 
 def extend(launches: Sequence[Launch], loop: Loop) -> None:
-    """What lives across steps lives throughout the loop: what is touched before it or behind it,
-    what moves from step to step, and what a step reads before it writes it.
+    """Extends the life of buffers to the whole loop: of what is touched before it or after it,
+    of what moves from step to step, and of what a step reads before it writes it.
     """
     known: set[int] = set()
     for launch in launches[loop.first : loop.last]:
@@ -163,7 +163,7 @@ def extend(launches: Sequence[Launch], loop: Loop) -> None:
 
 
 def reuse_back(launches: Sequence[Launch], loop: Loop) -> None:
-    """A launch that first writes a buffer waits for all who used, a step before, what shares its
+    """A launch that first writes a buffer waits for all that used, a step before, what shares its
     memory.
     """
     first: dict[int, tuple[int, Buffer]] = {}
@@ -182,7 +182,7 @@ def reuse_back(launches: Sequence[Launch], loop: Loop) -> None:
 
 
 def reuse_waits(launches: Sequence[Launch]) -> None:
-    """A launch that first writes a buffer waits for all who used what lay there before."""
+    """A launch that first writes a buffer waits for all that used what was there before."""
     seen: dict[int, Buffer] = {}
     users: dict[int, set[int]] = {}
     for number, launch in enumerate(launches):

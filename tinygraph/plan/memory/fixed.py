@@ -1,4 +1,4 @@
-"""What stands still between runs, and so is computed once: in the launches that prepare a run."""
+"""Values that stay between runs, and so are computed once: in the launches that prepare a run."""
 
 from __future__ import annotations
 
@@ -45,5 +45,5 @@ def unchanging(
 
 
 def is_fixed(group: Group, fixed: Set[Node]) -> bool:
-    """Whether all that a group computes, and where it stores it, is."""
+    """True if a group computes, and stores, values that stay between runs only."""
     return all(n in fixed for n in (*group.index, *(s.dest for s in group.stores)))

@@ -1,4 +1,4 @@
-"""Where values lie: buffers, and the order of each value's axes in memory."""
+"""Where values are stored: buffers, and the order of each value's axes in memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .stores import is_aliased
 
 
 def row_gap(shape: tuple[int, ...], dtype: str, copying: Copying) -> int:
-    """Elements to leave behind each row: a cache line, if a column would otherwise fall into a few
+    """Elements to leave after each row: a cache line, if a column would otherwise fall into a few
     sets of the caches.
     """
     several = len(shape) > 1 and shape[-2] > 1
@@ -36,7 +36,7 @@ class Layout:
     """Chooses where values are stored, and in which order of their axes, as launches are made.
 
     Attributes:
-        fixed: nodes that stand still between runs (``fixed_nodes``).
+        fixed: nodes whose values stay between runs (``fixed_nodes``).
     """
 
     graph: Graph
@@ -46,7 +46,7 @@ class Layout:
     target: Target
 
     def of(self, n: Node) -> Location:
-        """Where a value lies that is in memory already."""
+        """Where a value is that is in memory already."""
         if n in self.memory.places:
             return self.memory.places[n]
         fusion = self.fusion
@@ -85,14 +85,14 @@ class Layout:
         return self.memory.places[dest]
 
     def gap(self, n: Node, order: Sequence[int]) -> int:
-        """Elements to leave behind each row of a value that a loop goes through."""
+        """Elements to leave after each row of a value that a loop goes through."""
         through = any(user.op.kind is Kind.LOOP for user in self.graph.users.get(n, ()))
         if not through or is_aliased(self.fusion, n) or n in self.fusion.housed:
             return 0
         return row_gap(tuple(n.shape[axis] for axis in order), n.dtype, self.target.copying)
 
     def physical_order(self, group: Group, store: Write, dest: Node) -> list[int]:
-        """The dest's axes, outermost first: as the group's main input lies, columns of a
+        """The dest's axes, outermost first: as those of the group's main input, columns of a
         contraction innermost.
         """
         rank = len(dest.shape)
@@ -151,7 +151,7 @@ class Layout:
         ]
 
     def element_leaves(self, group: Group, n: Node) -> list[tuple[Node, Indices]]:
-        """What an element-wise node reads, and where."""
+        """The values that an element-wise node reads, and where."""
         if group.copy or n in self.fusion.held:
             return [(n, group.index[n])]
         return element_reads(n, group.index[n], group.axes)

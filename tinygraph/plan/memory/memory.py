@@ -13,7 +13,7 @@ from ..records.plan import SLACK, Access, Buffer, Location
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What a memory held at some time."""
+    """The contents of a memory at some time."""
 
     buffers: int
     places: dict[Node | Slot, Location]

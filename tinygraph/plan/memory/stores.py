@@ -61,7 +61,7 @@ def store_outputs(memory: Memory, graph: Graph, updates: Sequence[Node], fusion:
 
 
 def lives_in(memory: Memory, fusion: Fusion, n: Node, slot: Slot) -> bool:
-    """Puts a value into the place that is known for it, if it is free to lie there."""
+    """Stores a value directly in its destination if nothing else fixes its location."""
     writers = fusion.writers.get(n, ())
     bound = n in memory.places or n in fusion.aliases or n in fusion.housed
     bound |= is_aliased(fusion, n) and not is_row_major(memory.places[slot], n.shape)
@@ -76,7 +76,7 @@ def lives_in(memory: Memory, fusion: Fusion, n: Node, slot: Slot) -> bool:
 
 
 def is_aliased(fusion: Fusion, n: Node) -> bool:
-    """Whether another value's name stands for this one's memory, in row-major order."""
+    """True if another value is this one's memory, in row-major order."""
     return any(n is leading_root(x) for x in fusion.aliases.values())
 
 

@@ -18,7 +18,8 @@ Predecessors = dict[int, set[int]]  # group -> groups that run before it
 
 
 def order_updates(fusion: Fusion, updates: Sequence[Node]) -> Predecessors:
-    """What each group waits for: a parameter is overwritten after all that read its old value.
+    """The groups that each group waits for: a parameter is overwritten after all that read its old
+    value.
 
     Stores that would overwrite too early are led aside.
     """
@@ -64,7 +65,7 @@ def lead_aside(fusion: Fusion, group: Group, slot: Slot, before: Predecessors) -
 
 
 def in_place(fusion: Fusion, group: Group, slot: Slot, p: Node) -> bool:
-    """Whether no other iteration, and no later stage, reads an element than overwrites it."""
+    """True if only the iteration that overwrites an element reads it, and no later stage does."""
     (store,) = (s for s in group.stores if isinstance(s.dest, Slot) and s.dest == slot)
     if group.opaque is not None:
         return False

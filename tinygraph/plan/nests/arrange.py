@@ -35,8 +35,8 @@ def arrange(nest: Nest) -> Nest:
 
 
 def stride_order(nest: Nest) -> Callable[[int], tuple[int, int]]:
-    """Sort key for axes, outermost first: as the operands lie whose contiguous axis most others
-    share.
+    """Sort key for axes, outermost first; follows the operand whose contiguous axis is shared by
+    most others.
     """
     rank = len(nest.axes)
     strides = [full_strides(o, rank) for o in nest.operands]

@@ -5,7 +5,7 @@
 ``g`` is in A, B and C (batch, groups, Winograd points); ``z``, ``y`` and ``m`` are rows (A and C),
 ``n`` is columns (B and C), ``r``, ``s`` and ``k`` are the reduction, outermost first. Every operand
 is affine in these indices, so a convolution is an implicit GEMM: r and s walk over the kernel,
-nothing is stored. B lies in column blocks of ``width`` elements: element n of row k stands at ``(n
+nothing is stored. B is in column blocks of ``width`` elements: element n of row k is at ``(n
 // width) * b_j + k * b_k + n % width``; a packed B has ``b_k = width``, an unpacked one ``b_j =
 width``. Strides and sizes are int64 at run time, counted in elements.
 """
@@ -33,7 +33,7 @@ class TileOperand:
 
 @dataclass(frozen=True, slots=True)
 class Contraction:
-    """What a contraction's machine code depends on; everything else is in its argument block.
+    """All that a contraction's machine code depends on; the rest is in its argument block.
 
     Attributes:
         rows, vectors: the register tile: ``rows`` x ``vectors * lanes`` accumulators.

@@ -74,7 +74,7 @@ def _flops(launches: Sequence[Launch]) -> list[int]:
 
 
 def computes(launch: Launch) -> bool:
-    """Whether a launch does more than copy."""
+    """True if a launch does more than copy."""
     if not isinstance(launch.work, Nest):
         return True
     steps = chain.from_iterable((*s.outer, *s.inner) for s in launch.work.stages)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Roofline:
-    """What the processor does at best: operations and bytes per second of all threads together."""
+    """The processor at its best: operations and bytes per second of all threads together."""
 
     threads: int
     flops: float
@@ -16,7 +16,7 @@ class Roofline:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What a kernel takes of a device, known without running it.
+    """A kernel's use of a device, known without running it.
 
     Attributes:
         architecture: that it was compiled for.

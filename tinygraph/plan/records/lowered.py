@@ -9,7 +9,7 @@ from .plan import Launch
 
 @dataclass(slots=True)
 class Launches:
-    """What runs every time, and what runs before, when parameters have changed."""
+    """The launches of every run, and those that run before, when parameters have changed."""
 
     run: list[Launch] = field(default_factory=list)
     prepare: list[Launch] = field(default_factory=list)

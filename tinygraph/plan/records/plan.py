@@ -14,7 +14,7 @@ from .contraction import Contraction
 if TYPE_CHECKING:
     from .reason import Reason
 
-SLACK = 64  # bytes behind every buffer that vector loads may touch
+SLACK = 64  # bytes after every buffer that vector loads may touch
 ALIGN = 64  # bytes: where buffers of the arena and of the prepared memory begin
 
 
@@ -29,7 +29,7 @@ class Buffer:
         number: of the input, output, parameter or constant.
         offset: in bytes, from the start of the arena or of the prepared memory.
         first, last: the launches between which an arena buffer is live.
-        gap: bytes behind each row that nobody touches; they belong to who touches the row.
+        gap: unused bytes after each row; they belong to the launch that touches the row.
     """
 
     name: str
@@ -47,18 +47,18 @@ class Buffer:
         return -(-self.bytes // ALIGN) * ALIGN
 
     def overlaps(self, other: Buffer) -> bool:
-        """Whether the two, both in the arena, share some of its bytes."""
+        """True if the two, both in the arena, share some of its bytes."""
         return self.offset < other.offset + other.bytes and other.offset < self.offset + self.bytes
 
     def covers(self, other: Buffer) -> bool:
-        """Whether the two are in the arena, and all bytes of the other are some of this one's."""
+        """True if the two are in the arena, and all bytes of the other are some of this one's."""
         end = self.offset + self.bytes
         return self.offset <= other.offset and other.offset + other.bytes <= end
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where a value lies: ``buffer[offset + sum of index * stride]``, in elements.
+    """Where a value is stored: ``buffer[offset + sum of index * stride]``, in elements.
 
     Within a loop it moves by ``step`` elements from one step to the next.
     """
@@ -326,7 +326,7 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """A value that one device computes and another reads; it lies in ``buffer``."""
+    """A value in ``buffer`` that one device computes and another reads."""
 
     value: Node
     buffer: Buffer
@@ -343,7 +343,7 @@ class Loop:
     """The launches from ``first`` up to ``last``, not included, run ``length`` times in order.
 
     A launch waits for others of its own step, for some of the step before it (``Launch.back``), and
-    for launches before the loop; what waits for it from behind the loop waits for its last step.
+    for launches before the loop; what waits for it after the loop waits for its last step.
     """
 
     first: int

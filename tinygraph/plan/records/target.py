@@ -89,7 +89,7 @@ class Copying:
         many: rows, or columns, for which a copy of the other operand pays.
         crowded: rows that are a multiple of this many bytes apart share few sets of a cache; 0: of
             none.
-        gap: bytes behind each row that keep rows out of each other's sets.
+        gap: bytes after each row that keep rows out of each other's sets.
         deep: rows of B, ``ways``: rows of A, from which on they are too many for such a set.
     """
 
@@ -102,7 +102,7 @@ class Copying:
     ways: int
 
     def crowds(self, apart: int) -> bool:
-        """Whether rows this many bytes apart share few sets of a cache."""
+        """True if rows this many bytes apart share few sets of a cache."""
         return self.crowded > 0 and apart % self.crowded == 0
 
 
@@ -111,7 +111,7 @@ NO_COPIES = Copying(heavy=NEVER, few=0, many=NEVER, crowded=0, gap=0, deep=NEVER
 
 
 class Prefetch(Protocol):
-    """What launches fetch into the cache for later ones."""
+    """The rule by which launches fetch data into the cache for later ones."""
 
     @property
     def least(self) -> int:
@@ -138,13 +138,13 @@ class Target(Protocol):
 
     @property
     def packs(self) -> bool:
-        """Whether contractions want B in blocks of contiguous columns; otherwise they read it with
+        """True if contractions want B in blocks of contiguous columns; otherwise they read it with
         any strides, one column a block, and nothing is copied.
         """
 
     @property
     def winograd(self) -> bool:
-        """Whether the backend has kernels of Winograd convolutions."""
+        """True if the backend has kernels of Winograd convolutions."""
 
     @property
     def lowerings(self) -> tuple[Lowering, ...]:

@@ -23,7 +23,7 @@ WAY = re.compile(r"implicit|winograd(\((?P<m>\d+)\))?")
 
 
 def at_or_below(name: str, scope: str) -> bool:
-    """Whether a dotted name is that of a scope, or of something within it."""
+    """True if a dotted name is that of a scope, or of something within it."""
     return f"{name}.".startswith(f"{scope}.")
 
 

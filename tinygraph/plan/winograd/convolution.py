@@ -86,10 +86,10 @@ def recognize(
     operands: Sequence[Access],
     writes: Sequence[int],
 ) -> Convolution | Gradient:
-    """What an anchor's loops are; ``leaves`` say where its two inputs are read.
+    """The Winograd form of an anchor's loops; ``leaves`` say where its two inputs are read.
 
     Raises:
-        Unsuitable: it is none, or not laid out as one.
+        Unsuitable: it has none, or is not laid out for it.
     """
     for number in (0, 1):
         image, base = windows_of(*leaves[number], axes)
@@ -128,7 +128,7 @@ def recognize(
 
 
 def sums_pixels(axes: tuple[int, ...], outputs: int, window: Window, image: Access) -> bool:
-    """Whether the results are taps and the window's outputs are summed up: then the image's
+    """True if the results are taps and the window's outputs are summed up: then the image's
     channels, which are contiguous, are not. Where nothing is, there are more pixels than taps.
     """
     if window.out < outputs or window.tap >= outputs:
@@ -180,7 +180,7 @@ def arrange_gradient(
     writes: Sequence[int],
     phases: Sequence[int] = (),
 ) -> Gradient:
-    """``phases`` are axes behind the reduction that are channels."""
+    """``phases`` are axes after the reduction that are channels."""
     pixels, taps, rest = by_windows(axes_of(axes, image, gradient, operands), windows)
     results = [x for i, x in rest if i < outputs or i in phases]
     one = Axis(1, 0, 0, (0,) * len(operands))

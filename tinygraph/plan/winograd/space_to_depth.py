@@ -1,6 +1,6 @@
 """A convolution of stride s as one of stride one over blocks of s x s pixels.
 
-The image is copied with a block's pixels beside each other, as channels (space to depth); a filter
+The image is copied with a block's pixels next to each other, as channels (space to depth); a filter
 of k taps becomes one of ceil(k / s) blocks, its missing taps zeros. Winograd then has fewer
 multiplications than the k * k of the direct form. The padding is part of the copy.
 """
@@ -48,7 +48,7 @@ class Blocks:
     """A convolution over blocks, or its gradient to the weights: the original's loops, where taps
     count blocks, then a block's rows and columns.
 
-    ``channels`` are those of the image's axes that lie within a block, outermost first.
+    ``channels`` are those of the image's axes that are within a block, outermost first.
     """
 
     axes: tuple[int, ...]
@@ -71,7 +71,7 @@ def image_in_blocks(
     outs, taps, phases = [w.out for w in windows], [w.tap for w in windows], (rank, rank + 1)
     sizes = [*(-(-n // step) if i in taps else n for i, n in enumerate(axes)), step, step]
     blocks = {w.out: sizes[w.out] + sizes[w.tap] - 1 for w in windows}
-    # channels in the order of the image, so that copying reads it as it lies
+    # channels in the order of the image, so that copying reads it in order
     lie = [*map(abs, image.strides), *(w.stride for w in windows)]
     inner = sorted((*channels, *phases), key=lambda i: -lie[i])
     outer = [i for i in range(rank) if i not in (*inner, *outs, *taps)]
@@ -122,7 +122,7 @@ def blocked(
     order: Sequence[int],
     last: int | None = None,
 ) -> Copy:
-    """A copy of ``source`` at ``positions``, with two axes more, that lies in ``order``; zeros
+    """A copy of ``source`` at ``positions``, with two axes more, stored in ``order``; zeros
     beyond the edges. Its innermost loop is over axis ``last``.
     """
     offset, strides, guards = source.offset, [*source.strides, 0, 0], []

@@ -43,7 +43,7 @@ def transforms(m: int, r: int) -> tuple[Matrix, Matrix, Matrix]:
 
 
 def toom_cook(m: int, r: int, points: Sequence[Fraction]) -> tuple[Matrix, Matrix, Matrix]:
-    """The matrices for m + r - 2 distinct points, exact; divisions stand in G, which is applied
+    """The matrices for m + r - 2 distinct points, exact; divisions are in G, which is applied
     once a weight.
     """
     a_t = [[p**i for p in points] + [Fraction(i == m - 1)] for i in range(m)]
