@@ -12,6 +12,7 @@ import warnings
 import pytest
 
 from tinygraph.__main__ import main
+from tinygraph.compiler import store as store_module
 from tinygraph.compiler.store import KINDS, CacheError, Store
 
 
@@ -165,6 +166,16 @@ def test_the_command_shows_and_clears(tmp_path, monkeypatch, capsys):
     main(["cache", "--clear"])
     assert re.search(r"0\.0 of 1,074 MB\n.*kernels +0 ", capsys.readouterr().out, re.DOTALL)
     assert Store(tmp_path).entries() == []
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("TINYGRAPH_CACHE", str(tmp_path / "file"))
+    with pytest.warns(RuntimeWarning, match="not cached"):
+        main(["cache"])
+    monkeypatch.setenv("TINYGRAPH_CACHE", str(tmp_path))
+    tmp_path.chmod(0o777)
+    if os.name == "posix":
+        store_module._store.cache_clear()
+        with pytest.raises(SystemExit, match="cache: the cache folder"):
+            main(["cache"])
 
 
 def test_prunes_what_was_not_used_for_longest(tmp_path):

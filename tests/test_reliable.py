@@ -16,7 +16,7 @@ import tinygraph as tg
 from tinygraph.compiler import build
 from tinygraph.graph import state
 from tinygraph.graph.types import Type
-from tinygraph_cpu.driver import team
+from tinygraph_cpu.driver import driver, team
 from tinygraph_cpu.machine import features
 
 
@@ -142,3 +142,18 @@ def test_levels_of_another_architecture_are_refused(monkeypatch):
     with pytest.raises(ValueError, match=r"x86-64-v3 is a level of x86-64, which this processor"):
         features._features.__wrapped__("x86-64-v3")
     assert features._features.__wrapped__("native").lanes
+
+
+@pytest.mark.parametrize(
+    ("triple", "waits"),
+    [("x86_64-unknown-linux-gnu", "pause"), ("aarch64-unknown-linux-gnu", "isb")],
+)
+def test_the_driver_is_legal_code_of_each_architecture(triple, waits, monkeypatch):
+    llvm = driver.llvm
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    monkeypatch.setattr(llvm, "get_process_triple", lambda: triple)
+    module = llvm.parse_assembly(driver.driver_module())
+    module.verify()
+    machine = llvm.Target.from_triple(triple).create_target_machine()
+    assert waits in machine.emit_assembly(module).split()

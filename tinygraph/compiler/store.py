@@ -131,7 +131,7 @@ class Store:
         """The entries, unused for longest first; removes what dead processes left."""
         found, now = [], time.time()
         for kind in KINDS:
-            with suppress(FileNotFoundError):
+            with suppress(OSError):
                 for path in (self.folder / kind).iterdir():
                     try:
                         status = path.stat()
