@@ -114,11 +114,11 @@ class Planning:
         self,
         graph: Graph,
         updates: Sequence[Node],
-        places: Mapping[Node | Slot, Location],
+        locations: Mapping[Node | Slot, Location],
         invariant: Set[Node],
     ) -> Launches:
-        """The launches of a loop's body; ``places`` say where its inputs and outputs are stored."""
-        memory = self.memory.of_body(places)
+        """The launches of a loop's body; ``locations`` are those of its inputs and outputs."""
+        memory = self.memory.of_body(locations)
         inner = Planning(
             graph, tuple(updates), (), self.target, self.without, self.conv, memory, invariant
         )
@@ -132,7 +132,7 @@ class Planning:
 
 
 def form_groups(p: Planning) -> None:
-    given = p.memory.places.items()
+    given = p.memory.locations.items()
     p.fusion = Fusion(
         p.graph,
         enabled="fuse" not in p.without,
@@ -224,7 +224,7 @@ def spread(launches: Sequence[Launch]) -> tuple[list[Launch], list[Loop]]:
     return flat, loops
 
 
-def place(p: Planning) -> None:
+def allocate(p: Planning) -> None:
     made = p.launches
     p.plan = Plan(
         p.graph.name,
@@ -255,7 +255,7 @@ def stored(p: Planning) -> list[tuple[Node, Location]]:
     """The values that are in memory once the launches have run."""
     outputs, count = p.graph.outputs, len(p.graph.outputs) - len(p.updates)
     found = []
-    for n, at in p.memory.places.items():
+    for n, at in p.memory.locations.items():
         if isinstance(n, Slot):
             found.append((outputs[n.number + count * (n.kind == "update")], at))
         elif at.buffer.home in ("arena", "prepared", "output"):  # no view of a source
@@ -277,7 +277,7 @@ STEPS: tuple[Callable[[Planning], None], ...] = (
     lower,  # groups become launches: contractions, nests, templates, loops
     bundle,  # small independent launches go out as one
     order,  # side by side on several devices; what each launch waits for
-    place,  # buffers of the arena share memory where they are not live at once
+    allocate,  # buffers of the arena share memory where they are not live at once
     fetch_ahead,  # launches fetch weights for later ones into the cache
 )
 BODY = STEPS[: STEPS.index(lower) + 1]  # of a loop's body, whose launches its loop orders

@@ -22,7 +22,7 @@ from .state import Fusion
 
 
 def form(fusion: Fusion) -> None:
-    """Places every node, in the graph's order."""
+    """Assigns every node to a group, in the graph's order."""
     for n in fusion.graph.nodes:
         if n.op.kind is not Kind.SOURCE or n in fusion.held:
             assign(fusion, n)

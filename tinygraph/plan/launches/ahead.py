@@ -16,7 +16,7 @@ from ..records.target import Prefetch
 
 
 def fetch_ahead(plan: Plan, prefetch: Prefetch | None) -> None:
-    """Sets what the launches fetch for later ones. Buffers have their places already."""
+    """Sets what the launches fetch for later ones. Buffers have their locations already."""
     if prefetch is None or plan.devices or plan.loops:
         return
     read_in_place = [b for b in plan.buffers if b.home == "parameter" and b.bytes >= prefetch.least]

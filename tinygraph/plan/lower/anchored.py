@@ -21,14 +21,14 @@ from .lowerer import Lowerer, label
 
 @dataclass(frozen=True, slots=True)
 class Anchored:
-    """A contraction and its epilogue, whose places are known.
+    """A contraction and its epilogue, whose locations are known.
 
     A lowering of a backend (``Target.lowerings``) is a function of this. It returns the launches,
     ``made`` with what it adds, or None to leave the contraction to the next; whatever it did to the
     memory before it raises ``Unsuitable`` is undone.
 
     Attributes:
-        s: the graph's planner: fusion, places of values, the user's choices, remarks.
+        s: the graph's planner: fusion, locations of values, the user's choices, remarks.
         group: what is lowered; its ``anchor`` is the contraction.
         nest: the group's loops, in which the contraction is ``acc``.
         body: the epilogue.

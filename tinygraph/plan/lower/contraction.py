@@ -86,11 +86,11 @@ def epilogue_apart(
     index = {anchor: group.index[anchor]}
     alone = replace(group, index=index, stores=[], swapped=why.repack)
     store = Write(anchor, anchor, group.index[anchor])
-    mark, places = s.memory.mark(), s.memory.places
-    kept = places.get(anchor)
+    mark, locations = s.memory.mark(), s.memory.locations
+    kept = locations.get(anchor)
     if kept is None or why.repack:
-        places[anchor] = memory_for(s, alone, store, anchor)
-    made = with_epilogue(s, alone, [(store, places[anchor])])
+        locations[anchor] = memory_for(s, alone, store, anchor)
+    made = with_epilogue(s, alone, [(store, locations[anchor])])
     if isinstance(made, Declined):
         s.memory.rollback(mark)
         return made
@@ -138,15 +138,16 @@ def tiles(work: Anchored) -> Launches:
     """
     n, group, nest = work.anchor, work.group, work.nest
     reads = [operand_indices(n, number) for number in (0, 1)]
-    places = [readable(work, x, at) for x, at in zip(n.inputs, reads, strict=True)]
-    for problem in phases(group.axes, len(n.shape), [at for _, at in places]):
+    locations = [readable(work, x, at) for x, at in zip(n.inputs, reads, strict=True)]
+    for problem in phases(group.axes, len(n.shape), [at for _, at in locations]):
         operands = [remap(o, problem) for o in nest.operands]
         if 0 in problem.axes:
             bare = epilogue_of_zero(nest, problem, operands)
             work.made.add(work.s.nest(f"{work.name}_gap", bare, work.nodes))
             continue
         views = [
-            resolve(p, Leaf(n, tuple(map(problem.at, at))), len(problem.axes)) for p, at in places
+            resolve(p, Leaf(n, tuple(map(problem.at, at))), len(problem.axes))
+            for p, at in locations
         ]
         for sizes, placed in one_batch_axis(problem, [*views, *operands]):
             tile(work, sizes, placed[:2], placed[2:])

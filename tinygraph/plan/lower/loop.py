@@ -27,7 +27,7 @@ class Frame:
 
     Attributes:
         graph: the body; its last outputs are new values of the carries ``updates``.
-        places: of the body's inputs and outputs.
+        locations: of the body's inputs and outputs.
         invariant: inputs that are the same in every step.
         results: where the loop's results are stored.
         initial: launches that bring the first values of the carries into place.
@@ -37,7 +37,7 @@ class Frame:
     updates: tuple[Node, ...]
     length: int
     invariant: frozenset[Node]
-    places: dict[Node | Slot, Location] = field(default_factory=dict)
+    locations: dict[Node | Slot, Location] = field(default_factory=dict)
     results: dict[Node | Slot, Location] = field(default_factory=dict)
     initial: list[Launch] = field(default_factory=list)
 
@@ -67,12 +67,14 @@ class Frame:
         for inner, outer in zip(loop.slices, loop.sequences, strict=True):
             whole = s.located(outer)
             axis, *strides = whole.strides
-            frame.places[inner] = Location(
+            frame.locations[inner] = Location(
                 whole.buffer, whole.offset + last * axis, tuple(strides), whole.dtype, sign * axis
             )
         for inner, outer in zip(loop.captured, loop.given, strict=True):
             whole = s.located(outer)
-            frame.places[inner] = Location(whole.buffer, whole.offset, whole.strides, whole.dtype)
+            frame.locations[inner] = Location(
+                whole.buffer, whole.offset, whole.strides, whole.dtype
+            )
         return frame
 
     def out(self, s: Lowerer, loop: LoopRoles, k: int, result: Node | None) -> Location:
@@ -85,7 +87,7 @@ class Frame:
         buffer.gap = gap * DTYPES[n.dtype].bytes
         first = (loop.length - 1) * size if loop.reverse else 0
         step = -size if loop.reverse else size
-        self.places[Slot("output", k)] = Location(buffer, first, tuple(inner), n.dtype, step)
+        self.locations[Slot("output", k)] = Location(buffer, first, tuple(inner), n.dtype, step)
         return Location(buffer, 0, strides, n.dtype)
 
     def carry(self, s: Lowerer, loop: LoopRoles, k: int, outs: int) -> Location:
@@ -96,10 +98,10 @@ class Frame:
         step = (-size if loop.reverse else size) if keep else 0
         first = loop.length * size if keep and loop.reverse else 0
         place = Location(buffer, first, row_major(n.shape), n.dtype, step)
-        self.places[n] = place
+        self.locations[n] = place
         if keep:
             slot = Slot("output", outs + sum(loop.kept[:k]))
-            self.places[slot] = Location(buffer, first + step, place.strides, n.dtype, step)
+            self.locations[slot] = Location(buffer, first + step, place.strides, n.dtype, step)
         source = s.located(loop.initial[k])
         target = Access(buffer, first, place.strides, n.dtype)
         if size:
@@ -115,8 +117,8 @@ def loop(s: Lowerer, group: Group, stores: Stores) -> Launches | Declined:
     if n is None or n.op.kind is not Kind.LOOP:
         return Declined("it is no loop")
     frame = Frame.of(s, n)
-    body = s.plan_body(frame.graph, frame.updates, frame.places, frame.invariant)
-    s.memory.places.update(frame.results)
+    body = s.plan_body(frame.graph, frame.updates, frame.locations, frame.invariant)
+    s.memory.locations.update(frame.results)
     made = hoisted(s, body.prepare)
     made.run += frame.initial
     made.run.append(Launch(n.op.name, Repeat(tuple(body.run), frame.length), (n,)))
@@ -127,7 +129,7 @@ def hoisted(s: Lowerer, launches: list[Launch]) -> Launches:
     """Moves what is the same in every step before the loop; with the prepared values, if it depends
     on nothing else than they do.
     """
-    changing = {id(s.memory.places[p].buffer) for p in s.updates}
+    changing = {id(s.memory.locations[p].buffer) for p in s.updates}
     made = Launches()
     for launch in launches:
         writes = launch.writes

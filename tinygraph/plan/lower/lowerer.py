@@ -28,7 +28,7 @@ class BodyPlanner(Protocol):
         self,
         graph: Graph,
         updates: Sequence[Node],
-        places: Mapping[Node | Slot, Location],
+        locations: Mapping[Node | Slot, Location],
         invariant: Set[Node],
     ) -> Launches: ...
 

@@ -47,8 +47,8 @@ class Layout:
 
     def of(self, n: Node) -> Location:
         """Where a value is that is in memory already."""
-        if n in self.memory.places:
-            return self.memory.places[n]
+        if n in self.memory.locations:
+            return self.memory.locations[n]
         fusion = self.fusion
         if n in fusion.housed:
             home, axis, offset = fusion.housed[n]
@@ -56,8 +56,8 @@ class Layout:
             return replace(place, offset=place.offset + offset * place.strides[axis])
         if n in fusion.aliases:
             below = self.of(fusion.aliases[n])
-            self.memory.places[n] = replace(below, strides=row_major(n.shape))
-            return self.memory.places[n]
+            self.memory.locations[n] = replace(below, strides=row_major(n.shape))
+            return self.memory.locations[n]
         if is_leading(n):
             below = self.of(n.inputs[0])
             return replace(below, offset=below.offset + n.attr("start")[0] * below.strides[0])
@@ -70,7 +70,7 @@ class Layout:
         dest = store.dest
         if isinstance(dest, Node) and dest in self.fusion.housed and dest is store.value:
             return self.of(dest)
-        if dest not in self.memory.places:
+        if dest not in self.memory.locations:
             assert isinstance(dest, Node)
             home = "prepared" if is_fixed(group, self.fixed) else "arena"
             order = self.physical_order(group, store, dest)
@@ -81,8 +81,8 @@ class Layout:
             buffer = self.memory.buffer(dest.name or dest.op.name, size, dest.dtype, home)
             buffer.gap = gap * DTYPES[dest.dtype].bytes
             strides = ordered_strides(dest.shape, order, gap)
-            self.memory.places[dest] = Location(buffer, 0, strides, dest.dtype)
-        return self.memory.places[dest]
+            self.memory.locations[dest] = Location(buffer, 0, strides, dest.dtype)
+        return self.memory.locations[dest]
 
     def gap(self, n: Node, order: Sequence[int]) -> int:
         """Elements to leave after each row of a value that a loop goes through."""

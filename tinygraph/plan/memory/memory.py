@@ -16,7 +16,7 @@ class Mark:
     """The contents of a memory at some time."""
 
     buffers: int
-    places: dict[Node | Slot, Location]
+    locations: dict[Node | Slot, Location]
     copies: dict[tuple, Access]
 
 
@@ -27,20 +27,20 @@ class Memory:
     Attributes:
         buffers: in order of creation.
         constants: whose buffers are numbered in this order.
-        places: where values, outputs and new values of parameters are stored.
+        locations: where values, outputs and new values of parameters are stored.
         copies: of operands that exist already, by what they are copies of, and how.
     """
 
     buffers: list[Buffer] = field(default_factory=list)
     constants: list[Node] = field(default_factory=list)
-    places: dict[Node | Slot, Location] = field(default_factory=dict)
+    locations: dict[Node | Slot, Location] = field(default_factory=dict)
     copies: dict[tuple, Access] = field(default_factory=dict)
 
-    def of_body(self, places: Mapping[Node | Slot, Location]) -> Memory:
+    def of_body(self, locations: Mapping[Node | Slot, Location]) -> Memory:
         """The memory of a loop's body: the same buffers, but its own values are stored in
-        ``places``.
+        ``locations``.
         """
-        return Memory(self.buffers, self.constants, dict(places))
+        return Memory(self.buffers, self.constants, dict(locations))
 
     def buffer(self, name: str, elements: int, dtype: str, home: str, number: int = 0) -> Buffer:
         """A new buffer for this many elements."""
@@ -50,9 +50,9 @@ class Memory:
 
     def mark(self) -> Mark:
         """For ``rollback``."""
-        return Mark(len(self.buffers), dict(self.places), dict(self.copies))
+        return Mark(len(self.buffers), dict(self.locations), dict(self.copies))
 
     def rollback(self, mark: Mark) -> None:
         """Forgets what came after the mark."""
         del self.buffers[mark.buffers :]
-        self.places, self.copies = mark.places, mark.copies
+        self.locations, self.copies = mark.locations, mark.copies

@@ -1,4 +1,4 @@
-"""What every group stores, and the places that are known before anything is lowered: of inputs,
+"""What every group stores, and the locations that are known before anything is lowered: of inputs,
 parameters, constants and outputs.
 """
 
@@ -17,17 +17,17 @@ from .memory import Memory
 
 
 def sources(memory: Memory, graph: Graph, parameters: Sequence[Parameter]) -> None:
-    """Places of inputs, parameters and constants."""
+    """Locations of inputs, parameters and constants."""
     for number, n in enumerate(graph.inputs):
-        if n in memory.places:
+        if n in memory.locations:
             continue
         buffer = memory.buffer(n.name or f"input{number}", n.type.size, n.dtype, "input", number)
-        memory.places[n] = Location(buffer, 0, row_major(n.shape), n.dtype)
+        memory.locations[n] = Location(buffer, 0, row_major(n.shape), n.dtype)
     for number, p in enumerate(parameters):
         buffer = memory.buffer(
             p.name or f"parameter{number}", p.type.size, p.dtype, "parameter", number
         )
-        memory.places[p] = Location(buffer, 0, ordered_strides(p.shape, p.state.order), p.dtype)
+        memory.locations[p] = Location(buffer, 0, ordered_strides(p.shape, p.state.order), p.dtype)
     for n in graph.nodes:
         if n.op is CONSTANT:
             buffer = memory.buffer(
@@ -38,24 +38,24 @@ def sources(memory: Memory, graph: Graph, parameters: Sequence[Parameter]) -> No
                 len(memory.constants),
             )
             memory.constants.append(n)
-            memory.places[n] = Location(buffer, 0, row_major(n.shape), n.dtype)
+            memory.locations[n] = Location(buffer, 0, row_major(n.shape), n.dtype)
 
 
 def store_outputs(memory: Memory, graph: Graph, updates: Sequence[Node], fusion: Fusion) -> None:
-    """Outputs and new values of parameters go to their places."""
+    """Outputs and new values of parameters go to their locations."""
     count = len(graph.outputs) - len(updates)
     for number, n in enumerate(graph.outputs):
         slot = Slot("output", number) if number < count else Slot("update", number - count)
-        if slot in memory.places:
+        if slot in memory.locations:
             if lives_in(memory, fusion, n, slot):
                 continue
         elif slot.kind == "output":
             buffer = memory.buffer(
                 n.name or f"output{number}", n.type.size, n.dtype, "output", number
             )
-            memory.places[slot] = Location(buffer, 0, row_major(n.shape), n.dtype)
+            memory.locations[slot] = Location(buffer, 0, row_major(n.shape), n.dtype)
         else:
-            memory.places[slot] = memory.places[updates[slot.number]]
+            memory.locations[slot] = memory.locations[updates[slot.number]]
         group = fusion.group_for(n)
         group.stores.append(Write(n, slot, group.index[n]))
 
@@ -63,15 +63,15 @@ def store_outputs(memory: Memory, graph: Graph, updates: Sequence[Node], fusion:
 def lives_in(memory: Memory, fusion: Fusion, n: Node, slot: Slot) -> bool:
     """Stores a value directly in its destination if nothing else fixes its location."""
     writers = fusion.writers.get(n, ())
-    bound = n in memory.places or n in fusion.aliases or n in fusion.housed
-    bound |= is_aliased(fusion, n) and not is_row_major(memory.places[slot], n.shape)
+    bound = n in memory.locations or n in fusion.aliases or n in fusion.housed
+    bound |= is_aliased(fusion, n) and not is_row_major(memory.locations[slot], n.shape)
     if slot.kind != "output" or n.op.kind is Kind.SOURCE or bound:
         return False
     if n.op.kind is not Kind.JOIN:
         if len(writers) != 1 or n not in writers[0].index:
             return False
         writers[0].stores.append(Write(n, n, writers[0].index[n]))
-    memory.places[n] = memory.places[slot]
+    memory.locations[n] = memory.locations[slot]
     return True
 
 

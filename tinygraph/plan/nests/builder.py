@@ -21,7 +21,7 @@ from ..records.plan import Access, Fold, Load, Location, Nest, NestStatement, Po
 Asks = Generator[tuple[Node, Indices], str, str]  # asks for values, and gives a name
 
 
-class Places(Protocol):
+class Locations(Protocol):
     def of(self, n: Node) -> Location: ...
 
 
@@ -36,8 +36,8 @@ class Scope:
 class NestBuilder:
     """Evaluates the nodes of a group within its axes; each value once per level and stage."""
 
-    def __init__(self, fusion: Fusion, group: Group, places: Places):
-        self.fusion, self.group, self.places = fusion, group, places
+    def __init__(self, fusion: Fusion, group: Group, locations: Locations):
+        self.fusion, self.group, self.locations = fusion, group, locations
         self.operands: list[Access] = []
         self.outer, self.inner = Scope([], {}), Scope([], {})
         self.counter = 0
@@ -185,7 +185,9 @@ class NestBuilder:
         leaf = self.fusion.pull(x, tuple(found), (*self.group.axes, x.shape[axis]))
         assert leaf is not None and not leaf.guards, f"{x!r} must be in memory"
         access = resolve(
-            self.places.of(leaf.root), replace(leaf, guards=(Condition(rest, x.shape[axis]),)), rank
+            self.locations.of(leaf.root),
+            replace(leaf, guards=(Condition(rest, x.shape[axis]),)),
+            rank,
         )
         (guard,) = access.guards
         access = replace(access, guards=(replace(guard, load=picked),))
@@ -204,7 +206,7 @@ class NestBuilder:
             return literal(n.attr("value").data.item(), n.dtype)
         if n.op is IOTA and not leaf.guards:
             return self.ramp(n, leaf)
-        access = resolve(self.places.of(n), leaf, len(self.group.axes))
+        access = resolve(self.locations.of(n), leaf, len(self.group.axes))
         return self.emit_load(access, self.level((*leaf.indices, *(g.index for g in leaf.guards))))
 
     def ramp(self, n: Node, leaf: Leaf) -> str:
