@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 
 from tinygraph.plan.records.target import EVERY, Cut, Product
@@ -81,28 +82,6 @@ class Core:
         a tile reads of B is in cache.
         """
         vectors = -(-n // self.lanes)
-
-        def cost(rows: int, width: int) -> float:
-            def column(v: int) -> float:
-                full, tail = divmod(m, rows)
-                last = TAIL if full < 4 else 1  # counts where there are few tiles
-                once = [(full, rows), (last, tail)] if tail else [(full, rows)]
-                panel = 4 * k * v * self.lanes
-                # each row tile reads B from memory again,
-                again = panel / STREAM if panel > self.caches.second and not cached else 0.0
-                # or from the next cache, unless another tile has just read it, or all of B is near
-                near = 4 * k * n <= self.caches.first or (
-                    panel <= self.caches.first and (row_count > 1 or m > rows)
-                )
-                fetch = 0.0 if near else 4 * v * self.lanes / FETCH
-                return sum(
-                    c * (k * max(tile_cycles(r, v), fetch) + 24 + 2 * r * v + again)
-                    for c, r in once
-                )
-
-            full, tail = divmod(vectors, width)
-            return row_count * (full * column(width) + (column(tail) if tail else 0.0))
-
         shapes = [
             (r, v)
             for v in range(1, min(vectors, 8) + 1)
@@ -111,7 +90,33 @@ class Core:
         ]
         if wide:
             return max(shapes, key=lambda s: (s[1], s[0]))
+
+        def cost(rows: int, width: int) -> float:
+            column = partial(self.column_cycles, rows, m, row_count, k, n, cached)
+            full, tail = divmod(vectors, width)
+            return row_count * (full * column(width) + (column(tail) if tail else 0.0))
+
         return min(shapes, key=lambda s: (round(cost(*s), 3), -s[0] * s[1], s))
+
+    def column_cycles(
+        self, rows: int, m: int, row_count: int, k: int, n: int, cached: bool, vectors: int
+    ) -> float:
+        """Cycles of all of m rows, in tiles of ``rows``, with one block of columns."""
+        full, tail = divmod(m, rows)
+        last = TAIL if full < 4 else 1  # counts where there are few tiles
+        once = [(full, rows), (last, tail)] if tail else [(full, rows)]
+        panel = 4 * k * vectors * self.lanes
+        # each row tile reads B from memory again,
+        again = panel / STREAM if panel > self.caches.second and not cached else 0.0
+        # or from the next cache, unless another tile has just read it, or all of B is near
+        near = 4 * k * n <= self.caches.first or (
+            panel <= self.caches.first and (row_count > 1 or m > rows)
+        )
+        fetch = 0.0 if near else 4 * vectors * self.lanes / FETCH
+        return sum(
+            c * (k * max(tile_cycles(r, vectors), fetch) + 24 + 2 * r * vectors + again)
+            for c, r in once
+        )
 
     def choose_chunk(
         self, sides: tuple[int, int], parts: tuple[int, int], inner: tuple[int, int], width: int

@@ -24,7 +24,7 @@ class Choice:
     vectors: int
     lines: int
     column_parts: int
-    cycles: float
+    cycles: float = 0.0
 
 
 # Fitted to 400 measured ways of cutting the layers of GoogLeNet, then to profiles of the whole
@@ -76,8 +76,8 @@ def options_of(c: Convolution, m: int, core: Core) -> list[Choice]:
         for parts in (1, 2, 3, 4, 6, 8):
             if count * tiles_x <= MOST and parts <= columns:
                 tile = product_tile(count * tiles_x, columns, parts, c.channel.size, core)
-                cost = cycles(c, m, *tile, count, parts, core)
-                found.append(Choice(m, *tile, count, parts, cost))
+                way = Choice(m, *tile, count, parts)
+                found.append(replace(way, cycles=cycles(c, way, core)))
     return found
 
 
@@ -111,10 +111,9 @@ def product_cycles(rows: int, vectors: int, k: int, lanes: int) -> float:
     return k * max(tile_cycles(rows, vectors), fetch) + 15 + 2 * rows * vectors
 
 
-def cycles(
-    c: Convolution, m: int, rows: int, vectors: int, lines: int, column_parts: int, core: Core
-) -> float:
+def cycles(c: Convolution, way: Choice, core: Core) -> float:
     """Estimated cycles of all parts on one core."""
+    m, rows, vectors, lines = way.m, way.rows, way.vectors, way.lines
     n, k, lanes = m + c.r - 1, c.channel.size, core.lanes
     tiles_y, tiles_x = (-(-x.size // m) for x in c.outputs)
     row_parts, tiles = -(-c.batch.size * tiles_y // lines), lines * tiles_x
@@ -129,7 +128,7 @@ def cycles(
     read = crowded * tiles * -(-k // lanes) * input_cycles(n, m)
     written = crowded * tiles * columns * output_cycles(n, m)
     products = max(n * n * padded / rows * every, weights / NEAR)
-    total = row_parts * (column_parts * (PART + read) + products + written) + weights / FAR
+    total = row_parts * (way.column_parts * (PART + read) + products + written) + weights / FAR
     copied = COPIED * prod(c.copies[0][1].shape) if c.copies else 0.0
     return copied + c.group.size * total
 

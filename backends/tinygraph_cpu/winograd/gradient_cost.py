@@ -4,7 +4,7 @@ pays.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import ceil, prod
 
@@ -29,7 +29,7 @@ class GradientChoice:
     column_parts: int
     channel_parts: int
     pieces: int
-    cycles: float
+    cycles: float = 0.0
 
 
 # Fitted to 250 measured ways of cutting the layers of GoogLeNet.
@@ -96,7 +96,8 @@ def options_of(c: Gradient, m: int, core: Core) -> list[GradientChoice]:
         for pieces in PIECES:
             if pieces == 1 or pieces * TILES <= count:
                 way = rows, vectors, column_parts, channel_parts, pieces
-                found.append(GradientChoice(m, *way, cycles(c, m, *way, core)))
+                choice = GradientChoice(m, *way)
+                found.append(replace(choice, cycles=cycles(c, choice, core)))
     return found
 
 
@@ -105,19 +106,11 @@ def tiles_in(c: Gradient, m: int) -> int:
     return c.batch.size * prod(-(-x.size // m) for x in c.outputs)
 
 
-def cycles(
-    c: Gradient,
-    m: int,
-    rows: int,
-    vectors: int,
-    column_parts: int,
-    channel_parts: int,
-    pieces: int,
-    core: Core,
-) -> float:
+def cycles(c: Gradient, way: GradientChoice, core: Core) -> float:
     """Estimated cycles of all parts on one core, and half of those of one part, for which another
     core waits in the end.
     """
+    m, rows, vectors, pieces = way.m, way.rows, way.vectors, way.pieces
     n, count = m + c.r - 1, tiles_in(c, m)
     columns, channels = (-(-size // core.lanes) for size in (c.column.size, c.depth))
     full, tail = divmod(columns, vectors)
@@ -126,10 +119,10 @@ def cycles(
     added = sum(ADDED * rows * v + 15 for v in widths)
     rounds = pieces * ceil(count / pieces / TILES)
     products = n * n * -(-c.depth // rows) * (count * step + rounds * added)
-    windows = channels * column_parts * (INPUT * n * n + FETCH * m * m)
-    gradients = columns * channel_parts * (GRADIENT * n * n + FETCH * m * m)
+    windows = channels * way.column_parts * (INPUT * n * n + FETCH * m * m)
+    gradients = columns * way.channel_parts * (GRADIENT * n * n + FETCH * m * m)
     written = pieces * c.depth * columns * (4.0 * n * n + 8.0 * c.r**2)
-    parts = column_parts * channel_parts * pieces
+    parts = way.column_parts * way.channel_parts * pieces
     total = parts * PART + products + count * (windows + gradients) + written
     copied = COPIED * prod(c.copies[0][1].shape) if c.copies else 0.0
     return copied + c.group.size * total + total / (2 * parts)

@@ -11,16 +11,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from math import prod
-from typing import TYPE_CHECKING
 
 from ...graph.dtype import DTYPES
 from ...graph.ir import Node
 from ...graph.op import Kind
 from .body import Statement
+from .device import Card
 from .plan import Access, Emitted, Fold, Launch, Nest, Plan, Special, Tile
-
-if TYPE_CHECKING:
-    from .device import Card
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...graph.ir import Node
 from ...graph.op import Index, Op
 from .body import Statement
 from .contraction import Contraction
-
-if TYPE_CHECKING:
-    from .reason import Reason
+from .reason import Reason
 
 SLACK = 64  # bytes after every buffer that vector loads may touch
 ALIGN = 64  # bytes: where buffers of the arena and of the prepared memory begin

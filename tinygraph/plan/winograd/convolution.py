@@ -78,6 +78,28 @@ class Gradient(Windowed):
         return prod(x.size for x in self.channels)
 
 
+@dataclass(frozen=True, slots=True)
+class WindowProduct:
+    """An anchor's loops, one operand of which is read through windows.
+
+    Attributes:
+        axes: sizes; the first ``outputs`` are those of the result.
+        windows: rows first.
+        image, other: the operand with the windows, without them, and the other one.
+        source: the node of the other operand.
+        operands: of the epilogue; it writes those with the numbers ``writes``.
+    """
+
+    axes: tuple[int, ...]
+    outputs: int
+    windows: Sequence[Window]
+    image: Access
+    other: Access
+    source: Node
+    operands: Sequence[Access]
+    writes: Sequence[int]
+
+
 def recognize(
     axes: tuple[int, ...],
     outputs: int,
@@ -92,39 +114,48 @@ def recognize(
         Unsuitable: it has none, or is not laid out for it.
     """
     for number in (0, 1):
-        image, base = windows_of(*leaves[number], axes)
-        if len(image) != 2:
+        windows, image = windows_of(*leaves[number], axes)
+        if len(windows) != 2:
             continue
-        image.sort(key=lambda w: -w.stride)
+        windows.sort(key=lambda w: -w.stride)
         other, source = plain(*leaves[1 - number], axes), sources[1 - number]
-        if all(w.step == 1 and not w.flip for w in image):
-            turned = [replace(w, out=w.tap, tap=w.out) for w in image]
-            if sums_pixels(axes, outputs, turned[0], base):
-                return arrange_gradient(axes, outputs, turned, base, other, operands, writes)
-        if any(w.out >= outputs or w.tap < outputs for w in image):
-            if not sums_pixels(axes, outputs, image[0], base):
+        p = WindowProduct(axes, outputs, windows, image, other, source, operands, writes)
+        if all(w.step == 1 and not w.flip for w in windows):
+            turned = [replace(w, out=w.tap, tap=w.out) for w in windows]
+            if sums_pixels(axes, outputs, turned[0], image):
+                return arrange_gradient(replace(p, windows=turned))
+        if any(w.out >= outputs or w.tap < outputs for w in windows):
+            if not sums_pixels(axes, outputs, windows[0], image):
                 raise Unsuitable("its windows have gaps")
-            return strided_gradient(
-                axes, outputs, image, base, other, sources[number], operands, writes
-            )
-        if all(w.step == 1 for w in image):
-            return arrange_roles(axes, outputs, image, base, other, source, operands, writes)
-        channels = [i for i in range(outputs, len(axes)) if all(i != w.tap for w in image)]
-        found = image_in_blocks(axes, image, base, channels)
-        weights = weights_in_blocks(axes, image, other, found)
-        wider = [replace(o, strides=(*o.strides, 0, 0)) for o in operands]
-        targets = found.image.target, weights.target
-        over_blocks = arrange_roles(
-            found.axes, outputs, found.windows, *targets, source, wider, writes
-        )
-        height, width = (axes[w.tap] for w in image)
-        return replace(
-            over_blocks,
-            kernel=(height, width),
-            stride=image[0].step,
-            copies=((sources[number], found.image), (source, weights)),
-        )
+            return strided_gradient(p, sources[number])
+        if all(w.step == 1 for w in windows):
+            return arrange_roles(p)
+        return strided(p, sources[number])
     raise Unsuitable("it has no two axes of overlapping windows without dilation")
+
+
+def strided(p: WindowProduct, image: Node) -> Convolution:
+    """The convolution over blocks; ``image`` is the node that is copied."""
+    channels = [i for i in range(p.outputs, len(p.axes)) if all(i != w.tap for w in p.windows)]
+    found = image_in_blocks(p.axes, p.windows, p.image, channels)
+    weights = weights_in_blocks(p.axes, p.windows, p.other, found)
+    over_blocks = arrange_roles(
+        replace(
+            p,
+            axes=found.axes,
+            windows=found.windows,
+            image=found.image.target,
+            other=weights.target,
+            operands=[replace(o, strides=(*o.strides, 0, 0)) for o in p.operands],
+        )
+    )
+    height, width = (p.axes[w.tap] for w in p.windows)
+    return replace(
+        over_blocks,
+        kernel=(height, width),
+        stride=p.windows[0].step,
+        copies=((image, found.image), (p.source, weights)),
+    )
 
 
 def sums_pixels(axes: tuple[int, ...], outputs: int, window: Window, image: Access) -> bool:
@@ -139,53 +170,44 @@ def sums_pixels(axes: tuple[int, ...], outputs: int, window: Window, image: Acce
     return axes[window.out] > axes[window.tap]
 
 
-def strided_gradient(
-    axes: tuple[int, ...],
-    outputs: int,
-    windows: list[Window],
-    image: Access,
-    gradient: Access,
-    source: Node,
-    operands: Sequence[Access],
-    writes: Sequence[int],
-) -> Gradient:
+def strided_gradient(p: WindowProduct, image: Node) -> Gradient:
     """The gradient to the weights of the convolution over blocks. Operands may have two strides
     more, for a block's rows and columns.
     """
-    taps, rank = [w.tap for w in windows], len(axes)
+    taps, rank = [w.tap for w in p.windows], len(p.axes)
     channels = [
-        i for i in range(outputs) if i not in taps and image.strides[i] and not gradient.strides[i]
+        i
+        for i in range(p.outputs)
+        if i not in taps and p.image.strides[i] and not p.other.strides[i]
     ]
-    found = image_in_blocks(axes, windows, image, channels)
+    found = image_in_blocks(p.axes, p.windows, p.image, channels)
     given, *wider = (
-        replace(o, strides=(*o.strides, 0, 0)[: rank + 2]) for o in (gradient, *operands)
+        replace(o, strides=(*o.strides, 0, 0)[: rank + 2]) for o in (p.other, *p.operands)
     )
-    both, phases = (found.image.target, given), (rank, rank + 1)
-    over_blocks = arrange_gradient(found.axes, outputs, found.windows, *both, wider, writes, phases)
+    blocks = replace(
+        p,
+        axes=found.axes,
+        windows=found.windows,
+        image=found.image.target,
+        other=given,
+        operands=wider,
+    )
     return replace(
-        over_blocks,
-        kernel=(axes[taps[0]], axes[taps[1]]),
-        stride=windows[0].step,
-        copies=((source, found.image),),
+        arrange_gradient(blocks, phases=(rank, rank + 1)),
+        kernel=(p.axes[taps[0]], p.axes[taps[1]]),
+        stride=p.windows[0].step,
+        copies=((image, found.image),),
     )
 
 
-def arrange_gradient(
-    axes: tuple[int, ...],
-    outputs: int,
-    windows: list[Window],
-    image: Access,
-    gradient: Access,
-    operands: Sequence[Access],
-    writes: Sequence[int],
-    phases: Sequence[int] = (),
-) -> Gradient:
+def arrange_gradient(p: WindowProduct, phases: Sequence[int] = ()) -> Gradient:
     """``phases`` are axes after the reduction that are channels."""
-    pixels, taps, rest = by_windows(axes_of(axes, image, gradient, operands), windows)
-    results = [x for i, x in rest if i < outputs or i in phases]
-    one = Axis(1, 0, 0, (0,) * len(operands))
+    pixels, taps, rest = by_windows(axes_of(p), p.windows)
+    results = [x for i, x in rest if i < p.outputs or i in phases]
+    summed = [x for i, x in rest if i >= p.outputs and i not in phases]
+    one = Axis(1, 0, 0, (0,) * len(p.operands))
     column = single([x for x in results if not x.a], one, "output channels")
-    check_columns(column, writes)
+    check_columns(column, p.writes)
     channels = join_all(sorted((x for x in results if not x.b), key=lambda x: -x.a)) or [one]
     if len(channels) > 3:
         raise Unsuitable("too many axes do not join")
@@ -195,61 +217,52 @@ def arrange_gradient(
     ):
         raise Unsuitable("its channels are not contiguous")
     return Gradient(
-        image=image,
-        gradient=gradient,
-        windows=(windows[0], windows[1]),
+        image=p.image,
+        gradient=p.other,
+        windows=(p.windows[0], p.windows[1]),
         outputs=pixels,
         taps=taps,
         group=single([x for x in results if x.a and x.b], one, "groups"),
-        batch=single([x for i, x in rest if i >= outputs and i not in phases], one, "batch axes"),
+        batch=single(summed, one, "batch axes"),
         column=column,
         channels=tuple(channels),
         kernel=(taps[0].size, taps[1].size),
     )
 
 
-def arrange_roles(
-    axes: tuple[int, ...],
-    outputs: int,
-    windows: list[Window],
-    image: Access,
-    weights: Access,
-    source: Node,
-    operands: Sequence[Access],
-    writes: Sequence[int],
-) -> Convolution:
-    outs, taps, rest = by_windows(axes_of(axes, image, weights, operands), windows)
-    columns = [x for i, x in rest if i < outputs and x.b and not x.a]
-    one = Axis(1, 0, 0, (0,) * len(operands))
-    column = single(columns, one, "output channels")
-    check_columns(column, writes)
-    channel = single([x for i, x in rest if i >= outputs], one, "input channels")
+def arrange_roles(p: WindowProduct) -> Convolution:
+    outs, taps, rest = by_windows(axes_of(p), p.windows)
+    results = [x for i, x in rest if i < p.outputs]
+    one = Axis(1, 0, 0, (0,) * len(p.operands))
+    column = single([x for x in results if x.b and not x.a], one, "output channels")
+    check_columns(column, p.writes)
+    channel = single([x for i, x in rest if i >= p.outputs], one, "input channels")
     if channel.size > 1 and channel.a != 1:
         raise Unsuitable("its input channels are not contiguous")
     return Convolution(
-        image=image,
-        weights=weights,
-        source=source,
-        windows=(windows[0], windows[1]),
+        image=p.image,
+        weights=p.other,
+        source=p.source,
+        windows=(p.windows[0], p.windows[1]),
         outputs=outs,
         taps=taps,
-        group=single([x for i, x in rest if i < outputs and x.a and x.b], one, "groups"),
-        batch=single([x for i, x in rest if i < outputs and not x.b], one, "batch axes"),
+        group=single([x for x in results if x.a and x.b], one, "groups"),
+        batch=single([x for x in results if not x.b], one, "batch axes"),
         column=column,
         channel=channel,
         kernel=(taps[0].size, taps[1].size),
     )
 
 
-def axes_of(axes: tuple[int, ...], a: Access, b: Access, operands: Sequence[Access]) -> list[Axis]:
+def axes_of(p: WindowProduct) -> list[Axis]:
     return [
-        Axis(size, a.strides[i], b.strides[i], tuple(o.strides[i] for o in operands))
-        for i, size in enumerate(axes)
+        Axis(size, p.image.strides[i], p.other.strides[i], tuple(o.strides[i] for o in p.operands))
+        for i, size in enumerate(p.axes)
     ]
 
 
 def by_windows(
-    every: list[Axis], windows: list[Window]
+    every: list[Axis], windows: Sequence[Window]
 ) -> tuple[tuple[Axis, Axis], tuple[Axis, Axis], list[tuple[int, Axis]]]:
     """The windows' outputs and taps, with the windows' strides, and all other axes with their
     numbers.
