@@ -13,8 +13,12 @@ def loops_of(n: Node) -> Loops:
 
 
 def is_gather(n: Node) -> bool:
-    """Reads its first input at positions that its second input holds."""
-    return n.op.kind is Kind.VIEW and len(n.inputs) > 1
+    """Reads its first input at positions that its second input holds.
+
+    A transparent operator of two inputs is its first one, where the pass that removes it is left
+    out.
+    """
+    return n.op.kind is Kind.VIEW and len(n.inputs) > 1 and not n.op.transparent
 
 
 def element_reads(n: Node, indices: Indices, sizes: tuple[int, ...]) -> list[tuple[Node, Indices]]:
