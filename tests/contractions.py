@@ -170,3 +170,17 @@ def matmul(
 
 def small_tiles(level: str) -> tuple[tuple[int, int], ...]:
     return ((6, 2), (3, 3)) if level == "twin" else tiles(detect(level))
+
+
+def sums_of_batch(level, tile, m, n, k, *, parts=(1, 1), pack=False):
+    """A (m, k, n) times B (k, n), n lane by lane: sums over k of products of elements."""
+    a, b, lanes = normal(m, k, n), normal(k, n, seed=1), lanes_of(level)
+    spec = Contraction.tiled(tile, m, n, PLAIN, (TileOperand(),), lanes, lanes_along="batch")
+    arena = Arena(a=a, b=packed(b, spec.width) if pack else b, c=np.zeros((m, n), np.float32))
+    fields = block(
+        row_parts=parts[0], column_parts=parts[1], row_group=1, m=m, n=n, k=k,
+        a=arena.address("a"), a_m=k * n, a_k=n,
+        b=arena.address("b"), b_j=spec.width * (k if pack else 1), b_k=spec.width if pack else n,
+    )  # fmt: skip
+    execute(level, arena, spec, fields, [[arena.address("c"), 0, 0, 0, n]])
+    return arena, np.einsum("mkn,kn->mn", a.astype(np.float64), b)

@@ -45,7 +45,7 @@ class Toy:
     winograd: bool = False
     lowerings: tuple[Lowering, ...] = ()
     copying: Copying = Copying(  # noqa: RUF009
-        heavy=L2, few=16, many=64, crowded=256, gap=16, deep=4, ways=4
+        heavy=L2, few=16, many=64, reused=8, crowded=256, gap=16, deep=4, ways=4
     )
     prefetch: Prefetch | None = None
     resident: int = L2

@@ -26,6 +26,7 @@ COPYING = Copying(
     heavy=1 << 20,
     few=128,
     many=512,
+    reused=32,
     crowded=2048,
     gap=LINE,
     deep=64,

@@ -9,7 +9,9 @@ from tinygraph.plan.records.target import Copying, Cut, Lowering, Prefetch, Prod
 from .kernels.blocking import Sizes, choose
 
 NEVER = 1 << 62
-COPYING = Copying(heavy=NEVER, few=0, many=NEVER, crowded=2048, gap=64, deep=NEVER, ways=NEVER)
+COPYING = Copying(
+    heavy=NEVER, few=0, many=NEVER, reused=NEVER, crowded=2048, gap=64, deep=NEVER, ways=NEVER
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ def contraction(
     for j in share(-(-f["n"] // spec.width), column_part, f["column_parts"]):
         for indices, first, count in _lines(rows, f, tiles, spec.rows):
             at = dict(zip("gzym", (*indices, first), strict=True))
-            sums = _sums(f, at, j, count, spec.width, memory)
+            sums = _sums(f, at, j, count, spec, memory)
             _epilogue(spec, args, at, j * spec.width, sums, memory)
 
 
@@ -65,15 +65,26 @@ def strided_view(
 
 
 def _sums(
-    f: Mapping[str, int], at: Mapping[str, int], j: int, count: int, width: int, memory: MemoryView
+    f: Mapping[str, int],
+    at: Mapping[str, int],
+    j: int,
+    count: int,
+    spec: Contraction,
+    memory: MemoryView,
 ) -> np.ndarray:
     """The accumulators of `count` rows and of the columns of block j: float32, (count, columns)."""
-    columns = min(width, f["n"] - j * width)
+    first = j * spec.width
+    columns = min(spec.width, f["n"] - first)
     loops = [f[axis] for axis in "rsk"]
     a_at = f["a"] + 4 * sum(index * f[f"a_{axis}"] for axis, index in at.items())
     b_at = f["b"] + 4 * (at["g"] * f["b_g"] + j * f["b_j"])
-    a = strided_view(memory, a_at, "float32", [count, *loops], [f[f"a_{x}"] for x in "mrsk"])
+    shape, strides = [count, *loops], [f[f"a_{x}"] for x in "mrsk"]
     b = strided_view(memory, b_at, "float32", [*loops, columns], [*(f[f"b_{x}"] for x in "rsk"), 1])
+    if spec.lanes_along == "batch":
+        a_at += 4 * first
+        a = strided_view(memory, a_at, "float32", [*shape, columns], [*strides, 1])
+        return np.einsum("mrskn,rskn->mn", a, b)
+    a = strided_view(memory, a_at, "float32", shape, strides)
     return a.reshape(count, -1) @ b.reshape(-1, columns)
 
 

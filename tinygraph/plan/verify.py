@@ -77,6 +77,8 @@ def regions(launch: Launch) -> list[Region]:
         width = work.contraction.width
         blocks = -(-s["n"] // width)
         a = region(work.a, (*outer, *inner))
+        if work.contraction.lanes_along == "batch":
+            a = Region(a.buffer, a.first, a.last + 4 * (s["n"] - 1))
         b = region(work.b, (s["g"], blocks, *inner))
         columns = s["n"] - (blocks - 1) * width  # what a vector loads after them is never used
         b = Region(b.buffer, b.first, b.last + 4 * (columns - 1))

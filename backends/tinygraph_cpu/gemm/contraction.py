@@ -170,6 +170,7 @@ class _TileEmitter:
         done = [(chunk[0].r, "r"), (chunk[0].s, "s")] if chunk else []
         in_a = [(i, f[f"a_{axis}"]) for axis, i in at.items()]
         in_a += [(i, f[f"a_{axis}"]) for i, axis in done]
+        in_a += [(column, i64(1))] if spec.lanes_along == "batch" else []
         in_b = [(g, f["b_g"]), (j, f["b_j"]), *((i, f[f"b_{x}"]) for i, x in done)]
         a, columns = self._element(in_a, 4, f["a"]), self._element(in_b, 4, f["b"])
         operands = [self._operand(number, at, column) for number in range(len(spec.operands))]
@@ -181,7 +182,7 @@ class _TileEmitter:
         )
 
         def body(rows: int, vectors: int, masked: bool) -> None:
-            shape = Shape(rows, vectors, spec.lanes, masked)
+            shape = Shape(rows, vectors, spec.lanes, masked, spec.lanes_along)
             epilogue = Epilogue(b, spec.body, shape, operands, self._mask(shape, column))
             if chunk is None:
                 self._whole(epilogue, a, columns, reduction)

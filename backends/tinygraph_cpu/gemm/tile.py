@@ -42,6 +42,7 @@ class Shape:
     vectors: int
     lanes: int
     masked: bool = False
+    lanes_along: str = "columns"  # as in Contraction
 
     @property
     def vector(self) -> ir.VectorType:
@@ -284,13 +285,18 @@ def _multiply_add(
     fma = declare(b.module, f"llvm.fmuladd.v{lanes}f32", kind, [kind] * 3)
     steps = [i64(4 * v * lanes) for v in range(shape.vectors)]
     row_of_b = [b.load(offset(b, columns, at), typ=kind, align=4) for at in steps]
-    for at in range(0, 4 * shape.vectors * lanes, 64):  # a cache line each
-        prefetch(b, offset(b, offset(b, columns, ahead), i64(at)))
+    if shape.lanes_along == "columns":
+        for at in range(0, 4 * shape.vectors * lanes, 64):  # a cache line each
+            prefetch(b, offset(b, offset(b, columns, ahead), i64(at)))
     new = []
     for m in range(shape.rows):
         if m % 8 == 0:
             a = opaque(b, offset(b, a, a_rows[8]) if m else a)
-        x = splat(b, b.load(offset(b, a, a_rows[m % 8]), typ=f32, align=4), lanes)
-        sums_of_row = sums[m * shape.vectors : (m + 1) * shape.vectors]
-        new += [b.call(fma, [x, y, s]) for y, s in zip(row_of_b, sums_of_row, strict=True)]
+        row, sums_of_row = offset(b, a, a_rows[m % 8]), sums[m * shape.vectors :][: shape.vectors]
+        if shape.lanes_along == "batch":
+            row_of_a = [b.load(offset(b, row, at), typ=kind, align=4) for at in steps]
+        else:
+            row_of_a = [splat(b, b.load(row, typ=f32, align=4), lanes)] * shape.vectors
+        for x, y, s in zip(row_of_a, row_of_b, sums_of_row, strict=True):
+            new.append(b.call(fma, [x, y, s]))
     return new

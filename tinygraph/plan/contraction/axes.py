@@ -103,6 +103,11 @@ class Roles:
     reduce: tuple[Axis, ...]  # at most three
     packed: bool
 
+    @property
+    def lanes_along(self) -> str:
+        """The batch is across the lanes if A has the columns, too."""
+        return "batch" if self.column.a else "columns"
+
 
 ONE = Axis(1, 0, 0, ())
 
@@ -122,6 +127,9 @@ def assign_roles(
     live = [a for a in axes[:outputs] if a.size > 1]
     batch = [a for a in live if a.a and a.b]
     columns = [a for a in live if a.b and not a.a]
+    if not columns and not strided:  # what is contiguous in the batch fills the lanes instead
+        columns = [a for a in batch if a.a == 1 and all(a.ops[w] == 1 for w in writes)]
+        batch = [a for a in batch if a not in columns]
     rows = [a for a in live if not a.b]
     reduce = [a for a in axes[outputs:] if a.size > 1]
     empty = ONE if not axes else replace(ONE, ops=(0,) * len(axes[0].ops))
@@ -224,8 +232,9 @@ def make_tile(
         TileOperand(roles.column.ops[i] == 1 if n > 1 else True, o.dtype, m.ops[i] != 0)
         for i, o in enumerate(operands)
     )
+    shape, chunked = (way.rows, way.vectors), way.chunk > 0
     record = Contraction.tiled(
-        (way.rows, way.vectors), m.size, n, body, specs, target.lanes, way.chunk > 0
+        shape, m.size, n, body, specs, target.lanes, chunked, roles.lanes_along
     )
     packed_k = width
     if roles.packed:

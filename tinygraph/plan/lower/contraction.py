@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from math import prod
 
 from ...graph.ir import Node
 from ...graph.op import Index
@@ -242,8 +243,8 @@ def oriented(
 
 
 def roles_of(work: Anchored, problem: Problem, axes: list[Axis], b: Access, source: Node) -> Roles:
-    """The roles of a contraction's axes; B is packed if that is done once, or if it crowds the
-    cache.
+    """The roles of a contraction's axes; B is packed if that is done once, if it is an input that
+    enough rows read, or if it crowds the cache.
 
     Raises:
         Unsuitable: it has none.
@@ -251,7 +252,9 @@ def roles_of(work: Anchored, problem: Problem, axes: list[Axis], b: Access, sour
     target = work.s.target
     stored = [o for o, _ in work.body.stores]
     sort = partial(assign_roles, axes, problem.outputs, stored, strided=not target.packs)
-    kept = source in work.s.fixed or b.buffer.home == "input"
+    rows = prod(x.size for x in axes[: problem.outputs] if x.a and not x.b)
+    read_often = b.buffer.home == "input" and rows >= target.copying.reused
+    kept = source in work.s.fixed or read_often
     roles = sort(target.packs and kept)
     crowded = target.packs and not roles.packed and is_crowded(roles, target)
     return sort(True) if crowded else roles

@@ -8,6 +8,10 @@ is affine in these indices, so a convolution is an implicit GEMM: r and s walk o
 nothing is stored. B is in column blocks of ``width`` elements: element n of row k is at ``(n
 // width) * b_j + k * b_k + n % width``; a packed B has ``b_k = width``, an unpacked one ``b_j =
 width``. Strides and sizes are int64 at run time, counted in elements.
+
+A vector's lanes hold columns, as above: B is loaded, an element of A broadcast. Where there are no
+columns, as in a depthwise convolution, they hold the batch (``lanes_along``): n stands for an axis
+that is contiguous in A and in C, and A is loaded, too.
 """
 
 from __future__ import annotations
@@ -44,6 +48,7 @@ class Contraction:
         body: the epilogue; it reads the accumulator as ``acc`` and the operands that it names.
         operands: of the epilogue, numbered as in ``body``; those that ``body.stores`` names are
             outputs.
+        lanes_along: "columns" or "batch".
     """
 
     rows: int
@@ -55,6 +60,7 @@ class Contraction:
     operands: tuple[TileOperand, ...]
     lanes: int
     chunked: bool = False
+    lanes_along: str = "columns"
 
     @staticmethod
     def tiled(
@@ -65,6 +71,7 @@ class Contraction:
         operands: tuple[TileOperand, ...],
         lanes: int,
         chunked: bool = False,
+        lanes_along: str = "columns",
     ) -> Contraction:
         """The record for these sizes: the tile is cut down to them, tails and masks follow."""
         rows, columns = min(tile[0], m), -(-n // lanes)
@@ -72,7 +79,8 @@ class Contraction:
         tail, masked = columns % vectors, n % lanes != 0
         if masked and not tail and columns > vectors:
             tail = vectors  # full blocks keep unmasked stores
-        return Contraction(rows, vectors, m % rows, tail, masked, body, operands, lanes, chunked)
+        tails = m % rows, tail, masked
+        return Contraction(rows, vectors, *tails, body, operands, lanes, chunked, lanes_along)
 
     @property
     def width(self) -> int:

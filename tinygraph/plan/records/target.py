@@ -87,6 +87,7 @@ class Copying:
         heavy: bytes of an operand that is not repacked in every run, if it is used for at most
             ``few`` rows.
         many: rows, or columns, for which a copy of the other operand pays.
+        reused: rows from which on it pays to pack a B that the caller gave.
         crowded: rows that are a multiple of this many bytes apart share few sets of a cache; 0: of
             none.
         gap: bytes after each row that keep rows out of each other's sets.
@@ -96,6 +97,7 @@ class Copying:
     heavy: int
     few: int
     many: int
+    reused: int
     crowded: int
     gap: int
     deep: int
@@ -107,7 +109,9 @@ class Copying:
 
 
 NEVER = 1 << 62
-NO_COPIES = Copying(heavy=NEVER, few=0, many=NEVER, crowded=0, gap=0, deep=NEVER, ways=NEVER)
+NO_COPIES = Copying(
+    heavy=NEVER, few=0, many=NEVER, reused=NEVER, crowded=0, gap=0, deep=NEVER, ways=NEVER
+)
 
 
 class Prefetch(Protocol):
