@@ -17,8 +17,8 @@ from llvmlite import ir
 from tinygraph.graph.dtype import DTYPES, is_float
 
 # never nnan or ninf, or NaN would not propagate; reassoc would undo the polynomials' care
-# Never arcp: by reciprocal, 0 / 1e-40 and 1 / sqrt(0) would be NaN.
-FAST = ("contract", "nsz")
+# Never arcp: by reciprocal, 0 / 1e-40 and 1 / sqrt(0) would be NaN. Never nsz: 1 / (x + 0) tells.
+FAST = ("contract",)
 
 # the builder's methods
 FLOAT_OPERATORS = {"+": "fadd", "-": "fsub", "*": "fmul", "/": "fdiv"}
@@ -193,12 +193,16 @@ class Arithmetic:
         signs_differ = self.compare("!=", self.compare("<", rest, 0), self.compare("<", y, 0))
         wrong = self.all([signs_differ, self.compare("!=", rest, 0)])
         if remainder:
+            zero = self.where(self.compare("<", y, 0), -0.0, self.convert(0.0, x.dtype))
+            rest = self.where(self.compare("==", rest, 0), zero, rest)
             return self.where(wrong, self.binary("+", rest, y), rest)
         exact = self.binary("/", self.binary("-", x, rest), y)
         quotient = self.intrinsic("rint", exact)
         quotient = self.where(wrong, self.binary("-", quotient, 1), quotient)
-        by_zero = self.compare("==", y, 0)
-        return self.where(by_zero, self.binary("/", x, y), quotient)
+        whole = self.binary("/", x, y)
+        zero = self.compare("==", quotient, 0)
+        quotient = self.where(zero, self.binary("*", whole, 0.0), quotient)
+        return self.where(self.compare("==", y, 0), whole, quotient)
 
     def compare(self, symbol: str, left: Operand, right: Operand) -> Value:
         x, y = self.together(left, right)

@@ -47,12 +47,12 @@ def fma(x: Number, y: Number, z: Number) -> Number:
 
 
 def floor_divide(x: Number, y: Number) -> Number:
-    """``x // y`` of integers; 0 where y is 0."""
+    """``x // y``; of integers 0 where y is 0."""
     return np.floor_divide(x, y)
 
 
 def modulo(x: Number, y: Number) -> Number:
-    """``x % y`` of integers; 0 where y is 0."""
+    """``x % y``; of integers 0 where y is 0."""
     return np.remainder(x, y)
 
 

@@ -104,11 +104,16 @@ class Node:
     def __rmul__(self, other: Any) -> Node: return _METHODS["mul"](other, self)
     def __truediv__(self, other: Any) -> Node: return _METHODS["div"](self, other)
     def __rtruediv__(self, other: Any) -> Node: return _METHODS["div"](other, self)
+    def __floordiv__(self, other: Any) -> Node: return _METHODS["floor_divide"](self, other)
+    def __rfloordiv__(self, other: Any) -> Node: return _METHODS["floor_divide"](other, self)
+    def __mod__(self, other: Any) -> Node: return _METHODS["mod"](self, other)
+    def __rmod__(self, other: Any) -> Node: return _METHODS["mod"](other, self)
     def __pow__(self, other: Any) -> Node: return _METHODS["pow"](self, other)
     def __rpow__(self, other: Any) -> Node: return _METHODS["pow"](other, self)
     def __matmul__(self, other: Any) -> Node: return _METHODS["matmul"](self, other)
     def __rmatmul__(self, other: Any) -> Node: return _METHODS["matmul"](other, self)
     def __neg__(self) -> Node: return _METHODS["neg"](self)
+    def __pos__(self) -> Node: return self
     def __abs__(self) -> Node: return _METHODS["abs"](self)
     def __lt__(self, other: Any) -> Node: return _METHODS["less"](self, other)
     def __le__(self, other: Any) -> Node: return _METHODS["less_equal"](self, other)
@@ -117,6 +122,8 @@ class Node:
     def __eq__(self, other: Any) -> Node: return _METHODS["equal"](self, other)  # type: ignore[override]
     def __ne__(self, other: Any) -> Node: return _METHODS["not_equal"](self, other)  # type: ignore[override]
     def __and__(self, other: Any) -> Node: return _METHODS["logical_and"](self, other)
+    def __rand__(self, other: Any) -> Node: return _METHODS["logical_and"](other, self)
+    def __ror__(self, other: Any) -> Node: return _METHODS["logical_or"](other, self)
     def __or__(self, other: Any) -> Node: return _METHODS["logical_or"](self, other)
     def __invert__(self) -> Node: return _METHODS["logical_not"](self)
     def __getitem__(self, key: Any) -> Node: return _METHODS["getitem"](self, key)

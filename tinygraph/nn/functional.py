@@ -32,7 +32,7 @@ class MaxPool2d(_Options):
     by default.
     """
 
-    function = staticmethod(ops.max_pool2d)
+    function: Callable[..., Node] = staticmethod(ops.max_pool2d)
 
     def __init__(
         self, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False

@@ -14,6 +14,8 @@ _overload(
     sub=_public.sub,
     mul=_public.mul,
     div=_public.div,
+    floor_divide=_public.floor_divide,
+    mod=_public.mod,
     pow=_public.pow,
     matmul=_public.matmul,
     neg=_public.neg,

@@ -46,7 +46,7 @@ def floats(name: str, inputs: int, otherwise: str = "convert with tg.cast") -> C
 
 def integers(name: str, inputs: int, otherwise: str) -> Callable[..., Type]:
     """Type rule: shapes broadcast, one integer dtype."""
-    return _rule(name, inputs, "integers", lambda d: d != "bool" and not is_float(d), otherwise)
+    return _rule(name, inputs, "integers", lambda d: DTYPES[d].is_integer, otherwise)
 
 
 def _rule(
@@ -119,10 +119,11 @@ neg: Op = define(
 )
 
 # Rounded down, as in Python. As in NumPy, x // 0 and x % 0 are 0; the least integer // -1 wraps.
+# Floats as well, exactly, as NumPy has them: 1.0 // 0.1 is 9, since 0.1 is a little above a tenth.
 floor_divide: Op = define(
     "floor_divide",
     Kind.ELEMENTWISE,
-    infer=integers("floor_divide", 2, "use tg.floor(a / b)"),
+    infer=numbers("floor_divide", 2),
     ref=np.floor_divide,
     expr="floor_divide({0}, {1})",
     vjp=lambda g, out, a, b: (None, None),
@@ -132,10 +133,10 @@ floor_divide: Op = define(
 mod: Op = define(
     "mod",
     Kind.ELEMENTWISE,
-    infer=integers("mod", 2, "use a - tg.floor(a / b) * b"),
+    infer=numbers("mod", 2),
     ref=np.remainder,
     expr="modulo({0}, {1})",
-    vjp=lambda g, out, a, b: (None, None),
+    vjp=lambda g, out, a, b: (g, neg(mul(g, floor_divide(a, b)))),
     example=lambda: mod(input("a", 4, 3, dtype="int32"), 3),
 )
 

@@ -10,6 +10,7 @@ from ..graph.convert import whole, wholes
 from ..graph.ir import Node
 from ..graph.op import ShapeError
 from .conv import CONV2D, CONV2D_INPUT_GRADIENT, Padding, Pair
+from .indexing import pad
 from .view import reshape
 
 __all__ = ("conv1d", "conv2d", "conv_transpose2d")
@@ -72,6 +73,8 @@ def conv_transpose2d(
 ) -> Node:
     """A convolution's input gradient as a layer: x[N, I, H, W], weight[I, O / groups, KH, KW].
 
+    ``output_padding`` is less than the stride or the dilation.
+
     The result is (H - 1) * stride - padding + dilation * (KH - 1) + output_padding + 1 high, as in
     PyTorch.
     """
@@ -100,10 +103,16 @@ def conv_transpose2d(
             "conv_transpose2d requires output_padding below stride or dilation, "
             f"got {output_padding}"
         )
+    # rows and columns that no window begins in are those that padding had cut off, and then zeros
+    cut = tuple(e if e >= s else 0 for e, s in zip(extra, steps, strict=True))
+    zeros = tuple(max(0, c - high) for c, (_, high) in zip(cut, border, strict=True))
+    shown = ((low, high - min(c, high)) for c, (low, high) in zip(cut, border, strict=True))
+    border = (next(shown), next(shown))
     size = tuple(
-        (image[a] - 1) * steps[a] - sum(border[a]) + gaps[a] * (kernel[a] - 1) + extra[a] + 1
+        (image[a] - 1) * steps[a] - sum(border[a]) + gaps[a] * (kernel[a] - 1) + 1
+        + (extra[a] if not cut[a] else 0)
         for a in (0, 1)
-    )
+    )  # fmt: skip
     y = CONV2D_INPUT_GRADIENT(
         reshape(x, n, groups, c // groups, *image),
         reshape(weight, groups, i // groups, o, *kernel),
@@ -112,7 +121,8 @@ def conv_transpose2d(
         padding=border,
         dilation=gaps,
     )
-    return reshape(y, n, groups * o, *size)
+    y = reshape(y, n, groups * o, *size)
+    return pad(y, ((0, 0), (0, 0), (0, zeros[0]), (0, zeros[1])))
 
 
 def conv1d(

@@ -8,10 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from ..graph.dtype import DTYPES
 from ..graph.ir import Node
 from ..graph.op import ShapeError, constant
 from .convolution import edges, pair
+from .gather import take
+from .indexing import pad
 from .linalg import matmul
+from .logic import cast
 from .math import root
 from .reduce import mean
 from .window import WINDOW_MAX, WINDOW_SUM
@@ -95,17 +99,59 @@ def _count(image: int, kernel: int, stride: int, padding: tuple[int, int], ceil_
 
 
 def max_pool2d(
-    x: Node, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False
+    x: Node,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    dilation: Any = 1,
 ) -> Node:
-    """The maximum of each window; NaN if one is in it. Padding never wins.
+    """The maximum of each window; NaN if one is in it. Padding never wins. Integers are taken, too.
 
     The gradient goes to the first maximum in scan order. ``stride`` is ``kernel_size`` by default;
     ``padding`` is a number, a (vertical, horizontal) pair, or ((top, bottom), (left, right)); with
     ``ceil_mode`` a last window may hang over the edge. The other pooling functions take the same.
+    ``dilation`` is the distance between the elements of a window.
     """
+    if DTYPES[x.dtype].is_integer:
+        wide = "float32" if DTYPES[x.dtype].bits <= 16 else "float64"
+        if DTYPES[x.dtype].bits > 32:
+            raise ShapeError(f"max_pool2d requires integers of 32 bits at most, got {x.type}")
+        y = max_pool2d(cast(x, wide), kernel_size, stride, padding, ceil_mode, dilation)
+        return cast(y, x.dtype)
+    gaps = pair("max_pool2d dilation", dilation)
+    if gaps != (1, 1):
+        return _dilated_max(x, kernel_size, stride, padding, ceil_mode, gaps)
     return WINDOW_MAX(
         x, **_windows("max_pool2d", x, kernel_size, stride, padding, ceil_mode).attrs(x)
     )
+
+
+def _dilated_max(
+    x: Node, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool, gaps: tuple[int, int]
+) -> Node:
+    """The elements of each window are brought together, and then pooled as they stand."""
+    kernel = pair("max_pool2d kernel_size", kernel_size)
+    steps = kernel if stride is None else pair("max_pool2d stride", stride)
+    if min(gaps) < 1:
+        raise ShapeError(f"max_pool2d requires dilation of at least 1, got {gaps}")
+    spans = (gaps[0] * (kernel[0] - 1) + 1, gaps[1] * (kernel[1] - 1) + 1)
+    border = edges("max_pool2d padding", padding)
+    if any(max(p) > k // 2 for p, k in zip(border, kernel, strict=True)):
+        raise ShapeError(
+            f"max_pool2d requires padding of at most half the kernel_size where it has dilation, "
+            f"got kernel_size={kernel_size}, padding={padding}"
+        )
+    count = _windows("max_pool2d", x, spans, steps, padding, ceil_mode).count
+    for axis in (0, 1):
+        first = np.arange(count[axis]) * steps[axis]
+        places = (first[:, None] + np.arange(kernel[axis]) * gaps[axis]).ravel()
+        low, high = border[axis]
+        size = x.shape[2 + axis] + low + high
+        more = (0, 0) if not places.size else (low, max(high, int(places[-1]) + 1 - size + high))
+        x = pad(x, [more if a == 2 + axis else (0, 0) for a in range(4)], value=-math.inf)
+        x = take(x, places, 2 + axis)
+    return max_pool2d(x, kernel)
 
 
 def avg_pool2d(

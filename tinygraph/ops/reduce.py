@@ -12,14 +12,18 @@ import numpy as np
 from ..graph.dtype import DTYPES, is_float
 from ..graph.ir import Node
 from ..graph.op import Index, Kind, Loops, Op, Read, ShapeError, Stacked, define, input
+from ..graph.size import Size
 from ..graph.types import Type
 from .arithmetic import div, mul, sub
-from .logic import cast, equal, is_nan, logical_or, where
+from .indexing import concat
+from .logic import cast, equal, is_nan, logical_not, logical_or, not_equal, where
 from .math import root
-from .source import axis_index, flat_index
-from .view import Axes, broadcast_to, normalize_axes, reshape
+from .source import axis_index, flat_index, ones
+from .view import Axes, broadcast_to, normalize_axes, reshape, transpose
 
-__all__ = ("argmax", "argmin", "max", "mean", "min", "std", "sum", "sum_to", "var")
+__all__ = (
+    "all", "any", "argmax", "argmin", "max", "mean", "min", "prod", "std", "sum", "sum_to", "var"
+)  # fmt: skip
 
 
 def keep_shape(shape: tuple[int, ...], axis: tuple[int, ...]) -> tuple[int, ...]:
@@ -29,11 +33,11 @@ def keep_shape(shape: tuple[int, ...], axis: tuple[int, ...]) -> tuple[int, ...]
 
 def _infer(name: str) -> Callable[..., Type]:
     def infer(x: Type, *, axis: tuple[int, ...], keepdims: bool) -> Type:
-        if any(not 0 <= a < len(x.shape) for a in axis) or len(set(axis)) != len(axis):
+        if builtins.any(not 0 <= a < len(x.shape) for a in axis) or len(set(axis)) != len(axis):
             raise ShapeError(f"{name} requires different axes of {x}, got {axis}")
         if x.dtype == "bool":
             raise ShapeError(f"{name} requires numbers, got bool; convert with tg.cast")
-        if name != "sum" and any(x.shape[a] == 0 for a in axis):
+        if name != "sum" and builtins.any(x.shape[a] == 0 for a in axis):
             raise ShapeError(f"{name} requires at least one element, got {x} over axes {axis}")
         kept = tuple(n for a, n in enumerate(x.shape) if a not in axis)
         return Type(keep_shape(x.shape, axis) if keepdims else kept, x.dtype)
@@ -126,12 +130,48 @@ def sum(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
 
 def max(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
     """The largest element along ``axis``; NaN if one is NaN."""
+    if x.dtype == "bool":
+        return cast(max(cast(x, "uint8"), axis, keepdims), "bool")
     return MAX(x, axis=normalize_axes("max", axis, x.ndim), keepdims=keepdims)
 
 
 def min(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
     """The smallest element along ``axis``; NaN if one is NaN."""
+    if x.dtype == "bool":
+        return cast(min(cast(x, "uint8"), axis, keepdims), "bool")
     return MIN(x, axis=normalize_axes("min", axis, x.ndim), keepdims=keepdims)
+
+
+def any(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
+    """True where some element along ``axis`` is true (is not 0); False of no elements."""
+    return not_equal(sum(cast(cast(x, "bool"), "int32"), axis, keepdims), 0)
+
+
+def all(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
+    """True where each element along ``axis`` is true (is not 0); True of no elements."""
+    return logical_not(any(logical_not(cast(x, "bool")), axis, keepdims))
+
+
+def prod(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
+    """The product over ``axis``; integers below 32 bits are multiplied in 32, as in ``sum``.
+
+    Halves are multiplied element by element, until one is left: gradients hold where elements are
+    0, and the order is fixed. The axes must not be open.
+    """
+    axes = normalize_axes("prod", axis, x.ndim)
+    kept = tuple(a for a in range(x.ndim) if a not in axes)
+    shape = tuple(x.shape[a] for a in kept)
+    count = math.prod(x.shape[a] for a in axes)
+    if isinstance(count, Size):
+        raise ShapeError(f"prod requires axes whose sizes are known, got {x.type} over {axes}")
+    x = cast(x, DTYPES[x.dtype].accumulator)
+    rows = reshape(transpose(x, (*axes, *kept)), (count, *shape))
+    while count > 1:
+        half, odd = divmod(count, 2)
+        pairs = mul(rows[:half], rows[half : 2 * half])
+        rows, count = (concat([pairs, rows[2 * half :]]) if odd else pairs), half + odd
+    out = rows[0] if count else ones(shape, x.dtype)
+    return reshape(out, keep_shape(x.shape, axes)) if keepdims else out
 
 
 def mean(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
@@ -156,6 +196,7 @@ def std(x: Node, axis: Axes = None, keepdims: bool = False, ddof: int = 0) -> No
 
 
 def _arg_extreme(extreme: Callable[..., Node], x: Node, axis: int | None, keepdims: bool) -> Node:
+    x = cast(x, "uint8") if x.dtype == "bool" else x
     axes = normalize_axes("argmax", axis, x.ndim)
     place = flat_index(x.shape) if axis is None else axis_index(x.shape, axis)
     hit = equal(x, extreme(x, axes, keepdims=True))
