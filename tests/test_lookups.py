@@ -120,3 +120,13 @@ def test_rows_are_added_in_their_order_in_any_number_of_threads(width, axis, mon
         monkeypatch.setattr(tg.settings, "threads", threads)
         (got,) = program(i, u)
         assert got.tobytes() == want.tobytes()
+
+
+def test_what_is_looked_up_beside_its_other_readers_is_in_memory() -> None:
+    """The kernel that computes a value cannot look it up at other places."""
+    x = tg.input("x", 1, 5, dtype="int32")
+    a = np.array([[3, 1, 2, 5, 4]], "int32")
+    small = x < 3
+    chosen = tg.where(tg.equal(small, small), small, small)
+    graph = graph_of(tg.logical_or(tg.take(tg.flip(small), [0], axis=0), chosen))
+    np.testing.assert_array_equal(run_python(graph, a)[0], run(graph, a)[0])

@@ -53,7 +53,8 @@ def absorbed(fusion: Fusion, group: Group, reader: Group) -> dict[Node, Indices]
         if reads is None or not all(claim(x, i) for x, i in reads):
             return None
     for n in reversed(group.index):
-        if n not in found or (is_gather(n) and fusion.root(n.inputs[0]) in group.index):
+        source = fusion.root(n.inputs[0]) if is_gather(n) else None
+        if n not in found or source in group.index or source in reader.index:
             return None
         if not all(claim(x, i) for x, i in element_reads(n, found[n], reader.axes)):
             return None

@@ -91,9 +91,11 @@ class Recomputation:
                 if self.in_memory(leaf, n, group, reader):
                     leaves.add(leaf.root)
                 elif movable(self.fusion, leaf.root, group):
-                    if index.setdefault(leaf.root, leaf.indices) != leaf.indices:
+                    if leaf.root not in index:
+                        index[leaf.root] = leaf.indices
+                        queue.append(leaf.root)
+                    elif index[leaf.root] != leaf.indices:
                         return None
-                    queue.append(leaf.root)
                 else:
                     return None
         if any(isinstance(x, Parameter) for x in leaves):

@@ -8,6 +8,7 @@ from math import prod
 
 from ...graph.ir import Node
 from ..indexing.index import Leaf
+from ..indexing.reads import is_gather
 from .group import LIMIT, Group
 from .state import Fusion
 
@@ -89,6 +90,8 @@ def one_nest(fusion: Fusion, first: Group, second: Group) -> bool:
     if any(second.index.get(n, at) != at for n, at in first.index.items()):
         return False
     both = replace(first, index={**first.index, **second.index})
+    if any(is_gather(n) and fusion.root(n.inputs[0]) in both.index for n in both.index):
+        return False  # what is looked up must be in memory
     return all(
         leaf is not None
         and (leaf.root not in both.index or leaf == Leaf(leaf.root, both.index[leaf.root]))

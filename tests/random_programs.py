@@ -1,0 +1,346 @@
+"""Random programs as users write them, each step with NumPy's own value beside it.
+
+Sizes 0, 1 and odd ones, every dtype, NaN, infinities and -0.0, indices and masks, NumPy's numbers
+as attributes, views between convolutions, long chains, loops. Values are small integers otherwise,
+so that sums are exact in any order: results are compared bit for bit, but for signs of zero.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+import tinygraph as tg
+from tinygraph.graph.ir import Graph, Node
+from tinygraph.graph.types import Type
+
+DTYPES = ("float32", "float32", "float64", "int32", "int64", "uint8", "uint32", "bool")
+SIZES = (0, 1, 1, 2, 3, 5)
+SPECIAL = (np.nan, np.inf, -np.inf, -0.0, 0.0)
+MOST = 600  # elements: generated Python is slow
+
+
+@dataclass
+class Value:
+    node: Node
+    array: np.ndarray
+
+
+@dataclass
+class Programmer:
+    """Draws steps; ``log`` says what was written, for whoever reads a failure."""
+
+    seed: int
+    smooth: bool = False  # normal numbers in float64, for gradients
+    inputs: dict[Node, np.ndarray] = field(default_factory=dict)
+    pool: list[Value] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.rng = np.random.default_rng(self.seed)
+
+    # ------------------------------------------------------------------ choices
+
+    def pick(self, values: Any) -> Any:
+        return values[int(self.rng.integers(len(values)))]
+
+    def whole(self, n: int) -> Any:
+        """A whole number as Python or NumPy has it."""
+        return self.pick([int, int, np.int64, np.int32, lambda k: np.array(k)[()]])(n)
+
+    def draw(self, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+        if self.smooth and dtype.startswith("float"):
+            return self.rng.standard_normal(shape)
+        low = 0 if dtype[0] in "ub" else -3
+        a = self.rng.integers(low, 2 if dtype == "bool" else 4, shape).astype(dtype)
+        if dtype.startswith("float") and a.size and self.rng.random() < 0.4:
+            a.flat[int(self.rng.integers(a.size))] = self.pick(SPECIAL)
+        return a
+
+    def source(self, shape: tuple[int, ...] | None = None, dtype: str | None = None) -> Value:
+        if shape is None:
+            shape = tuple(self.pick(SIZES) for _ in range(self.rng.integers(4)))
+        a = self.draw(shape, dtype or self.pick(DTYPES))
+        if self.rng.random() < 0.2:
+            return self.keep("constant", tg.constant(a), a)
+        n = tg.input(f"x{len(self.inputs)}", *map(self.whole, shape), dtype=a.dtype)
+        self.inputs[n] = a
+        return self.keep("input", n, a)
+
+    def operand(self, x: Value) -> Any:
+        """Something that meets x: a value of its dtype, or a number."""
+        fitting = [
+            v for v in self.pool
+            if v.array.dtype == x.array.dtype and _size(v.array, x.array) <= MOST
+        ]  # fmt: skip
+        if x.array.dtype != bool and self.rng.random() < 0.3:
+            n = self.whole(int(self.rng.integers(0 if x.array.dtype.kind == "u" else -2, 4)))
+            return Value(n, np.asarray(n, x.array.dtype))  # type: ignore[arg-type]
+        return self.pick(fitting)
+
+    def keep(self, what: str, node: Node, array: Any) -> Value:
+        """A value of the program; large ones are brought back among small integers."""
+        array = np.asarray(array)
+        self.log.append(f"{what} -> {node.type}")
+        finite = array[np.isfinite(array)] if array.dtype.kind == "f" else array
+        if array.dtype != bool and finite.size and np.abs(finite.astype("float64")).max() > 200:
+            low = 0 if array.dtype.kind == "u" else -7
+            node, array = tg.clip(node, low, 9), np.clip(array, low, 9)
+        self.pool.append(Value(node, array))
+        return self.pool[-1]
+
+    def step(self) -> None:
+        x = self.pick(self.pool[-6:])
+        self.pick(STEPS)(self, x)
+
+
+def _size(a: np.ndarray, b: np.ndarray) -> int:
+    try:
+        return math.prod(np.broadcast_shapes(a.shape, b.shape))
+    except ValueError:
+        return MOST + 1
+
+
+# -- steps -----------------------------------------------------------------------------------------
+
+
+def unary(p: Programmer, x: Value) -> None:
+    a = x.array
+    choices: list[tuple[str, Callable, Callable]] = [("where", lambda v: tg.where(v == v, v, v),
+                                                      lambda v: v)]  # fmt: skip
+    if a.dtype != bool:
+        low, high = sorted(p.rng.integers(0, 4, 2).tolist())
+        bounds = p.pick([(low, high), (None, high), (low, None), (high + 1, low)])
+        choices += [
+            ("clip", lambda v: tg.clip(v, *bounds), lambda v: np.clip(v, *bounds)),
+            ("relu", tg.relu, lambda v: np.maximum(v, 0)),
+            ("sign", tg.sign, np.sign),
+            ("square", lambda v: v ** p.whole(2), lambda v: v * v),
+        ]
+        if a.dtype.kind != "u":
+            choices += [("neg", lambda v: -v, lambda v: -v), ("abs", tg.abs, np.abs)]
+    name, f, g = p.pick(choices)
+    p.keep(name, f(x.node), g(a))
+
+
+def binary(p: Programmer, x: Value) -> None:
+    y = p.operand(x)
+    choices: list[tuple[str, Callable, Callable]] = [
+        ("==", lambda a, b: tg.equal(a, b), lambda a, b: a == b),
+        ("<", lambda a, b: tg.less(a, b), lambda a, b: a < b),
+        ("where", lambda a, b: tg.where(tg.less_equal(a, b), b, a),
+         lambda a, b: np.where(a <= b, b, a)),
+    ]  # fmt: skip
+    if x.array.dtype == bool:
+        choices += [("&", tg.logical_and, np.logical_and), ("|", tg.logical_or, np.logical_or)]
+    else:
+        choices += [
+            ("+", lambda a, b: a + b, lambda a, b: a + b),
+            ("-", lambda a, b: a - b, lambda a, b: a - b),
+            ("*", lambda a, b: a * b, lambda a, b: a * b),
+            ("maximum", tg.maximum, np.maximum),
+            ("minimum", tg.minimum, np.minimum),
+        ]
+        if not p.smooth:  # these jump
+            choices += [("//", tg.floor_divide, np.floor_divide), ("%", tg.mod, np.remainder)]
+    name, f, g = p.pick(choices)
+    pairs = p.pick([(x, y), (y, x)])
+    p.keep(name, f(*(v.node for v in pairs)), g(*(v.array for v in pairs)))
+
+
+def reduction(p: Programmer, x: Value) -> None:
+    a = x.array
+    axes = [i for i in range(a.ndim) if p.rng.random() < 0.5]
+    given: Any = p.pick([axes, [p.whole(i - a.ndim) for i in axes]]) if a.ndim else None
+    axis: Any = tuple(axes) if a.ndim else None
+    keep = bool(p.rng.random() < 0.5)
+    out = tg.sum(x.node, given, keep)
+    choices = [("sum", tg.sum, lambda v, **k: np.sum(v, dtype=out.dtype, **k))]
+    if a.dtype == bool:
+        choices += [("any", tg.any, np.any), ("all", tg.all, np.all)]
+    if a.size and a.dtype != bool:
+        choices += [("max", tg.max, np.max), ("min", tg.min, np.min)]
+    name, f, g = p.pick(choices)
+    p.keep(f"{name} over {given}", f(x.node, given, keep), g(a, axis=axis, keepdims=keep))
+    if a.size and a.ndim and a.dtype != bool and p.rng.random() < 0.3:
+        at = int(p.rng.integers(a.ndim))
+        p.keep("argmax", tg.argmax(x.node, p.whole(at)), np.argmax(a, at).astype("int32"))
+
+
+def index(p: Programmer, x: Value) -> None:
+    """Integers, slices, None, lists and masks, as NumPy means them."""
+    a = x.array
+    key: list[Any] = []
+    for n in a.shape:
+        ends = [None, *range(-n - 1, n + 2)]
+        options: list[Callable[[], Any]] = [
+            lambda: slice(None),
+            lambda e=ends: slice(p.pick(e), p.pick(e), p.pick([None, 1, 2, -1, -2])),
+        ]
+        if n:
+            options += [
+                lambda n=n: p.whole(int(p.rng.integers(-n, n))),
+                lambda n=n: p.rng.integers(-n, n, int(p.rng.integers(0, 4))).tolist(),
+                lambda n=n: p.rng.integers(-n, n, 2).astype(p.pick(["int64", "int32", "int8"])),
+            ]
+        options += [lambda n=n: p.rng.random(n) < 0.5]
+        plain = not any(isinstance(k, (list, np.ndarray)) for k in key)
+        key.append(p.pick(options if plain else options[:2])())
+    key = key[: int(p.rng.integers(len(key) + 1))] if p.rng.random() < 0.3 else key
+    if p.rng.random() < 0.2:
+        key.insert(int(p.rng.integers(len(key) + 1)), None)
+    if p.rng.random() < 0.2 and len(key) < a.ndim:
+        key.append(...)
+    empty = [np.array(k, int) if isinstance(k, list) else k for k in key]
+    p.keep(f"x{key}", x.node[tuple(key)], a[tuple(empty)])
+
+
+def lookup(p: Programmer, x: Value) -> None:
+    """Indices that are data are clamped."""
+    a = x.array
+    if not a.ndim or not a.shape[0]:
+        return
+    i = p.source((p.pick(SIZES),), "int32")
+    p.keep("x[i]", x.node[i.node], a[np.clip(i.array, 0, a.shape[0] - 1)])
+
+
+def view(p: Programmer, x: Value) -> None:
+    a, n, rank = x.array, x.node, x.array.ndim
+    order = p.rng.permutation(rank)
+    wide = (p.pick([0, 1, 2]), *a.shape)
+    widths = p.rng.integers(0, 3, (rank, 2))
+    value = 1 if a.dtype == bool else p.whole(int(p.rng.integers(0, 3)))
+    choices = [
+        ("transpose", lambda: tg.transpose(n, order), lambda: a.transpose(order)),
+        ("flatten", lambda: tg.reshape(n, (a.size,)), lambda: a.reshape(a.size)),
+        ("flip", lambda: tg.flip(n), lambda: np.flip(a)),
+        ("expand", lambda: tg.expand_dims(n, p.whole(0)), lambda: a[None]),
+        ("squeeze", lambda: tg.squeeze(n), lambda: a.squeeze()),
+        ("twice", lambda: tg.stack([n, n], p.whole(rank)), lambda: np.stack([a, a], rank)),
+    ]
+    if a.size * max(wide[0], 1) <= MOST:
+        choices.append(
+            ("copies", lambda: tg.broadcast_to(n, wide), lambda: np.broadcast_to(a, wide))
+        )
+    if rank and a.dtype != bool and math.prod(s + 4 for s in a.shape) <= MOST:
+        choices.append(
+            ("pad", lambda: tg.pad(n, widths, value=value),
+             lambda: np.pad(a, widths, constant_values=value))
+        )  # fmt: skip
+    if rank and a.size * 2 <= MOST:
+        at = int(p.rng.integers(rank))
+        choices.append(
+            ("concat", lambda: tg.concat([n, tg.flip(n, at), n[:0] if at == 0 else n], p.whole(at)),
+             lambda: np.concatenate([a, np.flip(a, at), a[:0] if at == 0 else a], at))
+        )  # fmt: skip
+    name, f, g = p.pick(choices)
+    p.keep(name, f(), g())
+
+
+def cast(p: Programmer, x: Value) -> None:
+    dtype = p.pick(DTYPES)
+    a = x.array
+    unsigned = dtype[0] == "u" and a.dtype.kind == "f"
+    if not dtype.startswith(("float", "bool")) and a.dtype.kind == "f" and not np.isfinite(a).all():
+        return  # NumPy leaves that open
+    if unsigned and (a < 0).any():
+        return
+    p.keep(f"cast to {dtype}", tg.cast(x.node, dtype), a.astype(dtype))
+
+
+def product(p: Programmer, x: Value) -> None:
+    a = x.array
+    if a.ndim < 1 or a.dtype == bool or a.size > 60 or not np.isfinite(a).all():
+        return
+    if p.smooth and a.dtype == "float32":  # of a convolution
+        return
+    w = p.source((a.shape[-1], p.pick(SIZES)), a.dtype.name)
+    if np.isfinite(w.array).all():
+        p.keep("matmul", x.node @ w.node, a @ w.array)
+
+
+def convolution(p: Programmer, x: Value) -> None:
+    """Two convolutions with a nearest upsampling by views between them."""
+    count, channels = p.pick([0, 1, 2]), p.pick([1, 2, 3])
+    a = p.rng.integers(-2, 3, (count, channels, 3, p.pick([3, 4]))).astype("float32")
+    w = p.rng.integers(-2, 3, (2, channels, 3, 3)).astype("float32")
+    image, kernel = tg.input(f"x{len(p.inputs)}", *a.shape), tg.parameter(w, "w")
+    p.inputs[image] = a
+    y, b = tg.conv2d(image, kernel, padding=p.whole(1)), _convolved(a, w)
+    n, c, h, v = b.shape
+    if p.rng.random() < 0.6:
+        y = tg.reshape(
+            tg.broadcast_to(y[:, :, :, None, :, None], (n, c, h, 2, v, 2)), (n, c, 2 * h, 2 * v)
+        )
+        b = b.repeat(2, 2).repeat(2, 3)
+    if p.rng.random() < 0.5:
+        y, b = tg.max_pool2d(y, p.whole(2), p.whole(1)), _pooled(b)
+    second = p.rng.integers(-1, 2, (1, 2, 3, 3)).astype("float32")
+    p.keep("convolutions", tg.conv2d(tg.relu(y), tg.constant(second), padding=1),
+           _convolved(np.maximum(b, 0), second))  # fmt: skip
+
+
+def _convolved(a: np.ndarray, w: np.ndarray) -> np.ndarray:
+    windows = np.lib.stride_tricks.sliding_window_view(
+        np.pad(a, ((0, 0), (0, 0), (1, 1), (1, 1))), w.shape[2:], (2, 3)
+    )
+    return np.einsum("nchwij,ocij->nohw", windows, w).astype("float32")
+
+
+def _pooled(a: np.ndarray) -> np.ndarray:
+    return np.lib.stride_tricks.sliding_window_view(a, (2, 2), (2, 3)).max((4, 5), initial=-np.inf)
+
+
+def chain(p: Programmer, x: Value) -> None:
+    n, a = x.node, x.array
+    if a.dtype == bool or a.dtype.kind == "u" or a.size > 30:
+        return
+    for _ in range(int(p.rng.integers(50, 300))):
+        n, a = tg.maximum(n - 1, -n), np.maximum(a - 1, -a)
+    p.keep("chain", n, a)
+
+
+def loop(p: Programmer, x: Value) -> None:
+    a = x.array
+    if a.ndim < 1 or a.dtype == bool or a.shape[0] > 5:
+        return
+    state = np.zeros(a.shape[1:], a.dtype)
+    rows = [state := np.maximum(state, row) + 1 for row in a]
+    (last,), (stacked,) = tg.scan(
+        lambda s, row: (new := tg.maximum(s, row) + 1, new), tg.zeros(a.shape[1:], a.dtype), x.node
+    )
+    p.keep("scan", last, rows[-1] if rows else state)
+    p.keep("scan, stacked", stacked, np.array(rows, a.dtype).reshape(a.shape))
+
+
+STEPS = [
+    unary, unary, binary, binary, binary, reduction, reduction, index, index, view, view, lookup,
+    cast, product, convolution, chain, loop,
+]  # fmt: skip
+
+
+def program(seed: int, steps: int = 10, smooth: bool = False) -> Programmer:
+    """A program of so many steps; its last values are its outputs."""
+    p = Programmer(seed, smooth)
+    for _ in range(2):
+        p.source()
+    with np.errstate(all="ignore"):
+        for _ in range(steps):
+            p.step()
+    return p
+
+
+def graph_and_values(p: Programmer) -> tuple[Graph, list[np.ndarray], list[np.ndarray]]:
+    """The graph of what was written last, its arguments, and NumPy's values of its outputs."""
+    last = p.pool[-4:]
+    arguments = [*p.inputs.values()]
+    graph = Graph(f"seed{p.seed}", tuple(p.inputs), tuple(v.node for v in last))
+    return graph, arguments, [v.array for v in last]
+
+
+def types_agree(node: Node, array: np.ndarray) -> bool:
+    return node.type == Type(array.shape, array.dtype.name)
