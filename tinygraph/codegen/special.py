@@ -29,7 +29,7 @@ def emit(work: Special, parts: int) -> WrittenKernel:
 def check(op: Op, text: str) -> None:
     """
     Raises:
-        OperatorError: a template wrote what is no Python, or uses a name that kernels do not know.
+        OperatorError: a template wrote what is not Python, or uses a name that kernels do not know.
     """
     from . import python
 

@@ -1,4 +1,4 @@
-"""What compile() returns: a function of arrays, which can be inspected."""
+"""The result of compile(): a function of arrays, which can be inspected."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Program(ABC):
     @property
     @abstractmethod
     def inspection(self) -> Inspection:
-        """What was recorded while compiling; a program from the store is translated anew."""
+        """The record of the compilation; a program from the store is translated again."""
 
     @property
     @abstractmethod
@@ -74,7 +74,7 @@ class Program(ABC):
 
     @abstractmethod
     def explain(self, name: str) -> str:
-        """What became of a node, layer, scope or parameter, and what it costs."""
+        """How a node, layer, scope or parameter was compiled, and what it costs."""
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -85,7 +85,7 @@ class Program(ABC):
 
     @property
     def remarks(self) -> list[str]:
-        """What the compiler chose and why, and why neighbours are not in one kernel."""
+        """The compiler's choices with their reasons, and why neighbours are not in one kernel."""
         return self.inspection.remarks
 
     def dump(self, stage: str | None = None, *, lines: bool = False, scopes: bool = False) -> str:
@@ -96,7 +96,7 @@ class Program(ABC):
         return self.inspection.dump(stage, lines=lines, scopes=scopes)
 
     def diff(self, stage: str | None = None, since: str | None = None) -> str:
-        """What a pass changed in the graph, node by node; by default what all passes did.
+        """The changes of a pass in the graph, node by node; by default those of all passes.
 
         ``program.diff("simplify")`` compares with the stage before it,
         ``program.diff("simplify", since="graph")`` with an earlier one.

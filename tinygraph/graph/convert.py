@@ -64,7 +64,7 @@ def numbers(name: str, value: Any, dtype: str | None = None) -> np.ndarray:
     """A number, list or array as an array of ``dtype``; None: of the dtype that it has.
 
     Raises:
-        ShapeError: it is no number, or has values that the dtype cannot hold.
+        ShapeError: it is not a number, or has values that the dtype cannot hold.
     """
     try:
         array = np.asarray(value)

@@ -24,7 +24,7 @@ from tinygraph.compiler.fixed_program import FixedProgram
 from tinygraph.compiler.program import Program
 from tinygraph.compiler.store import Store, default_store
 from tinygraph.graph.interpret import run
-from tinygraph.graph.ir import Parameter
+from tinygraph.graph.ir import Parameter, among
 
 from ..compile.compiled import compile_missing, entry_key, fetch, write
 from .suite import Case
@@ -112,7 +112,7 @@ def described(p: Parameter, program: Program) -> dict[str, Any]:
         "shape": p.shape,
         "dtype": p.dtype,
         "order": p.state.order,
-        "updated": p in program.updates,
+        "updated": among(p, program.updates),
     }
 
 

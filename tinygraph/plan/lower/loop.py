@@ -115,7 +115,7 @@ def loop(s: Lowerer, group: Group, stores: Stores) -> Launches | Declined:
     """
     n = group.opaque
     if n is None or n.op.kind is not Kind.LOOP:
-        return Declined("it is no loop")
+        return Declined("it is not a loop")
     frame = Frame.of(s, n)
     body = s.plan_body(frame.graph, frame.updates, frame.locations, frame.invariant)
     s.memory.locations.update(frame.results)
