@@ -127,7 +127,7 @@ def test_large_or_unknown_caches_are_nominal(tmp_path):
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("m, n, k", [(1, 4096, 4096), (256, 1024, 2048), (64, 64, 9000)])
 def test_caches_do_not_change_the_order_of_sums(m, n, k, packed, across):
-    product = Product(1, 1, m, n, (1, 4, k // 4), packed, across, longest=8)
+    product = Product(1, 1, m, n, (1, k // 4, 4), packed, across, longest=8)
     tiny = replace(WIDE, caches=Caches(4096, 16 * 1024, 64 * 1024))
     usual, other = WIDE.cut(product), tiny.cut(product)
     order = [(c.chunk, c.inner, c.splits, c.pieces) for c in (usual, other)]

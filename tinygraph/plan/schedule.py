@@ -101,8 +101,9 @@ class Planning:
 
     def run(self, steps: Sequence[Callable[[Planning], None]], watch: Watch | None = None) -> None:
         """Runs the steps that are not left out."""
+        left_out = self.without.intersection(OPTIONAL)
         for step in steps:
-            if step.__name__ not in self.without:
+            if step.__name__ not in left_out:
                 step(self)
                 if watch is not None:
                     watch(step.__name__, self)
