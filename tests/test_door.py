@@ -128,6 +128,14 @@ def test_scalars_of_numpy_take_the_dtype_of_what_they_meet() -> None:
         lambda x: x == None,  # noqa: E711
         lambda x: x == "a",
         lambda x: tg.relu(None),
+        *(
+            lambda x, f=f: f(None)
+            for f in (tg.sum, tg.max, tg.min, tg.mean, tg.var, tg.std, tg.prod, tg.any, tg.all,
+                      tg.argmax, tg.softmax, tg.log_softmax, tg.logsumexp, tg.reshape,
+                      tg.transpose, tg.flip)
+        ),
+        lambda x: tg.conv2d(X, None),
+        lambda x: tg.take(None, [0]),
         lambda x: tg.concat([x, None]),
         lambda x: tg.sum(x, True),
         lambda x: tg.sum(x, "0"),

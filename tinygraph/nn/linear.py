@@ -131,7 +131,10 @@ class ConvTranspose2d(_ConvNd):
 
 
 class Embedding(Module):
-    """Rows of weight [count, size] by integer index; weights start normal, standard deviation 1."""
+    """Rows of weight [count, size] by integer index; weights start normal, standard deviation 1.
+
+    An index below 0 gives the first row, one beyond the last row that: see ``tg.take``.
+    """
 
     def __init__(self, count: int, size: int, initial: Initializer | None = None):
         self.weight = drawn((count, size), initial or normal(1.0))

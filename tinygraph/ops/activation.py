@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ..graph.ir import Node
-from ..graph.op import ShapeError
+from ..graph.op import ShapeError, promote
 from .arithmetic import abs
 from .identity import stop_gradient
 from .logic import equal, less, where
@@ -47,18 +47,21 @@ def gelu(x: Node, approximate: str = "none") -> Node:
 
 def softmax(x: Node, axis: int = -1) -> Node:
     """exp(x) / sum(exp(x)) along ``axis``, less the maximum first: nothing overflows."""
+    (x,) = promote("softmax", (x,))
     e = exp(x - stop_gradient(max(x, axis, keepdims=True)))
     return e / sum(e, axis, keepdims=True)
 
 
 def log_softmax(x: Node, axis: int = -1) -> Node:
     """The logarithm of softmax, without its rounding to 0."""
+    (x,) = promote("log_softmax", (x,))
     centred = x - stop_gradient(max(x, axis, keepdims=True))
     return centred - log(sum(exp(centred), axis, keepdims=True))
 
 
 def logsumexp(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
     """log(sum(exp(x))) over ``axis`` without overflow; -inf where all are, inf where one is."""
+    (x,) = promote("logsumexp", (x,))
     axes = normalize_axes("logsumexp", axis, x.ndim)
     top = stop_gradient(max(x, axes, keepdims=True))
     shift = where(equal(abs(top), math.inf), 0, top)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..graph.convert import whole, wholes
 from ..graph.ir import Node
-from ..graph.op import ShapeError
+from ..graph.op import ShapeError, promote
 from .conv import CONV2D, CONV2D_INPUT_GRADIENT, Padding, Pair
 from .indexing import pad
 from .view import reshape
@@ -39,6 +39,7 @@ def conv2d(
 
     ``padding`` is a number, a (vertical, horizontal) pair, or ((top, bottom), (left, right)).
     """
+    x, weight = promote("conv2d", (x, weight))
     if x.ndim != 4 or weight.ndim != 4:
         raise ShapeError(
             "conv2d requires x[N, C, H, W] and weight[O, I, KH, KW], "

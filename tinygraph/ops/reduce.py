@@ -11,7 +11,7 @@ import numpy as np
 
 from ..graph.dtype import DTYPES, is_float
 from ..graph.ir import Node
-from ..graph.op import Index, Kind, Loops, Op, Read, ShapeError, Stacked, define, input
+from ..graph.op import Index, Kind, Loops, Op, Read, ShapeError, Stacked, define, input, promote
 from ..graph.size import Size
 from ..graph.types import Type
 from .arithmetic import div, mul, sub
@@ -124,12 +124,14 @@ def sum(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
     Integers below 32 bits and bool are summed in int32, unsigned ones in uint32: 300 times 200 in
     uint8 is 60000, as in NumPy, which takes 64 bits. Cast the sum back where it shall wrap.
     """
+    (x,) = promote("sum", (x,))
     x = cast(x, DTYPES[x.dtype].accumulator)
     return SUM(x, axis=normalize_axes("sum", axis, x.ndim), keepdims=keepdims)
 
 
 def max(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
     """The largest element along ``axis``; NaN if one is NaN."""
+    (x,) = promote("max", (x,))
     if x.dtype == "bool":
         return cast(max(cast(x, "uint8"), axis, keepdims), "bool")
     return MAX(x, axis=normalize_axes("max", axis, x.ndim), keepdims=keepdims)
@@ -137,6 +139,7 @@ def max(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
 
 def min(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
     """The smallest element along ``axis``; NaN if one is NaN."""
+    (x,) = promote("min", (x,))
     if x.dtype == "bool":
         return cast(min(cast(x, "uint8"), axis, keepdims), "bool")
     return MIN(x, axis=normalize_axes("min", axis, x.ndim), keepdims=keepdims)
@@ -158,6 +161,7 @@ def prod(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
     Halves are multiplied element by element, until one is left: gradients hold where elements are
     0, and the order is fixed. The axes must not be open.
     """
+    (x,) = promote("prod", (x,))
     axes = normalize_axes("prod", axis, x.ndim)
     kept = tuple(a for a in range(x.ndim) if a not in axes)
     shape = tuple(x.shape[a] for a in kept)
@@ -176,6 +180,7 @@ def prod(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
 
 def mean(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
     """The mean over ``axis``: the sum divided by n."""
+    (x,) = promote("mean", (x,))
     axes = normalize_axes("mean", axis, x.ndim)
     if not is_float(x.dtype):
         raise ShapeError(f"mean requires float32 or float64, got {x.dtype}; convert with tg.cast")
@@ -184,6 +189,7 @@ def mean(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
 
 def var(x: Node, axis: Axes = None, keepdims: bool = False, ddof: int = 0) -> Node:
     """The mean squared distance from the mean; E[x^2] - E[x]^2 would cancel in float32."""
+    (x,) = promote("var", (x,))
     axes = normalize_axes("var", axis, x.ndim)
     centred = sub(x, mean(x, axes, keepdims=True))
     n = math.prod(x.shape[a] for a in axes)
@@ -196,6 +202,7 @@ def std(x: Node, axis: Axes = None, keepdims: bool = False, ddof: int = 0) -> No
 
 
 def _arg_extreme(extreme: Callable[..., Node], x: Node, axis: int | None, keepdims: bool) -> Node:
+    (x,) = promote("argmax", (x,))
     x = cast(x, "uint8") if x.dtype == "bool" else x
     axes = normalize_axes("argmax", axis, x.ndim)
     place = flat_index(x.shape) if axis is None else axis_index(x.shape, axis)

@@ -71,6 +71,7 @@ RESHAPE: Op = define(
 
 def reshape(x: Node, *shape: Any) -> Node:
     """x with another shape, elements in row-major order; one size may be -1 and is worked out."""
+    (x,) = promote("reshape", (x,))
     given = wholes("reshape", shape[0] if len(shape) == 1 else shape)
     if -1 in given:
         known = math.prod(n for n in given if n != -1)
@@ -121,6 +122,7 @@ TRANSPOSE: Op = define(
 
 def transpose(x: Node, axes: Sequence[int] | None = None) -> Node:
     """Axis i of the result is axis ``axes[i]`` of x; by default all axes are reversed."""
+    (x,) = promote("transpose", (x,))
     order = tuple(reversed(range(x.ndim))) if axes is None else wholes("transpose", axes)
     order = tuple(normalize_axis("transpose", a, x.ndim) for a in order)
     return x if order == tuple(range(x.ndim)) else TRANSPOSE(x, axes=order)
@@ -269,6 +271,7 @@ FLIP: Op = define(
 
 def flip(x: Node, axis: int | Sequence[int] | None = None) -> Node:
     """x in reverse order along ``axis`` (one, several, or all)."""
+    (x,) = promote("flip", (x,))
     return FLIP(x, axis=normalize_axes("flip", axis, x.ndim))
 
 
