@@ -187,9 +187,13 @@ class Arithmetic:
         quotient = self.where(by_minus_one, self.unary("-", x), quotient)
         return self.where(by_zero, zero, quotient)
 
+    def float_remainder(self, x: Value, y: Value) -> Value:
+        """C's fmod: exact, with the sign of x."""
+        return Value(self.builder.frem(x.ir, y.ir), x.dtype)
+
     def divide_floats(self, x: Value, y: Value, remainder: bool) -> Value:
         """Division that rounds down, exactly, as NumPy's: through the remainder, which is exact."""
-        rest = Value(self.builder.frem(x.ir, y.ir), x.dtype)
+        rest = self.float_remainder(x, y)
         signs_differ = self.compare("!=", self.compare("<", rest, 0), self.compare("<", y, 0))
         wrong = self.all([signs_differ, self.compare("!=", rest, 0)])
         if remainder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from itertools import product
 
 import numpy as np
 import pytest
@@ -59,3 +60,13 @@ def test_gradients_of_lenet():
     net = models.lenet5()
     loss = nn.cross_entropy(net(x), label)
     agree(Graph("lenet", (x, label), (loss, *grad(loss, net.parameters()))))
+
+
+def test_division_of_floats_that_rounds_down_is_numpys() -> None:
+    special = [0.0, -0.0, 1.0, -1.0, 0.1, -0.3, 7.5, -7.5, np.inf, -np.inf, np.nan, 3.0]
+    a, b = np.array(list(product(special, special)), "float32").T.copy()
+    x, y = input("x", *a.shape), input("y", *b.shape)
+    with np.errstate(all="ignore"):
+        for f, want in ((ops.floor_divide, a // b), (ops.mod, a % b)):
+            (got,) = run_emulated(graph_of(f(x, y)), a, b)
+            np.testing.assert_array_equal(got, want)

@@ -63,6 +63,11 @@ class DeviceArithmetic(Arithmetic):
         symbol = f"__nv_{name}" + ("f" if x.dtype == "float32" else "")
         return Value(call(self.builder, symbol, [x.ir]), x.dtype)
 
+    def float_remainder(self, x: Value, y: Value) -> Value:
+        """From libdevice: NVVM's own is not exact, and NaN for infinite y."""
+        symbol = "__nv_fmod" + ("f" if x.dtype == "float32" else "")
+        return Value(call(self.builder, symbol, [x.ir, y.ir]), x.dtype)
+
 
 def emitter_at(builder: Any) -> ExpressionEmitter:
     """Compiles scalar code at the builder's position."""
