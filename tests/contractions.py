@@ -118,7 +118,7 @@ def packed(b: np.ndarray, width: int) -> np.ndarray:
 
 def matmul(
     level, tile, m, n, k, *, parts=(1, 1), transpose_a=False, pack=True, body=PLAIN, extra=(),
-    row_group=1, chunk=0, loops=(1, 1),
+    row_group=1, chunk=0, loops=(1, 1), blocked="", positive=False,
 ):  # fmt: skip
     """A (m, k) or (k, m) times B (k, n); returns (what the code gave, the operands).
 
@@ -127,8 +127,9 @@ def matmul(
     """
     lanes = lanes_of(level)
     a, b = normal(m, k), normal(k, n, seed=1)
+    a, b = (abs(a), abs(b)) if positive else (a, b)
     operands = (TileOperand(), *(operand for operand, _, _ in extra))
-    spec = Contraction.tiled(tile, m, n, body, operands, lanes, chunk > 0)
+    spec = Contraction.tiled(tile, m, n, body, operands, lanes, chunk > 0, blocked=blocked)
     arrays = {f"x{i}": x for i, (_, x, _) in enumerate(extra)}
     if chunk:
         tiles = -(-m // spec.rows) * -(-n // spec.width)

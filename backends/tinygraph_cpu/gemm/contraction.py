@@ -18,7 +18,9 @@ from tinygraph.plan.records.contraction import FIELDS, TILE_OPERAND, Contraction
 
 from . import tile
 from .arguments import ceil_divide, define_kernel, lane_mask, minimum, share
+from .aside import Aside
 from .epilogue import Epilogue, OperandAtTile, read_by_row
+from .reduce import accumulate
 from .tile import PartPrefetch, Reduction, Shape, Walk, i64, offset, pointer
 
 
@@ -204,8 +206,14 @@ class _TileEmitter:
     ) -> None:
         """A tile with all of its reduction."""
         b, shape = self.b, epilogue.shape
-        walks, block = [self._next_rows(shape, a), self.ahead.walk(b)], epilogue.block(reduction)
-        sums = tile.accumulate(b, shape, a, columns, reduction, tile.zeros(shape), walks, block)
+        walks, zeros = [self._next_rows(shape, a), self.ahead.walk(b)], tile.zeros(shape)
+        if loop := self.spec.blocked:
+            aside = Aside.begin(b, shape, loop)
+            last = accumulate(b, shape, a, columns, reduction, zeros, walks, aside=aside)
+            sums = aside.total(b, last)
+        else:
+            block = epilogue.block(reduction)
+            sums = accumulate(b, shape, a, columns, reduction, zeros, walks, block)
         self.ahead.advance(b, reduction)
         epilogue.emit(sums)
 
@@ -221,13 +229,13 @@ class _TileEmitter:
         """A tile with a chunk of its reduction; `waiting` is where its sums are in between."""
         b, shape = self.b, epilogue.shape
         epilogue.fetch(chunk.last)
-        initial = self._resume(shape, waiting, chunk.first)
         walks = [self._next_chunk(a)]
-        sums = tile.accumulate(b, shape, a, columns, reduction, initial, walks)
+        sums = accumulate(b, shape, a, columns, reduction, tile.zeros(shape), walks)
+        total = self._added(shape, waiting, chunk.first, sums)
         self._choose(
             chunk.last,
-            lambda: epilogue.emit(sums),
-            lambda: self._suspend(shape, waiting, sums),
+            lambda: epilogue.emit(total),
+            lambda: self._suspend(shape, waiting, total),
         )
 
     def _next_rows(self, shape: Shape, a: ir.Value) -> Walk:
@@ -247,23 +255,26 @@ class _TileEmitter:
         size = i64(4 * spec.rows * spec.width)
         return offset(b, self._pointer(self.fields["partial"]), b.mul(number, size))
 
-    def _resume(self, shape: Shape, waiting: ir.Value, first: ir.Value) -> list[ir.Value]:
-        """Zeros in the first chunk, the sums so far in every other."""
+    def _added(
+        self, shape: Shape, waiting: ir.Value, first: ir.Value, sums: list[ir.Value]
+    ) -> list[ir.Value]:
+        """A chunk's own sums, added to those of the chunks before it: one running sum over all of a
+        long reduction would lose digits.
+        """
         b, start = self.b, self.b.block
-        more, merged = b.append_basic_block("resume"), b.append_basic_block("start")
+        more, merged = b.append_basic_block("add"), b.append_basic_block("added")
         b.cbranch(first, merged, more)
         b.position_at_end(more)
         steps = [i64(4 * shape.lanes * i) for i in range(shape.rows * shape.vectors)]
-        found = [b.load(offset(b, waiting, at), typ=shape.vector, align=4) for at in steps]
+        old = [b.load(offset(b, waiting, at), typ=shape.vector, align=4) for at in steps]
+        added = [b.fadd(x, y) for x, y in zip(old, sums, strict=True)]
         b.branch(merged)
         b.position_at_end(merged)
-        sums = []
-        for zero, old in zip(tile.zeros(shape), found, strict=True):
-            phi = b.phi(shape.vector)
-            phi.add_incoming(zero, start)
-            phi.add_incoming(old, more)
-            sums.append(phi)
-        return sums
+        phis = [b.phi(shape.vector) for _ in sums]
+        for phi, alone, both in zip(phis, sums, added, strict=True):
+            phi.add_incoming(alone, start)
+            phi.add_incoming(both, more)
+        return phis
 
     def _suspend(self, shape: Shape, waiting: ir.Value, sums: list[ir.Value]) -> None:
         for i, x in enumerate(sums):

@@ -15,6 +15,7 @@ from tinygraph.plan.winograd.toom_cook import transforms, transposed
 
 from ..gemm import tile
 from ..gemm.arguments import ArgumentBlock, ceil_divide, define_kernel, lane_mask, minimum, share
+from ..gemm.reduce import accumulate
 from ..gemm.tile import Reduction, Shape, i1, i64, offset, pointer
 from .products import of_block
 from .records import (
@@ -237,7 +238,7 @@ def emit_products(caller: ir.Function, spec: WinogradGradient, vectors: int) -> 
         there = [offset(b, m, i64(place)) for place in places]
         for at in there:
             tile.claim(b, at)
-        sums = tile.accumulate(b, shape, v, q, reduction, tile.zeros(shape))
+        sums = accumulate(b, shape, v, q, reduction, tile.zeros(shape))
         with b.if_else(add) as (later, first):
             with later:
                 for x, at in zip(sums, there, strict=True):

@@ -8,6 +8,7 @@ from llvmlite import ir
 
 from ..gemm import tile
 from ..gemm.arguments import ceil_divide, minimum
+from ..gemm.reduce import accumulate
 from ..gemm.tile import PartPrefetch, Reduction, Shape, i64, offset, pointer
 from .records import Products, WinogradTile
 
@@ -53,7 +54,7 @@ def emit_products(caller: ir.Function, spec: WinogradTile, vectors: int) -> ir.F
                 count = minimum(b, left, chunk_size)
                 reduction = Reduction([one, one, count], *strides, a_rows)
                 walks = [ahead.walk(b)]
-                sums = tile.accumulate(b, shape, v, u, reduction, tile.zeros(shape), walks)
+                sums = accumulate(b, shape, v, u, reduction, tile.zeros(shape), walks)
                 ahead.advance(b, reduction)
                 with b.if_else(b.icmp_signed("==", left, k)) as (first, later):
                     with first:

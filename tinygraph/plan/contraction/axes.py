@@ -17,7 +17,7 @@ from ...graph.op import Index
 from ..indexing.phases import Problem, Unsuitable
 from ..nests.arrange import copy_nest
 from ..records.body import Body, Statement
-from ..records.contraction import Contraction, TileOperand
+from ..records.contraction import Contraction, TileOperand, blocked
 from ..records.plan import Access, Buffer, Guard, Load, Nest, Put, Tile
 from ..records.target import Cut, Product, Target
 
@@ -234,7 +234,15 @@ def make_tile(
     )
     shape, chunked = (way.rows, way.vectors), way.chunk > 0
     record = Contraction.tiled(
-        shape, m.size, n, body, specs, target.lanes, chunked, roles.lanes_along
+        shape,
+        m.size,
+        n,
+        body,
+        specs,
+        target.lanes,
+        chunked,
+        roles.lanes_along,
+        "" if chunked or way.splits > 1 else blocked(r.size, s.size, k.size),
     )
     packed_k = width
     if roles.packed:

@@ -48,10 +48,14 @@ def contraction(
     made = with_epilogue(s, group, stores, repack)
     if isinstance(made, Launches):
         return made
-    apart = epilogue_apart(s, group, group.anchor, stores, made)
+    apart = epilogue_apart(s, group, group.anchor, stores, made, repack)
     if isinstance(apart, Launches):
         return apart
-    if made.repack:
+    if apart.repack and not made.repack:
+        swapped = epilogue_apart(s, group, group.anchor, stores, apart, repack)
+        if isinstance(swapped, Launches):
+            return swapped
+    if not repack and (made.repack or apart.repack):
         return contraction(s, group, stores, repack=True)
     s.remarks.append(f"{label(group)}: plain loops, because {made.reason}")
     return made
@@ -78,7 +82,7 @@ def with_epilogue(
 
 
 def epilogue_apart(
-    s: Lowerer, group: Group, anchor: Node, stores: Stores, why: Declined
+    s: Lowerer, group: Group, anchor: Node, stores: Stores, why: Declined, repack: bool
 ) -> Launches | Declined:
     """The contraction into memory of its own, and its epilogue as a kernel after it.
 
@@ -91,7 +95,7 @@ def epilogue_apart(
     kept = locations.get(anchor)
     if kept is None or why.repack:
         locations[anchor] = memory_for(s, alone, store, anchor)
-    made = with_epilogue(s, alone, [(store, locations[anchor])])
+    made = with_epilogue(s, alone, [(store, locations[anchor])], repack)
     if isinstance(made, Declined):
         s.memory.rollback(mark)
         return made

@@ -20,6 +20,16 @@ from dataclasses import dataclass
 
 from .body import Body
 
+LONG = 16_384  # steps from which on a reduction is blocked
+BLOCK = 4096  # steps of "k" that one running sum takes
+
+
+def blocked(r: int, s: int, k: int) -> str:
+    """Where a reduction of these sizes puts its running sums aside: as rarely as it may."""
+    if r * s * k <= LONG:
+        return ""
+    return "r" if s * k <= LONG else "s" if k <= LONG else "k"
+
 
 @dataclass(frozen=True, slots=True)
 class TileOperand:
@@ -49,6 +59,8 @@ class Contraction:
         operands: of the epilogue, numbered as in ``body``; those that ``body.stores`` names are
             outputs.
         lanes_along: "columns" or "batch".
+        blocked: where the running sums of a long reduction are put aside, so that they lose no
+            digits: "" nowhere, after each iteration of "r" or "s", or every BLOCK steps of "k".
     """
 
     rows: int
@@ -61,6 +73,7 @@ class Contraction:
     lanes: int
     chunked: bool = False
     lanes_along: str = "columns"
+    blocked: str = ""
 
     @staticmethod
     def tiled(
@@ -72,6 +85,7 @@ class Contraction:
         lanes: int,
         chunked: bool = False,
         lanes_along: str = "columns",
+        blocked: str = "",
     ) -> Contraction:
         """The record for these sizes: the tile is cut down to them, tails and masks follow."""
         rows, columns = min(tile[0], m), -(-n // lanes)
@@ -79,8 +93,8 @@ class Contraction:
         tail, masked = columns % vectors, n % lanes != 0
         if masked and not tail and columns > vectors:
             tail = vectors  # full blocks keep unmasked stores
-        tails = m % rows, tail, masked
-        return Contraction(rows, vectors, *tails, body, operands, lanes, chunked, lanes_along)
+        shape = rows, vectors, m % rows, tail
+        return Contraction(*shape, masked, body, operands, lanes, chunked, lanes_along, blocked)
 
     @property
     def width(self) -> int:

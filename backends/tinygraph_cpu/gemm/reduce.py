@@ -1,0 +1,123 @@
+"""The reduction of a register tile: three loops around multiply-adds of rows with columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from llvmlite import ir
+
+from tinygraph_scalar.arithmetic import declare
+
+from .aside import Aside
+from .tile import (
+    PREFETCH_BYTES,
+    PrefetchRows,
+    Reduction,
+    Shape,
+    Walk,
+    f32,
+    i64,
+    offset,
+    opaque,
+    prefetch,
+    repeat,
+    splat,
+)
+
+
+def accumulate(
+    b: ir.IRBuilder,
+    shape: Shape,
+    a: ir.Value,
+    columns: ir.Value,
+    reduction: Reduction,
+    initial: Sequence[ir.Value],
+    walks: Sequence[Walk] = (),
+    block: PrefetchRows | None = None,
+    aside: Aside | None = None,
+) -> list[ir.Value]:
+    """Row after row, `initial` and the sums over r, s and k of A[row] * B[columns]."""
+    a_strides, b_strides = reduction.a_strides, reduction.b_strides
+    ahead = b.mul(b_strides[2], i64(max(1, PREFETCH_BYTES // (4 * shape.vectors * shape.lanes))))
+    fetched = [(walk.start, walk.step, 3) for walk in walks]
+    if block is not None:
+        fetched += [(start, block.step, 2) for start in block.starts]
+
+    def step(a: ir.Value, columns: ir.Value, *rest: ir.Value) -> list[ir.Value]:
+        there, sums = rest[: len(fetched)], rest[len(fetched) :]
+        for at, (_, _, locality) in zip(there, fetched, strict=True):
+            prefetch(b, at, locality=locality)
+        new = _multiply_add(b, shape, a, columns, reduction.a_rows, ahead, sums)
+        on = [offset(b, at, step) for at, (_, step, _) in zip(there, fetched, strict=True)]
+        return [offset(b, a, a_strides[2]), offset(b, columns, b_strides[2]), *on, *new]
+
+    def innermost(state: list[ir.Value]) -> list[ir.Value]:
+        k = reduction.counts[2]
+        if aside is not None and aside.loop == "k":
+            return aside.in_segments(b, k, state, step)
+        if block is None:
+            return repeat(b, k, state, step)
+        return _in_segments(b, k, block, 2 + len(walks), state, step)
+
+    def nest(level: int) -> Callable[..., list[ir.Value]]:
+        def outer(a: ir.Value, columns: ir.Value, *rest: ir.Value) -> list[ir.Value]:
+            state = [a, columns, *rest]
+            after = innermost(state) if level else repeat(b, reduction.counts[1], state, nest(1))
+            new = after[2:]
+            if aside is not None and aside.loop == "rs"[level]:
+                new = [*new[: len(fetched)], *aside.add(b, new[len(fetched) :])]
+            return [offset(b, a, a_strides[level]), offset(b, columns, b_strides[level]), *new]
+
+        return outer
+
+    start = [a, columns, *(at for at, _, _ in fetched), *initial]
+    return repeat(b, reduction.counts[0], start, nest(0))[2 + len(fetched) :]
+
+
+def _in_segments(
+    b: ir.IRBuilder,
+    count: ir.Value,
+    block: PrefetchRows,
+    first: int,
+    state: Sequence[ir.Value],
+    step: Callable[..., Sequence[ir.Value]],
+) -> list[ir.Value]:
+    """A loop over steps, cut into segments; state[first] and what follows are where the block's
+    rows begin, which are the next ones after each segment.
+    """
+    end = first + len(block.starts)
+    size = b.udiv(count, block.segments)
+    longest = b.sub(count, b.mul(size, b.sub(block.segments, i64(1))))
+
+    def segment(steps: ir.Value, *state: ir.Value) -> list[ir.Value]:
+        after = repeat(b, steps, state, step)
+        rows = zip(state[first:end], block.rows, strict=True)
+        return [size, *after[:first], *(offset(b, *row) for row in rows), *after[end:]]
+
+    return repeat(b, block.segments, [longest, *state], segment)[1:]
+
+
+def _multiply_add(
+    b: ir.IRBuilder, shape: Shape, a: ir.Value, columns: ir.Value,
+    a_rows: Sequence[ir.Value], ahead: ir.Value, sums: Sequence[ir.Value],
+) -> list[ir.Value]:  # fmt: skip
+    """One step of the reduction: a row of B is loaded once, A's scalars are broadcast."""
+    kind, lanes = shape.vector, shape.lanes
+    fma = declare(b.module, f"llvm.fmuladd.v{lanes}f32", kind, [kind] * 3)
+    steps = [i64(4 * v * lanes) for v in range(shape.vectors)]
+    row_of_b = [b.load(offset(b, columns, at), typ=kind, align=4) for at in steps]
+    if shape.lanes_along == "columns":
+        for at in range(0, 4 * shape.vectors * lanes, 64):  # a cache line each
+            prefetch(b, offset(b, offset(b, columns, ahead), i64(at)))
+    new = []
+    for m in range(shape.rows):
+        if m % 8 == 0:
+            a = opaque(b, offset(b, a, a_rows[8]) if m else a)
+        row, sums_of_row = offset(b, a, a_rows[m % 8]), sums[m * shape.vectors :][: shape.vectors]
+        if shape.lanes_along == "batch":
+            row_of_a = [b.load(offset(b, row, at), typ=kind, align=4) for at in steps]
+        else:
+            row_of_a = [splat(b, b.load(row, typ=f32, align=4), lanes)] * shape.vectors
+        for x, y, s in zip(row_of_a, row_of_b, sums_of_row, strict=True):
+            new.append(b.call(fma, [x, y, s]))
+    return new
