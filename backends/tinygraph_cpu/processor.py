@@ -11,7 +11,7 @@ from functools import partial
 
 from tinygraph.plan.records.contraction import Contraction
 from tinygraph.plan.records.plan import Emitted, Launch, Tile
-from tinygraph.plan.records.target import Copying, Cut, Lowering, Product
+from tinygraph.plan.records.target import Copying, Cut, Lowering, Product, Reducing
 
 from .costs.caches import LINE, NOMINAL, Caches
 from .costs.tiles import CHUNK, Core, tile_cycles
@@ -32,6 +32,8 @@ COPYING = Copying(
     deep=64,
     ways=16,  # more lines than a set of the first cache holds
 )
+
+REDUCING = Reducing(unrolled=32, blocks=(64, 32, 16))  # one to four vectors of the widest
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ class CpuTarget:
     caches: Caches = NOMINAL
     chunk: int = CHUNK
     copying: Copying = COPYING
+    reducing: Reducing = REDUCING
     prefetch: CpuPrefetch = CpuPrefetch()
     resident: int = 2**20
 

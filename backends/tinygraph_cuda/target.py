@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tinygraph.plan.records.target import Copying, Cut, Lowering, Prefetch, Product
+from tinygraph.plan.records.target import Copying, Cut, Lowering, Prefetch, Product, Reducing
 
-from .kernels.blocking import Sizes, choose
+from .kernels.blocking import REDUCING, Sizes, choose
 
 NEVER = 1 << 62
 COPYING = Copying(
@@ -27,6 +27,7 @@ class CudaTarget:
     winograd: bool = False
     lowerings: tuple[Lowering, ...] = ()
     copying: Copying = COPYING
+    reducing: Reducing = REDUCING
     prefetch: Prefetch | None = None
     resident: int = 2**20
 

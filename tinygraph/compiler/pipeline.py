@@ -18,7 +18,7 @@ from ..inspect.record import Compiled, Snapshot
 from ..passes import APPROXIMATE, PIPELINE, expand_winograd
 from ..plan.records.plan import Plan
 from ..plan.records.target import Target
-from ..plan.schedule import schedule
+from ..plan.schedule import Watch, schedule
 from ..plan.verify import PlanError, verify_plan
 from .options import Pass
 
@@ -94,7 +94,12 @@ def translate(
         made = partial(schedule, steps[-1].graph, updates, parameters, target, conv=conv)
         plan = verified(made, without, graph)
         plan.remarks[:0] = remarks
-    return Compiled(steps, plan, replace(assemble(plan), updates=bool(updates)))
+
+    def replan(watch: Watch) -> Plan:
+        with device(None):
+            return made(without=without, watch=watch)
+
+    return Compiled(steps, plan, replace(assemble(plan), updates=bool(updates)), replan)
 
 
 def verified(made: Callable[..., Plan], without: frozenset[str], graph: Graph) -> Plan:

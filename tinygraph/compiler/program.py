@@ -103,6 +103,15 @@ class Program(ABC):
         """
         return self.inspection.diff(stage, since)
 
+    def planning(self, step: str | None = None) -> str:
+        """The planner's steps, each with its time and the number of groups or launches that it
+        left; with the name of a step, such as ``"absorb"``, the groups or launches themselves.
+
+        Raises:
+            ValueError: there is no such step, or it was left out.
+        """
+        return self.inspection.planning(step)
+
     def dot(self, stage: str | None = None) -> str:
         """The graph after a pass for Graphviz, by default the optimized one."""
         return self.inspection.dot(stage)

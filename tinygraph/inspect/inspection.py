@@ -26,6 +26,7 @@ from .cards import cards_text
 from .explain import explain
 from .fused import fused_text, largest
 from .plan_text import plan_text
+from .planning import planner_steps, planning_text
 from .profile import Profile, Timing
 from .record import Compiled, Snapshot
 from .remarks import Remark, card_remarks, grouped, places, plan_remarks, step_remarks
@@ -227,6 +228,16 @@ class Inspection:
     def profile(self, timing: Timing) -> Profile:
         """A measurement joined with costs, nodes and lines."""
         return Profile(self.plan.name, timing, self.costs, self.plan.devices)
+
+    def planning(self, step: str | None = None) -> str:
+        """The planner's steps with their times, or what one of them left."""
+        steps = planner_steps(self.compiled, self.names)
+        if step is None:
+            return planning_text(self.plan.name, steps)
+        for found in steps:
+            if found.name == step:
+                return f"after {step}: {found.left}\n{found.text}\n"
+        raise ValueError(f"no step {step!r}; there is {', '.join(s.name for s in steps)}")
 
     def explain(self, name: str, profile: Profile | None = None) -> str:
         """How a node, scope or parameter was compiled."""

@@ -13,7 +13,7 @@ from ..contraction.axes import Axis, Roles, pack_nest
 from ..indexing.accesses import full_strides, ordered_strides, row_major
 from ..memory.layout import row_gap
 from ..memory.memory import Memory
-from ..nests.arrange import copy_nest
+from ..nests.arrange import copy_nest, shaped
 from ..records.body import Statement
 from ..records.lowered import Launches
 from ..records.plan import Access, Buffer, Launch, Nest, Tile
@@ -28,7 +28,8 @@ def weight(nest: Nest) -> int:
 
 
 def nest_launch(target: Target, name: str, nest: Nest, nodes: tuple[Node, ...]) -> Launch:
-    """A nest as a launch, cut along its outermost axis."""
+    """An arranged nest as a launch, cut along its outermost axis."""
+    nest = shaped(nest, target.reducing)
     work = prod(nest.axes) * weight(nest)
     outer = nest.axes[0] if 0 not in nest.reduce and nest.axes else 1
     if nest.style == "column" and len(nest.reduce) == len(nest.axes) - 1:

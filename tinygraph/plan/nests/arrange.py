@@ -11,8 +11,7 @@ from math import prod
 from ...graph.op import Index
 from ..indexing.accesses import full_strides
 from ..records.plan import Access, Load, Nest, NestStatement, Position, Put, Stage
-
-LITERAL = 32  # steps; a shorter reduction is unrolled within a contiguous output axis
+from ..records.target import Reducing
 
 
 def arrange(nest: Nest) -> Nest:
@@ -29,9 +28,15 @@ def arrange(nest: Nest) -> Nest:
     reduces, more = collapse(reduces, nest, pinned)
     sizes |= more
     order = outputs + reduces
-    nest = permute(nest, order, sizes, len(outputs))
-    nest = replace(nest, style=style(nest))
-    return replace(nest, block=block_of(nest)) if nest.style == "column" else nest
+    return permute(nest, order, sizes, len(outputs))
+
+
+def shaped(nest: Nest, reducing: Reducing) -> Nest:
+    """An arranged nest with the shape of its loops."""
+    nest = replace(nest, style=style(nest, reducing.unrolled))
+    if nest.style != "column":
+        return nest
+    return replace(nest, block=block_of(nest, reducing.blocks))
 
 
 def stride_order(nest: Nest) -> Callable[[int], tuple[int, int]]:
@@ -121,9 +126,9 @@ def permute(nest: Nest, order: list[int], sizes: dict[int, int], outputs: int) -
     return Nest(axes, tuple(range(outputs, len(order))), operands, stages)
 
 
-def style(nest: Nest) -> str:
-    """Which loop is innermost: the reduction, or the last output axis around an unrolled or blocked
-    reduction.
+def style(nest: Nest, unrolled: int) -> str:
+    """The innermost loop: the reduction, or the last output axis around a reduction that is blocked
+    or, up to ``unrolled`` steps, unrolled.
     """
     if not nest.reduce or len(nest.reduce) == len(nest.axes):
         return "row"
@@ -137,19 +142,21 @@ def style(nest: Nest) -> str:
     )
     if main is None or all(s[last] != 1 for s in reads):
         return "row"
-    if prod(nest.axes[a] for a in nest.reduce) <= LITERAL:
+    if prod(nest.axes[a] for a in nest.reduce) <= unrolled:
         return "literal"
     return "column"
 
 
-def block_of(nest: Nest) -> int:
+def block_of(nest: Nest, blocks: tuple[int, int, int]) -> int:
     """Columns that are worked on at a time: whole vectors, blocks enough for several threads, and
     no remainder if that can be.
     """
     first = nest.reduce[0]
     columns = nest.axes[first - 1]
-    most = 64 if first > 1 or columns >= 256 else 32 if columns >= 64 else 16
-    return next((b for b in (64, 32, 16) if b <= most and columns % b == 0), min(most, 32))
+    large, medium, small = blocks
+    most = small if columns < 2 * medium else medium
+    most = large if first > 1 or columns >= 4 * large else most
+    return next((b for b in blocks if b <= most and columns % b == 0), min(most, medium))
 
 
 def copy_nest(axes: tuple[int, ...], source: Access, target: Access) -> Nest:

@@ -114,6 +114,20 @@ NO_COPIES = Copying(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Reducing:
+    """How loop nests reduce where an output axis is contiguous.
+
+    Attributes:
+        unrolled: a reduction of at most this many steps is unrolled within that axis.
+        blocks: around a longer one, the elements of that axis whose sums are kept at a time; the
+            largest first.
+    """
+
+    unrolled: int
+    blocks: tuple[int, int, int]
+
+
 class Prefetch(Protocol):
     """The rule by which launches fetch data into the cache for later ones."""
 
@@ -160,6 +174,9 @@ class Target(Protocol):
     def copying(self) -> Copying: ...
 
     @property
+    def reducing(self) -> Reducing: ...
+
+    @property
     def prefetch(self) -> Prefetch | None:
         """None: kernels fetch nothing for later ones."""
 
@@ -188,6 +205,7 @@ class PlainTarget:
     winograd: bool = False
     lowerings: tuple[Lowering, ...] = ()
     copying: Copying = NO_COPIES
+    reducing: Reducing = Reducing(unrolled=4, blocks=(4, 2, 1))
     prefetch: Prefetch | None = None
     resident: int = 0
 
