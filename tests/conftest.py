@@ -81,3 +81,12 @@ def own_operators(tmp_path: Path) -> Iterator[None]:
     tinygraph.settings.cache = before
     for name in OPS.keys() - known:
         del OPS[name]
+
+
+@pytest.fixture(autouse=True)
+def settings_as_before() -> Iterator[None]:
+    """A setting that a test made explicitly would hide the environment from later tests."""
+    before = dict(vars(tinygraph.settings))
+    yield
+    vars(tinygraph.settings).clear()
+    vars(tinygraph.settings).update(before)
