@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tinygraph.plan.records.target import Copying, Cut, Lowering, Prefetch, Product, Reducing
+from tinygraph.plan.records.target import (
+    NEVER,
+    Copying,
+    Cut,
+    Lowering,
+    Prefetch,
+    Product,
+    Reducing,
+)
 
 from .kernels.blocking import REDUCING, Sizes, choose
 
-NEVER = 1 << 62
 COPYING = Copying(
     heavy=NEVER, few=0, many=NEVER, reused=NEVER, crowded=2048, gap=64, deep=NEVER, ways=NEVER
 )
