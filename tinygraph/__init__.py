@@ -21,6 +21,7 @@ from .graph.origins import scope
 from .graph.parameter import parameter
 from .graph.parse import ParseError, parse
 from .graph.placement import device
+from .graph.state import LostValueError
 from .graph.types import Type
 from .graph.verify import VerifyError
 from .nn import manual_seed
@@ -31,6 +32,7 @@ __all__ = [
     "BackendError",
     "GradientError",
     "Graph",
+    "LostValueError",
     "Node",
     "Parameter",
     "ParseError",

@@ -82,6 +82,7 @@ class CpuRunner:
     """Owns the arena and the argument blocks of one program, and shares the prepared memory."""
 
     memory = None  # the host's
+    unfinished = ""  # a run with updates is one native call, which nothing stops midway
 
     def __init__(
         self,

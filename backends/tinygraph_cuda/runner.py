@@ -43,6 +43,7 @@ class CudaRunner:
             runtime.upload(self.bases["constant", i], constant)
         self.prepare = runtime.capture([x for call in code.prepare for x in self.launches(call)])
         self.captured: Any = None  # of a run; made when inputs and outputs have their memory
+        self.unfinished = ""
 
     def alloc(self, size: int, name: str) -> int:
         address = self.memory.alloc(max(size, 1), name)
@@ -104,9 +105,21 @@ class CudaRunner:
         if self.captured is None:
             order = [(self.code.calls[number], step) for number, step in self.code.order()]
             self.captured = self.memory.capture([x for each in order for x in self.launches(*each)])
-        self.memory.replay(self.captured)
-        self.download(outputs)
-        self.memory.sync()
+        self.unfinished = "in one of its launches"
+        try:
+            self.memory.replay(self.captured)
+            self.download(outputs)
+        finally:  # where Ctrl-C ends the wait for results, what was launched ends all the same
+            self.memory.sync()
+            self.unfinished = self.stopped()
+
+    def stopped(self) -> str:
+        """The launch beyond which the replay did not go, in words."""
+        number = self.memory.stopped
+        if number is None:
+            return ""
+        names = [c.name for i, _ in self.code.order() for c in [self.code.calls[i]] for _ in c.work]
+        return f"in launch {number + 1} of {len(names)}, {names[number]}"
 
     def time(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> list[float]:
         self.upload(inputs, outputs)
@@ -130,7 +143,7 @@ def release(runtime: Runtime, addresses: Sequence[int]) -> None:
 class CheckedRunner:
     """A program that was compiled and checked for an architecture, and can do no more."""
 
-    memory = None
+    memory, unfinished = None, ""
 
     def __init__(self, code: Code, architecture: str):
         self.name, self.architecture = code.name, architecture

@@ -1,7 +1,8 @@
 """As much of cuda.core as tinygraph uses, over the emulator: a GPU that does everything late.
 
 Work on a stream happens at ``sync``, in order, never before: what does not wait for it reads old
-values. ``log`` has what was asked of the device, in order.
+values. A kernel's fault ends the context: nothing works after it. ``log`` has what was asked of the
+device, in order.
 """
 
 from __future__ import annotations
@@ -12,16 +13,21 @@ from typing import Any
 
 import numpy as np
 
-from ptx_emulator import Kernel, Memory
+from ptx_emulator import Fault, Kernel, Memory
 from tinygraph_cuda.compile import compiled
 
 KHZ, SECONDS = 1_000_000, 1e-3  # the clock's rate; what anything takes between two events
+
+
+class CUDAError(Exception):
+    """As cuda.core raises it."""
 
 
 class FakeCore:
     """Stands for the module ``cuda.core``."""
 
     def __init__(self) -> None:
+        self.dead = False
         self.log: list[str] = []
         self.memory, self.host = Memory(), dict[int, np.ndarray]()
         self.Buffer = SimpleNamespace(from_handle=lambda address, size: Buffer(self, address, size))
@@ -57,6 +63,10 @@ class FakeCore:
             size = 8 if isinstance(given, int) else given.nbytes  # an int is an address
             assert size == wanted.bytes, (given, wanted)
         target.add(f"launch {kernel.name}", lambda: kernel(self.memory, *config, arguments))
+
+    def alive(self) -> None:
+        if self.dead:
+            raise CUDAError("CUDA_ERROR_LAUNCH_FAILED")
 
     def on_host(self, address: int) -> tuple[np.ndarray, int] | None:
         for start, array in self.host.items():
@@ -104,6 +114,7 @@ class Device:
         return Stream(self.core)
 
     def allocate(self, size: int, *, stream: Stream) -> Buffer:
+        self.core.alive()
         self.core.log.append("allocate")
         return Buffer(self.core, self.core.memory.allocate(size), size)
 
@@ -114,6 +125,7 @@ class Stream:
         self.builder = GraphBuilder()
 
     def add(self, name: str, work: Callable[[], None]) -> None:
+        self.core.alive()
         if self.builder.building:  # it records what its stream is asked to do
             self.builder.add(name, work)
             return
@@ -122,9 +134,13 @@ class Stream:
 
     def sync(self) -> None:
         self.core.log.append("sync")
-        for work in self.waiting:
-            work()
+        try:
+            for work in self.waiting:
+                work()
+        except Fault:
+            self.core.dead = True
         self.waiting.clear()
+        self.core.alive()
 
     def record(self, options: bool) -> Event:
         assert options, "an event without timing"

@@ -39,6 +39,12 @@ class Runner(Protocol):
     def memory(self) -> DeviceMemory | None:
         """The memory that holds its copies of the parameters; None is the host's."""
 
+    @property
+    def unfinished(self) -> str:
+        """Where a run stopped that left parameters half new, to follow "failed": "in launch 3 of
+        9, mul". Empty if they are whole: the run had not begun, or had ended, when an error came.
+        """
+
     def refresh(self) -> None:
         """Runs ``code.prepare``: before the first call, and again when a parameter has changed that
         the program does not update itself. Not called where ``code.prepare`` is empty.

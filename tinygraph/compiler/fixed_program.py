@@ -78,17 +78,35 @@ class FixedProgram(Program):
                 self._check(inputs)
             if self._follows or ParameterState.moved:
                 self._refresh()
-            self._runner(inputs, outputs)
-            for p in self.updates:
-                p.state.changed(self._runner.memory)
+            try:
+                self._runner(inputs, outputs)
+            except BaseException as error:
+                self._updated(error)
+                raise
+            self._updated()
         return tuple(outputs)
 
+    def _updated(self, error: BaseException | None = None) -> None:
+        """Parameters have their new values, or none if the run stopped midway. An error may also
+        come before or after the run, as Ctrl-C does.
+        """
+        unfinished = getattr(self._runner, "unfinished", "midway") if error is not None else ""
+        for p in self.updates:
+            if unfinished:
+                reason = str(error).partition("\n")[0] or type(error).__name__
+                p.state.lose(f"program {self.graph.name} failed {unfinished} ({reason})")
+            else:
+                p.state.changed(self._runner.memory)
+
     def _refresh(self) -> None:
-        """The newest values of parameters are where this program runs, and prepared values follow
-        the parameters that they were made from.
+        """The newest values of the parameters that this program reads are where it runs, and
+        prepared values follow the parameters that they were made from.
+
+        Raises:
+            LostValueError: one has no value.
         """
         if self._runner.memory is not None or ParameterState.moved:
-            for p in self.parameters:
+            for p in self.graph.parameters:
                 p.state.bring(self._runner.memory)
         if not self.built.code.prepare:
             return

@@ -43,6 +43,7 @@ class Program(ABC):
 
         Raises:
             TypeError, ValueError: the arrays do not fit the inputs.
+            LostValueError: a run that failed midway left a parameter without a value.
             FloatingPointError: with ``check_nan``, a node made a NaN from none.
             KeyboardInterrupt: at Ctrl-C, at once; with updates, at the end of the run, since
                 parameters would else be left half new.

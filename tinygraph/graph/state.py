@@ -27,6 +27,10 @@ class DeviceMemory(Protocol):
     def download(self, array: np.ndarray, address: int) -> None: ...
 
 
+class LostValueError(RuntimeError):
+    """A parameter has no value: a program that failed midway had begun to change it."""
+
+
 class ParameterState:
     """The value of a parameter, drawn at first use, and a version that rises with every change.
 
@@ -36,7 +40,8 @@ class ParameterState:
 
     A program on a device has a copy in the device's memory. The newest value may be in any of
     these memories (None is the host's) and is copied to where it is missing when it is needed
-    there: ``read`` and ``write`` for the host, ``bring`` for a program that runs.
+    there: ``read`` and ``write`` for the host, ``bring`` for a program that runs. A value that a
+    program left half new is lost: to need it is an error until there is another.
 
     A program holds the ``lock`` of each parameter while it runs, so that it never sees a value of
     which a part is new. Parameters have one lock together until ``shared_lock`` gives those of a
@@ -45,7 +50,7 @@ class ParameterState:
 
     unused = new_lock(PROGRAMS)  # of the parameters that no program uses
 
-    moved = False  # whether any parameter was ever changed in a memory other than the host's
+    moved = False  # whether any was ever changed in a memory other than the host's, or lost
 
     def __init__(
         self,
@@ -62,6 +67,7 @@ class ParameterState:
         self._array: np.ndarray | None = None
         self._copies: dict[DeviceMemory, int] = {}  # addresses
         self._newest: set[DeviceMemory | None] = {None}  # where the current value is
+        self._lost = ""  # why there is no value
         self.lock = self.unused
 
     @property
@@ -88,6 +94,11 @@ class ParameterState:
             return self._on_host().copy()
 
     def _on_host(self) -> np.ndarray:
+        if self._lost:
+            raise LostValueError(
+                f"the value of {self._described()} is lost: {self._lost}. Assign another, or load "
+                "a checkpoint with all that this program updates"
+            )
         if self._array is None:
             array = self._allocate()
             array[...] = self._checked(self._initial())
@@ -114,7 +125,7 @@ class ParameterState:
     def bring(self, memory: DeviceMemory | None) -> None:
         """Copies the newest value into ``memory``, which must already hold a copy."""
         with self.held():
-            if memory in self._newest:
+            if memory in self._newest and not self._lost:
                 return
             array = self._on_host()
             if memory is not None:
@@ -124,13 +135,23 @@ class ParameterState:
     def changed(self, memory: DeviceMemory | None) -> None:
         """A program has written a new value into a memory; other copies are old."""
         self.version += 1
+        self._lost = ""
         if self._copies:
             self._newest = {memory}
             ParameterState.moved = ParameterState.moved or memory is not None
 
+    def lose(self, why: str) -> None:
+        """A program has left the value half new; ``why`` names it and says where it stopped."""
+        self.version += 1
+        self._lost = why
+        ParameterState.moved = True
+
+    def _described(self) -> str:
+        return f"parameter {self.name or 'without a name'}: {self.type}"
+
     def _allocate(self) -> np.ndarray:
         type = Type(tuple(self.type.shape[a] for a in self.order), self.type.dtype)
-        physical = aligned(type, what=f"parameter {self.name or 'without a name'}: {self.type},")
+        physical = aligned(type, what=f"{self._described()},")
         return physical.transpose(np.argsort(self.order)) if self.order else physical
 
     def write(self, value: Any) -> None:
@@ -140,6 +161,7 @@ class ParameterState:
                 self._array = self._allocate()
             self._array[...] = value
             self._newest = {None}
+            self._lost = ""
             self.version += 1
 
     def _checked(self, value: Any) -> np.ndarray:

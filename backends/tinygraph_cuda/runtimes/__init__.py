@@ -26,16 +26,20 @@ class KernelLaunch:
 class Runtime(DeviceMemory, Protocol):
     """The memory of one device, and an order in which it does what it is told.
 
-    ``separate``: buffers that share the arena are allocations of their own.
+    Attributes:
+        separate: buffers that share the arena are allocations of their own.
+        stopped: the number of the launch beyond which the last replay did not go; None if it did
+            all of them, or none.
     """
 
     separate: bool
+    stopped: int | None
 
     def load(self, built: CompiledKernel, name: str) -> Any:
         """A kernel for launches; ``name`` appears in errors."""
 
     def launch(self, launch: KernelLaunch) -> None:
-        """Behind everything that was asked for before."""
+        """After everything that was asked for before."""
 
     def capture(self, launches: Sequence[KernelLaunch]) -> Any:
         """Launches as one thing that is replayed."""
@@ -43,7 +47,11 @@ class Runtime(DeviceMemory, Protocol):
     def replay(self, captured: Any) -> None: ...
 
     def sync(self) -> None:
-        """Waits until all that was asked for is done."""
+        """Waits until all that was asked for is done.
+
+        Raises:
+            BackendError: some of it failed.
+        """
 
     def time(self, groups: Sequence[Sequence[KernelLaunch]]) -> list[float]:
         """Launches all groups and returns the seconds that each took."""

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.compiler.backend import BackendError
 from tinygraph.plan.records.device import Roofline
 
 from ..compile.compiled import CompiledKernel
@@ -36,10 +37,12 @@ class DeviceRuntime:
     """
 
     separate = False
+    stopped: int | None = None  # a graph is launched as a whole; a fault in it ends the context
 
     def __init__(self, core: Any, number: int = 0):
         self.core, self.device = core, core.Device(number)
         self.local = threading.local()
+        self.fault = ""  # that has ended the device's context, for as long as the process lives
         self.enter()
         self.stream = self.device.create_stream()
         self.buffers: dict[int, Any] = {}  # by address: they live as long as they are listed here
@@ -59,7 +62,13 @@ class DeviceRuntime:
         )
 
     def enter(self) -> None:
-        """A thread must make the device its own before it calls anything."""
+        """A thread must make the device its own before it calls anything.
+
+        Raises:
+            BackendError: an error has ended the device's context.
+        """
+        if self.fault:
+            raise BackendError(self.fault)
         if not getattr(self.local, "entered", False):
             self.device.set_current()
             self.local.entered = True
@@ -96,7 +105,7 @@ class DeviceRuntime:
         for first, count, start in self.pieces(data.size):
             staged = self.view(int(self.pinned.handle) + start, count)
             staged.copy_from(self.view(address + first, count), stream=self.stream)
-            self.stream.sync()
+            self.wait()
             data[first : first + count] = self.staging[start : start + count]
 
     def pieces(self, size: int) -> Iterator[tuple[int, int, int]]:
@@ -149,8 +158,21 @@ class DeviceRuntime:
 
     def sync(self) -> None:
         self.enter()
-        self.stream.sync()
+        self.wait()
         self.used = 0
+
+    def wait(self) -> None:
+        """Until the stream is empty. What a kernel did wrong is known here, and ends the context:
+        every later call fails, in all programs of the process.
+        """
+        try:
+            self.stream.sync()
+        except Exception as error:
+            self.fault = (
+                f"the GPU stopped at an error, {type(error).__name__}: {error}; what was in its "
+                "memory only is lost, and this process can use it no more: start another"
+            )
+            raise BackendError(self.fault) from error
 
     # ------------------------------------------------------------------ time
 

@@ -28,6 +28,7 @@ class EmulateRuntime:
         self.memory = Memory()
         self.kernels: WeakValueDictionary[tuple[str, str], Kernel] = WeakValueDictionary()
         self.unused = deque[int]()
+        self.stopped: int | None = None
 
     def alloc(self, size: int, name: str) -> int:
         self.collect()
@@ -62,8 +63,9 @@ class EmulateRuntime:
 
     def replay(self, captured: Sequence[KernelLaunch]) -> None:
         self.collect()
-        for launch in captured:
+        for self.stopped, launch in enumerate(captured):
             self.launch(launch)
+        self.stopped = None
 
     def sync(self) -> None:
         pass
