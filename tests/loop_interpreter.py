@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.codegen import intrinsics
-from tinygraph.codegen import math as library
-from tinygraph.codegen import random as generator
+from tinygraph.codegen import library
+from tinygraph.graph.dtype import DTYPES
 from tinygraph.graph.ir import Node
 from tinygraph.graph.op import Index, Read
 
@@ -19,9 +18,8 @@ FOLDS = {"sum": np.sum, "max": np.max, "min": np.min, None: np.max}
 def scope(dtype: str) -> dict[str, Any]:
     """The names that scalar expressions may use, and K for ``dtype``."""
     names = {
-        **vars(intrinsics),
-        **vars(library),
-        **vars(generator),
+        **library.functions(),
+        **{d.constructor: d.numpy.type for d in DTYPES.values()},
         "inf": math.inf,
         "nan": math.nan,
     }

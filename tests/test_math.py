@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from llvmlite import ir
 
-from tinygraph.codegen import math as library
+from tinygraph.codegen import library
 from tinygraph_cpu.machine import objects
 from tinygraph_cpu.machine.features import detect
 from tinygraph_scalar.arithmetic import Value, vector_type
@@ -25,9 +25,25 @@ REFERENCES: dict[str, tuple[Callable[..., np.ndarray], float]] = {
     "softplus": (lambda x: np.logaddexp(x, 0), 3),
     "sigmoid": (lambda x: np.exp(-np.logaddexp(-x, 0)), 3),
     "erf": (np.vectorize(math.erf, otypes=[np.float64]), 2),
+    "exp2": (np.exp2, 1.5),
+    "log2": (np.log2, 2),
+    "log10": (np.log10, 2),
+    "sin": (np.sin, 1.5),
+    "cos": (np.cos, 1.5),
+    "tan": (np.tan, 4),
+    "asin": (np.arcsin, 3),
+    "acos": (np.arccos, 2),
+    "atan": (np.arctan, 2),
+    "sinh": (np.sinh, 3),
+    "cosh": (np.cosh, 2),
+    "asinh": (np.arcsinh, 4),
+    "acosh": (np.arccosh, 4),
+    "atanh": (np.arctanh, 4),
     "power": (np.power, 5),
+    "atan2": (np.arctan2, 3),
 }
-FUNCTIONS = [name for name in REFERENCES if name != "power"]
+TWINS = library.functions()
+FUNCTIONS = [name for name in REFERENCES if name not in ("power", "atan2")]
 TARGETS = [(16, "native"), (1, "native"), (8, "x86-64-v3"), (4, "x86-64-v2")]
 SPECIAL = [
     0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e-45, -1e-45, 1.17549435e-38, 3.4028235e38,
@@ -115,14 +131,14 @@ def check(name: str, y: np.ndarray, *args: np.ndarray) -> None:
 def test_on_arrays(name: str) -> None:
     x = samples()
     with np.errstate(all="ignore"):
-        check(name, getattr(library, name)(x), x)
+        check(name, TWINS[name](x), x)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_on_scalars(name: str) -> None:
     x = np.array(SPECIAL, np.float32)
     with np.errstate(all="ignore"):
-        check(name, np.array([getattr(library, name)(v) for v in x]), x)
+        check(name, np.array([TWINS[name](v) for v in x]), x)
 
 
 @pytest.mark.parametrize("lanes, level", TARGETS)
@@ -135,10 +151,41 @@ def test_compiled(name: str, lanes: int, level: str) -> None:
 def test_power_on_arrays() -> None:
     x, y = powers()
     with np.errstate(all="ignore"):
-        check("power", library.power(x, y), x, y)
+        check("power", TWINS["power"](x, y), x, y)
 
 
 @pytest.mark.parametrize("lanes, level", TARGETS)
 def test_power_compiled(lanes: int, level: str) -> None:
     x, y = powers()
     check("power", compiled("power", lanes, level, "x ** y")(x, y), x, y)
+
+
+def test_every_function_is_tested() -> None:
+    assert set(REFERENCES) == set(library.FLOAT32)
+
+
+def points() -> tuple[np.ndarray, np.ndarray]:
+    """Of every size and in every direction, and every pair of special values."""
+    random = np.random.default_rng(6)
+    pairs = np.array(np.meshgrid(SPECIAL, SPECIAL)).reshape(2, -1)
+    size = np.exp(random.uniform(-80, 80, (2, 40_000))) * random.choice([-1, 1], (2, 40_000))
+    near = random.standard_normal((2, 40_000))
+    return tuple(np.concatenate([pairs, size, near], 1).astype(np.float32))
+
+
+def test_atan2_on_arrays() -> None:
+    y, x = points()
+    with np.errstate(all="ignore"):
+        check("atan2", TWINS["atan2"](y, x), y, x)
+
+
+@pytest.mark.parametrize("lanes, level", TARGETS)
+def test_atan2_compiled(lanes: int, level: str) -> None:
+    y, x = points()
+    check("atan2", compiled("atan2", lanes, level, "atan2(x, y)")(y, x), y, x)
+
+
+def test_the_sign_of_zero_stays() -> None:
+    zeros = np.array([0.0, -0.0], np.float32)
+    for name in ("sin", "tan", "asin", "atan", "sinh", "tanh", "asinh", "atanh"):
+        np.testing.assert_array_equal(np.signbit(TWINS[name](zeros)), [False, True], name)

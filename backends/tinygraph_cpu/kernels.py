@@ -20,8 +20,10 @@ from .machine.features import Features, detect
 # What machine code depends on, apart from a kernel's own text or record.
 EMITTERS = (
     "codegen/intrinsics.py",
+    "codegen/library.py",
     "codegen/math.py",
     "codegen/random.py",
+    "codegen/trigonometry.py",
     "plan/records/contraction.py",
     "plan/winograd/toom_cook.py",
 )

@@ -208,6 +208,26 @@ class Arithmetic:
         quotient = self.where(zero, self.binary("*", whole, 0.0), quotient)
         return self.where(self.compare("==", y, 0), whole, quotient)
 
+    def shift_left(self, left: Operand, right: Operand) -> Value:
+        """As NumPy's: 0 where the number of places is not one of the dtype's."""
+        x, y = self.together(left, right)
+        inside, places = self._places(y)
+        return self.where(inside, Value(self.builder.shl(x.ir, places.ir), x.dtype), 0)
+
+    def shift_right(self, left: Operand, right: Operand) -> Value:
+        """As NumPy's: what is left of the sign, or 0, where there are too many places."""
+        x, y = self.together(left, right)
+        inside, places = self._places(y)
+        if x.is_signed:
+            return Value(self.builder.ashr(x.ir, places.ir), x.dtype)
+        return self.where(inside, Value(self.builder.lshr(x.ir, places.ir), x.dtype), 0)
+
+    def _places(self, y: Value) -> tuple[Value, Value]:
+        """Whether a number of places is below the width, and the number, or the last that is."""
+        last = self.convert(DTYPES[y.dtype].bits - 1, y.dtype)
+        inside = Value(self.builder.icmp_unsigned("<=", y.ir, last.ir), "bool")
+        return inside, self.where(inside, y, last)
+
     def compare(self, symbol: str, left: Operand, right: Operand) -> Value:
         x, y = self.together(left, right)
         b = self.builder

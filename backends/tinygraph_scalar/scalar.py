@@ -15,8 +15,7 @@ from functools import lru_cache
 
 from llvmlite import ir
 
-from tinygraph.codegen import math as library
-from tinygraph.codegen import random
+from tinygraph.codegen import library
 from tinygraph.graph.dtype import DTYPES
 
 from .arithmetic import Arithmetic, Operand, Value
@@ -43,7 +42,7 @@ def parse(text: str) -> ast.expr:
 
 @lru_cache(maxsize=1)
 def _functions() -> dict[str, ast.FunctionDef]:
-    trees = [ast.parse(inspect.getsource(module)) for module in (library, random)]
+    trees = [ast.parse(inspect.getsource(module)) for module in library.MODULES]
     return {f.name: f for tree in trees for f in tree.body if isinstance(f, ast.FunctionDef)}
 
 
@@ -84,7 +83,9 @@ class ExpressionEmitter:
 
     @staticmethod
     def _global(name: str) -> float:
-        value = {"inf": math.inf, "nan": math.nan}.get(name, getattr(library, name, None))
+        value = {"inf": math.inf, "nan": math.nan}.get(name)
+        for module in library.MODULES if value is None else ():
+            value = getattr(module, name, value)
         if isinstance(value, int | float):
             return value
         raise NameError(f"unknown name {name!r} in scalar code")
@@ -158,6 +159,8 @@ PRIMITIVES: dict[str, Callable[..., Operand]] = {
     "isnan": Arithmetic.isnan,
     "floor_divide": lambda arithmetic, x, y: arithmetic.binary("//", x, y),
     "modulo": lambda arithmetic, x, y: arithmetic.binary("%", x, y),
+    "shift_left": Arithmetic.shift_left,
+    "shift_right": Arithmetic.shift_right,
     "float_bits": lambda arithmetic, x: arithmetic.bitcast(x, "int32"),
     "bits_float": lambda arithmetic, x: arithmetic.bitcast(x, "float32"),
 }

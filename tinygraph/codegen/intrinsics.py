@@ -56,6 +56,16 @@ def modulo(x: Number, y: Number) -> Number:
     return np.remainder(x, y)
 
 
+def shift_left(x: Number, y: Number) -> Number:
+    """``x << y`` of integers; 0 where y is beyond their width."""
+    return np.left_shift(x, y)
+
+
+def shift_right(x: Number, y: Number) -> Number:
+    """``x >> y`` of integers; 0, or -1 of those below 0, where y is beyond their width."""
+    return np.right_shift(x, y)
+
+
 def float_bits(x: Number) -> Number:
     """The bits of a float32, as int32."""
     return np.asarray(x, np.float32).view(np.int32)[()]

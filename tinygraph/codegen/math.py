@@ -18,6 +18,7 @@ from .intrinsics import (
     fma,
     isnan,
     rint,
+    sqrt,
     where,
 )
 
@@ -25,6 +26,7 @@ LOG2_E = 1.4426950408889634
 LN2_HIGH = 0.693359375  # 10 bits: its products with an exponent are exact
 LN2_LOW = -2.12194440054690583e-4
 ROUND = 12582912.0  # 1.5 * 2**23: in a sum with it, the last bits are the nearest integer's
+LN2 = 0.6931471805599453
 SIGN = -2147483648
 INFINITY = float("inf")
 NAN = float("nan")
@@ -109,6 +111,49 @@ def log(x: Number) -> Number:
     return where(x > 0.0, where(x == INFINITY, x, y), where(x == 0.0, -INFINITY, NAN))
 
 
+def exp2(x: Number) -> Number:
+    """2**x, exact where x is whole; error at most 1.5 ULP."""
+    low = where(x < -151.0, -151.0, x)
+    t = where(low > 129.0, 129.0, low)
+    n = rint(t)
+    return _scaled_exp((t - n) * LN2, n + (ROUND + 254.0))
+
+
+def _half_exp(x: Number) -> Number:
+    """e**x / 2 for x from 0; error as that of exp."""
+    t = where(x > 90.0, 90.0, x)
+    u = fma(t, LOG2_E, ROUND + 254.0)
+    return _scaled_exp(_rest(t, u - (ROUND + 254.0)), u - 1.0)
+
+
+def _exponent(x: Number) -> Number:
+    """n of x = 2**n * m, m in [sqrt(1/2), sqrt(2)), as a float."""
+    denormal = x < 1.1754943508222875e-38
+    i = float_bits(where(denormal, x * 8388608.0, x))
+    e = (i - 0x3F3504F3) >> 23
+    return float32(where(denormal, e - 23, e))
+
+
+def _significand(x: Number) -> Number:
+    """m of x = 2**n * m, m in [sqrt(1/2), sqrt(2))."""
+    i = float_bits(where(x < 1.1754943508222875e-38, x * 8388608.0, x))
+    return bits_float(i - (((i - 0x3F3504F3) >> 23) << 23))
+
+
+def log2(x: Number) -> Number:
+    """The logarithm to base 2, exact at powers of it; error at most 2 ULP."""
+    y = fma(log(_significand(x)), LOG2_E, _exponent(x))
+    return where(x > 0.0, where(x == INFINITY, x, y), where(x == 0.0, -INFINITY, NAN))
+
+
+def log10(x: Number) -> Number:
+    """The logarithm to base 10; error at most 2 ULP."""
+    m = _significand(x)
+    n = _exponent(x)
+    y = fma(n, 0.30078125, fma(n, 0.00024874566355719417, log(m) * 0.4342944819032518))
+    return where(x > 0.0, where(x == INFINITY, x, y), where(x == 0.0, -INFINITY, NAN))
+
+
 def log1p(x: Number) -> Number:
     """log(1 + x), accurate near 0; error at most 2 ULP (Higham, Accuracy and Stability, 1.14.1)."""
     u = 1.0 + x
@@ -155,6 +200,44 @@ def erf(x: Number) -> Number:
     q = fma(q, a, -0.00010452279093442485)
     far = 1.0 - _exp_below(q)
     return where(abs(x) < 0.85, near, where(x < 0.0, -far, far))
+
+
+def sinh(x: Number) -> Number:
+    """The hyperbolic sine; error at most 3 ULP."""
+    a = abs(x)
+    m = expm1(where(a < 1.0, a, 1.0))
+    h = _half_exp(a)
+    y = where(a < 1.0, 0.5 * (m + m / (m + 1.0)), h - 0.25 / h)
+    return where(x < 0.0, -y, where(x == 0.0, x, y))
+
+
+def cosh(x: Number) -> Number:
+    """The hyperbolic cosine; error at most 2 ULP."""
+    h = _half_exp(abs(x))
+    return h + 0.25 / h
+
+
+def asinh(x: Number) -> Number:
+    """The inverse hyperbolic sine; error at most 4 ULP."""
+    a = abs(x)
+    t = where(a > 1e10, 1.0, a)
+    square = t * t
+    y = where(a > 1e10, log(a) + LN2, log1p(t + square / (1.0 + sqrt(1.0 + square))))
+    return where(x < 0.0, -y, where(x == 0.0, x, y))
+
+
+def acosh(x: Number) -> Number:
+    """The inverse hyperbolic cosine, NaN below 1; error at most 4 ULP."""
+    t = where(x > 1e10, 1.0, x - 1.0)
+    y = where(x > 1e10, log(x) + LN2, log1p(t + sqrt(fma(t, t, 2.0 * t))))
+    return where(x >= 1.0, y, NAN)
+
+
+def atanh(x: Number) -> Number:
+    """The inverse hyperbolic tangent, NaN beyond 1; error at most 4 ULP."""
+    a = abs(x)
+    y = 0.5 * log1p(2.0 * a / (1.0 - a))
+    return where(a <= 1.0, where(x < 0.0, -y, where(x == 0.0, x, y)), NAN)
 
 
 def power(x: Number, y: Number) -> Number:

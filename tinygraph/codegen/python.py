@@ -19,8 +19,7 @@ from ..graph.dtype import DTYPES
 from ..plan.records.body import Body, Statement  # noqa: F401  (generated modules write records)
 from ..plan.records.contraction import Contraction, TileOperand  # noqa: F401  (records name it)
 from . import intrinsics as _intrinsics
-from . import math as _polynomials
-from . import random as _random
+from . import library as _library
 from .contraction import MemoryView
 from .contraction import contraction as _contraction
 from .program import Code
@@ -110,7 +109,7 @@ def _views() -> dict[str, Any]:
     return names
 
 
-for _module in (_intrinsics, _polynomials, _random):
+for _module in (_intrinsics, *_library.MODULES):
     globals().update({k: v for k, v in vars(_module).items() if not k.startswith("_")})
 globals().update(_views())
 

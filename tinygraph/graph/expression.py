@@ -17,8 +17,12 @@ from .dtype import DTYPES
 # How many arguments each takes. All are Python twins in tinygraph.codegen, and known to Numba.
 FUNCTIONS = {
     "abs": 1, "floor": 1, "ceil": 1, "trunc": 1, "rint": 1, "sqrt": 1, "isnan": 1,
-    "exp": 1, "expm1": 1, "log": 1, "log1p": 1, "tanh": 1, "sigmoid": 1, "softplus": 1, "erf": 1,
+    "exp": 1, "expm1": 1, "exp2": 1, "log": 1, "log1p": 1, "log2": 1, "log10": 1,
+    "sin": 1, "cos": 1, "tan": 1, "asin": 1, "acos": 1, "atan": 1, "atan2": 2,
+    "sinh": 1, "cosh": 1, "tanh": 1, "asinh": 1, "acosh": 1, "atanh": 1,
+    "sigmoid": 1, "softplus": 1, "erf": 1,
     "power": 2, "maximum": 2, "minimum": 2, "floor_divide": 2, "modulo": 2, "fma": 3, "where": 3,
+    "shift_left": 2, "shift_right": 2,
     "random_uniform": 4,
 }  # fmt: skip
 CONSTRUCTORS = ("K", *(d.constructor for d in DTYPES.values()))

@@ -11,17 +11,19 @@ import numpy as np
 
 from ..graph.dtype import DTYPES, is_float
 from ..graph.ir import Node
-from ..graph.op import Kind, Op, ShapeError, broadcast_shapes, define, input, same_dtype
+from ..graph.op import Kind, Op, ShapeError, broadcast_shapes, define, input, promote, same_dtype
 from ..graph.types import Type
 from .logic import equal, less, less_equal, logical_or, where
 
 __all__ = (
     "abs",
     "add",
+    "ceil",
     "clip",
     "div",
     "floor",
     "floor_divide",
+    "fmod",
     "maximum",
     "minimum",
     "mod",
@@ -31,6 +33,7 @@ __all__ = (
     "round",
     "sign",
     "sub",
+    "trunc",
 )
 
 
@@ -140,6 +143,14 @@ mod: Op = define(
     example=lambda: mod(input("a", 4, 3, dtype="int32"), 3),
 )
 
+
+def fmod(a: Any, b: Any) -> Node:
+    """The remainder with the sign of a, as C's; ``mod`` has that of b."""
+    a, b = promote("fmod", (a, b))
+    rest = mod(abs(a), abs(b))
+    return where(less(a, 0), neg(rest), rest)
+
+
 # At 0 the gradient is 0, as in PyTorch; NaN and infinities keep sign(x) * g.
 abs: Op = define(
     "abs",
@@ -170,6 +181,26 @@ floor: Op = define(
     expr="floor({0})",
     vjp=lambda g, out, x: (None,),
     example=lambda: floor(input("x", 4, 3)),
+)
+
+ceil: Op = define(
+    "ceil",
+    Kind.ELEMENTWISE,
+    infer=floats("ceil", 1),
+    ref=np.ceil,
+    expr="ceil({0})",
+    vjp=lambda g, out, x: (None,),
+    example=lambda: ceil(input("x", 4, 3)),
+)
+
+trunc: Op = define(
+    "trunc",
+    Kind.ELEMENTWISE,
+    infer=floats("trunc", 1),
+    ref=np.trunc,
+    expr="trunc({0})",
+    vjp=lambda g, out, x: (None,),
+    example=lambda: trunc(input("x", 4, 3)),
 )
 
 # Halves go to the even neighbour, as in NumPy, PyTorch and IEEE 754.

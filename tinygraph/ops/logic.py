@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -28,12 +29,15 @@ __all__ = (
     "equal",
     "greater",
     "greater_equal",
-    "is_nan",
+    "isfinite",
+    "isinf",
+    "isnan",
     "less",
     "less_equal",
     "logical_and",
     "logical_not",
     "logical_or",
+    "logical_xor",
     "not_equal",
     "where",
 )
@@ -83,9 +87,25 @@ def greater_equal(a: Any, b: Any) -> Node:
     return less_equal(b, a)
 
 
-def is_nan(x: Node) -> Node:
-    """True where x is not a number."""
+def isnan(x: Any) -> Node:
+    """True where x is not a number; nowhere, if x is of integers or bool."""
     return not_equal(x, x)
+
+
+def isinf(x: Any) -> Node:
+    """True where x is inf or -inf; nowhere, if x is of integers or bool."""
+    (x,) = promote("isinf", (x,))
+    if not is_float(x.dtype):
+        return isnan(x)
+    return logical_or(equal(x, math.inf), equal(x, -math.inf))
+
+
+def isfinite(x: Any) -> Node:
+    """True where x is a number, and neither inf nor -inf."""
+    (x,) = promote("isfinite", (x,))
+    if not is_float(x.dtype):
+        return equal(x, x)
+    return logical_and(less(x, math.inf), less(-math.inf, x))
 
 
 logical_and: Op = define(
@@ -119,6 +139,11 @@ logical_not: Op = define(
     vjp=lambda g, out, a: (None,),
     example=lambda: logical_not(input("a", 4, 3, dtype="bool")),
 )
+
+
+def logical_xor(a: Any, b: Any) -> Node:
+    """True where one of two bools is true and the other is not."""
+    return logical_and(logical_or(a, b), logical_not(logical_and(a, b)))
 
 
 def _infer_where(condition: Type, a: Type, b: Type) -> Type:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..graph.dtype import is_float
 from ..graph.ir import Node
-from ..graph.op import Kind, Op, define, input
+from ..graph.op import Kind, Op, define, input, promote
 from .arithmetic import div, floats, mul, neg, sub
 from .identity import loops_first
 from .logic import equal, where
@@ -19,14 +19,19 @@ from .view import free
 __all__ = (
     "erf",
     "exp",
+    "exp2",
     "expm1",
     "log",
     "log1p",
+    "log2",
+    "log10",
     "pow",
+    "reciprocal",
     "rsqrt",
     "sigmoid",
     "softplus",
     "sqrt",
+    "square",
     "tanh",
 )
 
@@ -40,6 +45,18 @@ exp: Op = define(
     nonnegative=True,
     vjp=lambda g, out, x: (mul(g, out),),
     example=lambda: exp(input("x", 4, 3)),
+)
+
+exp2: Op = define(
+    "exp2",
+    Kind.ELEMENTWISE,
+    infer=floats("exp2", 1),
+    ref=np.exp2,
+    expr="exp2({0})",
+    costly=True,
+    nonnegative=True,
+    vjp=lambda g, out, x: (mul(g, mul(out, math.log(2))),),
+    example=lambda: exp2(input("x", 4, 3)),
 )
 
 expm1: Op = define(
@@ -62,6 +79,28 @@ log: Op = define(
     costly=True,
     vjp=lambda g, out, x: (div(g, x),),
     example=lambda: log(input("x", 4, 3)),
+)
+
+log2: Op = define(
+    "log2",
+    Kind.ELEMENTWISE,
+    infer=floats("log2", 1),
+    ref=np.log2,
+    expr="log2({0})",
+    costly=True,
+    vjp=lambda g, out, x: (div(mul(g, 1 / math.log(2)), x),),
+    example=lambda: log2(input("x", 4, 3)),
+)
+
+log10: Op = define(
+    "log10",
+    Kind.ELEMENTWISE,
+    infer=floats("log10", 1),
+    ref=np.log10,
+    expr="log10({0})",
+    costly=True,
+    vjp=lambda g, out, x: (div(mul(g, 1 / math.log(10)), x),),
+    example=lambda: log10(input("x", 4, 3)),
 )
 
 log1p: Op = define(
@@ -217,6 +256,18 @@ def _is_simple(a: Node, b: Any) -> bool:
     if isinstance(b, bool) or not isinstance(b, (int, float)) or not -4 <= b <= 4:
         return False
     return b * 2 == int(b * 2) if is_float(a.dtype) else b >= 0 and b == int(b)
+
+
+def square(x: Any) -> Node:
+    """x * x."""
+    (x,) = promote("square", (x,))
+    return mul(x, x)
+
+
+def reciprocal(x: Any) -> Node:
+    """1 / x, of floats."""
+    (x,) = promote("reciprocal", (x,))
+    return div(1, x)
 
 
 def root(x: Node) -> Node:

@@ -3,6 +3,7 @@
 from .activation import *
 from .arithmetic import *
 from .attention import *
+from .bits import *
 from .convolution import *
 from .gather import *
 from .identity import *
@@ -17,4 +18,5 @@ from .random import *
 from .reduce import *
 from .scan import *
 from .source import *
+from .trigonometry import *
 from .view import *

@@ -16,7 +16,7 @@ from ..graph.size import Size
 from ..graph.types import Type
 from .arithmetic import div, mul, sub
 from .indexing import concat
-from .logic import cast, equal, is_nan, logical_not, logical_or, not_equal, where
+from .logic import cast, equal, isnan, logical_not, logical_or, not_equal, where
 from .math import root
 from .source import axis_index, flat_index, ones
 from .view import Axes, broadcast_to, normalize_axes, reshape, transpose
@@ -208,7 +208,7 @@ def _arg_extreme(extreme: Callable[..., Node], x: Node, axis: int | None, keepdi
     place = flat_index(x.shape) if axis is None else axis_index(x.shape, axis)
     hit = equal(x, extreme(x, axes, keepdims=True))
     if is_float(x.dtype):
-        hit = logical_or(hit, is_nan(x))
+        hit = logical_or(hit, isnan(x))
     return min(where(hit, place, 2**31 - 1), axes, keepdims)
 
 

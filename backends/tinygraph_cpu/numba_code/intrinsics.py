@@ -16,9 +16,7 @@ from numba.core import cgutils
 from numba.core.typing.templates import Signature
 from numba.extending import intrinsic
 
-import tinygraph.codegen.intrinsics as twins
-import tinygraph.codegen.math as library
-from tinygraph.codegen import random
+from tinygraph.codegen import library
 from tinygraph.graph.dtype import DTYPES
 from tinygraph_scalar.arithmetic import Value, declare, suffix
 from tinygraph_scalar.scalar import emit_expression
@@ -120,7 +118,7 @@ def _softplus_float64(context: Any, builder: Any, signature: Any, args: list[ir.
 _FLOAT64: dict[str, Codegen] = {
     "sigmoid": _sigmoid_float64,
     "softplus": _softplus_float64,
-    **{name: _c_function(name) for name in vars(math) if name in vars(library)},
+    **{name: _c_function(name) for name in vars(math) if name in library.FLOAT32},
 }
 
 
@@ -228,13 +226,7 @@ def _index_extremum(name: str, symbol: str) -> Any:
 
 def _scalar_functions() -> dict[str, Any]:
     """Every primitive and every function of the project, with the arity of its twin."""
-    functions = {
-        name: function
-        for module in (twins, library, random)
-        for name, function in vars(module).items()
-        if inspect.isfunction(function) and function.__module__ == module.__name__
-    }
-    arity = {name: len(inspect.signature(f).parameters) for name, f in functions.items()}
+    arity = {name: len(inspect.signature(f).parameters) for name, f in library.functions().items()}
     return {name: _scalar(name, n) for name, n in (arity | {"abs": 1, "round": 1}).items()}
 
 

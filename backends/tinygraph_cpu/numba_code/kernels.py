@@ -21,6 +21,7 @@ from collections.abc import Iterable, Mapping
 
 from llvmlite import ir
 
+from tinygraph.codegen import library
 from tinygraph.codegen.nest import SHORT_ROWS
 from tinygraph_cpu.machine import objects
 from tinygraph_scalar.prologue import PrologueLine, lift_prologue
@@ -96,6 +97,6 @@ def _compile(
     text = str(optimized)
     if ".const.picklebuf" in text:  # an exception, as Numba keeps it
         raise ValueError(f"kernel {function.name} could raise an exception")
-    if re.search(r"\bdouble\b", text) and "float64" not in ast.unparse(function):
+    if re.search(r"\bdouble\b", text) and not library.names_float64(ast.unparse(function)):
         raise ValueError(f"kernel {function.name} computes in float64 without mentioning it")
     return objects.emit(optimized, machine)

@@ -21,7 +21,7 @@ from tinygraph.plan.records.device import Card
 from .budget import REGISTERS, excess, occupancy
 
 PACKAGES = ("numba-cuda", "nvidia-nvvm", "nvidia-nvjitlink", "llvmlite")
-SHARED = ("intrinsics.py", "math.py", "random.py")  # of codegen: what kernels call
+SHARED = ("intrinsics.py", "library.py", "math.py", "random.py", "trigonometry.py")  # of codegen
 
 
 @dataclass(frozen=True, slots=True)

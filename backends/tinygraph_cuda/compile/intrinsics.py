@@ -13,9 +13,7 @@ from typing import Any
 
 from llvmlite import ir
 
-import tinygraph.codegen.intrinsics as twins
-import tinygraph.codegen.math as library
-from tinygraph.codegen import random
+from tinygraph.codegen import library
 from tinygraph_scalar.arithmetic import Arithmetic, Operand, Value, declare
 from tinygraph_scalar.scalar import ExpressionEmitter, parse
 
@@ -110,8 +108,9 @@ def double_function(name: str) -> Codegen:
     return lower
 
 
-DOUBLE = {name: name for name in ("exp", "expm1", "log", "log1p", "tanh", "erf", "sigmoid")} | {
-    "power": "pow"
+DOUBLE = {name: name for name in vars(math) if name in library.FLOAT32} | {
+    "sigmoid": "sigmoid",
+    "power": "pow",
 }
 
 
@@ -248,12 +247,7 @@ def atomic(name: str, operation: str, symbols: dict[Any, str]) -> Any:
 
 def scalar_functions() -> dict[str, Any]:
     """Every primitive and every function of the project, with the arity of its twin."""
-    found = {
-        name: len(inspect.signature(function).parameters)
-        for module in (twins, library, random)
-        for name, function in vars(module).items()
-        if inspect.isfunction(function) and function.__module__ == module.__name__
-    }
+    found = {n: len(inspect.signature(f).parameters) for n, f in library.functions().items()}
     return {name: scalar_function(name, n) for name, n in (found | {"abs": 1, "round": 1}).items()}
 
 

@@ -18,6 +18,7 @@ from numba import cuda
 from numba.cuda.debuginfo import CUDADIBuilder
 from numba.cuda.extending import intrinsic
 
+from tinygraph.codegen import library
 from tinygraph.graph.dtype import DTYPES, DType
 
 __all__ = ["Usage", "compile_ptx", "cuda", "intrinsic", "link", "types"]
@@ -83,7 +84,7 @@ def compile_ptx(
             lineinfo=True,
             launch_bounds=launch_bounds,
         )
-    if re.search(r"\.f64\s", ptx) and "float64" not in text:
+    if re.search(r"\.f64\s", ptx) and not library.names_float64(text):
         raise ValueError(f"kernel {name} computes in float64 without mentioning it")
     return readable(ptx, name)
 

@@ -1,0 +1,58 @@
+"""The cases of torch_functions.npz: which inputs each has, and what tinygraph's function is.
+
+PyTorch's functions of the same names are in golden/make_torch_functions.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Domain = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A function of ops, by its name, with more arguments, on inputs of these shapes."""
+
+    shapes: tuple[tuple[int, ...], ...] = ((3, 4),)
+    call: Callable[..., Any] | None = None  # (ops, *nodes) -> node; default: ops.name(*nodes)
+    domain: Domain = lambda x: x
+
+
+def inside(x: np.ndarray) -> np.ndarray:
+    return 0.9 * np.tanh(x)
+
+
+def positive(x: np.ndarray) -> np.ndarray:
+    return np.abs(x) + 0.1
+
+
+TWO = ((3, 4), (3, 4))
+
+FUNCTIONS: dict[str, Case] = {
+    **{name: Case() for name in ("sin", "cos", "tan", "arctan", "sinh", "cosh", "arcsinh")},
+    **{name: Case(domain=inside) for name in ("arcsin", "arccos", "arctanh")},
+    **{name: Case(domain=positive) for name in ("log2", "log10", "reciprocal")},
+    "arctan2": Case(TWO),
+    "arccosh": Case(domain=lambda x: np.abs(x) + 1.1),
+    "exp2": Case(),
+    "square": Case(),
+    "ceil": Case(),
+    "trunc": Case(domain=lambda x: 3 * x),
+    "fmod": Case(TWO, domain=lambda x: 3 * x),
+}
+
+
+def draw(name: str) -> list[np.ndarray]:
+    case, number = FUNCTIONS[name], sum(map(ord, name))
+    rng = np.random.default_rng(number)
+    return [case.domain(rng.standard_normal(s)).astype("float32") for s in case.shapes]
+
+
+def weights(shape: Sequence[int]) -> np.ndarray:
+    """What results are weighed with before gradients are taken."""
+    return np.cos(np.arange(np.prod(shape))).astype("float32").reshape(shape)
