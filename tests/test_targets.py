@@ -25,7 +25,7 @@ from tinygraph.plan.records.target import (
     PlainTarget,
     Prefetch,
     Product,
-    Reducing,
+    Shaping,
     Target,
 )
 from tinygraph.plan.schedule import schedule
@@ -48,7 +48,7 @@ class Toy:
     copying: Copying = Copying(  # noqa: RUF009
         heavy=L2, few=16, many=64, reused=8, crowded=256, gap=16, deep=4, ways=4
     )
-    reducing: Reducing = Reducing(unrolled=9, blocks=(16, 8, 4))  # noqa: RUF009
+    shaping: Shaping = Shaping(unrolled=9, blocks=(16, 8, 4))  # noqa: RUF009
     prefetch: Prefetch | None = None
     resident: int = L2
 

@@ -11,7 +11,7 @@ from functools import partial
 
 from tinygraph.plan.records.contraction import Contraction
 from tinygraph.plan.records.plan import Emitted, Launch, Tile
-from tinygraph.plan.records.target import Copying, Cut, Lowering, Product, Reducing
+from tinygraph.plan.records.target import Copying, Cut, Lowering, Product, Shaping
 
 from .costs.caches import LINE, NOMINAL, Caches
 from .costs.tiles import CHUNK, Core, tile_cycles
@@ -33,7 +33,8 @@ COPYING = Copying(
     ways=16,  # more lines than a set of the first cache holds
 )
 
-REDUCING = Reducing(unrolled=32, blocks=(64, 32, 16))  # one to four vectors of the widest
+# one to four vectors of the widest; a tile of each of two float32 operands is in the first cache
+SHAPING = Shaping(unrolled=32, blocks=(64, 32, 16), tile=64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class CpuTarget:
     caches: Caches = NOMINAL
     chunk: int = CHUNK
     copying: Copying = COPYING
-    reducing: Reducing = REDUCING
+    shaping: Shaping = SHAPING
     prefetch: CpuPrefetch = CpuPrefetch()
     resident: int = 2**20
 

@@ -11,10 +11,10 @@ from tinygraph.plan.records.target import (
     Lowering,
     Prefetch,
     Product,
-    Reducing,
+    Shaping,
 )
 
-from .kernels.blocking import REDUCING, Sizes, choose
+from .kernels.blocking import SHAPING, Sizes, choose
 
 COPYING = Copying(
     heavy=NEVER, few=0, many=NEVER, reused=NEVER, crowded=2048, gap=64, deep=NEVER, ways=NEVER
@@ -34,7 +34,7 @@ class CudaTarget:
     winograd: bool = False
     lowerings: tuple[Lowering, ...] = ()
     copying: Copying = COPYING
-    reducing: Reducing = REDUCING
+    shaping: Shaping = SHAPING
     prefetch: Prefetch | None = None
     resident: int = 2**20
 

@@ -134,10 +134,11 @@ class ElementWriter:
     def affine(self, index: Index, name: str) -> str:
         terms = []
         for axis, coefficient in index.terms:
+            position = self.fixed.get(axis, f"i{axis}")
             if coefficient in (1, -1):
-                terms.append(f"{'-' if coefficient < 0 else ''}i{axis}")
+                terms.append(f"{'-' if coefficient < 0 else ''}{position}")
             else:
-                terms.append(f"i{axis} * {self.out.argument(f'{name}{axis}', coefficient)}")
+                terms.append(f"{position} * {self.out.argument(f'{name}{axis}', coefficient)}")
         if index.constant or not terms:
             terms.append(self.out.argument(name, index.constant))
         return " + ".join(terms).replace("+ -", "- ")

@@ -11,6 +11,7 @@ from __future__ import annotations
 from ..plan.records.plan import Fold, Nest
 from .columns import ColumnWriter
 from .steps import initial
+from .tiles import TileWriter
 from .windows import WindowWriter
 from .writer import WrittenKernel
 
@@ -18,16 +19,18 @@ SHORT_ROWS = "short rows"  # what kernels are marked with whose innermost loops 
 
 
 def emit(nest: Nest, parts: int, short: int = 0) -> WrittenKernel:
-    """The kernel of a nest that is cut into ``parts`` along its outermost axis."""
+    """The kernel of a nest that is cut into ``parts``: of its outermost axis, or of its tiles."""
     return NestWriter(nest, parts).kernel(short)
 
 
-class NestWriter(ColumnWriter, WindowWriter):
+class NestWriter(ColumnWriter, TileWriter, WindowWriter):
     """Writes nests of every style."""
 
     def kernel(self, short: int = 0) -> WrittenKernel:
         if self.nest.style == "column":
             self.column()
+        elif self.nest.style in ("tiled", "unrolled"):
+            self.tiles()
         elif self.hoistable():
             self.windows()
         else:
@@ -42,7 +45,7 @@ class NestWriter(ColumnWriter, WindowWriter):
         inner = self.nest.reduce and self.nest.style == "row"
         axes = self.nest.reduce if inner else self.outputs
         steps = self.nest.axes[axes[-1]] if axes else 1
-        return min(steps, self.nest.block) if self.nest.style == "column" else steps
+        return min(steps, self.nest.block) if self.nest.block else steps
 
     def rows(self) -> None:
         out = self.out

@@ -109,7 +109,8 @@ def work_text(launch: Launch) -> str:
     if isinstance(work, Nest):
         loops = "x".join(str(n) for a, n in enumerate(work.axes) if a not in work.reduce) or "1"
         over = "x".join(str(work.axes[a]) for a in work.reduce)
-        return f"nest {loops}" + (f" over {over} ({work.style})" if over else "")
+        over = f" over {over}" if over else ""
+        return f"nest {loops}{over}" + (f" ({work.style})" if over or work.block else "")
     if isinstance(work, Tile):
         s, c = work.sizes, work.contraction
         rows, depth = (

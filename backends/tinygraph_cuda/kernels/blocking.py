@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 
-from tinygraph.plan.records.target import Reducing
+from tinygraph.plan.records.target import Shaping
 
 MULTIPROCESSORS = 108  # of the GPU that is planned for; results must not depend on the one at hand
 MOST_CHUNKS = 32
-REDUCING = Reducing(unrolled=32, blocks=(64, 32, 16))
+SHAPING = Shaping(unrolled=32, blocks=(64, 32, 16))
 PAD = 4  # floats between the rows of a tile in shared memory
 ALL = 99  # in place of a step of the reduction: none of its reads goes beyond the end
 # in multiply-adds that a multiprocessor does in the same time, some 100 a nanosecond:

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tinygraph.plan.nests.arrange import arrange, shaped
+from tinygraph.plan.nests.arrange import arrange
+from tinygraph.plan.nests.shape import shaped
 from tinygraph.plan.records.body import Body
 from tinygraph.plan.records.plan import Access, Fold, Load, Nest, NestStatement, Put, Stage, Tile
 
 from . import nest
-from .blocking import ALL, NARROW, PAD, REDUCING, Sizes, choose
+from .blocking import ALL, NARROW, PAD, SHAPING, Sizes, choose
 from .kernel import CudaKernel, KernelText, require_32_bits, require_reach
 from .reader import VECTOR, aligned, reader
 
@@ -62,7 +63,7 @@ def combine(work: Tile) -> Nest:
     steps += [Put(operand, value) for operand, value in body.stores]
     inner = (Load("sum", len(operands) - 1), Fold("acc", "sum", "sum", "float32"))
     nest = Nest(axes, (5,), operands, (Stage((), inner), Stage(tuple(steps), ())))
-    return shaped(arrange(nest), REDUCING)
+    return shaped(arrange(nest), SHAPING)
 
 
 class TileWriter(KernelText):

@@ -13,7 +13,8 @@ from ..contraction.axes import Axis, Roles, pack_nest
 from ..indexing.accesses import full_strides, ordered_strides, row_major
 from ..memory.layout import row_gap
 from ..memory.memory import Memory
-from ..nests.arrange import copy_nest, shaped
+from ..nests.arrange import copy_nest
+from ..nests.shape import pieces, shaped
 from ..records.body import Statement
 from ..records.lowered import Launches
 from ..records.plan import Access, Buffer, Launch, Nest, Tile
@@ -28,13 +29,10 @@ def weight(nest: Nest) -> int:
 
 
 def nest_launch(target: Target, name: str, nest: Nest, nodes: tuple[Node, ...]) -> Launch:
-    """An arranged nest as a launch, cut along its outermost axis."""
-    nest = shaped(nest, target.reducing)
+    """An arranged nest as a launch, cut into pieces."""
+    nest = shaped(nest, target.shaping)
     work = prod(nest.axes) * weight(nest)
-    outer = nest.axes[0] if 0 not in nest.reduce and nest.axes else 1
-    if nest.style == "column" and len(nest.reduce) == len(nest.axes) - 1:
-        outer = -(-outer // nest.block)
-    return Launch(name, nest, nodes, parts=max(1, min(outer, target.parts(work))))
+    return Launch(name, nest, nodes, parts=max(1, min(pieces(nest), target.parts(work))))
 
 
 @dataclass(frozen=True, slots=True)

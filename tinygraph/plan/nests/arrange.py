@@ -1,6 +1,4 @@
-"""The order and shape of a nest's loops: which axis is innermost, which are joined, how a reduction
-stands within them.
-"""
+"""The order of a nest's loops: which axis is innermost, which are joined."""
 
 from __future__ import annotations
 
@@ -11,7 +9,6 @@ from math import prod
 from ...graph.op import Index
 from ..indexing.accesses import full_strides
 from ..records.plan import Access, Load, Nest, NestStatement, Position, Put, Stage
-from ..records.target import Reducing
 
 
 def arrange(nest: Nest) -> Nest:
@@ -29,14 +26,6 @@ def arrange(nest: Nest) -> Nest:
     sizes |= more
     order = outputs + reduces
     return permute(nest, order, sizes, len(outputs))
-
-
-def shaped(nest: Nest, reducing: Reducing) -> Nest:
-    """An arranged nest with the shape of its loops."""
-    nest = replace(nest, style=style(nest, reducing.unrolled))
-    if nest.style != "column":
-        return nest
-    return replace(nest, block=block_of(nest, reducing.blocks))
 
 
 def stride_order(nest: Nest) -> Callable[[int], tuple[int, int]]:
@@ -124,39 +113,6 @@ def permute(nest: Nest, order: list[int], sizes: dict[int, int], outputs: int) -
     stages = tuple(Stage(moved_steps(s.outer), moved_steps(s.inner)) for s in nest.stages)
     axes = tuple(sizes[a] for a in order)
     return Nest(axes, tuple(range(outputs, len(order))), operands, stages)
-
-
-def style(nest: Nest, unrolled: int) -> str:
-    """The innermost loop: the reduction, or the last output axis around a reduction that is blocked
-    or, up to ``unrolled`` steps, unrolled.
-    """
-    if not nest.reduce or len(nest.reduce) == len(nest.axes):
-        return "row"
-    last = nest.reduce[0] - 1
-    rank = len(nest.axes)
-    reads = [
-        s for s in (full_strides(o, rank) for o in nest.operands) if any(s[a] for a in nest.reduce)
-    ]
-    main = max(
-        reads, key=lambda s: prod(n for n, x in zip(nest.axes, s, strict=True) if x), default=None
-    )
-    if main is None or all(s[last] != 1 for s in reads):
-        return "row"
-    if prod(nest.axes[a] for a in nest.reduce) <= unrolled:
-        return "literal"
-    return "column"
-
-
-def block_of(nest: Nest, blocks: tuple[int, int, int]) -> int:
-    """Columns that are worked on at a time: whole vectors, blocks enough for several threads, and
-    no remainder if that can be.
-    """
-    first = nest.reduce[0]
-    columns = nest.axes[first - 1]
-    large, medium, small = blocks
-    most = small if columns < 2 * medium else medium
-    most = large if first > 1 or columns >= 4 * large else most
-    return next((b for b in blocks if b <= most and columns % b == 0), min(most, medium))
 
 
 def copy_nest(axes: tuple[int, ...], source: Access, target: Access) -> Nest:

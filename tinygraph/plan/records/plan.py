@@ -147,14 +147,16 @@ class Nest:
     the output axes.
 
     ``literal`` unrolls the reduction axes (windows); ``column`` keeps accumulators for a ``block``
-    of the innermost output axis, so that it can be the innermost loop.
+    of the innermost output axis, so that it can be the innermost loop. Without reductions,
+    ``tiled`` goes through the last two axes in tiles of ``block`` x ``block``, and ``unrolled``
+    writes the first of the two out within blocks of the other.
     """
 
     axes: tuple[int, ...]
     reduce: tuple[int, ...]
     operands: tuple[Access, ...]
     stages: tuple[Stage, ...]
-    style: str = "row"  # 'row', 'literal', 'column'
+    style: str = "row"  # 'row', 'literal', 'column', 'tiled', 'unrolled'
     block: int = 0
 
 

@@ -115,17 +115,21 @@ NO_COPIES = Copying(
 
 
 @dataclass(frozen=True, slots=True)
-class Reducing:
-    """How loop nests reduce where an output axis is contiguous.
+class Shaping:
+    """The shape of loop nests.
 
     Attributes:
-        unrolled: a reduction of at most this many steps is unrolled within that axis.
+        unrolled: where an output axis is contiguous, a reduction of at most this many steps is
+            unrolled within that axis.
         blocks: around a longer one, the elements of that axis whose sums are kept at a time; the
             largest first.
+        tile: side of the square tiles in which element-wise nests go through two axes, where each
+            of them is contiguous in some operand; 0: there are none.
     """
 
     unrolled: int
     blocks: tuple[int, int, int]
+    tile: int = 0
 
 
 class Prefetch(Protocol):
@@ -174,7 +178,7 @@ class Target(Protocol):
     def copying(self) -> Copying: ...
 
     @property
-    def reducing(self) -> Reducing: ...
+    def shaping(self) -> Shaping: ...
 
     @property
     def prefetch(self) -> Prefetch | None:
@@ -205,7 +209,7 @@ class PlainTarget:
     winograd: bool = False
     lowerings: tuple[Lowering, ...] = ()
     copying: Copying = NO_COPIES
-    reducing: Reducing = Reducing(unrolled=4, blocks=(4, 2, 1))
+    shaping: Shaping = Shaping(unrolled=4, blocks=(4, 2, 1))
     prefetch: Prefetch | None = None
     resident: int = 0
 
