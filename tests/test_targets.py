@@ -72,7 +72,7 @@ TARGETS: dict[str, Target] = {
     "one lane": PlainTarget(lanes=1, packs=False),
     "small caches": replace(SMALL, caches=Caches(4096, L2, 2 * L2), resident=L2),
 }
-LARGE = ("googlenet", "inception_v3", "resnet50")
+LARGE = ("googlenet", "inception_v3", "mobilenet_v2", "resnet50")
 
 
 def graph_and_plan(name: str, target: Target) -> tuple[Graph, Plan]:

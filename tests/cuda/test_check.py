@@ -10,7 +10,6 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from fake_core import FakeCore
 
 import tinygraph as tg
 from tinygraph import nn, optim
@@ -71,13 +70,13 @@ assert all(r.cards[0][1].architecture == "sm_80" for r in results)
     subprocess.run([sys.executable, "-c", code], check=True, env=paths, cwd=bundle)
 
 
-def test_on_a_device(bundle, monkeypatch):
+def test_on_a_device(gpu, bundle, monkeypatch):
     """The whole of what happens on the day, on a device that is faked."""
     monkeypatch.setattr(device, "COPIED", 1 << 20)
     for path in (bundle / "kernels").iterdir():
         built = compiled.read(path.read_bytes())
         monkeypatch.setitem(compiled.BUILT, path.stem, built)
-    runtime = device.DeviceRuntime(FakeCore())
+    runtime = device.runtime()
     results = replay.run_bundle(bundle, runtime, "sm_90")
     assert [r.fault for r in results] == ["", "", ""]
     assert all(r.cards[0][1].architecture == "sm_90" for r in results)

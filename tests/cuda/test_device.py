@@ -1,4 +1,4 @@
-"""The runtime of a real GPU, with a core in place of cuda.core that works late."""
+"""The runtime of a real GPU: cuda-core over a driver that works late, without a GPU."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from fake_core import SECONDS, FakeCore
+from fake_driver.functions import KHZ, MILLISECONDS, MULTIPROCESSORS
 from small_programs import (
     losses,
     needs_toolchain,
@@ -16,48 +16,38 @@ from small_programs import (
 )
 
 import tinygraph as tg
-from tinygraph_cuda.runtimes import device, probe
+from tinygraph_cuda.runtimes import device
 
 pytestmark = pytest.mark.usefixtures("no_device", "cache")
 
 
-@pytest.fixture
-def core(monkeypatch):
-    """A device that works late, in place of the GPU."""
-    fake = FakeCore()
-    runtime = device.DeviceRuntime(fake)
-    monkeypatch.setattr(device, "runtime", lambda: runtime)
-    monkeypatch.setattr(probe, "architecture", lambda: "sm_80")
-    return fake
-
-
 @needs_toolchain
-def test_the_device_computes_what_the_emulator_does(core):
+def test_the_device_computes_what_the_emulator_does(gpu):
     assert losses(small_step("cuda")) == losses(small_step("cuda:emulate"))
 
 
 @needs_toolchain
-def test_launches_are_recorded_once_and_replayed(core):
+def test_launches_are_recorded_once_and_replayed(gpu):
     w = tg.parameter(np.ones(4, np.float32), name="w")
     x = tg.input("x", 4)
     step = tg.compile([x], [x * w], updates=[(w, w + x)], backend="cuda:device")
     one = np.ones(4, np.float32)
-    assert core.log.count("allocate") == 3 and "sync" not in core.log  # arena, prepared, w
-    core.log.clear()
+    assert gpu.log.count("allocate") == 3 and "sync" not in gpu.log  # arena, prepared, w
+    gpu.log.clear()
     step(one)
-    first = list(core.log)
+    first = list(gpu.log)
     assert first.count("upload") == 2 and first.count("upload graph") == 1  # w and x
-    core.log.clear()
+    gpu.log.clear()
     assert (step(one)[0] == 2).all()
-    launches = [entry for entry in core.log if entry.startswith("replay: launch")]
-    assert launches and core.log == ["upload", *launches, "download", "sync", "sync"]
-    core.log.clear()
-    assert (w.value == 3).all() and core.log == ["download", "sync"]
-    assert (w.value == 3).all() and len(core.log) == 2  # it has not changed since
+    launches = [entry for entry in gpu.log if entry.startswith("replay: launch")]
+    assert launches and gpu.log == ["upload", *launches, "download", "sync", "sync"]
+    gpu.log.clear()
+    assert (w.value == 3).all() and gpu.log == ["download", "sync"]
+    assert (w.value == 3).all() and len(gpu.log) == 2  # it has not changed since
 
 
 @needs_toolchain
-def test_memory_is_not_freed_while_launches_are_recorded(core, monkeypatch):
+def test_memory_is_not_freed_while_launches_are_recorded(gpu, monkeypatch):
     """A graph that frees would do so at each replay."""
     other, program, launch_on = square("cuda"), square("cuda"), device.DeviceRuntime.launch_on
     programs = [other]
@@ -69,26 +59,26 @@ def test_memory_is_not_freed_while_launches_are_recorded(core, monkeypatch):
     del other
     monkeypatch.setattr(device.DeviceRuntime, "launch_on", collecting)
     program(np.zeros(5, np.float32))
-    assert not programs and "replay: free" not in core.log and "free" in core.log
+    assert not programs and "replay: free" not in gpu.log and "free" in gpu.log
 
 
 @needs_toolchain
-def test_large_arrays_pass_in_pieces(core, monkeypatch):
+def test_large_arrays_pass_in_pieces(gpu, monkeypatch):
     monkeypatch.setattr(device, "STAGING", 4096)
     x = tg.input("x", 5000)
     program = tg.compile([x], [x + x], backend="cuda:device")
     values = np.arange(5000, dtype=np.float32)
     np.testing.assert_array_equal(program(values)[0], 2 * values)
-    assert core.log.count("upload") == core.log.count("download") == 5
+    assert gpu.log.count("upload") == gpu.log.count("download") == 5
 
 
 @needs_toolchain
-def test_profile_of_the_device(core, monkeypatch):
+def test_profile_of_the_device(gpu, monkeypatch):
     monkeypatch.setattr(device, "COPIED", 1 << 20)
     profile = square("cuda:device").profile(np.zeros(5, np.float32), repeat=2)
-    assert [row.seconds for row in profile.launches] == [SECONDS]
-    assert profile.peak.flops == 2 * 128 * 10 * 1e9 / 2  # 64 float32 units, of sm_80
-    assert profile.peak.bandwidth == 2 * (1 << 20) / SECONDS
+    assert [row.seconds for row in profile.launches] == [MILLISECONDS / 1e3]
+    assert profile.peak.flops == 2 * 64 * MULTIPROCESSORS * KHZ * 1e3  # sm_80 has 64 float32 units
+    assert profile.peak.bandwidth == 2 * (1 << 20) / MILLISECONDS * 1e3
     assert profile.peak.threads == 1
 
 

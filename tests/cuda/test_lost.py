@@ -6,14 +6,13 @@ from functools import partial
 
 import numpy as np
 import pytest
-from fake_core import FakeCore
 from small_programs import LABELS, PICTURES, Small, needs_toolchain, step_of
 
 import tinygraph as tg
-from ptx_emulator import Fault, Kernel
+from ptx_emulator import Fault
 from tinygraph.compiler.backend import BackendError
 from tinygraph.graph.state import LostValueError
-from tinygraph_cuda.runtimes import device, emulate, probe
+from tinygraph_cuda.runtimes import device, emulate
 
 ONES = np.ones(4, np.float32)
 pytestmark = [pytest.mark.usefixtures("no_device", "cache"), needs_toolchain]
@@ -124,15 +123,7 @@ def test_an_error_before_the_first_launch_loses_nothing(monkeypatch):
 # ---------------------------------------------------------------------- a device
 
 
-@pytest.fixture
-def runtime(monkeypatch):
-    made = device.DeviceRuntime(FakeCore())
-    monkeypatch.setattr(device, "runtime", lambda: made)
-    monkeypatch.setattr(probe, "architecture", lambda: "sm_80")
-    return made
-
-
-def test_a_fault_ends_the_context(runtime, monkeypatch):
+def test_a_fault_ends_the_context(gpu):
     """What was changed by the step, and what was on the device only, is lost; all else is not."""
     w, v, c = (tg.parameter(ONES, name=n) for n in "wvc")
     x = tg.input("x", 4)
@@ -141,13 +132,9 @@ def test_a_fault_ends_the_context(runtime, monkeypatch):
     first(ONES)
     step(ONES)
 
-    def dies(*_):
-        raise planted()
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Kernel, "__call__", dies)
-        with pytest.raises(BackendError, match="the GPU stopped at an error, CUDAError: CUDA_ERR"):
-            step(ONES)
+    gpu.faulty = f"tg_{step.built.code.kernels[0].key}"
+    with pytest.raises(BackendError, match="the GPU stopped at an error, CUDAError: CUDA_ERROR_LA"):
+        step(ONES)
     with pytest.raises(LostValueError, match=r"w: .* step failed in one of its launches \("):
         _ = w.value
     with pytest.raises(BackendError, match="what was in its memory only is lost"):
@@ -160,7 +147,7 @@ def test_a_fault_ends_the_context(runtime, monkeypatch):
     assert (cpu(ONES)[0] == 5).all() and (w.value == 6).all()
 
 
-def test_an_interrupted_wait_loses_nothing(runtime, monkeypatch):
+def test_an_interrupted_wait_loses_nothing(gpu, monkeypatch):
     """What was launched runs to its end, and the new values count."""
     w, x = tg.parameter(ONES, name="w"), tg.input("x", 4)
     step = tg.compile([x], [x], updates=[(w, w + x)], backend="cuda:device")
