@@ -32,14 +32,14 @@ def emit(work: Tile) -> tuple[CudaKernel, ...]:
         BackendError: sizes or strides beyond 32 bits.
     """
     if work.splits == 1:
-        return (TileWriter(work).kernel(),)
+        return (SgemmWriter(work).kernel(),)
     assert work.partial is not None
     s = work.sizes
     box = [s[axis] for axis in "gzymn"]
     sums = replace(work.partial, strides=dense(box))
     store = replace(work.contraction, body=Body(stores=((0, "acc"),)))
     parts = replace(work, contraction=store, operands=(sums,))
-    return TileWriter(parts).kernel(), nest.emit(combine(work))
+    return SgemmWriter(parts).kernel(), nest.emit(combine(work))
 
 
 def dense(sizes: list[int]) -> tuple[int, ...]:
@@ -66,7 +66,7 @@ def combine(work: Tile) -> Nest:
     return shaped(arrange(nest), SHAPING)
 
 
-class TileWriter(KernelText):
+class SgemmWriter(KernelText):
     """Writes the kernel of a contraction; of one that is split, all but its end."""
 
     def __init__(self, work: Tile):
