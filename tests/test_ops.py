@@ -18,6 +18,7 @@ from tinygraph.graph.interpret import evaluate, run
 from tinygraph.graph.ir import Graph, Node
 from tinygraph.graph.op import OPS, Kind, input
 from tinygraph.graph.record import OWN
+from tinygraph.ops.along import REDUCTIONS
 from tinygraph.ops.conv import CONV2D, CONV2D_INPUT_GRADIENT, CONV2D_WEIGHT_GRADIENT, output_size
 from tinygraph.ops.indexing import CONCAT
 from tinygraph.ops.linalg import MATMUL
@@ -151,6 +152,10 @@ def cases() -> dict[str, Node]:
         tg.cumsum(x, 1, reverse=True),
         tg.scatter_add(input("i", 2, 2, dtype="int64"), f32(2, 2, 3), 0, 3),
     ]
+    i, u = input("i", 3, 2, 2, dtype="int32"), f32(3, 2, 2, name="u")
+    more += [tg.scatter(x, i, u, k % 3, r) for k, r in enumerate(REDUCTIONS)]
+    more += [tg.take_along_axis(x, input("i", 5, 4, 7, dtype="int64"), 2)]
+    more += [tg.linear_recurrence(f32(4, 3, name="a"), f32(4, 3), 1, reverse=True)]
     more += [CONCAT(x, y, x, axis=1), tg.cast(x, "bool"), tg.cast(x, "float64")]
     more += [tg.clip(x, high=0.25), tg.custom_gradient(tg.round, lambda g, y, x: g)(x)]
     return found | {f"{n.op.name}-{i}": n for i, n in enumerate(more)}

@@ -31,6 +31,7 @@ def positive(x: np.ndarray) -> np.ndarray:
     return np.abs(x) + 0.1
 
 
+INDEX = np.array([[1, 0, 1, 3], [4, 4, 0, 2], [3, 3, 3, 1]], "int32")
 TWO = ((3, 4), (3, 4))
 
 FUNCTIONS: dict[str, Case] = {
@@ -44,6 +45,16 @@ FUNCTIONS: dict[str, Case] = {
     "ceil": Case(),
     "trunc": Case(domain=lambda x: 3 * x),
     "fmod": Case(TWO, domain=lambda x: 3 * x),
+    "sort": Case(((3, 7),), lambda tg, x: tg.sort(x, 1)),
+    "sort_descending": Case(((3, 7),), lambda tg, x: tg.sort(x, 0, descending=True)),
+    "topk": Case(((3, 40),), lambda tg, x: tg.topk(x, 4)[0]),
+    "topk_least": Case(((9, 3),), lambda tg, x: tg.topk(x, 4, 0, largest=False)[0]),
+    "take_along_axis": Case(((3, 5),), lambda tg, x: tg.take_along_axis(x, INDEX, 1)),
+    "scatter_add_along": Case(((3, 5), (3, 4)), lambda tg, x, u: tg.scatter(x, INDEX, u, 1, "add")),
+    "scatter_mul": Case(((3, 5), (3, 4)), lambda tg, x, u: tg.scatter(x, INDEX, u, 1, "mul")),
+    "scatter_max": Case(((3, 5), (3, 4)), lambda tg, x, u: tg.scatter(x, INDEX, u, 1, "max")),
+    "scatter_min": Case(((3, 5), (3, 4)), lambda tg, x, u: tg.scatter(x, INDEX, u, 1, "min")),
+    "cumprod": Case(((3, 5),), lambda tg, x: tg.cumprod(x, 1)),
 }
 
 

@@ -19,6 +19,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from torch_cases import FUNCTIONS, draw, weights
 
+INDEX = torch.tensor([[1, 0, 1, 3], [4, 4, 0, 2], [3, 3, 3, 1]])
+
 CASES: dict[str, Callable[..., torch.Tensor]] = {
     "sin": torch.sin,
     "cos": torch.cos,
@@ -40,6 +42,16 @@ CASES: dict[str, Callable[..., torch.Tensor]] = {
     "ceil": torch.ceil,
     "trunc": torch.trunc,
     "fmod": torch.fmod,
+    "sort": lambda x: torch.sort(x, 1).values,
+    "sort_descending": lambda x: torch.sort(x, 0, descending=True).values,
+    "topk": lambda x: torch.topk(x, 4).values,
+    "topk_least": lambda x: torch.topk(x, 4, 0, largest=False).values,
+    "take_along_axis": lambda x: torch.gather(x, 1, INDEX),
+    "scatter_add_along": lambda x, u: torch.scatter_add(x, 1, INDEX, u),
+    "scatter_mul": lambda x, u: torch.scatter_reduce(x, 1, INDEX, u, "prod"),
+    "scatter_max": lambda x, u: torch.scatter_reduce(x, 1, INDEX, u, "amax"),
+    "scatter_min": lambda x, u: torch.scatter_reduce(x, 1, INDEX, u, "amin"),
+    "cumprod": lambda x: torch.cumprod(x, 1),
 }
 
 

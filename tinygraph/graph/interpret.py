@@ -18,13 +18,20 @@ class WrongReference(TypeError):
 
 
 def run(
-    graph: Graph, *arrays: Any, parameters: Mapping[Node, np.ndarray] | None = None
-) -> list[np.ndarray]:
+    graph: Graph | Node, *arrays: Any, parameters: Mapping[Node, np.ndarray] | None = None
+) -> Any:
     """The graph's outputs for these inputs, in order; ``parameters`` replaces current values.
+
+    Of a node it is the array that the node stands for, given its inputs in the order in which the
+    graph reads them.
 
     Raises TypeError for inputs of another shape or dtype: nothing is converted but numbers,
     lists, and integers that the input's dtype holds.
     """
+    if isinstance(graph, Node):
+        reached = Graph("run", (), (graph,)).nodes
+        inputs = tuple(n for n in reached if n.op is INPUT)
+        return run(Graph("run", inputs, (graph,)), *arrays, parameters=parameters)[0]
     values = inputs_by_node(graph, arrays)
     last = {i: n for n in graph.nodes for i in n.inputs}
     kept = set(graph.outputs)

@@ -1,6 +1,7 @@
 """The functions of ``tg.ops``, and of ``tg``: what each module lists in its ``__all__``."""
 
 from .activation import *
+from .along import *
 from .arithmetic import *
 from .attention import *
 from .bits import *
@@ -13,6 +14,7 @@ from .logic import *
 from .loss import *
 from .math import *
 from .normalization import *
+from .order import *
 from .pool import *
 from .random import *
 from .reduce import *

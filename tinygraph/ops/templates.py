@@ -1,13 +1,18 @@
-"""Kernels that are not loop nests: prefix sums and scatter-adds carry values from step to step."""
+"""Kernels that are not loop nests: they carry values from step to step along an axis, or write at
+places that are data.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from math import prod
 
+from ..graph.dtype import DTYPES
 from ..graph.ir import Node
 from ..graph.template import KernelWriter
 
 ROW = 128  # elements of a row that are worth a part of their own
+MOST_PARTS = 64
 
 
 def running_sum(k: KernelWriter) -> None:
@@ -25,6 +30,88 @@ def running_sum(k: KernelWriter) -> None:
     k.line(f"    i = {'n - 1 - k' if k.attrs['reverse'] else 'k'}")
     k.line(f"    acc = {x.dtype}(acc + {value})")
     k.line(f"    {views[1]}[{bases['y']} + i * {steps[1]}] = acc")
+
+
+def row_parts(n: Node) -> int:
+    """Rows along the node's axis are shared out where their work is worth a part."""
+    others = [s for a, s in enumerate(n.inputs[0].shape) if a != n.attr("axis")]
+    work = max(i.type.size for i in n.inputs) // ROW
+    return max(1, min(max(others, default=1), work, MOST_PARTS))
+
+
+def shared_rows(
+    k: KernelWriter, axis: int, shape: Sequence[int], strides: Mapping[str, Sequence[int]]
+) -> dict[str, str]:
+    """Opens loops over the rows along ``axis``, of which this part has its share.
+
+    Returns for each array of ``strides`` the text of the place where the row begins. The loops'
+    variables are o0, o1, ..., by their axis.
+    """
+    others = [a for a in range(len(shape)) if a != axis]
+    if not others:
+        return dict.fromkeys(strides, "0")
+    widest = max(others, key=lambda a: shape[a])
+    width = k.argument("width", shape[widest])
+    k.argument("parts", k.parts)
+    k.line(f"first = part * {width} // parts")
+    k.line(f"last = (part + 1) * {width} // parts")
+    k.line(f"for o{widest} in range(first, last):")
+    k.depth += 1
+    bases = k.loops([a for a in others if a != widest], shape, strides)
+    return {
+        name: f"{base} + o{widest} * {k.argument(f'{name}_{widest}', strides[name][widest])}"
+        for name, base in bases.items()
+    }
+
+
+def recurrence(k: KernelWriter) -> None:
+    """y[t] = a[t] * y[t - 1] + b[t] for each row."""
+    (a, b), y, axis = k.inputs, k.output, k.attrs["axis"]
+    operands = {"a": a, "b": b, "y": y}
+    for name, operand in operands.items():
+        k.array(name, operand)
+        k.argument(f"{name}_s", operand.strides[axis])
+    n = k.argument("n", y.shape[axis])
+    bases = shared_rows(k, axis, y.shape, {name: o.strides for name, o in operands.items()})
+    at = {name: f"{name}[{bases[name]} + i * {name}_s]" for name in operands}
+    k.line(f"state = {y.dtype}(0)")
+    k.line(f"for t in range({n}):")
+    k.line(f"    i = {f'{n} - 1 - t' if k.attrs['reverse'] else 't'}")
+    k.line(f"    state = {y.dtype}({y.dtype}({at['a']} * state) + {at['b']})")
+    k.line(f"    {at['y']} = state")
+
+
+COMBINED = {
+    "set": "{1}",
+    "add": "{0} + {1}",
+    "mul": "{0} * {1}",
+    "max": "maximum({0}, {1})",
+    "min": "minimum({0}, {1})",
+}
+
+
+def scattered(k: KernelWriter) -> None:
+    """Each row is copied, and then takes its updates in their order."""
+    (x, index, u), y, axis = k.inputs, k.output, k.attrs["axis"]
+    operands = {"x": x, "index": index, "u": u, "y": y}
+    for name, operand in operands.items():
+        k.array(name, operand)
+        k.argument(f"{name}_s", operand.strides[axis])
+    n, m = k.argument("n", y.shape[axis]), k.argument("m", index.shape[axis])
+    bases = shared_rows(k, axis, y.shape, {name: o.strides for name, o in operands.items()})
+    at = {name: f"{name}[{bases[name]} + {{}} * {name}_s]" for name in operands}
+    k.line(f"for i in range({n}):")
+    k.line(f"    {at['y'].format('i')} = {at['x'].format('i')}")
+    short = [a for a, size in enumerate(index.shape) if a != axis and size < y.shape[a]]
+    limits = [f"o{a} < {k.argument(f'limit{a}', index.shape[a])}" for a in short]
+    if limits:
+        k.line(f"if {' and '.join(limits)}:")
+        k.depth += 1
+    k.line(f"for j in range({m}):")
+    k.line(f"    i = min(max(int64({at['index'].format('j')}), 0), {n} - 1)")
+    old, new = at["y"].format("i"), at["u"].format("j")
+    combined = COMBINED[k.attrs["reduce"]].format(old, new)
+    k.line(f"    {old} = {DTYPES[y.dtype].constructor}({combined})")
 
 
 def scattered_sum(k: KernelWriter) -> None:

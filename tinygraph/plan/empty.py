@@ -26,6 +26,8 @@ def _filled(n: Node) -> Node | None:
         return None
     if n.type.size == 0 or n.op.fold == "sum" or n.op is OPS["scatter_add"]:
         return full(n.shape, 0, n.dtype)
+    if n.op is OPS["scatter"]:
+        return n.inputs[0]
     if n.op is OPS["concat"]:
         return n.op(*(i for i in n.inputs if i.type.size), axis=n.attr("axis"))
     if n.op is OPS["pad"]:

@@ -200,8 +200,8 @@ def _extremum(name: str, symbol: str) -> Any:
         def lower(context: Any, builder: Any, signature: Any, args: list[ir.Value]) -> ir.Value:
             kind = args[0].type
             if isinstance(x, types.Float):
-                symbol = f"llvm.{name}.{suffix(_DTYPES[x])}"
-                function = declare(builder.module, symbol, kind, [kind, kind])
+                intrinsic_name = f"llvm.{name}.{suffix(_DTYPES[x])}"
+                function = declare(builder.module, intrinsic_name, kind, [kind, kind])
                 return builder.call(function, args, fastmath=("nsz",))
             signed = DTYPES[_DTYPES[x]].kind == "int"
             compare = builder.icmp_signed if signed else builder.icmp_unsigned

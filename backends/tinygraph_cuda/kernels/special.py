@@ -1,16 +1,22 @@
-"""CUDA kernels with templates of their own: prefix sums and scatter-adds."""
+"""CUDA kernels with templates of their own: they go along rows, or write at places of data."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 
 from tinygraph.compiler.backend import BackendError
+from tinygraph.graph.dtype import DTYPES
 from tinygraph.graph.op import Op
+from tinygraph.ops.along import RECURRENCE, SCATTER
 from tinygraph.ops.gather import CUMSUM, SCATTER_ADD
+from tinygraph.ops.order import ARGSORT
+from tinygraph.ops.templates import COMBINED
 from tinygraph.plan.records.plan import Special
 
-from .kernel import MOST_BLOCKS, THREADS, WARP, CudaKernel, KernelText, require_reach
+from .kernel import WARP, CudaKernel, require_reach
+from .sorting import argsort
+from .special_text import SpecialText
 
 
 def emit(work: Special) -> CudaKernel:
@@ -27,39 +33,6 @@ def emit(work: Special) -> CudaKernel:
     for operand, shape in zip(work.operands, work.shapes, strict=True):
         require_reach(shape, operand.strides)
     return template(work)
-
-
-class SpecialText(KernelText):
-    """Lines that share elements out among threads, or among warps."""
-
-    def each(self, total: int, warps: bool = False) -> int:
-        """Opens a loop over ``flat`` below ``total``; returns the blocks that it wants."""
-        self.line("flat = uint32(cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x)")
-        self.line("step = uint32(cuda.gridDim.x * cuda.blockDim.x)")
-        if warps:
-            self.line(f"lane = remainder(flat, {WARP})")
-            self.line(f"flat = quotient(flat, {WARP})")
-            self.line(f"step = quotient(step, {WARP})")
-        self.line(f"while flat < uint32({self.argument('total', total)}):")
-        self.depth += 1
-        return min(MOST_BLOCKS, max(1, -(-total * (WARP if warps else 1) // THREADS)))
-
-    def offset(
-        self, name: str, flat: str, sizes: Sequence[int], strides: Mapping[str, Sequence[int]]
-    ) -> None:
-        """Defines x_at for each x of ``strides``: the element of x at index ``flat`` of axes of
-        these sizes, the last one fastest; ``name`` tells the axes of one kernel apart."""
-        self.line(f"rest = uint32({flat})")
-        terms: dict[str, list[str]] = {x: [] for x in strides}
-        for axis in reversed(range(len(sizes))):
-            size = self.argument(f"{name}{axis}_n", sizes[axis])
-            self.line(f"{name}{axis} = int32(remainder(rest, {size}))")
-            self.line(f"rest = quotient(rest, {size})")
-            for x, steps in strides.items():
-                stride = self.argument(f"{x}_{name}{axis}", steps[axis])
-                terms[x].append(f"{name}{axis} * {stride}")
-        for x, found in terms.items():
-            self.line(f"{x}_{name} = int32({' + '.join(found) or '0'})")
 
 
 def cumsum(work: Special) -> CudaKernel:
@@ -134,4 +107,69 @@ def scatter_add(work: Special) -> CudaKernel:
     return out.made(blocks)
 
 
-TEMPLATES: dict[Op, Callable[[Special], CudaKernel]] = {CUMSUM: cumsum, SCATTER_ADD: scatter_add}
+def rows(out: SpecialText, work: Special, names: Sequence[str]) -> int:
+    """A thread for each row along the attribute ``axis``: binds the operands to these names, the
+    begin of their rows to x_o and the step within to x_s; returns the blocks that it wants.
+    """
+    axis, shape = dict(work.attrs)["axis"], work.shapes[-1]
+    others = [a for a in range(len(shape)) if a != axis]
+    strides = {}
+    for name, operand in zip(names, work.operands, strict=True):
+        out.pointer(name, operand)
+        out.argument(f"{name}_s", operand.strides[axis])
+        strides[name] = [operand.strides[a] for a in others]
+    blocks = out.each(prod(shape[a] for a in others))
+    out.offset("o", "flat", [shape[a] for a in others], strides)
+    return blocks
+
+
+def recurrence(work: Special) -> CudaKernel:
+    """A thread for each row."""
+    out, dtype = SpecialText(), work.operands[-1].dtype
+    blocks = rows(out, work, "aby")
+    attrs = dict(work.attrs)
+    n = out.argument("n", work.shapes[-1][attrs["axis"]])
+    out.line(f"state = {dtype}(0)")
+    out.line(f"for t in range({n}):")
+    out.line(f"i = int32({f'{n} - 1 - t' if attrs['reverse'] else 't'})", 1)
+    out.line(f"state = {dtype}({dtype}(a[int32(a_o + i * a_s)] * state)"
+             " + b[int32(b_o + i * b_s)])", 1)  # fmt: skip
+    out.line("y[int32(y_o + i * y_s)] = state", 1)
+    out.line("flat = uint32(flat + step)")
+    return out.made(blocks)
+
+
+def scatter(work: Special) -> CudaKernel:
+    """A thread for each row: a copy, and then the updates in their order."""
+    out, y = SpecialText(), work.operands[-1]
+    blocks = rows(out, work, ("x", "index", "u", "y"))
+    axis, shape, given = dict(work.attrs)["axis"], work.shapes[0], work.shapes[1]
+    n, m = out.argument("n", shape[axis]), out.argument("m", given[axis])
+    out.line(f"for i in range({n}):")
+    out.line("y[int32(y_o + i * y_s)] = x[int32(x_o + i * x_s)]", 1)
+    others = [a for a in range(len(shape)) if a != axis]
+    short = [(k, given[a]) for k, a in enumerate(others) if given[a] < shape[a]]
+    limits = [f"o{k} < {out.argument(f'limit{k}', size)}" for k, size in short]
+    if limits:
+        out.line(f"if {' and '.join(limits)}:")
+        out.depth += 1
+    out.line(f"for j in range({m}):")
+    out.line("at = int64(index[int32(index_o + j * index_s)])", 1)
+    out.line(f"i = int32(min(max(at, int64(0)), int64({n}) - 1))", 1)
+    out.line("place = int32(y_o + i * y_s)", 1)
+    constructor = DTYPES[y.dtype].constructor
+    values = [f"{constructor}({text})" for text in ("y[place]", "u[int32(u_o + j * u_s)]")]
+    combined = COMBINED[dict(work.attrs)["reduce"]].format(*values)
+    out.line(f"y[place] = {constructor}({combined})", 1)
+    out.depth -= bool(limits)
+    out.line("flat = uint32(flat + step)")
+    return out.made(blocks)
+
+
+TEMPLATES: dict[Op, Callable[[Special], CudaKernel]] = {
+    CUMSUM: cumsum,
+    SCATTER_ADD: scatter_add,
+    RECURRENCE: recurrence,
+    SCATTER: scatter,
+    ARGSORT: argsort,
+}
