@@ -7,7 +7,7 @@ predict = tg.compile([x], [net(x)])
 """
 
 from .compiler import sources as _sources  # noqa: F401  # isort: skip  first: it looks at the files
-from . import checkpoint, models, nn, ops, optim, tracebacks
+from . import checkpoint, models, nn, onnx, ops, optim, tracebacks
 from .autodiff import GradientError, check_grad, grad
 from .compile import compile
 from .compiler.backend import BackendError
@@ -17,7 +17,7 @@ from .graph.dump import dot, dump
 from .graph.interpret import run
 from .graph.ir import Graph, Node, Parameter
 from .graph.op import ShapeError, constant, input
-from .graph.origins import scope
+from .graph.origins import origin, scope
 from .graph.parameter import parameter
 from .graph.parse import ParseError, parse
 from .graph.placement import device
@@ -53,7 +53,9 @@ __all__ = [
     "manual_seed",
     "models",
     "nn",
+    "onnx",
     "optim",
+    "origin",
     "parameter",
     "parse",
     "run",

@@ -43,13 +43,15 @@ class Origin:
 
 
 def user_origin() -> Origin:
-    """The user's innermost line; within ``built_from``, its first place.
+    """The user's innermost line; within ``built_from``, its first place; within ``origin``, that.
 
     Where no user's line leads here (the commands, which build networks of this package), it is that
     of the network or the command.
     """
     if built := getattr(_SCOPE, "origins", None):
         return built[0]
+    if place := getattr(_SCOPE, "place", None):
+        return Origin(place.file, place.line, ".".join(scopes()), call=place.call)
     found: dict[str, FrameType] = {}
     for frame in _frames():
         found.setdefault(_author(frame.f_code.co_filename), frame)
@@ -124,6 +126,27 @@ class scope:
 
     def __exit__(self, *_: object) -> None:
         scopes().pop()
+
+
+class origin:
+    """``with origin("net.prototxt", 12):`` what is built inside comes from this line of a file that
+    describes a network, in errors, dumps and profiles; for whoever reads such files.
+
+    Args:
+        file: its path, or any name.
+        line: the line, or the number of an entry.
+        call: what the file calls the operator there.
+    """
+
+    def __init__(self, file: str, line: int, call: str = ""):
+        self.file, self.line, self.call = file, line, call
+
+    def __enter__(self) -> None:
+        self.outer = getattr(_SCOPE, "place", None)
+        _SCOPE.place = self
+
+    def __exit__(self, *_: object) -> None:
+        _SCOPE.place = self.outer
 
 
 def origins(n: Node) -> tuple[Origin, ...]:

@@ -146,7 +146,7 @@ def _number(pair: Any) -> Any:
 
 
 def _pooling(n: Node) -> ShortCall | None:
-    if n.op.name != "window_max" or n.ndim != 4:
+    if n.op.name != "window_max" or n.ndim != 4 or n.attr("dilation", None):
         return None
     attrs = [(k, _number(n.attr(k)[2:]), default) for k, _, default in _SPANS]
     return ShortCall(POOL, n.inputs, tuple((k, v) for k, v, default in attrs if v != default))

@@ -25,7 +25,7 @@ from ..graph.origins import origins
 from ..plan.records.cost import LaunchCost, computes
 from ..plan.records.plan import Emitted, Launch, Nest, Plan, Tile
 from .remarks import size_text
-from .words import joined, layer, product, shape_text, sizes_text, what
+from .words import is_convolution, joined, layer, product, shape_text, sizes_text, what
 
 WIDTH = 100
 HEAD = ("#", "layer", "what", "product", "output", "how")
@@ -109,7 +109,7 @@ def how(launch: Launch, why: Mapping[str, str]) -> str:
     anchor = next((n for n in launch.nodes if n.op.kind is Kind.ANCHOR), None)
     if isinstance(work, Tile):
         c = work.contraction
-        way = "implicit" if anchor is not None and "conv2d" in anchor.op.name else "GEMM"
+        way = "implicit" if anchor is not None and is_convolution(anchor) else "GEMM"
         splits = f", {work.splits} splits" if work.splits > 1 else ""
         return f"{way} {c.rows}x{c.width}{splits}"
     if isinstance(work, Emitted):

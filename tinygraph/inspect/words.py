@@ -42,12 +42,17 @@ def is_update(term: str) -> bool:
     return term.endswith(" update")
 
 
+def is_convolution(n: Node) -> bool:
+    """True for convolutions and their gradients, whose axes of groups are explicit."""
+    return n.op.name.startswith(("conv2d", "conv3d"))
+
+
 def term(n: Node) -> tuple[str, str, str]:
     """The function that built a node, the size of its windows, and whether it is a gradient."""
     origin = next(iter(origins(n)), None)
     call, back = (origin.call, origin.how) if origin else ("", "")
     back = f" {back.removesuffix(' of')}" if back else ""
-    if n.op.name.startswith("conv2d"):
+    if is_convolution(n):
         return n.op.name, window(n), ""
     if is_update(call):
         return call, "", ""
@@ -88,7 +93,7 @@ def source(n: Node) -> Node:
 
 def window(n: Node) -> str:
     """The kernel's size and stride, as `` 3x3/2``; the groups of a convolution."""
-    kernel = n.attr("kernel", None) or (n.inputs[-1].shape[3:] if "conv2d" in n.op.name else None)
+    kernel = n.attr("kernel", None) or (n.inputs[-1].shape[3:] if is_convolution(n) else None)
     if kernel is None:
         return ""
     pairs = list(zip(kernel, n.attr("stride"), strict=True))
@@ -153,9 +158,9 @@ def product(launch: Launch) -> tuple[int, Sizes] | None:
     if anchor is None or not computes(launch):
         return None
     x, y, out = *(i.shape for i in anchor.inputs), anchor.shape
-    if anchor.op.name == "conv2d_weight_gradient":
+    if is_convolution(anchor) and anchor.op.name.endswith("weight_gradient"):
         return x[1], (out[1], prod(out[2:]), x[0] * prod(y[3:]))
-    if "conv2d" in anchor.op.name:
+    if is_convolution(anchor):
         depth = y[1 if "input" in anchor.op.name else 2] * prod(y[3:])
         return x[1], (x[0] * prod(out[3:]), out[2], depth)
     if len(x) < 2 or len(out) < 2:
@@ -188,7 +193,7 @@ def shape_text(nodes: Sequence[Node]) -> str:
 
 def own_shape(n: Node) -> tuple[int, ...]:
     """As users know it: a convolution's without the axis of its one group."""
-    if "conv2d" not in n.op.name:
+    if not is_convolution(n):
         return n.shape
     axis = 0 if "weight" in n.op.name else 1
     return n.shape[:axis] + n.shape[axis + 1 :] if n.shape[axis] == 1 else n.shape

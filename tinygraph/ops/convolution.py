@@ -1,7 +1,8 @@
-"""Convolutions with PyTorch's shapes, in one and two dimensions, with groups."""
+"""Convolutions with PyTorch's shapes, in one to three dimensions, with groups."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,27 +10,77 @@ import numpy as np
 from ..graph.convert import whole, wholes
 from ..graph.ir import Node
 from ..graph.op import ShapeError, promote
-from .conv import CONV2D, CONV2D_INPUT_GRADIENT, Padding, Pair
+from .conv import CONV2D, CONV2D_INPUT_GRADIENT, CONV3D, CONV3D_INPUT_GRADIENT, Padding, Pair, Sizes
 from .indexing import pad
 from .view import reshape
 
-__all__ = ("conv1d", "conv2d", "conv_transpose2d")
+__all__ = (
+    "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"
+)  # fmt: skip
+
+FORWARD = {2: CONV2D, 3: CONV3D}
+TRANSPOSED = {2: CONV2D_INPUT_GRADIENT, 3: CONV3D_INPUT_GRADIENT}
+AXES = {1: "L", 2: "H, W", 3: "D, H, W"}
+KERNEL = {1: "K", 2: "KH, KW", 3: "KD, KH, KW"}
+TUPLES = {1: "a number", 2: "a pair of numbers", 3: "three numbers"}
+
+
+def sizes_of(name: str, value: Any, rank: int) -> Sizes:
+    """A number for each axis, from one or from as many."""
+    found = wholes(name, value)
+    if len(found) not in (1, rank):
+        either = "a number" if rank == 1 else f"a number or {TUPLES[rank]}"
+        raise ShapeError(f"{name} requires {either}, got {value!r}")
+    return found if len(found) == rank else found * rank
+
+
+def edges_of(name: str, value: Any, rank: int) -> Padding:
+    """(before, after) each axis, from one number, one for each axis, or such pairs."""
+    if np.ndim(value) and len(value) == rank and any(np.ndim(v) for v in value):
+        return tuple((sides[0], sides[1]) for sides in (sizes_of(name, v, 2) for v in value))
+    if rank == 1 and np.ndim(value) == 1 and len(value) == 2:
+        before, after = sizes_of(name, value, 2)
+        return ((before, after),)
+    return tuple((p, p) for p in sizes_of(name, value, rank))
 
 
 def pair(name: str, value: Any) -> Pair:
     """(vertical, horizontal) from one number or two."""
-    both = wholes(name, value)
-    if len(both) > 2 or not both:
-        raise ShapeError(f"{name} requires a number or a pair of numbers, got {value!r}")
-    return both[0], both[-1]
+    y, x = sizes_of(name, value, 2)
+    return y, x
 
 
-def edges(name: str, value: Any) -> Padding:
+def edges(name: str, value: Any) -> tuple[Pair, Pair]:
     """((top, bottom), (left, right)) from one number, a pair, or two pairs."""
-    if np.ndim(value) and len(value) == 2 and any(np.ndim(v) for v in value):
-        return pair(name, value[0]), pair(name, value[1])
-    y, x = pair(name, value)
-    return (y, y), (x, x)
+    y, x = edges_of(name, value, 2)
+    return y, x
+
+
+def _convolved(
+    rank: int, x: Any, weight: Any, stride: Any, padding: Any, dilation: Any, groups: Any
+) -> Node:
+    name = f"conv{rank}d"
+    x, weight = promote(name, (x, weight))
+    if x.ndim != rank + 2 or weight.ndim != rank + 2:
+        raise ShapeError(
+            f"{name} requires x[N, C, {AXES[rank]}] and weight[O, I, {KERNEL[rank]}], "
+            f"got {x.type} and {weight.type}"
+        )
+    (n, c, *image), (o, i, *kernel) = x.shape, weight.shape
+    groups = whole(f"{name} groups", groups)
+    if groups < 1 or o % groups or c != i * groups:
+        raise ShapeError(
+            f"{name} requires {i * groups} input channels and outputs that divide by groups, "
+            f"got x {x.type}, weight {weight.type}, groups={groups}"
+        )
+    y = FORWARD[rank](
+        reshape(x, n, groups, i, *image),
+        reshape(weight, groups, o // groups, i, *kernel),
+        stride=sizes_of(f"{name} stride", stride, rank),
+        padding=edges_of(f"{name} padding", padding, rank),
+        dilation=sizes_of(f"{name} dilation", dilation, rank),
+    )
+    return reshape(y, n, o, *y.shape[3:])
 
 
 def conv2d(
@@ -39,27 +90,72 @@ def conv2d(
 
     ``padding`` is a number, a (vertical, horizontal) pair, or ((top, bottom), (left, right)).
     """
-    x, weight = promote("conv2d", (x, weight))
-    if x.ndim != 4 or weight.ndim != 4:
+    return _convolved(2, x, weight, stride, padding, dilation, groups)
+
+
+def conv3d(
+    x: Node, weight: Node, *, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+) -> Node:
+    """Cross-correlation of x[N, C, D, H, W] with weight[O, C / groups, KD, KH, KW].
+
+    ``padding`` is a number, one for each of the three axes, or three (before, after) pairs.
+    """
+    return _convolved(3, x, weight, stride, padding, dilation, groups)
+
+
+def _transposed(
+    rank: int,
+    x: Node,
+    weight: Node,
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    dilation: Any,
+    groups: Any,
+) -> Node:
+    name = f"conv_transpose{rank}d"
+    if x.ndim != rank + 2 or weight.ndim != rank + 2:
         raise ShapeError(
-            "conv2d requires x[N, C, H, W] and weight[O, I, KH, KW], "
+            f"{name} requires x[N, I, {AXES[rank]}] and weight[I, O, {KERNEL[rank]}], "
             f"got {x.type} and {weight.type}"
         )
-    (n, c, h, w), (o, i, kh, kw) = x.shape, weight.shape
-    groups = whole("conv2d groups", groups)
-    if groups < 1 or o % groups or c != i * groups:
+    (n, c, *image), (i, o, *kernel) = x.shape, weight.shape
+    groups = whole(f"{name} groups", groups)
+    if groups < 1 or c != i or i % groups:
         raise ShapeError(
-            f"conv2d requires {i * groups} input channels and outputs that divide by groups, "
-            f"got x {x.type}, weight {weight.type}, groups={groups}"
+            f"{name} requires {i} input channels that divide by groups, "
+            f"got x {x.type}, groups={groups}"
         )
-    y = CONV2D(
-        reshape(x, n, groups, i, h, w),
-        reshape(weight, groups, o // groups, i, kh, kw),
-        stride=pair("conv2d stride", stride),
-        padding=edges("conv2d padding", padding),
-        dilation=pair("conv2d dilation", dilation),
+    steps, gaps, extra = (
+        sizes_of(f"{name} {what}", value, rank)
+        for what, value in (
+            ("stride", stride), ("dilation", dilation), ("output_padding", output_padding)
+        )
+    )  # fmt: skip
+    border = edges_of(f"{name} padding", padding, rank)
+    if any(e >= max(s, d) for e, s, d in zip(extra, steps, gaps, strict=True)):
+        raise ShapeError(
+            f"{name} requires output_padding below stride or dilation, got {output_padding}"
+        )
+    # rows and columns that no window begins in are those that padding had cut off, and then zeros
+    cut = tuple(e if e >= s else 0 for e, s in zip(extra, steps, strict=True))
+    zeros = tuple(max(0, c - high) for c, (_, high) in zip(cut, border, strict=True))
+    border = tuple((low, high - min(c, high)) for c, (low, high) in zip(cut, border, strict=True))
+    size = tuple(
+        (image[a] - 1) * steps[a] - sum(border[a]) + gaps[a] * (kernel[a] - 1) + 1
+        + (extra[a] if not cut[a] else 0)
+        for a in range(rank)
+    )  # fmt: skip
+    y = TRANSPOSED[rank](
+        reshape(x, n, groups, c // groups, *image),
+        reshape(weight, groups, i // groups, o, *kernel),
+        size=size,
+        stride=steps,
+        padding=border,
+        dilation=gaps,
     )
-    return reshape(y, n, o, *y.shape[3:])
+    y = reshape(y, n, groups * o, *size)
+    return pad(y, ((0, 0), (0, 0), *((0, z) for z in zeros)))
 
 
 def conv_transpose2d(
@@ -79,51 +175,34 @@ def conv_transpose2d(
     The result is (H - 1) * stride - padding + dilation * (KH - 1) + output_padding + 1 high, as in
     PyTorch.
     """
-    if x.ndim != 4 or weight.ndim != 4:
-        raise ShapeError(
-            "conv_transpose2d requires x[N, I, H, W] and weight[I, O, KH, KW], "
-            f"got {x.type} and {weight.type}"
-        )
-    (n, c, *image), (i, o, *kernel) = x.shape, weight.shape
-    groups = whole("conv_transpose2d groups", groups)
-    if groups < 1 or c != i or i % groups:
-        raise ShapeError(
-            f"conv_transpose2d requires {i} input channels that divide by groups, "
-            f"got x {x.type}, groups={groups}"
-        )
-    steps, gaps = (
-        pair("conv_transpose2d stride", stride),
-        pair("conv_transpose2d dilation", dilation),
+    return _transposed(2, x, weight, stride, padding, output_padding, dilation, groups)
+
+
+def conv_transpose3d(
+    x: Node,
+    weight: Node,
+    *,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Node:
+    """The same for x[N, I, D, H, W] and weight[I, O / groups, KD, KH, KW]."""
+    return _transposed(3, x, weight, stride, padding, output_padding, dilation, groups)
+
+
+# -- one axis: an image of height 1 ----------------------------------------------------------------
+
+
+def _of_height_one(function: Callable[..., Node], x: Node, weight: Node, **options: Any) -> Node:
+    """A two-dimensional function on images of height 1."""
+    y = function(
+        reshape(x, *x.shape[:2], 1, x.shape[2]),
+        reshape(weight, *weight.shape[:2], 1, weight.shape[2]),
+        **options,
     )
-    extra, border = (
-        pair("conv_transpose2d output_padding", output_padding),
-        edges("conv_transpose2d padding", padding),
-    )
-    if any(e >= max(s, d) for e, s, d in zip(extra, steps, gaps, strict=True)):
-        raise ShapeError(
-            "conv_transpose2d requires output_padding below stride or dilation, "
-            f"got {output_padding}"
-        )
-    # rows and columns that no window begins in are those that padding had cut off, and then zeros
-    cut = tuple(e if e >= s else 0 for e, s in zip(extra, steps, strict=True))
-    zeros = tuple(max(0, c - high) for c, (_, high) in zip(cut, border, strict=True))
-    shown = ((low, high - min(c, high)) for c, (low, high) in zip(cut, border, strict=True))
-    border = (next(shown), next(shown))
-    size = tuple(
-        (image[a] - 1) * steps[a] - sum(border[a]) + gaps[a] * (kernel[a] - 1) + 1
-        + (extra[a] if not cut[a] else 0)
-        for a in (0, 1)
-    )  # fmt: skip
-    y = CONV2D_INPUT_GRADIENT(
-        reshape(x, n, groups, c // groups, *image),
-        reshape(weight, groups, i // groups, o, *kernel),
-        size=size,
-        stride=steps,
-        padding=border,
-        dilation=gaps,
-    )
-    y = reshape(y, n, groups * o, *size)
-    return pad(y, ((0, 0), (0, 0), (0, zeros[0]), (0, zeros[1])))
+    return reshape(y, *y.shape[:2], y.shape[3])
 
 
 def conv1d(
@@ -137,12 +216,40 @@ def conv1d(
         raise ShapeError(
             f"conv1d requires x[N, C, L] and weight[O, I, K], got {x.type} and {weight.type}"
         )
-    y = conv2d(
-        reshape(x, *x.shape[:2], 1, x.shape[2]),
-        reshape(weight, *weight.shape[:2], 1, weight.shape[2]),
-        stride=(1, whole("conv1d stride", stride)),
-        padding=((0, 0), pair("conv1d padding", padding)),
-        dilation=(1, whole("conv1d dilation", dilation)),
+    return _of_height_one(
+        conv2d,
+        x,
+        weight,
+        stride=(1, *sizes_of("conv1d stride", stride, 1)),
+        padding=((0, 0), *edges_of("conv1d padding", padding, 1)),
+        dilation=(1, *sizes_of("conv1d dilation", dilation, 1)),
         groups=groups,
     )
-    return reshape(y, *y.shape[:2], y.shape[3])
+
+
+def conv_transpose1d(
+    x: Node,
+    weight: Node,
+    *,
+    stride: int = 1,
+    padding: Any = 0,
+    output_padding: int = 0,
+    dilation: int = 1,
+    groups: int = 1,
+) -> Node:
+    """A one-dimensional convolution's input gradient: x[N, I, L], weight[I, O / groups, K]."""
+    if x.ndim != 3 or weight.ndim != 3:
+        raise ShapeError(
+            "conv_transpose1d requires x[N, I, L] and weight[I, O, K], "
+            f"got {x.type} and {weight.type}"
+        )
+    return _of_height_one(
+        conv_transpose2d,
+        x,
+        weight,
+        stride=(1, *sizes_of("conv_transpose1d stride", stride, 1)),
+        padding=((0, 0), *edges_of("conv_transpose1d padding", padding, 1)),
+        output_padding=(0, *sizes_of("conv_transpose1d output_padding", output_padding, 1)),
+        dilation=(1, *sizes_of("conv_transpose1d dilation", dilation, 1)),
+        groups=groups,
+    )

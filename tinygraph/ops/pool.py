@@ -1,8 +1,13 @@
-"""Pooling of x[N, C, H, W]: maximum, average, L2 norm, centre-weighted average."""
+"""Pooling: maximum, average, norm, and a centre-weighted average.
+
+``max_pool``, ``avg_pool`` and ``lp_pool`` take images of any number of axes, x[N, C, ...]; the
+others x[N, C, H, W].
+"""
 
 from __future__ import annotations
 
 import math
+import string
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,84 +16,109 @@ import numpy as np
 from ..graph.dtype import DTYPES
 from ..graph.ir import Node
 from ..graph.op import ShapeError, constant
-from .convolution import edges, pair
-from .gather import take
-from .indexing import pad
+from .arithmetic import abs, floor_divide, mod
+from .convolution import edges_of, pair, sizes_of
 from .linalg import matmul
 from .logic import cast
-from .math import root
+from .math import pow, root
 from .reduce import mean
-from .window import WINDOW_MAX, WINDOW_SUM
+from .source import axis_index
+from .window import WINDOW_MAX, WINDOW_MAX_INDEX, WINDOW_SUM
 from .window_weighted import WINDOW_WEIGHTED
 
 __all__ = (
     "adaptive_avg_pool2d",
+    "avg_pool",
     "avg_pool2d",
     "center_weighted_pool2d",
     "center_weights",
     "l2_pool2d",
+    "lp_pool",
+    "max_pool",
     "max_pool2d",
 )
+
+Sizes = tuple[int, ...]  # one for each axis of the image
 
 
 @dataclass(frozen=True)
 class _Windows:
-    """Windows over an image, resolved: all pairs are (vertical, horizontal)."""
+    """Windows over an image, resolved."""
 
-    image: tuple[int, int]
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[tuple[int, int], tuple[int, int]]
-    count: tuple[int, int]
+    image: Sizes
+    kernel: Sizes
+    stride: Sizes
+    padding: tuple[tuple[int, int], ...]
+    dilation: Sizes
+    count: Sizes
 
     def attrs(self, x: Node) -> dict[str, Any]:
-        """The window operators' attributes for x[N, C, H, W]."""
-        return {
+        """The window operators' attributes for x[N, C, ...]."""
+        found: dict[str, Any] = {
             "kernel": (1, 1, *self.kernel),
             "stride": (1, 1, *self.stride),
-            "padding": (0, 0, self.padding[0][0], self.padding[1][0]),
+            "padding": (0, 0, *(low for low, _ in self.padding)),
             "size": (*x.shape[:2], *self.count),
         }
+        gaps = max(self.dilation, default=1) > 1
+        return found | ({"dilation": (1, 1, *self.dilation)} if gaps else {})
 
     def coverage(self, weights: np.ndarray, count_padding: bool) -> np.ndarray:
         """The sum of each window's weights on the image, or on the image with its padding.
 
         What ceil_mode adds beyond the padding never counts, as in PyTorch.
         """
-        seen = [self._seen(axis, count_padding) for axis in (0, 1)]
-        return np.einsum("yi,ij,xj->yx", seen[0], weights, seen[1])
+        rank = len(self.kernel)
+        seen = [self._seen(axis, count_padding) for axis in range(rank)]
+        windows, taps = string.ascii_uppercase[:rank], string.ascii_lowercase[:rank]
+        each = ",".join(w + t for w, t in zip(windows, taps, strict=True))
+        return np.einsum(f"{each},{taps}->{windows}", *seen, weights, optimize=True)
 
     def _seen(self, axis: int, count_padding: bool) -> np.ndarray:
         """1 for each tap of each window along an axis that counts."""
         low, high = self.padding[axis] if count_padding else (0, 0)
         first = np.arange(self.count[axis]) * self.stride[axis] - self.padding[axis][0]
-        place = first[:, None] + np.arange(self.kernel[axis])
+        place = first[:, None] + np.arange(self.kernel[axis]) * self.dilation[axis]
         return ((place >= -low) & (place < self.image[axis] + high)).astype(np.float64)
 
 
 def _windows(
-    name: str, x: Node, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool
+    name: str,
+    x: Node,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    ceil_mode: bool,
+    dilation: Any = 1,
 ) -> _Windows:
-    if x.ndim != 4:
-        raise ShapeError(f"{name} requires x[N, C, H, W], got {x.type}")
-    kernel = pair(f"{name} kernel_size", kernel_size)
-    steps = kernel if stride is None else pair(f"{name} stride", stride)
-    border = edges(f"{name} padding", padding)
-    if min(*kernel, *steps) < 1 or any(
-        min(p) < 0 or max(p) >= k for p, k in zip(border, kernel, strict=True)
+    """The windows of a pool; one whose name ends in 2d takes x[N, C, H, W] only."""
+    if x.ndim != 4 if name.endswith("2d") else x.ndim < 3:
+        axes = "H, W" if name.endswith("2d") else "..."
+        raise ShapeError(f"{name} requires x[N, C, {axes}], got {x.type}")
+    rank = x.ndim - 2
+    kernel = sizes_of(f"{name} kernel_size", kernel_size, rank)
+    steps = kernel if stride is None else sizes_of(f"{name} stride", stride, rank)
+    border = edges_of(f"{name} padding", padding, rank)
+    gaps = sizes_of(f"{name} dilation", dilation, rank)
+    spans = tuple(d * (k - 1) + 1 for k, d in zip(kernel, gaps, strict=True))
+    if min(*kernel, *steps, *gaps) < 1 or any(
+        min(p) < 0 or max(p) >= k for p, k in zip(border, spans, strict=True)
     ):
+        spaced = "" if max(gaps) == 1 else f", dilation={dilation}"
         raise ShapeError(
             f"{name} requires kernel_size and stride of at least 1 and padding below kernel_size, "
-            f"got kernel_size={kernel_size}, stride={stride}, padding={padding}"
+            f"got kernel_size={kernel_size}, stride={stride}, padding={padding}{spaced}"
         )
-    image = (x.shape[2], x.shape[3])
-    count = [_count(image[a], kernel[a], steps[a], border[a], ceil_mode) for a in (0, 1)]
+    image = x.shape[2:]
+    count = tuple(
+        _count(image[a], spans[a], steps[a], border[a], ceil_mode) for a in range(rank)
+    )
     if min(count) < 1:
         raise ShapeError(
             f"{name} requires windows that fit the padded image, "
             f"got kernel_size={kernel_size}, {x.type}"
         )
-    return _Windows(image, kernel, steps, border, (count[0], count[1]))
+    return _Windows(image, kernel, steps, border, gaps, count)
 
 
 def _count(image: int, kernel: int, stride: int, padding: tuple[int, int], ceil_mode: bool) -> int:
@@ -96,6 +126,9 @@ def _count(image: int, kernel: int, stride: int, padding: tuple[int, int], ceil_
     room = image + sum(padding) - kernel
     count = (room + (stride - 1) * ceil_mode) // stride + 1
     return count - 1 if ceil_mode and (count - 1) * stride >= image + padding[0] else count
+
+
+# -- maxima ----------------------------------------------------------------------------------------
 
 
 def max_pool2d(
@@ -113,45 +146,58 @@ def max_pool2d(
     ``ceil_mode`` a last window may hang over the edge. The other pooling functions take the same.
     ``dilation`` is the distance between the elements of a window.
     """
-    if DTYPES[x.dtype].is_integer:
-        wide = "float32" if DTYPES[x.dtype].bits <= 16 else "float64"
-        if DTYPES[x.dtype].bits > 32:
-            raise ShapeError(f"max_pool2d requires integers of 32 bits at most, got {x.type}")
-        y = max_pool2d(cast(x, wide), kernel_size, stride, padding, ceil_mode, dilation)
-        return cast(y, x.dtype)
-    gaps = pair("max_pool2d dilation", dilation)
-    if gaps != (1, 1):
-        return _dilated_max(x, kernel_size, stride, padding, ceil_mode, gaps)
-    return WINDOW_MAX(
-        x, **_windows("max_pool2d", x, kernel_size, stride, padding, ceil_mode).attrs(x)
-    )
+    return _maxima("max_pool2d", x, kernel_size, stride, padding, ceil_mode, dilation)[0]
 
 
-def _dilated_max(
-    x: Node, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool, gaps: tuple[int, int]
-) -> Node:
-    """The elements of each window are brought together, and then pooled as they stand."""
-    kernel = pair("max_pool2d kernel_size", kernel_size)
-    steps = kernel if stride is None else pair("max_pool2d stride", stride)
-    if min(gaps) < 1:
-        raise ShapeError(f"max_pool2d requires dilation of at least 1, got {gaps}")
-    spans = (gaps[0] * (kernel[0] - 1) + 1, gaps[1] * (kernel[1] - 1) + 1)
-    border = edges("max_pool2d padding", padding)
-    if any(max(p) > k // 2 for p, k in zip(border, kernel, strict=True)):
-        raise ShapeError(
-            f"max_pool2d requires padding of at most half the kernel_size where it has dilation, "
-            f"got kernel_size={kernel_size}, padding={padding}"
-        )
-    count = _windows("max_pool2d", x, spans, steps, padding, ceil_mode).count
-    for axis in (0, 1):
-        first = np.arange(count[axis]) * steps[axis]
-        places = (first[:, None] + np.arange(kernel[axis]) * gaps[axis]).ravel()
-        low, high = border[axis]
-        size = x.shape[2 + axis] + low + high
-        more = (0, 0) if not places.size else (low, max(high, int(places[-1]) + 1 - size + high))
-        x = pad(x, [more if a == 2 + axis else (0, 0) for a in range(4)], value=-math.inf)
-        x = take(x, places, 2 + axis)
-    return max_pool2d(x, kernel)
+def max_pool(
+    x: Node,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    dilation: Any = 1,
+    return_indices: bool = False,
+) -> Any:
+    """``max_pool2d`` for images of any number of axes, x[N, C, ...].
+
+    With ``return_indices`` it returns (maxima, int32 places): where in its image, counted in
+    row-major order, the first maximum of each window is.
+    """
+    y, windows = _maxima("max_pool", x, kernel_size, stride, padding, ceil_mode, dilation)
+    return (y, _places(x, y, windows)) if return_indices else y
+
+
+def _maxima(name: str, x: Node, *options: Any) -> tuple[Node, _Windows]:
+    windows = _windows(name, x, *options)
+    if not DTYPES[x.dtype].is_integer:
+        return WINDOW_MAX(x, **windows.attrs(x)), windows
+    if DTYPES[x.dtype].bits > 32:
+        raise ShapeError(f"{name} requires integers of 32 bits at most, got {x.type}")
+    return cast(WINDOW_MAX(_as_float(x), **windows.attrs(x)), x.dtype), windows
+
+
+def _as_float(x: Node) -> Node:
+    """Integers in a float that holds them."""
+    if not DTYPES[x.dtype].is_integer:
+        return x
+    return cast(x, "float32" if DTYPES[x.dtype].bits <= 16 else "float64")
+
+
+def _places(x: Node, y: Node, windows: _Windows) -> Node:
+    """Where in its image the first maximum of each window is."""
+    image = _as_float(x)
+    tap = cast(WINDOW_MAX_INDEX(image, cast(y, image.dtype), **windows.attrs(x)), "int32")
+    place: Any = 0
+    for axis in reversed(range(len(windows.image))):
+        inner = math.prod(windows.image[axis + 1 :])
+        step = mod(tap, windows.kernel[axis]) * windows.dilation[axis]
+        first = axis_index(y.shape, axis + 2) * windows.stride[axis] - windows.padding[axis][0]
+        place = place + (first + step) * inner
+        tap = floor_divide(tap, windows.kernel[axis])
+    return place
+
+
+# -- averages and norms ----------------------------------------------------------------------------
 
 
 def avg_pool2d(
@@ -164,7 +210,25 @@ def avg_pool2d(
 ) -> Node:
     """The mean of each window, padded zeros counted or not."""
     windows = _windows("avg_pool2d", x, kernel_size, stride, padding, ceil_mode)
-    count = windows.coverage(np.ones(windows.kernel), count_include_pad)
+    return _average(x, windows, count_include_pad)
+
+
+def avg_pool(
+    x: Node,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    dilation: Any = 1,
+    count_include_pad: bool = True,
+) -> Node:
+    """``avg_pool2d`` for images of any number of axes, x[N, C, ...]."""
+    windows = _windows("avg_pool", x, kernel_size, stride, padding, ceil_mode, dilation)
+    return _average(x, windows, count_include_pad)
+
+
+def _average(x: Node, windows: _Windows, count_padding: bool) -> Node:
+    count = windows.coverage(np.ones(windows.kernel), count_padding)
     return _scaled(WINDOW_SUM(x, **windows.attrs(x)), 1 / count)
 
 
@@ -172,10 +236,26 @@ def l2_pool2d(
     x: Node, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False
 ) -> Node:
     """The L2 norm of each window: sqrt(sum x^2). Where it is 0, so is the gradient."""
-    squares = WINDOW_SUM(
-        x * x, **_windows("l2_pool2d", x, kernel_size, stride, padding, ceil_mode).attrs(x)
-    )
-    return root(squares)
+    windows = _windows("l2_pool2d", x, kernel_size, stride, padding, ceil_mode)
+    return root(WINDOW_SUM(x * x, **windows.attrs(x)))
+
+
+def lp_pool(
+    x: Node,
+    p: float,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    dilation: Any = 1,
+) -> Node:
+    """The Lp norm of each window of x[N, C, ...]: (sum |x|^p)^(1/p)."""
+    if not p > 0:
+        raise ShapeError(f"lp_pool requires p above 0, got {p}")
+    windows = _windows("lp_pool", x, kernel_size, stride, padding, ceil_mode, dilation)
+    powers = x * x if p == 2 else abs(x) if p == 1 else pow(abs(x), p)
+    sums = WINDOW_SUM(powers, **windows.attrs(x))
+    return root(sums) if p == 2 else sums if p == 1 else pow(sums, 1 / p)
 
 
 def center_weights(kernel_size: Any) -> np.ndarray:

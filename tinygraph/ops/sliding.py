@@ -2,7 +2,8 @@
 
 Each has one kernel size, stride and padding (before the first element) per axis, and an explicit
 ``size`` of its result; axes that no window spans have kernel 1. What comes after the last element
-follows from the size. Windows are gathered (an image to one element for each window) or scattered
+follows from the size. ``dilation``, where it is given, is the distance between the elements of a
+window. Windows are gathered (an image to one element for each window) or scattered
 (the transpose, which carries gradients back).
 """
 
@@ -23,9 +24,26 @@ from ..graph.types import Type
 Sizes = tuple[int, ...]
 
 
-def check(name: str, x: Type, kernel: Sizes, stride: Sizes, padding: Sizes, size: Sizes) -> None:
+def spans(kernel: Sizes, dilation: Sizes) -> Sizes:
+    """From the first element of a window to the last, both included."""
+    if not dilation:
+        return kernel
+    return tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
+
+
+def check(
+    name: str,
+    x: Type,
+    kernel: Sizes,
+    stride: Sizes,
+    padding: Sizes,
+    size: Sizes,
+    dilation: Sizes = (),
+) -> None:
     """Checks what all window operators require of their attributes."""
     rank = len(x.shape)
+    if dilation and (len(dilation) != rank or min(dilation) < 1):
+        raise ShapeError(f"{name} requires a dilation of at least 1 for each axis, got {dilation}")
     if not len(kernel) == len(stride) == len(padding) == len(size) == rank:
         raise ShapeError(
             f"{name} requires a kernel, stride, padding and size for each of {rank} axes of {x}"
@@ -39,9 +57,16 @@ def check(name: str, x: Type, kernel: Sizes, stride: Sizes, padding: Sizes, size
 
 
 def check_fit(
-    name: str, small: Sizes, large: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes
+    name: str,
+    small: Sizes,
+    large: Sizes,
+    kernel: Sizes,
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes = (),
 ) -> None:
     """Every window must touch the image, or its maximum would be of nothing."""
+    kernel = spans(kernel, dilation)
     for n, image, k, s, p in zip(small, large, kernel, stride, padding, strict=True):
         if n and ((n - 1) * s - p >= image or p >= k):
             got = f"{small} of {kernel} with stride {stride} and padding {padding}"
@@ -51,9 +76,17 @@ def check_fit(
 def infer_window(name: str) -> Callable[..., Type]:
     """Type rule of what folds windows over the first input."""
 
-    def infer(x: Type, *_: Type, kernel: Sizes, stride: Sizes, padding: Sizes, size: Sizes) -> Type:
-        check(name, x, kernel, stride, padding, size)
-        check_fit(name, size, x.shape, kernel, stride, padding)
+    def infer(
+        x: Type,
+        *_: Type,
+        kernel: Sizes,
+        stride: Sizes,
+        padding: Sizes,
+        size: Sizes,
+        dilation: Sizes = (),
+    ) -> Type:
+        check(name, x, kernel, stride, padding, size, dilation)
+        check_fit(name, size, x.shape, kernel, stride, padding, dilation)
         return Type(tuple(size), x.dtype)
 
     return infer
@@ -62,9 +95,17 @@ def infer_window(name: str) -> Callable[..., Type]:
 def infer_transposed(name: str) -> Callable[..., Type]:
     """Type rule of what adds windows, one for each element of the first input, into an image."""
 
-    def infer(g: Type, *_: Type, kernel: Sizes, stride: Sizes, padding: Sizes, size: Sizes) -> Type:
-        check(name, g, kernel, stride, padding, size)
-        check_fit(name, g.shape, size, kernel, stride, padding)
+    def infer(
+        g: Type,
+        *_: Type,
+        kernel: Sizes,
+        stride: Sizes,
+        padding: Sizes,
+        size: Sizes,
+        dilation: Sizes = (),
+    ) -> Type:
+        check(name, g, kernel, stride, padding, size, dilation)
+        check_fit(name, g.shape, size, kernel, stride, padding, dilation)
         return Type(tuple(size), g.dtype)
 
     return infer
@@ -74,8 +115,15 @@ def infer_transposed(name: str) -> Callable[..., Type]:
 
 
 def padded(
-    x: np.ndarray, value: float, kernel: Sizes, stride: Sizes, padding: Sizes, out: Sizes
+    x: np.ndarray,
+    value: float,
+    kernel: Sizes,
+    stride: Sizes,
+    padding: Sizes,
+    out: Sizes,
+    dilation: Sizes = (),
 ) -> np.ndarray:
+    kernel = spans(kernel, dilation)
     behind = (
         max(0, (n - 1) * s - p + k - image)
         for n, s, p, k, image in zip(out, stride, padding, kernel, x.shape, strict=True)
@@ -84,16 +132,17 @@ def padded(
 
 
 def taps_of(
-    kernel: Sizes, stride: Sizes, out: Sizes
+    kernel: Sizes, stride: Sizes, out: Sizes, dilation: Sizes = ()
 ) -> Iterator[tuple[int, Sizes, tuple[slice, ...]]]:
     """(flat number of the tap, its place in the kernel, where it looks in the padded image)."""
+    gaps = dilation or (1,) * len(kernel)
     for r, tap in enumerate(product(*map(range, kernel))):
         yield (
             r,
             tap,
             tuple(
-                slice(t, t + max(0, (n - 1) * s + 1), s)
-                for t, n, s in zip(tap, out, stride, strict=True)
+                slice(t * d, t * d + max(0, (n - 1) * s + 1), s)
+                for t, d, n, s in zip(tap, gaps, out, stride, strict=True)
             ),
         )
 
@@ -104,11 +153,17 @@ def ref_gather(
     """Folds ``combine(result, tap of x, r, tap, other)`` over the taps."""
 
     def ref(
-        x: Any, *other: Any, kernel: Sizes, stride: Sizes, padding: Sizes, size: Sizes
+        x: Any,
+        *other: Any,
+        kernel: Sizes,
+        stride: Sizes,
+        padding: Sizes,
+        size: Sizes,
+        dilation: Sizes = (),
     ) -> np.ndarray:
         out = np.full(size, start, x.dtype)
-        image = padded(x, outside, kernel, stride, padding, size)
-        for r, tap, window in taps_of(kernel, stride, size):
+        image = padded(x, outside, kernel, stride, padding, size, dilation)
+        for r, tap, window in taps_of(kernel, stride, size, dilation):
             out = combine(out, image[window], r, tap, *other)
         return out
 
@@ -119,10 +174,16 @@ def ref_scatter(share: Callable[..., Any]) -> Callable[..., np.ndarray]:
     """Adds ``share(g, r, tap, other)`` of every window to the elements that its taps look at."""
 
     def ref(
-        g: Any, *other: Any, kernel: Sizes, stride: Sizes, padding: Sizes, size: Sizes
+        g: Any,
+        *other: Any,
+        kernel: Sizes,
+        stride: Sizes,
+        padding: Sizes,
+        size: Sizes,
+        dilation: Sizes = (),
     ) -> np.ndarray:
-        image = padded(np.zeros(size, g.dtype), 0, kernel, stride, padding, g.shape)
-        for r, tap, window in taps_of(kernel, stride, g.shape):
+        image = padded(np.zeros(size, g.dtype), 0, kernel, stride, padding, g.shape, dilation)
+        for r, tap, window in taps_of(kernel, stride, g.shape, dilation):
             image[window] += share(g, r, tap, *other)
         return image[tuple(slice(p, p + n) for p, n in zip(padding, size, strict=True))]
 
@@ -138,35 +199,47 @@ def spanned(kernel: Sizes, rank: int) -> tuple[Sizes, dict[int, int]]:
     return tuple(kernel[a] for a in axes), {a: rank + i for i, a in enumerate(axes)}
 
 
-def gathered(kernel: Sizes, stride: Sizes, padding: Sizes) -> tuple[Index, ...]:
-    """Tap t of window y looks at element y * stride - padding + t."""
+def gathered(
+    kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes = ()
+) -> tuple[Index, ...]:
+    """Tap t of window y looks at element y * stride - padding + t * dilation."""
     _, taps = spanned(kernel, len(kernel))
+    gaps = dilation or (1,) * len(kernel)
     return tuple(
-        Index(-p, ((a, s), *(((taps[a], 1),) if a in taps else ())))
-        for a, (s, p) in enumerate(zip(stride, padding, strict=True))
+        Index(-p, ((a, s), *(((taps[a], d),) if a in taps else ())))
+        for a, (s, p, d) in enumerate(zip(stride, padding, gaps, strict=True))
     )
 
 
-def scattered(kernel: Sizes, stride: Sizes, padding: Sizes) -> tuple[Index, ...]:
-    """Tap t of window y touches element y * stride - padding + t: solved for y."""
+def scattered(
+    kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes = ()
+) -> tuple[Index, ...]:
+    """Tap t of window y touches element y * stride - padding + t * dilation: solved for y."""
     _, taps = spanned(kernel, len(kernel))
+    gaps = dilation or (1,) * len(kernel)
     return tuple(
-        Index(p, ((a, 1), *(((taps[a], -1),) if a in taps else ())), s)
-        for a, (s, p) in enumerate(zip(stride, padding, strict=True))
+        Index(p, ((a, 1), *(((taps[a], -d),) if a in taps else ())), s)
+        for a, (s, p, d) in enumerate(zip(stride, padding, gaps, strict=True))
     )
 
 
 def loops_of(
-    place: Callable[[Sizes, Sizes, Sizes], tuple[Index, ...]],
+    place: Callable[..., tuple[Index, ...]],
     outside: float,
     second: Callable[[Sizes, tuple[Index, ...]], Read] | None = None,
 ) -> Callable[..., Loops]:
     """One read of the image by ``place``, and what ``second`` says of another input."""
 
     def loops(
-        out: Type, *_: Type, kernel: Sizes, stride: Sizes, padding: Sizes, size: Sizes
+        out: Type,
+        *_: Type,
+        kernel: Sizes,
+        stride: Sizes,
+        padding: Sizes,
+        size: Sizes,
+        dilation: Sizes = (),
     ) -> Loops:
-        indices = place(kernel, stride, padding)
+        indices = place(kernel, stride, padding, dilation)
         reads = (Read(indices, outside), *((second(kernel, indices),) if second else ()))
         return Loops(spanned(kernel, len(kernel))[0], reads)
 
@@ -183,7 +256,8 @@ def own(kernel: Sizes, indices: tuple[Index, ...]) -> Read:
 
 def like(node: Node, size: Sizes) -> dict[str, Any]:
     """The same windows for a result of another size."""
-    return {key: node.attr(key) for key in ("kernel", "stride", "padding")} | {"size": size}
+    kept = ("kernel", "stride", "padding", "dilation")
+    return {key: value for key, value in node.attrs if key in kept} | {"size": size}
 
 
 def cost_gathered(out: Type, *_: Type, kernel: Sizes, **__: Sizes) -> int:

@@ -73,23 +73,26 @@ def nowhere(kernel: Sizes) -> int:
 
 
 def _ref_max_index(
-    x: Any, y: Any, *, kernel: Sizes, stride: Sizes, padding: Sizes, size: Sizes
+    x: Any,
+    y: Any,
+    *,
+    kernel: Sizes,
+    stride: Sizes,
+    padding: Sizes,
+    size: Sizes,
+    dilation: Sizes = (),
 ) -> np.ndarray:
     out = np.full(size, nowhere(kernel), index_dtype(kernel))
-    image = padded(x, -np.inf, kernel, stride, padding, size)
-    for r, _, window in taps_of(kernel, stride, size):
+    image = padded(x, -np.inf, kernel, stride, padding, size, dilation)
+    for r, _, window in taps_of(kernel, stride, size, dilation):
         tap = image[window]
         hit = (tap == y) | np.isnan(tap)
         out[hit & (out == nowhere(kernel))] = r
     return out
 
 
-def _infer_max_index(
-    x: Type, y: Type, *, kernel: Sizes, stride: Sizes, padding: Sizes, size: Sizes
-) -> Type:
-    window = infer_window("window_max_index")(
-        x, kernel=kernel, stride=stride, padding=padding, size=size
-    )
+def _infer_max_index(x: Type, y: Type, *, kernel: Sizes, **others: Sizes) -> Type:
+    window = infer_window("window_max_index")(x, kernel=kernel, **others)
     if window != y:
         raise ShapeError(f"window_max_index requires the maxima {window}, got {y}")
     return Type(y.shape, index_dtype(kernel))

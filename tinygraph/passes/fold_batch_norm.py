@@ -15,7 +15,7 @@ from ..graph.op import INPUT, constant
 from ..graph.origins import built_from, origins
 from ..graph.rewrite import Event, substitute, with_inputs
 from ..ops.arithmetic import add, div, mul, neg, sub
-from ..ops.conv import CONV2D
+from ..ops.conv import CONV2D, CONV3D
 from ..ops.linalg import MATMUL
 from ..ops.view import BROADCAST_TO, RESHAPE, reshape
 
@@ -70,7 +70,7 @@ def _axis(n: Node, fixed: Set[Node]) -> int | None:
     """The axis of channels, if n is a matmul or a convolution's view with fixed weights."""
     if n.op is MATMUL and n.inputs[1] in fixed and n.inputs[1].ndim == 2:
         return n.ndim - 1
-    if n.op is RESHAPE and n.inputs[0].op is CONV2D and n.inputs[0].inputs[1] in fixed:
+    if n.op is RESHAPE and n.inputs[0].op in (CONV2D, CONV3D) and n.inputs[0].inputs[1] in fixed:
         batch, groups, channels, *space = n.inputs[0].shape
         return 1 if n.shape == (batch, groups * channels, *space) else None
     return None
@@ -116,7 +116,7 @@ def _scaled(anchor: Node, scale: Node) -> Node:
         return with_inputs(anchor, (x, mul(w, scale)))
     conv = anchor.inputs[0]
     x, w = conv.inputs
-    factor = reshape(scale, (*w.shape[:2], 1, 1, 1)) if scale.ndim else scale
+    factor = reshape(scale, (*w.shape[:2], *(1,) * (w.ndim - 2))) if scale.ndim else scale
     return with_inputs(anchor, (with_inputs(conv, (x, mul(w, factor))),))
 
 

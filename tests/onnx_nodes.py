@@ -1,0 +1,195 @@
+"""The official node tests of the onnx package: cases, and what running one means."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+import tinygraph as tg
+from tinygraph.graph.interpret import run
+from tinygraph.onnx.module import OnnxModule
+from tinygraph.onnx.reading.file import from_proto
+
+DATA = Path(onnx.__file__).parent / "backend" / "test" / "data"
+FOLDERS = ("simple", "pytorch-operator", "pytorch-converted")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model, and pairs of input and output arrays."""
+
+    name: str
+    model: onnx.ModelProto
+    sets: list[tuple[list[Any], list[Any]]]
+    rtol: float
+    atol: float
+
+    @property
+    def operators(self) -> list[str]:
+        return [n.op_type for n in self.model.graph.node]
+
+
+@cache
+def cases() -> dict[str, Case]:
+    """All cases by name, 2,024 in onnx 1.23."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from onnx.backend.test.case.node import collect_testcases
+
+        found = [
+            Case(c.name, c.model, c.data_sets, c.rtol, c.atol) for c in collect_testcases(None)
+        ]
+    for folder in FOLDERS:
+        found += [_stored(p) for p in sorted((DATA / folder).iterdir()) if p.is_dir()]
+    return {c.name: c for c in found}
+
+
+def _stored(folder: Path) -> Case:
+    model = onnx.load(folder / "model.onnx")
+    sets = []
+    for data in sorted(folder.glob("test_data_set_*")):
+        inputs, outputs = (
+            [_read(p) for p in sorted(data.glob(f"{kind}_*.pb"), key=_number)]
+            for kind in ("input", "output")
+        )
+        sets.append((inputs, outputs))
+    return Case(f"{folder.parent.name}/{folder.name}", model, sets, 1e-3, 1e-5)
+
+
+def _number(path: Path) -> int:
+    return int(path.stem.rpartition("_")[2])
+
+
+def _read(path: Path) -> Any:
+    proto = onnx.TensorProto()
+    try:
+        proto.ParseFromString(path.read_bytes())
+        return numpy_helper.to_array(proto)
+    except Exception:  # a sequence
+        return []
+
+
+def array(value: Any) -> Any:
+    if isinstance(value, onnx.TensorProto):
+        return numpy_helper.to_array(value)
+    return np.asarray(value) if np.isscalar(value) else value
+
+
+def check(case: Case, backend: str | None = None) -> None:
+    """Imports a case's model, runs it and compares all outputs.
+
+    Inputs whose values shapes depend on, as the import's error says, are given as constants:
+    backends of the ONNX project may look at them, too.
+
+    Args:
+        backend: compiles the graph for it; None: the interpreter runs it.
+    """
+    for inputs, outputs in case.sets:
+        record = from_proto(case.model, case.name)
+        names = [v.name for v in case.model.graph.input]
+        arrays = {n: array(v) for n, v in zip(names, inputs, strict=False)}
+        constants: dict[str, Any] = {}
+        for module, nodes, made in _built(record, arrays, constants):
+            given = [arrays[v.name] for v in module.inputs]
+            if backend is None:
+                got = run(tg.Graph("case", tuple(nodes), made), *given)
+            else:
+                got = list(tg.compile(nodes, made, backend=backend)(*given))
+            for g, want in zip(got, map(array, outputs), strict=True):
+                if want is not None:
+                    compare(case, g, np.asarray(want))
+
+
+def _built(
+    record: Any, arrays: dict[str, Any], constants: dict[str, Any]
+) -> Iterator[tuple[OnnxModule, list[tg.Node], tuple[tg.Node, ...]]]:
+    while True:
+        module = OnnxModule(record, constants)
+        nodes = []
+        for v in module.inputs:
+            a = arrays.get(v.name)
+            if not isinstance(a, np.ndarray):
+                raise tg.onnx.OnnxError(f"the input {v.name!r} is no tensor")
+            nodes.append(tg.input(v.name, *a.shape, dtype=a.dtype.name))
+        try:
+            made = module(*nodes)
+        except tg.onnx.OnnxError as error:
+            wanted = re.search(r"depends on the input '([^']*)'", str(error))
+            if wanted is None or wanted[1] in constants:
+                raise
+            constants[wanted[1]] = arrays[wanted[1]]
+            continue
+        yield module, nodes, made if isinstance(made, tuple) else (made,)
+        return
+
+
+def compare(case: Case, got: np.ndarray, want: np.ndarray) -> None:
+    assert (got.shape, got.dtype) == (want.shape, want.dtype), case.name
+    if want.dtype.kind == "f":
+        np.testing.assert_allclose(got, want, rtol=case.rtol, atol=case.atol, err_msg=case.name)
+    else:
+        np.testing.assert_array_equal(got, want, err_msg=case.name)
+
+
+# -- what is refused -------------------------------------------------------------------------------
+
+REFUSED = Path(__file__).parent / "golden" / "onnx_refused.txt"
+REASONS = {  # by what the error says: what stands in the table
+    r"requires a dtype of|requires (\w+), which tinygraph lacks|input of (\w+), which": (
+        "a dtype that tinygraph lacks"
+    ),
+    r"is no tensor|not a tensor|takes .*: optional|give sequences": (
+        "a sequence, optional value or text at the edge"
+    ),
+    r"(\S+) \(([\w.:]+)\): is an operator that tinygraph lacks": "the operator {2}",
+    r"needs \d+ operators? that tinygraph lacks: (\S+)": "the operator {1}",
+    r"draws a mask": "random numbers, which differ by definition",
+}
+DRAWN = ("test_training_dropout", "test_training_dropout_default")  # random numbers as well
+
+
+def reason(error: Exception) -> str:
+    """The kind of a refusal."""
+    for pattern, text in REASONS.items():
+        if found := re.search(pattern, str(error)):
+            return text.format(found[0], *found.groups())
+    return str(error)
+
+
+def refused() -> dict[str, str]:
+    """Why each case that is refused is, by name."""
+    found = {}
+    for line in REFUSED.read_text().splitlines():
+        name, _, why = line.partition("  ")
+        found[name] = why
+    return found
+
+
+def table() -> str:
+    """The text of ``REFUSED``: runs all cases.
+
+    Raises:
+        AssertionError: one is neither right nor refused.
+    """
+    lines = []
+    for name, case in cases().items():
+        try:
+            if name in DRAWN:
+                raise tg.onnx.OnnxError(f"{name} draws a mask")
+            check(case)
+        except (tg.onnx.OnnxError, tg.ShapeError) as error:
+            lines.append(f"{name}  {reason(error)}\n")
+    return "".join(lines)
+
+
+if __name__ == "__main__":  # PYTHONPATH=.:backends:tests python tests/onnx_nodes.py
+    REFUSED.write_text(table())

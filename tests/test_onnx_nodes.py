@@ -1,0 +1,39 @@
+"""The official node tests: all that a static graph can express, by name; what is refused, why."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("onnx", reason="the package onnx is not installed: tinygraph[onnx]")
+
+import onnx_nodes
+import tinygraph as tg
+
+CHUNKS = 16
+COMPILED = 24  # every so many cases are compiled: kernels are tested elsewhere
+
+
+def _chunk(number: int, step: int = 1) -> list[onnx_nodes.Case]:
+    refused = onnx_nodes.refused()
+    kept = [c for c in onnx_nodes.cases().values() if c.name not in refused]
+    return kept[::step][number::CHUNKS]
+
+
+@pytest.mark.parametrize("number", range(CHUNKS))
+def test_the_interpreter_passes(number: int) -> None:
+    for case in _chunk(number):
+        onnx_nodes.check(case)
+
+
+@pytest.mark.parametrize("number", range(CHUNKS))
+def test_compiled_programs_pass(number: int) -> None:
+    for case in _chunk(number, COMPILED):
+        onnx_nodes.check(case, "cpu")
+
+
+def test_what_is_not_passed_is_refused_for_the_reason_in_the_table() -> None:
+    refused, found = onnx_nodes.refused(), onnx_nodes.cases()
+    for name in set(refused) - set(onnx_nodes.DRAWN):
+        with pytest.raises((tg.onnx.OnnxError, tg.ShapeError)) as caught:
+            onnx_nodes.check(found[name])
+        assert onnx_nodes.reason(caught.value) == refused[name], name

@@ -1,0 +1,1 @@
+"""The rules: how each of ONNX's operators becomes nodes, a module for each family."""
