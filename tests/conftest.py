@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from difflib import unified_diff
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import tinygraph
+from guarded import SIDES, guarded
 from tinygraph.graph.op import OPS
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
@@ -29,6 +31,11 @@ settings.load_profile(os.environ.get("TINYGRAPH_FUZZ", "default"))
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite the golden files")
     parser.addoption("--deep", action="store_true", help="fuzz with many fresh examples")
+    parser.addoption(
+        "--guard",
+        choices=SIDES,
+        help="run programs for the CPU with pages that nobody may touch next to each buffer",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -90,3 +97,10 @@ def settings_as_before() -> Iterator[None]:
     yield
     vars(tinygraph.settings).clear()
     vars(tinygraph.settings).update(before)
+
+
+@pytest.fixture(autouse=True)
+def memory_guarded(request: pytest.FixtureRequest) -> Iterator[None]:
+    side = request.config.getoption("--guard")
+    with guarded(side) if side else nullcontext():
+        yield

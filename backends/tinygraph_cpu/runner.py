@@ -47,7 +47,7 @@ class Prepared:
     known: ClassVar[WeakValueDictionary[tuple[Any, ...], Prepared]] = WeakValueDictionary()
 
     def __init__(self, size: int, parameters: Sequence[Parameter]):
-        self.memory = aligned(Type((max(size, 1),), "uint8"), 4096)
+        self.memory = aligned(Type((max(size, 1),), "uint8"))
         self.parameters = parameters  # whose identities are in the key
 
     @classmethod
@@ -98,12 +98,12 @@ class CpuRunner:
         self.functions = [self.library.addresses[symbol_of(k)] for k in code.kernels]
         self.code, self.parameters = code, list(parameters)
         self.arena = aligned(
-            Type((max(code.arena, 1),), "uint8"), 4096, f"the intermediate values of {code.name}"
+            Type((max(code.arena, 1),), "uint8"), f"the intermediate values of {code.name}"
         )
         self.prepared = Prepared.shared(code, constants, parameters)
         self.constants = [self.copied(c) for c in constants]
         self.threads = threads_for(code)
-        self.scratch = aligned(Type((max(self.threads * code.scratch, 1),), "uint8"), 4096)
+        self.scratch = aligned(Type((max(self.threads * code.scratch, 1),), "uint8"))
         self.bases = {
             ("arena", 0): self.arena.ctypes.data,
             ("prepared", 0): self.prepared.memory.ctypes.data,

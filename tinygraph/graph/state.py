@@ -206,8 +206,8 @@ def huge(size: int) -> mmap.mmap:
     return memory
 
 
-def aligned(type: Type, slack: int = 64, what: str = "an array") -> np.ndarray:
-    """Zeroed memory on a cache line, followed by ``slack`` bytes that vector loads may touch.
+def aligned(type: Type, what: str = "an array") -> np.ndarray:
+    """Zeroed memory on a cache line.
 
     Large arrays are in huge pages where the system has them: kernels walk over weights in steps of
     many kilobytes, each of which would need a page table entry of its own.
@@ -215,7 +215,7 @@ def aligned(type: Type, slack: int = 64, what: str = "an array") -> np.ndarray:
     Raises:
         MemoryError: there is not as much; the message says for what.
     """
-    size = type.bytes + 64 + slack
+    size = type.bytes + 64
     try:
         raw = np.frombuffer(huge(size), np.uint8) if size >= HUGE else np.zeros(size, np.uint8)
     except (OSError, OverflowError):

@@ -15,7 +15,19 @@ from functools import partial
 
 from ..graph.dtype import DTYPES
 from ..graph.ir import Graph
-from .records.plan import Access, Buffer, Bundle, Emitted, Launch, Loop, Nest, Plan, Repeat, Tile
+from .records.plan import (
+    SLACK,
+    Access,
+    Buffer,
+    Bundle,
+    Emitted,
+    Launch,
+    Loop,
+    Nest,
+    Plan,
+    Repeat,
+    Tile,
+)
 
 
 class PlanError(Exception):
@@ -80,7 +92,7 @@ def regions(launch: Launch) -> list[Region]:
         if work.contraction.lanes_along == "batch":
             a = Region(a.buffer, a.first, a.last + 4 * (s["n"] - 1))
         b = region(work.b, (s["g"], blocks, *inner))
-        columns = s["n"] - (blocks - 1) * width  # what a vector loads after them is never used
+        columns = s["n"] - (blocks - 1) * width  # of the last block
         b = Region(b.buffer, b.first, b.last + 4 * (columns - 1))
         waiting = [region(work.partial, ())] if work.partial else []
         return [a, b, *(region(o, (*outer, s["n"])) for o in work.operands), *waiting]
@@ -204,10 +216,11 @@ def moving_apart(launches: Sequence[Launch]) -> None:
 
 def in_bounds(launch: Launch, areas: list[Region]) -> None:
     for area in areas:
-        if area.first < 0 or area.last > area.buffer.bytes:
+        size = area.buffer.bytes - SLACK
+        if area.first < 0 or area.last > size:
             raise PlanError(
                 f"{launch.name} touches bytes {area.first} to {area.last} of {area.buffer.name}, "
-                f"which has {area.buffer.bytes}",
+                f"which has {size}",
                 launch,
             )
 

@@ -207,13 +207,14 @@ class _TileEmitter:
         """A tile with all of its reduction."""
         b, shape = self.b, epilogue.shape
         walks, zeros = [self._next_rows(shape, a), self.ahead.walk(b)], tile.zeros(shape)
+        mask = self._end(epilogue)
         if loop := self.spec.blocked:
             aside = Aside.begin(b, shape, loop)
-            last = accumulate(b, shape, a, columns, reduction, zeros, walks, aside=aside)
+            last = accumulate(b, shape, a, columns, reduction, zeros, walks, aside=aside, mask=mask)
             sums = aside.total(b, last)
         else:
             block = epilogue.block(reduction)
-            sums = accumulate(b, shape, a, columns, reduction, zeros, walks, block)
+            sums = accumulate(b, shape, a, columns, reduction, zeros, walks, block, mask=mask)
         self.ahead.advance(b, reduction)
         epilogue.emit(sums)
 
@@ -230,7 +231,8 @@ class _TileEmitter:
         b, shape = self.b, epilogue.shape
         epilogue.fetch(chunk.last)
         walks = [self._next_chunk(a)]
-        sums = accumulate(b, shape, a, columns, reduction, tile.zeros(shape), walks)
+        zeros, mask = tile.zeros(shape), self._end(epilogue)
+        sums = accumulate(b, shape, a, columns, reduction, zeros, walks, mask=mask)
         total = self._added(shape, waiting, chunk.first, sums)
         self._choose(
             chunk.last,
@@ -318,3 +320,7 @@ class _TileEmitter:
             return None
         end = self.b.add(column, i64((shape.vectors - 1) * shape.lanes))
         return lane_mask(self.b, self.b.sub(self.fields["n"], end), shape.lanes)
+
+    def _end(self, epilogue: Epilogue) -> ir.Value | None:
+        """Which lanes of a row's last vector are in memory, if not all of them are."""
+        return None if self.spec.packed else epilogue.mask

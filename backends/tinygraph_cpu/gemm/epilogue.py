@@ -123,8 +123,7 @@ class Epilogue:
             if mask is None:
                 x = b.load(at, typ=kind, align=size)
             else:
-                load = self._masked("load", dtype, kind, [pointer, i32, mask.type, kind])
-                x = b.call(load, [at, i32(size), mask, ir.Constant(kind, None)])
+                x = tile.masked_load(b, at, kind, dtype, mask)
         else:
             x = tile.splat(b, b.load(row, typ=scalar, align=size), lanes)
         if dtype == "bool":
@@ -143,9 +142,6 @@ class Epilogue:
         if mask is None:
             b.store(x, at, align=size)
         else:
-            store = self._masked("store", dtype, ir.VoidType(), [x.type, pointer, i32, mask.type])
+            name = f"llvm.masked.store.v{lanes}{suffix(dtype)}.p0"
+            store = declare(b.module, name, ir.VoidType(), [x.type, pointer, i32, mask.type])
             b.call(store, [x, at, i32(size), mask])
-
-    def _masked(self, what: str, dtype: str, result: ir.Type, args: list[ir.Type]) -> ir.Function:
-        overload = f"v{self.shape.lanes}{suffix(dtype)}.p0"
-        return declare(self.b.module, f"llvm.masked.{what}.{overload}", result, args)

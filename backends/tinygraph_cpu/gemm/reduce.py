@@ -17,6 +17,7 @@ from .tile import (
     Walk,
     f32,
     i64,
+    masked_load,
     offset,
     opaque,
     prefetch,
@@ -35,8 +36,12 @@ def accumulate(
     walks: Sequence[Walk] = (),
     block: PrefetchRows | None = None,
     aside: Aside | None = None,
+    mask: ir.Value | None = None,
 ) -> list[ir.Value]:
-    """Row after row, `initial` and the sums over r, s and k of A[row] * B[columns]."""
+    """Row after row, `initial` and the sums over r, s and k of A[row] * B[columns].
+
+    Only the lanes of the last vector that `mask` has are loaded: memory may end there.
+    """
     a_strides, b_strides = reduction.a_strides, reduction.b_strides
     ahead = b.mul(b_strides[2], i64(max(1, PREFETCH_BYTES // (4 * shape.vectors * shape.lanes))))
     fetched = [(walk.start, walk.step, 3) for walk in walks]
@@ -47,7 +52,7 @@ def accumulate(
         there, sums = rest[: len(fetched)], rest[len(fetched) :]
         for at, (_, _, locality) in zip(there, fetched, strict=True):
             prefetch(b, at, locality=locality)
-        new = _multiply_add(b, shape, a, columns, reduction.a_rows, ahead, sums)
+        new = _multiply_add(b, shape, a, columns, reduction.a_rows, ahead, sums, mask)
         on = [offset(b, at, step) for at, (_, step, _) in zip(there, fetched, strict=True)]
         return [offset(b, a, a_strides[2]), offset(b, columns, b_strides[2]), *on, *new]
 
@@ -99,13 +104,12 @@ def _in_segments(
 
 def _multiply_add(
     b: ir.IRBuilder, shape: Shape, a: ir.Value, columns: ir.Value,
-    a_rows: Sequence[ir.Value], ahead: ir.Value, sums: Sequence[ir.Value],
+    a_rows: Sequence[ir.Value], ahead: ir.Value, sums: Sequence[ir.Value], mask: ir.Value | None,
 ) -> list[ir.Value]:  # fmt: skip
     """One step of the reduction: a row of B is loaded once, A's scalars are broadcast."""
     kind, lanes = shape.vector, shape.lanes
     fma = declare(b.module, f"llvm.fmuladd.v{lanes}f32", kind, [kind] * 3)
-    steps = [i64(4 * v * lanes) for v in range(shape.vectors)]
-    row_of_b = [b.load(offset(b, columns, at), typ=kind, align=4) for at in steps]
+    row_of_b = _vectors(b, shape, columns, mask)
     if shape.lanes_along == "columns":
         for at in range(0, 4 * shape.vectors * lanes, 64):  # a cache line each
             prefetch(b, offset(b, offset(b, columns, ahead), i64(at)))
@@ -115,9 +119,18 @@ def _multiply_add(
             a = opaque(b, offset(b, a, a_rows[8]) if m else a)
         row, sums_of_row = offset(b, a, a_rows[m % 8]), sums[m * shape.vectors :][: shape.vectors]
         if shape.lanes_along == "batch":
-            row_of_a = [b.load(offset(b, row, at), typ=kind, align=4) for at in steps]
+            row_of_a = _vectors(b, shape, row, mask)
         else:
             row_of_a = [splat(b, b.load(row, typ=f32, align=4), lanes)] * shape.vectors
         for x, y, s in zip(row_of_a, row_of_b, sums_of_row, strict=True):
             new.append(b.call(fma, [x, y, s]))
     return new
+
+
+def _vectors(b: ir.IRBuilder, shape: Shape, row: ir.Value, mask: ir.Value | None) -> list[ir.Value]:
+    """The vectors of a row, of the last only the lanes that the mask has."""
+    kind, last = shape.vector, shape.vectors - 1
+    there = [offset(b, row, i64(4 * v * shape.lanes)) for v in range(shape.vectors)]
+    whole = there if mask is None else there[:last]
+    loaded = [b.load(at, typ=kind, align=4) for at in whole]
+    return loaded if mask is None else [*loaded, masked_load(b, there[last], kind, "float32", mask)]

@@ -11,7 +11,8 @@ from functools import reduce
 
 from llvmlite import ir
 
-from tinygraph_scalar.arithmetic import declare
+from tinygraph.graph.dtype import DTYPES
+from tinygraph_scalar.arithmetic import declare, suffix
 
 from ..machine.features import Features
 
@@ -202,6 +203,15 @@ def splat(b: ir.IRBuilder, scalar: ir.Value, lanes: int) -> ir.Value:
     first = b.insert_element(ir.Constant(vector, ir.Undefined), scalar, i32(0))
     zeros = ir.Constant(ir.VectorType(i32, lanes), [0] * lanes)
     return b.shuffle_vector(first, ir.Constant(vector, ir.Undefined), zeros)
+
+
+def masked_load(
+    b: ir.IRBuilder, there: ir.Value, kind: ir.VectorType, dtype: str, mask: ir.Value
+) -> ir.Value:
+    """A vector of `kind`, elements of ``dtype``; lanes that the mask lacks are 0, and not read."""
+    name = f"llvm.masked.load.v{kind.count}{suffix(dtype)}.p0"
+    load = declare(b.module, name, kind, [pointer, i32, mask.type, kind])
+    return b.call(load, [there, i32(DTYPES[dtype].bytes), mask, ir.Constant(kind, None)])
 
 
 def zeros(shape: Shape) -> list[ir.Value]:

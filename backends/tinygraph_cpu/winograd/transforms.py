@@ -13,12 +13,11 @@ from llvmlite import ir
 
 from tinygraph.graph.dtype import DTYPES
 from tinygraph.plan.winograd.toom_cook import Matrix
-from tinygraph_scalar.arithmetic import declare
 
 from ..gemm import tile
 from ..gemm.arguments import ceil_divide, lane_mask
 from ..gemm.epilogue import Epilogue, OperandAtTile
-from ..gemm.tile import Shape, i1, i32, i64, offset, pointer
+from ..gemm.tile import Shape, i1, i64, offset
 from .linear import multiply
 from .records import Products
 
@@ -124,7 +123,9 @@ class Transforms:
 
                     def pixel(there: ir.Value, i: int, j: ir.Value) -> ir.Value:
                         column = b.icmp_unsigned("<", b.add(x, j), image.width)
-                        return self.masked_load(there, self.where(column, masks[i]))
+                        return tile.masked_load(
+                            self.b, there, self.vector, "float32", self.where(column, masks[i])
+                        )
 
                     self.window(matrix, image, source, pixel)
             self.store_points(matrix, Points(target, points.step))
@@ -176,11 +177,6 @@ class Transforms:
 
     def where(self, condition: ir.Value, mask: ir.Value) -> ir.Value:
         return self.b.select(condition, mask, ir.Constant(mask.type, [0] * self.lanes))
-
-    def masked_load(self, there: ir.Value, mask: ir.Value) -> ir.Value:
-        name = f"llvm.masked.load.v{self.lanes}f32.p0"
-        load = declare(self.b.module, name, self.vector, [pointer, i32, mask.type, self.vector])
-        return self.b.call(load, [there, i32(4), mask, ir.Constant(self.vector, None)])
 
 
 def finish_vector(

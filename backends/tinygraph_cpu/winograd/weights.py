@@ -88,9 +88,7 @@ class _WeightsEmitter:
     def load(self, there: ir.Value, mask: ir.Value) -> ir.Value:
         b, lanes, zeros = self.b, self.spec.lanes, ir.Constant(self.vector, None)
         if self.spec.unit:
-            name = f"llvm.masked.load.v{lanes}f32.p0"
-            load = declare(b.module, name, self.vector, [pointer, i32, mask.type, self.vector])
-            x = b.call(load, [there, i32(4), mask, zeros])
+            x = tile.masked_load(b, there, self.vector, "float32", mask)
         else:
             addresses = self.lane_addresses(there)
             name = f"llvm.masked.gather.v{lanes}f32.v{lanes}p0"

@@ -243,6 +243,7 @@ def make_tile(
         chunked,
         roles.lanes_along,
         "" if chunked or way.splits > 1 else blocked(r.size, s.size, k.size),
+        roles.packed,
     )
     packed_k = width
     if roles.packed:

@@ -61,6 +61,7 @@ class Contraction:
         lanes_along: "columns" or "batch".
         blocked: where the running sums of a long reduction are put aside, so that they lose no
             digits: "" nowhere, after each iteration of "r" or "s", or every BLOCK steps of "k".
+        packed: whether B has all of the last column block; otherwise its memory may end with n.
     """
 
     rows: int
@@ -74,6 +75,7 @@ class Contraction:
     chunked: bool = False
     lanes_along: str = "columns"
     blocked: str = ""
+    packed: bool = False
 
     @staticmethod
     def tiled(
@@ -86,6 +88,7 @@ class Contraction:
         chunked: bool = False,
         lanes_along: str = "columns",
         blocked: str = "",
+        packed: bool = False,
     ) -> Contraction:
         """The record for these sizes: the tile is cut down to them, tails and masks follow."""
         rows, columns = min(tile[0], m), -(-n // lanes)
@@ -94,7 +97,9 @@ class Contraction:
         if masked and not tail and columns > vectors:
             tail = vectors  # full blocks keep unmasked stores
         shape = rows, vectors, m % rows, tail
-        return Contraction(*shape, masked, body, operands, lanes, chunked, lanes_along, blocked)
+        return Contraction(
+            *shape, masked, body, operands, lanes, chunked, lanes_along, blocked, packed
+        )
 
     @property
     def width(self) -> int:

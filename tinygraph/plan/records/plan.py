@@ -12,7 +12,7 @@ from .body import Statement
 from .contraction import Contraction
 from .reason import Reason
 
-SLACK = 64  # bytes after every buffer that vector loads may touch
+SLACK = 64  # bytes after every buffer, which nothing touches
 ALIGN = 64  # bytes: where buffers of the arena and of the prepared memory begin
 
 
