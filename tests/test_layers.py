@@ -38,6 +38,7 @@ FLOORS = [
     ["tinygraph.passes"],
     ["tinygraph.codegen"],
     ["tinygraph.inspect"],
+    ["tinygraph.page"],
     ["tinygraph.compiler"],
     ["tinygraph.compile"],
     ["tinygraph.extend"],

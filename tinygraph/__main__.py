@@ -14,6 +14,7 @@ from collections.abc import Sequence
 COMMANDS = {
     "demo": "tinygraph.cli.demo",
     "show": "tinygraph.cli.show",
+    "view": "tinygraph.cli.view",
     "profile": "tinygraph.cli.profile",
     "cache": "tinygraph.cli.cache",
     "cuda-check": "tinygraph_cuda.check",

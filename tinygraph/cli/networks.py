@@ -21,9 +21,13 @@ IMAGES = {  # the shape of a picture, for each network
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which network, and as which program."""
-    parser.add_argument("model", choices=tuple(IMAGES), metavar="MODEL", help=", ".join(IMAGES))
+def add_arguments(parser: argparse.ArgumentParser, or_else: str = "") -> None:
+    """Which network, and as which program; ``or_else``: what else the command takes."""
+    names = ", ".join(IMAGES)
+    if or_else:
+        parser.add_argument("model", metavar="MODEL", help=f"{names}; or {or_else}")
+    else:
+        parser.add_argument("model", choices=tuple(IMAGES), metavar="MODEL", help=names)
     parser.add_argument("--batch", type=int, default=1, help="pictures in a call; default 1")
     parser.add_argument("--train", action="store_true", help="a training step with momentum")
     parser.add_argument("--backend", help="name[:runtime]; default TINYGRAPH_BACKEND, else cpu")
@@ -33,8 +37,10 @@ def compiled(arguments: argparse.Namespace) -> tuple[Program, list[np.ndarray]]:
     """The program that the arguments ask for, and arrays for a call.
 
     Raises:
-        ValueError: the batch is below 1.
+        ValueError: there is no such network, or the batch is below 1.
     """
+    if arguments.model not in IMAGES:
+        raise ValueError(f"no network {arguments.model!r}; there is {', '.join(IMAGES)}")
     if arguments.batch < 1:
         raise ValueError(f"--batch requires a positive number, got {arguments.batch}")
     make = training_step if arguments.train else inference

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -101,6 +103,9 @@ class BatchProgram(Program):
 
     def explain(self, name: str) -> str:
         return self.bound.explain(name)
+
+    def view(self, path: str | os.PathLike[str]) -> Path:
+        return self.bound.view(path)
 
     def __repr__(self) -> str:
         bound = ", ".join(map(str, self.sizes)) or "none yet"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -76,6 +78,20 @@ class Program(ABC):
     @abstractmethod
     def explain(self, name: str) -> str:
         """How a node, layer, scope or parameter was compiled, and what it costs."""
+
+    @abstractmethod
+    def view(self, path: str | os.PathLike[str]) -> Path:
+        """Writes one HTML page that shows everything about this program, and returns its path:
+        the graph as it was written and after each pass, kernels, generated code, memory, remarks,
+        the user's lines; after a ``profile`` times and rooflines. It loads nothing, so it can be
+        mailed; of the user's files it shows those that built nodes.
+
+            step.profile(images, labels)
+            step.view("step.html")
+
+        Raises:
+            ValueError: the path does not end in .html.
+        """
 
     @property
     def stages(self) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from ..graph.op import Kind
 from ..graph.origins import origins
 from ..plan.records.cost import LaunchCost, computes
 from ..plan.records.plan import Emitted, Launch, Nest, Plan, Tile
-from .remarks import size_text
+from .remarks import place, size_text
 from .words import is_convolution, joined, layer, product, shape_text, sizes_text, what
 
 WIDTH = 100
@@ -254,12 +254,6 @@ def choices(plan: Plan) -> dict[str, str]:
     """Why the planner computes a contraction as it does, by where that is."""
     split = (remark.partition(": ") for remark in plan.remarks)
     return {head: why for head, _, why in split if why}
-
-
-def place(anchor: Node) -> str:
-    """An anchor as remarks call it."""
-    where = origins(anchor)
-    return f"{anchor.name or anchor.op.name}" + (f" ({where[0]})" if where else "")
 
 
 def operations(flops: int) -> str:

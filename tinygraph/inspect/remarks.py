@@ -32,11 +32,16 @@ class Remark:
         text: what was found, and where.
         kind: equal for remarks that are one line in a list; None for one that is never grouped.
         bytes: of traffic between kernels that it is about.
+        about: "apart" (two kernels), "transfer", "choice" (how something is computed), "card", or
+            the name of a pass.
+        nodes: of the optimized graph.
     """
 
     text: str
     kind: tuple[str, ...] | None = None
     bytes: int = 0
+    about: str = "choice"
+    nodes: tuple[Node, ...] = ()
 
 
 def grouped(remarks: Iterable[Remark]) -> list[str]:
@@ -149,14 +154,21 @@ def plan_remarks(plan: Plan, graph: Graph, name: Callable[[Node], str]) -> Itera
         reason = pair.reason.value if pair.reason else "no reason was recorded, please report it"
         a, b = name(pair.producer), name(pair.consumer)
         kind = ("apart", pair.producer.op.name, pair.consumer.op.name, reason)
-        yield Remark(f"{a} and {b} are in two kernels: {reason}", kind, pair.bytes)
+        text, nodes = f"{a} and {b} are in two kernels: {reason}", (pair.producer, pair.consumer)
+        yield Remark(text, kind, pair.bytes, "apart", nodes)
     for t in plan.transfers:
         source, target = plan.devices[t.source], plan.devices[t.target]
-        yield Remark(f"{name(t.value)} goes from {source} to {target}: {t.bytes:,} bytes")
+        text = f"{name(t.value)} goes from {source} to {target}: {t.bytes:,} bytes"
+        yield Remark(text, None, 0, "transfer", (t.value,))
+    anchors: dict[str, list[Node]] = {}
+    for n in graph.everywhere:
+        if n.op.kind is Kind.ANCHOR:
+            anchors.setdefault(place(n), []).append(n)
     for text in dict.fromkeys(plan.remarks):
         head, _, what = text.partition(": ")
         numbered = re.sub(r"\d+\.\d+", "", what)  # estimates differ
-        yield Remark(text, ("choice", head.split()[0], numbered) if what else None)
+        alike = ("choice", head.split()[0], numbered) if what else None
+        yield Remark(text, alike, nodes=tuple(anchors.get(head, ())))
 
 
 def step_remarks(step: Snapshot) -> Iterator[Remark]:
@@ -168,7 +180,15 @@ def step_remarks(step: Snapshot) -> Iterator[Remark]:
         what = step.name if rule == step.name else f"{step.name}: {rule}"
         often = f", {len(nodes)} times" if len(nodes) > 1 else ""
         where = places([n for n in nodes if depends(n)])
-        yield Remark(f"{what}{often}" + (f" ({where})" if where else ""))
+        made = tuple(dict.fromkeys(e.after for e in step.events if e.rule == rule))
+        text = f"{what}{often}" + (f" ({where})" if where else "")
+        yield Remark(text, about=step.name, nodes=made)
+
+
+def place(anchor: Node) -> str:
+    """An anchor as remarks call it."""
+    where = origins(anchor)
+    return f"{anchor.name or anchor.op.name}" + (f" ({where[0]})" if where else "")
 
 
 def depends(n: Node) -> bool:
@@ -199,4 +219,5 @@ def card_remarks(kernels: Sequence[KernelCode], cards: Sequence[Card]) -> Iterat
     """One remark for each kernel that takes more of a device than the backend's budget."""
     for kernel, card in zip(kernels, cards, strict=True) if cards else ():
         if card.excess:
-            yield Remark(f"kernel {kernel.name} {card.excess} on {card.architecture}")
+            text = f"kernel {kernel.name} {card.excess} on {card.architecture}"
+            yield Remark(text, about="card")

@@ -1,0 +1,82 @@
+"""The page's data: what it says about programs, and that texts stay texts."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tinygraph as tg
+import tinygraph.page as page_module
+from tinygraph.page.page import SCRIPTS, asset, page
+from tinygraph.page.record import record
+from whole_networks import WHOLE
+
+NETWORKS = ("lenet5", "lenet5_step", "alexnet", "googlenet", "resnet50", "lstm_step", "char",
+            "transformer_step")  # fmt: skip
+
+
+@cache
+def recorded(name: str) -> dict:
+    """The record of a network, as JSON gives it back."""
+    inputs, outputs, updates = WHOLE[name]()
+    program = tg.compile(inputs, outputs, updates=updates, name=name)
+    return json.loads(json.dumps(record(*program.page_record()), allow_nan=False))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_line_of_code_leads_to_a_node_and_a_users_line(name):
+    data = recorded(name)
+    used = {c for k in data["kernels"] for c in k["code"]}
+    assert used == set(range(len(data["code"])))
+    for kernel in data["kernels"]:
+        assert kernel["items"], kernel["what"]
+        places = {p for n in kernel["items"] for p in data["items"][n]["places"]}
+        known = places | {p for p, _ in kernel["places"]}
+        if kernel["part"] != "prepare":
+            assert known, kernel["what"]
+        for place in known:
+            file = data["files"][data["places"][place]["file"]]
+            assert file["blocks"] and data["places"][place]["line"] > 0
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_node_leads_to_kernels_and_to_what_was_written(name):
+    data = recorded(name)
+    last, first = data["stages"][-1], set(data["stages"][0]["items"])
+    computed = {n for k in data["kernels"] for n in k["items"]}
+    for n in last["items"]:
+        item = data["items"][n]
+        assert n in first or item.get("from") or not item["places"], item
+        assert n in computed or (computed.issuperset(item["near"]) and item["near"]), item
+
+
+def test_every_asset_is_part_of_the_page_and_none_ends_a_script():
+    folder = Path(page_module.__file__).parent / "assets"
+    assert {p.stem for p in folder.glob("*.js")} == {*SCRIPTS}
+    for path in folder.iterdir():
+        text = path.read_text()
+        assert asset(path.name) == text
+        assert path.suffix == ".html" or "</script" not in text
+        assert len(text.splitlines()) <= 350, path.name
+    assert re.findall(r"(?:src|href)=", page("name", [])) == []
+
+
+def test_the_page_of_a_program_from_the_store_is_that_of_a_fresh_one(tmp_path):
+    pages = []
+    for _ in range(2):
+        x = tg.input("x", 3, 5)
+        program = tg.compile([x], [tg.relu(x @ np.full((5, 7), 0.5, "float32")) + 1.0], name="two")
+        pages.append(program.view(tmp_path / "page.html").read_text())
+    assert pages[0] == pages[1]
+
+
+def test_a_page_has_the_ending_of_one(tmp_path):
+    x = tg.input("x", 3)
+    program = tg.compile([x], [x * 2.0])
+    with pytest.raises(ValueError, match=r"a file ending in \.html; got 'page.txt'"):
+        program.view(tmp_path / "page.txt")

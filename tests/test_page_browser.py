@@ -1,0 +1,158 @@
+"""The page in a real browser: from disk, without a network, by pointer and by keyboard."""
+
+from __future__ import annotations
+
+import pytest
+
+import tinygraph as tg
+from browser import Browser, chromium
+from tinygraph import nn
+from whole_networks import WHOLE
+
+if chromium() is None:
+    pytest.skip("there is no Chromium here: the page was not opened", allow_module_level=True)
+
+PANES = ("kernels", "code", "yours", "memory", "roofline", "why", "changes")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    opened = Browser()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def step(tmp_path_factory):
+    """LeNet-5's training step, profiled."""
+    inputs, outputs, updates = WHOLE["lenet5_step"]()
+    program = tg.compile(inputs, outputs, updates=updates, name="step")
+    arrays = list(map(zeros, inputs))
+    program.profile(*arrays, repeat=1)
+    return program, program.view(tmp_path_factory.mktemp("page") / "step.html")
+
+
+def zeros(n):
+    import numpy as np
+
+    return np.zeros(n.shape, n.dtype)
+
+
+@pytest.fixture
+def page(browser, step):
+    """The page, open; afterwards nothing may have gone wrong."""
+    browser.errors.clear()
+    browser.open(step[1])
+    yield browser
+    assert browser.errors == []
+
+
+def test_every_pane_shows_something_and_what_is_selected_in_it(page):
+    marks = {
+        "kernels": "tr.chosen", "code": ".block.chosen .line", "yours": ".line.chosen",
+        "memory": ".buffer.chosen", "roofline": ".dot.chosen", "why": ".remark",
+        "changes": ".line",
+    }  # fmt: skip
+    for number, pane in enumerate(PANES):
+        page.click("#tabs button", number)
+        assert page.run("app.tab") == pane
+        found = page.run(f"document.querySelectorAll('#panes {marks[pane]}').length")
+        assert found > 0, pane
+    assert page.run("document.querySelectorAll('.box').length") > 5
+
+
+def test_the_slider_reaches_every_stage(page, step):
+    names = page.run("app.names()")
+    assert names == [*step[0].stages[:-3], "fused"]
+    for number, name in enumerate(names):
+        page.run(f"$('slider').value = {number}; $('slider').dispatchEvent(new Event('input'))")
+        assert page.run("app.names()[app.stage]") == name
+        assert page.run("document.querySelectorAll('#now .box').length") > 0, name
+    page.run("app.go(app.names().indexOf('simplify'))")
+    page.click("#beside")
+    assert page.run("document.querySelectorAll('#before .box').length") > 0
+    page.click("#only")
+    assert page.run("app.graph.things.some((t) => t.mark)")
+
+
+def test_a_click_on_a_node_lights_up_its_kernel_its_source_and_its_memory(page):
+    page.run("app.go(0); app.graph.unfold(); app.graph.arrange(); app.graph.fit(true)")
+    page.run("app.select({})")
+    spot = page.run(
+        "app.graph.drawn.boxes.findIndex((b) => b.things[0].title === 'conv2d' "
+        "&& b.things[0].part === 'forward')"
+    )
+    page.click("#now .box", spot)
+    assert page.run("app.picked.items.length") == 1
+    assert page.run("[...app.related.kernels].map((k) => app.model.kernels[k].what)")[0].startswith(
+        ("conv2d", "pad")
+    )
+    for pane in ("kernels", "code", "yours", "memory"):
+        page.run(f"app.open('{pane}')")
+        assert page.run("document.querySelectorAll('#panes .chosen').length") > 0, pane
+
+
+def test_search_finds_layers_shapes_and_lines(page):
+    for words in ("conv1", "[120", "relu conv2", "whole_networks.py"):
+        page.press("/")
+        page.run("$('search').value = ''")
+        page.type(words)
+        assert page.run("app.hits.kernels.size") > 0, words
+        page.send("Input.dispatchKeyEvent", type="keyDown", key="Enter", code="Enter",
+                  windowsVirtualKeyCode=13)  # fmt: skip
+        assert page.run("app.picked.kernels.length") == 1
+        page.press("Escape")
+    assert page.run("app.hits") is None
+
+
+def test_all_of_it_by_keyboard(page):
+    page.press("4")
+    assert page.run("app.tab") == "memory"
+    page.press("[")
+    assert page.run("app.stage") == page.run("app.model.stages.length") - 1
+    page.press("]")
+    page.run("app.graph.canvas.focus(); app.select({})")
+    page.press("ArrowDown")
+    first = page.run("[...app.graph.chosen]")
+    page.press("ArrowDown")
+    assert first and page.run("[...app.graph.chosen]") != first
+    before = page.run("app.graph.drawn.boxes.length")
+    page.run("app.select({kernels: app.graph.drawn.boxes.find((b) => b.children).things.map((t)"
+             " => t.id)}); app.graph.canvas.focus()")  # fmt: skip
+    page.press("Enter")
+    assert page.run("app.graph.drawn.boxes.length") > before
+    page.press("Backspace")
+    assert page.run("app.graph.drawn.boxes.length") == before
+    page.press("1")
+    page.run("document.activeElement.blur(); app.select({kernels: [app.panes.kernels.order[0]]})")
+    page.press("ArrowDown")
+    assert page.run("app.picked.kernels[0] === app.panes.kernels.order[1]")
+
+
+HOSTILE = ("</script><script>window.hurt=1</script>", "<img src=x onerror=window.hurt=1>",
+           "\"quotes' & <b>", "emoji 🧠🔥", "עברית ואנגלית", "a\u202eb\u2066c", "\ud800",
+           "{data} {script}")  # fmt: skip
+
+
+def test_names_stay_text(browser, tmp_path):
+    x = tg.input("x", 4, 8)
+    y = x
+    for number, name in enumerate(HOSTILE):
+        with tg.scope(name.replace(".", "")):
+            y = tg.relu(nn.Linear(8, 8)(y)) * float(number + 2)
+            y.named(name)
+    program = tg.compile([x], [y], name=HOSTILE[0])
+    path = program.view(tmp_path / "hostile.html")
+    browser.errors.clear()
+    browser.open(path)
+    for number in range(len(PANES)):
+        browser.click("#tabs button", number if number < 5 else 0)
+    for stage in (0, 99):
+        browser.run(f"app.go({stage}); app.graph.unfold(); app.graph.arrange(); app.graph.fit()")
+    assert browser.run("window.hurt") is None
+    assert browser.run("document.querySelector('#title').textContent") == HOSTILE[0]
+    assert browser.run("document.querySelectorAll('script').length") == 2
+    assert browser.run("[...document.querySelectorAll('img, b[onerror]')].length") == 0
+    shown = browser.run("document.querySelector('#panes').textContent")
+    assert "🧠🔥" in shown and "עברית" in shown
+    assert browser.errors == []

@@ -1,0 +1,5 @@
+class TimelinePane {
+  constructor(app, root) { Object.assign(this, { app, root, model: app.model }); }
+  draw() {}
+  choose() {}
+}

@@ -1,0 +1,75 @@
+"""The graph after each pass, and what the pass did to it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+from ..graph.dump import SOURCES, all_labels
+from ..inspect.record import Snapshot
+from ..passes import PIPELINE, RULES
+from .items import Items, Line
+
+PASSES = {each.__name__: each for each in PIPELINE}
+MEANING = {each.name: inspect.getdoc(each.build) or "" for each in RULES}
+WRITTEN = "The graph as it was written: forward, gradients and updates."
+
+
+def stages(steps: Sequence[Snapshot], items: Items) -> list[dict[str, Any]]:
+    """For each step the items with their labels and operands, and what changed since the one
+    before: ``added``, ``changed`` and ``gone`` items, rules with the items that they were used on.
+    """
+    return [stage(steps, number, items) for number in range(len(steps))]
+
+
+def stage(steps: Sequence[Snapshot], number: int, items: Items) -> dict[str, Any]:
+    step, mine = steps[number], items.stages[number]
+    numbers, label = items.whole[number], all_labels(step.graph)
+    before = items.stages[number - 1] if number else mine
+    old = items.whole[number - 1] if number else numbers
+    reads = {k: operands(line, numbers) for k, line in mine.items()}
+    changed = [
+        k for k, line in mine.items() if k in before and operands(before[k], old) != reads[k]
+    ]
+    return {
+        "name": step.name,
+        "about": about(step.name) if number else WRITTEN,
+        "items": list(mine),
+        "labels": [label[line.node] for line in mine.values()],
+        "reads": list(reads.values()),
+        "outputs": [numbers[o] for o in step.graph.outputs],
+        "added": [k for k in mine if k not in before],
+        "changed": changed,
+        "gone": [k for k in before if k not in mine],
+        "rules": rules(step, old, numbers),
+    }
+
+
+def operands(line: Line, numbers: dict[Any, int]) -> list[int]:
+    """The items that a line reads; for constants and parameters those that stand for them."""
+    return [numbers[x] for x in line.operands if x in numbers]
+
+
+def about(name: str) -> str:
+    """The first sentence that a pass has about itself; nothing of a user's pass without one."""
+    known = PASSES.get(name.partition(".")[0])
+    text = (inspect.getdoc(known) or "") if known is not None else ""
+    return " ".join(text.partition("\n\n")[0].split())
+
+
+def rules(step: Snapshot, old: dict[Any, int], new: dict[Any, int]) -> list[dict[str, Any]]:
+    """The rules that were applied, those used most often first: on which items, and what for."""
+    found: dict[str, dict[str, Any]] = {}
+    for event in step.events:
+        rule = found.setdefault(
+            event.rule,
+            {"name": event.rule, "about": MEANING.get(event.rule, ""), "count": 0, "items": []},
+        )
+        rule["count"] += 1
+        for n, numbers in ((event.before, old), (event.after, new)):
+            if n.op not in SOURCES and numbers.get(n) is not None:
+                rule["items"].append(numbers[n])
+    for rule in found.values():
+        rule["items"] = sorted({*rule["items"]})
+    return sorted(found.values(), key=lambda rule: -rule["count"])
