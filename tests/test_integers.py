@@ -131,10 +131,10 @@ def test_slices_that_begin_at_a_narrow_number(dtype):
 
 
 def test_ramps_fit_their_dtype():
-    assert tg.run(graph_of(tg.arange(256, "uint8")))[0].tolist() == list(range(256))
+    assert tg.run(graph_of(tg.arange(256, dtype="uint8")))[0].tolist() == list(range(256))
     for n, dtype in ((257, "uint8"), (129, "int8"), (2**15 + 1, "int16"), (3, "bool")):
         with pytest.raises(tg.ShapeError, match=f"iota requires a dtype that holds .* got {dtype}"):
-            tg.arange(n, dtype)
+            tg.arange(n, dtype=dtype)
 
 
 @pytest.mark.parametrize("dtype", INTEGERS)

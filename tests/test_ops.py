@@ -157,7 +157,7 @@ def cases() -> dict[str, Node]:
     more += [tg.take_along_axis(x, input("i", 5, 4, 7, dtype="int64"), 2)]
     more += [tg.linear_recurrence(f32(4, 3, name="a"), f32(4, 3), 1, reverse=True)]
     more += [CONCAT(x, y, x, axis=1), tg.cast(x, "bool"), tg.cast(x, "float64")]
-    more += [tg.clip(x, high=0.25), tg.custom_gradient(tg.round, lambda g, y, x: g)(x)]
+    more += [tg.clip(x, max=0.25), tg.custom_gradient(tg.round, lambda g, y, x: g)(x)]
     return found | {f"{n.op.name}-{i}": n for i, n in enumerate(more)}
 
 

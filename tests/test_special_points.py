@@ -111,7 +111,7 @@ REDUCTIONS: dict[str, Callable[[Node], Node]] = {
     "var": lambda x: tg.var(x, 1),
     "mean": lambda x: tg.mean(x, 1),
     "logsumexp": lambda x: tg.logsumexp(x, 1),
-    "softmax": lambda x: tg.softmax(x) * tg.arange(3, "float32"),
+    "softmax": lambda x: tg.softmax(x) * tg.arange(3, dtype="float32"),
     "log_softmax": tg.log_softmax,
     "layer_norm": tg.layer_norm,
     "l2_pool2d": lambda x: tg.l2_pool2d(tg.reshape(x, (1, 1, 2, 3)), (2, 3)),

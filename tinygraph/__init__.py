@@ -13,7 +13,7 @@ from .compile import compile
 from .compiler.backend import BackendError
 from .compiler.program import Program
 from .graph.diff import diff
-from .graph.dump import dot, dump
+from .graph.dump import dump
 from .graph.interpret import run
 from .graph.ir import Graph, Node, Parameter
 from .graph.op import ShapeError, constant, input
@@ -46,7 +46,6 @@ __all__ = [
     "constant",
     "device",
     "diff",
-    "dot",
     "dump",
     "grad",
     "input",

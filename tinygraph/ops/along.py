@@ -19,6 +19,7 @@ from ..graph.op import (
     Op,
     Read,
     ShapeError,
+    constant,
     define,
     input,
     promote,
@@ -231,7 +232,7 @@ def scatter(x: Any, indices: Any, updates: Any, axis: int = 0, reduce: str = "se
     axis = normalize_axis("scatter", axis, x.ndim)
     found = places("scatter", indices, x.shape[axis])
     if not isinstance(updates, Node):
-        updates = broadcast_to(full((), 0, x.dtype) + numbers("scatter", updates), found.shape)
+        updates = broadcast_to(constant(numbers("scatter", updates, x.dtype)), found.shape)
     return SCATTER(x, found, updates, axis=axis, reduce=reduce)
 
 

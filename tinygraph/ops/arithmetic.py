@@ -280,17 +280,23 @@ CLIP: Op = define(
 )
 
 
-def clip(x: Node, low: Any = None, high: Any = None) -> Node:
-    """x kept within [low, high] (numbers, nodes or None); NaN stays NaN.
+def clip(x: Node, min: Any = None, max: Any = None) -> Node:
+    """x kept within [min, max] (numbers, nodes or None); NaN stays NaN.
 
-    Where low is above high, the result is high. A number beyond an integer dtype's limits bounds
+    Where min is above max, the result is max. A number beyond an integer dtype's limits bounds
     nothing, or is refused if no integer could meet it. With numbers the gradient passes where
-    low <= x <= high, as in PyTorch.
+    min <= x <= max, as in PyTorch.
+
+    Example:
+        >>> import tinygraph as tg
+        >>> tg.run(tg.clip(tg.constant([-2.0, 0.5, 3.0]), 0, 1))
+        array([0. , 0.5, 1. ], dtype=float32)
     """
-    if not isinstance(low, Node) and not isinstance(high, Node):
-        return CLIP(x, low=_bound(x, low, -math.inf), high=_bound(x, high, math.inf))
-    x = x if low is None else maximum(x, low)
-    return x if high is None else minimum(x, high)
+    (x,) = promote("clip", (x,))
+    if not isinstance(min, Node) and not isinstance(max, Node):
+        return CLIP(x, low=_bound(x, min, -math.inf), high=_bound(x, max, math.inf))
+    x = x if min is None else maximum(x, min)
+    return x if max is None else minimum(x, max)
 
 
 def _bound(x: Node, value: float | None, nothing: float) -> float | None:

@@ -27,7 +27,7 @@ from ..graph.size import Size
 from ..graph.types import Type
 from .arithmetic import clip
 from .logic import cast, equal, less, less_equal, logical_and, where
-from .source import arange, axis_index
+from .source import axis_index, ramp
 from .templates import running_sum, scattered_parts, scattered_sum
 from .view import free, normalize_axis, reshape
 
@@ -158,7 +158,7 @@ def scatter_add(indices: Any, updates: Node, axis: int, size: int) -> Node:
 def one_hot(indices: Node, size: int, dtype: str = "float32") -> Node:
     """1 at each index along a new last axis, 0 elsewhere; an index outside gives zeros."""
     places = index_of("one_hot", indices)
-    return cast(equal(reshape(places, (*places.shape, 1)), arange(size, places.dtype)), dtype)
+    return cast(equal(reshape(places, (*places.shape, 1)), ramp(size, places.dtype)), dtype)
 
 
 # -- slices at places that are data ----------------------------------------------------------------
@@ -185,7 +185,7 @@ def dynamic_slice(x: Node, starts: Sequence[Any], size: Sequence[int]) -> Node:
     size = wholes("dynamic_slice", size)
     for axis, start in enumerate(_starts("dynamic_slice", x, starts, size)):
         if size[axis] != x.shape[axis]:
-            x = TAKE(x, start + arange(size[axis], start.dtype), axis=axis)
+            x = TAKE(x, start + ramp(size[axis], start.dtype), axis=axis)
     return x
 
 
@@ -197,7 +197,7 @@ def dynamic_update(x: Node, update: Node, starts: Sequence[Any]) -> Node:
         n, size = x.shape[axis], update.shape[axis]
         if size == n:
             continue
-        update = TAKE(update, arange(n, start.dtype) - start, axis=axis)
+        update = TAKE(update, ramp(n, start.dtype) - start, axis=axis)
         place = axis_index((n,) + (1,) * (x.ndim - axis - 1), 0, start.dtype) - start
         hit = logical_and(less_equal(0, place), less(place, size))
         inside = hit if inside is None else logical_and(inside, hit)

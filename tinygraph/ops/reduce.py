@@ -11,9 +11,22 @@ import numpy as np
 
 from ..graph.dtype import DTYPES, is_float
 from ..graph.ir import Node
-from ..graph.op import Index, Kind, Loops, Op, Read, ShapeError, Stacked, define, input, promote
+from ..graph.op import (
+    Index,
+    Kind,
+    Loops,
+    Op,
+    Read,
+    ShapeError,
+    Stacked,
+    constant,
+    define,
+    input,
+    promote,
+)
 from ..graph.size import Size
 from ..graph.types import Type
+from .along import cumprod
 from .arithmetic import div, mul, sub
 from .indexing import concat
 from .logic import cast, equal, isnan, logical_not, logical_or, not_equal, where
@@ -159,17 +172,19 @@ def prod(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
     """The product over ``axis``; integers below 32 bits are multiplied in 32, as in ``sum``.
 
     Halves are multiplied element by element, until one is left: gradients hold where elements are
-    0, and the order is fixed. The axes must not be open.
+    0, and the order is fixed. Over an open axis the products run along it.
     """
     (x,) = promote("prod", (x,))
     axes = normalize_axes("prod", axis, x.ndim)
     kept = tuple(a for a in range(x.ndim) if a not in axes)
     shape = tuple(x.shape[a] for a in kept)
     count = math.prod(x.shape[a] for a in axes)
-    if isinstance(count, Size):
-        raise ShapeError(f"prod requires axes whose sizes are known, got {x.type} over {axes}")
     x = cast(x, DTYPES[x.dtype].accumulator)
     rows = reshape(transpose(x, (*axes, *kept)), (count, *shape))
+    if isinstance(count, Size):
+        last = equal(axis_index(rows.shape, 0), constant(count, "int32") - 1)
+        rows = SUM(where(last, cumprod(rows), 0), axis=(0,), keepdims=True)
+        count = 1
     while count > 1:
         half, odd = divmod(count, 2)
         pairs = mul(rows[:half], rows[half : 2 * half])

@@ -15,7 +15,7 @@ from ..graph.size import Ratio, Size
 from ..graph.types import Type
 from .view import broadcast_to, normalize_axis, reshape
 
-__all__ = ("arange", "axis_index", "flat_index", "full", "ones", "ones_like", "zeros", "zeros_like")
+__all__ = ("axis_index", "flat_index", "full", "ones", "ones_like", "zeros", "zeros_like")
 
 
 def _infer_iota(*, shape: tuple[int, ...], strides: tuple[int, ...], dtype: str) -> Type:
@@ -50,7 +50,7 @@ IOTA: Op = define(
 )
 
 
-def arange(n: int, dtype: str = "int32") -> Node:
+def ramp(n: Any, dtype: str = "int32") -> Node:
     """0, 1, ..., n - 1, of shape [n]."""
     return IOTA(shape=sizes("arange", n), strides=(1,), dtype=dtype_name("arange", dtype))
 
@@ -66,7 +66,7 @@ def axis_index(shape: tuple[int, ...], axis: int, dtype: str = "int32") -> Node:
 def flat_index(shape: tuple[int, ...], dtype: str = "int32") -> Node:
     """Every element's place in row-major order."""
     shape = sizes("flat_index", shape)
-    return reshape(arange(math.prod(shape), dtype), shape)
+    return reshape(ramp(math.prod(shape), dtype), shape)
 
 
 def full(shape: tuple[int, ...], value: Any, dtype: str = "float32") -> Node:
