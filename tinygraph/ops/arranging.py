@@ -80,7 +80,7 @@ def tile(x: Any, reps: int | Sequence[int]) -> Node:
         >>> import tinygraph as tg
         >>> tg.run(tg.tile(tg.constant([1, 2]), (2, 2)))
         array([[1, 2, 1, 2],
-               [1, 2, 1, 2]], dtype=int32)
+               [1, 2, 1, 2]])
     """
     (x,) = promote("tile", (x,))
     times = wholes("tile reps", reps)
@@ -106,7 +106,7 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Node:
     Example:
         >>> import tinygraph as tg
         >>> tg.run(tg.repeat(tg.constant([1, 2]), 2))
-        array([1, 1, 2, 2], dtype=int32)
+        array([1, 1, 2, 2])
     """
     (x,) = promote("repeat", (x,))
     if axis is None:
@@ -135,7 +135,7 @@ def roll(x: Any, shift: int | Sequence[int], axis: int | Sequence[int] | None = 
     Example:
         >>> import tinygraph as tg
         >>> tg.run(tg.roll(tg.constant([1, 2, 3]), 1))
-        array([3, 1, 2], dtype=int32)
+        array([3, 1, 2])
     """
     (x,) = promote("roll", (x,))
     if axis is None:
@@ -196,7 +196,7 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Node:
     Example:
         >>> import tinygraph as tg
         >>> tg.run(tg.diagonal(tg.constant([[1, 2], [3, 4]])))
-        array([1, 4], dtype=int32)
+        array([1, 4])
     """
     (x,) = promote("diagonal", (x,))
     x = moveaxis(x, (axis1, axis2), (-2, -1))

@@ -196,12 +196,12 @@ def a_range(c: Applied) -> Node:
     if s == 0:
         raise c.fault("requires a delta that is not 0")
     if isinstance(b, Size) and a == 0 and s == 1:
-        return ops.arange(b, "int64")  # type: ignore[arg-type]
+        return ops.arange(b, dtype="int64")
     count = max(0, math.ceil((b - a) / s))
     dtype = first.dtype.name if first.dtype != object else "int64"
     if dtype.startswith("float"):
         return constant(np.asarray(a + np.arange(count) * s, dtype), dtype)
-    return ops.arange(count, dtype) * constant(s, dtype) + constant(a, dtype)
+    return ops.arange(count, dtype=dtype) * constant(s, dtype) + constant(a, dtype)
 
 
 @rule("EyeLike")
@@ -237,7 +237,9 @@ def one_hot(c: Applied) -> Node:
     shape = list(indices.shape)
     shape.insert(axis, 1)
     places = (1,) * axis + (depth,) + (1,) * (indices.ndim - axis)
-    hit = ops.equal(ops.reshape(at, tuple(shape)), ops.reshape(ops.arange(depth, "int64"), places))
+    hit = ops.equal(
+        ops.reshape(at, tuple(shape)), ops.reshape(ops.arange(depth, dtype="int64"), places)
+    )
     return ops.where(hit, values[1], values[0])
 
 
