@@ -55,7 +55,7 @@ FLOORS = [
     ["tinygraph_cpu.machine"],
     ["tinygraph_cpu.costs"],
     ["tinygraph_cpu.gemm", "tinygraph_cpu.numba_code", "tinygraph_cpu.driver"],
-    ["tinygraph_cpu.winograd"],
+    ["tinygraph_cpu.attention", "tinygraph_cpu.winograd"],
     ["tinygraph_cpu"],
     ["tinygraph_cuda.compile"],
     ["tinygraph_cuda.kernels", "tinygraph_cuda.runtimes"],

@@ -126,6 +126,8 @@ def _differentiated(
     n: Node, g: Any, outputs: Sequence[Node], targets: Sequence[Node], **options: Any
 ) -> tuple[Node | None, ...]:
     """The gradients of a node's inputs."""
+    if n.op.vjp is None and n.op.written_out is not None and not n.op.no_gradient:
+        return tuple(pull_back([n.op.written_out(n)], [g], n.inputs))
     if n.op.vjp is None:
         needed = ", ".join(
             described(w) for w in targets if n in _dependents(Graph("", (), (n,)).nodes, [w])

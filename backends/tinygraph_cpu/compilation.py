@@ -8,13 +8,22 @@ from tinygraph.codegen.program import KernelCode
 from tinygraph.plan.records.body import Body, Statement
 from tinygraph.plan.records.contraction import Contraction, TileOperand
 
+from .attention.records import AttentionForward, AttentionGradient
 from .machine import objects
 from .machine.features import Features
 from .winograd.records import WinogradGradient, WinogradTile, WinogradWeights
 
 WINOGRAD = (WinogradTile, WinogradGradient, WinogradWeights)
-Record = Contraction | WinogradTile | WinogradGradient | WinogradWeights
-RECORDS = (Contraction, *WINOGRAD, Body, Statement, TileOperand)
+ATTENTION = (AttentionForward, AttentionGradient)
+Record = (
+    Contraction
+    | WinogradTile
+    | WinogradGradient
+    | WinogradWeights
+    | AttentionForward
+    | AttentionGradient
+)
+RECORDS = (Contraction, *WINOGRAD, *ATTENTION, Body, Statement, TileOperand)
 
 
 def compile_kernel(kernel: KernelCode, symbol: str, features: Features) -> bytes:
@@ -33,6 +42,8 @@ def compile_kernel(kernel: KernelCode, symbol: str, features: Features) -> bytes
 def compile_record(record: Record, symbol: str, features: Features) -> bytes:
     from llvmlite import ir
 
+    from .attention.forward import emit_forward
+    from .attention.gradient import emit_gradient as emit_attention_gradient
     from .gemm.contraction import emit_contraction, fetches
     from .winograd.convolution import emit_winograd
     from .winograd.gradient import emit_gradient
@@ -48,6 +59,10 @@ def compile_record(record: Record, symbol: str, features: Features) -> bytes:
             emit_gradient(module, symbol, record)
         case WinogradWeights():
             emit_weights(module, symbol, record)
+        case AttentionForward():
+            emit_forward(module, symbol, record)
+        case AttentionGradient():
+            emit_attention_gradient(module, symbol, record)
     # where a tile also fetches, LLVM would move its loads so far up that accumulators have to leave
     # their registers
     tight = isinstance(record, Contraction) and fetches(record)

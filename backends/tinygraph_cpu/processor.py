@@ -6,13 +6,15 @@ own target has those that the system reports.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from tinygraph.plan.records.contraction import Contraction
 from tinygraph.plan.records.plan import Emitted, Launch, Tile
-from tinygraph.plan.records.target import Copying, Cut, Lowering, Product, Shaping
+from tinygraph.plan.records.target import Copying, Cut, Lowering, OperatorKernel, Product, Shaping
 
+from .attention.work import AttentionKernel
 from .costs.caches import LINE, NOMINAL, Caches
 from .costs.tiles import CHUNK, Core, tile_cycles
 from .winograd.lower import winograd_launches
@@ -79,6 +81,7 @@ class CpuTarget:
     Attributes:
         devices: how many there are; None: as many as are named.
         winograd: whether Winograd convolutions are considered.
+        one_pass: whether attention that does not store its scores is.
         caches: what blocks must fit in; see ``costs/caches.py``.
         chunk: bytes of the operands in a chunk of a long reduction; the same on every machine,
             since chunks decide the order of sums.
@@ -89,6 +92,7 @@ class CpuTarget:
     registers: int = 32
     devices: int | None = 1
     winograd: bool = True
+    one_pass: bool = True
     packs: bool = True
     caches: Caches = NOMINAL
     chunk: int = CHUNK
@@ -104,6 +108,11 @@ class CpuTarget:
     @property
     def lowerings(self) -> tuple[Lowering, ...]:
         return (partial(winograd_launches, self.core),) if self.winograd else ()
+
+    @property
+    def kernels(self) -> Mapping[str, OperatorKernel]:
+        one_pass = AttentionKernel(self.lanes, self.registers)
+        return {"attention": one_pass, "attention_gradient": one_pass} if self.one_pass else {}
 
     def cut(self, product: Product) -> Cut:
         return self.core.cut(product)

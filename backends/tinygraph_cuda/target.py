@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from tinygraph.plan.records.target import (
     NEVER,
     Copying,
     Cut,
     Lowering,
+    OperatorKernel,
     Prefetch,
     Product,
     Shaping,
@@ -33,6 +35,7 @@ class CudaTarget:
     packs: bool = False
     winograd: bool = False
     lowerings: tuple[Lowering, ...] = ()
+    kernels: Mapping[str, OperatorKernel] = field(default_factory=dict)
     copying: Copying = COPYING
     shaping: Shaping = SHAPING
     prefetch: Prefetch | None = None

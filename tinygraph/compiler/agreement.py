@@ -31,7 +31,7 @@ NOISE = {
 DRAWS = 3  # of noise
 MARGIN = 4  # how much further from float64 than the interpreter, or than noise explains
 SMOOTH = 0.01  # of an element, relative: what noise may explain, where it explains no jump
-SUMS = (Kind.REDUCE, Kind.ANCHOR, Kind.OPAQUE, Kind.LOOP)
+SUMS = (Kind.REDUCE, Kind.ANCHOR, Kind.OPAQUE, Kind.COMPOSITE, Kind.LOOP)
 
 Values = Mapping[Node, np.ndarray]
 

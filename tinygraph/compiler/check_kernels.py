@@ -35,7 +35,7 @@ from .manifest import Built
 from .source import Source
 from .store import Store
 
-COMPUTES = (Kind.ELEMENTWISE, Kind.REDUCE, Kind.ANCHOR, Kind.OPAQUE)
+COMPUTES = (Kind.ELEMENTWISE, Kind.REDUCE, Kind.ANCHOR, Kind.OPAQUE, Kind.COMPOSITE)
 PATTERN = 0xA5  # in memory that nothing has been written to
 
 

@@ -78,6 +78,8 @@ class Op:
         template: (KernelWriter) -> None, for OPAQUE: writes the operator's own kernel.
         backend_templates: by the name of a backend, for one that cannot compile ``template``'s
             text; what such a template takes and gives is the backend's.
+        written_out: (node) -> node, for COMPOSITE: the same value in other operators, which also
+            give its gradient. It takes its place where a backend has no kernel for the operator.
         parts: (node) -> into how many parts the template's work can be cut; default: 1.
         vjp: (g, out, *inputs) -> one gradient node or None per input; None as a whole: not
             differentiable. For LOOP, g has a node or None for each result, and ``pull_back``
@@ -108,6 +110,7 @@ class Op:
     loops: Callable[..., Loops] | None = None
     fold: str | None = None
     template: Callable[[KernelWriter], None] | None = None
+    written_out: Callable[[Node], Node] | None = None
     parts: Callable[[Node], int] | None = None
     backend_templates: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     vjp: Callable[..., tuple] | None = None

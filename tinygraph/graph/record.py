@@ -27,6 +27,7 @@ class Kind(Enum):
     VIEW = "view"  # moves indices only: transpose, slice, broadcast, pad
     ANCHOR = "anchor"  # a sum of products, lowered to a contraction: matmul, convolutions
     OPAQUE = "opaque"  # a kernel template of its own: scatter_add, cumsum
+    COMPOSITE = "composite"  # made of others, unless the backend has a kernel for it: attention
     JOIN = "join"  # its inputs side by side along the attribute ``axis``: concat
     LOOP = "loop"  # repeats the graph in its attribute ``body``; has several results
     RESULT = "result"  # one of them
@@ -41,13 +42,15 @@ FIELDS: dict[Kind, tuple[tuple[str, ...], tuple[str, ...]]] = {
     Kind.VIEW: (("infer", "ref", "loops"), ("transparent", "row_major", "stacked")),
     Kind.ANCHOR: (("infer", "ref", "loops", "fold", "expr"), ("stacked",)),
     Kind.OPAQUE: (("infer", "ref", "template"), ("parts", "backend_templates", "stacked")),
+    Kind.COMPOSITE: (("infer", "ref", "written_out"), ("stacked",)),
     Kind.JOIN: (("infer", "ref"), ("stacked",)),
     Kind.LOOP: (("infer", "ref"), ()),
     Kind.RESULT: (("infer", "ref"), ()),
 }
 ALWAYS = ("vjp", "no_gradient", "cost", "example", "version")
 OWN = (Kind.SOURCE, Kind.JOIN, Kind.LOOP, Kind.RESULT)  # planned by operator: the compiler's own
-FUNCTIONS = ("infer", "ref", "loops", "vjp", "cost", "example", "template", "parts", "stacked")
+FUNCTIONS = ("infer", "ref", "loops", "vjp", "cost", "example", "template", "parts", "stacked",
+             "written_out")  # fmt: skip
 FOLDS = ("sum", "max", "min")
 PRODUCTS = ("{0} * {1}", "sum")  # all that contractions compute
 VARIADIC = 0x04  # inspect.CO_VARARGS
@@ -57,6 +60,7 @@ MEANING = {
     "expr": "the scalar Python of one element, as 'K(2) * {0}'",
     "loops": "its loop nest, (out, *types, **attrs) -> Loops",
     "fold": f"how elements are combined, one of {', '.join(FOLDS)}",
+    "written_out": "the same in other operators, (node) -> node",
     "template": "what writes its kernel, (KernelWriter) -> None",
 }
 

@@ -112,6 +112,8 @@ def how(launch: Launch, why: Mapping[str, str]) -> str:
         way = "implicit" if anchor is not None and is_convolution(anchor) else "GEMM"
         splits = f", {work.splits} splits" if work.splits > 1 else ""
         return f"{way} {c.rows}x{c.width}{splits}"
+    if isinstance(work, Emitted) and launch.nodes[0].op.kind is Kind.COMPOSITE:
+        return "own kernel"
     if isinstance(work, Emitted):
         reason = why.get(place(anchor), "") if anchor is not None else ""
         blocks = re.search(r"space to depth by (\d+)", reason)

@@ -54,6 +54,8 @@ def term(n: Node) -> tuple[str, str, str]:
     back = f" {back.removesuffix(' of')}" if back else ""
     if is_convolution(n):
         return n.op.name, window(n), ""
+    if n.op.kind is Kind.COMPOSITE:  # built from others by a pass
+        return n.op.name, "", ""
     if is_update(call):
         return call, "", ""
     if call in ("", "add") and n.op.name == "add" and is_bias(n):

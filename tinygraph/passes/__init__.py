@@ -13,9 +13,11 @@ from . import stabilize as _stabilize
 from .contract_sums import contract_sums
 from .defer_lookups import defer_lookups
 from .effects import Update, UpdateError, strip_effects
+from .expand_composites import expand_composites
 from .expand_winograd import expand_winograd
 from .fold_batch_norm import fold_batch_norm
 from .fold_constants import fold_constants
+from .fuse_attention import fuse_attention
 from .hoist_loops import hoist_loops
 from .identities import drop_identities
 from .merge_loops import merge_loops
@@ -26,6 +28,8 @@ from .stabilize import stabilize
 from .unroll_loops import unroll_loops
 
 PIPELINE: tuple[Callable[..., Graph], ...] = (
+    expand_composites,  # operators that the backend has no kernel for, in others
+    fuse_attention,  # attention in one pass over its keys; the gradient as it was built
     drop_identities,  # stop_gradient and its like have said what they had to say
     merge_loops,  # a loop, and what its gradient needs of it, run once
     prune_loops,  # results and histories of loops that are never read
@@ -63,9 +67,11 @@ __all__ = [
     "contract_sums",
     "defer_lookups",
     "drop_identities",
+    "expand_composites",
     "expand_winograd",
     "fold_batch_norm",
     "fold_constants",
+    "fuse_attention",
     "hoist_loops",
     "merge_loops",
     "prune_loops",

@@ -12,7 +12,6 @@ from tinygraph.graph.ir import Node
 from tinygraph.plan.indexing.index import read
 from tinygraph.plan.indexing.phases import Unsuitable, operand_indices
 from tinygraph.plan.lower.anchored import Anchored
-from tinygraph.plan.memory.memory import Memory
 from tinygraph.plan.records.body import Body
 from tinygraph.plan.records.lowered import Launches
 from tinygraph.plan.records.plan import Access, Buffer, Launch
@@ -74,7 +73,7 @@ def recognized(
 def convolution_launches(work: Anchored, c: Convolution, choice: Choice) -> None:
     """The weights' transform, unless there is one already, and the convolution."""
     s, copies, operands = work.s, work.copies, work.nest.operands
-    scratch = scratch_of(s.memory)
+    scratch = s.memory.scratch()
     fixed = c.source in s.fixed
     if c.copies:
         c = in_blocks(work, c)
@@ -103,7 +102,7 @@ def gradient_launches(work: Anchored, c: Gradient, choice: GradientChoice) -> No
         c, body, operands = found, Body(stores=((0, "acc"),)), (each,)
     for x, copy in c.copies:
         c = replace(c, image=replace(c.image, buffer=blocks_of(work, x, copy)))
-    lanes, scratch = work.s.target.lanes, scratch_of(work.s.memory)
+    lanes, scratch = work.s.target.lanes, work.s.memory.scratch()
     made, parts = gradient_work(c, choice, body, operands, piece, lanes, scratch)
     work.made.run += [Launch(f"{name}_winograd{choice.m}", made, nodes, parts), *after]
 
@@ -119,12 +118,6 @@ def tap_sums(work: Anchored, c: Gradient, pieces: int) -> tuple[Access, Access]:
     reduction = [0] * (len(work.group.axes) - len(shape))
     phases = [sums.strides[w.tap] for w in c.windows] if c.copies else []
     return sums, replace(sums, strides=(*own, *reduction, *phases))
-
-
-def scratch_of(memory: Memory) -> Buffer:
-    """Every thread's scratch memory."""
-    found = next((b for b in memory.buffers if b.home == "scratch"), None)
-    return found or memory.buffer("scratch", 0, "uint8", "scratch")
 
 
 def in_blocks(work: Anchored, c: Convolution) -> Convolution:

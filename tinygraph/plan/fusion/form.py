@@ -41,7 +41,7 @@ def assign(fusion: Fusion, n: Node) -> None:
             assign_view(fusion, n)
     elif n.op.kind is Kind.JOIN:
         assign_concat(fusion, n)
-    elif n.op.kind is Kind.OPAQUE:
+    elif n.op.kind in (Kind.OPAQUE, Kind.COMPOSITE):
         refuse(fusion, n, Reason.TEMPLATE)
         fusion.fresh(n, n.shape, own(n.shape)).opaque = n
     elif n.op.kind in (Kind.REDUCE, Kind.ANCHOR):
@@ -90,6 +90,9 @@ def closed(fusion: Fusion, n: Node, group: Group) -> Reason | None:
         return Reason.DEVICE
     if len(group.index) >= LIMIT:
         return Reason.SIZE
+    kernel = group.opaque is not None and group.opaque.op.kind is Kind.COMPOSITE
+    if kernel and is_view(n):  # such a kernel writes its result with any strides
+        return None
     return Reason.TEMPLATE if group.opaque is not None or group.copy else None
 
 

@@ -68,7 +68,7 @@ def must_hold(n: Node, number: int, held: set[Node]) -> bool:
     x = n.inputs[number]
     if n.op.kind is Kind.JOIN:
         return True
-    if n.op.kind in (Kind.OPAQUE, Kind.LOOP):
+    if n.op.kind in (Kind.OPAQUE, Kind.COMPOSITE, Kind.LOOP):
         leaf = pull(x, own(x.shape), x.shape, held)
         return leaf is None or bool(leaf.guards) or leaf.root.op is IOTA
     if n.op.loops is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...graph.ir import Node
 from ...graph.op import Kind
 from ...graph.record import parts
 from ..fusion.group import Group
@@ -10,7 +11,8 @@ from ..indexing.index import Leaf
 from ..nests.arrange import arrange, copy_nest
 from ..nests.builder import NestBuilder
 from ..records.lowered import Declined, Launches
-from ..records.plan import Launch, Special
+from ..records.plan import Emitted, Launch, Special
+from ..records.target import OperatorKernel
 from .lowerer import Lowerer, Stores, label
 
 
@@ -23,15 +25,34 @@ def nest(s: Lowerer, group: Group, stores: Stores) -> Launches | Declined:
 
 
 def special(s: Lowerer, group: Group, stores: Stores) -> Launches | Declined:
-    """A kernel with its own template reads whole values and writes one, which is copied to where
-    else it belongs.
+    """A kernel with a template, or of the backend's own, reads whole values and writes one, which
+    is copied to where else it belongs.
     """
     n = group.opaque
     if n is None or n.op.kind is Kind.LOOP:
         return Declined("it has no template of its own")
     targets = [resolve(place, Leaf(n, store.indices), len(n.shape)) for store, place in stores]
     operands = (*map(s.located, n.inputs), targets[0])
-    work = Special(n.op, n.attrs, tuple(x.shape for x in (*n.inputs, n)), operands)
-    first = Launch(n.op.name, work, (n,), parts(n))
+    work: Special | Emitted
+    if n.op.kind is Kind.COMPOSITE:
+        work, count = own_kernel(s, n).work(n, operands, s.memory.scratch())
+    else:
+        work = Special(n.op, n.attrs, tuple(x.shape for x in (*n.inputs, n)), operands)
+        count = parts(n)
+    first = Launch(n.op.name, work, tuple(group.index), count)
     copies = (copy_nest(n.shape, targets[0], other) for other in targets[1:])
     return Launches([first, *(s.nest("copy", copy, (n,)) for copy in copies)])
+
+
+def own_kernel(s: Lowerer, n: Node) -> OperatorKernel:
+    """The backend's kernel for an operator that is made of others.
+
+    Raises:
+        ValueError: it has none, and the pass that writes such operators out has been left out.
+    """
+    if n.op.name not in s.target.kernels:
+        raise ValueError(
+            f"{n.op.name} is made of other operators, and this backend has no kernel for it: the "
+            "pass expand_composites writes it out"
+        )
+    return s.target.kernels[n.op.name]

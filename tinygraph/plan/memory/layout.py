@@ -13,10 +13,10 @@ from ..fusion.group import Group, Write
 from ..fusion.held import is_leading
 from ..fusion.state import Fusion
 from ..indexing.accesses import full_strides, ordered_strides, resolve, row_major
-from ..indexing.index import Indices, read
+from ..indexing.index import Indices, own, read
 from ..indexing.reads import element_reads, loops_of
 from ..records.plan import Location
-from ..records.target import Copying, Target
+from ..records.target import NEVER, Copying, Target
 from .fixed import is_fixed
 from .memory import Memory
 from .stores import is_aliased
@@ -96,7 +96,10 @@ class Layout:
         contraction innermost.
         """
         rank = len(dest.shape)
-        if group.opaque is not None or among(dest, self.fusion.aliases.values()):
+        aliased = among(dest, self.fusion.aliases.values())
+        if dest is group.opaque and dest.op.kind is Kind.COMPOSITE and not aliased:
+            return self.order_of_first(dest)
+        if group.opaque is not None or aliased:
             return list(range(rank))
         rankings = self.axis_ranking(group)
         key = [
@@ -104,6 +107,18 @@ class Layout:
             for d in range(rank)
         ]
         return sorted(range(rank), key=lambda d: (key[d], d))
+
+    def order_of_first(self, n: Node) -> list[int]:
+        """A result's axes in the order of those of the first input, which has as many, the last one
+        innermost: heads that are parts of rows stay parts of rows.
+        """
+        x, rank = n.inputs[0], len(n.shape)
+        leaf = self.fusion.pull(x, own(x.shape), x.shape)
+        if len(x.shape) != rank or leaf is None:
+            return list(range(rank))
+        strides = full_strides(resolve(self.of(leaf.root), leaf, rank), rank)
+        apart = [abs(step) or NEVER for step in strides]
+        return [*sorted(range(rank - 1), key=lambda d: (-apart[d], d)), rank - 1]
 
     def axis_ranking(self, group: Group) -> list[int]:
         """The group's axes, outermost in memory first."""

@@ -48,6 +48,11 @@ class Memory:
         self.buffers.append(buffer)
         return buffer
 
+    def scratch(self) -> Buffer:
+        """Every thread's scratch memory, which grows to what kernels need."""
+        found = next((b for b in self.buffers if b.home == "scratch"), None)
+        return found or self.buffer("scratch", 0, "uint8", "scratch")
+
     def mark(self) -> Mark:
         """For ``rollback``."""
         return Mark(len(self.buffers), dict(self.locations), dict(self.copies))

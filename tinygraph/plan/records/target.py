@@ -11,12 +11,13 @@ are then the same bits on every machine of that instruction set.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from ...graph.ir import Node
 from .lowered import Launches
-from .plan import Launch
+from .plan import Access, Buffer, Emitted, Launch
 
 # A contraction with its epilogue (lower/anchored.py) to its launches; None leaves it to others.
 Lowering = Callable[[Any], Launches | None]
@@ -132,6 +133,18 @@ class Shaping:
     tile: int = 0
 
 
+class OperatorKernel(Protocol):
+    """A backend's own kernel for an operator that can also be written out in others."""
+
+    def refusal(self, n: Node) -> str:
+        """Why a node is better written out: "its keys are few"; "" if it is not."""
+
+    def work(self, n: Node, operands: Sequence[Access], scratch: Buffer) -> tuple[Emitted, int]:
+        """The kernel's launch, and its parts. ``operands`` are the node's inputs, then its result;
+        ``scratch`` is memory of each thread, which grows to what the kernel needs.
+        """
+
+
 class Prefetch(Protocol):
     """The rule by which launches fetch data into the cache for later ones."""
 
@@ -175,6 +188,10 @@ class Target(Protocol):
         """
 
     @property
+    def kernels(self) -> Mapping[str, OperatorKernel]:
+        """By the name of an operator of kind COMPOSITE: the backend's own kernel."""
+
+    @property
     def copying(self) -> Copying: ...
 
     @property
@@ -208,6 +225,7 @@ class PlainTarget:
     packs: bool = True
     winograd: bool = False
     lowerings: tuple[Lowering, ...] = ()
+    kernels: Mapping[str, OperatorKernel] = field(default_factory=dict)
     copying: Copying = NO_COPIES
     shaping: Shaping = Shaping(unrolled=4, blocks=(4, 2, 1))
     prefetch: Prefetch | None = None
