@@ -12,7 +12,7 @@ from whole_networks import WHOLE
 if chromium() is None:
     pytest.skip("there is no Chromium here: the page was not opened", allow_module_level=True)
 
-PANES = ("kernels", "code", "yours", "memory", "roofline", "why", "changes")
+PANES = ("kernels", "code", "yours", "memory", "timeline", "roofline", "why", "changes")
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +50,8 @@ def page(browser, step):
 def test_every_pane_shows_something_and_what_is_selected_in_it(page):
     marks = {
         "kernels": "tr.chosen", "code": ".block.chosen .line", "yours": ".line.chosen",
-        "memory": ".buffer.chosen", "roofline": ".dot.chosen", "why": ".remark",
-        "changes": ".line",
+        "memory": ".buffer.chosen", "timeline": ".ran.chosen", "roofline": ".dot.chosen",
+        "why": ".remark", "changes": ".line",
     }  # fmt: skip
     for number, pane in enumerate(PANES):
         page.click("#tabs button", number)

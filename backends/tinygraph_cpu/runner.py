@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any, ClassVar
 from weakref import WeakValueDictionary
@@ -13,11 +14,12 @@ from tinygraph.compiler.store import Store
 from tinygraph.graph.ir import Parameter
 from tinygraph.graph.state import aligned
 from tinygraph.graph.types import Type
-from tinygraph.plan.records.device import Roofline
+from tinygraph.plan.records.device import Part, Roofline, Timeline
 
 from .driver.driver import driver
 from .driver.interrupt import desk
 from .driver.launch_table import LaunchTable, TableEntry
+from .driver.log import Log
 from .driver.team import default_threads, team
 from .kernels import fetch, symbol_of
 from .machine import objects
@@ -200,6 +202,30 @@ class CpuRunner:
         finally:
             self.table.count_cycles(False)
         return [float(c) / rate for c in cycles]
+
+    def timeline(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> Timeline:
+        """Runs once; what each thread did when, by the processor's counter."""
+        from .driver.calibrate import cycles_per_second
+
+        log, rate = Log(self.table.items, self.threads), cycles_per_second()
+        self.bind(inputs, outputs)
+        self.table.log_to(log.words.ctypes.data, log.row)
+        self.table.count_cycles(True)
+        try:
+            start = time.perf_counter()
+            self.team.run(self.table, self.threads)
+            seconds = time.perf_counter() - start
+        finally:
+            self.table.count_cycles(False)
+            self.table.log_to(0, 0)
+        first = self.table.began
+        parts = [
+            Part(tid, self.table.launch_of(item >> 32), item & 0xFFFFFFFF,
+                 *((int(t) - first) / rate for t in times))
+            for tid, found in log.entries()
+            for item, *times in found.tolist()
+        ]  # fmt: skip
+        return Timeline(seconds, self.threads, tuple(sorted(parts, key=lambda p: p.begin)))
 
     def roofline(self) -> Roofline:
         from .driver.calibrate import measured_roofline

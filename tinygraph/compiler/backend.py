@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from ..graph.ir import Graph, Parameter
 from ..graph.op import PLACE
 from ..graph.origins import origins
 from ..graph.state import DeviceMemory
-from ..plan.records.device import Card, Roofline
+from ..plan.records.device import Card, Roofline, Timeline
 from .store import Store
 
 if TYPE_CHECKING:
@@ -58,6 +58,14 @@ class Runner(Protocol):
 
     def roofline(self) -> Roofline:
         """Measured once a process, on as many threads as this program runs on."""
+
+
+@runtime_checkable
+class Recorder(Protocol):
+    """A runner that can also tell what each thread did when; profiles then have a timeline."""
+
+    def timeline(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> Timeline:
+        """Runs once."""
 
 
 class Backend(Protocol):

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..inspect.profile import Timing
-from .backend import Runner
+from .backend import Recorder, Runner
+
+RECORDED = 3  # runs of which one is kept as a timeline
 
 
 def measure(
@@ -26,5 +28,10 @@ def measure(
         runner(inputs, outputs)
         whole.append(time.perf_counter() - start)
         each.append(runner.time(inputs, outputs))
+    middle = None
+    if isinstance(runner, Recorder):
+        runs = sorted((runner.timeline(inputs, outputs) for _ in range(RECORDED)),
+                      key=lambda run: run.seconds)  # fmt: skip
+        middle = runs[RECORDED // 2]
     medians = [statistics.median(times) for times in zip(*each, strict=True)]
-    return Timing(medians, statistics.median(whole), roofline)
+    return Timing(medians, statistics.median(whole), roofline, middle)

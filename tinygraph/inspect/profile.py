@@ -9,7 +9,7 @@ from typing import Any
 
 from ..graph.origins import origins
 from ..plan.records.cost import LaunchCost, node_cost
-from ..plan.records.device import Roofline
+from ..plan.records.device import Roofline, Timeline
 
 SMALL = 2e-6  # seconds; a launch that could not take longer at best is bound by being launched
 ROWS = 40  # of a table; the rest is summed
@@ -18,11 +18,14 @@ WIDTH = 100
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Medians: seconds of each launch, summed over threads, and of a whole run by the clock."""
+    """Medians: seconds of each launch, summed over threads, and of a whole run by the clock; one
+    run in detail, where the backend tells.
+    """
 
     launches: list[float]
     seconds: float
     roofline: Roofline
+    timeline: Timeline | None = None
 
 
 @dataclass(frozen=True, slots=True)

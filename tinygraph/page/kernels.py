@@ -18,6 +18,7 @@ from ..inspect.words import layer, product, shape_text, sizes_text, what
 from ..plan.records.cost import LaunchCost, node_cost, traffic
 from ..plan.records.plan import Launch
 from .items import BACKWARD, FORWARD, UPDATE, Items, part
+from .timing import measured
 
 OPERATIONS = 8  # that take as long as a byte from memory
 PREPARE = "prepare"
@@ -30,6 +31,8 @@ def kernels(inspection: Inspection, items: Items, profile: Profile | None) -> li
     plan, why = inspection.plan, choices(inspection.plan)
     readers = stored(inspection.compiled.graph)
     numbers = {id(b): k for k, b in enumerate(plan.buffers)}
+    run = profile.timing.timeline if profile is not None else None
+    taken = measured(inspection, run) if run is not None else {}
     found: list[dict[str, Any]] = []
     for launch, member, cost, number in launched(inspection):
         m = launch.members[member]
@@ -42,7 +45,7 @@ def kernels(inspection: Inspection, items: Items, profile: Profile | None) -> li
         if cost is None:
             record |= {"part": PREPARE, "flops": 0, "bytes": traffic(m)}
         else:
-            record |= costs(inspection, cost, member, number, profile)
+            record |= costs(inspection, cost, member, number, profile, taken)
             record["steps"] = plan.steps(number) if inside(plan, number) else 0
             if plan.devices:
                 record["device"] = plan.devices[launch.device]
@@ -139,10 +142,12 @@ def costs(
     member: int,
     number: int,
     profile: Profile | None,
+    taken: Mapping[tuple[int, int], float],
 ) -> dict[str, Any]:
-    """Operations and bytes; after a profile the time, its share, what it is bound by.
+    """Operations and bytes; after a profile the time, and what it is bound by.
 
-    Where kernels share a launch, its time is divided by what each must do at least.
+    Where kernels share a launch, its time is divided as it was in the run of the timeline, else by
+    what each must do at least.
     """
     members, steps = cost.launch.members, inspection.plan.steps(number)
     flops = divided(cost.flops, [sum(map(node_cost, m.nodes)) for m in members])
@@ -150,6 +155,8 @@ def costs(
     found: dict[str, Any] = {"flops": round(flops[member]), "bytes": bytes[member]}
     if profile is not None:
         work = [max(f / OPERATIONS, b) for f, b in zip(flops, bytes, strict=True)]
+        if taken:
+            work = [taken.get((number, k), 0.0) for k in range(len(members))]
         seconds = divided(profile.timing.launches[number], work)[member]
         row = profile.row(cost.launch.name, seconds, found["flops"], bytes[member])
         found |= {"us": round(1e6 * seconds, 3), "roof": round(row.roofline, 4), "bound": row.hint}

@@ -12,6 +12,7 @@ from .kernels import kernels
 from .memory import memory
 from .remarks import remarks
 from .stages import stages
+from .timing import timeline
 
 
 def record(inspection: Inspection, title: str, profile: Profile | None = None) -> dict[str, Any]:
@@ -46,6 +47,8 @@ def record(inspection: Inspection, title: str, profile: Profile | None = None) -
             "flops": profile.peak.flops,
             "bandwidth": profile.peak.bandwidth,
         }
+        if profile.timing.timeline is not None:
+            found["timeline"] = timeline(inspection, profile.timing.timeline)
     return found | {
         "items": items.table,
         "places": place_records(items.known),

@@ -39,7 +39,7 @@ from llvmlite import ir
 
 from tinygraph.compiler.sources import digest
 from tinygraph.compiler.store import default_store
-from tinygraph_cpu.driver import emitter, interrupt, launch_table
+from tinygraph_cpu.driver import emitter, interrupt, launch_table, log
 from tinygraph_cpu.driver.emitter import I64, VOID, WORDS, WordBuilder
 from tinygraph_cpu.driver.interrupt import ASK, MAIN
 from tinygraph_cpu.driver.launch_table import (
@@ -61,6 +61,8 @@ from tinygraph_cpu.driver.launch_table import (
     LEFT,
     LIMIT,
     LINE,
+    LOG,
+    LOG_BEGAN,
     PARTS,
     QUEUE,
     STATS,
@@ -72,6 +74,7 @@ from tinygraph_cpu.driver.launch_table import (
     WAIT_BEGIN,
     WAIT_END,
 )
+from tinygraph_cpu.driver.log import emit_note
 from tinygraph_cpu.machine import objects
 
 INSIDE_BITS = 16  # of the gate: workers inside; the next bit says open; above is the run number
@@ -106,6 +109,8 @@ def _emit_begin(module: ir.Module) -> ir.Function:
     (table,) = function.args
     desk = b.word(table, DESK)
     b.store(I64(0), b.at(table, STOP))
+    with b.if_then(b.icmp_signed("!=", b.word(table, LOG), I64(0)), likely=False):
+        b.store(b.cycles(), b.at(table, LOG_BEGAN))
     with b.if_then(b.icmp_signed("!=", desk, I64(0))):
         b.store(b.cycles(), b.at(table, ASKED))
         main = b.word(b.inttoptr(desk, WORDS), MAIN)
@@ -140,20 +145,28 @@ def _add_cycles(b: WordBuilder, stats: ir.Value, index: ir.Value, start: ir.Valu
     b.atomic_rmw("add", cell, b.sub(b.cycles(), start), "monotonic")
 
 
-def _emit_walk(module: ir.Module, begin: ir.Function, ask: ir.Function) -> ir.Function:
+def _emit_walk(
+    module: ir.Module, begin: ir.Function, ask: ir.Function, note: ir.Function
+) -> ir.Function:
     """walk(table) -> stopped: every part of every launch, in order, on this thread."""
     function, b = _function(module, "tinygraph_walk", I64, WORDS)
     (table,) = function.args
     desk = b.call(begin, [table])
     launches, stats = b.pointer(table, LAUNCH), b.word(table, STATS)
-    counted, start = b.icmp_signed("!=", stats, I64(0)), b.alloca(I64)
+    counted = b.icmp_signed("!=", stats, I64(0))
+    start, begun = b.alloca(I64), b.alloca(I64)
     with b.count(I64(0), b.word(table, LAUNCHES)) as index:
         launch = b.at(launches, b.mul(index, I64(LINE)))
         with b.if_then(counted, likely=False):
             b.store(b.cycles(), start)
         with b.count(I64(0), b.word(launch, PARTS)) as part:
             b.call(ask, [table, desk])
+            with b.if_then(counted, likely=False):
+                b.store(b.cycles(), begun)
             _call_unless_stopped(b, table, launch, part, I64(0))
+            with b.if_then(counted, likely=False):
+                since = b.load(begun)
+                b.call(note, [table, I64(0), index, part, since, since])
         with b.if_then(counted, likely=False):
             _add_cycles(b, stats, index, b.load(start))
     b.ret(b.word(table, STOP))
@@ -192,13 +205,14 @@ def _choose_part(b: WordBuilder, table: ir.Value, launch: ir.Value, tid: ir.Valu
     return part
 
 
-def _emit_device(module: ir.Module, ask: ir.Function) -> ir.Function:
+def _emit_device(module: ir.Module, ask: ir.Function, note: ir.Function) -> ir.Function:
     """device(table, tid, desk): the launches of device number tid, in order, all parts of each."""
     function, b = _function(module, "tinygraph_device", VOID, WORDS, I64, I64)
     function.linkage = "internal"
     table, tid, desk = function.args
     launches, n_launches = b.pointer(table, LAUNCH), b.word(table, LAUNCHES)
     stats, start = b.word(table, STATS), b.alloca(I64)
+    taken, begun = b.alloca(I64), b.alloca(I64)
     counted = b.icmp_signed("!=", stats, I64(0))
     with b.count(I64(0), n_launches) as index:
         launch = b.at(launches, b.mul(index, I64(LINE)))
@@ -208,11 +222,17 @@ def _emit_device(module: ir.Module, ask: ir.Function) -> ir.Function:
             _await_launches(b, table, launch)
             with b.if_then(counted, likely=False):
                 _add_cycles(b, stats, n_launches, b.load(start))
+                b.store(b.load(start), taken)
                 b.store(b.cycles(), start)
             parts = b.word(launch, PARTS)
             with b.count(I64(0), parts) as part:
                 b.call(ask, [table, desk])
+                with b.if_then(counted, likely=False):
+                    b.store(b.cycles(), begun)
                 _call_unless_stopped(b, table, launch, part, tid)
+                with b.if_then(counted, likely=False):
+                    b.call(note, [table, tid, index, part, b.load(taken), b.load(begun)])
+                    b.store(b.cycles(), taken)
             with b.if_then(counted, likely=False):
                 _add_cycles(b, stats, index, b.load(start))
             b.atomic_rmw("add", b.pointer(launch, COUNTER), parts, "release")
@@ -220,7 +240,9 @@ def _emit_device(module: ir.Module, ask: ir.Function) -> ir.Function:
     return function
 
 
-def _emit_work(module: ir.Module, device: ir.Function, ask: ir.Function) -> ir.Function:
+def _emit_work(
+    module: ir.Module, device: ir.Function, ask: ir.Function, note: ir.Function
+) -> ir.Function:
     """work(table, tid, desk): claims and runs items until none is left; or those of its device."""
     function, b = _function(module, "tinygraph_work", VOID, WORDS, I64, I64)
     function.linkage = "internal"
@@ -230,7 +252,7 @@ def _emit_work(module: ir.Module, device: ir.Function, ask: ir.Function) -> ir.F
         b.ret_void()
     launches, items = b.pointer(table, LAUNCH), b.pointer(table, ITEM)
     n_items, n_launches = b.word(table, ITEMS), b.word(table, LAUNCHES)
-    stats, start = b.word(table, STATS), b.alloca(I64)
+    stats, start, taken = b.word(table, STATS), b.alloca(I64), b.alloca(I64)
     counted = b.icmp_signed("!=", stats, I64(0))
     claim, run, done = (b.append_basic_block(n) for n in ("claim", "run", "done"))
     b.branch(claim)
@@ -246,6 +268,7 @@ def _emit_work(module: ir.Module, device: ir.Function, ask: ir.Function) -> ir.F
     _await_launches(b, table, launch)
     with b.if_then(counted, likely=False):  # the cell after the launches counts the waiting
         _add_cycles(b, stats, n_launches, b.load(start))
+        b.store(b.load(start), taken)
         b.store(b.cycles(), start)
     claimed, choose, chosen = b.block, b.append_basic_block("choose"), b.append_basic_block("part")
     b.cbranch(b.icmp_signed("!=", b.word(launch, CHOOSES), I64(0)), choose, chosen)
@@ -260,6 +283,7 @@ def _emit_work(module: ir.Module, device: ir.Function, ask: ir.Function) -> ir.F
     b.call(ask, [table, desk])
     _call_unless_stopped(b, table, launch, either, tid)
     with b.if_then(counted, likely=False):
+        b.call(note, [table, tid, index, either, b.load(taken), b.load(start)])
         _add_cycles(b, stats, index, b.load(start))
     b.atomic_rmw("add", b.pointer(launch, COUNTER), I64(1), "release")
     b.branch(claim)
@@ -362,10 +386,10 @@ def driver_module() -> str:
     """The text of the driver's LLVM module."""
     module = ir.Module("tinygraph_driver")
     module.triple = llvm.get_process_triple()
-    begin, ask = _emit_begin(module), _emit_ask(module)
-    _emit_walk(module, begin, ask)
+    begin, ask, note = _emit_begin(module), _emit_ask(module), emit_note(module)
+    _emit_walk(module, begin, ask, note)
     _emit_bundle(module)
-    work = _emit_work(module, _emit_device(module, ask), ask)
+    work = _emit_work(module, _emit_device(module, ask, note), ask, note)
     _emit_lead(module, work, begin)
     _emit_serve(module, work)
     return str(module)
@@ -388,7 +412,7 @@ def driver() -> Driver:
     """Loads the driver, once a process; it is compiled once a cache folder."""
     symbols = ("tinygraph_walk", "tinygraph_lead", "tinygraph_serve", "tinygraph_bundle")
     source = digest(
-        m.__file__ or "" for m in (sys.modules[__name__], emitter, interrupt, launch_table)
+        m.__file__ or "" for m in (sys.modules[__name__], emitter, interrupt, launch_table, log)
     )
     target = objects.Processor()
     code = objects.stored_module(driver_module, target, default_store(), source)

@@ -13,6 +13,8 @@ LINE = 8  # words of a cache line
 LAUNCHES, LAUNCH, ITEMS, ITEM, WAIT, STATS, EPOCH, DEVICES = range(8)
 QUEUE, THREADS = LINE, 2 * LINE
 DESK, ASKED, STOP = 2 * LINE + 1, 2 * LINE + 2, 2 * LINE + 3
+# where entries go, the words of a thread, when the run began
+LOG, LOG_WORDS, LOG_BEGAN = 2 * LINE + 4, 2 * LINE + 5, 2 * LINE + 6
 TABLE_WORDS = 3 * LINE
 FUNCTION, ARGS, PARTS, WAIT_BEGIN, WAIT_END, COUNTER, DEVICE, CHOOSES = range(8)
 DONE, TAKEN = 0, 1
@@ -164,6 +166,19 @@ class LaunchTable:
         """Starts, from zero, or stops the statistics."""
         self._stats[:] = 0
         self._header[STATS] = self._stats.ctypes.data if on else 0
+
+    def log_to(self, address: int, words: int) -> None:
+        """Where runs that are counted write what each thread does (see log.py); 0: nowhere."""
+        self._header[LOG], self._header[LOG_WORDS] = address, words
+
+    @property
+    def began(self) -> int:
+        """The counter's value when the last run with a log began."""
+        return int(self._header[LOG_BEGAN])
+
+    def launch_of(self, record: int) -> int:
+        """The launch that a record belongs to: a loop has one for every step."""
+        return int(self._number[record])
 
     def cycles(self) -> tuple[np.ndarray, int]:
         """Processor cycles of each launch, all threads and all steps of its loop summed, and those

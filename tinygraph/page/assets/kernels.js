@@ -4,17 +4,17 @@ const COLUMNS = [
   { name: "#", title: "launch", key: (k) => k.launch, text: (k) => (k.part === "prepare" ? "prep" : k.launch) },
   { name: "layer", key: (k) => k.layer, left: true, text: (k) => el("bdi", {}, k.layer || "") },
   { name: "what", key: (k) => k.what, left: true, text: (k) => [part(k), el("bdi", {}, k.what)] },
-  { name: "rows × columns × depth", key: (k) => k.flops, text: (k) => k.product.replaceAll("x", "×") },
-  { name: "output", key: (k) => k.shape, left: true, text: (k) => k.shape },
-  { name: "how", key: (k) => k.how, left: true, text: (k) => k.how },
   { name: "time", timed: true, key: (k) => k.us || 0, text: (k) => (k.us === undefined ? "" : timeText(k.us)) },
   { name: "share", timed: true, key: (k) => k.us || 0, text: (k, m) => (k.us === undefined ? "" : bar(k.us / m.total)) },
   { name: "work", untimed: true, key: (k) => k.flops, text: (k) => (k.flops ? flopsText(k.flops) : "") },
+  { name: "of roof", timed: true, title: "the time at best over the time taken", key: (k) => k.roof || 0, text: (k) => (k.roof === undefined ? "" : percent(k.roof)) },
+  { name: "bound by", timed: true, key: (k) => k.bound || "", left: true, text: (k) => k.bound || "" },
+  { name: "how", key: (k) => k.how, left: true, text: (k) => k.how },
+  { name: "rows × columns × depth", key: (k) => k.flops, text: (k) => k.product.replaceAll("x", "×") },
+  { name: "output", key: (k) => k.shape, left: true, text: (k) => k.shape },
   { name: "bytes", untimed: true, key: (k) => k.bytes, text: (k) => bytesText(k.bytes) },
   { name: "GFLOP/s", timed: true, title: "of one thread", key: (k) => rate(k), text: (k) => (rate(k) ? number(rate(k), 1) : "") },
   { name: "GB/s", timed: true, title: "of one thread", key: (k) => k.bytes / (k.us || 1e9), text: (k) => (k.us ? number(k.bytes / k.us / 1e3, 1) : "") },
-  { name: "of roof", timed: true, title: "the time at best over the time taken", key: (k) => k.roof || 0, text: (k) => (k.roof === undefined ? "" : percent(k.roof)) },
-  { name: "bound by", timed: true, key: (k) => k.bound || "", left: true, text: (k) => k.bound || "" },
 ];
 
 const rate = (k) => (k.us ? k.flops / k.us / 1e3 : 0);
@@ -55,7 +55,7 @@ class KernelsPane {
       const row = e.target.closest("tr[data-kernel]");
       if (row) this.app.select({ kernels: [Number(row.dataset.kernel)] }, this);
     });
-    const note = model.timed ? "Rates are of one thread; a launch that several kernels share is divided by their work." : "Not profiled: program.profile(...) before program.view(...) adds times.";
+    const note = model.timed ? "Times are summed over threads, rates are of one thread." : "Not profiled: program.profile(...) before program.view(...) adds times.";
     fill(this.root, table, el("p", { class: "note" }, note));
     this.choose(this.app.related, false);
   }

@@ -35,3 +35,33 @@ class Card:
     shared: int
     occupancy: float
     excess: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a launch, as a thread ran it; times are seconds since the run began.
+
+    Attributes:
+        thread: 0 is the one that called.
+        launch, part: numbers; of a loop's launch, any step of it.
+        taken: when the thread took it; from then on it waited for other launches.
+        begin, end: when it ran.
+    """
+
+    thread: int
+    launch: int
+    part: int
+    taken: float
+    begin: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """One run of a program, by thread: what is in no part is between parts, or before a thread
+    joined, or after the last part was taken.
+    """
+
+    seconds: float
+    threads: int
+    parts: tuple[Part, ...]
