@@ -12,7 +12,15 @@ from llvmlite import ir
 
 from tinygraph.codegen.contraction import contraction as twin
 from tinygraph.plan.records.body import Body
-from tinygraph.plan.records.contraction import FIELDS, SIZES, TILE_OPERAND, Contraction, TileOperand
+from tinygraph.plan.records.contraction import (
+    EDGE,
+    FIELDS,
+    SIZES,
+    TILE_OPERAND,
+    Contraction,
+    Edge,
+    TileOperand,
+)
 from tinygraph_cpu.gemm.contraction import emit_contraction
 from tinygraph_cpu.gemm.tile import tiles
 from tinygraph_cpu.machine import objects
@@ -83,7 +91,9 @@ def execute(
 ) -> None:
     """Runs every part, last one first: their order must not matter."""
     args = [fields[name] for name in FIELDS] + list(itertools.chain(*operands))
-    assert all(len(x) == len(TILE_OPERAND) for x in operands)
+    count = len(spec.operands)
+    assert all(len(x) == len(TILE_OPERAND) for x in operands[:count])
+    assert all(len(x) == len(EDGE) for x in operands[count:])
     before = arena.unused().copy()
     words = np.array(args, np.int64)
     call = None if level == "twin" else native(spec, level)
@@ -185,3 +195,42 @@ def sums_of_batch(level, tile, m, n, k, *, parts=(1, 1), pack=False):
     )  # fmt: skip
     execute(level, arena, spec, fields, [[arena.address("c"), 0, 0, 0, n]])
     return arena, np.einsum("mkn,kn->mn", a.astype(np.float64), b)
+
+
+def windows_of_picture(level, tile, n, *, image, kernel, stride, dilation, padding, parts=(1, 1)):
+    """Sums over a kernel of channel after channel of a picture, beyond whose edges zeros are read.
+
+    Sizes are (height, width), ``padding`` is that of the top and the left; bottom and right are as
+    the output's size ``image // stride`` wants it.
+    """
+    (h, w), (kh, kw), (down, right) = image, kernel, stride
+    out = (max(1, h // down), max(1, w // right))
+    x, filters, lanes = normal(2, h, w, n), normal(kh, kw, n, seed=1), lanes_of(level)
+    edges = (Edge("y", "s", down, dilation), Edge("m", "k", right, dilation))
+    spec = Contraction.tiled(
+        tile, out[1], n, PLAIN, (TileOperand(),), lanes, lanes_along="batch", edges=edges
+    )
+    arena = Arena(x=x, w=filters, c=np.zeros((2, *out, n), np.float32))
+    fields = block(
+        row_parts=parts[0], column_parts=parts[1], row_group=1,
+        z=2, y=out[0], m=out[1], n=n, s=kh, k=kw,
+        a=arena.address("x"), a_z=h * w * n, a_y=down * w * n, a_m=right * n,
+        a_s=dilation * w * n, a_k=dilation * n,
+        b=arena.address("w"), b_j=spec.width, b_s=kw * n, b_k=n,
+    )  # fmt: skip
+    place = [arena.address("c"), 0, out[0] * out[1] * n, out[1] * n, n]
+    words = [[-padding[0], h, w * n], [-padding[1], w, n]]
+    execute(level, arena, spec, fields, [place, *words])
+    reach = [
+        (o - 1) * s + (k - 1) * dilation + 1 for o, s, k in zip(out, stride, kernel, strict=True)
+    ]
+    after = [max(0, r - p - i) for r, p, i in zip(reach, padding, image, strict=True)]
+    halo = np.pad(x, ((0, 0), *zip(padding, after, strict=True), (0, 0))).astype(np.float64)
+    expected = np.zeros((2, *out, n))
+    for i, j in np.ndindex(kh, kw):
+        rows, columns = (
+            slice(t * dilation, t * dilation + s * (o - 1) + 1, s)
+            for t, s, o in zip((i, j), stride, out, strict=True)
+        )
+        expected += halo[:, rows, columns] * filters[i, j]
+    return arena, expected

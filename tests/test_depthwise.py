@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contractions import LEVELS, close, lanes_of, sums_of_batch
+from contractions import LEVELS, close, lanes_of, sums_of_batch, windows_of_picture
 from exact_plans import agree, network
 from random_networks import integers
 from tinygraph import ops
@@ -26,6 +26,25 @@ def test_sizes_around_the_edges_of_a_tile(level: str, tile: tuple[int, int], pac
     for m in {1, rows, 2 * rows + 1}:
         for n in {1, width - 1, width, 2 * width + 3}:
             arena, expected = sums_of_batch(level, tile, m, n, 9, pack=pack, parts=(2, 1))
+            close(arena["c"], expected, 9)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(
+    ("kernel", "stride", "dilation"),
+    [((1, 1), (1, 1), 1), ((3, 3), (2, 1), 2), ((2, 5), (1, 2), 3)],
+)
+def test_pictures_are_read_within_their_edges(level, kernel, stride, dilation) -> None:
+    """Pictures narrower and wider than a tile, padding of nothing, of less and of more than taps
+    reach: then rows and whole tiles have no tap inside.
+    """
+    n = lanes_of(level) + 3
+    for tile, image in (((4, 2), (3, 9)), ((5, 1), (6, 4)), ((2, 1), (1, 1))):
+        for padding in ((0, 0), (1, 2), (7, 11)):
+            arena, expected = windows_of_picture(
+                level, tile, n, image=image, kernel=kernel, stride=stride, dilation=dilation,
+                padding=padding, parts=(2, 1),
+            )  # fmt: skip
             close(arena["c"], expected, 9)
 
 

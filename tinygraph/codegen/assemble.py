@@ -135,6 +135,8 @@ def tile(work: Tile, ahead: Ahead | None) -> WrittenKernel:
     arguments = [first[f] if f in first else sizes[f] for f in FIELDS]
     for operand in work.operands:
         arguments += [Address(operand), *operand.strides[:4]]
+    for guard in work.a.guards:
+        arguments += [guard.index.constant, guard.size, guard.stride]
     text = f"def NAME(part, tid, args):\n    contraction(part, tid, args, {work.contraction!r})\n"
     return WrittenKernel(text, tuple(arguments))
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from ..graph.dtype import DTYPES
-from ..plan.records.contraction import FIELDS, TILE_OPERAND, Contraction
+from ..plan.records.contraction import EDGE, FIELDS, TILE_OPERAND, Contraction
 from .arrays import evaluate
 
 # (address, dtype) -> the memory from that address on, as a flat array
@@ -30,7 +30,7 @@ def contraction(
     for j in share(-(-f["n"] // spec.width), column_part, f["column_parts"]):
         for indices, first, count in _lines(rows, f, tiles, spec.rows):
             at = dict(zip("gzym", (*indices, first), strict=True))
-            sums = _sums(f, at, j, count, spec, memory)
+            sums = _sums(f, at, j, count, spec, memory, args)
             _epilogue(spec, args, at, j * spec.width, sums, memory)
 
 
@@ -71,6 +71,7 @@ def _sums(
     count: int,
     spec: Contraction,
     memory: MemoryView,
+    args: Sequence[int],
 ) -> np.ndarray:
     """The accumulators of `count` rows and of the columns of block j: float32, (count, columns)."""
     first = j * spec.width
@@ -82,10 +83,43 @@ def _sums(
     b = strided_view(memory, b_at, "float32", [*loops, columns], [*(f[f"b_{x}"] for x in "rsk"), 1])
     if spec.lanes_along == "batch":
         a_at += 4 * first
+        if spec.edges:
+            return np.einsum(
+                "mrskn,rskn->mn", _within(f, at, a_at, (*shape, columns), spec, memory, args), b
+            )
         a = strided_view(memory, a_at, "float32", [*shape, columns], [*strides, 1])
         return np.einsum("mrskn,rskn->mn", a, b)
     a = strided_view(memory, a_at, "float32", shape, strides)
     return a.reshape(count, -1) @ b.reshape(-1, columns)
+
+
+def _within(
+    f: Mapping[str, int],
+    at: Mapping[str, int],
+    address: int,
+    shape: tuple[int, ...],
+    spec: Contraction,
+    memory: MemoryView,
+    args: Sequence[int],
+) -> np.ndarray:
+    """The elements of A (rows, r, s, k, columns), zero where they are beyond its edges."""
+    index = dict(zip("mrskn", np.indices(shape), strict=True))
+    offsets = index["n"] + sum(index[x] * f[f"a_{x}"] for x in "mrsk")
+    inside = np.ones(shape, bool)
+    first = len(FIELDS) + len(spec.operands) * len(TILE_OPERAND)
+    for number, edge in enumerate(spec.edges):
+        words = args[first + number * len(EDGE) :][: len(EDGE)]
+        start, size, stride = (int(x) for x in words)
+        row = at.get(edge.row, 0) + (index["m"] if edge.row == "m" else 0)
+        position = start + row * edge.row_step + index[edge.tap] * edge.tap_step
+        inside &= (position >= 0) & (position < size)
+        offsets += start * stride
+    a = np.zeros(shape, np.float32)
+    if inside.any():
+        low, high = offsets[inside].min(), offsets[inside].max()
+        flat = strided_view(memory, address + 4 * int(low), "float32", (int(high - low) + 1,), (1,))
+        a[inside] = flat[offsets[inside] - low]
+    return a
 
 
 def _epilogue(

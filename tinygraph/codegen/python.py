@@ -17,7 +17,7 @@ import numpy as np
 
 from ..graph.dtype import DTYPES
 from ..plan.records.body import Body, Statement  # noqa: F401  (generated modules write records)
-from ..plan.records.contraction import Contraction, TileOperand  # noqa: F401  (records name it)
+from ..plan.records.contraction import Contraction, Edge, TileOperand  # noqa: F401  (records name it)
 from . import intrinsics as _intrinsics
 from . import library as _library
 from .contraction import MemoryView

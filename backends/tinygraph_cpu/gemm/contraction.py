@@ -19,9 +19,10 @@ from tinygraph.plan.records.contraction import FIELDS, TILE_OPERAND, Contraction
 from . import tile
 from .arguments import ceil_divide, define_kernel, lane_mask, minimum, share
 from .aside import Aside
+from .edges import Edges, unless_empty
 from .epilogue import Epilogue, OperandAtTile, read_by_row
 from .reduce import accumulate
-from .tile import PartPrefetch, Reduction, Shape, Walk, i64, offset, pointer
+from .tile import PartPrefetch, Reduction, Shape, Walk, f32, i1, i64, offset, pointer
 
 
 def emit_contraction(module: ir.Module, name: str, contraction: Contraction) -> ir.Function:
@@ -51,6 +52,9 @@ class _TileEmitter:
         self.spec = contraction
         self.part, _, self.args = function.args
         self.fields = {field: self._load(i) for i, field in enumerate(FIELDS)}
+        words = len(FIELDS) + len(contraction.operands) * len(TILE_OPERAND)
+        row = ir.VectorType(f32, contraction.width)
+        self.edges = Edges.begin(b, contraction.edges, lambda i: self._load(words + i), row)
 
     def _load(self, index: int) -> ir.Value:
         at = self.b.gep(self.args, [i64(index)], source_etype=i64)
@@ -173,6 +177,7 @@ class _TileEmitter:
         in_a = [(i, f[f"a_{axis}"]) for axis, i in at.items()]
         in_a += [(i, f[f"a_{axis}"]) for i, axis in done]
         in_a += [(column, i64(1))] if spec.lanes_along == "batch" else []
+        in_a += self.edges.corner()
         in_b = [(g, f["b_g"]), (j, f["b_j"]), *((i, f[f"b_{x}"]) for i, x in done)]
         a, columns = self._element(in_a, 4, f["a"]), self._element(in_b, 4, f["b"])
         operands = [self._operand(number, at, column) for number in range(len(spec.operands))]
@@ -186,7 +191,9 @@ class _TileEmitter:
         def body(rows: int, vectors: int, masked: bool) -> None:
             shape = Shape(rows, vectors, spec.lanes, masked, spec.lanes_along)
             epilogue = Epilogue(b, spec.body, shape, operands, self._mask(shape, column))
-            if chunk is None:
+            if spec.edges:
+                self._within(epilogue, at, a, columns, reduction)
+            elif chunk is None:
                 self._whole(epilogue, a, columns, reduction)
             else:
                 self._share(epilogue, a, columns, reduction, chunk[0], self._partial(chunk[1], j))
@@ -217,6 +224,31 @@ class _TileEmitter:
             sums = accumulate(b, shape, a, columns, reduction, zeros, walks, block, mask=mask)
         self.ahead.advance(b, reduction)
         epilogue.emit(sums)
+
+    def _within(
+        self,
+        epilogue: Epilogue,
+        at: dict[str, ir.Value],
+        a: ir.Value,
+        columns: ir.Value,
+        reduction: Reduction,
+    ) -> None:
+        """A tile whose A is read within its edges only."""
+        b, shape, spec = self.b, epilogue.shape, self.spec
+        epilogue.fetch(i1(1))
+        operands, within = self.edges.skip(b, at, (a, columns), reduction)
+        rim = self.edges.rim(b, at["m"], shape.rows, within)
+        walks, zeros, mask = [self.ahead.walk(b)], tile.zeros(shape), self._end(epilogue)
+        aside = Aside.begin(b, shape, spec.blocked) if spec.blocked else None
+
+        def taps() -> list[ir.Value]:
+            return accumulate(
+                b, shape, *operands, within, zeros, walks, aside=aside, mask=mask, rim=rim
+            )
+
+        sums = unless_empty(b, within.counts, zeros, taps)
+        self.ahead.advance(b, reduction)
+        epilogue.emit(aside.total(b, sums) if aside else sums)
 
     def _share(
         self,
@@ -323,4 +355,5 @@ class _TileEmitter:
 
     def _end(self, epilogue: Epilogue) -> ir.Value | None:
         """Which lanes of a row's last vector are in memory, if not all of them are."""
-        return None if self.spec.packed else epilogue.mask
+        whole = self.spec.packed and self.spec.lanes_along == "columns"
+        return None if whole else epilogue.mask

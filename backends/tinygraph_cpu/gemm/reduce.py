@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from llvmlite import ir
 
 from tinygraph_scalar.arithmetic import declare
 
 from .aside import Aside
+from .edges import Rim, either
 from .tile import (
     PREFETCH_BYTES,
     PrefetchRows,
@@ -25,6 +27,9 @@ from .tile import (
     splat,
 )
 
+State = list[ir.Value]
+Add = Callable[..., State]
+
 
 def accumulate(
     b: ir.IRBuilder,
@@ -37,8 +42,10 @@ def accumulate(
     block: PrefetchRows | None = None,
     aside: Aside | None = None,
     mask: ir.Value | None = None,
+    rim: Rim | None = None,
 ) -> list[ir.Value]:
-    """Row after row, `initial` and the sums over r, s and k of A[row] * B[columns].
+    """Row after row, `initial` and the sums over r, s and k of A[row] * B[columns]; with a rim,
+    rows that are beyond it are zero.
 
     Only the lanes of the last vector that `mask` has are loaded: memory may end there.
     """
@@ -48,16 +55,35 @@ def accumulate(
     if block is not None:
         fetched += [(start, block.step, 2) for start in block.starts]
 
-    def step(a: ir.Value, columns: ir.Value, *rest: ir.Value) -> list[ir.Value]:
+    def multiply(a: ir.Value, columns: ir.Value, *sums: ir.Value) -> list[ir.Value]:
+        return _multiply_add(b, shape, a, columns, reduction.a_rows, ahead, sums, mask)
+
+    def step(a: ir.Value, columns: ir.Value, *rest: ir.Value, add: Add = multiply) -> State:
         there, sums = rest[: len(fetched)], rest[len(fetched) :]
         for at, (_, _, locality) in zip(there, fetched, strict=True):
             prefetch(b, at, locality=locality)
-        new = _multiply_add(b, shape, a, columns, reduction.a_rows, ahead, sums, mask)
+        new = add(a, columns, *sums)
         on = [offset(b, at, step) for at, (_, step, _) in zip(there, fetched, strict=True)]
         return [offset(b, a, a_strides[2]), offset(b, columns, b_strides[2]), *on, *new]
 
+    def tap(number: ir.Value, *state: ir.Value) -> State:
+        assert rim is not None
+        tested = partial(_multiply_add, b, shape, a_rows=reduction.a_rows, ahead=ahead, mask=mask)
+
+        def add(a: ir.Value, columns: ir.Value, *sums: ir.Value) -> State:
+            return either(
+                b,
+                rim.inside(b, number),
+                lambda: multiply(a, columns, *sums),
+                lambda: tested(a, columns, sums=sums, choose=rim.choose(b, number)),
+            )
+
+        return [b.add(number, i64(1)), *step(*state, add=add)]
+
     def innermost(state: list[ir.Value]) -> list[ir.Value]:
         k = reduction.counts[2]
+        if rim is not None:
+            return repeat(b, k, [i64(0), *state], tap)[1:]
         if aside is not None and aside.loop == "k":
             return aside.in_segments(b, k, state, step)
         if block is None:
@@ -105,8 +131,11 @@ def _in_segments(
 def _multiply_add(
     b: ir.IRBuilder, shape: Shape, a: ir.Value, columns: ir.Value,
     a_rows: Sequence[ir.Value], ahead: ir.Value, sums: Sequence[ir.Value], mask: ir.Value | None,
+    choose: Callable[[int, ir.Value], ir.Value] | None = None,
 ) -> list[ir.Value]:  # fmt: skip
-    """One step of the reduction: a row of B is loaded once, A's scalars are broadcast."""
+    """One step of the reduction: a row of B is loaded once, A's scalars are broadcast; ``choose``
+    gives the address of a row of A that may be beyond an edge.
+    """
     kind, lanes = shape.vector, shape.lanes
     fma = declare(b.module, f"llvm.fmuladd.v{lanes}f32", kind, [kind] * 3)
     row_of_b = _vectors(b, shape, columns, mask)
@@ -118,6 +147,7 @@ def _multiply_add(
         if m % 8 == 0:
             a = opaque(b, offset(b, a, a_rows[8]) if m else a)
         row, sums_of_row = offset(b, a, a_rows[m % 8]), sums[m * shape.vectors :][: shape.vectors]
+        row = choose(m, row) if choose else row
         if shape.lanes_along == "batch":
             row_of_a = _vectors(b, shape, row, mask)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tinygraph.plan.contraction.axes import Axis
+from tinygraph.plan.contraction.axis import Axis
 from tinygraph.plan.records.body import Body
 from tinygraph.plan.records.contraction import TileOperand
 from tinygraph.plan.records.plan import Access, Buffer, Emitted

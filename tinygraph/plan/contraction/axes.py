@@ -9,7 +9,7 @@ one in both is the batch. Strided transposes (indices with a divisor) have falle
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from math import prod
 
@@ -20,6 +20,8 @@ from ..records.body import Body, Statement
 from ..records.contraction import Contraction, TileOperand, blocked
 from ..records.plan import Access, Buffer, Guard, Load, Nest, Put, Tile
 from ..records.target import Cut, Product, Target
+from .axis import ONE, Axis, Roles, argument_axes, join_all, split_axis
+from .edges import edges_of, guarded_view
 
 APART = 64  # launches into which a batch may fall whose axes do not join
 
@@ -53,63 +55,7 @@ def one_batch_axis(
         )
 
 
-# ---------------------------------------------------------------------- axes of a contraction
-
-
-@dataclass(frozen=True, slots=True)
-class Axis:
-    """An axis of the contraction: its size, and its stride in A, in B and in each operand of the
-    epilogue.
-    """
-
-    size: int
-    a: int
-    b: int
-    ops: tuple[int, ...]
-    parts: tuple[Axis, ...] = ()  # what was joined, outermost first
-
-
-def joined(outer: Axis, inner: Axis, packed: bool = False) -> Axis | None:
-    """The two as one, if every stride allows it; a packed B takes any order."""
-
-    def fits(x: int, y: int) -> bool:
-        return x == y * inner.size
-
-    if not fits(outer.a, inner.a) or not all(map(fits, outer.ops, inner.ops)):
-        return None
-    if not packed and not fits(outer.b, inner.b):
-        return None
-    parts = (*(outer.parts or (outer,)), *(inner.parts or (inner,)))
-    return Axis(outer.size * inner.size, inner.a, inner.b, inner.ops, parts)
-
-
-def join_all(axes: list[Axis], packed: bool = False) -> list[Axis]:
-    result: list[Axis] = []
-    for axis in axes:
-        while result and (both := joined(result[-1], axis, packed)) is not None:
-            result.pop()
-            axis = both
-        result.append(axis)
-    return result
-
-
-@dataclass(frozen=True, slots=True)
-class Roles:
-    """Axes sorted into their roles; every list is outermost first and fits the argument block."""
-
-    batch: tuple[Axis, ...]  # at most one
-    rows: tuple[Axis, ...]  # at most three
-    column: Axis
-    reduce: tuple[Axis, ...]  # at most three
-    packed: bool
-
-    @property
-    def lanes_along(self) -> str:
-        """The batch is across the lanes if A has the columns, too."""
-        return "batch" if self.column.a else "columns"
-
-
-ONE = Axis(1, 0, 0, ())
+# ---------------------------------------------------------------------- roles of axes
 
 
 def assign_roles(
@@ -151,12 +97,6 @@ def assign_roles(
     return Roles(tuple(batch), tuple(rows), column[0], tuple(reduce), packed)
 
 
-def split_axis(axis: Axis, inner: int) -> tuple[Axis, Axis]:
-    """An axis as an outer and an inner one of the given size."""
-    outer = replace(axis, size=axis.size // inner, a=axis.a * inner, b=axis.b * inner, parts=())
-    return outer, replace(axis, size=inner, parts=())
-
-
 # ---------------------------------------------------------------------- the epilogue
 
 
@@ -183,13 +123,6 @@ def epilogue(nest: Nest, accumulator: str) -> Body:
         else:
             raise Unsuitable("its epilogue uses positions")
     return Body(tuple(loads), tuple(statements), tuple(stores))
-
-
-def argument_axes(roles: Roles, operands: int) -> tuple[Axis, ...]:
-    """g; z, y, m; r, s, k: as the argument block has them, missing ones of size 1."""
-    zero = replace(ONE, ops=(0,) * operands)
-    pad = lambda axes, n: (*(zero,) * (n - len(axes)), *axes)  # noqa: E731
-    return (*pad(roles.batch, 1), *pad(roles.rows, 3), *pad(roles.reduce, 3))
 
 
 def cut_roles(roles: Roles, target: Target, longest: int = 1) -> Cut:
@@ -244,6 +177,7 @@ def make_tile(
         roles.lanes_along,
         "" if chunked or way.splits > 1 else blocked(r.size, s.size, k.size),
         roles.packed,
+        edges_of(roles, len(a.guards)),
     )
     packed_k = width
     if roles.packed:
@@ -265,7 +199,7 @@ def make_tile(
         for i, o in enumerate(operands)
     )
     b_view = replace(b, strides=(b_g, b_j, b_r, b_s, b_k))
-    a_view = replace(a, strides=(g.a, z.a, y.a, m.a, r.a, s.a, k.a))
+    a_view = guarded_view(a, (g, z, y, m, r, s, k))
     return Tile(record, sizes, a_view, b_view, views, splits=way.splits)
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from ..indexing.accesses import full_strides
 from ..nests.arrange import arrange
 from ..records.plan import Access, Fold, Load, Nest, Stage
-from .axes import ONE, Axis, Roles, split_axis
+from .axis import ONE, Axis, Roles, split_axis
 
 
 def outermost(roles: Roles) -> Axis:

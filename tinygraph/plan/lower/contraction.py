@@ -7,33 +7,27 @@ from functools import partial
 from math import prod
 
 from ...graph.ir import Node
-from ...graph.op import Index
-from ..contraction.axes import (
-    Axis,
-    Roles,
-    assign_roles,
-    cut_roles,
-    epilogue,
-    make_tile,
-    one_batch_axis,
-)
+from ..contraction.axes import assign_roles, cut_roles, epilogue, make_tile
+from ..contraction.axis import Axis, Roles
+from ..contraction.edges import axes_of, edges_of
 from ..contraction.pieces import outermost, split_reduction
 from ..fusion.group import Group, Write
-from ..indexing.accesses import ordered_strides, resolve
-from ..indexing.index import Indices, Leaf, own, read
-from ..indexing.phases import Problem, Unsuitable, operand_indices, phases, reach
+from ..indexing.accesses import ordered_strides
+from ..indexing.index import Leaf
+from ..indexing.phases import Problem, Unsuitable
 from ..memory.fixed import is_fixed
 from ..memory.memory import Memory
 from ..nests.arrange import arrange
 from ..nests.builder import NestBuilder
-from ..records.body import Body, Statement
+from ..records.body import Body
 from ..records.lowered import Declined, Launches
-from ..records.plan import Access, Launch, Location, Nest, Stage, Tile
+from ..records.plan import Access, Launch, Location, Tile
 from ..records.reason import Reason
 from ..records.target import Cut
 from .anchored import Anchored
 from .copies import is_crowded, is_heavy, is_scattered
 from .lowerer import Lowerer, Stores, label
+from .operands import Part, beyond_edges, epilogue_of_zero, padded
 
 
 def contraction(
@@ -141,42 +135,28 @@ def tiles(work: Anchored) -> Launches:
     Raises:
         Unsuitable: with the reason.
     """
-    n, group, nest = work.anchor, work.group, work.nest
-    reads = [operand_indices(n, number) for number in (0, 1)]
-    locations = [readable(work, x, at) for x, at in zip(n.inputs, reads, strict=True)]
-    for problem in phases(group.axes, len(n.shape), [at for _, at in locations]):
-        operands = [remap(o, problem) for o in nest.operands]
-        if 0 in problem.axes:
-            bare = epilogue_of_zero(nest, problem, operands)
+    for part in in_place(work) or padded(work):
+        if part.views:
+            tile(work, part)
+        else:
+            bare = epilogue_of_zero(work.nest, part.problem, part.operands)
             work.made.add(work.s.nest(f"{work.name}_gap", bare, work.nodes))
-            continue
-        views = [
-            resolve(p, Leaf(n, tuple(map(problem.at, at))), len(problem.axes))
-            for p, at in locations
-        ]
-        for sizes, placed in one_batch_axis(problem, [*views, *operands]):
-            tile(work, sizes, placed[:2], placed[2:])
     return work.made
 
 
-def readable(work: Anchored, x: Node, at: Indices) -> tuple[Location, Indices]:
-    """An operand's place, and the indices of its axes; a padded copy, if it is read beyond its
-    edges.
+def in_place(work: Anchored) -> list[Part] | None:
+    """The parts of a contraction, one operand of which is read beyond its edges where it is; None
+    if none is, or not in tiles.
     """
-    s = work.s
-    leaf = read(x, at, work.group.axes, 0.0, s.fusion.held)
-    if leaf is not None and not leaf.guards:
-        return s.layout.of(leaf.root), leaf.indices
-    box = reach(at, work.group.axes)
-    shape = tuple(high - low + 1 for low, high in box)
-    inside = tuple(Index(low, i.terms) for (low, _), i in zip(box, own(shape), strict=True))
-    leaf = read(x, inside, shape, 0.0, s.fusion.held)
-    if leaf is None:
-        raise Unsuitable("an operand's views do not compose")
-    source = resolve(s.layout.of(leaf.root), leaf, len(shape))
-    buffer, strides = work.copies.pad(source, shape, x, leaf.root in s.fixed)
-    offset = -sum(low * stride for (low, _), stride in zip(box, strides, strict=True))
-    return Location(buffer, offset, strides, x.dtype), at
+    found = beyond_edges(work) if work.s.target.packs else None
+    try:
+        for part in found or ():
+            if part.views:
+                o = oriented(work, part, (0, 1))
+                edges_of(o.roles, len(o.a.guards))
+    except Unsuitable:
+        return None
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,16 +172,17 @@ class Oriented:
     source: Node
 
 
-def tile(work: Anchored, problem: Problem, views: list[Access], operands: list[Access]) -> None:
+def tile(work: Anchored, part: Part) -> None:
     """One contraction, with whichever operand gives contiguous columns as B.
 
     Raises:
         Unsuitable: with the reason; ``repack`` if only repacking a large operand is in the way.
     """
     s, failure = work.s, None
+    problem, operands = part.problem, part.operands
     for first, second in ((0, 1), (1, 0)):
         try:
-            o = oriented(work, problem, (first, second), views, operands)
+            o = oriented(work, part, (first, second))
         except Unsuitable as reason:
             failure = failure or reason
             continue
@@ -225,23 +206,14 @@ def tile(work: Anchored, problem: Problem, views: list[Access], operands: list[A
     raise failure or Unsuitable("its axes have no roles")
 
 
-def oriented(
-    work: Anchored,
-    problem: Problem,
-    order: tuple[int, int],
-    views: list[Access],
-    operands: list[Access],
-) -> Oriented:
+def oriented(work: Anchored, part: Part, order: tuple[int, int]) -> Oriented:
     """With the operands in this order as A and B.
 
     Raises:
         Unsuitable: the axes have no roles then.
     """
-    a, b = (views[number] for number in order)
-    axes = [
-        Axis(size, a.strides[i], b.strides[i], tuple(o.strides[i] for o in operands))
-        for i, size in enumerate(problem.axes)
-    ]
+    problem, (a, b) = part.problem, (part.views[number] for number in order)
+    axes, a, b = axes_of(problem.axes, a, b, part.operands, problem.outputs)
     source = work.anchor.inputs[order[1]]
     return Oriented(axes, roles_of(work, problem, axes, b, source), a, b, source)
 
@@ -295,23 +267,3 @@ def in_pieces(work: Anchored, o: Oriented, way: Cut) -> None:
     made = make_tile(roles, each, body, o.a, o.b, [operand], target)
     work.made.add(tile_launch(work, made, anchor.op.name, (anchor,)))
     work.made.add(work.added_up(sums, way.pieces))
-
-
-def remap(access: Access, problem: Problem) -> Access:
-    """An epilogue operand over the axes of a problem."""
-    strides, offset = [0] * len(problem.axes), access.offset
-    for axis, stride in enumerate(access.strides):
-        index = problem.mapping[axis]
-        offset += stride * index.constant
-        for a, c in index.terms:
-            strides[a] += stride * c
-    return replace(access, offset=offset, strides=tuple(strides))
-
-
-def epilogue_of_zero(nest: Nest, problem: Problem, operands: list[Access]) -> Nest:
-    """The nest of a phase that no tap reaches: the epilogue of an empty sum."""
-    rank = problem.outputs
-    steps = (s for stage in nest.stages for s in stage.outer)
-    stage = Stage((Statement("acc", "K(0)", (), "float32"), *steps), ())
-    outer = tuple(replace(o, strides=o.strides[:rank]) for o in operands)
-    return arrange(Nest(problem.axes[:rank], (), outer, (stage,)))

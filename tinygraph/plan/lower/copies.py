@@ -9,7 +9,8 @@ from math import prod
 
 from ...graph.dtype import DTYPES
 from ...graph.ir import Node
-from ..contraction.axes import Axis, Roles, pack_nest
+from ..contraction.axes import pack_nest
+from ..contraction.axis import Axis, Roles
 from ..indexing.accesses import full_strides, ordered_strides, row_major
 from ..memory.layout import row_gap
 from ..memory.memory import Memory

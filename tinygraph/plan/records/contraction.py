@@ -11,7 +11,8 @@ width``. Strides and sizes are int64 at run time, counted in elements.
 
 A vector's lanes hold columns, as above: B is loaded, an element of A broadcast. Where there are no
 columns, as in a depthwise convolution, they hold the batch (``lanes_along``): n stands for an axis
-that is contiguous in A and in C, and A is loaded, too.
+that is contiguous in A and in C, and A is loaded, too. Such an A may be read beyond its edges,
+where it counts as zero (``Edge``).
 """
 
 from __future__ import annotations
@@ -46,6 +47,23 @@ class TileOperand:
 
 
 @dataclass(frozen=True, slots=True)
+class Edge:
+    """An axis of A that is read beyond its edges, at ``at + row * row_step + tap * tap_step``.
+
+    Attributes:
+        row: "m", or "y" or "z", along which all rows of a tile are at one position; "" if the
+            position depends on the tap only.
+        tap: "r", "s" or "k"; "k" if row is "m".
+        row_step, tap_step: not negative, and positive.
+    """
+
+    row: str
+    tap: str
+    row_step: int
+    tap_step: int
+
+
+@dataclass(frozen=True, slots=True)
 class Contraction:
     """All that a contraction's machine code depends on; the rest is in its argument block.
 
@@ -62,6 +80,7 @@ class Contraction:
         blocked: where the running sums of a long reduction are put aside, so that they lose no
             digits: "" nowhere, after each iteration of "r" or "s", or every BLOCK steps of "k".
         packed: whether B has all of the last column block; otherwise its memory may end with n.
+        edges: of A, beyond which it is zero.
     """
 
     rows: int
@@ -76,6 +95,7 @@ class Contraction:
     lanes_along: str = "columns"
     blocked: str = ""
     packed: bool = False
+    edges: tuple[Edge, ...] = ()
 
     @staticmethod
     def tiled(
@@ -89,6 +109,7 @@ class Contraction:
         lanes_along: str = "columns",
         blocked: str = "",
         packed: bool = False,
+        edges: tuple[Edge, ...] = (),
     ) -> Contraction:
         """The record for these sizes: the tile is cut down to them, tails and masks follow."""
         rows, columns = min(tile[0], m), -(-n // lanes)
@@ -98,7 +119,7 @@ class Contraction:
             tail = vectors  # full blocks keep unmasked stores
         shape = rows, vectors, m % rows, tail
         return Contraction(
-            *shape, masked, body, operands, lanes, chunked, lanes_along, blocked, packed
+            *shape, masked, body, operands, lanes, chunked, lanes_along, blocked, packed, edges
         )
 
     @property
@@ -119,3 +140,6 @@ CHUNKS = ("s_chunk", "partial")
 AHEAD = ("ahead", "ahead_part")
 FIELDS = SIZES + OPERAND_A + OPERAND_B + CHUNKS + AHEAD
 TILE_OPERAND = ("p", "p_g", "p_z", "p_y", "p_m")  # for each of Contraction.operands, in order
+# For each of Contraction.edges, after the operands: the position of the first row at the first tap,
+# the size of the axis, and its stride. "a" is where position 0 is.
+EDGE = ("at", "size", "stride")

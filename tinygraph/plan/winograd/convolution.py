@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from ...graph.ir import Node
-from ..contraction.axes import Axis, join_all
+from ..contraction.axis import Axis, join_all
 from ..indexing.index import Leaf
 from ..indexing.phases import Unsuitable
 from ..indexing.windows import Window, plain, windows_of

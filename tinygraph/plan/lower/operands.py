@@ -1,0 +1,129 @@
+"""Where a contraction reads its operands: as they are stored, or padded copies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from ...graph.ir import Node
+from ...graph.op import Index
+from ..contraction.axes import one_batch_axis
+from ..indexing.accesses import resolve
+from ..indexing.index import Indices, Leaf, own, read
+from ..indexing.phases import Problem, Unsuitable, operand_indices, phases, reach
+from ..nests.arrange import arrange
+from ..records.body import Statement
+from ..records.plan import Access, Location, Nest, Stage
+from .anchored import Anchored
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One contraction of those that an anchor falls into: a phase of a strided transpose, or a part
+    of a batch.
+
+    Attributes:
+        problem: its axes.
+        views: the anchor's inputs over these axes; none where no tap reaches the phase.
+        operands: those of the epilogue.
+    """
+
+    problem: Problem
+    views: list[Access]
+    operands: list[Access]
+
+
+def padded(work: Anchored) -> Iterator[Part]:
+    """The parts, with a copy of each operand that is read beyond its edges.
+
+    Raises:
+        Unsuitable: with the reason.
+    """
+    n, group = work.anchor, work.group
+    reads = [operand_indices(n, number) for number in (0, 1)]
+    locations = [readable(work, x, at) for x, at in zip(n.inputs, reads, strict=True)]
+    for problem in phases(group.axes, len(n.shape), [at for _, at in locations]):
+        views = [
+            resolve(p, Leaf(n, tuple(map(problem.at, at))), len(problem.axes))
+            for p, at in locations
+            if 0 not in problem.axes
+        ]
+        yield from parts(work, problem, views)
+
+
+def beyond_edges(work: Anchored) -> list[Part] | None:
+    """The parts, with operands as they are stored; None where none is read beyond its edges, or
+    their views do not compose.
+    """
+    n, s, found = work.anchor, work.s, list[Part]()
+    reads = [operand_indices(n, number) for number in (0, 1)]
+    try:
+        for problem in phases(work.group.axes, len(n.shape), reads):
+            views = []
+            for x, at in zip(n.inputs, reads, strict=True) if 0 not in problem.axes else ():
+                leaf = read(x, tuple(map(problem.at, at)), problem.axes, 0.0, s.fusion.held)
+                if leaf is None or leaf.outside != 0.0 or chained(leaf, problem):
+                    return None
+                views.append(resolve(s.layout.of(leaf.root), leaf, len(problem.axes)))
+            found += parts(work, problem, views)
+    except Unsuitable:
+        return None
+    return found if any(view.guards for part in found for view in part.views) else None
+
+
+def chained(leaf: Leaf, problem: Problem) -> bool:
+    """True if a position is a quotient, or follows from another guarded one."""
+    rank = len(problem.axes)
+    return any(
+        g.index.divisor != 1 or any(a >= rank for a, _ in g.index.terms) for g in leaf.guards
+    )
+
+
+def parts(work: Anchored, problem: Problem, views: list[Access]) -> Iterator[Part]:
+    """A problem's parts, which have one axis of the batch each."""
+    operands = [remap(o, problem) for o in work.nest.operands]
+    if not views:
+        yield Part(problem, [], operands)
+        return
+    for sizes, placed in one_batch_axis(problem, [*views, *operands]):
+        yield Part(sizes, placed[:2], placed[2:])
+
+
+def readable(work: Anchored, x: Node, at: Indices) -> tuple[Location, Indices]:
+    """An operand's place, and the indices of its axes; a padded copy, if it is read beyond its
+    edges.
+    """
+    s = work.s
+    leaf = read(x, at, work.group.axes, 0.0, s.fusion.held)
+    if leaf is not None and not leaf.guards:
+        return s.layout.of(leaf.root), leaf.indices
+    box = reach(at, work.group.axes)
+    shape = tuple(high - low + 1 for low, high in box)
+    inside = tuple(Index(low, i.terms) for (low, _), i in zip(box, own(shape), strict=True))
+    leaf = read(x, inside, shape, 0.0, s.fusion.held)
+    if leaf is None:
+        raise Unsuitable("an operand's views do not compose")
+    source = resolve(s.layout.of(leaf.root), leaf, len(shape))
+    buffer, strides = work.copies.pad(source, shape, x, leaf.root in s.fixed)
+    offset = -sum(low * stride for (low, _), stride in zip(box, strides, strict=True))
+    return Location(buffer, offset, strides, x.dtype), at
+
+
+def remap(access: Access, problem: Problem) -> Access:
+    """An epilogue operand over the axes of a problem."""
+    strides, offset = [0] * len(problem.axes), access.offset
+    for axis, stride in enumerate(access.strides):
+        index = problem.mapping[axis]
+        offset += stride * index.constant
+        for a, c in index.terms:
+            strides[a] += stride * c
+    return replace(access, offset=offset, strides=tuple(strides))
+
+
+def epilogue_of_zero(nest: Nest, problem: Problem, operands: list[Access]) -> Nest:
+    """The nest of a phase that no tap reaches: the epilogue of an empty sum."""
+    rank = problem.outputs
+    steps = (s for stage in nest.stages for s in stage.outer)
+    stage = Stage((Statement("acc", "K(0)", (), "float32"), *steps), ())
+    outer = tuple(replace(o, strides=o.strides[:rank]) for o in operands)
+    return arrange(Nest(problem.axes[:rank], (), outer, (stage,)))
