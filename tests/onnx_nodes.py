@@ -135,7 +135,9 @@ def _built(
 def compare(case: Case, got: np.ndarray, want: np.ndarray) -> None:
     assert (got.shape, got.dtype) == (want.shape, want.dtype), case.name
     if want.dtype.kind == "f":
-        np.testing.assert_allclose(got, want, rtol=case.rtol, atol=case.atol, err_msg=case.name)
+        rounding = 1e-7 * float(np.nanmax(np.abs(want), initial=0, where=np.isfinite(want)))
+        atol = max(case.atol, rounding)
+        np.testing.assert_allclose(got, want, rtol=case.rtol, atol=atol, err_msg=case.name)
     else:
         np.testing.assert_array_equal(got, want, err_msg=case.name)
 
@@ -152,9 +154,9 @@ REASONS = {  # by what the error says: what stands in the table
     ),
     r"(\S+) \(([\w.:]+)\): is an operator that tinygraph lacks": "the operator {2}",
     r"needs \d+ operators? that tinygraph lacks: (\S+)": "the operator {1}",
-    r"draws a mask": "random numbers, which differ by definition",
+    r"draws": "random numbers, which differ by definition",
 }
-DRAWN = ("test_training_dropout", "test_training_dropout_default")  # random numbers as well
+DRAWN = ("test_training_dropout", "test_bernoulli")  # random numbers, by the first letters
 
 
 def reason(error: Exception) -> str:
@@ -183,8 +185,8 @@ def table() -> str:
     lines = []
     for name, case in cases().items():
         try:
-            if name in DRAWN:
-                raise tg.onnx.OnnxError(f"{name} draws a mask")
+            if name.startswith(DRAWN) and "zero" not in name:
+                raise tg.onnx.OnnxError(f"{name} draws")
             check(case)
         except (tg.onnx.OnnxError, tg.ShapeError) as error:
             lines.append(f"{name}  {reason(error)}\n")

@@ -33,7 +33,9 @@ def test_compiled_programs_pass(number: int) -> None:
 
 def test_what_is_not_passed_is_refused_for_the_reason_in_the_table() -> None:
     refused, found = onnx_nodes.refused(), onnx_nodes.cases()
-    for name in set(refused) - set(onnx_nodes.DRAWN):
+    for name in refused:
+        if name.startswith(onnx_nodes.DRAWN):
+            continue
         with pytest.raises((tg.onnx.OnnxError, tg.ShapeError)) as caught:
             onnx_nodes.check(found[name])
         assert onnx_nodes.reason(caught.value) == refused[name], name

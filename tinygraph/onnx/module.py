@@ -136,7 +136,7 @@ def check_input(file: str, v: ValueType, x: Node) -> None:
     """
     if not isinstance(x, Node):
         raise ShapeError(f"{file} takes nodes, got {x!r} as {v.name!r}; constants are for load()")
-    wrong = v.kind != "tensor" or (v.dtype and v.dtype != x.dtype)
+    wrong = v.kind not in ("tensor", "optional") or (v.dtype and v.dtype != x.dtype)
     if v.shape is not None:
         wrong = wrong or len(v.shape) != x.ndim
         wrong = wrong or any(

@@ -12,6 +12,7 @@ from ..graph.dtype import is_float
 from ..graph.ir import Node, Parameter
 from ..graph.parameter import parameter
 from ..nn.norm import Dropout
+from ..nn.random import SEED, STEP
 from .reading.records import FileTensor, GraphRecord
 
 # Inputs that say how to compute, and not what with: never parameters.
@@ -63,6 +64,10 @@ class State:
         if not layer.path:
             layer.__dict__["path"] = name
         return layer(x, training=True)
+
+    def drawn(self, shape: tuple[Any, ...], stream: str) -> Node:
+        """Uniform random numbers in [0, 1), others at each run."""
+        return ops.effect(ops.random_uniform(shape, SEED, STEP, stream), STEP, STEP + 1)
 
 
 def _parameter(t: FileTensor) -> Parameter:

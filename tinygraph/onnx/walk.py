@@ -213,6 +213,9 @@ class Importer:
     def dropped(self, x: Node, ratio: float, name: str) -> Node:
         return self.state.dropped(x, ratio, name)
 
+    def drawn(self, shape: tuple[Any, ...], stream: str) -> Node:
+        return self.state.drawn(shape, stream)
+
 
 def _bound(n: NodeRecord, attributes: Mapping[str, Any], outer: NodeRecord) -> NodeRecord:
     """A function's node, with the values of the attributes that its call gives, in its place."""

@@ -35,6 +35,7 @@ def _chosen(c: Applied, condition: Node, a: Value, b: Value) -> Value:
         raise c.fault("has branches that give sequences, by a condition that is data")
     a, b = c.as_node(a), c.as_node(b)
     if a.type != b.type:
+        c.known(0 if c.node.op == "If" else 1, "a condition")
         raise c.fault(
             f"has branches of different types, {a.type} and {b.type}, by a condition that is data"
         )

@@ -12,6 +12,7 @@ import numpy as np
 from ... import ops
 from ...graph.dtype import DTYPES, is_float
 from ...graph.ir import Node
+from .drawing import uniform
 from .rules import Applied, rule
 
 SELU = 1.6732632423543772, 1.0507009873554805  # alpha, gamma
@@ -276,17 +277,14 @@ def a_constant(c: Applied) -> np.ndarray:
 
 
 @rule("Dropout")
-def dropout(c: Applied) -> tuple[Node, Node]:
+def dropout(c: Applied) -> tuple[Node, Node | None]:
     x = c.x(0)
-    kept = ops.ones(x.shape, "bool")
     ratio = c.option("ratio", 1)
     ratio = 0.5 if ratio is None else ratio
-    mode = c.known(2, "a training_mode") if c.has(2) else None
-    if c.walk.training and (mode is None or not mode.all()) and ratio:
-        return c.walk.dropped(x, ratio, c.node.name or f"Dropout_{c.node.number}"), kept
-    if mode is not None and mode.all() and ratio:
-        y = c.walk.dropped(x, ratio, c.node.name or f"Dropout_{c.node.number}")
-        if c.wants(1):
-            raise c.fault("draws a mask in training, which is not an output here")
-        return y, kept
-    return x, kept
+    mode = bool(np.all(c.known(2, "a training_mode"))) if c.has(2) else None
+    if not ratio or not (mode or (mode is None and c.walk.training)):
+        return x, ops.ones(x.shape, "bool")
+    if c.wants(1):
+        kept = ops.less_equal(ratio, uniform(c, x.shape))
+        return ops.where(kept, x * (1 / (1 - ratio)), 0), kept
+    return c.walk.dropped(x, ratio, c.node.name or f"Dropout_{c.node.number}"), None

@@ -45,25 +45,77 @@ def strides_of(shape: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(math.prod(shape[a + 1 :]) for a in range(len(shape)))
 
 
-def flat_places(c: Applied, x: Node, i: int, axis: int) -> Node:
-    """For indices along ``axis`` of an array of x's rank: the places in x's row-major order."""
-    if any(isinstance(n, Size) for n in x.shape):
-        raise c.fault(f"requires known sizes, got {x.type}")
+def along(c: Applied, x: Node, i: int, axis: int) -> Node:
+    """Input i as indices of x's rank along ``axis``."""
     at = node_of(places(c, c.value(i), x.shape[axis]), x.shape[axis])
     if at.ndim != x.ndim:
         raise c.fault(f"requires as many axes in {x.type} and {at.type}")
-    total = at * strides_of(x.shape)[axis]
-    for a, stride in enumerate(strides_of(x.shape)):
-        if a != axis and at.shape[a] > 1:
-            total = total + ops.axis_index(at.shape, a, "int64") * stride
-    return total
+    return at
 
 
 @rule("GatherElements")
 def gather_elements(c: Applied) -> Node:
     x = c.x(0)
-    at = flat_places(c, x, 1, c.axis(x.ndim))
-    return ops.take(ops.reshape(x, (-1,)), at)
+    axis = c.axis(x.ndim)
+    at = along(c, x, 1, axis)
+    shorter = tuple(slice(None) if a == axis else slice(n) for a, n in enumerate(at.shape))
+    known = not any(isinstance(n, Size) for n in (*x.shape, *at.shape))
+    return ops.take_along_axis(x[shorter] if known else x, at, axis)
+
+
+REDUCTIONS = {"none": "set", "add": "add", "mul": "mul", "max": "max", "min": "min"}
+
+
+def _reduction(c: Applied) -> str:
+    found = REDUCTIONS.get(c.attr("reduction", "none"))
+    if found is None:
+        raise c.fault(f"has the reduction {c.attr('reduction')!r}, which ONNX does not have")
+    return found
+
+
+@rule("ScatterElements", "Scatter")
+def scatter_elements(c: Applied) -> Node:
+    x = c.x(0)
+    axis = c.axis(x.ndim)
+    return ops.scatter(x, along(c, x, 1, axis), c.x(2, x.dtype), axis, _reduction(c))
+
+
+@rule("ScatterND")
+def scatter_nd(c: Applied) -> Node:
+    """Rows of updates at rows of x, which are what follows the axes that are indexed."""
+    x, count = c.x(0), c.value(1).shape[-1]
+    at = ops.reshape(row_places(c, x, 1, 0), (-1, 1))
+    size = math.prod(x.shape[count:])
+    rows = ops.reshape(x, (math.prod(x.shape[:count]), size))
+    updates = ops.reshape(c.x(2, x.dtype), (at.shape[0], size))
+    there = ops.broadcast_to(at, updates.shape)
+    return ops.reshape(ops.scatter(rows, there, updates, 0, _reduction(c)), x.shape)
+
+
+@rule("TensorScatter")
+def tensor_scatter(c: Applied) -> Node:
+    """A cache, into which the update of each example is written from its own place on."""
+    x, update = c.x(0), c.x(1)
+    axis = c.axis(x.ndim)
+    batch, steps, size = x.shape[0], update.shape[axis], x.shape[axis]
+    shape = tuple(n if a in (0, axis) else 1 for a, n in enumerate(update.shape))
+    place = ops.axis_index(shape, axis, "int64")
+    if c.has(2):
+        first = (batch, *(1,) * (x.ndim - 1))
+        place = place + ops.reshape(ops.cast(c.x(2), "int64"), first)
+    place = ops.mod(place, size) if c.attr("mode") == "circular" else place
+    if steps > size:
+        raise c.fault(f"requires an update that fits {x.type}, got {update.type}")
+    return ops.scatter(x, ops.broadcast_to(place, update.shape), update, axis)
+
+
+@rule("TopK")
+def topk(c: Applied) -> tuple[Node, Node]:
+    x = c.x(0)
+    axis = c.axis(x.ndim)
+    k = c.attr("k") if c.given("k") else int(np.asarray(c.known(1, "a k")).reshape(-1)[0])
+    values, at = ops.topk(x, k, axis, bool(c.attr("largest", 1)))
+    return values, ops.cast(at, "int64")
 
 
 def row_places(c: Applied, x: Node, i: int, batch: int) -> Node:
@@ -103,6 +155,19 @@ def gather_nd(c: Applied) -> Node:
     return ops.take(rows, at)
 
 
+@rule("Unique")
+def unique(c: Applied) -> tuple[np.ndarray, ...]:
+    """Of values that are known: how many there are would be data else."""
+    x, axis = c.known(0, "an input"), c.attr("axis")
+    values, first, inverse, counts = np.unique(x, True, True, True, axis=axis)
+    inverse = inverse.reshape(-1)
+    if not c.attr("sorted", 1):
+        order = np.argsort(first)
+        values, first, counts = np.take(values, order, axis or 0), first[order], counts[order]
+        inverse = np.argsort(order)[inverse]
+    return values, *(a.astype(np.int64) for a in (first, inverse, counts))
+
+
 @rule("ReverseSequence")
 def reverse_sequence(c: Applied) -> Node:
     """Each sequence's first elements in reverse order, as many as its length says."""
@@ -112,9 +177,4 @@ def reverse_sequence(c: Applied) -> Node:
     place = ops.axis_index(shape, time, "int64")
     each = ops.reshape(lengths, tuple(n if a == batch else 1 for a, n in enumerate(x.shape)))
     at = ops.where(ops.less(place, each), each - 1 - place, place)
-    flat: Any = at * strides_of(x.shape)[time]
-    for a, stride in enumerate(strides_of(x.shape)):
-        if a != time:
-            one = tuple(n if b == a else 1 for b, n in enumerate(x.shape))
-            flat = flat + ops.axis_index(one, a, "int64") * stride
-    return ops.take(ops.reshape(x, (-1,)), flat)
+    return ops.take_along_axis(x, ops.broadcast_to(at, x.shape), time)

@@ -99,18 +99,17 @@ def hardmax(x: Node, axis: int) -> Node:
     return ops.cast(ops.equal(ops.axis_index(x.shape, axis), first), x.dtype)
 
 
-def cumulative(x: Node, axis: int, exclusive: bool, reverse: bool) -> Node:
-    """Running sums; exclusive ones are without the element itself."""
-    y = ops.cast(ops.cumsum(x, axis, reverse), x.dtype)
-    if not exclusive:
+RUNNING = {"CumSum": (ops.cumsum, 0), "CumProd": (ops.cumprod, 1)}
+
+
+@rule(*RUNNING)
+def running(c: Applied) -> Node:
+    """Running sums and products; exclusive ones are without the element itself."""
+    x, (fold, nothing) = c.x(0), RUNNING[c.node.op]
+    axis, reverse = c.normal_axis(int(c.known(1, "an axis").item()), x.ndim), c.attr("reverse")
+    y = ops.cast(fold(x, axis, bool(reverse)), x.dtype)
+    if not c.attr("exclusive"):
         return y
     moved = [(0, 0)] * x.ndim
     moved[axis] = (-1, 1) if reverse else (1, -1)
-    return ops.pad(y, moved)
-
-
-@rule("CumSum")
-def cumsum(c: Applied) -> Node:
-    x = c.x(0)
-    axis = c.normal_axis(int(c.known(1, "an axis").item()), x.ndim)
-    return cumulative(x, axis, bool(c.attr("exclusive")), bool(c.attr("reverse")))
+    return ops.pad(y, moved, value=nothing)

@@ -60,6 +60,8 @@ class Import(Protocol):
 
     def dropped(self, x: Node, ratio: float, name: str) -> Node: ...
 
+    def drawn(self, shape: tuple[Any, ...], stream: str) -> Node: ...
+
 
 class Applied:
     """One operator on its inputs.

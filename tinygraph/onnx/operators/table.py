@@ -3,12 +3,17 @@
 from . import (  # noqa: F401
     control,
     convolution,
+    drawing,
     elementwise,
     indexing,
     linear,
     normalization,
     pooling,
+    quantization,
     recurrent,
     reduction,
+    resize,
+    sampling,
     shaping,
+    signal,
 )

@@ -186,7 +186,11 @@ class FileReader:
             raise OnnxError(f"{who} was taken out of ONNX in opset {record.since_version}")
         if record is not None:
             schemas.check(p, record, who)
-        given = {a.name: self.attribute(a, seen, depth, opsets, who) for a in p.attribute}
+        given = {
+            a.name: self.attribute(a, seen, depth, opsets, who)
+            for a in p.attribute
+            if not schemas.empty(a)
+        }
         standard = schemas.defaults(p.op_type, domain, version) if record is not None else {}
         return NodeRecord(
             p.op_type,

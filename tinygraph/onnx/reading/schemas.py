@@ -65,6 +65,11 @@ def plain(a: Any) -> Any:
     return None
 
 
+def empty(a: Any) -> bool:
+    """True for an attribute without a value, which ONNX's own function bodies have."""
+    return a.type == _KINDS.UNDEFINED and len(a.ListFields()) <= 1
+
+
 def check(node: Any, record: Any, who: str) -> None:
     """Checks a node's inputs, outputs and attributes against its operator's record.
 
@@ -82,8 +87,8 @@ def check(node: Any, record: Any, who: str) -> None:
     for formal, name in zip(record.inputs, node.input, strict=False):
         if formal.option == single and not name:
             raise OnnxError(f"{who} requires the input {formal.name!r}")
-    given = {a.name: a for a in node.attribute}
-    if len(given) < len(node.attribute):
+    given = {a.name: a for a in node.attribute if not empty(a)}
+    if len({a.name for a in node.attribute}) < len(node.attribute):
         raise OnnxError(f"{who} has two attributes of one name")
     for name, formal in record.attributes.items():
         if formal.required and name not in given:
