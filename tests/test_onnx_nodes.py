@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("onnx", reason="the package onnx is not installed: tinygraph[onnx]")
+pytest.importorskip("onnx", reason="requires tinygraph[onnx]", exc_type=Exception)
 
 import onnx_nodes
 import tinygraph as tg

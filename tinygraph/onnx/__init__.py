@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,13 @@ def load(path: str | Path, *, constants: Mapping[str, Any] | None = None) -> Onn
 def _require() -> None:
     """
     Raises:
-        ImportError: the package onnx is not there.
+        ImportError: the package onnx is not there, or is broken.
     """
     if find_spec("onnx") is None:
         raise ImportError("tg.onnx requires the package onnx: pip install 'tinygraph[onnx]'")
+    try:
+        import_module("onnx")
+    except Exception as error:  # protobuf of another version raises an error of its own
+        raise ImportError(
+            f"tg.onnx requires the package onnx, which is broken here: {error}"
+        ) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -17,7 +18,7 @@ from .reading.errors import OnnxError
 from .reading.records import ModelRecord, ValueType
 from .state import State
 from .support import require
-from .walk import Importer
+from .walk import LARGE, Importer
 
 
 class OnnxModule(Module):
@@ -89,8 +90,14 @@ class OnnxModule(Module):
         Raises:
             ValueError: a shape is not declared, or has more open sizes, and is not in ``shapes``.
         """
+        given = shapes or {}
+        for name in given:
+            if name not in [v.name for v in self.inputs]:
+                raise ValueError(f"{self.model.file} has no input {name!r}")
         return [
-            input(v.name, *(shapes or {}).get(v.name, declared_shape(v, batch)), dtype=v.dtype)
+            input(
+                v.name, *given.get(v.name) or declared_shape(v, batch), dtype=v.dtype or "float32"
+            )
             for v in self.inputs
         ]
 
@@ -126,6 +133,8 @@ def declared_shape(v: ValueType, batch: int | None) -> tuple[int | None, ...]:
     others = [n for n in (v.shape or ())[1:] if not isinstance(n, int)]
     if v.shape is None or others:
         raise ValueError(f"shapes requires the shape of {v}, as {{{v.name!r}: (1, ...)}}")
+    if math.prod(n for n in v.shape if isinstance(n, int)) > LARGE:
+        raise ValueError(f"shapes requires the shape of {v}, which is very large")
     return tuple(n if isinstance(n, int) else batch for n in v.shape)
 
 

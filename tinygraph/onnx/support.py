@@ -12,6 +12,8 @@ from .reading import schemas
 from .reading.errors import OnnxError
 from .reading.records import GraphRecord, ModelRecord, NodeRecord
 
+SHAPED_BY_DATA = ("NonMaxSuppression",)
+DATA = ", whose shape depends on its data,"
 SHOWN = 3  # names of nodes for each operator
 
 
@@ -34,7 +36,7 @@ def missing(model: ModelRecord) -> dict[str, list[NodeRecord]]:
     """The nodes whose operators tinygraph lacks, by what messages call these."""
     found: dict[str, list[NodeRecord]] = {}
     for n in nodes(model):
-        if reason := _missing(model, n):
+        if (reason := _missing(model, n)) is not None:
             found.setdefault(f"{n.label}{reason}", []).append(n)
     return found
 
@@ -47,7 +49,7 @@ def _missing(model: ModelRecord, n: NodeRecord) -> str | None:
     standard = not n.domain and n.op in (*TABLE, "Shape", "Size")
     if (n.domain, n.op) in RULES or standard or has_body(n, n.since):
         return None
-    return f" of the domain {n.domain}" if n.domain else ""
+    return DATA if not n.domain and n.op in SHAPED_BY_DATA else ""
 
 
 def require(model: ModelRecord) -> None:

@@ -23,7 +23,7 @@ from .reading.file import DEPTH
 from .reading.records import GraphRecord, ModelRecord, NodeRecord, Reference
 from .state import State
 
-MOST_NODES = 1_000_000  # that are walked, those in functions and loops each time
+MORE_NODES = 100_000  # that are walked in functions and loops, more than the file has
 LARGE = 1 << 26  # elements that a value may have whatever the file's size is
 GROWTH = 256  # and how many times the elements of all inputs and tensors
 
@@ -92,8 +92,10 @@ class Importer:
     def step(self, n: NodeRecord, env: Env) -> None:
         """Computes a node's outputs."""
         self.walked += 1
-        if self.walked > MOST_NODES:
-            raise OnnxError(f"{self.model.file} has more than {MOST_NODES:,} nodes, loops unrolled")
+        if self.walked > MORE_NODES + len(self.model.graph.nodes):
+            raise OnnxError(
+                f"{self.model.file} has functions or loops of more than {MORE_NODES:,} nodes"
+            )
         inputs = [env[name] if name else None for name in n.inputs]
         with origin(self.model.file, n.number, n.op), scope(n.scope or f"{n.op}_{n.number}"):
             outputs = self.call(n, inputs)
@@ -116,7 +118,8 @@ class Importer:
         if len(outputs) < wanted:
             raise self.fault(n, f"gives {len(outputs)} outputs here, {wanted} are named")
         for value in outputs:
-            self.check_size(n, value)
+            if isinstance(value, (Node, np.ndarray)):
+                self.check_size(n, value.shape)
         return outputs
 
     def outputs(self, c: Applied) -> list[Value]:
@@ -132,16 +135,17 @@ class Importer:
             return list(made) if isinstance(made, tuple) else [made]
         return self.inlined(c)
 
-    def check_size(self, n: NodeRecord, value: Value) -> None:
-        """A few bytes in a file can ask for any amount of memory."""
-        if isinstance(value, (Node, np.ndarray)):
-            size = math.prod(k for k in value.shape if not isinstance(k, Size))
-            if size > max(LARGE, GROWTH * self.size):
-                raise self.fault(
-                    n,
-                    f"makes {size:,} elements of {list(value.shape)}, far more than the inputs "
-                    "and the file have",
-                )
+    def check_size(self, n: NodeRecord, shape: Sequence[Any]) -> None:
+        """A few bytes in a file can ask for any amount of memory.
+
+        Raises:
+            OnnxError: a value of this shape is too large for this file.
+        """
+        size = math.prod(k for k in shape if not isinstance(k, Size))
+        if size > max(LARGE, GROWTH * self.size):
+            raise self.fault(
+                n, f"makes {size:,} elements, {list(shape)}, far more than inputs and file have"
+            )
 
     # ------------------------------------------------------------------ what rules ask for
 

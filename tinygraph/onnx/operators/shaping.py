@@ -198,6 +198,7 @@ def a_range(c: Applied) -> Node:
     if isinstance(b, Size) and a == 0 and s == 1:
         return ops.arange(b, dtype="int64")
     count = max(0, math.ceil((b - a) / s))
+    c.walk.check_size(c.node, (count,))
     dtype = first.dtype.name if first.dtype != object else "int64"
     if dtype.startswith("float"):
         return constant(np.asarray(a + np.arange(count) * s, dtype), dtype)
@@ -232,6 +233,8 @@ def one_hot(c: Applied) -> Node:
     indices, depth = c.x(0), int(np.asarray(c.known(1, "a depth")).reshape(-1)[0])
     values = c.x(2)
     axis = c.axis(indices.ndim + 1)
+    if not 0 <= depth < 1 << 31:
+        raise c.fault(f"requires a depth from 0 up, got {depth}")
     at = ops.cast(indices, "int64")
     at = ops.where(ops.less(at, 0), at + depth, at)
     shape = list(indices.shape)

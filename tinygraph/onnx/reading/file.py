@@ -87,6 +87,7 @@ class FileReader:
         """The opset of each domain."""
         found: dict[str, int] = {}
         for e in entries:
+            self.texts(e.domain)
             domain = "" if e.domain in schemas.STANDARD else e.domain
             if found.setdefault(domain, e.version) != e.version:
                 raise OnnxError(f"{self.file} has two opsets of the domain {domain!r}")
@@ -100,6 +101,8 @@ class FileReader:
             raise OnnxError(f"{self.file} has graphs within graphs, more than {DEPTH} deep")
         if proto.sparse_initializer:
             raise OnnxError(f"{self.file} has sparse tensors, which are not supported")
+        self.texts(proto.name, *(t.name for t in proto.initializer))
+        self.texts(*(v.name for v in (*proto.input, *proto.output)))
         tensors: dict[str, FileTensor] = {}
         for t in proto.initializer:
             if t.name in tensors:
@@ -121,6 +124,7 @@ class FileReader:
 
     def function(self, proto: Any) -> FunctionRecord:
         """A function of the file, with the opsets that it names."""
+        self.texts(proto.name, proto.domain, *proto.input, *proto.output)
         opsets = self.opsets | self.imported(proto.opset_import)
         defaults = {
             a.name: self.attribute(a, frozenset(), 1, opsets) for a in proto.attribute_proto
@@ -141,6 +145,7 @@ class FileReader:
 
     def dimension(self, name: str, d: Any) -> int | str | None:
         if not d.HasField("dim_value"):
+            self.texts(d.dim_param)
             return d.dim_param or None
         if d.dim_value < 0:
             raise OnnxError(f"{self.file}: {name!r} has the negative size {d.dim_value}")
@@ -158,6 +163,8 @@ class FileReader:
     ) -> tuple[NodeRecord, ...]:
         """Nodes, sorted; ``own`` are the names that this graph defines already."""
         protos = list(protos)
+        for p in protos:
+            self.texts(p.op_type, p.domain, p.name, *p.input, *p.output)
         first = self.number
         self.number += len(protos)
         produced = set(own)
@@ -169,6 +176,15 @@ class FileReader:
         seen = seen | produced
         made = [self.node(p, first + i + 1, seen, depth, opsets) for i, p in enumerate(protos)]
         return tuple(self.sorted(made, seen, produced - own))
+
+    def texts(self, *names: Any) -> None:
+        """
+        Raises:
+            OnnxError: one is no text: protobuf leaves what is no UTF-8 as it is.
+        """
+        for name in names:
+            if not isinstance(name, str):
+                raise OnnxError(f"{self.file} has the name {name!r}, which is not text")
 
     def who(self, p: Any, number: int) -> str:
         return f"{self.file}:{number} {p.name or '(no name)'} ({p.op_type})"
@@ -225,6 +241,7 @@ class FileReader:
         opsets: Mapping[str, int],
         who: str = "a function",
     ) -> Any:
+        self.texts(a.name, a.ref_attr_name)
         if a.ref_attr_name:
             return Reference(a.ref_attr_name)
         if a.type == _KINDS.TENSOR:
@@ -245,8 +262,9 @@ class FileReader:
         waiting: dict[str, list[int]] = {}
         missing: list[int] = []
         for i, n in enumerate(nodes):
-            reads = set(_reads(n)) & seen if n.op in _OUTER else set(filter(None, n.inputs))
-            for name in reads - seen:
+            own = set(filter(None, n.inputs))
+            reads = own | (set(_reads(n)) & seen)  # what graphs in it lack was found before
+            for name in own - seen:
                 raise OnnxError(
                     f"{self.file}:{n.number} {n.name or '(no name)'} ({n.op}) reads {name!r}, "
                     "which nothing computes"
@@ -273,9 +291,6 @@ class FileReader:
                 f"{self.file}:{stuck.number} {stuck.name or '(no name)'} ({stuck.op}) is part of a "
                 "cycle: it needs its own result"
             )
-
-
-_OUTER = ("If", "Loop", "Scan", "SequenceMap")  # their graphs read what is around them
 
 
 def _reads(n: NodeRecord) -> Iterator[str]:

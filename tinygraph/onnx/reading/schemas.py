@@ -82,7 +82,7 @@ def check(node: Any, record: Any, who: str) -> None:
     ):
         if not least <= len(names) <= most:
             counts = f"{least} to {most}" if most != least else f"{least}"
-            raise OnnxError(f"{who} requires {counts} {what}, got {len(names)}")
+            raise OnnxError(f"{who} requires {counts} of its {what}, got {len(names)}")
     single = onnx.defs.OpSchema.FormalParameterOption.Single
     for formal, name in zip(record.inputs, node.input, strict=False):
         if formal.option == single and not name:
