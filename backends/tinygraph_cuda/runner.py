@@ -16,6 +16,8 @@ from tinygraph.plan.records.device import Roofline
 from .compile.compiled import CompiledKernel
 from .runtimes import KernelLaunch, Runtime
 
+COPIES = 20  # of a launch that is timed: Python takes longer to start a kernel than many run
+
 
 class CudaRunner:
     """Owns a program's buffers on a device; parameters' copies belong to the parameters."""
@@ -42,7 +44,8 @@ class CudaRunner:
             self.bind("constant", i, constant)
             runtime.upload(self.bases["constant", i], constant)
         self.prepare = runtime.capture([x for call in code.prepare for x in self.launches(call)])
-        self.captured: Any = None  # of a run; made when inputs and outputs have their memory
+        self.captured: Any = None  # a run; made when inputs and outputs have their memory
+        self.timed: list[Any] = []  # each call and step of it, repeated
         self.unfinished = ""
 
     def alloc(self, size: int, name: str) -> int:
@@ -100,11 +103,18 @@ class CudaRunner:
         """Runs what depends on parameters only."""
         self.memory.replay(self.prepare)
 
-    def __call__(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+    def order(self) -> list[tuple[Call, int]]:
+        return [(self.code.calls[number], step) for number, step in self.code.order()]
+
+    def capture(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+        """Uploads inputs; records a run, the first time."""
         self.upload(inputs, outputs)
         if self.captured is None:
-            order = [(self.code.calls[number], step) for number, step in self.code.order()]
-            self.captured = self.memory.capture([x for each in order for x in self.launches(*each)])
+            each = (launch for call in self.order() for launch in self.launches(*call))
+            self.captured = self.memory.capture(list(each))
+
+    def __call__(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+        self.capture(inputs, outputs)
         self.unfinished = "in one of its launches"
         try:
             self.memory.replay(self.captured)
@@ -118,18 +128,26 @@ class CudaRunner:
         number = self.memory.stopped
         if number is None:
             return ""
-        names = [c.name for i, _ in self.code.order() for c in [self.code.calls[i]] for _ in c.work]
+        names = [call.name for call, _ in self.order() for _ in call.work]
         return f"in launch {number + 1} of {len(names)}, {names[number]}"
 
     def time(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> list[float]:
+        """Seconds of each call. It is repeated for that: what it adds up is added several times."""
         self.upload(inputs, outputs)
-        order = list(self.code.order())
-        made = self.memory.time([self.launches(self.code.calls[i], step) for i, step in order])
-        self.download(outputs)
+        if not self.timed:
+            self.timed = [self.memory.capture(self.launches(*c) * COPIES) for c in self.order()]
         seconds = [0.0] * len(self.code.calls)
-        for (number, _), each in zip(order, made, strict=True):
-            seconds[number] += each
+        times = self.memory.time(self.timed)
+        for (number, _), together in zip(self.code.order(), times, strict=True):
+            seconds[number] += together / COPIES
         return seconds
+
+    def time_runs(
+        self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray], count: int
+    ) -> list[float]:
+        """Seconds of each of several runs without transfers; what they update changes."""
+        self.capture(inputs, outputs)
+        return self.memory.time([self.captured] * count)
 
     def roofline(self) -> Roofline:
         return self.memory.roofline()

@@ -3,8 +3,9 @@
     python -m tinygraph cuda-check --bundle DIR        here; needs no GPU
     python DIR/run.py                                  there; needs numpy and cuda-core only
 
-The bundle has machine code, inputs and expected outputs of every operator, its gradient, and parts
-of networks; its runner executes them on the device, compares, times kernels and writes one report.
+The bundle has machine code and expected outputs of every operator, its gradient, parts of networks
+and whole training steps. Its runner executes each in a process of its own, compares, times steps
+and kernels, PyTorch's next to them where that is installed, and writes one report.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def main(arguments: argparse.Namespace) -> None:
     from .bundle import write_bundle
     from .suite import cases
 
-    chosen = [c for c in cases() if arguments.only in c.name]
+    chosen = list(cases(arguments.only))
     try:
         if not chosen:
             raise ValueError(f"no case has {arguments.only!r} in its name")

@@ -1,12 +1,12 @@
-"""Runs a bundle on a GPU: loads, launches, compares, times, and writes a report. No compiler."""
+"""Runs one case of a bundle: loads, launches, compares and times it. No compiler."""
 
 from __future__ import annotations
 
 import json
 import re
 import statistics
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,112 +23,104 @@ from tinygraph.plan.records.device import Card
 from ..compile.budget import number
 from ..compile.compiled import CompiledKernel, read
 from ..runner import CudaRunner
-from ..runtimes import Runtime, probe
-from .report import report
+from ..runtimes import Runtime
+from .drawing import drawn_inputs, drawn_parameters, sample
+from .results import Result
 
 REPEAT = 20  # runs that are timed
 
 
-@dataclass(slots=True)
-class Result:
-    """The outcome of a case.
-
-    Attributes:
-        error: the largest, relative to 1 or to the value.
-        fault: why it failed; "" if it did not.
-        costs: name, operations and bytes of each launch.
-        cards: blocks and card of each launch's first kernel.
-        seconds: of each launch, where they were timed.
-    """
-
-    name: str
-    error: float = 0.0
-    fault: str = ""
-    costs: list[tuple[str, int, int]] = field(default_factory=list)
-    cards: list[tuple[int, Card]] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-
-
-def main(folder: Path) -> int:
-    """Runs a bundle on this machine's GPU; the number of cases that failed."""
-    architecture = probe.architecture()
-    from ..runtimes import device
-
-    runtime = device.runtime()
-    results = run_bundle(folder, runtime, architecture)
-    text = report(runtime.describe(), results, runtime.roofline())
-    (folder / "report.md").write_text(text)
-    print(text)
-    return sum(bool(r.fault) for r in results)
-
-
-def run_bundle(
-    folder: Path, runtime: Runtime, architecture: str, timed: bool = True
-) -> list[Result]:
-    """Every case of a bundle, each on its own: one that fails does not stop the others."""
-    results = []
-    for path in sorted((folder / "cases").glob("*.json")):
-        case = json.loads(path.read_text())
-        result = Result(case["name"], costs=[tuple(c) for c in case["costs"]])
-        try:
-            replay(folder, path, case, runtime, architecture, timed and case["timed"], result)
-        except Exception as error:  # whatever it is belongs into the report
-            result.fault = f"{type(error).__name__}: {error}".splitlines()[0]
-        results.append(result)
-        print(f"{result.name}: {result.fault or 'ok'}", flush=True)
-    return results
-
-
 def replay(
-    folder: Path,
-    path: Path,
-    case: dict[str, Any],
-    runtime: Runtime,
-    architecture: str,
-    timed: bool,
-    result: Result,
+    folder: Path, case: int, runtime: Runtime, architecture: str, result: Result, timed: bool = True
 ) -> None:
-    """Runs a case twice from the same parameters, compares, and times it."""
-    built = manifest.read(case["manifest"].encode(), path)
-    keys = case["kernels"][fitting(architecture, list(case["kernels"]))]
-    kernels = [load_kernel(folder, key) for key in keys]
-    with np.load(path.with_suffix(".npz")) as arrays:
-        inputs, expected, initial, updated = (
-            [arrays[f"{kind}{i}"] for i in range(count(arrays.files, kind))]
-            for kind in ("input", "output", "parameter", "updated")
+    """Runs a case twice from the same parameters, compares, and times it.
+
+    ``result`` is filled as far as it comes.
+
+    Raises:
+        Exception: whatever goes wrong.
+    """
+    path = folder / "cases" / f"{case:03}.json"
+    content = json.loads(path.read_text())
+    result.ran = True
+    result.costs = [(name, flops, size) for name, flops, size in content["costs"]]
+    loaded = Loaded(folder, path, content, runtime, architecture)
+    works = [call.work[0] for call in loaded.runner.code.calls]
+    result.cards = [(w.parts, loaded.cards[w.kernel]) for w in works]
+    compare(loaded, result, content["tolerance"])
+    if timed and content["timed"] and not result.fault:
+        loaded.start()
+        runner, arrays = loaded.runner, (loaded.inputs, loaded.outputs)
+        runner.time_runs(*arrays, 3)  # the clock rises
+        result.replay = statistics.median(runner.time_runs(*arrays, REPEAT))
+        result.call = statistics.median(wall(runner, *arrays) for _ in range(REPEAT))
+        times = [runner.time(*arrays) for _ in range(3)]
+        result.seconds = [statistics.median(each) for each in zip(*times, strict=True)]
+
+
+class Loaded:
+    """A case in memory, bound to a device."""
+
+    def __init__(
+        self, folder: Path, path: Path, content: dict[str, Any], runtime: Runtime, architecture: str
+    ):
+        self.built, self.runtime = manifest.read(content["manifest"].encode(), path), runtime
+        keys = content["kernels"][fitting(architecture, list(content["kernels"]))]
+        kernels = [load_kernel(folder, key) for key in keys]
+        self.cards: list[Card] = [kernel.card for kernel in kernels]
+        self.runs: int = content["runs"]
+        self.inputs = drawn_inputs([Type(tuple(s), d) for s, d in content["inputs"]])
+        described = content["parameters"]
+        with np.load(path.with_suffix(".npz")) as arrays:
+            self.expected = listed(arrays, "expected")
+            self.initial = listed(arrays, "parameter") or drawn_parameters(described)
+        self.parameters = [restored(d, v) for d, v in zip(described, self.initial, strict=True)]
+        pairs = zip(self.parameters, described, strict=True)
+        self.changing = [p for p, d in pairs if d["updated"]]
+        self.outputs = [np.empty(shape, dtype) for shape, dtype in content["outputs"]]
+        self.runner = CudaRunner(
+            self.built.code, self.built.constants, self.parameters, kernels, runtime
         )
-    parameters = [restored(d, v) for d, v in zip(case["parameters"], initial, strict=True)]
-    changing = [p for p, d in zip(parameters, case["parameters"], strict=True) if d["updated"]]
-    runner = CudaRunner(built.code, built.constants, parameters, kernels, runtime)
 
-    def once() -> list[np.ndarray]:
-        for p, value in zip(parameters, initial, strict=True):
+    def start(self) -> None:
+        """Parameters have their first values, on the device."""
+        for p, value in zip(self.parameters, self.initial, strict=True):
             p.state.write(value)
-            p.state.bring(runtime)
-        runner.refresh()
-        outputs = [np.empty_like(e) for e in expected]
-        runner(inputs, outputs)
-        for p in changing:
-            p.state.changed(runtime)
-        return [*outputs, *(p.value for p in changing)]
+            p.state.bring(self.runtime)
+        self.runner.refresh()
 
-    first, second = once(), once()
-    wanted = [*expected, *updated]
-    result.error = max((distance(g, w) for g, w in zip(first, wanted, strict=True)), default=0.0)
-    if not result.error <= case["tolerance"]:
-        result.fault = f"off by {result.error:.1e}, more than {case['tolerance']:.1e}"
+    def results(self) -> list[np.ndarray]:
+        """Outputs of all runs from the first values, then what those have made of parameters."""
+        self.start()
+        found: list[np.ndarray] = []
+        for _ in range(self.runs):
+            found += (outputs := [np.empty_like(array) for array in self.outputs])
+            self.runner(self.inputs, outputs)
+            for p in self.changing:
+                p.state.changed(self.runtime)
+        return found if self.runs > 1 else [*found, *(p.value for p in self.changing)]
+
+
+def compare(loaded: Loaded, result: Result, tolerance: float) -> None:
+    first, second = loaded.results(), loaded.results()
+    pairs = zip((sample(a) for a in first), loaded.expected, strict=True)
+    result.error = max((distance(got, want) for got, want in pairs), default=0.0)
+    if not result.error <= tolerance:
+        result.fault = f"off by {result.error:.1e}, more than {tolerance:.1e}"
     elif any(a.tobytes() != b.tobytes() for a, b in zip(first, second, strict=True)):
         result.fault = "a second run gave other bits"
-    works = [call.work[0] for call in built.code.calls]
-    result.cards = [(w.parts, kernels[w.kernel].card) for w in works]
-    if timed:
-        outputs = [np.empty_like(e) for e in expected]
-        runs = [runner.time(inputs, outputs) for _ in range(REPEAT)]
-        result.seconds = [statistics.median(times) for times in zip(*runs, strict=True)]
 
 
-def count(names: Sequence[str], kind: str) -> int:
-    return sum(re.fullmatch(rf"{kind}\d+", name) is not None for name in names)
+def wall(runner: CudaRunner, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> float:
+    start = time.perf_counter()
+    runner(inputs, outputs)
+    return time.perf_counter() - start
+
+
+def listed(arrays: Any, kind: str) -> list[np.ndarray]:
+    """The arrays that are called ``kind`` and a number, in order."""
+    count = sum(re.fullmatch(rf"{kind}\d+", name) is not None for name in arrays.files)
+    return [arrays[f"{kind}{i}"] for i in range(count)]
 
 
 def fitting(architecture: str, there: Sequence[str]) -> str:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-
-import numpy as np
+from typing import Any
 
 from tinygraph import models, nn, ops, optim
 from tinygraph.autodiff import grad
-from tinygraph.compiler.arguments import draw
 from tinygraph.graph.dtype import is_float
 from tinygraph.graph.ir import Graph, Node
 from tinygraph.graph.op import INPUT, OPS, Op, input
@@ -18,12 +16,19 @@ from tinygraph.models.googlenet import MODULES, Inception
 from tinygraph.nn import manual_seed
 from tinygraph.passes import Update
 
+Torch = tuple[str, tuple[Any, ...]]  # a class of benchmarks/torch_networks.py, its arguments
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A program to be checked; ``tolerance`` is relative to 1 or to the value, if that is larger.
+    """A program to be checked.
 
-    ``timed``: large enough that its kernels' times say something.
+    Attributes:
+        tolerance: relative to 1 or to the value, if that is larger.
+        timed: large enough that its kernels' times say something.
+        step: a training step of a whole network. Its parameters are drawn, where it runs as well,
+            and of three steps the losses are compared, with those of the CPU backend.
+        torch: the same network in PyTorch.
     """
 
     name: str
@@ -31,27 +36,27 @@ class Case:
     updates: tuple[Update, ...] = ()
     tolerance: float = 2e-5
     timed: bool = False
+    step: bool = False
+    torch: Torch | None = None
 
     @property
     def inputs(self) -> tuple[Node, ...]:
         reached = Graph(self.name, (), (*self.outputs, *(new for _, new in self.updates))).nodes
         return tuple(n for n in reached if n.op is INPUT)
 
-    def arrays(self) -> list[np.ndarray]:
-        """One for each input, the same every time."""
-        rng = np.random.default_rng(0)
-        return [draw(n.type, rng) for n in self.inputs]
 
-
-def cases() -> Iterator[Case]:
+def cases(only: str = "") -> Iterator[Case]:
+    """Those with ``only`` in their names."""
     manual_seed(0)
     for op in OPS.values():
         if op.example is not None:
-            yield from examples(op)
-    yield lenet()
-    yield inception()
-    yield product(1024)
-    yield convolution()
+            yield from (case for case in examples(op) if only in case.name)
+    parts = (lenet(), inception(), product(1024), convolution())
+    yield from (case for case in parts if only in case.name)
+    for name, (make, shape, torch) in STEPS.items():
+        title = f"{name}, batch {shape[0]}, whole step"
+        if only in title:
+            yield step(title, make(), shape, torch)
 
 
 def examples(op: Op) -> Iterator[Case]:
@@ -94,3 +99,31 @@ def convolution() -> Case:
     x, w = input("x", 8, 64, 56, 56), input("w", 128, 64, 3, 3)
     y = ops.relu(ops.conv2d(x, w, padding=1))
     return Case("convolution 3x3, 64 to 128", (y,), tolerance=1e-3, timed=True)
+
+
+# a network, the shape of its inputs, and the same in PyTorch; inputs of two axes are texts
+STEPS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], Torch]] = {
+    "LeNet-5": (models.lenet5, (64, 1, 28, 28), ("LeNet5", ())),
+    "AlexNet": (models.alexnet, (16, 3, 227, 227), ("AlexNet", ())),
+    "GoogLeNet": (
+        lambda: models.googlenet("batch_norm", auxiliary=False),
+        (32, 3, 224, 224),
+        ("GoogLeNet", ("batch_norm", 1000, False)),
+    ),
+    "ResNet-50": (models.resnet50, (32, 3, 224, 224), ("ResNet50", ())),
+    "LSTM": (lambda: models.lstm(256, 256, 10), (32, 64, 256), ("LSTM", (256, 256, 10))),
+    "Transformer": (
+        lambda: models.TransformerClassifier(62, 10, 128, size=128, layers=2, heads=4),
+        (32, 128),
+        ("TransformerClassifier", (62, 10, 128, 128, 2, 4)),
+    ),
+}
+
+
+def step(name: str, net: nn.Module, shape: tuple[int, ...], torch: Torch) -> Case:
+    """A training step by SGD with momentum."""
+    kind = "int32" if len(shape) == 2 else "float32"
+    x, label = input("x", *shape, dtype=kind), input("label", shape[0], dtype="int32")
+    loss = nn.cross_entropy(net(x, training=True), label)
+    updates = tuple(optim.SGD(lr=0.01, momentum=0.9).updates(loss, net.parameters()))
+    return Case(name, (loss,), updates, 1e-3, timed=True, step=True, torch=torch)

@@ -53,8 +53,8 @@ class Runtime(DeviceMemory, Protocol):
             BackendError: some of it failed.
         """
 
-    def time(self, groups: Sequence[Sequence[KernelLaunch]]) -> list[float]:
-        """Launches all groups and returns the seconds that each took."""
+    def time(self, captured: Sequence[Any]) -> list[float]:
+        """Replays all of them, one after the other, and returns the seconds that each took."""
 
     def roofline(self) -> Roofline:
         """The rates that the device reaches at best."""

@@ -25,6 +25,8 @@ from . import KernelLaunch, probe
 STAGING = 32 << 20  # bytes of pinned memory
 ALIGN = 256  # of transfers within it
 COPIED = 256 << 20  # bytes, to measure bandwidth by: more than any cache holds
+OLDEST_CORE = 1  # major version of cuda-core
+INSTALL_CORE = "pip install 'cuda-core[cu13]>=1.2'"
 LANES = {(8, 0): 64}  # float32 units of a multiprocessor, where they are not 128
 
 
@@ -128,7 +130,11 @@ class DeviceRuntime:
 
     def load(self, built: CompiledKernel, name: str) -> Any:
         self.enter()
-        return self.core.ObjectCode.from_cubin(built.cubin, name=name).get_kernel(built.symbol)
+        try:
+            return self.core.ObjectCode.from_cubin(built.cubin, name=name).get_kernel(built.symbol)
+        except Exception as error:
+            reason = f"the driver refuses the machine code of kernel {name}"
+            raise BackendError(f"{reason}, {type(error).__name__}: {error}") from error
 
     def launch(self, launch: KernelLaunch) -> None:
         self.enter()
@@ -179,12 +185,11 @@ class DeviceRuntime:
     def event(self) -> Any:
         return self.stream.record(options=self.core.EventOptions(timing_enabled=True))
 
-    def time(self, groups: Sequence[Sequence[KernelLaunch]]) -> list[float]:
+    def time(self, captured: Sequence[Any]) -> list[float]:
         self.enter()
         events = [self.event()]
-        for group in groups:
-            for launch in group:
-                self.launch(launch)
+        for graph in captured:
+            self.replay(graph)
             events.append(self.event())
         self.sync()
         return [(after - before) / 1e3 for before, after in pairwise(events)]
@@ -218,9 +223,24 @@ def typed(kind: str, value: int) -> Any:
     return value if kind.endswith("*") else np.dtype(kind).type(value)
 
 
+def cuda_core() -> Any:
+    """The module cuda.core.
+
+    Raises:
+        BackendError: it is not installed, or older than what this module is written for.
+    """
+    try:
+        from cuda import core
+    except ImportError as error:
+        raise BackendError(f"cuda-core cannot be imported, {error}: {INSTALL_CORE}") from None
+    version = getattr(core, "__version__", "0")
+    if int(version.partition(".")[0]) < OLDEST_CORE:
+        needed = f"cuda-core {version} is installed; {OLDEST_CORE}.0 or later is needed"
+        raise BackendError(f"{needed}: {INSTALL_CORE}")
+    return core
+
+
 @cache
 def runtime() -> DeviceRuntime:
     """One a process, so that programs share parameters."""
-    from cuda import core
-
-    return DeviceRuntime(core)
+    return DeviceRuntime(cuda_core())

@@ -70,7 +70,7 @@ class EmulateRuntime:
     def sync(self) -> None:
         pass
 
-    def time(self, groups: Sequence[Sequence[KernelLaunch]]) -> list[float]:
+    def time(self, captured: Sequence[Sequence[KernelLaunch]]) -> list[float]:
         raise BackendError(NO_CLOCK)
 
     def roofline(self) -> Roofline:
