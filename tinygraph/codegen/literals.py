@@ -12,7 +12,7 @@ import numpy as np
 
 from .writer import Argument, WrittenKernel
 
-LITERAL = re.compile(r"float32\((-?\d[\d.]*(?:e[+-]?\d+)?)\)")
+LITERAL = re.compile(r"\bfloat32\((-?\d[\d.]*(?:e[+-]?\d+)?)\)")
 PROLOGUE = re.compile(r"    \w+ = (view_\w+\()?args\[\d+\]\)?")
 
 

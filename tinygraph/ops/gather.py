@@ -28,7 +28,7 @@ from ..graph.types import Type
 from .arithmetic import clip
 from .logic import cast, equal, less, less_equal, logical_and, where
 from .source import axis_index, ramp
-from .templates import running_sum, scattered_parts, scattered_sum
+from .templates import running_parts, running_sum, scattered_parts, scattered_sum
 from .view import free, normalize_axis, reshape
 
 __all__ = ("cumsum", "dynamic_slice", "dynamic_update", "one_hot", "scatter_add", "take")
@@ -225,6 +225,7 @@ CUMSUM: Op = define(
     infer=_infer_cumsum,
     ref=_ref_cumsum,
     template=running_sum,
+    parts=running_parts,
     vjp=lambda g, out, x: (CUMSUM(g, axis=out.attr("axis"), reverse=not out.attr("reverse")),),
     example=lambda: cumsum(input("x", 4, 3), 0),
 )

@@ -12,24 +12,62 @@ from ..graph.ir import Node
 from ..graph.template import KernelWriter
 
 ROW = 128  # elements of a row that are worth a part of their own
+WORTH = 32_768  # elements in all that are
 MOST_PARTS = 64
 
 
 def running_sum(k: KernelWriter) -> None:
-    """One running sum for each position of the other axes."""
+    """One running sum for each position of the other axes, of which parts share out the last.
+
+    Where that axis is contiguous, it is the innermost loop: a row of sums is the row before it plus
+    one of x. Otherwise each sum runs to its end. The order of additions is the same.
+    """
     (x,), y = k.inputs, k.output
     axis = k.attrs["axis"]
-    k.argument("n", x.shape[axis])
-    views = [k.array(name, o) for name, o in (("x", x), ("y", y))]
-    steps = [k.argument(f"{v}_s", o.strides[axis]) for v, o in zip(views, (x, y), strict=True)]
     others = [a for a in range(len(x.shape)) if a != axis]
-    bases = k.loops(others, x.shape, {"x": x.strides, "y": y.strides})
-    value = f"{views[0]}[{bases['x']} + i * {steps[0]}]"
-    k.line(f"acc = {x.dtype}(0)")
-    k.line("for k in range(n):")
-    k.line(f"    i = {'n - 1 - k' if k.attrs['reverse'] else 'k'}")
-    k.line(f"    acc = {x.dtype}(acc + {value})")
-    k.line(f"    {views[1]}[{bases['y']} + i * {steps[1]}] = acc")
+    row = others[-1:]
+    k.argument("n", x.shape[axis])
+    step, begin = (-1, x.shape[axis] - 1) if k.attrs["reverse"] else (1, 0)
+    for name, o in (("x", x), ("y", y)):
+        k.array(name, o)
+        k.argument(f"{name}_s", step * o.strides[axis])
+        k.argument(f"{name}_begin", begin * o.strides[axis])
+    bases = k.loops(others[:-1], x.shape, {"x": x.strides, "y": y.strides})
+    width = k.argument("width", prod(x.shape[a] for a in row))
+    k.argument("parts", k.parts)
+    k.line(f"first = part * {width} // parts")
+    k.line(f"last = (part + 1) * {width} // parts")
+    source, sums = (_in_row(k, v, [o.strides[a] for a in row]) for v, o in (("x", x), ("y", y)))
+    along = [x.strides[a] for a in row] == [1]
+    if not along:
+        k.line("for c in range(first, last):")
+        k.depth += 1
+    k.line(f"x_at = {bases['x']} + x_begin")
+    k.line(f"y_at = {bases['y']} + y_begin")
+    if along:
+        k.line("for c in range(first, last):")
+        k.line(f"    {sums} = {x.dtype}({x.dtype}(0) + {source})")
+        k.line("for i in range(1, n):")
+        k.line("    before_at = y_at")
+        k.line("    x_at += x_s")
+        k.line("    y_at += y_s")
+        k.line("    for c in range(first, last):")
+        k.line(f"        {sums} = {x.dtype}({sums.replace('y_at', 'before_at')} + {source})")
+    else:
+        k.line(f"acc = {x.dtype}(0)")
+        k.line("for i in range(n):")
+        k.line(f"    acc = {x.dtype}(acc + {source})")
+        k.line(f"    {sums} = acc")
+        k.line("    x_at += x_s")
+        k.line("    y_at += y_s")
+
+
+def running_parts(n: Node) -> int:
+    """Running sums are cut along the last axis that has one for each of its positions."""
+    others = [s for a, s in enumerate(n.shape) if a != n.attr("axis")]
+    rows = others[-1] if others else 1
+    across = n.attr("axis") == len(n.shape) - 1
+    return max(1, min(rows if across else rows // ROW, n.type.size // WORTH, MOST_PARTS))
 
 
 def row_parts(n: Node) -> int:

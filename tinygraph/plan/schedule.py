@@ -22,7 +22,7 @@ from .launches.side_by_side import side_by_side
 from .lower.groups import lower as lower_group
 from .lower.lowerer import Lowerer
 from .memory.arena import place_buffers
-from .memory.fixed import fixed_nodes, is_fixed
+from .memory.fixed import fixed_nodes, is_fixed, unchanging
 from .memory.layout import Layout
 from .memory.memory import Memory
 from .memory.stores import sources, store_outputs, store_values
@@ -160,7 +160,8 @@ def join_siblings(p: Planning) -> None:
 
 def store(p: Planning) -> None:
     sources(p.memory, p.graph, p.parameters)
-    store_outputs(p.memory, p.graph, p.updates, p.fusion)
+    fixed = unchanging(p.graph, p.fusion, set(p.updates), p.invariant)
+    store_outputs(p.memory, p.graph, p.updates, p.fusion, fixed)
     before = order_updates(p.fusion, p.updates)
     store_values(p.fusion)
     p.fixed = fixed_nodes(p.graph, p.fusion, p.updates, p.invariant)

@@ -31,7 +31,7 @@ def form(fusion: Fusion) -> None:
 
 def assign(fusion: Fusion, n: Node) -> None:
     if n.op.kind is Kind.SOURCE:
-        fusion.writers[n] = [fusion.fresh_copy(n)]
+        fusion.writers[n] = [fusion.copy(n)]
     elif n.op.kind is Kind.LOOP:
         fusion.fresh(n, (), ()).opaque = n
     elif n.op.kind is Kind.RESULT:
@@ -158,12 +158,15 @@ def row_major_copy(fusion: Fusion, p: Node) -> Node:
 
 def assign_concat(fusion: Fusion, n: Node) -> None:
     """Every part is written where it belongs: by its producer if that is free to choose, by a copy
-    otherwise.
+    otherwise, one for all parts of a shape.
     """
     axis, offset = n.attr("axis"), 0
     writers: list[Group] = []
+    copying: dict[tuple[int, ...], Group] = {}
     for x in n.inputs:
-        group = fusion.group_for(x)
+        group = fusion.group_for(x, copying.get(x.shape))
+        if group.copy:
+            copying[x.shape] = group
         at = list(group.index[x])
         at[axis] = Index(at[axis].constant + offset, at[axis].terms)
         group.stores.append(Write(x, n, tuple(at)))

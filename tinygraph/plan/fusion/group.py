@@ -37,7 +37,7 @@ class Group:
         anchor: the contraction, if there is one; all other nodes are its epilogue.
         windows: the reduction reads overlapping windows.
         opaque: the one node of a group with a template of its own.
-        copy: the one node is in memory already and is only copied.
+        copy: the nodes are in memory already and are only copied.
         swapped: the anchor's first operand gives the columns of the contraction.
         device: the number of the device that runs it.
     """

@@ -69,19 +69,25 @@ class Fusion:
             self.writers[n] = [group]
         group.needs |= {g.number for g in self.sources(n)} - {group.number}
 
-    def fresh_copy(self, n: Node) -> Group:
-        """A group that only copies what is in memory already."""
-        group = Group(len(self.groups), n.shape, copy=True, device=self.device(n))
-        self.groups.append(group)
+    def copy(self, n: Node, others: Group | None = None) -> Group:
+        """A group that only copies what is in memory already: that of ``others``, which are of the
+        same shape, if it can be.
+        """
+        group = others
+        if group is None or group.device != self.device(n):
+            group = Group(len(self.groups), n.shape, copy=True, device=self.device(n))
+            self.groups.append(group)
         group.index[n] = own(n.shape)
         group.needs |= {g.number for g in self.writers.get(self.root(n), ())}
         return group
 
-    def group_for(self, n: Node) -> Group:
-        """The group that has ``n``'s value at hand to store it once more; a copy, if none has."""
+    def group_for(self, n: Node, copying: Group | None = None) -> Group:
+        """The group that has ``n``'s value at hand to store it once more; if none has, a copy,
+        together with those of ``copying``.
+        """
         writers = self.writers.get(n, ())
         if n in self.aliases or n in self.housed or len(writers) != 1 or n not in writers[0].index:
-            return self.fresh_copy(n)
+            return self.copy(n, copying)
         return writers[0]
 
     def device(self, n: Node) -> int:

@@ -4,7 +4,7 @@ parameters, constants and outputs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from ...graph.ir import Graph, Node, Parameter
 from ...graph.op import CONSTANT, Kind
@@ -41,8 +41,12 @@ def sources(memory: Memory, graph: Graph, parameters: Sequence[Parameter]) -> No
             memory.locations[n] = Location(buffer, 0, row_major(n.shape), n.dtype)
 
 
-def store_outputs(memory: Memory, graph: Graph, updates: Sequence[Node], fusion: Fusion) -> None:
-    """Outputs and new values of parameters go to their locations."""
+def store_outputs(
+    memory: Memory, graph: Graph, updates: Sequence[Node], fusion: Fusion, fixed: Set[Node]
+) -> None:
+    """Outputs and new values of parameters go to their locations; ``fixed`` values are computed
+    only once, and so in other memory.
+    """
     count = len(graph.outputs) - len(updates)
     for number, n in enumerate(graph.outputs):
         slot = Slot("output", number) if number < count else Slot("update", number - count)
@@ -54,10 +58,22 @@ def store_outputs(memory: Memory, graph: Graph, updates: Sequence[Node], fusion:
                 n.name or f"output{number}", n.type.size, n.dtype, "output", number
             )
             memory.locations[slot] = Location(buffer, 0, row_major(n.shape), n.dtype)
+            alone = n not in fixed and is_written_only(graph, n)
+            if alone and lives_in(memory, fusion, n, slot):
+                continue
         else:
             memory.locations[slot] = memory.locations[updates[slot.number]]
         group = fusion.group_for(n)
         group.stores.append(Write(n, slot, group.index[n]))
+
+
+def is_written_only(graph: Graph, n: Node) -> bool:
+    """True for a concatenation that is one output and nothing else: what programs return is not
+    read again, and its parts can be written there at once.
+    """
+    if n.op.kind is not Kind.JOIN or sum(o is n for o in graph.outputs) > 1:
+        return False
+    return not any(x is n for reader in graph.nodes for x in reader.inputs)
 
 
 def lives_in(memory: Memory, fusion: Fusion, n: Node, slot: Slot) -> bool:

@@ -58,7 +58,7 @@ def lead_aside(fusion: Fusion, group: Group, slot: Slot, before: Predecessors) -
         fusion.held.add(value)
         fusion.writers[value] = [group]
         group.copy, group.index = False, {value: own(value.shape)}
-    copy = fusion.fresh_copy(value)
+    copy = fusion.copy(value)
     copy.stores.append(Write(value, slot, copy.index[value]))
     before[copy.number] = set(copy.needs)
     return copy

@@ -10,6 +10,12 @@ from ..records.plan import Nest
 from ..records.target import Shaping
 from .tiling import tiled, tiles
 
+# Columns that are added up once, too many for a cache, come at memory's rate if much of a row is
+# read at a time; their sums are then in the first cache instead of registers.
+STREAMED = 1 << 18  # elements
+WIDE_PARTS = 4  # of a row, for as many threads
+WIDEST = 8  # large blocks
+
 
 def shaped(nest: Nest, shaping: Shaping) -> Nest:
     """An arranged nest with the shape of its loops."""
@@ -57,6 +63,14 @@ def block_of(nest: Nest, blocks: tuple[int, int, int]) -> int:
     first = nest.reduce[0]
     columns = nest.axes[first - 1]
     large, medium, small = blocks
+    if first == 1 and prod(nest.axes) >= STREAMED and passes(nest) == 1:
+        wide = -(-columns // WIDE_PARTS // small) * small
+        return columns if columns <= large else max(large, min(wide, WIDEST * large))
     most = small if columns < 2 * medium else medium
     most = large if first > 1 or columns >= 4 * large else most
     return next((b for b in blocks if b <= most and columns % b == 0), min(most, medium))
+
+
+def passes(nest: Nest) -> int:
+    """How often a nest goes through its reduction."""
+    return sum(bool(stage.inner) for stage in nest.stages)

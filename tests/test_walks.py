@@ -108,3 +108,57 @@ def test_what_agrees_stays_as_it_is() -> None:
     x, y = tg.input("x", 300, 200), tg.input("y", 200)
     for out in (x + x, x * y, tg.transpose(tg.reshape(x, (300, 4, 50)), (1, 0, 2))):
         assert [nest.style for nest in nests(schedule(graph_of(out)))] == ["row"]
+
+
+@pytest.mark.parametrize("columns", [1, 2, 10, 63, 64, 65, 300, 1030])
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_long_columns_are_added_up_in_wide_blocks(columns, dtype) -> None:
+    x = tg.input("x", -(-(1 << 18) // columns) + 3, columns, dtype=dtype)
+    given = numbers(x.shape, dtype)
+    program = tg.compile([x], [tg.sum(x, 0), tg.max(x - 1, 0)])
+    sums, most = program(given)
+    np.testing.assert_array_equal(sums, given.astype("int64").sum(0))  # float32 holds all of them
+    np.testing.assert_array_equal(most, given.max(0) - 1)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_running_sums_along_every_axis(axis, reverse) -> None:
+    for shape in [(1, 1, 1), (2, 3, 5), (3, 130, 257), (40, 1, 1100), (700, 2, 129), (2, 900, 33)]:
+        x, ints = tg.input("x", *shape), tg.input("ints", *shape, dtype="int64")
+        program = tg.compile(
+            [x, ints], [tg.cumsum(x, axis, reverse), tg.cumsum(ints, axis, reverse)]
+        )
+        given = np.random.default_rng(0).standard_normal(shape, "float32"), numbers(shape, "int64")
+        for got, want in zip(program(*given), tg.run(program.graph, *given), strict=True):
+            np.testing.assert_array_equal(got, want)  # one after the other, as NumPy adds them
+
+
+def test_running_sums_of_values_in_another_order() -> None:
+    x = tg.input("x", 70, 300)
+    program = tg.compile([x], [tg.cumsum(tg.exp(swap(x)), 0), tg.cumsum(swap(x) * 2, 1)])
+    given = np.random.default_rng(0).standard_normal(x.shape, "float32")
+    for got, want in zip(program(given), tg.run(program.graph, given), strict=True):
+        np.testing.assert_allclose(got, want, 1e-6)
+
+
+def test_a_concatenation_of_inputs_is_one_copy() -> None:
+    x, y, z = (tg.input(name, 3, 5 + (name == "z"), 40) for name in "xyz")
+    joined = tg.concat([x, y, z, x, tg.exp(y)], 1)
+    program = tg.compile([x, y, z], [joined])
+    plan = program.inspection.plan
+    assert plan.arena == 0 and len(plan.launches) <= 3  # x and y at once, z, the function
+    given = [numbers(n.shape) / 97 for n in (x, y, z)]
+    (got,) = program(*given)
+    np.testing.assert_allclose(got, tg.run(program.graph, *given)[0], 1e-6)
+
+
+def test_a_concatenation_that_is_read_again_is_kept() -> None:
+    x, w = tg.input("x", 3, 40), tg.parameter(numbers((2, 40)), "w")
+    joined = tg.concat([x, w], 0)
+    for outputs in ([joined, tg.sum(joined, 0)], [joined, joined], [tg.concat([w, w], 0), x]):
+        program = tg.compile([x], outputs)
+        for got, want in zip(
+            program(numbers(x.shape)), tg.run(program.graph, numbers(x.shape)), strict=True
+        ):
+            np.testing.assert_array_equal(got, want)
