@@ -1,4 +1,4 @@
-"""tinygraph against PyTorch, ONNX Runtime and OpenVINO: same networks, weights and threads.
+"""tinygraph against PyTorch, ONNX Runtime, OpenVINO, MNN and ncnn: same networks and weights.
 
     python benchmarks/compare.py                              every row
     python benchmarks/compare.py googlenet-b1 lenet-b64-train --threads 2 --json out.json
@@ -42,23 +42,21 @@ class Row:
         return f"{NETWORKS[self.network].title} batch {self.batch}, {what}"
 
 
+INFERENCE = {
+    "lenet": (1,), "alexnet": (1, 16), "vgg16": (1,), "squeezenet": (1,), "googlenet": (1, 8),
+    "resnet18": (1,), "resnet50": (1, 8), "resnext50": (1,), "densenet121": (1,),
+    "mobilenet": (1, 8), "efficientnet": (1, 8), "shufflenet": (1,), "unet": (1,), "vit": (1,),
+    "bert": (1, 8), "lstm": (1, 32), "lstm2": (1, 32), "transformer": (32,), "encoder": (1,),
+}  # fmt: skip
+TRAINING = {
+    "lenet": 64, "alexnet": 16, "googlenet": 8, "resnet18": 4, "resnet50": 2, "mobilenet": 4,
+    "unet": 1, "lstm": 32, "language": 32, "transformer": 32,
+}  # fmt: skip
 ROWS = {
     row.name: row
     for row in (
-        Row("lenet", 1),
-        Row("lenet", 64, training=True),
-        Row("alexnet", 1),
-        Row("alexnet", 16),
-        Row("alexnet", 16, training=True),
-        Row("googlenet", 1),
-        Row("googlenet", 8),
-        Row("googlenet", 8, training=True),
-        Row("lstm", 1),
-        Row("lstm", 32),
-        Row("lstm", 32, training=True),
-        Row("language", 32, training=True),
-        Row("transformer", 32),
-        Row("transformer", 32, training=True),
+        *(Row(network, batch) for network, batches in INFERENCE.items() for batch in batches),
+        *(Row(network, batch, training=True) for network, batch in TRAINING.items()),
     )
 }
 

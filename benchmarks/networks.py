@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -54,13 +55,19 @@ class Network:
             inputs = rng.standard_normal(shape, dtype=np.float32)
         return inputs, rng.integers(0, self.classes, size * self.predictions, dtype=np.int32)
 
-
 class LanguageModel(models.CharLanguageModel):
     """Texts [N, L] to the logits [N L, symbols] of each next symbol."""
 
     def forward(self, tokens: tg.Node, training: bool = False) -> tg.Node:  # type: ignore[override]
-        logits, _ = super().forward(tokens, training=training)
+        logits, _ = super().forward(tokens)
         return tg.reshape(logits, (-1, logits.shape[-1]))
+
+
+class PooledBert(models.Bert):
+    """Texts [N, L] to the pooled vector [N, size]."""
+
+    def forward(self, tokens: tg.Node, training: bool = False) -> tg.Node:  # type: ignore[override]
+        return super().forward(tokens)[1]
 
 
 def _drawn(rng: np.random.Generator, name: str, old: np.ndarray) -> np.ndarray:
@@ -72,37 +79,60 @@ def _drawn(rng: np.random.Generator, name: str, old: np.ndarray) -> np.ndarray:
     return np.float32(near_one) + noise * np.float32(0.05)
 
 
+def _image(title: str, build: Callable[[], nn.Module], torch: str, *arguments: Any) -> Network:
+    """A network of ImageNet's images and classes."""
+    return Network(title, build, torch, arguments, (3, 224, 224), 1000)
+
+
+def _recurrent(title: str, layers: int, length: int) -> Network:
+    """An LSTM of 256 units over vectors of 256."""
+    build = partial(models.lstm, 256, 256, 10, num_layers=layers)
+    return Network(title, build, "LSTM", (256, 256, 10, layers), (length, 256), 10)
+
+
+def _encoder(title: str, length: int, size: int, layers: int, heads: int) -> Network:
+    """A transformer that classifies texts of 62 symbols."""
+    build = partial(
+        models.TransformerClassifier, 62, 10, length, size=size, layers=layers, heads=heads
+    )
+    arguments = 62, 10, length, size, layers, heads
+    return Network(title, build, "TransformerClassifier", arguments, (length,), 10, symbols=62)
+
+
 NETWORKS = {
     "lenet": Network("LeNet-5", models.lenet5, "LeNet5", (), (1, 28, 28), 10),
     "alexnet": Network("AlexNet", models.alexnet, "AlexNet", (), (3, 227, 227), 1000),
-    "googlenet": Network(
-        "GoogLeNet",
-        lambda: models.googlenet("batch_norm", auxiliary=False),
-        "GoogLeNet",
-        ("batch_norm", 1000, False),
-        (3, 224, 224),
-        1000,
+    "vgg16": _image("VGG-16", models.vgg16, "VGG16"),
+    "squeezenet": _image("SqueezeNet", models.squeezenet, "SqueezeNet"),
+    "googlenet": _image(
+        "GoogLeNet", partial(models.googlenet, "batch_norm", auxiliary=False),
+        "GoogLeNet", "batch_norm", 1000, False,
     ),
-    "lstm": Network(
-        "LSTM", lambda: models.lstm(256, 256, 10), "LSTM", (256, 256, 10), (64, 256), 10
+    "resnet18": _image("ResNet-18", models.resnet18, "ResNet18"),
+    "resnet50": _image("ResNet-50", models.resnet50, "ResNet50"),
+    "resnext50": _image("ResNeXt-50", models.resnext50, "ResNeXt50"),
+    "densenet121": _image("DenseNet-121", models.densenet121, "DenseNet121"),
+    "mobilenet": _image("MobileNetV2", models.mobilenet_v2, "MobileNetV2"),
+    "efficientnet": _image("EfficientNet-B0", models.efficientnet_b0, "EfficientNet"),
+    "shufflenet": _image("ShuffleNetV2", models.shufflenet_v2, "ShuffleNetV2"),
+    "unet": Network(
+        "U-Net", partial(models.unet, 2, 3, 32), "UNet", (2, 3, 32), (3, 128, 128), 2,
+        predictions=128 * 128,
     ),
+    "vit": Network(
+        "ViT-Tiny", partial(models.VisionTransformer, heads=3, size=192),
+        "VisionTransformer", (224, 16, 12, 3, 192, 1000), (3, 224, 224), 1000,
+    ),
+    "bert": Network(
+        "BERT base, 128 symbols", PooledBert, "Bert", (30522, 512, 768, 12, 12), (128,), 768,
+        symbols=30522,
+    ),
+    "lstm": _recurrent("LSTM", 1, 64),
+    "lstm2": _recurrent("LSTM of two layers", 2, 64),
     "language": Network(
-        "LSTM language model",
-        lambda: LanguageModel(62, 256, size=256),
-        "LanguageModel",
-        (62, 256, 1, 256),
-        (64,),
-        62,
-        symbols=62,
-        predictions=64,
+        "LSTM language model", partial(LanguageModel, 62, 256, size=256),
+        "LanguageModel", (62, 256, 1, 256), (64,), 62, symbols=62, predictions=64,
     ),
-    "transformer": Network(
-        "Transformer",
-        lambda: models.TransformerClassifier(62, 10, 128, size=128, layers=2, heads=4),
-        "TransformerClassifier",
-        (62, 10, 128, 128, 2, 4),
-        (128,),
-        10,
-        symbols=62,
-    ),
-}
+    "transformer": _encoder("Transformer", 128, 128, 2, 4),
+    "encoder": _encoder("Transformer, 2048 symbols", 2048, 256, 2, 4),
+}  # fmt: skip

@@ -7,24 +7,23 @@ and changes the weights; dropout is off, so that losses can be compared.
 from __future__ import annotations
 
 import importlib.util
-import logging
 import sys
 import tempfile
-import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from networks import Network
+from runtimes import RUNTIMES, Run, export
 
 import tinygraph as tg
 from tinygraph import nn, optim
 
-Run = Callable[[], np.ndarray]
 Contenders = dict[str, Run]
 RATE, MOMENTUM = 1e-4, 0.9  # small: at 1e-3 GoogLeNet's third loss is rounding, in any library
-PEERS = ("torch", "torch-nhwc", "torch-compile", "onnxruntime", "openvino")
+PEERS = ("torch", "torch-nhwc", "torch-compile", *RUNTIMES)
 
 
 def inference(network: Network, batch: int, threads: int, peers: list[str]) -> Contenders:
@@ -44,13 +43,12 @@ def inference(network: Network, batch: int, threads: int, peers: list[str]) -> C
         contenders["torch-nhwc"] = _torch_inference(nhwc, x)
     if "torch-compile" in peers:
         _offer(contenders, "torch-compile", lambda: _torch_inference(_compiled(nhwc), x))
-    runtimes = {"onnxruntime": _onnxruntime, "openvino": _openvino}
-    wanted = [name for name in runtimes if name in peers and _installed(name)]
+    wanted = [name for name in RUNTIMES if name in peers and _installed(name)]
     if wanted:
         with tempfile.TemporaryDirectory() as folder:
-            path = _export(module, images, Path(folder))
+            path = export(module, images, Path(folder))
             for name in wanted:
-                contenders[name] = runtimes[name](path, images, threads)
+                _offer(contenders, name, partial(RUNTIMES[name], path, images, threads))
     return contenders
 
 
@@ -95,9 +93,17 @@ def tinygraph_training(net: nn.Module, images: np.ndarray, labels: np.ndarray, t
             module.p = 0.0
     x = tg.input("images", *images.shape, dtype=images.dtype.name)
     y = tg.input("labels", len(labels), dtype="int32")
-    loss = nn.cross_entropy(net(x, training=True), y)
+    loss = nn.cross_entropy(_rows(net(x, training=True)), y)
     updates = optim.SGD(RATE, momentum=MOMENTUM).updates(loss, net.parameters())
     return _program(tg.compile([x, y], [loss], updates=updates), images, labels)
+
+
+def _rows(logits: tg.Node) -> tg.Node:
+    """Logits as [N, classes], those of pixels too."""
+    if logits.ndim == 2:
+        return logits
+    last = tg.transpose(logits, (0, *range(2, logits.ndim), 1))
+    return tg.reshape(last, (-1, last.shape[-1]))
 
 
 def _program(program: tg.Program, *arrays: np.ndarray) -> Run:
@@ -143,7 +149,8 @@ def _torch_training(module: Any, x: Any, y: Any) -> Run:
 
     def run() -> np.ndarray:
         optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(module(x), y)
+        logits = module(x).movedim(1, -1).flatten(0, -2)
+        loss = torch.nn.functional.cross_entropy(logits, y)
         loss.backward()
         optimizer.step()
         return loss.detach().numpy()
@@ -166,51 +173,16 @@ def _without_dropout(module: Any) -> Any:
     return module
 
 
-# -- ONNX Runtime and OpenVINO ---------------------------------------------------------------------
-
-
-def _export(module: Any, images: np.ndarray, folder: Path) -> Path:
-    import torch
-
-    path = folder / "network.onnx"
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            module, (torch.from_numpy(images),), path, input_names=["x"], verbose=False
-        )
-    return path
-
-
-def _onnxruntime(path: Path, images: np.ndarray, threads: int) -> Run:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    # else its threads spin for tens of milliseconds into the next contender's time
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda: session.run(None, {"x": images})[0]
-
-
-def _openvino(path: Path, images: np.ndarray, threads: int) -> Run:
-    import openvino
-
-    settings = {
-        "INFERENCE_NUM_THREADS": threads,
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32",
-    }
-    request = openvino.Core().compile_model(path, "CPU", settings).create_infer_request()
-    return lambda: request.infer({0: images})[0]
+# -- which there are -------------------------------------------------------------------------------
 
 
 def _installed(peer: str) -> bool:
-    return importlib.util.find_spec(peer.split("-")[0]) is not None
+    package = {"mnn": "MNN"}.get(peer, peer.split("-")[0])
+    return importlib.util.find_spec(package) is not None
 
 
 def _offer(contenders: Contenders, name: str, make: Callable[[], Run]) -> None:
-    """torch.compile needs a C++ compiler and may refuse a network; then there is one peer less."""
+    """A peer may refuse a network, or lack what it needs; then there is one peer less."""
     try:
         contenders[name] = make()
     except Exception as error:

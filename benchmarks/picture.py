@@ -13,6 +13,8 @@ COLOURS = {
     "torch-compile": "#b3341a",
     "onnxruntime": "#5d6d7e",
     "openvino": "#2f6db5",
+    "mnn": "#8e6bbf",
+    "ncnn": "#c2a83e",
 }
 
 

@@ -2,7 +2,7 @@
 
     python tests/golden/make_torch_models.py        needs PyTorch (made with 2.13); the tests do not
 
-Weights come from ``weights``, by name; networks are those of benchmarks/torch_networks.py, written
+Weights come from ``weights``, by name; networks are those of benchmarks/torch_networks, written
 independently and run in float64, since float32 cannot tell a mistake from the noise of batch
 normalization over a handful of values. For each case: the logits of inference, the losses of three
 SGD steps with momentum (dropout off, auxiliary losses weighted 0.3), the norm of every gradient of
@@ -25,7 +25,7 @@ CLASSES, HIDDEN, MOMENTUM = 10, 64, 0.9
 
 @dataclass(frozen=True)
 class Case:
-    """A class of benchmarks/torch_networks.py with its arguments, a batch, a learning rate."""
+    """A class of benchmarks/torch_networks with its arguments, a batch, a learning rate."""
 
     network: str
     arguments: tuple[Any, ...]
@@ -45,7 +45,16 @@ CASES = {
     # 1 / 9 of average pooling is rounded to float32 in the graph, and normalizations amplify that
     "inception_v3": Case("InceptionV3", (CLASSES, False), 2, (3, 107), 1e-3, tolerance=2e-4),
     "inception_v3_auxiliary": Case("InceptionV3Aux", (768, CLASSES), 4, (768, 17)),
+    "resnet18": Case("ResNet18", (CLASSES,), 2, (3, 64)),
     "resnet50": Case("ResNet50", (CLASSES,), 2, (3, 64)),
+    "resnext50": Case("ResNeXt50", (CLASSES,), 2, (3, 64)),
+    "vgg16": Case("VGG16", (CLASSES, HIDDEN), 1, (3, 32), 1e-5),
+    "squeezenet": Case("SqueezeNet", (CLASSES,), 2, (3, 64), 1e-3),
+    "mobilenet_v2": Case("MobileNetV2", (CLASSES,), 4, (3, 64), 1e-3),
+    "efficientnet_b0": Case("EfficientNet", (CLASSES,), 4, (3, 64), 1e-3),
+    "shufflenet_v2": Case("ShuffleNetV2", (CLASSES,), 4, (3, 64), 1e-3),
+    "densenet121": Case("DenseNet121", (CLASSES,), 2, (3, 64), 1e-3),
+    "vision_transformer": Case("VisionTransformer", (32, 8, 2, 4, 64, CLASSES), 4, (3, 32)),
 }
 
 

@@ -24,7 +24,7 @@ RECURRENT = {"inputs": INPUTS, "hidden": 6, "classes": CLASSES}
 
 @dataclass(frozen=True)
 class Case:
-    """A class of benchmarks/torch_networks.py, its arguments; whether each symbol has a label."""
+    """A class of benchmarks/torch_networks, its arguments; whether each symbol has a label."""
 
     network: str
     arguments: dict[str, int]
@@ -39,6 +39,7 @@ CASES = {
     ),
     "classifier": Case("TransformerClassifier", TRANSFORMER | {"classes": CLASSES}),
     "language_model": Case("TransformerLanguageModel", TRANSFORMER, True),
+    "bert": Case("Bert", TRANSFORMER),
 }
 MASKS: dict[str, np.ndarray | None] = {
     "none": None,

@@ -1,4 +1,4 @@
-"""What several networks share: convolution blocks, auxiliary losses, the ImageNet input."""
+"""What several networks share: convolution blocks, stochastic depth, auxiliary losses, input."""
 
 from __future__ import annotations
 
@@ -10,6 +10,46 @@ import numpy as np
 from .. import nn, ops
 from ..graph.ir import Node
 from ..graph.op import constant
+
+
+def conv(
+    inputs: int, outputs: int, kernel_size: Any, bias: bool = False, **options: Any
+) -> nn.Conv2d:
+    """A convolution with He's initial values by fan-out; without a bias, for a norm follows."""
+    initial = nn.init.he(fan="out")
+    return nn.Conv2d(inputs, outputs, kernel_size, bias=bias, initial=initial, **options)
+
+
+def conv_norm(
+    inputs: int,
+    outputs: int,
+    kernel_size: int,
+    activation: type[nn.Module] | None,
+    stride: int = 1,
+    groups: int = 1,
+) -> nn.Sequential:
+    """A convolution that keeps the size but for its stride, batch normalization, an activation."""
+    layers: list[nn.Module] = [
+        conv(inputs, outputs, kernel_size, stride=stride, padding=kernel_size // 2, groups=groups),
+        nn.BatchNorm2d(outputs),
+    ]
+    return nn.Sequential(*layers, *([activation()] if activation else []))
+
+
+class StochasticDepth(nn.Module):
+    """In training, leaves each example's branch out with probability p (Huang et al., ECCV 2016).
+
+    Branches that stay are scaled by 1 / (1 - p), as dropout does, so that inference needs nothing.
+    """
+
+    def __init__(self, p: float):
+        self.dropout = nn.Dropout(p)
+
+    def forward(self, x: Node, training: bool = False) -> Node:
+        if not training or self.dropout.p == 0:
+            return x
+        kept = ops.broadcast_to(constant(1.0, x.dtype), (x.shape[0],) + (1,) * (x.ndim - 1))
+        return x * self.dropout(kept)
 
 
 class ConvReLU(nn.Module):

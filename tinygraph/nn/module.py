@@ -160,7 +160,7 @@ class Module:
 class Sequential(Module):
     """Modules one after the other, named by number, or by keyword: ``Sequential(conv=...)``."""
 
-    def __init__(self, *modules: Module, **named: Module):
+    def __init__(self, /, *modules: Module, **named: Module):
         for name, module in (*((str(i), m) for i, m in enumerate(modules)), *named.items()):
             if not isinstance(module, Module):
                 raise TypeError(f"Sequential takes modules, got {module!r} as {name!r}")
@@ -170,6 +170,9 @@ class Sequential(Module):
         for _, module in self.children():
             x = module(x, training=training)
         return x
+
+    def __iter__(self) -> Iterator[Module]:
+        return (m for _, m in self.children())
 
     def __getitem__(self, index: int) -> Module:
         return [m for _, m in self.children()][index]
