@@ -34,7 +34,27 @@ def positive(x: np.ndarray) -> np.ndarray:
 INDEX = np.array([[1, 0, 1, 3], [4, 4, 0, 2], [3, 3, 3, 1]], "int32")
 TWO = ((3, 4), (3, 4))
 
+IMAGE, LARGE = (2, 3, 4, 5), (2, 3, 9, 8)
+INTERPOLATE: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {  # the same call in both
+    "nearest": (IMAGE, {"scale_factor": 2}),
+    "nearest_size": (IMAGE, {"size": (7, 3)}),
+    "nearest_exact": (IMAGE, {"size": (7, 3), "mode": "nearest-exact"}),
+    "linear": ((2, 3, 5), {"size": 8, "mode": "linear"}),
+    "bilinear": (IMAGE, {"scale_factor": 2, "mode": "bilinear"}),
+    "bilinear_corners": (IMAGE, {"size": (7, 3), "mode": "bilinear", "align_corners": True}),
+    "bilinear_factor": (IMAGE, {"scale_factor": 1.7, "mode": "bilinear"}),
+    "trilinear": ((1, 2, 3, 4, 2), {"size": (4, 2, 5), "mode": "trilinear"}),
+    "bicubic": (IMAGE, {"size": (7, 3), "mode": "bicubic"}),
+    "bicubic_corners": (IMAGE, {"size": (7, 9), "mode": "bicubic", "align_corners": True}),
+    "antialias": (LARGE, {"size": (3, 5), "mode": "bilinear", "antialias": True}),
+    "antialias_cubic": (LARGE, {"size": (3, 5), "mode": "bicubic", "antialias": True}),
+}
+
 FUNCTIONS: dict[str, Case] = {
+    **{
+        f"interpolate_{name}": Case((shape,), lambda tg, x, o=options: tg.interpolate(x, **o))
+        for name, (shape, options) in INTERPOLATE.items()
+    },
     **{name: Case() for name in ("sin", "cos", "tan", "arctan", "sinh", "cosh", "arcsinh")},
     **{name: Case(domain=inside) for name in ("arcsin", "arccos", "arctanh")},
     **{name: Case(domain=positive) for name in ("log2", "log10", "reciprocal")},
@@ -55,6 +75,25 @@ FUNCTIONS: dict[str, Case] = {
     "scatter_max": Case(((3, 5), (3, 4)), lambda tg, x, u: tg.scatter(x, INDEX, u, 1, "max")),
     "scatter_min": Case(((3, 5), (3, 4)), lambda tg, x, u: tg.scatter(x, INDEX, u, 1, "min")),
     "cumprod": Case(((3, 5),), lambda tg, x: tg.cumprod(x, 1)),
+        ((2, 3, 4, 5),), lambda tg, x: tg.interpolate(x, (7, 3), mode="nearest-exact")
+    ),
+        ((2, 3, 4, 5),), lambda tg, x: tg.interpolate(x, scale_factor=2, mode="bilinear")
+    ),
+        ((2, 3, 4, 5),),
+        lambda tg, x: tg.interpolate(x, (7, 3), mode="bilinear", align_corners=True),
+    ),
+        ((2, 3, 4, 5),), lambda tg, x: tg.interpolate(x, scale_factor=1.7, mode="bilinear")
+    ),
+        ((1, 2, 3, 4, 2),), lambda tg, x: tg.interpolate(x, (4, 2, 5), mode="trilinear")
+    ),
+        ((2, 3, 4, 5),), lambda tg, x: tg.interpolate(x, (7, 3), mode="bicubic")
+    ),
+        ((2, 3, 4, 5),), lambda tg, x: tg.interpolate(x, (7, 9), mode="bicubic", align_corners=True)
+    ),
+        ((2, 3, 9, 8),), lambda tg, x: tg.interpolate(x, (3, 5), mode="bilinear", antialias=True)
+    ),
+        ((2, 3, 9, 8),), lambda tg, x: tg.interpolate(x, (3, 5), mode="bicubic", antialias=True)
+    ),
 }
 
 

@@ -15,13 +15,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from torch_cases import FUNCTIONS, draw, weights
+from torch_cases import FUNCTIONS, INTERPOLATE, draw, weights
 
 INDEX = torch.tensor([[1, 0, 1, 3], [4, 4, 0, 2], [3, 3, 3, 1]])
 
 CASES: dict[str, Callable[..., torch.Tensor]] = {
+    **{
+        f"interpolate_{name}": lambda x, o=options: F.interpolate(x, **o)
+        for name, (_, options) in INTERPOLATE.items()
+    },
     "sin": torch.sin,
     "cos": torch.cos,
     "tan": torch.tan,
@@ -52,6 +57,12 @@ CASES: dict[str, Callable[..., torch.Tensor]] = {
     "scatter_max": lambda x, u: torch.scatter_reduce(x, 1, INDEX, u, "amax"),
     "scatter_min": lambda x, u: torch.scatter_reduce(x, 1, INDEX, u, "amin"),
     "cumprod": lambda x: torch.cumprod(x, 1),
+        x, (7, 3), mode="bilinear", align_corners=True
+    ),
+        x, (7, 9), mode="bicubic", align_corners=True
+    ),
+        x, (3, 5), mode="bicubic", antialias=True
+    ),
 }
 
 

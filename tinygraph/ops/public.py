@@ -20,6 +20,7 @@ from .order import *
 from .pool import *
 from .random import *
 from .reduce import *
+from .resample import *
 from .scan import *
 from .source import *
 from .trigonometry import *

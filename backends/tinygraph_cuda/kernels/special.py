@@ -11,6 +11,8 @@ from tinygraph.graph.op import Op
 from tinygraph.ops.along import RECURRENCE, SCATTER
 from tinygraph.ops.gather import CUMSUM, SCATTER_ADD
 from tinygraph.ops.order import ARGSORT
+from tinygraph.ops.resample import RESAMPLE
+from tinygraph.ops.resample_template import taken, weighed
 from tinygraph.ops.templates import COMBINED
 from tinygraph.plan.records.plan import Special
 
@@ -166,10 +168,36 @@ def scatter(work: Special) -> CudaKernel:
     return out.made(blocks)
 
 
+def resample(work: Special) -> CudaKernel:
+    """A thread for each result."""
+    out, axes = SpecialText(), dict(work.attrs)["axes"]
+    (x, *tables, y), shape = work.operands, work.shapes[-1]
+    taps = [s[1] for s in work.shapes[1:-1:2]]
+    for name, operand in (("x", x), ("y", y)):
+        out.pointer(name, operand)
+    for number, table in enumerate(tables):
+        out.pointer(f"table{number}", table)
+    for axis in axes:
+        out.argument(f"x_{axis}_s", x.strides[axis])
+    blocks = out.each(prod(shape))
+    kept = [0 if a in axes else s for a, s in enumerate(x.strides)]
+    out.offset("o", "flat", shape, {"x": kept, "y": list(y.strides)})
+    out.line("x_at = int64(x_o)")
+    out.line("y_at = int64(y_o)")
+    for number, axis in enumerate(axes):
+        for line in taken(taps, number, axis, f"o{axis}"):
+            out.line(line)
+    for line in weighed(y.dtype, taps, axes):
+        out.line(line)
+    out.line("flat = uint32(flat + step)")
+    return out.made(blocks)
+
+
 TEMPLATES: dict[Op, Callable[[Special], CudaKernel]] = {
     CUMSUM: cumsum,
     SCATTER_ADD: scatter_add,
     RECURRENCE: recurrence,
     SCATTER: scatter,
     ARGSORT: argsort,
+    RESAMPLE: resample,
 }
