@@ -75,25 +75,6 @@ FUNCTIONS: dict[str, Case] = {
     "scatter_max": Case(((3, 5), (3, 4)), lambda tg, x, u: tg.scatter(x, INDEX, u, 1, "max")),
     "scatter_min": Case(((3, 5), (3, 4)), lambda tg, x, u: tg.scatter(x, INDEX, u, 1, "min")),
     "cumprod": Case(((3, 5),), lambda tg, x: tg.cumprod(x, 1)),
-        ((2, 3, 4, 5),), lambda tg, x: tg.interpolate(x, (7, 3), mode="nearest-exact")
-    ),
-        ((2, 3, 4, 5),), lambda tg, x: tg.interpolate(x, scale_factor=2, mode="bilinear")
-    ),
-        ((2, 3, 4, 5),),
-        lambda tg, x: tg.interpolate(x, (7, 3), mode="bilinear", align_corners=True),
-    ),
-        ((2, 3, 4, 5),), lambda tg, x: tg.interpolate(x, scale_factor=1.7, mode="bilinear")
-    ),
-        ((1, 2, 3, 4, 2),), lambda tg, x: tg.interpolate(x, (4, 2, 5), mode="trilinear")
-    ),
-        ((2, 3, 4, 5),), lambda tg, x: tg.interpolate(x, (7, 3), mode="bicubic")
-    ),
-        ((2, 3, 4, 5),), lambda tg, x: tg.interpolate(x, (7, 9), mode="bicubic", align_corners=True)
-    ),
-        ((2, 3, 9, 8),), lambda tg, x: tg.interpolate(x, (3, 5), mode="bilinear", antialias=True)
-    ),
-        ((2, 3, 9, 8),), lambda tg, x: tg.interpolate(x, (3, 5), mode="bicubic", antialias=True)
-    ),
 }
 
 

@@ -57,12 +57,6 @@ CASES: dict[str, Callable[..., torch.Tensor]] = {
     "scatter_max": lambda x, u: torch.scatter_reduce(x, 1, INDEX, u, "amax"),
     "scatter_min": lambda x, u: torch.scatter_reduce(x, 1, INDEX, u, "amin"),
     "cumprod": lambda x: torch.cumprod(x, 1),
-        x, (7, 3), mode="bilinear", align_corners=True
-    ),
-        x, (7, 9), mode="bicubic", align_corners=True
-    ),
-        x, (3, 5), mode="bicubic", antialias=True
-    ),
 }
 
 
