@@ -35,6 +35,8 @@ def test_every_line_of_code_leads_to_a_node_and_a_users_line(name):
     assert used == set(range(len(data["code"])))
     for kernel in data["kernels"]:
         assert kernel["items"], kernel["what"]
+        for lines in kernel["lines"].values():
+            assert all(lines.values())
         places = {p for n in kernel["items"] for p in data["items"][n]["places"]}
         known = places | {p for p, _ in kernel["places"]}
         if kernel["part"] != "prepare":
@@ -80,3 +82,20 @@ def test_a_page_has_the_ending_of_one(tmp_path):
     program = tg.compile([x], [x * 2.0])
     with pytest.raises(ValueError, match=r"a file ending in \.html; got 'page.txt'"):
         program.view(tmp_path / "page.txt")
+
+
+def test_lines_of_kernels_name_the_nodes_that_they_compute():
+    data = recorded("lenet5_step")
+    found: dict[str, set[str]] = {}
+    for kernel in data["kernels"]:
+        for code, at in kernel["lines"].items():
+            for line, items in at.items():
+                text = data["code"][int(code)]["lines"][int(line)].strip()
+                found.setdefault(text.split(" = ")[-1], set()).update(
+                    data["items"][n]["op"] for n in items
+                )
+    assert found["float32(0) if t2 <= float32(0) else t2"] == {"relu"}
+    assert found["t2 <= float32(0.0)"] == {"less_equal"}
+    assert "conv2d" in found["acc + x1"]
+    ended = [t for t in found if t.startswith("acc[row] += ")]
+    assert all("conv2d" in op or op == "matmul" for t in ended for op in found[t])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import wrap
@@ -12,6 +13,8 @@ from ..codegen.program import KernelCode
 from ..graph.origins import Origin
 from ..inspect.inspection import Inspection
 from ..plan.records.contraction import Contraction
+from ..plan.records.plan import Launch
+from .items import Items
 
 WIDTH = 100
 AROUND = 12  # lines that are shown around those that build nodes
@@ -41,6 +44,21 @@ def folded(line: str) -> list[str]:
         return [line]
     indent = line[: len(line) - len(line.lstrip())]
     return wrap(line, WIDTH, subsequent_indent=indent + "    ", break_on_hyphens=False)
+
+
+NAMED = re.compile(r"\s*(\w+?)(?:_\d+|_nan|\[[^=]*\])? \+?= ")  # unrolled windows number names
+STORED = re.compile(r"\] = (\w+)$")
+
+
+def lines_of(launch: Launch, text: Sequence[str], items: Items) -> dict[int, list[int]]:
+    """For each line of a kernel's text that computes, loads or stores one value, its items."""
+    values, found = dict(launch.values), {}
+    for number, line in enumerate(text):
+        matches = filter(None, (NAMED.match(line), STORED.search(line)))
+        names = [match[1] for match in matches if match[1] in values]
+        if names:
+            found[number] = items.of([values[names[0]]])[:1]
+    return found
 
 
 def tile(name: str, c: Contraction) -> list[str]:

@@ -17,6 +17,7 @@ from ..inspect.remarks import place
 from ..inspect.words import layer, product, shape_text, sizes_text, what
 from ..plan.records.cost import LaunchCost, node_cost, traffic
 from ..plan.records.plan import Launch
+from .code import lines_of
 from .items import BACKWARD, FORWARD, UPDATE, Items, part
 from .timing import measured
 
@@ -24,9 +25,14 @@ OPERATIONS = 8  # that take as long as a byte from memory
 PREPARE = "prepare"
 
 
-def kernels(inspection: Inspection, items: Items, profile: Profile | None) -> list[dict[str, Any]]:
+def kernels(
+    inspection: Inspection,
+    items: Items,
+    texts: Sequence[dict[str, Any]],
+    profile: Profile | None,
+) -> list[dict[str, Any]]:
     """A record for each kernel that is launched: first those of a run, then those that prepare
-    parameters.
+    parameters. ``texts`` are those of the generated kernels, by number.
     """
     plan, why = inspection.plan, choices(inspection.plan)
     readers = stored(inspection.compiled.graph)
@@ -42,6 +48,8 @@ def kernels(inspection: Inspection, items: Items, profile: Profile | None) -> li
         calls = inspection.code.calls if cost is not None else inspection.code.prepare
         work = [w for w in calls[number].work if w.member == member]
         record["code"] = sorted({w.kernel for w in work})
+        found_lines = {k: lines_of(m, texts[k]["lines"], items) for k in record["code"]}
+        record["lines"] = {k: at for k, at in found_lines.items() if at}
         if cost is None:
             record |= {"part": PREPARE, "flops": 0, "bytes": traffic(m)}
         else:

@@ -22,7 +22,8 @@ def record(inspection: Inspection, title: str, profile: Profile | None = None) -
         title: the program's signature.
     """
     items = Items(inspection.steps)
-    made = kernels(inspection, items, profile)
+    texts = generated(inspection)
+    made = kernels(inspection, items, texts, profile)
     items.nearest({n for k in made for n in k["items"]})
     found: dict[str, Any] = {
         "name": inspection.plan.name,
@@ -36,7 +37,7 @@ def record(inspection: Inspection, title: str, profile: Profile | None = None) -
         "devices": list(inspection.plan.devices),
         "stages": stages(inspection.steps, items),
         "kernels": made,
-        "code": generated(inspection),
+        "code": texts,
         "memory": memory(inspection, items),
         "remarks": remarks(inspection, items),
     }

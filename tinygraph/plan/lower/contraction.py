@@ -63,13 +63,14 @@ def with_epilogue(
     """
     mark = s.memory.mark()
     try:
-        nest = NestBuilder(s.fusion, group, s.layout).build(stores, accumulator="acc")
+        builder = NestBuilder(s.fusion, group, s.layout)
+        nest = builder.build(stores, accumulator="acc")
         body = epilogue(nest, "acc")
         work = Anchored(s, group, nest, body, s.copies(group), repack)
         for lowering in s.target.lowerings:
             if (found := lowering(work)) is not None:
-                return found
-        return tiles(work)
+                return found.naming(builder.values)
+        return tiles(work).naming(builder.values)
     except Unsuitable as why:
         s.memory.rollback(mark)
         return Declined(str(why), why.repack)
@@ -122,7 +123,9 @@ def epilogue_launch(s: Lowerer, group: Group, anchor: Node, stores: Stores) -> L
     loaded = builder.load(Leaf(anchor, group.index[anchor]))
     nest = arrange(builder.build(stores, accumulator=loaded))
     nodes = tuple(n for n in group.index if n is not anchor) or (anchor,)
-    return s.nest("_".join(dict.fromkeys(n.op.name for n in nodes)), nest, nodes)
+    launch = s.nest("_".join(dict.fromkeys(n.op.name for n in nodes)), nest, nodes)
+    launch.values = tuple(builder.values.items())
+    return launch
 
 
 # ---------------------------------------------------------------------- tiles

@@ -20,8 +20,9 @@ def nest(s: Lowerer, group: Group, stores: Stores) -> Launches | Declined:
     """All nodes of the group in one loop nest."""
     if group.opaque is not None:
         return Declined("its kernel has a template of its own")
-    built = arrange(NestBuilder(s.fusion, group, s.layout).build(stores))
-    return Launches([s.nest(label(group), built, tuple(group.index))])
+    builder = NestBuilder(s.fusion, group, s.layout)
+    built = arrange(builder.build(stores))
+    return Launches([s.nest(label(group), built, tuple(group.index))]).naming(builder.values)
 
 
 def special(s: Lowerer, group: Group, stores: Stores) -> Launches | Declined:

@@ -41,6 +41,7 @@ class NestBuilder:
         self.operands: list[Access] = []
         self.outer, self.inner = Scope([], {}), Scope([], {})
         self.counter = 0
+        self.values: dict[str, Node] = {}  # what the names of the nest are elements of
 
     def build(
         self, stores: Sequence[tuple[Write, Location]], accumulator: str | None = None
@@ -57,6 +58,7 @@ class NestBuilder:
             for n in group.index:
                 if n is group.anchor and accumulator:
                     self.outer.names[n] = accumulator
+                    self.values[accumulator] = n
                 elif n in self.fusion.reduction_axes and not group.copy and depth[n] == level + 1:
                     self.fold(n)
             due = [(store, place) for store, place in stores if depth[store.value] == level]
@@ -124,6 +126,7 @@ class NestBuilder:
         for x, at in element_reads(n, indices, self.group.axes):
             args.append((yield x, at))
         name = self.name()
+        self.values[name] = n
         scope.steps.append(Statement(name, n.op.element(n), tuple(args), n.dtype))
         return name
 
@@ -145,6 +148,7 @@ class NestBuilder:
                 args = (*args, self.position(self.flat_reduction(n), "int32", self.inner))
             self.inner.steps.append(Statement(value, text, args, n.dtype))
         result = self.name("acc")
+        self.values |= {result: n, value: n} if text != "{0}" else {result: n}
         self.inner.steps.append(Fold(result, n.op.fold or "sum", value, n.dtype))
         self.outer.names[n] = result
 
@@ -207,7 +211,9 @@ class NestBuilder:
         if n.op is IOTA and not leaf.guards:
             return self.ramp(n, leaf)
         access = resolve(self.locations.of(n), leaf, len(self.group.axes))
-        return self.emit_load(access, self.level((*leaf.indices, *(g.index for g in leaf.guards))))
+        name = self.emit_load(access, self.level((*leaf.indices, *(g.index for g in leaf.guards))))
+        self.values.setdefault(name, n)
+        return name
 
     def ramp(self, n: Node, leaf: Leaf) -> str:
         """An index ramp is arithmetic on the loops' axes."""

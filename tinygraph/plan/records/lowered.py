@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ...graph.ir import Node
 from .plan import Launch
 
 
@@ -17,6 +19,12 @@ class Launches:
     def add(self, launch: Launch, fixed: bool = False) -> None:
         """``fixed``: it depends on nothing that changes between runs."""
         (self.prepare if fixed else self.run).append(launch)
+
+    def naming(self, values: Mapping[str, Node]) -> Launches:
+        """These, with what the names in their kernels' texts are elements of."""
+        for launch in self.run:
+            launch.values = tuple(values.items())
+        return self
 
     def extend(self, other: Launches, fixed: bool = False) -> None:
         self.prepare += other.prepare

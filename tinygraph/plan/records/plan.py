@@ -268,6 +268,7 @@ class Launch:
         back: of a launch in a loop: numbers of launches of the previous step that must be complete.
         flops, bytes: cost.
         ahead: what it fetches for later launches, if its kernel can.
+        values: names in its kernel's text, and what they are elements of.
     """
 
     name: str
@@ -280,6 +281,7 @@ class Launch:
     flops: int = 0
     note: str = ""
     ahead: Ahead | None = None
+    values: tuple[tuple[str, Node], ...] = ()
 
     @property
     def members(self) -> tuple[Launch, ...]:
