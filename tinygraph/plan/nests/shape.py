@@ -37,7 +37,7 @@ def pieces(nest: Nest) -> int:
 
 def style(nest: Nest, unrolled: int) -> str:
     """The innermost loop: the reduction, or the last output axis around a reduction that is blocked
-    or, up to ``unrolled`` steps, unrolled.
+    or, up to ``unrolled`` steps of all passes over it, unrolled.
     """
     if not nest.reduce or len(nest.reduce) == len(nest.axes):
         return "row"
@@ -51,9 +51,11 @@ def style(nest: Nest, unrolled: int) -> str:
     )
     if main is None or all(s[last] != 1 for s in reads):
         return "row"
-    if prod(nest.axes[a] for a in nest.reduce) <= unrolled:
-        return "literal"
-    return "column"
+    # every pass over the reduction is unrolled: the values of one do not wait for the next in
+    # registers if there are many, and edges of windows are tested outside of the innermost loop
+    count = 1 if any(o.guards for o in nest.operands) else passes(nest)
+    steps = count * prod(nest.axes[a] for a in nest.reduce)
+    return "literal" if steps <= unrolled else "column"
 
 
 def block_of(nest: Nest, blocks: tuple[int, int, int]) -> int:

@@ -120,8 +120,8 @@ class Shaping:
     """The shape of loop nests.
 
     Attributes:
-        unrolled: where an output axis is contiguous, a reduction of at most this many steps is
-            unrolled within that axis.
+        unrolled: where an output axis is contiguous, a reduction of at most this many steps, in all
+            passes over it, is unrolled within that axis.
         blocks: around a longer one, the elements of that axis whose sums are kept at a time; the
             largest first.
         tile: side of the square tiles in which element-wise nests go through two axes, where each
