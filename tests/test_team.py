@@ -271,6 +271,24 @@ def test_in_a_loop_threads_keep_to_their_parts(own_team):
         assert together.tolist() == [[0, 1]] * len(together)
 
 
+@pytest.mark.parametrize("parts", [2, 5, 64, 65])
+def test_threads_begin_with_their_own_share(parts, own_team):
+    launches, address = 100, kernel_address("test_team_tid")
+    cells = np.full((launches, parts), -1, np.int64)
+    waits = [(i - 1,) if i else () for i in range(launches)]
+    rows = [row.ctypes.data for row in cells]
+    table = LaunchTable(
+        [TableEntry(address, a, parts, w, own=True) for a, w in zip(rows, waits, strict=True)]
+    )
+    for threads in (1, 2, 2, 3, 2):
+        cells[:] = -1
+        own_team.run(table, threads)
+        assert (cells >= 0).all()  # each part ran
+        if (threads, parts) == (2, 2):  # no thread has a reason to take the other's part
+            together = cells[cells[:, 0] != cells[:, 1]]
+            assert together.tolist() == [[0, 1]] * len(together)
+
+
 # ---------------------------------------------------------------------- devices
 
 

@@ -14,6 +14,7 @@ from tinygraph.compiler.store import Store
 from tinygraph.graph.ir import Parameter
 from tinygraph.graph.state import aligned
 from tinygraph.graph.types import Type
+from tinygraph.plan.records.contraction import SIZES, Contraction
 from tinygraph.plan.records.device import Part, Roofline, Timeline
 
 from .driver.driver import driver
@@ -150,8 +151,20 @@ class CpuRunner:
             self.blocks.append(block)
         return TableEntry(
             function, block.ctypes.data, call.parts, call.waits, call.device, call.back,
-            block.strides[0],
+            block.strides[0], self.by_rows(call),
         )  # fmt: skip
+
+    def by_rows(self, call: Call) -> bool:
+        """True if a call's parts are shares of rows, which other calls share out in the same order.
+
+        Not those of a bundle, which are in the order of their length, nor of a product that is cut
+        by columns only: they read weights in the order in which these were fetched.
+        """
+        if len(call.work) > 1:
+            return False
+        (work,) = call.work
+        product = isinstance(self.code.kernels[work.kernel].record, Contraction)
+        return not product or work.arguments[SIZES.index("row_parts")] != 1
 
     def block(self, work: Work, steps: int) -> np.ndarray:
         """An argument block for each step, with its addresses filled in, except those of inputs and

@@ -8,8 +8,9 @@ from a queue by an atomic add; before a pair runs, its thread waits until the la
 waits for have counted all their parts. Claims are in order and waits point backwards, so some
 thread can always proceed. The counters rise forever, by `parts` a run: nothing is cleared.
 
-In a loop a thread does not take the part that it has claimed, but the first that is left from its
-own share on: so it meets in every step what it has in its cache, weights and the state of its rows.
+In a loop, and wherever it is asked for (``TableEntry.own``), a thread does not take the part that
+it has claimed, but the first that is left from its own share on: so it meets what it has in its
+cache, weights and the state of its rows in every step, its rows of a picture in every layer.
 Parts that are taken are bits of a word, which turn from 0 to 1 in one run and back in the next.
 
 In a table with devices, thread number d walks the launches of device d and no others, in order, and

@@ -43,6 +43,7 @@ class TableEntry:
         back: of a launch in a loop, positions of those in the loop that must be complete one step
             before.
         stride: of a launch in a loop, bytes from one step's argument block to the next's.
+        own: whether threads take parts from their own share on, as they do in loops.
     """
 
     function: int
@@ -52,6 +53,7 @@ class TableEntry:
     device: int = 0
     back: tuple[int, ...] = ()
     stride: int = 0
+    own: bool = False
 
 
 class Steps:
@@ -137,7 +139,8 @@ class LaunchTable:
             self._records[rows[0], WAIT_BEGIN] += len(launch.back)
             self._records[rows, WAIT_END] = begin + len(found)
             self._records[rows, DEVICE] = launch.device
-            self._records[rows, CHOOSES] = length > 1 and 1 < launch.parts <= MOST
+            chooses = length > 1 or launch.own
+            self._records[rows, CHOOSES] = chooses and 1 < launch.parts <= MOST
         self._records[:, COUNTER] = self._counters.ctypes.data + 8 * LINE * np.arange(n)
         self._waits = np.concatenate([np.zeros(0, np.int64), *waits])
         parts = self._records[:, PARTS]
