@@ -162,3 +162,21 @@ def test_a_concatenation_that_is_read_again_is_kept() -> None:
             program(numbers(x.shape)), tg.run(program.graph, numbers(x.shape)), strict=True
         ):
             np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("width", [1, 3, 16, 50, 64, 65, 130])
+@pytest.mark.parametrize("count", [1, 5, 40, 300])
+def test_bags_of_lookups_go_along_rows(width, count) -> None:
+    table, places = tg.input("table", 500, width), tg.input("places", 7, count, dtype="int32")
+    bags = tg.sum(tg.take(table, places, 0), 1)
+    shifted = tg.mean(tg.exp(tg.take(table, places // 2 + 1, 0)), 1)
+    program = tg.compile([table, places], [bags, shifted])
+    rng = np.random.default_rng(width)
+    given = (
+        rng.standard_normal(table.shape, "float32"),
+        rng.integers(-3, 500, places.shape, "int32"),
+    )
+    for got, want in zip(program(*given), tg.run(program.graph, *given), strict=True):
+        np.testing.assert_allclose(got, want, 1e-5, 1e-5)
+    styles = {nest.style for nest in nests(program.inspection.plan) if nest.reduce}
+    assert width < 3 or count == 1 or styles == {"column"}

@@ -171,10 +171,10 @@ def scattered_sum(k: KernelWriter) -> None:
     k.line(f"first = part * {width} // parts")
     k.line(f"last = (part + 1) * {width} // parts")
     target, update = (_in_row(k, x, [s[a] for a in row]) for x, s in strides.items())
+    each = "for c in range(first, last): " if row else ""  # numbers have no loop of one step
     k.line(f"for i in range({k.argument('n', shape[axis])}):")
     k.line(f"    y_at = {bases['y']} + i * {k.argument('y_s', y.strides[axis])}")
-    k.line("    for c in range(first, last):")
-    k.line(f"        {target} = {y.dtype}(0)")
+    k.line(f"    {each}{target} = {y.dtype}(0)")
     place, source = "0", bases["u"]
     for a, stride in enumerate(index.strides):
         k.line(f"for k{a} in range({k.argument(f'm{a}', index.shape[a])}):")
@@ -183,8 +183,7 @@ def scattered_sum(k: KernelWriter) -> None:
         source += f" + k{a} * {k.argument(f'u_m{a}', u.strides[axis + a])}"
     k.line(f"y_at = {bases['y']} + min(max(int64(index[{place}]), 0), n - 1) * y_s")
     k.line(f"u_at = {source}")
-    k.line("for c in range(first, last):")
-    k.line(f"    {target} = {target} + {update}")
+    k.line(f"{each}{target} = {target} + {update}")
 
 
 def scattered_parts(n: Node) -> int:

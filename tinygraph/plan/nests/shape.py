@@ -6,7 +6,8 @@ from dataclasses import replace
 from math import prod
 
 from ..indexing.accesses import full_strides
-from ..records.plan import Nest
+from ..records.body import Statement
+from ..records.plan import Access, Load, Nest, Position, Put
 from ..records.target import Shaping
 from .tiling import tiled, tiles
 
@@ -43,19 +44,39 @@ def style(nest: Nest, unrolled: int) -> str:
         return "row"
     last = nest.reduce[0] - 1
     rank = len(nest.axes)
-    reads = [
-        s for s in (full_strides(o, rank) for o in nest.operands) if any(s[a] for a in nest.reduce)
-    ]
-    main = max(
-        reads, key=lambda s: prod(n for n, x in zip(nest.axes, s, strict=True) if x), default=None
-    )
-    if main is None or all(s[last] != 1 for s in reads):
+    moving = [moves(nest, o) & {*nest.reduce} for o in nest.operands]
+    strides = [full_strides(o, rank) for o in nest.operands]
+    if not any(s[last] == 1 and m for s, m in zip(strides, moving, strict=True)):
         return "row"
+    if gathers(nest):
+        return "column"  # all of a gathered row at a time
     # every pass over the reduction is unrolled: the values of one do not wait for the next in
     # registers if there are many, and edges of windows are tested outside of the innermost loop
     count = 1 if any(o.guards for o in nest.operands) else passes(nest)
     steps = count * prod(nest.axes[a] for a in nest.reduce)
     return "literal" if steps <= unrolled else "column"
+
+
+def gathers(nest: Nest) -> bool:
+    """True if elements are read at positions that are loaded."""
+    return any(g.load is not None for o in nest.operands for g in o.guards)
+
+
+def moves(nest: Nest, operand: Access) -> set[int]:
+    """The axes that an operand moves along, those of the positions at which it is gathered too."""
+    found = {a for a, s in enumerate(full_strides(operand, len(nest.axes))) if s}
+    names = {g.load for g in operand.guards if g.load is not None}
+    for stage in reversed(nest.stages):
+        for step in (*reversed(stage.inner), *reversed(stage.outer)):
+            if isinstance(step, Put) or step.name not in names:
+                continue
+            if isinstance(step, Load):
+                found |= moves(nest, nest.operands[step.operand])
+            elif isinstance(step, Position):
+                found |= {a for a, _ in step.index.terms}
+            else:
+                names |= {*(step.args if isinstance(step, Statement) else (step.value,))}
+    return found
 
 
 def block_of(nest: Nest, blocks: tuple[int, int, int]) -> int:
@@ -65,6 +86,8 @@ def block_of(nest: Nest, blocks: tuple[int, int, int]) -> int:
     first = nest.reduce[0]
     columns = nest.axes[first - 1]
     large, medium, small = blocks
+    if gathers(nest) and columns <= large:
+        return columns
     if first == 1 and prod(nest.axes) >= STREAMED and passes(nest) == 1:
         wide = -(-columns // WIDE_PARTS // small) * small
         return columns if columns <= large else max(large, min(wide, WIDEST * large))
