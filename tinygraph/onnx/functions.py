@@ -32,7 +32,7 @@ def body_of(c: Applied) -> FunctionRecord | None:
         versions = [v for v in record.function_opset_versions if v <= schemas.NEWEST]
         text = record.get_function_with_opset_version(max(versions))
     elif record.has_context_dependent_function:
-        types = [_type(v).SerializeToString() for v in c.inputs]
+        types = [_type(c, v).SerializeToString() for v in c.inputs]
         version = max(record.context_dependent_function_opset_versions)
         text = record.get_context_dependent_function_with_opset_version(
             version, _proto(c).SerializeToString(), types
@@ -61,9 +61,11 @@ def _proto(c: Applied) -> Any:
     return node
 
 
-def _type(value: Any) -> Any:
-    if not isinstance(value, (Node, np.ndarray)):
+def _type(c: Applied, value: Any) -> Any:
+    if value is None:
         return onnx.TypeProto()
+    if not isinstance(value, (Node, np.ndarray)):
+        raise c.fault("requires tensors, got a sequence")  # the builders do not look, and crash
     dtype = "int64" if value.dtype == object else str(value.dtype)
     shape = [None if isinstance(n, Size) else n for n in value.shape]
     return helper.make_tensor_type_proto(dtype_code(dtype), shape)

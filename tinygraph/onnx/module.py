@@ -14,6 +14,7 @@ from ..graph.dtype import DTYPES
 from ..graph.ir import Node, Parameter
 from ..graph.op import ShapeError, constant, input
 from ..nn.module import Module
+from .operators.rules import open_constant
 from .reading.errors import OnnxError
 from .reading.records import ModelRecord, ValueType
 from .state import State
@@ -25,7 +26,8 @@ class OnnxModule(Module):
     """A network out of an ONNX file.
 
     Calling it on nodes, in the order of ``inputs`` or by name, builds its graph for their shapes,
-    and gives its output, or a tuple of them. Parameters and buffers have the file's names.
+    and gives its output, or a tuple of them; a sequence is a list of nodes. Parameters and buffers
+    have the file's names.
 
     Attributes:
         inputs: the declared types of what it takes; constants are no inputs.
@@ -51,15 +53,14 @@ class OnnxModule(Module):
     def _own_state(self) -> Iterator[tuple[str, Parameter]]:
         yield from self.state.parameters.items()
 
-    def forward(self, *nodes: Node, training: bool = False, **named: Node) -> Any:
+    def forward(self, *nodes: Any, training: bool = False, **named: Any) -> Any:
         given: dict[str, Any] = dict(self.constants)
         given.update(zip((v.name for v in self.inputs), self.in_order(nodes, named), strict=True))
-        made = Importer(self.model, self.state, training)
-        outputs = tuple(self.node(made, *each) for each in zip(
-            self.outputs, made.graph(given), strict=True))  # fmt: skip
+        values = Importer(self.model, self.state, training).graph(given)
+        outputs = tuple(map(self.node, self.outputs, values))
         return outputs[0] if len(outputs) == 1 else outputs
 
-    def in_order(self, nodes: tuple[Node, ...], named: Mapping[str, Node]) -> list[Node]:
+    def in_order(self, nodes: tuple[Any, ...], named: Mapping[str, Any]) -> list[Any]:
         """The nodes for the inputs, checked against their declared types."""
         names = [v.name for v in self.inputs]
         given = {**dict(zip(names, nodes, strict=False)), **named}
@@ -70,15 +71,17 @@ class OnnxModule(Module):
             check_input(self.model.file, v, given[v.name])
         return [given[name] for name in names]
 
-    def node(self, made: Importer, name: str, value: Any) -> Node:
-        """An output as a node."""
+    def node(self, name: str, value: Any) -> Any:
+        """An output as a node, or as a list of nodes."""
+        if isinstance(value, list):
+            return [self.node(name, v) for v in value]
         if isinstance(value, np.ndarray) and value.dtype == object:
-            return constant(value.item(), "int64") if value.ndim == 0 else _open(value)
+            return open_constant(value, "int64")
         if isinstance(value, np.ndarray) and value.dtype.name in DTYPES:
             return constant(value, value.dtype.name)
         if not isinstance(value, Node):
-            kind = "left out" if value is None else getattr(value, "dtype", "a sequence")
-            raise OnnxError(f"{self.model.file}: the output {name!r} is {kind}, not a tensor")
+            kind = "left out" if value is None else f"{value.dtype}, which tinygraph lacks"
+            raise OnnxError(f"{self.model.file}: the output {name!r} is {kind}")
         return value
 
     def nodes(
@@ -117,6 +120,8 @@ class OnnxModule(Module):
         """
         nodes = self.nodes(batch, shapes)
         made = self(*nodes, training=training)
+        if any(isinstance(m, list) for m in (made if isinstance(made, tuple) else (made,))):
+            raise OnnxError(f"{self.model.file} gives sequences: call it, and compile their nodes")
         options.setdefault("name", self.model.file.partition(".")[0])
         return compile(nodes, made if isinstance(made, tuple) else (made,), **options)
 
@@ -138,29 +143,21 @@ def declared_shape(v: ValueType, batch: int | None) -> tuple[int | None, ...]:
     return tuple(n if isinstance(n, int) else batch for n in v.shape)
 
 
-def check_input(file: str, v: ValueType, x: Node) -> None:
-    """
+def check_input(file: str, v: ValueType, x: Any) -> None:
+    """Sizes may be others than declared: files often say 1 where any batch will do.
+
     Raises:
-        ShapeError: a node is not of an input's declared type.
+        ShapeError: what is given is not of an input's declared kind, dtype and rank.
     """
+    if v.kind != "tensor" and (x is None or isinstance(x, list)):
+        if not all(isinstance(each, Node) for each in x or ()):
+            raise ShapeError(f"{file} takes a list of nodes as {v.name!r}, got {x!r}")
+        return
     if not isinstance(x, Node):
         raise ShapeError(f"{file} takes nodes, got {x!r} as {v.name!r}; constants are for load()")
-    wrong = v.kind not in ("tensor", "optional") or (v.dtype and v.dtype != x.dtype)
-    if v.shape is not None:
-        wrong = wrong or len(v.shape) != x.ndim
-        wrong = wrong or any(
-            isinstance(n, int) and isinstance(m, int) and n != m
-            for n, m in zip(v.shape, x.shape, strict=False)
-        )
-    if wrong:
+    if (v.dtype and v.dtype != x.dtype) or (v.shape is not None and len(v.shape) != x.ndim):
         raise ShapeError(f"{file} takes {v}, got {x.type}")
 
 
 def _array(v: ValueType, value: Any) -> np.ndarray:
     return np.asarray(value, v.dtype) if v.dtype in DTYPES else np.asarray(value)
-
-
-def _open(value: np.ndarray) -> Node:
-    from .operators.rules import _open_constant
-
-    return _open_constant(value, "int64")

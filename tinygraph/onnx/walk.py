@@ -188,9 +188,11 @@ class Importer:
         return self.arrays[x]
 
     def source(self, x: Node) -> str:
-        """The name of an input of the graph that a node depends on."""
+        """What a node depends on, as messages call it."""
         found = self.source_of(x)
-        return "nothing" if found is None else f"the input {found.name or 'n'!r}"
+        if found is None or not found.name:
+            return "the batch size"
+        return f"the input {found.name!r}"
 
     def source_of(self, x: Node) -> Node | None:
         stack = [x]
@@ -198,7 +200,7 @@ class Importer:
             n = stack[-1]
             if n in self.sources:
                 stack.pop()
-            elif n.op is INPUT or n.op is OF_BATCH:
+            elif n.op is INPUT or n.op is OF_BATCH or any(isinstance(k, Size) for k in n.shape):
                 self.sources[n] = n
             elif missing := [i for i in n.inputs if i not in self.sources]:
                 stack.extend(missing)

@@ -44,7 +44,8 @@ class Grid:
         i, last = np.arange(self.new, dtype=np.float64), self.old - 1
         match self.coordinates:
             case "align_corners":
-                return i * (last / (self.new - 1)) if self.new > 1 else i * 0
+                size = self.new if self.scale == self.new / self.old else self.scale * self.old
+                return i * (last / (size - 1)) if size > 1 else i * 0
             case "asymmetric":
                 return i / self.scale
             case "tf_half_pixel_for_nn":

@@ -232,6 +232,21 @@ def split_to_sequence(c: Applied) -> tuple[Value]:
     return (list(ops.split(x, tuple(given.tolist()), axis)),)
 
 
+@rule("SequenceMap")
+def sequence_map(c: Applied) -> tuple[list[Value], ...]:
+    """The body on each element; further inputs are sequences as long, or the same for all."""
+    body, rows = c.attr("body"), sequence(c, 0)
+    others = list(c.inputs[1:])
+    if any(isinstance(o, list) and len(o) != len(rows) for o in others):
+        raise c.fault(f"requires sequences of {len(rows)} elements")
+    found: list[list[Value]] = [[] for _ in body.outputs]
+    for k, row in enumerate(rows):
+        given = [row, *(o[k] if isinstance(o, list) else o for o in others)]
+        for each, value in zip(found, c.walk.run(body, given), strict=True):
+            each.append(value)
+    return tuple(found)
+
+
 @rule("Optional")
 def optional(c: Applied) -> tuple[Value]:
     return (c.value(0) if c.inputs else None,)

@@ -12,6 +12,8 @@ import numpy as np
 from ... import ops
 from ...graph.dtype import DTYPES, is_float
 from ...graph.ir import Node
+from ...graph.op import broadcast_shapes
+from ...graph.types import Type
 from .drawing import uniform
 from .rules import Applied, rule
 
@@ -136,7 +138,8 @@ def power(c: Applied) -> Node:
             simple = int(number) if whole else number
             if is_float(a.dtype) or (isinstance(simple, int) and simple <= 4):
                 y = ops.pow(a, simple)
-                return ops.broadcast_to(y, np.broadcast_shapes(a.shape, exponent.shape))
+                shape = broadcast_shapes("Pow", a.type, Type(exponent.shape))
+                return ops.broadcast_to(y, shape)
     wide = a.dtype if is_float(a.dtype) else "float64"
     return ops.cast(ops.pow(ops.cast(a, wide), ops.cast(c.x(1), wide)), a.dtype)
 

@@ -136,14 +136,13 @@ def _slice(c: Applied) -> Any:
 
 
 def _unsqueeze(c: Applied) -> Any:
-    axes = c.option("axes", 1)
+    axes = c.listed("axes", 1) or ()
     x = c.inputs[0]
     return np.expand_dims(x, c.normal_axes(axes, x.ndim + len(axes)))
 
 
 def _squeeze(c: Applied) -> Any:
-    axes = c.option("axes", 1)
-    return np.squeeze(c.inputs[0], None if axes is None else tuple(axes))
+    return np.squeeze(c.inputs[0], c.listed("axes", 1))
 
 
 def _reshape(c: Applied) -> Any:
@@ -155,8 +154,7 @@ def _reshape(c: Applied) -> Any:
 
 
 def _prod(c: Applied) -> Any:
-    axes = c.option("axes", 1)
-    return c.inputs[0].prod(tuple(axes) if axes else None, keepdims=bool(c.attr("keepdims")))
+    return c.inputs[0].prod(c.listed("axes", 1) or None, keepdims=bool(c.attr("keepdims")))
 
 
 def _expand(c: Applied) -> Any:

@@ -14,6 +14,11 @@ def matmul(c: Applied) -> Node:
     return ops.matmul(c.x(0), c.x(1))
 
 
+@rule("Einsum")
+def einsum(c: Applied) -> Node:
+    return ops.einsum(c.attr("equation").replace(" ", ""), *c.all())
+
+
 @rule("Gemm")
 def gemm(c: Applied) -> Node:
     return _gemm(c)

@@ -100,7 +100,7 @@ class Layer:
         if self.lengths is None:
             last, (ys,) = ops.scan(lambda *v: _with_output(step(*v)), first, rows, reverse=reverse)
             return ys, *last
-        numbers = ops.arange(self.x.shape[0])
+        numbers = ops.arange(self.x.shape[0], dtype="int32")
         lengths = ops.reshape(ops.cast(self.lengths, "int32"), (-1, 1))
 
         def kept(*values: Node) -> tuple[Node, ...]:

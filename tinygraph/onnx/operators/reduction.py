@@ -57,8 +57,7 @@ def _rooted(x: Node, dtype: str) -> Node:
 @rule(*REDUCTIONS)
 def reduction(c: Applied) -> Node:
     x = c.x(0)
-    given = c.option("axes", 1)
-    given = (given,) if isinstance(given, int) else given
+    given = c.listed("axes", 1)
     if not given and c.attr("noop_with_empty_axes", 0):
         axes: Axes = ()
     else:

@@ -108,7 +108,7 @@ class Applied:
         if not isinstance(value, np.ndarray):
             raise self.fault("requires tensors, got a sequence")
         if value.dtype == object:
-            return _open_constant(value, dtype or "int64")
+            return open_constant(value, dtype or "int64")
         if value.dtype.name not in DTYPES:
             raise self.fault(f"has an input of {value.dtype.name}, which tinygraph lacks")
         return constant(value, value.dtype.name)
@@ -145,6 +145,11 @@ class Applied:
             return None
         found = self.known(i, f"a {name!r}")
         return found.item() if found.ndim == 0 else tuple(found.tolist())
+
+    def listed(self, name: str, i: int) -> tuple[Any, ...] | None:
+        """An option that is a list, of which a number is the only element."""
+        found = self.option(name, i)
+        return found if found is None or isinstance(found, tuple) else (found,)
 
     def sizes(self, i: int, what: str) -> tuple[Any, ...]:
         """Input i as whole numbers, which may depend on n."""
@@ -207,7 +212,7 @@ class Applied:
         return self.walk.fault(self.node, message)
 
 
-def _open_constant(array: np.ndarray, dtype: str) -> Node:
+def open_constant(array: np.ndarray, dtype: str) -> Node:
     """Integers that depend on n as a node."""
     if array.ndim == 0:
         return constant(array.item(), dtype)

@@ -40,14 +40,13 @@ def flatten(c: Applied) -> Node:
 
 @rule("Squeeze")
 def squeeze(c: Applied) -> Node:
-    x, axes = c.x(0), c.option("axes", 1)
+    x, axes = c.x(0), c.listed("axes", 1)
     return ops.squeeze(x, None if axes is None else c.normal_axes(axes, x.ndim))
 
 
 @rule("Unsqueeze")
 def unsqueeze(c: Applied) -> Node:
-    x, axes = c.x(0), c.option("axes", 1)
-    axes = (axes,) if isinstance(axes, int) else axes
+    x, axes = c.x(0), c.listed("axes", 1) or ()
     places = c.normal_axes(axes, x.ndim + len(axes))
     sizes = iter(x.shape)
     shape = tuple(1 if a in places else next(sizes) for a in range(x.ndim + len(places)))
@@ -163,17 +162,8 @@ def expand(c: Applied) -> Node:
 
 @rule("Tile")
 def tile(c: Applied) -> Node:
-    return tiled(c.x(0), c.sizes(1, "repeats"))
-
-
-def tiled(x: Node, repeats: Sequence[Any]) -> Node:
-    """x several times along each axis."""
-    if all(number(r) and r == 1 for r in repeats):
-        return x
-    apart = [n for size in x.shape for n in (1, size)]
-    shape = [n for r, size in zip(repeats, x.shape, strict=True) for n in (r, size)]
-    joined = tuple(r * n for r, n in zip(repeats, x.shape, strict=True))
-    return ops.reshape(ops.broadcast_to(ops.reshape(x, tuple(apart)), tuple(shape)), joined)
+    x, repeats = c.x(0), c.sizes(1, "repeats")
+    return x if all(number(r) and r == 1 for r in repeats) else ops.tile(x, repeats)
 
 
 # -- values made of a shape ------------------------------------------------------------------------
