@@ -7,10 +7,10 @@ from functools import partial
 from typing import Any
 
 import tinygraph as tg
-from more_networks import MobileNetV2, UNet
 from tinygraph import models, nn, optim
 from tinygraph.graph.ir import Node
 from tinygraph.passes import Update
+from unet import UNet
 
 Whole = tuple[list[Node], list[Node], list[Update]]  # inputs, outputs, updates
 
@@ -62,7 +62,7 @@ KINDS: dict[str, Callable[..., Whole]] = {
     "googlenet_bn": partial(pictures, lambda: models.googlenet("batch_norm"), 3, 224, 224),
     "inception_v3": partial(pictures, models.inception_v3, 3, 299, 299),
     "resnet50": partial(pictures, models.resnet50, 3, 224, 224),
-    "mobilenet_v2": partial(pictures, MobileNetV2, 3, 224, 224),
+    "mobilenet_v2": partial(pictures, models.mobilenet_v2, 3, 224, 224),
     "unet": partial(masks, UNet, 3, 128, 128),
     "unet_nearest": partial(masks, lambda: UNet(transposed=False), 3, 128, 128),
     "rnn": partial(series, lambda: models.rnn(64, 128, 10)),

@@ -11,7 +11,7 @@ import pytest
 if find_spec("numba_cuda") is None:
     pytest.skip("numba-cuda is not installed", allow_module_level=True)
 
-from emulated import run_emulated
+from emulated import compile_kernel, kernels, run_emulated
 
 from compiled import graph_of
 from tinygraph import models, nn, ops
@@ -20,8 +20,10 @@ from tinygraph.compiler.arguments import draw
 from tinygraph.graph.interpret import run
 from tinygraph.graph.ir import Graph
 from tinygraph.graph.op import OPS, Kind, input
+from tinygraph_cuda.compile.budget import REGISTERS
+from tinygraph_cuda.compile.toolchain import link
 
-RECORDS = [o for o in OPS.values() if o.example is not None]
+RECORDS = [o for o in OPS.values() if o.example and o.kind is not Kind.COMPOSITE]
 
 
 def agree(graph, **options) -> None:
@@ -52,6 +54,20 @@ def test_softmax_by_warps(shape):
     x = input("x", *shape)
     exponential = ops.exp(x - ops.max(x, axis=-1, keepdims=True))
     agree(graph_of(exponential / ops.sum(exponential, axis=-1, keepdims=True)))
+
+
+@pytest.mark.parametrize("rows, unrolled", [(8, True), (32, False)])
+def test_short_reductions_take_few_registers(rows, unrolled):
+    """Unrolled, the compiler would do all loads first, those of the second sum as well."""
+    x, y = input("x", rows, 512), input("y", rows, 512)
+    centred = x - ops.mean(x, 0)
+    graph = graph_of(ops.sum(centred * centred, 0) + ops.sum(y, 0))
+    made = kernels(graph)
+    assert any(f"range({rows})" in kernel.text for kernel in made) == unrolled
+    for kernel in made:
+        _, used = link(compile_kernel(kernel), "sm_80")
+        assert used.registers * kernel.threads <= REGISTERS
+    agree(graph)
 
 
 def test_gradients_of_lenet():

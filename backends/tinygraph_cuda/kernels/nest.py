@@ -9,6 +9,7 @@ int32.
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from math import prod
 
 from tinygraph.codegen.nest import NestWriter
@@ -22,6 +23,8 @@ from .reader import VECTOR
 from .team import COLUMNS, THREAD, WARP_TEAM, choose, combine
 from .wide import WideWriter, is_wide
 
+MOST_LOADS = 64  # of an unrolled reduction
+
 
 def emit(nest: Nest) -> CudaKernel:
     """The kernel of a nest, and its launch.
@@ -29,7 +32,7 @@ def emit(nest: Nest) -> CudaKernel:
     Raises:
         BackendError: sizes or strides beyond 32 bits.
     """
-    writer = CudaNestWriter(nest)
+    writer = CudaNestWriter(modest(nest))
     made = writer.kernel()
     function = ast.parse(made.text).body[0]
     assert isinstance(function, ast.FunctionDef)
@@ -45,6 +48,17 @@ def emit(nest: Nest) -> CudaKernel:
     elements = THREADS // writer.team.lanes * (VECTOR if writer.wide else 1)
     blocks = min(MOST_BLOCKS, max(1, -(-writer.total // elements)))
     return CudaKernel(ast.unparse(module) + "\n", tuple(signature), arguments, blocks)
+
+
+def modest(nest: Nest) -> Nest:
+    """A reduction is a loop where too many loads would be on their way at a time if it were
+    unrolled: the compiler does them all first, and each takes a register.
+    """
+    loads = sum(isinstance(s, Load) for stage in nest.stages for s in stage.inner)
+    unrolled = nest.style == "literal"
+    if unrolled and loads * prod(nest.axes[a] for a in nest.reduce) > MOST_LOADS:
+        return replace(nest, style="column")
+    return nest
 
 
 class CudaNestWriter(WideWriter, NestWriter):
