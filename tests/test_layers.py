@@ -40,7 +40,7 @@ FLOORS = [
     ["tinygraph.inspect"],
     ["tinygraph.page"],
     ["tinygraph.compiler"],
-    ["tinygraph.compile"],
+    ["tinygraph.compile", "tinygraph.view"],
     ["tinygraph.extend"],
     ["tinygraph.nn", "tinygraph.datasets", "tinygraph.checkpoints"],
     ["tinygraph.optim", "tinygraph.data"],

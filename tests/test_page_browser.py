@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import tinygraph as tg
@@ -33,8 +34,6 @@ def step(tmp_path_factory):
 
 
 def zeros(n):
-    import numpy as np
-
     return np.zeros(n.shape, n.dtype)
 
 
@@ -155,4 +154,25 @@ def test_names_stay_text(browser, tmp_path):
     assert browser.run("[...document.querySelectorAll('img, b[onerror]')].length") == 0
     shown = browser.run("document.querySelector('#panes').textContent")
     assert "🧠🔥" in shown and "עברית" in shown
+    assert browser.errors == []
+
+
+def test_two_programs_side_by_side(browser, tmp_path):
+    programs = []
+    for size in (4, 9):
+        x = tg.input("x", 8, size)
+        weights = np.ones((size, 16), np.float32)
+        programs.append(tg.compile([x], [tg.relu(x @ weights) * 2.0], name=f"size {size}"))
+    path = tg.view(*programs, tmp_path / "two.html")
+    browser.errors.clear()
+    browser.open(path)
+    assert browser.run("app.tab") == "compare"
+    for graph in ("before", "now"):
+        assert browser.run(f"document.querySelectorAll('#{graph} .box').length") > 0
+    text = browser.run("document.querySelector('#panes').textContent")
+    assert "size 4" in text and "size 9" in text and "matmul" in text
+    browser.click("#programs button", 1)
+    assert browser.run("app.model.name") == "size 9"
+    browser.click(".compare tbody tr")
+    assert browser.run("document.querySelectorAll('#before .chosen').length") > 0
     assert browser.errors == []

@@ -27,6 +27,7 @@ from .graph.verify import VerifyError
 from .nn import manual_seed
 from .ops.public import *  # noqa: F403
 from .settings import settings
+from .view import view
 
 __all__ = [
     "BackendError",
@@ -60,6 +61,7 @@ __all__ = [
     "run",
     "scope",
     "settings",
+    "view",
 ]
 __all__ += ops.__all__
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -104,8 +102,8 @@ class BatchProgram(Program):
     def explain(self, name: str) -> str:
         return self.bound.explain(name)
 
-    def view(self, path: str | os.PathLike[str]) -> Path:
-        return self.bound.view(path)
+    def page_record(self) -> tuple[Inspection, str, Profile | None]:
+        return self.bound.page_record()
 
     def __repr__(self) -> str:
         bound = ", ".join(map(str, self.sizes)) or "none yet"

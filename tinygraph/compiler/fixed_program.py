@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -161,13 +159,7 @@ class FixedProgram(Program):
     def explain(self, name: str) -> str:
         return self.inspection.explain(name, self._profile)
 
-    def view(self, path: str | os.PathLike[str]) -> Path:
-        from ..page.view import write
-
-        return write(path, [self.page_record()])
-
     def page_record(self) -> tuple[Inspection, str, Profile | None]:
-        """What a page is made from."""
         return self.inspection, self._signature(), self._profile
 
     def __repr__(self) -> str:

@@ -80,6 +80,9 @@ class Program(ABC):
         """How a node, layer, scope or parameter was compiled, and what it costs."""
 
     @abstractmethod
+    def page_record(self) -> tuple[Inspection, str, Profile | None]:
+        """What a page is made from: the record, the signature, and the last profile."""
+
     def view(self, path: str | os.PathLike[str]) -> Path:
         """Writes one HTML page that shows everything about this program, and returns its path:
         the graph as it was written and after each pass, kernels, generated code, memory, remarks,
@@ -92,6 +95,9 @@ class Program(ABC):
         Raises:
             ValueError: the path does not end in .html.
         """
+        from ..page.view import write
+
+        return write(path, [self.page_record()])
 
     @property
     def stages(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 
 SCRIPTS = (  # each knows those above it
     "base", "model", "layout", "fold", "graph", "things", "kernels", "source", "memory", "timeline",
-    "roofline", "remarks", "card", "main",
+    "roofline", "remarks", "compare", "card", "main",
 )  # fmt: skip
 
 

@@ -4,14 +4,14 @@ const FUSED = "fused";
 
 class App {
   constructor(programs) {
-    this.programs = programs;
+    this.models = programs.map((p) => new Model(p));
     this.theme();
     this.use(0);
     this.keys();
   }
 
   use(chosen) {
-    this.model = new Model(this.programs[chosen]);
+    this.model = this.models[chosen];
     this.related = this.model.related({});
     this.related.narrow = null;
     this.picked = {};
@@ -25,13 +25,15 @@ class App {
     this.graphs();
     this.tabs();
     this.stages();
+    if (this.panes.compare) this.beside = this.tab === undefined || this.tab === "compare";
+    $("beside").setAttribute("aria-pressed", this.beside);
     const start = new URLSearchParams(location.hash.slice(1));
     if (start.has("stage")) this.go(Math.max(0, this.names().indexOf(start.get("stage"))));
     else this.go(this.stage);
     const slowest = [...this.model.run].sort((a, b) => weight(this.model, b) - weight(this.model, a))[0];
     const asked = start.has("kernel") ? Number(start.get("kernel")) : slowest;
     if (asked !== undefined && this.model.kernels[asked]) this.select({ kernels: [asked] }, null, start.has("kernel"));
-    this.open(start.get("pane") in this.panes ? start.get("pane") : this.tab || "kernels");
+    this.open(start.get("pane") in this.panes ? start.get("pane") : this.tab || (this.panes.compare ? "compare" : "kernels"));
   }
 
   names() { return [...this.model.stages.map((s) => s.name), FUSED]; }
@@ -51,7 +53,7 @@ class App {
   }
 
   mark(graph, reveal) {
-    const ids = graph.kernels ? [...this.related.kernels] : this.itemsIn(graph.shownStage);
+    const ids = graph.other ? this.panes.compare.twin(this.model, this.related.kernels) : graph.kernels ? [...this.related.kernels] : this.itemsIn(graph.shownStage);
     graph.choose(ids, reveal && ids.length > 0);
   }
 
@@ -65,19 +67,33 @@ class App {
   graphs() {
     fill($("now"));
     fill($("before"));
-    const make = (root, label) => new GraphPane(root, {
-      label,
-      colour: (t, box) => colourOf(this.model, this.colour, unique((t ? [t] : box.things).flatMap((x) => x.kernels))),
-      value: (things) => this.valueOf(things),
-      onSelect: (ids) => this.select(this.graph.kernels ? { kernels: ids } : { items: ids }, this.graph),
-    });
-    this.graph = make($("now"), "graph of this stage");
-    this.past = make($("before"), "graph of the stage before");
+    const make = (root, label, of) => {
+      const graph = new GraphPane(root, {
+        label,
+        colour: (t, box) => colourOf(of(graph), this.colourIn(of(graph)), unique((t ? [t] : box.things).flatMap((x) => x.kernels))),
+        value: (things) => this.valueOf(things, of(graph)),
+        onSelect: (ids) => this.picks(graph, ids),
+      });
+      return graph;
+    };
+    this.graph = make($("now"), "graph of this stage", () => this.model);
+    this.past = make($("before"), "graph of the stage before", (graph) => graph.other || this.model);
   }
 
-  valueOf(things) {
+  picks(graph, ids) {
+    if (graph.other) this.select({ kernels: this.panes.compare.twin(graph.other, ids) }, null);
+    else this.select(this.graph.kernels ? { kernels: ids } : { items: ids }, graph);
+  }
+
+  // Each program's own colours, of the kind that is chosen.
+  colourIn(model) {
+    model.colourings ||= colourings(model);
+    return model.colourings.find((c) => c.name === this.colour.name) || model.colourings[0];
+  }
+
+  valueOf(things, model) {
     if (!this.graph.kernels) return "";
-    return this.colour.text(unique(things.flatMap((t) => t.kernels)).map((k) => this.model.kernels[k]).filter((k) => k.part !== "prepare"));
+    return this.colourIn(model).text(unique(things.flatMap((t) => t.kernels)).map((k) => model.kernels[k]).filter((k) => k.part !== "prepare"));
   }
 
   go(stage) {
@@ -87,14 +103,23 @@ class App {
     this.graph.kernels = this.stage === last;
     let things = this.graph.kernels ? kernelThings(model) : itemThings(model, here, this.beside ? null : before);
     this.past.kernels = false;
-    const compare = this.beside && this.stage > 0 && !this.graph.kernels;
+    const other = this.graph.kernels && this.panes.compare ? this.models.find((m) => m !== model) : null;
+    const compare = this.beside && (other ? true : this.stage > 0 && !this.graph.kernels);
+    if (other && compare) things = markedThings(model, this.panes.compare.marks(model));
     $("graphs").classList.toggle("two", compare);
     if (!this.graph.kernels) {
       this.graph.shownStage = here;
       if (this.only && before) things = different(things);
     }
+    $("now").dataset.caption = other ? model.name : this.names()[this.stage];
+    $("before").dataset.caption = other ? other.name : before ? before.name : "";
+    $("before").style.order = other === this.models[1] ? 1 : 0;
     this.graph.show(things);
-    if (compare) {
+    this.past.other = other;
+    if (compare && other) {
+      this.past.show(markedThings(other, this.panes.compare.marks(other)));
+      this.mark(this.past, false);
+    } else if (compare) {
       this.past.shownStage = before;
       const gone = new Set(here.gone), changed = new Set(here.changed);
       let old = itemThings(model, before, null).map((t) => ({ ...t, mark: gone.has(t.id) ? "gone" : changed.has(t.id) ? "changed" : undefined }));
@@ -130,7 +155,7 @@ class App {
     $("fit").onclick = () => this.graph.fit(true);
     $("beside").onclick = () => { this.beside = !this.beside; $("beside").setAttribute("aria-pressed", this.beside); this.go(this.stage); };
     $("only").onclick = () => { this.only = !this.only; $("only").setAttribute("aria-pressed", this.only); this.go(this.stage); };
-    fill($("programs"), this.programs.length > 1 ? this.programs.map((p, i) => el("button", { class: i === chosen ? "on" : "", onclick: () => this.use(i) }, p.name)) : []);
+    fill($("programs"), this.models.length > 1 ? this.models.map((p, i) => el("button", { class: i === chosen ? "on" : "", onclick: () => this.use(i) }, `${["first", "second"][i]}: `, el("bdi", {}, plain(p.name)))) : []);
     this.card = new Card(this, $("card"));
   }
 
@@ -165,13 +190,15 @@ class App {
     $("slider").value = this.stage;
     $("slider").setAttribute("aria-valuetext", this.names()[this.stage]);
     const graph = this.stage > 0 && this.stage < this.model.stages.length;
-    $("beside").disabled = $("only").disabled = !graph;
+    $("only").disabled = !graph;
+    $("beside").disabled = !graph && !this.panes.compare;
     this.legend();
   }
 
   tabs() {
     const kinds = { kernels: ["Kernels", KernelsPane], code: ["Generated code", CodePane], yours: ["Your code", YoursPane], memory: ["Memory", MemoryPane], timeline: ["Timeline", TimelinePane], roofline: ["Roofline", RooflinePane], why: ["Why not", RemarksPane], changes: ["Stage", ChangesPane] };
     if (!this.model.timeline) delete kinds.timeline;
+    if (this.models.length > 1) kinds.compare = ["Compare", ComparePane];
     for (const [key, [, Pane]] of Object.entries(kinds)) this.panes[key] = new Pane(this, el("div", { class: `pane-${key}`, id: `pane-${key}`, role: "tabpanel" }));
     fill($("tabs"), Object.entries(kinds).map(([key, [title]], i) => el("button", { role: "tab", id: `tab-${key}`, "aria-controls": `pane-${key}`, title: `key ${i + 1}`, onclick: () => this.open(key) }, title)));
   }

@@ -12,7 +12,7 @@ class MemoryPane {
     const rects = shown.map(([b, i]) => {
       const width = Math.max((b.last - b.first + 1) * sx - Math.min(1, sx / 4), 1.5), height = Math.max(b.bytes * sy - 0.7, 1);
       const x = left + b.first * sx, y = h - (b.offset + b.bytes) * sy;
-      const rect = svg("rect", { class: "buffer", x, y, width, height, rx: Math.min(3, height / 3), data: { buffer: i } }, svg("title", {}, this.text(i)));
+      const rect = svg("rect", { class: "buffer", x, y, width, height, rx: Math.min(3, height / 3), style: `--part:${this.part(i)}`, data: { buffer: i } }, svg("title", {}, this.text(i)));
       this.rects.set(i, rect);
       const room = Math.floor(width / 6.4);
       return [rect, height > 13 && room > 5 ? svg("text", { class: "inside", x: x + 5, y: y + height / 2 + 4 }, cut(b.name, room)) : null];
@@ -52,6 +52,12 @@ class MemoryPane {
       if (i !== undefined) this.app.select({ buffers: [Number(i)] }, this);
     };
     this.choose(this.app.related);
+  }
+
+  // The colour of the part that writes a buffer.
+  part(i) {
+    const k = this.model.kernels[(this.model.writers.get(i) || [])[0]];
+    return k ? PARTS[k.part] : "var(--edge)";
   }
 
   legend() { return el("span", { class: "legend" }, el("i", { class: "wrote" }), "written by what is selected ", el("i", { class: "read" }), "read by it"); }

@@ -1,0 +1,25 @@
+"""view() -> path: two programs on one page."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from .compiler.program import Program
+from .page.view import write
+
+
+def view(first: Program, second: Program, path: str | os.PathLike[str]) -> Path:
+    """Writes one HTML page that shows what differs between two programs, and each as
+    ``Program.view`` does: before and after an edit, float32 and another dtype, two backends, batch
+    1 and 64.
+
+        tg.view(before, after, "edit.html")
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: the path does not end in .html, or a program's batch size is not bound yet.
+    """
+    return write(path, [first.page_record(), second.page_record()])
