@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from ..compile import compile
 from ..compiler.program import Program
 from ..graph.ir import Node
 from ..graph.op import input
+from ..page.record import record
 
 IMAGES = {  # the shape of a picture, for each network
     "lenet5": (1, 28, 28),
@@ -71,3 +73,18 @@ def images(model: str, batch: int) -> tuple[Node, np.ndarray]:
     """An input for pictures, and random ones."""
     shape = (batch, *IMAGES[model])
     return input("image", *shape), np.random.default_rng(0).random(shape, dtype=np.float32)
+
+
+def json_text(program: Program) -> str:
+    """A program's totals, kernels and remarks, after a profile with times, for other tools."""
+    found = record(*program.page_record())
+    names = ("launch", "layer", "what", "how", "why", "product", "shape", "part", "steps", "device",
+             "parts", "flops", "bytes", "us", "roof", "bound", "cards")  # fmt: skip
+    data = {
+        "name": found["name"],
+        "cost": found["cost"],
+        "profile": found.get("profile"),
+        "kernels": [{k: kernel[k] for k in names if k in kernel} for kernel in found["kernels"]],
+        "remarks": [{k: r[k] for k in ("text", "about", "bytes")} for r in found["remarks"]],
+    }
+    return json.dumps(data, indent=1)

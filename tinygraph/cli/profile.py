@@ -13,13 +13,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     networks.add_arguments(parser)
     parser.add_argument("--repeat", type=int, default=20, help="runs that are timed; default 20")
     parser.add_argument("--explain", metavar="NAME", help="say what became of a layer or node")
+    parser.add_argument("--trace", metavar="FILE.json", help="write one call as a Chrome trace")
+    parser.add_argument("--json", action="store_true", help="kernels, costs, times and remarks as "
+                        "JSON")  # fmt: skip
 
 
 def main(arguments: argparse.Namespace) -> None:
     try:
         program, arrays = networks.compiled(arguments)
         profile = program.profile(*arrays, repeat=arguments.repeat)
-        show(program.explain(arguments.explain) if arguments.explain else profile)
+        if arguments.trace:
+            print(f"{profile.save(arguments.trace)}: to open at https://ui.perfetto.dev")
+        elif arguments.json:
+            print(networks.json_text(program))
+        else:
+            show(program.explain(arguments.explain) if arguments.explain else profile)
     except ValueError as error:
         sys.exit(f"python -m tinygraph profile: {error}")
 

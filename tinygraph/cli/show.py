@@ -16,12 +16,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--since", metavar="STAGE", help="what all passes after this one changed")
     parser.add_argument("--layers", action="store_true", help="a graph with a line for each layer")
     parser.add_argument("--lines", action="store_true", help="with the lines that built it")
+    parser.add_argument("--json", action="store_true", help="kernels, costs and remarks as JSON")
 
 
 def main(arguments: argparse.Namespace) -> None:
     try:
         program, _ = networks.compiled(arguments)
-        if arguments.diff or arguments.since:
+        if arguments.json:
+            print(networks.json_text(program))
+        elif arguments.diff or arguments.since:
             print(program.diff(arguments.stage, arguments.since))
         elif arguments.stage:
             print(program.dump(arguments.stage, lines=arguments.lines, scopes=arguments.layers))

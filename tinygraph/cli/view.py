@@ -49,7 +49,7 @@ def defined(place: str) -> Program:
     program = value if isinstance(value, Program) or not callable(value) else value()
     if not isinstance(program, Program):
         kind = type(program).__name__
-        raise ValueError(f"{place} is a {kind}; it must be a program, or a function without "
+        raise ValueError(f"{place} is of type {kind}; it must be a program, or a function without "
                          "arguments that returns one")  # fmt: skip
     return program
 

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..inspect.profile import Timing
+from ..plan.records.device import Timeline
 from .backend import Recorder, Runner
 
-RECORDED = 3  # runs of which one is kept as a timeline
+RECORDED = 5  # runs whose parts are timed; the middle one is kept as a timeline
 
 
 def measure(
@@ -28,10 +29,20 @@ def measure(
         runner(inputs, outputs)
         whole.append(time.perf_counter() - start)
         each.append(runner.time(inputs, outputs))
-    middle = None
+    runs = []
     if isinstance(runner, Recorder):
         runs = sorted((runner.timeline(inputs, outputs) for _ in range(RECORDED)),
                       key=lambda run: run.seconds)  # fmt: skip
-        middle = runs[RECORDED // 2]
     medians = [statistics.median(times) for times in zip(*each, strict=True)]
-    return Timing(medians, statistics.median(whole), roofline, middle)
+    middle = runs[RECORDED // 2] if runs else None
+    return Timing(medians, statistics.median(whole), roofline, middle, part_times(runs))
+
+
+def part_times(runs: Sequence[Timeline]) -> dict[tuple[int, int], float]:
+    """Medians over some runs: seconds of each part of each launch, all steps of its loop."""
+    found: dict[tuple[int, int], list[float]] = {}
+    for number, run in enumerate(runs):
+        for p in run.parts:
+            times = found.setdefault((p.launch, p.part), [0.0] * len(runs))
+            times[number] += p.end - p.begin
+    return {key: statistics.median(times) for key, times in found.items()}

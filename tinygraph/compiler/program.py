@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -99,6 +100,18 @@ class Program(ABC):
 
         return write(path, [self.page_record()])
 
+    def save_svg(self, path: str | os.PathLike[str], what: str = "kernels") -> Path:
+        """Writes a picture and returns its path: the ``kernels``, folded by layer; the ``memory``
+        over time; after a profile the ``roofline``.
+
+        Raises:
+            ValueError: there is no such picture, it needs a profile, or the path does not end in
+                .svg.
+        """
+        from ..page.view import write_svg
+
+        return write_svg(path, self.page_record(), what)
+
     @property
     def stages(self) -> tuple[str, ...]:
         """Names of what ``dump`` shows: ``graph``, each pass, ``plan``, ``source``; for a device
@@ -156,6 +169,12 @@ class Program(ABC):
 
     def __str__(self) -> str:
         return f"{self!r}\n{self.inspection.summary()}"
+
+    def _repr_html_(self) -> str:
+        from ..page.record import record
+        from ..page.svg import graph
+
+        return f"<pre>{html.escape(str(self))}</pre>{graph(record(*self.page_record()))}"
 
     def _repr_markdown_(self) -> str:
         return f"```\n{self}\n\n{self.dump()}\n```"

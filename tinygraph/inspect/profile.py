@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from ..graph.origins import origins
@@ -18,14 +20,15 @@ WIDTH = 100
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Medians: seconds of each launch, summed over threads, and of a whole run by the clock; one
-    run in detail, where the backend tells.
+    """Medians: seconds of each launch, summed over threads, and of a whole run by the clock; where
+    the backend tells, one run in detail, and seconds of each part of a launch.
     """
 
     launches: list[float]
     seconds: float
     roofline: Roofline
     timeline: Timeline | None = None
+    parts: Mapping[tuple[int, int], float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,24 @@ class Profile:
             hint = "memory" if fraction <= 1 else "cache"
         share = seconds / self.total
         return Row(name, seconds, share, flops, bytes, fraction, hint, places, device)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Writes one call as a trace, which https://ui.perfetto.dev and chrome://tracing open: what
+        each thread did when, waits included.
+
+            program.profile(images).save("trace.json")
+
+        Raises:
+            ValueError: the backend does not tell what its threads do.
+        """
+        from .trace import trace_text
+
+        if self.timing.timeline is None:
+            raise ValueError(f"{self.name}: its backend records no timeline, so there is no trace")
+        launches = [cost.launch for cost in self.costs]
+        target = Path(path)
+        target.write_text(trace_text(self.name, self.timing.timeline, self.launches, launches))
+        return target
 
     # ------------------------------------------------------------------ text
 

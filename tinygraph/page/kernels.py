@@ -37,8 +37,7 @@ def kernels(
     plan, why = inspection.plan, choices(inspection.plan)
     readers = stored(inspection.compiled.graph)
     numbers = {id(b): k for k, b in enumerate(plan.buffers)}
-    run = profile.timing.timeline if profile is not None else None
-    taken = measured(inspection, run) if run is not None else {}
+    taken = measured(inspection, profile.timing.parts) if profile is not None else {}
     found: list[dict[str, Any]] = []
     for launch, member, cost, number in launched(inspection):
         m = launch.members[member]
@@ -154,8 +153,8 @@ def costs(
 ) -> dict[str, Any]:
     """Operations and bytes; after a profile the time, and what it is bound by.
 
-    Where kernels share a launch, its time is divided as it was in the run of the timeline, else by
-    what each must do at least.
+    Where kernels share a launch, its time is divided by those of their parts, else by what each
+    must do at least.
     """
     members, steps = cost.launch.members, inspection.plan.steps(number)
     flops = divided(cost.flops, [sum(map(node_cost, m.nodes)) for m in members])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Mapping
 from itertools import accumulate
 from typing import Any
 
 from ..inspect.inspection import Inspection
-from ..plan.records.device import Part, Timeline
+from ..plan.records.device import Timeline
 
 MOST = 6000  # bars; of more, those of one kernel one after the other become one
 NEAR = 1e-6  # seconds between parts that are one bar then
@@ -19,7 +20,7 @@ def timeline(inspection: Inspection, recorded: Timeline) -> dict[str, Any]:
     for p in recorded.parts:
         bar = [
             p.launch,
-            member(inspection, p),
+            member(inspection, p.launch, p.part),
             *(round(1e6 * t, 2) for t in (p.taken, p.begin, p.end)),
         ]
         row = rows[p.thread]
@@ -31,17 +32,19 @@ def timeline(inspection: Inspection, recorded: Timeline) -> dict[str, Any]:
     return {"us": round(1e6 * recorded.seconds, 2), "threads": rows}
 
 
-def measured(inspection: Inspection, recorded: Timeline) -> dict[tuple[int, int], float]:
-    """Seconds that each member of each launch took in a run, all threads together."""
+def measured(
+    inspection: Inspection, parts: Mapping[tuple[int, int], float]
+) -> dict[tuple[int, int], float]:
+    """Seconds of each member of each launch, from those of the parts."""
     found: dict[tuple[int, int], float] = {}
-    for p in recorded.parts:
-        key = (p.launch, member(inspection, p))
-        found[key] = found.get(key, 0.0) + p.end - p.begin
+    for (launch, part), seconds in parts.items():
+        key = (launch, member(inspection, launch, part))
+        found[key] = found.get(key, 0.0) + seconds
     return found
 
 
-def member(inspection: Inspection, p: Part) -> int:
+def member(inspection: Inspection, launch: int, part: int) -> int:
     """The member of a launch that a part belongs to."""
-    work = inspection.code.calls[p.launch].work
+    work = inspection.code.calls[launch].work
     ends = list(accumulate(w.parts for w in work))
-    return work[bisect_right(ends, p.part)].member
+    return work[bisect_right(ends, part)].member

@@ -1,4 +1,4 @@
-"""Writes pages: ``Program.view`` and ``tinygraph.view`` end here."""
+"""Writes pages and pictures: where ``Program.view``, ``tinygraph.view`` and ``save_svg`` end."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..inspect.inspection import Inspection
 from ..inspect.profile import Profile
+from . import svg
 from .page import page
 from .record import record
 
@@ -26,4 +27,25 @@ def write(
         raise ValueError(f"view writes a page, a file ending in .html; got {target.name!r}")
     records = [record(*program) for program in programs]
     target.write_text(page(" and ".join(r["name"] for r in records), records), encoding="utf-8")
+    return target
+
+
+PICTURES = {"kernels": svg.graph, "memory": svg.memory, "roofline": svg.roofline}
+
+
+def write_svg(
+    path: str | os.PathLike[str], program: tuple[Inspection, str, Profile | None], what: str
+) -> Path:
+    """Writes a picture of a program, for papers and READMEs.
+
+    Raises:
+        ValueError: there is no such picture, or it needs a profile; or the file would not be taken
+            for one.
+    """
+    target = Path(path)
+    if what not in PICTURES:
+        raise ValueError(f"no picture {what!r}; there is {', '.join(PICTURES)}")
+    if target.suffix != ".svg":
+        raise ValueError(f"save_svg writes a file ending in .svg; got {target.name!r}")
+    target.write_text(PICTURES[what](record(*program)), encoding="utf-8")
     return target
