@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import tinygraph as tg
+from compiled import graph_of
 from contractions import (
     LEVELS,
     PLAIN,
@@ -18,8 +20,11 @@ from contractions import (
     packed,
     small_tiles,
 )
+from targets import schedule
 from tinygraph.plan.records.body import Body, Statement
 from tinygraph.plan.records.contraction import Contraction, TileOperand
+from tinygraph.plan.records.plan import Tile
+from tinygraph_cpu.gemm.contraction import is_tight
 from tinygraph_cpu.gemm.tile import tiles
 from tinygraph_cpu.machine.features import detect
 
@@ -360,3 +365,16 @@ def test_tiles_fit_the_registers(level: str) -> None:
     for rows, vectors in tiles(features):
         loaded = vectors if rows > 1 else 1  # what is used once can stay in memory
         assert rows * vectors + loaded + 1 <= features.registers
+
+
+def test_tiles_keep_their_registers() -> None:
+    """Where accumulators pass through the stack, or tiles fetch, instructions keep their order."""
+    x, w, y = tg.input("x", 32, 40), tg.input("w", 40, 64), tg.input("y", 32, 64)
+    product = tg.matmul(x, w)
+
+    def tight(out: tg.Node) -> bool:
+        works = (launch.work for launch in schedule(graph_of(out)).launches)
+        return next(is_tight(work.contraction) for work in works if isinstance(work, Tile))
+
+    assert tight(tg.gelu(product)) and tight(product + y)
+    assert not tight(tg.relu(product)) and not tight(product)

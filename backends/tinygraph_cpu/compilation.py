@@ -44,7 +44,7 @@ def compile_record(record: Record, symbol: str, features: Features) -> bytes:
 
     from .attention.forward import emit_forward
     from .attention.gradient import emit_gradient as emit_attention_gradient
-    from .gemm.contraction import emit_contraction, fetches
+    from .gemm.contraction import emit_contraction, is_tight
     from .winograd.convolution import emit_winograd
     from .winograd.gradient import emit_gradient
     from .winograd.weights import emit_weights
@@ -63,9 +63,7 @@ def compile_record(record: Record, symbol: str, features: Features) -> bytes:
             emit_forward(module, symbol, record)
         case AttentionGradient():
             emit_attention_gradient(module, symbol, record)
-    # where a tile also fetches, LLVM would move its loads so far up that accumulators have to leave
-    # their registers
-    tight = isinstance(record, Contraction) and fetches(record)
+    tight = isinstance(record, Contraction) and is_tight(record)
     return objects.compile_module(module, features, reorder=not tight)
 
 
