@@ -42,6 +42,24 @@ def test_programs_of_two_backends_share_parameters_and_prepare_anew(python):
     np.testing.assert_array_equal(program(data)[0], data @ np.full((5, 40), 4, np.float32))
 
 
+@pytest.mark.parametrize("unfinished", [None, "in launch 1 of 1, add", ""])
+def test_a_run_that_fails_loses_what_it_changes(python, monkeypatch, unfinished):
+    """Where its runner says that it stopped midway, and where it says nothing."""
+    w = tg.parameter(np.ones(3, np.float32), "w")
+    step = tg.compile([], [], updates=[(w, w + 1)], backend="python", name="step")
+    if unfinished is not None:
+        monkeypatch.setattr(python.Interpreter, "unfinished", unfinished, raising=False)
+    monkeypatch.setattr(python.Interpreter, "launch", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        step()
+    if unfinished == "":
+        assert (w.value == 1).all()
+        return
+    story = f"program step failed {unfinished or 'midway'} .division by zero."
+    with pytest.raises(tg.LostValueError, match=f"^the value of parameter w: .* is lost: {story}"):
+        _ = w.value
+
+
 def test_loops_move_their_arguments(python):
     xs, first = tg.input("xs", 6, 4), tg.input("first", 4)
     (last,), (sums,) = tg.scan(lambda c, x: (c * 0.5 + x, c), first, xs)

@@ -244,7 +244,7 @@ def test_an_old_cuda_core(bundle, tmp_path, monkeypatch):
 
 def test_a_machine_that_does_not_answer(bundle, tmp_path):
     failed, text = checked(bundle, tmp_path, "--limit", "1", machine=9)
-    assert failed == 4 and "**the GPU does not answer: no end after 1 s**" in text
+    assert failed == 4 and "**this machine does not answer: no end after 1 s**" in text
 
 
 def test_the_report_is_complete_after_every_case(bundle, tmp_path, monkeypatch):

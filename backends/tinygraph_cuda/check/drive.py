@@ -78,10 +78,9 @@ class BundleRun:
         self.show(f"{len(self.cases)} cases")
         with tempfile.TemporaryDirectory() as self.folder:
             self.ask()
-            quick = [i for i, c in self.cases.items() if not c["timed"]]
             with ThreadPoolExecutor(self.arguments.jobs) as pool:
-                list(pool.map(self.case, quick))
-            for number in self.cases.keys() - set(quick):
+                list(pool.map(self.case, [i for i, c in self.cases.items() if not c["timed"]]))
+            for number in [i for i, c in self.cases.items() if c["timed"]]:  # nothing next to them
                 self.case(number)
                 self.peer(number)
         self.running = False
@@ -98,13 +97,13 @@ class BundleRun:
         """What machine this is, and whether its GPU answers."""
         out, why = self.child("machine", 0)
         if why:
-            self.machine.problem = f"the GPU does not answer: {why}"
+            self.machine.problem = f"this machine does not answer: {why}"
         else:
             self.machine = read_machine(out)
         self.show(self.machine.problem or self.machine.device)
 
     def case(self, number: int) -> None:
-        if self.machine.problem or self.end - time.monotonic() < LEAST:
+        if self.machine.problem or not self.left():
             return
         out, why = self.child("case", number)
         if why:
@@ -113,7 +112,7 @@ class BundleRun:
             self.results[number] = read_result(out)
         result = self.results[number]
         self.show(f"{result.name}: {result.fault or 'ok'}")
-        if why:  # whatever ended the process may have taken the GPU with it
+        if why and self.left():  # whatever ended the process may have taken the GPU with it
             self.ask()
 
     def peer(self, number: int) -> None:
@@ -122,11 +121,15 @@ class BundleRun:
             return
         if self.machine.versions["torch"] == "not installed" or not self.networks:
             return
-        if self.end - time.monotonic() > LEAST:
+        if self.left():
             out, why = self.child("torch", number)
             found = {"PyTorch": why} if why else json.loads(out.read_text())
             self.results[number].peers = found
             self.show(f"{self.results[number].name}, PyTorch: {found}")
+
+    def left(self) -> bool:
+        """True if there is time for another process."""
+        return self.end - time.monotonic() > LEAST
 
     def child(self, kind: str, number: int) -> tuple[Path, str]:
         """The file with what a process found, and why there is none."""

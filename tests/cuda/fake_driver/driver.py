@@ -53,6 +53,7 @@ class Driver:
         compiled: gives a kernel's PTX and its text by the symbol that machine code has it under.
         log: what the device was asked to do, in order.
         devices: how many there are.
+        capability: their compute capability; (8, 0) is sm_80.
         refuses: machine code, as a device of another generation does.
         faulty: launches of a kernel by this name fail; of one by ``hangs``, never end.
     """
@@ -70,6 +71,7 @@ class Driver:
         self.compiled: Callable[[str], tuple[str, str]] = unknown
         self.log: list[str] = []
         self.devices = 1
+        self.capability = (8, 0)
         self.refuses, self.faulty, self.hangs = False, "", ""
         self.dead = False
         self.context = 0

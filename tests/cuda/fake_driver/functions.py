@@ -25,7 +25,7 @@ from .driver import (
 MILLISECONDS = 1.0  # that anything takes between two events
 KHZ = 1_000_000  # the clock's rate
 MULTIPROCESSORS = 10
-ATTRIBUTES = {75: 8, 76: 0, 13: KHZ, 16: MULTIPROCESSORS}  # CUdevice_attribute; 8.0 is sm_80
+CLOCK_RATE, MULTIPROCESSOR_COUNT, MAJOR, MINOR = 13, 16, 75, 76  # CUdevice_attribute
 KINDS = {"p": c_void_p, "i": c_int, "u": c_uint, "n": c_uint64, "s": c_char_p}
 ALWAYS = ("cuInit", "cuDriverGetVersion", "cuGetErrorName", "cuGetErrorString")
 
@@ -100,7 +100,9 @@ def cuDeviceGet(driver: Driver, out: int, number: int) -> None:
 
 @function("pii")
 def cuDeviceGetAttribute(driver: Driver, out: int, attribute: int, device: int) -> None:
-    put(out, ATTRIBUTES.get(attribute, 1), c_int)
+    known = {CLOCK_RATE: KHZ, MULTIPROCESSOR_COUNT: MULTIPROCESSORS}
+    known |= dict(zip((MAJOR, MINOR), driver.capability, strict=True))
+    put(out, known.get(attribute, 1), c_int)
 
 
 @function("pii")
