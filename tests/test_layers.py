@@ -46,6 +46,7 @@ FLOORS = [
     ["tinygraph.optim", "tinygraph.data"],
     ["tinygraph.models", "tinygraph.checkpoint", "tinygraph.train"],
     ["tinygraph.onnx.reading"],
+    ["tinygraph.onnx.writing"],
     ["tinygraph.onnx.operators"],
     ["tinygraph.onnx"],
     ["tinygraph"],

@@ -15,7 +15,7 @@ from tinygraph.graph.ir import Parameter
 from tinygraph.graph.state import aligned
 from tinygraph.graph.types import Type
 from tinygraph.plan.records.contraction import SIZES, Contraction
-from tinygraph.plan.records.device import Part, Roofline, Timeline
+from tinygraph.plan.records.device import Roofline, TimedPart, Timeline
 
 from .driver.driver import driver
 from .driver.interrupt import desk
@@ -233,7 +233,7 @@ class CpuRunner:
             self.table.log_to(0, 0)
         first = self.table.began
         parts = [
-            Part(tid, self.table.launch_of(item >> 32), item & 0xFFFFFFFF,
+            TimedPart(tid, self.table.launch_of(item >> 32), item & 0xFFFFFFFF,
                  *((int(t) - first) / rate for t in times))
             for tid, found in log.entries()
             for item, *times in found.tolist()

@@ -1,8 +1,8 @@
-"""Networks as ONNX files: ``tg.onnx.load``. Needs the extra ``tinygraph[onnx]``."""
+"""Networks as ONNX files: ``load`` and ``save``. Needs the extra ``tinygraph[onnx]``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 from .reading.errors import OnnxError
 
 if TYPE_CHECKING:
+    from ..compiler.program import Program
+    from ..graph.ir import Graph, Node
+    from ..nn.module import Module
     from .module import OnnxModule
 
-__all__ = ["OnnxError", "load"]
+__all__ = ["OnnxError", "load", "save"]
 
 
 def load(path: str | Path, *, constants: Mapping[str, Any] | None = None) -> OnnxModule:
@@ -38,6 +41,43 @@ def load(path: str | Path, *, constants: Mapping[str, Any] | None = None) -> Onn
     from .reading.file import read
 
     return OnnxModule(read(path), constants or {})
+
+
+def save(
+    what: Program | Graph | Module,
+    path: str | Path,
+    *inputs: Node,
+    outputs: Sequence[str] = (),
+    training: bool = False,
+) -> None:
+    """Writes an ONNX file of the network as written, before any pass, for other runtimes.
+
+        tg.onnx.save(net, "net.onnx", tg.input("images", None, 3, 224, 224))
+        tg.onnx.save(program, "step.onnx")
+
+    Parameters become initializers under their names. Where a program, or an effect such as running
+    statistics, changes parameters, these are inputs with their values as defaults, and their new
+    values are outputs named ``<parameter>.new``: a whole training step is a function of inputs and
+    state. An open batch size is the symbolic dimension N.
+
+    Args:
+        what: a program, a graph, or a module, which is called on ``inputs``.
+        path: the file, which is replaced as a whole; values beyond 1 GiB go to ``<path>.data``.
+        inputs: the nodes that a module is called on.
+        outputs: names of the outputs, by default output0, output1, ...
+        training: for a module: its graph for training.
+
+    Raises:
+        ImportError: the package onnx is not there.
+        OnnxError: lists the operators that ONNX cannot express.
+        TypeError: inputs for a program or a graph, or none for a module.
+    """
+    _require()
+    from .writing.file import model, write
+    from .writing.source import graph_of
+
+    graph, updates = graph_of(what, inputs, training)
+    write(model(graph, updates, outputs), path)
 
 
 def _require() -> None:

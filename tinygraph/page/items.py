@@ -23,7 +23,7 @@ FORWARD, BACKWARD, UPDATE = "forward", "backward", "update"
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class StageLine:
     """A node with a line of its own.
 
     Attributes:
@@ -39,7 +39,7 @@ class Line:
 
 def lines(
     graph: Graph, outer: Mapping[Node, Node] | None = None, steps: int = 1
-) -> Iterator[tuple[Line, Mapping[Node, Node]]]:
+) -> Iterator[tuple[StageLine, Mapping[Node, Node]]]:
     """The lines of a graph and of its loops' bodies, each with the nodes that it also stands for.
 
     ``outer``: what the inputs of a body stand for.
@@ -54,7 +54,7 @@ def lines(
                               strict=True))  # fmt: skip
             yield from lines(body, around, steps * n.attr("length", 1))
             made += tuple(resolved(o, Written(body).shown, around) for o in body.outputs)
-        yield Line(n, call, made, steps), {m: n for m, line in shown.items() if line is n}
+        yield StageLine(n, call, made, steps), {m: n for m, line in shown.items() if line is n}
 
 
 def resolved(n: Node, shown: Mapping[Node, Node], outer: Mapping[Node, Node]) -> Node:
@@ -85,7 +85,7 @@ class Items:
         self.table: list[dict[str, Any]] = []
         self.places: dict[Origin, int] = {}
         self.known: list[Origin] = []
-        self.stages: list[dict[int, Line]] = []
+        self.stages: list[dict[int, StageLine]] = []
         self.whole: list[dict[Node, int]] = []
         self.layers: dict[Node, str] = {}
         self.parameters = {p.name for step in steps[:1] for p in step.graph.parameters}
@@ -122,7 +122,7 @@ class Items:
         for number, line in self.stages[-1].items() if self.stages else ():
             if number not in taken:
                 waiting.setdefault(key(line), deque()).append(number)
-        stage: dict[int, Line] = {}
+        stage: dict[int, StageLine] = {}
         for line, others in found:
             n = line.node
             if n not in mine:
@@ -137,7 +137,7 @@ class Items:
         self.stages.append(stage)
         self.whole.append(mine)
 
-    def new(self, line: Line) -> int:
+    def new(self, line: StageLine) -> int:
         n = line.node
         attrs = ", ".join(f"{k}={literal(v)}" for k, v in line.call.attrs)
         record = self.described(n, line.call.name) | {"steps": line.steps}
@@ -145,7 +145,7 @@ class Items:
             record["scope"] = self.updated(line)
         return self.put(record | ({"attrs": attrs} if attrs else {}))
 
-    def updated(self, line: Line) -> str:
+    def updated(self, line: StageLine) -> str:
         """The layer of the parameter that an update is about, as far as its operands tell."""
         for x in line.operands:
             if isinstance(x, Parameter) and x.name and "." in x.name:
@@ -228,7 +228,7 @@ def reach(start: int, way: Mapping[int, Sequence[int]], computed: Container[int]
     return list(dict.fromkeys(found))
 
 
-def key(line: Line) -> tuple[Any, ...]:
+def key(line: StageLine) -> tuple[Any, ...]:
     """Equal for lines of two stages that are twins."""
     n = line.node
     reads = tuple(id(x) if x.op in SOURCES else 0 for x in line.operands)

@@ -9,7 +9,7 @@ from typing import Any
 from ..graph.dump import SOURCES, all_labels
 from ..inspect.record import Snapshot
 from ..passes import PIPELINE, RULES
-from .items import Items, Line
+from .items import Items, StageLine
 
 PASSES = {each.__name__: each for each in PIPELINE}
 MEANING = {each.name: inspect.getdoc(each.build) or "" for each in RULES}
@@ -46,7 +46,7 @@ def stage(steps: Sequence[Snapshot], number: int, items: Items) -> dict[str, Any
     }
 
 
-def operands(line: Line, numbers: dict[Any, int]) -> list[int]:
+def operands(line: StageLine, numbers: dict[Any, int]) -> list[int]:
     """The items that a line reads; for constants and parameters those that stand for them."""
     return [numbers[x] for x in line.operands if x in numbers]
 

@@ -38,7 +38,7 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class TimedPart:
     """A part of a launch, as a thread ran it; times are seconds since the run began.
 
     Attributes:
@@ -64,4 +64,4 @@ class Timeline:
 
     seconds: float
     threads: int
-    parts: tuple[Part, ...]
+    parts: tuple[TimedPart, ...]
