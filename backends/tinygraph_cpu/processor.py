@@ -29,6 +29,7 @@ COPYING = Copying(
     few=128,
     many=512,
     reused=32,
+    near=128 * 1024,
     crowded=2048,
     gap=LINE,
     deep=64,
@@ -59,7 +60,8 @@ class CpuPrefetch:
         if isinstance(work, Tile) and not work.contraction.chunked:
             s, contraction = work.sizes, work.contraction
             tiles = s["g"] * s["z"] * s["y"] * -(-s["m"] // contraction.rows)
-            return self.pace(contraction, tiles, s["n"], s["r"] * s["s"] * s["k"])
+            lanes = contraction.lanes if contraction.lanes_along == "reduction" else 1
+            return self.pace(contraction, tiles, s["n"], s["r"] * s["s"] * -(-s["k"] // lanes))
         if isinstance(work, Emitted) and isinstance(work.record, WinogradTile):
             f, record = work.fields, work.record
             tiles = -(-f["z"] * f["tiles_y"] * f["tiles_x"] // record.rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from math import prod
 from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
@@ -25,6 +26,7 @@ from .driver.team import default_threads, team
 from .kernels import fetch, symbol_of
 from .machine import objects
 
+KEPT = 4 << 20  # bytes of weights that stay in the second caches from one run to the next
 SERIAL = 150_000  # cost below which a program runs on one thread: waking another costs more
 
 
@@ -151,20 +153,24 @@ class CpuRunner:
             self.blocks.append(block)
         return TableEntry(
             function, block.ctypes.data, call.parts, call.waits, call.device, call.back,
-            block.strides[0], self.by_rows(call),
+            block.strides[0], self.by_share(call),
         )  # fmt: skip
 
-    def by_rows(self, call: Call) -> bool:
-        """True if a call's parts are shares of rows, which other calls share out in the same order.
+    def by_share(self, call: Call) -> bool:
+        """True if threads take a call's parts from their own share on: rows of a picture, which
+        other calls share out in the same order, or columns of weights that their caches keep.
 
-        Not those of a bundle, which are in the order of their length, nor of a product that is cut
-        by columns only: they read weights in the order in which these were fetched.
+        Not those of a bundle, which are in the order of their length, nor the columns of large
+        weights, which are read in the order in which they were fetched.
         """
         if len(call.work) > 1:
             return False
         (work,) = call.work
-        product = isinstance(self.code.kernels[work.kernel].record, Contraction)
-        return not product or work.arguments[SIZES.index("row_parts")] != 1
+        if not isinstance(self.code.kernels[work.kernel].record, Contraction):
+            return True
+        size = dict(zip(SIZES, work.arguments, strict=False))
+        weights = prod(int(str(size[axis])) for axis in "gnrsk")
+        return size["row_parts"] != 1 or 4 * weights <= KEPT
 
     def block(self, work: Work, steps: int) -> np.ndarray:
         """An argument block for each step, with its addresses filled in, except those of inputs and

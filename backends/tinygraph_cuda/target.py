@@ -19,7 +19,15 @@ from tinygraph.plan.records.target import (
 from .kernels.blocking import SHAPING, Sizes, choose
 
 COPYING = Copying(
-    heavy=NEVER, few=0, many=NEVER, reused=NEVER, crowded=2048, gap=64, deep=NEVER, ways=NEVER
+    heavy=NEVER,
+    few=0,
+    many=NEVER,
+    reused=NEVER,
+    near=0,
+    crowded=2048,
+    gap=64,
+    deep=NEVER,
+    ways=NEVER,
 )
 
 

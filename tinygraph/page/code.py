@@ -63,8 +63,8 @@ def lines_of(launch: Launch, text: Sequence[str], items: Items) -> dict[int, lis
 
 def tile(name: str, c: Contraction) -> list[str]:
     """The loop that is emitted for a register tile, in words close to Python."""
-    lanes = "the batch" if c.lanes_along == "batch" else "columns"
-    inner = "a[k, row] (a vector)" if c.lanes_along == "batch" else "broadcast(a[row, k])"
+    lanes = "columns" if c.lanes_along == "columns" else f"the {c.lanes_along}"
+    inner = "broadcast(a[row, k])" if c.lanes_along == "columns" else "a[row, k] (a vector)"
     tail = [f"the last tile has {c.row_tail} rows"] if c.row_tail else []
     tail += [f"the last block has {c.vector_tail} vectors"] if c.vector_tail else []
     tail += ["the last vector is masked"] if c.masked else []

@@ -17,6 +17,8 @@ FETCH = 24  # bytes that the first cache gets from the second in a cycle
 SHALLOW = 64  # a reduction so short is neither cut nor worth the order of a long one
 FEW_PARTS = 8  # of a reduction in chunks
 PIECE = 5  # what an element of a piece's result costs, in elements of operands that are streamed
+DOTS = 8  # rows of a tile whose reduction is across the lanes: two a cycle, latency four
+DOT = 4  # what a multiply-add of theirs costs: it reads what only it uses
 FEW_ROWS = 7  # of A: below this many, time is bound by streaming B once
 
 # These decide the order of sums, so they are the same on every machine, whatever its caches are.
@@ -38,6 +40,9 @@ class Core:
     def cut(self, p: Product) -> Cut:
         """The cut of a contraction."""
         m, n, depth, count = p.rows, p.columns, p.depth, p.batch * p.outer
+        if p.dots:
+            work = DOT * count * m * (depth + DOT * self.lanes)
+            return Cut(min(m, DOTS), 1, *choose_parts(count * -(-m // DOTS), 1, work, False))
         r, s, k = p.reduction
         shallow = depth <= SHALLOW
         # where A is read across its rows, as the weight gradient reads images, every tile would

@@ -22,7 +22,7 @@ from .arguments import ceil_divide, define_kernel, lane_mask, minimum, share
 from .aside import Aside
 from .edges import Edges, unless_empty
 from .epilogue import Epilogue, OperandAtTile, read_by_row
-from .reduce import accumulate
+from .reduce import accumulate, add_lanes
 from .tile import PartPrefetch, Reduction, Shape, Walk, f32, i1, i64, offset, pointer
 
 
@@ -89,7 +89,9 @@ class _TileEmitter:
         start = self._odometer(first_row)
         self.a_rows = tile.row_offsets(b, self._bytes("a_m"))
         row_count, block_count = b.sub(end_row, first_row), b.sub(end_block, first_block)
-        steps = [row_count, block_count, f["r"], f["s"], f["k"]]
+        dots = spec.lanes_along == "reduction"
+        self.k = ceil_divide(b, f["k"], spec.lanes) if dots else f["k"]  # steps
+        steps = [row_count, block_count, f["r"], f["s"], self.k]
         self.ahead = PartPrefetch.begin(b, f, self.part, reduce(b.mul, steps))
         some = b.and_(
             b.icmp_signed(">", row_count, i64(0)), b.icmp_signed(">", block_count, i64(0))
@@ -188,10 +190,11 @@ class _TileEmitter:
         a, columns = self._element(in_a, 4, f["a"]), self._element(in_b, 4, f["b"])
         operands = [self._operand(number, at, column) for number in range(len(spec.operands))]
         reduction = Reduction(
-            [i64(1), chunk[0].count, f["k"]] if chunk else [f["r"], f["s"], f["k"]],
+            [i64(1), chunk[0].count, f["k"]] if chunk else [f["r"], f["s"], self.k],
             [self._bytes("a_r"), self._bytes("a_s"), self._bytes("a_k")],
             [self._bytes("b_r"), self._bytes("b_s"), self._bytes("b_k")],
             self.a_rows,
+            b.urem(f["k"], i64(spec.lanes)) if spec.lanes_along == "reduction" else None,
         )
 
         def body(rows: int, vectors: int, masked: bool) -> None:
@@ -228,6 +231,8 @@ class _TileEmitter:
         else:
             block = epilogue.block(reduction)
             sums = accumulate(b, shape, a, columns, reduction, zeros, walks, block, mask=mask)
+        if shape.lanes_along == "reduction":
+            sums = add_lanes(b, shape, sums)
         self.ahead.advance(b, reduction)
         epilogue.emit(sums)
 
@@ -361,5 +366,6 @@ class _TileEmitter:
 
     def _end(self, epilogue: Epilogue) -> ir.Value | None:
         """Which lanes of a row's last vector are in memory, if not all of them are."""
-        whole = self.spec.packed and self.spec.lanes_along == "columns"
+        along = self.spec.lanes_along
+        whole = along == "reduction" or (along == "columns" and self.spec.packed)
         return None if whole else epilogue.mask

@@ -9,6 +9,7 @@ from llvmlite import ir
 
 from tinygraph_scalar.arithmetic import declare
 
+from .arguments import lane_mask
 from .aside import Aside
 from .edges import Rim, either
 from .tile import (
@@ -18,6 +19,7 @@ from .tile import (
     Shape,
     Walk,
     f32,
+    i32,
     i64,
     masked_load,
     offset,
@@ -49,7 +51,9 @@ def accumulate(
 
     Only the lanes of the last vector that `mask` has are loaded: memory may end there.
     """
-    a_strides, b_strides = reduction.a_strides, reduction.b_strides
+    a_strides, b_strides = list(reduction.a_strides), list(reduction.b_strides)
+    if reduction.rest is not None:
+        a_strides[2] = b_strides[2] = i64(4 * shape.lanes)
     ahead = b.mul(b_strides[2], i64(max(1, PREFETCH_BYTES // (4 * shape.vectors * shape.lanes))))
     fetched = [(walk.start, walk.step, 3) for walk in walks]
     if block is not None:
@@ -80,8 +84,26 @@ def accumulate(
 
         return [b.add(number, i64(1)), *step(*state, add=add)]
 
-    def innermost(state: list[ir.Value]) -> list[ir.Value]:
+    def in_vectors(state: State) -> State:
+        assert reduction.rest is not None
+        rest = reduction.rest
+        some = b.icmp_signed("!=", rest, i64(0))
+        whole = b.sub(reduction.counts[2], b.zext(some, i64))
+        steps = b.icmp_signed(">", whole, i64(0))
+        long = aside is not None and aside.loop == "k"
+        loop = aside.in_segments if aside is not None and long else repeat
+        state = either(b, steps, lambda: loop(b, whole, state, step), lambda: state)
+        lanes = lane_mask(b, rest, shape.lanes)
+
+        def last(a: ir.Value, columns: ir.Value, *sums: ir.Value) -> State:
+            return _multiply_add(b, shape, a, columns, reduction.a_rows, ahead, sums, lanes)
+
+        return either(b, some, lambda: step(*state, add=last), lambda: state)
+
+    def innermost(state: State) -> State:
         k = reduction.counts[2]
+        if reduction.rest is not None:
+            return in_vectors(state)
         if rim is not None:
             return repeat(b, k, [i64(0), *state], tap)[1:]
         if aside is not None and aside.loop == "k":
@@ -148,7 +170,7 @@ def _multiply_add(
             a = opaque(b, offset(b, a, a_rows[8]) if m else a)
         row, sums_of_row = offset(b, a, a_rows[m % 8]), sums[m * shape.vectors :][: shape.vectors]
         row = choose(m, row) if choose else row
-        if shape.lanes_along == "batch":
+        if shape.lanes_along != "columns":
             row_of_a = _vectors(b, shape, row, mask)
         else:
             row_of_a = [splat(b, b.load(row, typ=f32, align=4), lanes)] * shape.vectors
@@ -164,3 +186,14 @@ def _vectors(b: ir.IRBuilder, shape: Shape, row: ir.Value, mask: ir.Value | None
     whole = there if mask is None else there[:last]
     loaded = [b.load(at, typ=kind, align=4) for at in whole]
     return loaded if mask is None else [*loaded, masked_load(b, there[last], kind, "float32", mask)]
+
+
+def add_lanes(b: ir.IRBuilder, shape: Shape, sums: Sequence[ir.Value]) -> list[ir.Value]:
+    """Each row's sums of all lanes, in the first lane."""
+    kind = ir.FunctionType(f32, [f32, shape.vector])
+    name = f"llvm.vector.reduce.fadd.v{shape.lanes}f32"
+    total = b.module.globals.get(name) or ir.Function(b.module, kind, name)
+    zero = ir.Constant(shape.vector, [0.0] * shape.lanes)
+    start = ir.Constant(f32, -0.0)
+    added = [b.call(total, [start, x], fastmath=("reassoc",)) for x in sums]
+    return [b.insert_element(zero, x, i32(0)) for x in added]

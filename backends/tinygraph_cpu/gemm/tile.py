@@ -54,13 +54,16 @@ class Shape:
 class Reduction:
     """Trip counts (at least 1) and strides in bytes of the three loops, outermost first.
 
-    ``a_rows``: what row_offsets gives for A's row stride.
+    Attributes:
+        a_rows: what row_offsets gives for A's row stride.
+        rest: lanes of the last step of the innermost loop where that goes in vectors; 0: all.
     """
 
     counts: Sequence[ir.Value]
     a_strides: Sequence[ir.Value]
     b_strides: Sequence[ir.Value]
     a_rows: Sequence[ir.Value]
+    rest: ir.Value | None = None
 
     def steps(self, b: ir.IRBuilder) -> ir.Value:
         return reduce(b.mul, self.counts)

@@ -23,6 +23,7 @@ from ..records.target import Cut, Product, Target
 from .axis import ONE, Axis, Roles, argument_axes, join_all, split_axis
 from .edges import edges_of, guarded_view
 
+DOT = 16  # steps from which on a reduction fills lanes
 APART = 64  # launches into which a batch may fall whose axes do not join
 
 
@@ -84,7 +85,8 @@ def assign_roles(
         raise Unsuitable("its columns are not contiguous where they are stored")
     if column[0].size > 1 and any(column[0].ops[w] != 1 for w in writes):
         raise Unsuitable("its columns are not contiguous where they are stored")
-    packed = pack or (not strided and column[0].size > 1 and column[0].b != 1)
+    dots = not strided and column[0].size == 1 and is_dot(reduce)
+    packed = not dots and (pack or (not strided and column[0].size > 1 and column[0].b != 1))
     both = not packed and any(abs(a.a) == 1 for a in rows)  # the reduction strides over A and B
     by_stride = sorted(reduce, key=lambda a: -abs(a.a) - both * abs(a.b))
     reduce = join_all(by_stride, packed)
@@ -94,7 +96,13 @@ def assign_roles(
     batch = join_all(sorted(batch, key=lambda a: -abs(a.a)))
     if len(batch) > 1 or len(rows) > 3 or len(reduce) > 3:
         raise Unsuitable("too many axes do not join")
-    return Roles(tuple(batch), tuple(rows), column[0], tuple(reduce), packed)
+    return Roles(tuple(batch), tuple(rows), column[0], tuple(reduce), packed, dots)
+
+
+def is_dot(reduce: list[Axis]) -> bool:
+    """True if both operands have the innermost axis of a reduction contiguous, and it is long."""
+    inner = min(reduce, key=lambda axis: (abs(axis.a), abs(axis.b)), default=ONE)
+    return inner.a == inner.b == 1 and inner.size >= DOT
 
 
 # ---------------------------------------------------------------------- the epilogue
@@ -139,6 +147,7 @@ def cut_roles(roles: Roles, target: Target, longest: int = 1) -> Cut:
             packed=roles.packed,
             across=m.a == 1,
             longest=longest,
+            dots=roles.dots,
         )
     )
 

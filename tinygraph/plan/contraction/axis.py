@@ -58,11 +58,12 @@ class Roles:
     column: Axis
     reduce: tuple[Axis, ...]  # at most three
     packed: bool
+    dots: bool = False  # products of rows of A and of the one column, contiguous in both
 
     @property
     def lanes_along(self) -> str:
         """The batch is across the lanes if A has the columns, too."""
-        return "batch" if self.column.a else "columns"
+        return "batch" if self.column.a else "reduction" if self.dots else "columns"
 
 
 ONE = Axis(1, 0, 0, ())

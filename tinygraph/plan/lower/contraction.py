@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
@@ -183,7 +184,7 @@ def tile(work: Anchored, part: Part) -> None:
     """
     s, failure = work.s, None
     problem, operands = part.problem, part.operands
-    for first, second in ((0, 1), (1, 0)):
+    for first, second in orders(work, part):
         try:
             o = oriented(work, part, (first, second))
         except Unsuitable as reason:
@@ -207,6 +208,19 @@ def tile(work: Anchored, part: Part) -> None:
         work.made.add(tile_launch(work, made, work.name, work.nodes))
         return
     raise failure or Unsuitable("its axes have no roles")
+
+
+def orders(work: Anchored, part: Part) -> tuple[tuple[int, int], ...]:
+    """The orders of the operands as A and B, the better one first: a B that changes is not packed
+    if its rows can be multiplied with the other's only row where they are.
+    """
+    usual, other = (0, 1), (1, 0)
+    with suppress(Unsuitable):
+        o = oriented(work, part, usual)
+        packs = o.roles.packed and o.source not in work.s.fixed
+        if packs and oriented(work, part, other).roles.dots:
+            return other, usual
+    return usual, other
 
 
 def oriented(work: Anchored, part: Part, order: tuple[int, int]) -> Oriented:
@@ -233,7 +247,7 @@ def roles_of(work: Anchored, problem: Problem, axes: list[Axis], b: Access, sour
     sort = partial(assign_roles, axes, problem.outputs, stored, strided=not target.packs)
     rows = prod(x.size for x in axes[: problem.outputs] if x.a and not x.b)
     read_often = b.buffer.home == "input" and rows >= target.copying.reused
-    kept = source in work.s.fixed or read_often
+    kept = source in work.s.fixed or (read_often and b.buffer.bytes > target.copying.near)
     roles = sort(target.packs and kept)
     crowded = target.packs and not roles.packed and is_crowded(roles, target)
     return sort(True) if crowded else roles

@@ -12,7 +12,8 @@ width``. Strides and sizes are int64 at run time, counted in elements.
 A vector's lanes hold columns, as above: B is loaded, an element of A broadcast. Where there are no
 columns, as in a depthwise convolution, they hold the batch (``lanes_along``): n stands for an axis
 that is contiguous in A and in C, and A is loaded, too. Such an A may be read beyond its edges,
-where it counts as zero (``Edge``).
+where it counts as zero (``Edge``). Where there is one column, contiguous along k as are the rows of
+A, lanes hold steps of k: A and B are loaded, and each row's sums are added up in the end.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class Contraction:
         body: the epilogue; it reads the accumulator as ``acc`` and the operands that it names.
         operands: of the epilogue, numbered as in ``body``; those that ``body.stores`` names are
             outputs.
-        lanes_along: "columns" or "batch".
+        lanes_along: "columns", "batch" or "reduction".
         blocked: where the running sums of a long reduction are put aside, so that they lose no
             digits: "" nowhere, after each iteration of "r" or "s", or every BLOCK steps of "k".
         packed: whether B has all of the last column block; otherwise its memory may end with n.

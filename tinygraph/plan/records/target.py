@@ -36,6 +36,7 @@ class Product:
         packed: whether B is stored in blocks of the tile's width.
         across: whether rows of A are contiguous, so that the reduction strides over A.
         longest: size of the axis along which the reduction may be cut into pieces.
+        dots: whether the reduction is across the lanes.
     """
 
     batch: int
@@ -46,6 +47,7 @@ class Product:
     packed: bool
     across: bool
     longest: int = 1
+    dots: bool = False
 
     @property
     def depth(self) -> int:
@@ -89,6 +91,7 @@ class Copying:
             ``few`` rows.
         many: rows, or columns, for which a copy of the other operand pays.
         reused: rows from which on it pays to pack a B that the caller gave.
+        near: bytes of such a B that is near wherever its rows are, so that it is not packed.
         crowded: rows that are a multiple of this many bytes apart share few sets of a cache; 0: of
             none.
         gap: bytes after each row that keep rows out of each other's sets.
@@ -99,6 +102,7 @@ class Copying:
     few: int
     many: int
     reused: int
+    near: int
     crowded: int
     gap: int
     deep: int
@@ -111,7 +115,7 @@ class Copying:
 
 NEVER = 1 << 62
 NO_COPIES = Copying(
-    heavy=NEVER, few=0, many=NEVER, reused=NEVER, crowded=0, gap=0, deep=NEVER, ways=NEVER
+    heavy=NEVER, few=0, many=NEVER, reused=NEVER, near=0, crowded=0, gap=0, deep=NEVER, ways=NEVER
 )
 
 
