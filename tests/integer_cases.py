@@ -49,6 +49,7 @@ PAIRS: dict[str, tuple[Callable[..., Node], Callable[[int, int], int], str]] = {
     "mul": (tg.mul, lambda a, b: a * b, ""),
     "floor_divide": (tg.floor_divide, lambda a, b: a // b if b else 0, ""),
     "mod": (tg.mod, lambda a, b: a % b if b else 0, ""),
+    "fmod": (tg.fmod, lambda a, b: sign(a) * (abs(a) % abs(b)) if b else 0, ""),
     "by a number": (lambda a, b: tg.floor_divide(a, 3), lambda a, b: a // 3, ""),
     "rest": (lambda a, b: tg.mod(a, 7), lambda a, b: a % 7, ""),
     "bitwise_and": (tg.bitwise_and, lambda a, b: a & b, ""),

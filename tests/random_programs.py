@@ -212,7 +212,8 @@ def view(p: Programmer, x: Value) -> None:
     a, n, rank = x.array, x.node, x.array.ndim
     order = p.rng.permutation(rank)
     wide = (p.pick([0, 1, 2]), *a.shape)
-    widths = p.rng.integers(0, 3, (rank, 2))
+    widths = p.rng.integers(-1, 3, (rank, 2))
+    widths[np.array(a.shape) < 2] = 1  # nothing to cut off
     value = 1 if a.dtype == bool else p.whole(int(p.rng.integers(0, 3)))
     choices = [
         ("transpose", lambda: tg.transpose(n, order), lambda: a.transpose(order)),
@@ -229,7 +230,7 @@ def view(p: Programmer, x: Value) -> None:
     if rank and a.dtype != bool and math.prod(s + 4 for s in a.shape) <= MOST:
         choices.append(
             ("pad", lambda: tg.pad(n, widths, value=value),
-             lambda: np.pad(a, widths, constant_values=value))
+             lambda: _padded(a, widths, value))
         )  # fmt: skip
     if rank and a.size * 2 <= MOST:
         at = int(p.rng.integers(rank))
@@ -239,6 +240,15 @@ def view(p: Programmer, x: Value) -> None:
         )  # fmt: skip
     name, f, g = p.pick(choices)
     p.keep(name, f(), g())
+
+
+def _padded(a: np.ndarray, widths: np.ndarray, value: Any) -> np.ndarray:
+    """Negative widths cut off."""
+    whole = np.pad(a, np.maximum(widths, 0), constant_values=value)
+    ends = np.minimum(widths, 0)
+    return whole[
+        tuple(slice(-low, n + high) for n, (low, high) in zip(whole.shape, ends, strict=True))
+    ]
 
 
 def cast(p: Programmer, x: Value) -> None:
@@ -267,6 +277,8 @@ def convolution(p: Programmer, x: Value) -> None:
     """Two convolutions with a nearest upsampling by views between them."""
     count, channels = p.pick([0, 1, 2]), p.pick([1, 2, 3])
     a = p.rng.integers(-2, 3, (count, channels, 3, p.pick([3, 4]))).astype("float32")
+    if p.smooth:  # no ties
+        a = p.rng.standard_normal(a.shape).astype("float32")
     w = p.rng.integers(-2, 3, (2, channels, 3, 3)).astype("float32")
     image, kernel = tg.input(f"x{len(p.inputs)}", *a.shape), tg.parameter(w, "w")
     p.inputs[image] = a

@@ -155,6 +155,17 @@ def test_recurrences(shape: tuple[int, ...], axis: int, reverse: bool) -> None:
     check(tg.linear_recurrence(x, y, axis, reverse), a, b, tolerance=1e-5)
 
 
+def test_products_of_special_numbers() -> None:
+    """Infinities at the start, and signs of zeros."""
+    x = tg.input("x", 4)
+    a = np.array([np.inf, 1, -0.0, 2], "float32")
+    with np.errstate(invalid="ignore", divide="ignore"):
+        want = np.cumprod(a), np.cumprod(a[::-1]), 1 / np.cumprod(a[1:])
+    outputs = [tg.cumprod(x), tg.cumprod(x[::-1]), 1 / tg.cumprod(x[1:])]
+    for got, value in zip(tg.compile([x], outputs)(a), want, strict=True):
+        np.testing.assert_array_equal(got, value)
+
+
 def test_arrays_without_elements() -> None:
     x = tg.input("x", 3, 0)
     for y in (tg.sort(x), tg.sort(x, 0), tg.cumprod(x, 1), tg.topk(x, 0)[0]):

@@ -164,5 +164,32 @@ def test_slices_of_other_axes_leave_an_open_one_alone():
         a = np.arange(5 * n, dtype=np.float32).reshape(n, 5)
         for got, want in zip(program(a), (a[:, 1:3], a[:, 0], a[:, ::-1]), strict=True):
             np.testing.assert_array_equal(got, want)
-    with pytest.raises(tg.ShapeError, match="requires : for axis 0, whose size n is open"):
-        x[1:]
+    with pytest.raises(tg.ShapeError, match="steps of 1 for axis 0, whose size n is open"):
+        x[::2]
+
+
+def test_ranges_of_an_open_axis():
+    """As NumPy's, and gradients through joining them; a batch that has too few is refused."""
+    x = tg.input("x", None, 2)
+    rolled = tg.concat([x[-1:], x[:-1]], 0)
+    outputs = [x[1:] - x[:-1], x[-1], x[2], x[:3], rolled, tg.grad(tg.sum(rolled * x), x)[0]]
+    program = tg.compile([x], outputs)
+    for n in (3, 4, 7):
+        a = np.arange(2 * n, dtype=np.float32).reshape(n, 2) ** 2
+        moved = np.roll(a, 1, 0) + np.roll(a, -1, 0)
+        want = (a[1:] - a[:-1], a[-1], a[2], a[:3], np.roll(a, 1, 0), moved)
+        for got, value in zip(program(a), want, strict=True):
+            np.testing.assert_array_equal(got, value)
+    with pytest.raises(tg.ShapeError, match=r"test_batch.py:\d+: slice requires positions"):
+        program(np.zeros((2, 2), np.float32))
+
+
+def test_products_over_an_open_axis():
+    x = tg.input("x", None, 3)
+    program = tg.compile([x], [tg.prod(x, 0), tg.prod(x), tg.grad(tg.sum(tg.prod(x, 0)), x)[0]])
+    for n in (0, 1, 2, 5):
+        a = np.arange(3 * n, dtype=np.float32).reshape(n, 3) % 4
+        rest = [[np.prod(np.delete(a[:, c], r)) for c in range(3)] for r in range(n)]
+        want = a.prod(0), a.prod(), np.reshape(rest, (n, 3))
+        for got, value in zip(program(a), want, strict=True):
+            np.testing.assert_array_equal(got, value)

@@ -15,6 +15,8 @@ from compiled import graph_of
 from tinygraph import nn
 from tinygraph.graph.interpret import run
 from tinygraph.graph.op import OPS, ShapeError
+from tinygraph.graph.verify import VerifyError
+from tinygraph.train import evaluate
 
 I64, F64 = np.int64, np.float64
 X = tg.input("x", 2, 4, 8, 8)
@@ -118,7 +120,7 @@ def test_scalars_of_numpy_take_the_dtype_of_what_they_meet() -> None:
         lambda x: x + "nan",
         lambda x: x - "1.5",
         lambda x: x + True,
-        lambda x: x ** True,
+        lambda x: x**True,
         lambda x: x * np.True_,
         lambda x: tg.add(x, [True, False, True]),
         lambda x: tg.add(x, [None, 1, 2]),
@@ -130,9 +132,24 @@ def test_scalars_of_numpy_take_the_dtype_of_what_they_meet() -> None:
         lambda x: tg.relu(None),
         *(
             lambda x, f=f: f(None)
-            for f in (tg.sum, tg.max, tg.min, tg.mean, tg.var, tg.std, tg.prod, tg.any, tg.all,
-                      tg.argmax, tg.softmax, tg.log_softmax, tg.logsumexp, tg.reshape,
-                      tg.transpose, tg.flip)
+            for f in (
+                tg.sum,
+                tg.max,
+                tg.min,
+                tg.mean,
+                tg.var,
+                tg.std,
+                tg.prod,
+                tg.any,
+                tg.all,
+                tg.argmax,
+                tg.softmax,
+                tg.log_softmax,
+                tg.logsumexp,
+                tg.reshape,
+                tg.transpose,
+                tg.flip,
+            )
         ),
         lambda x: tg.conv2d(X, None),
         lambda x: tg.take(None, [0]),
@@ -140,6 +157,13 @@ def test_scalars_of_numpy_take_the_dtype_of_what_they_meet() -> None:
         lambda x: tg.sum(x, True),
         lambda x: tg.sum(x, "0"),
         lambda x: tg.sum(x, 0.0),
+        lambda x: tg.sum(x, 0, 1),
+        lambda x: tg.pad(x, 1.5),
+        lambda x: tg.pad(x, None),
+        lambda x: tg.full((3,), 2**63, "int64"),
+        lambda x: tg.input("y", 2, dtype="int64") + 2**63,
+        lambda x: tg.add(tg.input("y", 2, dtype="uint32"), np.array([-1, 0], "int32")),
+        lambda x: tg.add(tg.input("y", 2, dtype="int8"), np.array([255, 0], "uint8")),
         lambda x: tg.reshape(x, "3"),
         lambda x: tg.reshape(x, 3.0),
         lambda x: tg.zeros((-1,)),
@@ -203,6 +227,9 @@ def test_programs_take_integers_that_fit() -> None:
             program(wrong, 1)
     with pytest.raises(TypeError, match=r"input x f32\[\]"):
         program([0, 1], np.zeros((), "float64"))
+    u = tg.input("u", 2, dtype="uint32")
+    with pytest.raises(TypeError, match="values that this dtype cannot hold"):
+        tg.compile([u], [u + 1])(np.array([-1, 0], "int32"))  # of as many bits
 
 
 # -- == --------------------------------------------------------------------------------------------
@@ -321,3 +348,46 @@ def test_slips_are_errors() -> None:
         tg.parameter((3, 4))
     with pytest.raises(ShapeError, match="requires logits, got a softmax"):
         tg.cross_entropy(tg.softmax(tg.input("x", 4, 3)), tg.input("y", 4, dtype="int32"))
+    x = tg.input("x", 3)
+    with pytest.raises(VerifyError, match="listed before: input x"):
+        tg.compile([x, x], [x * 2])
+
+
+def test_a_parameters_value_is_read_as_a_copy_that_cannot_be_changed() -> None:
+    p = tg.parameter([1.0, 2.0, 3.0], "p")
+    with pytest.raises(ValueError, match=r"change p.value.copy\(\) and set it"):
+        p.value[0] = 5
+    for change in (lambda v: v.fill(0), lambda v: v.sort(), lambda v: np.add(v, 1, out=v)):
+        with pytest.raises(ValueError, match="read-only"):
+            change(p.value)
+    p.value += 1
+    p.value *= np.float32(2)
+    assert p.value.tolist() == [4, 6, 8] and repr(p.value) == repr(np.asarray(p.value))
+    changed = p.value.copy()
+    changed[0] = 9
+    p.value = changed
+    assert p.value.tolist() == [9, 6, 8]
+    for made in (p.value * 2, np.exp(p.value), np.concatenate([p.value, p.value])):
+        assert type(made) is np.ndarray
+    assert type(p.value.sum()) is np.float32
+    assert type(pickle.loads(pickle.dumps(p.value))) is np.ndarray
+    state = nn.Linear(2, 2).state_dict()
+    state["weight"][0] = 0  # arrays of the caller's own
+
+
+def test_labels_that_are_no_class_are_seen() -> None:
+    """The loss is NaN; a negative label adds nothing."""
+    x, y = tg.input("x", 3, 4), tg.input("y", 3, dtype="int32")
+    each = tg.cross_entropy(x, y, reduction="none")
+    program = tg.compile([x, y], [tg.cross_entropy(x, y), each])
+    logits = np.arange(12, dtype="float32").reshape(3, 4) % 5
+    mean, losses = program(logits, [0, 4, -1])
+    assert np.isnan(mean) and np.isnan(losses).tolist() == [False, True, False] and losses[2] == 0
+    assert np.isfinite(program(logits, [0, 3, -1])[0])
+    predict = tg.compile([x], [x * 1])
+    assert evaluate(predict, logits, [0, 3, 1]).confusion.sum() == 3
+    slips = {"labels are 0 to 3; got 0 to 4": [0, 4, 1], "got -1 to 1": [0, -1, 1],
+             "for each of 3": [0, 1], "an integer label": [0.0, 1.0, 2.0]}  # fmt: skip
+    for message, labels in slips.items():
+        with pytest.raises(ValueError, match=message):
+            evaluate(predict, logits, labels)

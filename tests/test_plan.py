@@ -18,7 +18,7 @@ from tinygraph.graph.ir import Node
 from tinygraph.graph.op import constant
 from tinygraph.graph.parameter import parameter
 from tinygraph.ops.conv import CONV2D, CONV2D_INPUT_GRADIENT
-from tinygraph.ops.view import BROADCAST_TO, PAD, RESHAPE, TRANSPOSE
+from tinygraph.ops.view import BROADCAST_TO, FLIP, PAD, RESHAPE, TRANSPOSE
 from tinygraph.ops.window import WINDOW_MAX, WINDOW_SUM
 from tinygraph.plan.records.steps import CHOICES, OPTIONAL
 
@@ -205,6 +205,20 @@ def product_in_place() -> Network:
     return network(ops.sum(p), updates={p: p @ p})
 
 
+def concat_of_single_elements():
+    """Its parts are one group's, which its reader must not join: it is not whole there yet."""
+    s = ops.sum(x(2), 0, True)
+    joined = ops.concat([s, FLIP(s, axis=(0,))], 0)
+    return network(joined * 2, joined + 1, ops.max(joined))
+
+
+def pads_that_cut_as_much_off():
+    """Of the size of what they are pads of, whose loops do not reach all of them."""
+    y = ops.relu(x(4, 3))
+    moved = [PAD(y, widths=((by, -by, 0), (0, 0, 0)), value=0) for by in (-1, 1, 2)]
+    return network(y, *moved, ops.sum(y, 1), ops.cumsum(y, 0))
+
+
 def reduced_in_place() -> Network:
     p = state(3, 5)
     total = ops.sum(p, 1, keepdims=True)
@@ -276,6 +290,8 @@ HARD = [
     gathered_in_place,
     two_updates_in_one_kernel,
     two_parameters_of_one_new_value,
+    concat_of_single_elements,
+    pads_that_cut_as_much_off,
 ]
 
 

@@ -122,7 +122,7 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of the step counter, the learning rate unless it is a schedule, and all slots."""
-        return {name: p.value for name, p in self._named_state().items()}
+        return {name: p.state.copied() for name, p in self._named_state().items()}
 
     def load_state_dict(self, values: Mapping[str, Any]) -> None:
         """Sets all state, or none if names or shapes do not fit; after ``updates`` made the slots.

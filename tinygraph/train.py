@@ -180,8 +180,22 @@ def classify(predict: Program, images: np.ndarray) -> np.ndarray:
 
 
 def evaluate(predict: Program, images: np.ndarray, labels: np.ndarray) -> Evaluation:
-    """Classifies examples [n, ...] of known classes [n] with a program: [batch, ...] -> scores."""
-    classes = predict.types[0].shape[1]
+    """Classifies examples [n, ...] of known classes [n] with a program: [batch, ...] -> scores.
+
+    Raises:
+        ValueError: a label is no class of the program's.
+    """
+    classes, labels = predict.types[0].shape[1], np.asarray(labels)
+    if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
+        raise ValueError(
+            f"evaluate requires an integer label for each of {len(images)} examples, got "
+            f"{labels.dtype}{list(labels.shape)}"
+        )
+    if labels.size and not (labels.min() >= 0 and labels.max() < classes):
+        raise ValueError(
+            f"{predict.graph.name} gives scores of {classes} classes, so labels are 0 to "
+            f"{classes - 1}; got {labels.min()} to {labels.max()}"
+        )
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (labels, classify(predict, images)), 1)
     return Evaluation(confusion)

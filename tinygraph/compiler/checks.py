@@ -61,6 +61,8 @@ def declared(graph: Graph) -> None:
     for number, n in enumerate(graph.inputs):
         if n.op is not INPUT:
             raise VerifyError(f"inputs[{number}] is not made by tg.input, but {described(n)}")
+        if among(n, graph.inputs[:number]):
+            raise VerifyError(f"inputs[{number}] is listed before: {described(n)}")
     for n in graph.nodes:
         if n.op is INPUT and not among(n, graph.inputs):
             listed = ", ".join(str(i.name) for i in graph.inputs) or "none"

@@ -85,4 +85,6 @@ def numbers(name: str, value: Any, dtype: str | None = None) -> np.ndarray:
 def holds(dtype: str, array: np.ndarray) -> bool:
     """Whether a dtype of integers or bool has all values of an array."""
     with np.errstate(invalid="ignore"):
-        return bool(np.array_equal(array.astype(dtype).astype(array.dtype), array))
+        kept = array.astype(dtype)
+        back = kept.astype(array.dtype)  # of as many bits, it is the same whatever the sign
+    return bool(np.array_equal(back, array) and np.array_equal(kept < 0, array < 0))

@@ -15,6 +15,7 @@ import numpy as np
 from .locks import TABLES, new_lock
 from .origins import set_first_origin
 from .size import Size
+from .snapshot import snapshot
 from .state import ParameterState
 from .types import Array, Type
 
@@ -183,8 +184,8 @@ class Parameter(Node):
 
     @property
     def value(self) -> np.ndarray:
-        """The current value: a NumPy array of its own; set it to replace the value."""
-        return self.state.copied()
+        """The current value, a copy that cannot be changed; set it to replace the value."""
+        return snapshot(self.state.copied())
 
     @value.setter
     def value(self, value: Any) -> None:

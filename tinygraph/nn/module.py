@@ -126,7 +126,7 @@ class Module:
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of all values by dotted name, buffers included."""
-        return {path: p.value for path, p in self._named_state()}
+        return {path: p.state.copied() for path, p in self._named_state()}
 
     def load_state_dict(self, values: Mapping[str, Any], strict: bool = True) -> None:
         """Sets all values, or none if names or shapes do not fit.

@@ -321,4 +321,5 @@ def cumprod(x: Any, axis: int = 0, reverse: bool = False) -> Node:
     x = cast(x, DTYPES[x.dtype].accumulator)
     step = axis_index(x.shape, axis)
     first = equal(step, x.shape[axis] - 1 if reverse else 0)
-    return RECURRENCE(x, where(first, x, 0), axis=axis, reverse=reverse)
+    # an infinity times the 0 before it would be NaN; -0.0 is what adds nothing to any number
+    return RECURRENCE(where(first, 0, x), where(first, x, -0.0), axis=axis, reverse=reverse)

@@ -13,7 +13,7 @@ from ..graph.dtype import DTYPES, is_float
 from ..graph.ir import Node
 from ..graph.op import Kind, Op, ShapeError, broadcast_shapes, define, input, promote, same_dtype
 from ..graph.types import Type
-from .logic import equal, less, less_equal, logical_or, where
+from .logic import equal, less, less_equal, logical_and, logical_or, logical_xor, not_equal, where
 
 __all__ = (
     "abs",
@@ -147,8 +147,14 @@ mod: Op = define(
 def fmod(a: Any, b: Any) -> Node:
     """The remainder with the sign of a, as C's; ``mod`` has that of b."""
     a, b = promote("fmod", (a, b))
-    rest = mod(abs(a), abs(b))
-    return where(less(a, 0), neg(rest), rest)
+    if is_float(a.dtype):
+        rest = mod(abs(a), abs(b))
+        return where(less(a, 0), neg(rest), rest)
+    rest = mod(a, b)  # not of magnitudes: the least integer has none
+    if DTYPES[a.dtype].least == 0:
+        return rest
+    opposite = logical_and(not_equal(rest, 0), logical_xor(less(rest, 0), less(a, 0)))
+    return where(opposite, sub(rest, b), rest)
 
 
 # At 0 the gradient is 0, as in PyTorch; NaN and infinities keep sign(x) * g.
@@ -168,7 +174,7 @@ sign: Op = define(
     Kind.ELEMENTWISE,
     infer=numbers("sign", 1),
     ref=np.sign,
-    expr="K(1) if {0} > K(0) else (-K(1) if {0} < K(0) else {0})",
+    expr="K(1) if {0} > K(0) else (-K(1) if {0} < K(0) else ({0} if {0} != {0} else K(0)))",
     vjp=lambda g, out, x: (None,),
     example=lambda: sign(input("x", 4, 3)),
 )

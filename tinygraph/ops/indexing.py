@@ -36,7 +36,8 @@ def getitem(x: Node, key: Any) -> Node:
     """x[key] as in NumPy: integers, slices, None, ..., lists and arrays of indices, and masks.
 
     A mask is an array of bool: how many it chooses must be known. Nodes are indices as well, which
-    mean what they mean to ``take``.
+    mean what they mean to ``take``. An axis whose size is open takes ranges with steps of 1; a
+    call with fewer elements than they need is refused.
     """
     keys = _full_key(x, _without_masks(x, key if isinstance(key, tuple) else (key,)))
     arrays = [k for k in keys if _is_array(k)]
@@ -109,7 +110,7 @@ def _basic(x: Node, keys: list[Any]) -> Node:
             continue
         n = x.shape[axis]
         if isinstance(n, Size):
-            first, count, stride = _all_of(k, n, axis)
+            first, count, stride = *_of_open(k, n, axis), 1
         else:
             places = range(n)[k if isinstance(k, slice) else _integer_as_slice(k, n, axis)]
             if places.step < 0:
@@ -141,10 +142,25 @@ def _full_key(x: Node, keys: list[Any]) -> list[Any]:
     return [*keys[:at], *[slice(None)] * (x.ndim - used), *keys[at + 1 :]]
 
 
-def _all_of(k: Any, n: Size, axis: int) -> tuple[int, Size, int]:
-    if not isinstance(k, slice) or k != slice(None):
-        raise ShapeError(f"indexing requires : for axis {axis}, whose size {n} is open, got {k!r}")
-    return 0, n, 1
+def _of_open(k: Any, n: Size, axis: int) -> tuple[Any, Any]:
+    """The first position and the count of what an index chooses of an axis of open size n, which
+    is taken to be large enough; one that is not is refused when it is known.
+    """
+
+    def position(i: Any) -> Any:
+        i = whole(f"indexing axis {axis}", i)
+        return n + i if not isinstance(i, Size) and i < 0 else i
+
+    if not isinstance(k, slice):
+        return position(k), 1
+    first = 0 if k.start is None else position(k.start)
+    last = n if k.stop is None else position(k.stop)
+    if k.step not in (None, 1) or not first <= last:
+        raise ShapeError(
+            f"indexing requires an ascending range with steps of 1 for axis {axis}, whose size {n} "
+            f"is open, got {k!r}"
+        )
+    return first, last - first
 
 
 def _integer_as_slice(k: Any, n: int, axis: int) -> slice:
@@ -281,7 +297,7 @@ def _pad_axis(x: Node, axis: int, low: int, high: int, mode: str) -> Node:
 
 def _pairs(x: Node, widths: Any) -> list[tuple[int, int]]:
     try:
-        table = np.broadcast_to(np.asarray(widths, np.int64), (x.ndim, 2))
+        table = np.broadcast_to(numbers("pad", widths, "int64"), (x.ndim, 2))
     except ValueError:
         raise ShapeError(
             f"pad requires a (before, after) pair for each axis of {x.type}, got {widths}"

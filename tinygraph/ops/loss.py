@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from ..graph.convert import whole
@@ -11,10 +12,10 @@ from ..graph.op import ShapeError
 from .activation import log_softmax
 from .arithmetic import div
 from .gather import index_of
-from .logic import equal, where
+from .logic import equal, less, where
 from .math import exp
 from .reduce import SUM, mean, sum
-from .source import axis_index
+from .source import axis_index, full
 from .view import reshape
 
 __all__ = ("cross_entropy", "l2_penalty", "mse_loss")
@@ -32,8 +33,8 @@ def cross_entropy(
 
     Args:
         logits: [N, C, ...], C classes along ``axis``; of a text [N, L, C] that is axis -1.
-        labels: integers, of the logits' shape without ``axis``. One outside of 0 to C - 1 adds
-            nothing to the label's part.
+        labels: integers, of the logits' shape without ``axis``. A negative one adds nothing to the
+            label's part; one from C on is a mistake, and the loss NaN.
         label_smoothing: s makes the target 1 - s on the label plus s / C on each class, as in
             PyTorch.
         reduction: ``mean``, or ``none`` for the loss of each label, to be weighted or masked.
@@ -61,7 +62,8 @@ def cross_entropy(
     logp = log_softmax(logits, axis=axis)
     classes = tuple(n if i == axis else 1 for i, n in enumerate(logits.shape))
     column = reshape(labels, (*logits.shape[:axis], 1, *logits.shape[axis + 1 :]))
-    chosen = where(equal(column, axis_index(classes, axis, labels.dtype)), logp, 0)
+    beyond = where(less(column, logits.shape[axis]), 0.0, full((), math.nan, logits.dtype))
+    chosen = where(equal(column, axis_index(classes, axis, labels.dtype)), logp, beyond)
     if reduction == "none":
         loss, smooth = -sum(chosen, axis), mean(logp, axis) if label_smoothing else None
     else:

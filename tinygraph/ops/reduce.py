@@ -11,19 +11,7 @@ import numpy as np
 
 from ..graph.dtype import DTYPES, is_float
 from ..graph.ir import Node
-from ..graph.op import (
-    Index,
-    Kind,
-    Loops,
-    Op,
-    Read,
-    ShapeError,
-    Stacked,
-    constant,
-    define,
-    input,
-    promote,
-)
+from ..graph.op import Index, Kind, Loops, Op, Read, ShapeError, Stacked, define, input, promote
 from ..graph.size import Size
 from ..graph.types import Type
 from .along import cumprod
@@ -48,6 +36,8 @@ def _infer(name: str) -> Callable[..., Type]:
     def infer(x: Type, *, axis: tuple[int, ...], keepdims: bool) -> Type:
         if builtins.any(not 0 <= a < len(x.shape) for a in axis) or len(set(axis)) != len(axis):
             raise ShapeError(f"{name} requires different axes of {x}, got {axis}")
+        if not isinstance(keepdims, bool):
+            raise ShapeError(f"{name} requires True or False for keepdims, got {keepdims!r}")
         if x.dtype == "bool":
             raise ShapeError(f"{name} requires numbers, got bool; convert with tg.cast")
         if name != "sum" and builtins.any(x.shape[a] == 0 for a in axis):
@@ -172,7 +162,7 @@ def prod(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
     """The product over ``axis``; integers below 32 bits are multiplied in 32, as in ``sum``.
 
     Halves are multiplied element by element, until one is left: gradients hold where elements are
-    0, and the order is fixed. Over an open axis the products run along it.
+    0, and the order is fixed. Over an open axis it is the last of running products.
     """
     (x,) = promote("prod", (x,))
     axes = normalize_axes("prod", axis, x.ndim)
@@ -182,9 +172,7 @@ def prod(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
     x = cast(x, DTYPES[x.dtype].accumulator)
     rows = reshape(transpose(x, (*axes, *kept)), (count, *shape))
     if isinstance(count, Size):
-        last = equal(axis_index(rows.shape, 0), constant(count, "int32") - 1)
-        rows = SUM(where(last, cumprod(rows), 0), axis=(0,), keepdims=True)
-        count = 1
+        rows, count = cumprod(concat([rows, ones((1, *shape), x.dtype)]), reverse=True), 1
     while count > 1:
         half, odd = divmod(count, 2)
         pairs = mul(rows[:half], rows[half : 2 * half])

@@ -111,7 +111,12 @@ class Fusion:
         return users
 
     def cyclic(self, n: Node, group: Group) -> bool:
-        """True if some input of n depends on the group through another group."""
+        """True if some input of n depends on the group through another group, or is whole only when
+        the group is complete: a concatenation that it writes a part of.
+        """
+        roots = map(self.root, n.inputs)
+        if any(group in self.writers.get(x, ()) and x not in group.index for x in roots):
+            return True
         return self.depends({g.number for g in self.sources(n) if g is not group}, group)
 
     def depends(self, numbers: set[int], group: Group) -> bool:

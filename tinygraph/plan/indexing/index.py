@@ -240,7 +240,7 @@ def push(n: Node, indices: Indices, sizes: Sizes) -> Indices | None:
     x = n.inputs[0]
     if (read := view_read(n)) is None:
         return reshape(x.shape, n.shape, indices, sizes)
-    if n.type.size != x.type.size:
+    if n.type.size != x.type.size or read.outside is not None:  # a pad may also cut as much off
         return None
     result: dict[int, Index] = {}
     for index, value in zip(read.indices, indices, strict=True):
