@@ -56,3 +56,172 @@ def test_one_load_for_several_graphs(tmp_path: Path) -> None:
     net.state.parameters["fc.bias"].value = np.zeros(10)
     assert not np.array_equal(small(a[:1])[0], large(a)[0][:1] + 1)
     np.testing.assert_allclose(large(a)[0][:1], small(a[:1])[0], rtol=1e-4, atol=1e-6)
+
+
+# -- parameters and training -----------------------------------------------------------------------
+
+
+def test_parameters_have_the_names_of_the_file(tmp_path: Path) -> None:
+    net = loaded(onnx_models.convolutional(), tmp_path)
+    assert list(net.named_parameters()) == [
+        "conv1.weight", "conv1.bias", "conv2.weight", "norm.weight", "norm.bias", "fc.weight",
+        "fc.bias",
+    ]  # fmt: skip
+    assert list(net.named_buffers()) == ["norm.running_mean", "norm.running_var"]
+    weights = tmp_path / "weights.npz"
+    tg.checkpoint.save(weights, net)
+    other = loaded(onnx_models.convolutional(), tmp_path)
+    other.state.parameters["fc.bias"].value = np.zeros(10)
+    tg.checkpoint.load(weights, other)
+    for name, value in net.state_dict().items():
+        np.testing.assert_array_equal(other.state_dict()[name], value)
+    assert not net.freeze().parameters()
+
+
+def test_a_network_learns(tmp_path: Path) -> None:
+    """Batch normalization and dropout are as in training, and running statistics move."""
+    net = loaded(onnx_models.convolutional(), tmp_path)
+    x, y = tg.input("x", 16, 1, 28, 28), tg.input("y", 16, dtype="int32")
+    loss = tg.nn.cross_entropy(net(x, training=True), y)
+    updates = tg.optim.SGD(0.05, momentum=0.9).updates(loss, net.parameters())
+    step = tg.compile([x, y], [loss], updates=updates)
+    before = net.state_dict()
+    labels = np.arange(16, dtype=np.int32) % 10
+    losses = [float(step(images(16), labels)[0]) for _ in range(30)]
+    assert losses[-1] < 0.5 * losses[0]
+    assert all(not np.array_equal(before[k], v) for k, v in net.state_dict().items())
+
+
+def test_batch_normalization_in_training_is_that_of_the_layer(tmp_path: Path) -> None:
+    w = onnx_models.Writer()
+    names = [w.tensor(np.full(3, v), name=n) for n, v in (("s", 2), ("b", 1), ("m", 0), ("v", 1))]
+    y = w("BatchNormalization", "x", *names, momentum=0.9)
+    net = loaded(w.model({"x": [4, 3, 5, 5]}, [y]), tmp_path)
+    layer = tg.nn.BatchNorm2d(3)
+    layer.weight.value, layer.bias.value = np.full(3, 2), np.full(3, 1)
+    x = tg.input("x", 4, 3, 5, 5)
+    a = np.random.default_rng(0).standard_normal((4, 3, 5, 5)).astype(np.float32)
+    got, want = (tg.compile([x], [n(x, training=True)])(a)[0] for n in (net, layer))
+    np.testing.assert_array_equal(got, want)
+    for ours, theirs in (("m", "running_mean"), ("v", "running_var")):
+        np.testing.assert_allclose(
+            net.state_dict()[ours], layer.state_dict()[theirs], rtol=1e-6, atol=1e-7
+        )
+
+
+def test_weights_that_are_transposed_stay_the_files(tmp_path: Path) -> None:
+    w = onnx_models.Writer()
+    y = w("MatMul", "x", w("Transpose", w.weight("w", 5, 4), perm=[1, 0]))
+    net = loaded(w.model({"x": ["n", 4]}, [y]), tmp_path)
+    assert net.named_parameters()["w"].shape == (5, 4)
+    (found,) = net.compile(batch=2)(np.eye(2, 4, dtype=np.float32))
+    np.testing.assert_allclose(found, net.state_dict()["w"][:, :2].T, rtol=1e-6)
+
+
+# -- inputs, constants, names ----------------------------------------------------------------------
+
+
+def cut() -> onnx.ModelProto:
+    """A shape that depends on an input's value."""
+    w = onnx_models.Writer()
+    shape = w("Concat", w("Unsqueeze", "rate", w.ints(0)), w.ints(-1), axis=0)
+    y = w("Reshape", "x", shape)
+    return w.model({"x": ["n"], "rate": (onnx_models.I64, [])}, [y])
+
+
+def test_constants_fix_inputs_that_shapes_depend_on(tmp_path: Path) -> None:
+    net = loaded(cut(), tmp_path, constants={"rate": 3})
+    assert [v.name for v in net.inputs] == ["x"]
+    assert net(tg.input("x", 12)).shape == (3, 4)
+    with pytest.raises(ValueError, match="no input 'ratio'; it has x, rate"):
+        loaded(cut(), tmp_path, constants={"ratio": 3})
+    net = loaded(cut(), tmp_path)
+    message = r"^net\.onnx:3 /Reshape_5 \(Reshape\): requires a shape that is known .* depends on "
+    with pytest.raises(tg.onnx.OnnxError, match=message + "the input 'rate'; constants="):
+        net(tg.input("x", 12), tg.input("rate", dtype="int64"))
+
+
+def test_inputs_by_order_and_by_name(tmp_path: Path) -> None:
+    w = onnx_models.Writer()
+    net = loaded(w.model({"a": [2], "b": [2]}, [w("Sub", "a", "b")]), tmp_path)
+    a, b = tg.input("p", 2), tg.input("q", 2)
+    assert net(a, b) is net(b=b, a=a)
+    for wrong in ((a,), (a, b, a)):
+        with pytest.raises(tg.ShapeError, match=r"net\.onnx takes the inputs a: .*; b: "):
+            net(*wrong)
+    with pytest.raises(tg.ShapeError, match=r"net\.onnx takes a: float32\[2\], got i32\[2\]"):
+        net(tg.input("p", 2, dtype="int32"), b)
+    with pytest.raises(tg.ShapeError, match="takes nodes"):
+        net(np.zeros(2, np.float32), b)
+
+
+def test_scopes_and_lines_are_the_files(tmp_path: Path) -> None:
+    program = loaded(onnx_models.convolutional(), tmp_path).compile()
+    assert "# net.onnx:1 in /conv1" in program.dump("graph", lines=True)
+    assert "/conv1" in program.explain("/conv1") and "/fc" in str(program)
+    with pytest.raises(tg.ShapeError, match=r"^net\.onnx:1 in /conv1: conv2d requires 1 input"):
+        loaded(onnx_models.convolutional(), tmp_path)(tg.input("image", 1, 3, 28, 28))
+
+
+def test_an_origin_names_the_file_of_whoever_reads_files() -> None:
+    with tg.origin("net.prototxt", 12, "Power"), tg.scope("layer"):
+        y = tg.input("x", 3) * 2.5
+    assert "# net.prototxt:12 in layer" in tg.dump(
+        tg.Graph("g", (tg.input("x", 3),), (y,)), lines=True
+    )
+    with tg.origin("net.prototxt", 13), pytest.raises(tg.ShapeError, match=r"^net\.prototxt:13: "):
+        tg.input("x", 3) + tg.input("y", 4)
+
+
+def test_all_that_is_missing_is_said_at_once(tmp_path: Path) -> None:
+    w = onnx_models.Writer()
+    y = w("Foo", w("Relu", w("Foo", "x", name="a"), name="r"), name="b")
+    z = w("Bar", y, name="c", domain="com.acme")
+    with pytest.raises(tg.onnx.OnnxError) as caught:
+        loaded(w.model({"x": [2]}, [z]), tmp_path)
+    assert str(caught.value) == (
+        "net.onnx needs 2 operators that tinygraph lacks: Foo x2 ('a', 'b'); com.acme:Bar x1 ('c')"
+    )
+
+
+# -- commands --------------------------------------------------------------------------------------
+
+
+def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from tinygraph.__main__ import main
+
+    path = tmp_path / "net.onnx"
+    path.write_bytes(onnx_models.convolutional().SerializeToString())
+    main(["show", str(path), "graph", "--batch", "2"])
+    assert "graph net(image: f32[2,1,28,28])" in capsys.readouterr().out
+    main(["profile", str(path), "--repeat", "1"])
+    assert "/conv1" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(["check", str(path)])
+    text = capsys.readouterr().out
+    assert "Conv x2" in text and "all of its operators are known" in text
+    for wrong in (
+        ["show", "none.onnx"],
+        ["show", str(path), "--shape", "x"],
+        ["check", "none.onnx"],
+    ):
+        with pytest.raises(SystemExit, match=rf"^python -m tinygraph {wrong[0]}: "):
+            main(wrong)
+
+
+def test_compare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("onnxruntime", reason="requires onnxruntime", exc_type=Exception)
+    from tinygraph.__main__ import main
+    from tinygraph.onnx import compare
+
+    path = tmp_path / "net.onnx"
+    path.write_bytes(onnx_models.convolutional().SerializeToString())
+    np.savez(tmp_path / "x.npz", image=images(3))
+    main(["compare", str(path), "--input", str(tmp_path / "x.npz"), "--bisect"])
+    text = capsys.readouterr().out
+    assert "[3, 10]: differs by" in text and "ONNX Runtime" in text and "no node differs" in text
+    net = tg.onnx.load(path)
+    net.state.parameters["conv2.weight"].value = np.zeros((8, 6, 3, 3))
+    nodes = net.nodes(3)
+    number, name, d = compare.first_difference(path, net, nodes, [images(3)]) or (0, "", None)
+    assert (number, name) == (4, "/conv2/Conv (Conv)") and d is not None and not d.close

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("onnx", reason="requires tinygraph[onnx]", exc_type=Exception)
@@ -39,3 +42,22 @@ def test_what_is_not_passed_is_refused_for_the_reason_in_the_table() -> None:
         with pytest.raises((tg.onnx.OnnxError, tg.ShapeError)) as caught:
             onnx_nodes.check(found[name])
         assert onnx_nodes.reason(caught.value) == refused[name], name
+
+
+KINDS = {  # what the table in docs/onnx.md calls the reasons
+    "the operator NonMaxSuppression": "an operator whose shape depends on its data",
+    "the operator BitCast": "an operator on the bits of floats",
+}
+
+
+def test_the_table_in_the_documentation_is_current() -> None:
+    refused = onnx_nodes.refused()
+    counts = {"passed": len(onnx_nodes.cases()) - len(refused)}
+    for why in refused.values():
+        other = "an operator on texts, pictures, trees or n-grams, or an optimizer"
+        kind = KINDS.get(why, other if why.startswith("the operator") else why)
+        counts[kind] = counts.get(kind, 0) + 1
+    text = (Path(__file__).parent.parent / "docs" / "onnx.md").read_text()
+    (table,) = re.findall(r"<!-- node tests -->\n(.*?)<!-- /node tests -->", text, re.DOTALL)
+    rows = (line.strip("|").split("|") for line in table.splitlines()[2:])
+    assert {kind.strip(): int(count) for kind, count in rows} == counts

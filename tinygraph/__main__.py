@@ -16,6 +16,8 @@ COMMANDS = {
     "show": "tinygraph.cli.show",
     "view": "tinygraph.cli.view",
     "profile": "tinygraph.cli.profile",
+    "check": "tinygraph.cli.check",
+    "compare": "tinygraph.cli.compare",
     "cache": "tinygraph.cli.cache",
     "cuda-check": "tinygraph_cuda.check",
 }

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
-from .. import models, nn, optim
+from .. import models, nn, onnx, optim
 from ..compile import compile
 from ..compiler.program import Program
 from ..graph.ir import Node
@@ -23,16 +25,59 @@ IMAGES = {  # the shape of a picture, for each network
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser, or_else: str = "") -> None:
+def add_arguments(parser: argparse.ArgumentParser, or_else: str) -> None:
     """Which network, and as which program; ``or_else``: what else the command takes."""
-    names = ", ".join(IMAGES)
-    if or_else:
-        parser.add_argument("model", metavar="MODEL", help=f"{names}; or {or_else}")
-    else:
-        parser.add_argument("model", choices=tuple(IMAGES), metavar="MODEL", help=names)
-    parser.add_argument("--batch", type=int, default=1, help="pictures in a call; default 1")
+    parser.add_argument("model", metavar="MODEL", help=f"{', '.join(IMAGES)}; or {or_else}")
     parser.add_argument("--train", action="store_true", help="a training step with momentum")
     parser.add_argument("--backend", help="name[:runtime]; default TINYGRAPH_BACKEND, else cpu")
+    add_onnx_arguments(parser)
+
+
+def add_onnx_arguments(parser: argparse.ArgumentParser) -> None:
+    """The sizes of an ONNX file's inputs."""
+    parser.add_argument("--batch", type=int, default=1, help="examples in a call; default 1")
+    parser.add_argument("--shape", action="append", default=[], metavar="NAME=1,3,224,224",
+                        help="of an ONNX file's input, where the file does not tell")  # fmt: skip
+    parser.add_argument("--constant", action="append", default=[], metavar="NAME=16000",
+                        help="an ONNX file's input that shapes depend on")  # fmt: skip
+
+
+def shapes(arguments: argparse.Namespace) -> dict[str, tuple[int, ...]]:
+    """Shapes of inputs by name.
+
+    Raises:
+        ValueError: one is not NAME=sizes.
+    """
+    return {name: tuple(map(int, sizes)) for name, sizes in _pairs(arguments.shape, "--shape")}
+
+
+def constants(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Values of inputs by name: a number, or a list of several.
+
+    Raises:
+        ValueError: one is not NAME=numbers.
+    """
+    found = {}
+    for name, texts in _pairs(arguments.constant, "--constant"):
+        values = [float(t) if "." in t or "e" in t else int(t) for t in texts]
+        found[name] = values[0] if len(values) == 1 else values
+    return found
+
+
+def _pairs(given: list[str], option: str) -> Iterator[tuple[str, list[str]]]:
+    for text in given:
+        name, equals, values = text.rpartition("=")
+        if not equals or not name:
+            raise ValueError(f"{option} requires NAME=numbers, got {text!r}")
+        yield name, values.split(",")
+
+
+def random(shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """Numbers to run a program on: small ones, since integers may be indices."""
+    rng = np.random.default_rng(0)
+    if np.dtype(dtype).kind == "f":
+        return rng.random(shape).astype(dtype)
+    return rng.integers(0, 2, shape).astype(dtype)
 
 
 def compiled(arguments: argparse.Namespace) -> tuple[Program, list[np.ndarray]]:
@@ -41,12 +86,29 @@ def compiled(arguments: argparse.Namespace) -> tuple[Program, list[np.ndarray]]:
     Raises:
         ValueError: there is no such network, or the batch is below 1.
     """
-    if arguments.model not in IMAGES:
-        raise ValueError(f"no network {arguments.model!r}; there is {', '.join(IMAGES)}")
     if arguments.batch < 1:
         raise ValueError(f"--batch requires a positive number, got {arguments.batch}")
+    if arguments.model.endswith(".onnx"):
+        return from_file(arguments)
+    if arguments.model not in IMAGES:
+        raise ValueError(
+            f"no network {arguments.model!r}; there is {', '.join(IMAGES)}, or a file MODEL.onnx"
+        )
     make = training_step if arguments.train else inference
     return make(arguments.model, arguments.batch, arguments.backend)
+
+
+def from_file(arguments: argparse.Namespace) -> tuple[Program, list[np.ndarray]]:
+    """The program of an ONNX file, and arrays for a call.
+
+    Raises:
+        OSError, ValueError: the file is not there, or not right.
+    """
+    if arguments.train:
+        raise ValueError("--train is for the library's own networks")
+    net = onnx.load(arguments.model, constants=constants(arguments))
+    program = net.compile(arguments.batch, shapes=shapes(arguments), backend=arguments.backend)
+    return program, [random(n.shape, n.dtype) for n in program.graph.inputs]
 
 
 def inference(model: str, batch: int, backend: str | None) -> tuple[Program, list[np.ndarray]]:

@@ -10,7 +10,7 @@ from . import networks
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    networks.add_arguments(parser)
+    networks.add_arguments(parser, or_else="MODEL.onnx")
     parser.add_argument("--repeat", type=int, default=20, help="runs that are timed; default 20")
     parser.add_argument("--explain", metavar="NAME", help="say what became of a layer or node")
     parser.add_argument("--trace", metavar="FILE.json", help="write one call as a Chrome trace")
@@ -28,7 +28,7 @@ def main(arguments: argparse.Namespace) -> None:
             print(networks.json_text(program))
         else:
             show(program.explain(arguments.explain) if arguments.explain else profile)
-    except ValueError as error:
+    except (OSError, ValueError, ImportError, TypeError) as error:
         sys.exit(f"python -m tinygraph profile: {error}")
 
 

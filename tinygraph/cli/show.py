@@ -9,7 +9,7 @@ from . import networks
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    networks.add_arguments(parser)
+    networks.add_arguments(parser, or_else="MODEL.onnx")
     parser.add_argument("stage", nargs="?", help="graph, a pass, plan, source; default: a summary")
     parser.add_argument("--diff", action="store_true", help="what this pass changed; without a "
                         "stage, what all of them did")  # fmt: skip
@@ -30,5 +30,5 @@ def main(arguments: argparse.Namespace) -> None:
             print(program.dump(arguments.stage, lines=arguments.lines, scopes=arguments.layers))
         else:
             print(f"{program}\n  stages   {', '.join(program.stages)}")
-    except ValueError as error:
+    except (OSError, ValueError, ImportError, TypeError) as error:
         sys.exit(f"python -m tinygraph show: {error}")

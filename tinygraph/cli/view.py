@@ -7,14 +7,14 @@ import runpy
 import sys
 from pathlib import Path
 
-import numpy as np
-
 from ..compiler.program import Program
 from . import networks
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    networks.add_arguments(parser, or_else="FILE.py:NAME, a program or a function that returns one")
+    networks.add_arguments(
+        parser, or_else="MODEL.onnx; FILE.py:NAME, a program or a function that returns one"
+    )
     parser.add_argument("--profile", action="store_true", help="run it, for times and rooflines")
     parser.add_argument("-o", "--output", type=Path, metavar="PAGE.html", help="default NAME.html")
 
@@ -23,14 +23,14 @@ def main(arguments: argparse.Namespace) -> None:
     try:
         if ":" in arguments.model:
             program = defined(arguments.model)
-            arrays = [random(n.type.shape, n.type.dtype) for n in program.graph.inputs]
+            arrays = [networks.random(n.type.shape, n.type.dtype) for n in program.graph.inputs]
         else:
             program, arrays = networks.compiled(arguments)
         if arguments.profile:
             program.profile(*arrays)
         path = program.view(arguments.output or f"{program.graph.name}.html")
         print(f"{path}: {path.stat().st_size:,} bytes, to open in a browser")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError, TypeError) as error:
         sys.exit(f"python -m tinygraph view: {error}")
 
 
@@ -52,11 +52,3 @@ def defined(place: str) -> Program:
         raise ValueError(f"{place} is of type {kind}; it must be a program, or a function without "
                          "arguments that returns one")  # fmt: skip
     return program
-
-
-def random(shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    """Numbers to run a program on: small ones, since integers may be indices."""
-    rng = np.random.default_rng(0)
-    if np.dtype(dtype).kind == "f":
-        return rng.random(shape).astype(dtype)
-    return rng.integers(0, 2, shape).astype(dtype)

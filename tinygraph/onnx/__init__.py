@@ -36,7 +36,7 @@ def load(path: str | Path, *, constants: Mapping[str, Any] | None = None) -> Onn
         OnnxError: the file is no ONNX model, something in it is wrong, or it has operators that
             tinygraph lacks: all of them at once.
     """
-    _require()
+    require_package()
     from .module import OnnxModule
     from .reading.file import read
 
@@ -72,7 +72,7 @@ def save(
         OnnxError: lists the operators that ONNX cannot express.
         TypeError: inputs for a program or a graph, or none for a module.
     """
-    _require()
+    require_package()
     from .writing.file import model, write
     from .writing.source import graph_of
 
@@ -80,7 +80,7 @@ def save(
     write(model(graph, updates, outputs), path)
 
 
-def _require() -> None:
+def require_package() -> None:
     """
     Raises:
         ImportError: the package onnx is not there, or is broken.

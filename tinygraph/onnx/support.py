@@ -62,8 +62,13 @@ def require(model: ModelRecord) -> None:
         one = len(found) == 1
         raise OnnxError(
             f"{model.file} needs {len(found)} operator{'' if one else 's'} that tinygraph lacks: "
-            + "; ".join(f"{name} x{len(each)} ({_names(each)})" for name, each in found.items())
+            + listed(found)
         )
+
+
+def listed(found: dict[str, list[NodeRecord]]) -> str:
+    """What is missing, on one line."""
+    return "; ".join(f"{name} x{len(each)} ({_names(each)})" for name, each in found.items())
 
 
 def _names(each: list[NodeRecord]) -> str:

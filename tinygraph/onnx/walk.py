@@ -54,7 +54,7 @@ class Importer:
     def __init__(self, model: ModelRecord, state: State, training: bool):
         self.model, self.state, self.training = model, state, training
         self.walked = self.depth = 0
-        self.env = Env()
+        self.env = self.top = Env()
         self.sources: dict[Node, Node | None] = {}  # an input of the graph that a node depends on
         self.arrays: dict[Node, np.ndarray] = {}
         self.size = 0
@@ -66,6 +66,11 @@ class Importer:
         self.size = sum(elements) + sum(t.size for t in self.model.graph.tensors.values())
         return self.walk(self.model.graph, given, None)
 
+    def values(self, given: Mapping[str, Value]) -> dict[str, Value]:
+        """All values of the model's graph for these inputs, by name."""
+        self.graph(given)
+        return self.top.values
+
     # ------------------------------------------------------------------ the walk
 
     def walk(
@@ -75,6 +80,7 @@ class Importer:
         env, before = Env(outer), self.env
         self.enter()
         self.env = env
+        self.top = self.top if outer else env
         for name, t in graph.tensors.items():
             env.values[name] = self.state.value(t) if outer is None else t.array
         env.values.update(given)
