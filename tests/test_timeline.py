@@ -19,7 +19,7 @@ def program(name: str) -> tuple[FixedProgram, list[np.ndarray], list[np.ndarray]
     inputs, outputs, updates = WHOLE[name]()
     made = tg.compile(inputs, outputs, updates=updates, name=name)
     assert isinstance(made, FixedProgram)
-    return made, [np.zeros(n.shape, n.dtype) for n in inputs], made._outputs()
+    return made, [np.zeros(n.shape, n.dtype) for n in inputs], made.outputs.fresh()
 
 
 def recorded(made: FixedProgram, inputs, outputs) -> Timeline:
@@ -60,7 +60,7 @@ def test_a_program_on_devices_has_a_thread_for_each():
     with tg.device("cpu:1"):
         z = tg.tanh(y @ np.ones((64, 64), np.float32))
     made = tg.compile([x], [z])
-    run = recorded(made, [np.ones((64, 64), np.float32)], made._outputs())
+    run = recorded(made, [np.ones((64, 64), np.float32)], made.outputs.fresh())
     devices = {number: launch.device for number, launch in enumerate(made.inspection.plan.launches)}
     assert {p.launch for p in run.parts} == set(devices)
     if made._runner.threads == 2 and len(made._runner.team.workers):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from ctypes import c_int64
 from math import prod
 from typing import Any, ClassVar
 from weakref import WeakValueDictionary
@@ -25,6 +26,7 @@ from .driver.log import Log
 from .driver.team import default_threads, team
 from .kernels import fetch, symbol_of
 from .machine import objects
+from .machine.addresses import address
 
 KEPT = 4 << 20  # bytes of weights that stay in the second caches from one run to the next
 SERIAL = 150_000  # cost below which a program runs on one thread: waking another costs more
@@ -84,7 +86,13 @@ class Prepared:
 
 
 class CpuRunner:
-    """Owns the arena and the argument blocks of one program, and shares the prepared memory."""
+    """Owns the arena and the argument blocks of one program, and shares the prepared memory.
+
+    Attributes:
+        words: words of argument blocks that are an input's or an output's address plus so many
+            bytes; ``read`` and ``written`` are the same for each input and each output.
+        columns: the same in loops, a column of a block with the places of all steps.
+    """
 
     memory = None  # the host's
     unfinished = ""  # a run with updates is one native call, which nothing stops midway
@@ -119,9 +127,14 @@ class CpuRunner:
             ("parameter", i): p.state.read().ctypes.data for i, p in enumerate(parameters)
         }
         self.blocks: list[np.ndarray] = []
-        self.patches: dict[tuple[str, int], list[tuple[np.ndarray, Any, Any]]] = {}
+        self.words: dict[tuple[str, int], list[tuple[c_int64, int]]] = {}
+        self.columns: list[tuple[str, int, np.ndarray, np.ndarray]] = []
         self.table = self.tabulate(code.calls, code.loops, len(code.devices))
         self.prepare = self.tabulate(code.prepare) if code.prepare else None
+        self.read, self.written = (
+            [(number, words) for (home, number), words in self.words.items() if home == kind]
+            for kind in ("input", "output")
+        )
         self.team = team()
 
     @staticmethod
@@ -188,18 +201,25 @@ class CpuRunner:
             if home not in ("input", "output"):
                 block[:, i] = self.bases[home, number] + places
             elif steps == 1:
-                self.patches.setdefault((home, number), []).append((block[0], i, offset))
+                word = c_int64.from_address(address(block) + i * block.itemsize)
+                self.words.setdefault((home, number), []).append((word, offset))
             else:
-                patch = (block[:, i], slice(None), places)
-                self.patches.setdefault((home, number), []).append(patch)
+                self.columns.append((home, number, block[:, i], places))
         return block
 
     def bind(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
-        for home, arrays in (("input", inputs), ("output", outputs)):
-            for number, array in enumerate(arrays):
-                base = array.__array_interface__["data"][0]
-                for block, i, offset in self.patches.get((home, number), ()):
-                    block[i] = base + offset
+        """Writes the addresses of arrays into the argument blocks."""
+        for number, words in self.read:
+            base = address(inputs[number])
+            for word, offset in words:
+                word.value = base + offset
+        for number, words in self.written:
+            base = address(outputs[number])
+            for word, offset in words:
+                word.value = base + offset
+        for home, number, column, places in self.columns:
+            array = inputs[number] if home == "input" else outputs[number]
+            column[:] = address(array) + places
 
     def refresh(self) -> None:
         """Runs what depends on parameters only."""

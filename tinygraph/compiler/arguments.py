@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ class Arguments:
     def __init__(self, graph: Graph):
         self.program, self.inputs = graph.name, graph.inputs
         self.names = tuple(n.name or f"input{i}" for i, n in enumerate(graph.inputs))
+        self.takes_out = "out" in self.names
         self._dtypes = [np.dtype(n.dtype) for n in graph.inputs]
         self._shapes = [n.shape for n in graph.inputs]
 
@@ -27,7 +29,7 @@ class Arguments:
         pairs = zip(self.names, self.inputs, strict=True)
         return ", ".join(f"{name}: {n.type}" for name, n in pairs)
 
-    def arrays(self, given: tuple[Any, ...], named: dict[str, Any]) -> list[np.ndarray]:
+    def arrays(self, given: tuple[Any, ...], named: dict[str, Any]) -> Sequence[np.ndarray]:
         """One C-contiguous array for each input, of its type.
 
         Any memory layout is taken, and numbers and lists. Arrays of another dtype are refused: to
@@ -40,7 +42,21 @@ class Arguments:
         """
         if named or len(given) != len(self.names):
             given = self.in_order(given, named)
+        if self._fit(given):
+            return given
         return [self._array(i, v) for i, v in enumerate(given)]
+
+    def _fit(self, given: tuple[Any, ...]) -> bool:
+        """True if all are arrays as programs take them, as they mostly are."""
+        for number, value in enumerate(given):
+            if (
+                type(value) is not np.ndarray
+                or value.dtype is not self._dtypes[number]
+                or value.shape != self._shapes[number]
+                or not value.flags.c_contiguous
+            ):
+                return False
+        return True
 
     def in_order(self, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
         """The value given for each input, those by position first."""

@@ -75,8 +75,9 @@ class BatchProgram(Program):
             raise ValueError(self.arguments.misshapen(self._number, shape))
         return self.bind(shape[self._axis])
 
-    def __call__(self, *arrays: Any, **named: Any) -> tuple[np.ndarray, ...]:
-        return self._bound_by(arrays, named)(*arrays, **named)
+    def __call__(self, *arrays: Any, out: Any = None, **named: Any) -> tuple[np.ndarray, ...]:
+        given = {**named, "out": out} if out is not None and self.arguments.takes_out else named
+        return self._bound_by(arrays, given)(*arrays, out=out, **named)
 
     def profile(self, *arrays: Any, repeat: int = 20, **named: Any) -> Profile:
         return self._bound_by(arrays, named).profile(*arrays, repeat=repeat, **named)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from ..settings import settings, temporary_folder
 from .backend import Runner, find
 from .build import obtain
 from .options import Options
+from .outputs import Outputs
 from .program import Program
 from .source import Source
 from .store import default_store
@@ -28,6 +30,7 @@ class FixedProgram(Program):
     Attributes:
         source: what it was made from.
         built: its code.
+        outputs: the arrays that a call fills.
     """
 
     def __init__(
@@ -44,7 +47,8 @@ class FixedProgram(Program):
         self._prepared: tuple[int, ...] | None = None
         self._watched = [p.state for p in self.parameters if p not in set(updates)]
         self._profile: Profile | None = None
-        self._results = [(t.shape, np.dtype(t.dtype)) for t in self.types]
+        nodes = graph.outputs[: len(self.types)]
+        self.outputs = Outputs(graph.name, nodes, self.parameters)
         self._load()
         self._follows = self._runner.memory is not None or bool(self.built.code.prepare)
         if settings.dump is not None:
@@ -70,9 +74,11 @@ class FixedProgram(Program):
             with self._lock:
                 check_kernels(source, self.built, store)
 
-    def __call__(self, *arrays: Any, **named: Any) -> tuple[np.ndarray, ...]:
+    def __call__(self, *arrays: Any, out: Any = None, **named: Any) -> tuple[np.ndarray, ...]:
+        if out is not None and self.arguments.takes_out:
+            named["out"], out = out, None
         inputs = self.arguments.arrays(arrays, named)
-        outputs = self._outputs()
+        outputs = self.outputs.fresh() if out is None else self.outputs.given(out, inputs)
         with self._lock:
             if self.check_nan:
                 self._check(inputs)
@@ -83,7 +89,8 @@ class FixedProgram(Program):
             except BaseException as error:
                 self._updated(error)
                 raise
-            self._updated()
+            if self.updates:
+                self._updated()
         return tuple(outputs)
 
     def _updated(self, error: BaseException | None = None) -> None:
@@ -115,10 +122,7 @@ class FixedProgram(Program):
             self._runner.refresh()
             self._prepared = versions
 
-    def _outputs(self) -> list[np.ndarray]:
-        return [np.empty(shape, dtype) for shape, dtype in self._results]
-
-    def _check(self, inputs: list[np.ndarray]) -> None:
+    def _check(self, inputs: Sequence[np.ndarray]) -> None:
         from .check_values import first_nan
 
         found = first_nan(self.graph, inputs)
@@ -128,7 +132,7 @@ class FixedProgram(Program):
     def profile(self, *arrays: Any, repeat: int = 20, **named: Any) -> Profile:
         from .measure import measure
 
-        inputs, outputs = self.arguments.arrays(arrays, named), self._outputs()
+        inputs, outputs = self.arguments.arrays(arrays, named), self.outputs.fresh()
         with self._lock:
             kept = [(p, p.value) for p in self.updates]
             self._refresh()

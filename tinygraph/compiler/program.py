@@ -41,11 +41,18 @@ class Program(ABC):
         self.arguments = Arguments(graph)
 
     @abstractmethod
-    def __call__(self, *arrays: Any, **named: Any) -> tuple[np.ndarray, ...]:
-        """Runs once, updates included; the outputs are fresh arrays.
+    def __call__(self, *arrays: Any, out: Any = None, **named: Any) -> tuple[np.ndarray, ...]:
+        """Runs once, updates included; returns the outputs.
+
+        Args:
+            arrays, named: the inputs, in their order or by their names.
+            out: arrays for the outputs, as many, or the array itself for one output; each is of
+                the output's type, C-contiguous, and shares memory with no other, no input and no
+                parameter. Without, the outputs are fresh arrays. In a program with an input of the
+                name ``out`` the word is that input's.
 
         Raises:
-            TypeError, ValueError: the arrays do not fit the inputs.
+            TypeError, ValueError: the arrays do not fit the inputs or the outputs.
             LostValueError: a run that failed midway left a parameter without a value.
             FloatingPointError: with ``check_nan``, a node made a NaN from none.
             KeyboardInterrupt: at Ctrl-C, at once; with updates, at the end of the run, since

@@ -74,6 +74,13 @@ class ParameterState:
     def drawn(self) -> bool:
         return self._array is not None
 
+    @property
+    def memory(self) -> np.ndarray | None:
+        """The host's memory for the value, which need not be the newest there; None before it is
+        used.
+        """
+        return self._array
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Nobody else reads or changes the value, and no program that uses it runs meanwhile."""
