@@ -112,7 +112,7 @@ def test_where_a_threads_time_goes(page):
 
 
 def test_what_became_of_a_node_that_i_wrote(page):
-    first, last = page["stages"][0], page["stages"][-1]
+    first, last = page["stages"][0], [s for s in page["stages"] if "items" in s][-1]
     relus = [n for n in first["items"] if page["items"][n]["op"] == "relu"]
     assert len(relus) == 4 and set(relus) <= set(last["items"])
     for n in relus:

@@ -52,6 +52,7 @@ def test_every_pane_shows_something_and_what_is_selected_in_it(page):
         "memory": ".buffer.chosen", "timeline": ".ran.chosen", "roofline": ".dot.chosen",
         "why": ".remark", "changes": ".line",
     }  # fmt: skip
+    page.run("app.select({kernels: [app.model.run.find((k) => app.model.kernels[k].flops > 0)]})")
     for number, pane in enumerate(PANES):
         page.click("#tabs button", number)
         assert page.run("app.tab") == pane

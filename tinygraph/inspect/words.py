@@ -18,6 +18,7 @@ NAMES = {  # of operators and functions that users know by another name
     "window_max_index": "max_pool2d",
     "window_unpool": "max_pool2d",
 }
+READS = "reads input"  # a note of nodes
 SILENT = ("cast", "stop_gradient")  # nobody asks for them
 Sizes = tuple[int, int, int]  # rows, columns, depth
 
@@ -74,16 +75,17 @@ def is_bias(n: Node) -> bool:
 
 
 def reads_input(n: Node) -> bool:
-    """Whether a value depends on more than parameters and constants."""
-    stack, seen = [n], {n}
+    """Whether a value depends on more than parameters and constants; each node is asked once."""
+    stack = [n]
     while stack:
-        x = stack.pop()
-        if x.op is INPUT:
-            return True
-        new = [i for i in x.inputs if i not in seen]
-        seen.update(new)
-        stack += new
-    return False
+        x = stack[-1]
+        unknown = [i for i in x.inputs if READS not in i.notes]
+        if unknown and READS not in x.notes:
+            stack += unknown
+            continue
+        x.notes[READS] = x.op is INPUT or any(i.notes[READS] for i in x.inputs)
+        stack.pop()
+    return bool(n.notes[READS])
 
 
 def source(n: Node) -> Node:

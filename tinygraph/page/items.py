@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..graph.dump import SOURCES, inline, literal
-from ..graph.ir import Graph, Node, Parameter
+from ..graph.ir import Graph, Node, Parameter, same
 from ..graph.op import CONSTANT, INPUT
 from ..graph.origins import Origin, origins
 from ..graph.short import ShortCall, Written
@@ -88,6 +88,7 @@ class Items:
         self.stages: list[dict[int, StageLine]] = []
         self.whole: list[dict[Node, int]] = []
         self.layers: dict[Node, str] = {}
+        self.outputs: tuple[Node, ...] = ()
         self.parameters = {p.name for step in steps[:1] for p in step.graph.parameters}
         for step in steps:
             self.add(step.graph)
@@ -112,6 +113,11 @@ class Items:
 
     def add(self, graph: Graph) -> None:
         """Numbers the lines of a stage: a twin's number, else a new one."""
+        if self.whole and same(graph.outputs, self.outputs):  # equal graphs are the same nodes
+            self.stages.append(self.stages[-1])
+            self.whole.append(self.whole[-1])
+            return
+        self.outputs = graph.outputs
         before = self.whole[-1] if self.whole else {}
         found = list(lines(graph))
         mine: dict[Node, int] = {}

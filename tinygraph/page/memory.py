@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..graph.ir import Parameter
 from ..inspect.inspection import Inspection
 from ..inspect.plan_text import buffer_names
 from .items import Items
@@ -16,12 +15,10 @@ def memory(inspection: Inspection, items: Items) -> dict[str, Any]:
     held: dict[int, list[int]] = {}
     for node, location in plan.stored:
         held.setdefault(id(location.buffer), []).extend(items.of([node]))
-    for n in inspection.compiled.graph.nodes:
-        if isinstance(n, Parameter):
-            number = next((k for k, p in enumerate(inspection.parameters) if p is n), None)
-            own = (b for b in plan.buffers if b.home == "parameter" and b.number == number)
-            for b in own:
-                held.setdefault(id(b), []).extend(items.of([n]))
+    known = {n: items.last[n] for n in inspection.parameters if n in items.last}
+    for b in plan.buffers:
+        if b.home == "parameter" and inspection.parameters[b.number] in known:
+            held.setdefault(id(b), []).append(known[inspection.parameters[b.number]])
     buffers = []
     for b in plan.buffers:
         record: dict[str, Any] = {"name": names[id(b)], "home": b.home, "bytes": b.bytes}

@@ -19,8 +19,19 @@ WRITTEN = "The graph as it was written: forward, gradients and updates."
 def stages(steps: Sequence[Snapshot], items: Items) -> list[dict[str, Any]]:
     """For each step the items with their labels and operands, and what changed since the one
     before: ``added``, ``changed`` and ``gone`` items, rules with the items that they were used on.
+
+    A step that changed nothing has the number of the one that it is ``like``, in place of items.
     """
-    return [stage(steps, number, items) for number in range(len(steps))]
+    found: list[dict[str, Any]] = []
+    for number, step in enumerate(steps):
+        if number and items.stages[number] is items.stages[number - 1]:
+            like = found[-1].get("like", number - 1)
+            nothing: dict[str, Any] = {key: [] for key in ("added", "changed", "gone", "rules")}
+            about_it = {"name": step.name, "about": about(step.name), "like": like}
+            found.append(about_it | nothing)
+        else:
+            found.append(stage(steps, number, items))
+    return found
 
 
 def stage(steps: Sequence[Snapshot], number: int, items: Items) -> dict[str, Any]:

@@ -145,12 +145,13 @@ class GraphPane {
   // Classes of what is selected, of its neighbours, of what the search found.
   mark() {
     const chosen = (b) => b.things.some((t) => this.chosen.has(t.id));
+    const boxes = new Set((this.elements || []).map(([b]) => b).filter(chosen));
     for (const [b, element] of this.elements || []) {
-      element.classList.toggle("chosen", chosen(b));
-      element.classList.toggle("faded", Boolean(this.hits) && !b.things.some((t) => this.hits.has(t.id)));
+      set(element, "chosen", boxes.has(b));
+      set(element, "faded", Boolean(this.hits) && !b.things.some((t) => this.hits.has(t.id)));
     }
     for (const [e, element] of this.edges || []) {
-      element.classList.toggle("near", chosen(e.source) || e.targets.some(chosen));
+      set(element, "near", boxes.has(e.source) || e.targets.some((t) => boxes.has(t)));
     }
     this.paintView();
   }
@@ -212,9 +213,10 @@ class GraphPane {
     if (!box) return;
     const { x, y, s } = this.view, { clientWidth: w, clientHeight: h } = this.canvas;
     const left = box.X * s + x, top = box.Y * s + y;
-    if (left < 30 || left + box.w * s > w - 30) this.view.x = w / 2 - (box.X + box.w / 2) * s;
-    if (top < 60 || top + box.h * s > h - 40) this.view.y = h / 2 - (box.Y + box.h / 2) * s;
-    this.paint();
+    const aside = left < 30 || left + box.w * s > w - 30, beyond = top < 60 || top + box.h * s > h - 40;
+    if (aside) this.view.x = w / 2 - (box.X + box.w / 2) * s;
+    if (beyond) this.view.y = h / 2 - (box.Y + box.h / 2) * s;
+    if (aside || beyond) this.paint(); else this.mark();
   }
 
   choose(ids, reveal) {
@@ -313,6 +315,11 @@ class GraphPane {
     }
     return best;
   }
+}
+
+// Touches the document only where something changes: there may be thousands of elements.
+function set(element, name, on) {
+  if (element.classList.contains(name) !== on) element.classList.toggle(name, on);
 }
 
 const fold = (sign, x, y) => svg("g", { class: "fold", role: "button", transform: `translate(${x},${y})` },

@@ -3,6 +3,9 @@
 class Model {
   constructor(program) {
     Object.assign(this, program);
+    for (const s of this.stages) { // one that changed nothing has what the one before has
+      if (s.like !== undefined) for (const k of ["items", "labels", "reads", "outputs"]) s[k] = this.stages[s.like][k];
+    }
     this.last = this.stages.at(-1);
     this.run = this.kernels.map((k, i) => i).filter((i) => this.kernels[i].part !== "prepare");
     this.total = sum(this.run.map((i) => this.kernels[i].us || 0));

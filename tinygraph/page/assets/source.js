@@ -38,16 +38,20 @@ class CodePane {
 
   choose(related, reveal) {
     let first = null;
+    for (const line of this.lit || []) line.classList.remove("chosen");
+    this.lit = [];
     for (const b of this.blocks || []) {
       const on = b.users.filter((i) => related.kernels.has(i));
-      b.element.classList.toggle("chosen", on.length > 0);
-      b.element.classList.toggle("other", related.kernels.size > 0 && !on.length);
-      b.lines.forEach((line, l) => {
-        const narrow = on.length && related.narrow && this.itemsAt(b.code, l, on).some((n) => related.narrow.has(n));
-        line.classList.toggle("chosen", Boolean(narrow) && on.some((i) => (this.model.kernels[i].lines || {})[b.code]?.[l]));
-      });
+      set(b.element, "chosen", on.length > 0);
+      set(b.element, "other", related.kernels.size > 0 && !on.length);
+      for (const i of related.narrow ? on : []) {
+        for (const [l, items] of Object.entries((this.model.kernels[i].lines || {})[b.code] || {})) {
+          if (items.some((n) => related.narrow.has(n))) this.lit.push(b.lines[l]);
+        }
+      }
       if (on.length && !first) first = b.element;
     }
+    for (const line of this.lit) line.classList.add("chosen");
     if (first && reveal) first.scrollIntoView({ block: "start" });
   }
 }
