@@ -34,6 +34,31 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
     "encoder_layer_norm_first": lambda: nn.TransformerEncoderLayer(
         8, 4, 12, dropout=0, activation="gelu", norm_first=True
     ),
+    "conv1d_same": lambda: nn.Conv1d(4, 2, 4, padding="same"),
+    "conv2d_same": lambda: nn.Conv2d(4, 2, (3, 2), padding="same", dilation=2),
+    "conv3d": lambda: nn.Conv3d(
+        in_channels=4, out_channels=6, kernel_size=(2, 3, 2), stride=(1, 2, 1), padding=1, groups=2
+    ),
+    "conv_transpose1d": lambda: nn.ConvTranspose1d(4, 2, 3, 2, 1, 1),
+    "conv_transpose3d": lambda: nn.ConvTranspose3d(4, 2, 2, 2),
+    "batch_norm3d": lambda: nn.BatchNorm3d(2),
+    "group_norm": lambda: nn.GroupNorm(2, 4),
+    "instance_norm1d": lambda: nn.InstanceNorm1d(4, affine=True),
+    "instance_norm2d": lambda: nn.InstanceNorm2d(4),
+    "rms_norm": lambda: nn.RMSNorm((4, 3)),
+    "prelu": lambda: nn.PReLU(4),
+    "max_pool1d": lambda: nn.MaxPool1d(3, 2, 1),
+    "max_pool3d": lambda: nn.MaxPool3d(2),
+    "avg_pool1d": lambda: nn.AvgPool1d(3, 2, padding=1),
+    "avg_pool3d": lambda: nn.AvgPool3d(2, ceil_mode=True),
+    "adaptive_max_pool2d": lambda: nn.AdaptiveMaxPool2d((3, 2)),
+    "upsample": lambda: nn.Upsample(scale_factor=2, mode="bilinear"),
+    "zero_pad2d": lambda: nn.ZeroPad2d((1, 2, 3, 0)),
+    "pixel_shuffle": lambda: nn.PixelShuffle(2),
+    "decoder_layer": lambda: nn.TransformerDecoderLayer(8, 2, 12, dropout=0),
+    "decoder_layer_norm_first": lambda: nn.TransformerDecoderLayer(
+        d_model=8, nhead=4, dim_feedforward=12, dropout=0, activation="gelu", norm_first=True
+    ),
 }
 
 
@@ -81,7 +106,8 @@ def test_layers_are_those_of_pytorch(name: str) -> None:
     case, layer = golden(f"{name}/"), LAYERS[name]()
     layer.load_state_dict(golden(f"{name}/state/"))
     x = tg.input("x", *case["x"].shape, dtype=case["x"].dtype.name)
-    y = layer(x, training=True)
+    given = (x, tg.cos(x)) if "decoder" in name else (x,)
+    y = layer(*given, training=True)
     outputs = [y]
     if "g" in case:
         weights = np.cos(np.arange(y.type.size, dtype=np.float32)).reshape(y.shape)

@@ -19,6 +19,12 @@ CASES = {
     "lstm_both_ways": lambda: nn.LSTM(3, 4, num_layers=2, bidirectional=True),
     "rnn": lambda: nn.RNN(3, 4, bias=False),
     "rnn_relu": lambda: nn.RNN(3, 4, num_layers=2, nonlinearity="relu"),
+    "gru": lambda: nn.GRU(3, 4),
+    "gru_layers": lambda: nn.GRU(
+        input_size=3, hidden_size=4, num_layers=2, batch_first=True, bias=False
+    ),
+    "gru_lengths": lambda: nn.GRU(3, 4, num_layers=2, bidirectional=True),
+    "lstm_lengths": lambda: nn.LSTM(3, 4, bidirectional=True),
 }
 
 
@@ -32,15 +38,16 @@ def loaded(name: str) -> nn.Module:
     return layer
 
 
-def called(layer: nn.Module, x: tg.Node) -> tuple[tg.Node, ...]:
-    y, left = layer(x)
+def called(layer: nn.Module, x: tg.Node, name: str = "") -> tuple[tg.Node, ...]:
+    lengths = tg.constant([3, 5], "int32") if "lengths" in name else None
+    y, left = layer(x, lengths=lengths)
     return (y, *left) if isinstance(left, tuple) else (y, left)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_outputs_and_gradients(name):
     layer, x = loaded(name), tg.input("x", 5, 2, 3)
-    y, *left = called(layer, x)
+    y, *left = called(layer, x, name)
     weights = np.cos(np.arange(y.type.size, dtype=np.float32)).reshape(y.shape)
     loss = tg.sum(y * weights) + sum(tg.sum(s * s) for s in left)
     wanted = {"x": x, **layer.named_parameters()}
@@ -54,11 +61,33 @@ def test_outputs_and_gradients(name):
 @pytest.mark.parametrize("name", CASES)
 def test_three_steps_of_sgd(name):
     layer, x = loaded(name), tg.input("x", 5, 2, 3)
-    loss = tg.mean((layer(x)[0] - 0.5) ** 2)
+    loss = tg.mean((called(layer, x, name)[0] - 0.5) ** 2)
     updates = optim.SGD(lr=0.1, momentum=0.9).updates(loss, layer.parameters())
     step = tg.compile([x], [loss], updates=updates)
     losses = [step(GOLDEN[f"{name}/x"])[0] for _ in range(3)]
     np.testing.assert_allclose(losses, GOLDEN[f"{name}/losses"], rtol=1e-5)
+
+
+def test_a_gru_cell_is_one_step_of_its_layer():
+    cell, layer = nn.GRUCell(3, 4), loaded("gru")
+    cell.load_state_dict({k.removesuffix("_l0"): v for k, v in golden("gru/state/").items()})
+    x, h = tg.input("x", 1, 2, 3), tg.input("h", 1, 2, 4)
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(n.shape).astype("f4") for n in (x, h)]
+    got = tg.compile([x, h], [cell(x[0], h[0]), layer(x, h)[0][0]])(*arrays)
+    np.testing.assert_allclose(*got, rtol=1e-6)
+    assert repr(layer) == "GRU(3, 4\n  (dropout): Dropout(0.0)\n)"
+
+
+def test_dropout_is_between_layers_and_in_training_only():
+    x = tg.input("x", 5, 2, 3)
+    one, two = nn.GRU(3, 4, dropout=0.5), nn.GRU(3, 4, 2, dropout=0.5)
+    for net, differ in ((one, False), (two, True)):
+        seen, trained = net(x)[0], net(x, training=True)[0]
+        got = tg.compile([x], [seen, trained])(np.ones(x.shape, "f4"))
+        assert (got[0] != got[1]).any() == differ
+    with pytest.raises(tg.ShapeError, match=r"GRU requires integer lengths\[2\], got i32\[3\]"):
+        one(x, lengths=tg.constant([1, 2, 3], "int32"))
 
 
 def test_cells_are_one_step_of_their_layers():

@@ -32,6 +32,13 @@ def positive(x: np.ndarray) -> np.ndarray:
 
 
 INDEX = np.array([[1, 0, 1, 3], [4, 4, 0, 2], [3, 3, 3, 1]], "int32")
+LABELS = np.array([[0, 2, 4, 1], [2, 2, 3, 0], [1, 4, 4, 2]], "int32")
+WEIGHT4, WEIGHT5 = [0.5, 2.0, 1.0, 0.1], [0.5, 2.0, 1.0, 0.1, 3.0]
+CTC = (
+    np.array([[1, 2, 2], [3, 1, 3], [2, 1, 1]], "int32"),
+    np.array([7, 5, 6], "int32"),
+    np.array([3, 2, 1], "int32"),
+)
 TWO = ((3, 4), (3, 4))
 
 IMAGE, LARGE = (2, 3, 4, 5), (2, 3, 9, 8)
@@ -75,6 +82,63 @@ FUNCTIONS: dict[str, Case] = {
     "scatter_max": Case(((3, 5), (3, 4)), lambda tg, x, u: tg.scatter(x, INDEX, u, 1, "max")),
     "scatter_min": Case(((3, 5), (3, 4)), lambda tg, x, u: tg.scatter(x, INDEX, u, 1, "min")),
     "cumprod": Case(((3, 5),), lambda tg, x: tg.cumprod(x, 1)),
+    "celu": Case(call=lambda tg, x: tg.celu(x, 1.5)),
+    "selu": Case(),
+    "hardtanh": Case(),
+    "relu6": Case(domain=lambda x: 5 * x),
+    "hardsigmoid": Case(domain=lambda x: 3 * x),
+    "hardswish": Case(domain=lambda x: 3 * x),
+    "mish": Case(),
+    "log_sigmoid": Case(),
+    "softsign": Case(),
+    "prelu": Case(((2, 3, 4), (3,))),
+    "glu": Case(call=lambda tg, x: tg.glu(x, 1)),
+    "group_norm": Case(((2, 6, 3, 2), (6,), (6,)), lambda tg, x, w, b: tg.group_norm(x, 3, w, b)),
+    "instance_norm": Case(((2, 3, 4), (3,), (3,))),
+    "rms_norm": Case(((2, 3, 4), (4,)), lambda tg, x, w: tg.rms_norm(x, -1, w)),
+    "l1_loss": Case(TWO),
+    "mse_loss_sum": Case(TWO, lambda tg, a, b: tg.mse_loss(a, b, "sum")),
+    "huber_loss": Case(TWO, lambda tg, a, b: tg.huber_loss(a, b, delta=0.7)),
+    "smooth_l1_loss": Case(TWO, lambda tg, a, b: tg.smooth_l1_loss(a, b, "none", 0.7)),
+    "bce_logits": Case(TWO, lambda tg, a, b: tg.binary_cross_entropy_with_logits(a, tg.sigmoid(b))),
+    "bce_logits_weights": Case(
+        TWO,
+        lambda tg, a, b: tg.binary_cross_entropy_with_logits(
+            a, tg.sigmoid(b), "sum", weight=0.5, pos_weight=WEIGHT4
+        ),
+    ),
+    "bce": Case(TWO, lambda tg, a, b: tg.binary_cross_entropy(tg.sigmoid(a), tg.sigmoid(b))),
+    "kl_div": Case(TWO, lambda tg, a, b: tg.kl_div(tg.log_softmax(a), tg.softmax(b), "batchmean")),
+    "kl_div_log": Case(
+        TWO, lambda tg, a, b: tg.kl_div(tg.log_softmax(a), tg.log_softmax(b), log_target=True)
+    ),
+    "cosine_similarity": Case(((2, 3, 4), (2, 3, 4))),
+    "nll_loss": Case(
+        ((3, 5, 4),), lambda tg, x: tg.nll_loss(tg.log_softmax(x, 1), LABELS, reduction="sum")
+    ),
+    "cross_entropy_soft": Case(
+        ((3, 4), (3, 4)), lambda tg, a, b: tg.cross_entropy(a, tg.softmax(b), 0.1)
+    ),
+    "cross_entropy_soft_weights": Case(
+        ((3, 4), (3, 4)), lambda tg, a, b: tg.cross_entropy(a, tg.softmax(b), weight=WEIGHT4)
+    ),
+    "cross_entropy_ignore": Case(
+        ((3, 5, 4),), lambda tg, x: tg.cross_entropy(x, LABELS, ignore_index=2)
+    ),
+    "cross_entropy_weights": Case(
+        ((3, 5, 4),), lambda tg, x: tg.cross_entropy(x, LABELS, 0.2, weight=WEIGHT5, ignore_index=0)
+    ),
+    "cross_entropy_each": Case(
+        ((3, 5, 4),),
+        lambda tg, x: tg.cross_entropy(x, LABELS, 0.2, weight=WEIGHT5, reduction="none"),
+    ),
+    "cross_entropy_sum": Case(
+        ((3, 5, 4),), lambda tg, x: tg.cross_entropy(x, LABELS, reduction="sum")
+    ),
+    "ctc_loss": Case(((7, 3, 5),), lambda tg, x: tg.ctc_loss(tg.log_softmax(x), *CTC)),
+    "ctc_loss_each": Case(
+        ((7, 3, 5),), lambda tg, x: tg.ctc_loss(tg.log_softmax(x), *CTC, blank=4, reduction="none")
+    ),
 }
 
 

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from torch_cases import FUNCTIONS, INTERPOLATE, draw, weights
+from torch_cases import CTC, FUNCTIONS, INTERPOLATE, LABELS, WEIGHT4, WEIGHT5, draw, weights
 
 INDEX = torch.tensor([[1, 0, 1, 3], [4, 4, 0, 2], [3, 3, 3, 1]])
 
@@ -57,6 +57,57 @@ CASES: dict[str, Callable[..., torch.Tensor]] = {
     "scatter_max": lambda x, u: torch.scatter_reduce(x, 1, INDEX, u, "amax"),
     "scatter_min": lambda x, u: torch.scatter_reduce(x, 1, INDEX, u, "amin"),
     "cumprod": lambda x: torch.cumprod(x, 1),
+    "celu": lambda x: F.celu(x, 1.5),
+    "selu": F.selu,
+    "hardtanh": F.hardtanh,
+    "relu6": F.relu6,
+    "hardsigmoid": F.hardsigmoid,
+    "hardswish": F.hardswish,
+    "mish": F.mish,
+    "log_sigmoid": F.logsigmoid,
+    "softsign": F.softsign,
+    "prelu": F.prelu,
+    "glu": lambda x: F.glu(x, 1),
+    "group_norm": lambda x, w, b: F.group_norm(x, 3, w, b),
+    "instance_norm": lambda x, w, b: F.instance_norm(x, None, None, w, b),
+    "rms_norm": lambda x, w: F.rms_norm(x, (4,), w),
+    "l1_loss": F.l1_loss,
+    "mse_loss_sum": lambda a, b: F.mse_loss(a, b, reduction="sum"),
+    "huber_loss": lambda a, b: F.huber_loss(a, b, delta=0.7),
+    "smooth_l1_loss": lambda a, b: F.smooth_l1_loss(a, b, reduction="none", beta=0.7),
+    "bce_logits": lambda a, b: F.binary_cross_entropy_with_logits(a, torch.sigmoid(b)),
+    "bce_logits_weights": lambda a, b: F.binary_cross_entropy_with_logits(
+        a, torch.sigmoid(b), torch.tensor(0.5), reduction="sum", pos_weight=torch.tensor(WEIGHT4)
+    ),
+    "bce": lambda a, b: F.binary_cross_entropy(torch.sigmoid(a), torch.sigmoid(b)),
+    "kl_div": lambda a, b: F.kl_div(
+        torch.log_softmax(a, 1), torch.softmax(b, 1), reduction="batchmean"
+    ),
+    "kl_div_log": lambda a, b: F.kl_div(
+        torch.log_softmax(a, 1), torch.log_softmax(b, 1), log_target=True
+    ),
+    "cosine_similarity": F.cosine_similarity,
+    "nll_loss": lambda x: F.nll_loss(
+        torch.log_softmax(x, 1), torch.tensor(LABELS).long(), reduction="sum"
+    ),
+    "cross_entropy_soft": lambda a, b: F.cross_entropy(a, torch.softmax(b, 1), label_smoothing=0.1),
+    "cross_entropy_soft_weights": lambda a, b: F.cross_entropy(
+        a, torch.softmax(b, 1), torch.tensor(WEIGHT4)
+    ),
+    "cross_entropy_ignore": lambda x: F.cross_entropy(
+        x, torch.tensor(LABELS).long(), ignore_index=2
+    ),
+    "cross_entropy_weights": lambda x: F.cross_entropy(
+        x, torch.tensor(LABELS).long(), torch.tensor(WEIGHT5), ignore_index=0, label_smoothing=0.2
+    ),
+    "cross_entropy_each": lambda x: F.cross_entropy(
+        x, torch.tensor(LABELS).long(), torch.tensor(WEIGHT5), label_smoothing=0.2, reduction="none"
+    ),
+    "cross_entropy_sum": lambda x: F.cross_entropy(x, torch.tensor(LABELS).long(), reduction="sum"),
+    "ctc_loss": lambda x: F.ctc_loss(torch.log_softmax(x, 2), *map(torch.tensor, CTC)),
+    "ctc_loss_each": lambda x: F.ctc_loss(
+        torch.log_softmax(x, 2), *map(torch.tensor, CTC), blank=4, reduction="none"
+    ),
 }
 
 

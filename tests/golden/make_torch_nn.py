@@ -38,7 +38,43 @@ CASES: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
         ),
         (3, 5, 8),
     ),
+    "conv1d_same": (nn.Conv1d(4, 2, 4, padding="same"), (2, 4, 7)),
+    "conv2d_same": (nn.Conv2d(4, 2, (3, 2), padding="same", dilation=2), (1, 4, 5, 6)),
+    "conv3d": (nn.Conv3d(4, 6, (2, 3, 2), stride=(1, 2, 1), padding=1, groups=2), (2, 4, 3, 5, 4)),
+    "conv_transpose1d": (nn.ConvTranspose1d(4, 2, 3, 2, 1, 1), (2, 4, 5)),
+    "conv_transpose3d": (nn.ConvTranspose3d(4, 2, 2, 2), (1, 4, 2, 3, 2)),
+    "batch_norm3d": (nn.BatchNorm3d(2), (2, 2, 3, 2, 2)),
+    "group_norm": (nn.GroupNorm(2, 4), (3, 4, 5)),
+    "instance_norm1d": (nn.InstanceNorm1d(4, affine=True), (3, 4, 5)),
+    "instance_norm2d": (nn.InstanceNorm2d(4), (3, 4, 5, 2)),
+    "rms_norm": (nn.RMSNorm((4, 3)), (2, 5, 4, 3)),
+    "prelu": (nn.PReLU(4), (2, 4, 3)),
+    "max_pool1d": (nn.MaxPool1d(3, 2, 1), (2, 3, 9)),
+    "max_pool3d": (nn.MaxPool3d(2), (1, 2, 4, 5, 4)),
+    "avg_pool1d": (nn.AvgPool1d(3, 2, padding=1), (2, 3, 9)),
+    "avg_pool3d": (nn.AvgPool3d(2, ceil_mode=True), (1, 2, 4, 5, 4)),
+    "adaptive_max_pool2d": (nn.AdaptiveMaxPool2d((3, 2)), (2, 3, 7, 4)),
+    "upsample": (nn.Upsample(scale_factor=2, mode="bilinear"), (1, 2, 3, 4)),
+    "zero_pad2d": (nn.ZeroPad2d((1, 2, 3, 0)), (1, 2, 3, 4)),
+    "pixel_shuffle": (nn.PixelShuffle(2), (1, 8, 3, 2)),
+    "decoder_layer": (
+        nn.TransformerDecoderLayer(8, 2, 12, dropout=0, batch_first=True), (3, 5, 8),
+    ),
+    "decoder_layer_norm_first": (
+        nn.TransformerDecoderLayer(
+            8, 4, 12, dropout=0, activation="gelu", batch_first=True, norm_first=True
+        ),
+        (3, 5, 8),
+    ),
 }  # fmt: skip
+
+
+def called(name: str, layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """A decoder's memory is cos(x), and it sees no later positions."""
+    if "decoder" not in name:
+        return layer(x)
+    later = torch.triu(torch.ones(x.shape[1], x.shape[1], dtype=torch.bool), 1)
+    return layer(x, torch.cos(x), tgt_mask=later)
 
 
 def main() -> None:
@@ -52,7 +88,7 @@ def main() -> None:
             x = torch.tensor(rng.integers(0, 7, shape), dtype=torch.int32)
         else:
             x = torch.tensor(rng.standard_normal(shape).astype("float32"), requires_grad=True)
-        y = layer(x)
+        y = called(name, layer, x)
         weights = torch.cos(torch.arange(y.numel(), dtype=torch.float32)).reshape(y.shape)
         (y * weights).sum().backward()
         found |= {f"{name}/x": x.detach().numpy(), f"{name}/y": y.detach().numpy()}

@@ -22,7 +22,20 @@ CASES: dict[str, tuple[type, dict[str, Any]]] = {
     "lstm_both_ways": (nn.LSTM, {"num_layers": 2, "bidirectional": True}),
     "rnn": (nn.RNN, {"bias": False}),
     "rnn_relu": (nn.RNN, {"nonlinearity": "relu", "num_layers": 2}),
+    "gru": (nn.GRU, {}),
+    "gru_layers": (nn.GRU, {"num_layers": 2, "batch_first": True, "bias": False}),
+    "gru_lengths": (nn.GRU, {"num_layers": 2, "bidirectional": True}),
+    "lstm_lengths": (nn.LSTM, {"bidirectional": True}),
 }
+
+
+def called(layer: Any, x: torch.Tensor, packed: bool) -> tuple[torch.Tensor, Any]:
+    """Of the two sequences of ``packed`` inputs one has 3 steps, the other 5."""
+    if not packed:
+        return layer(x)
+    rows = nn.utils.rnn.pack_padded_sequence(x, torch.tensor([3, 5]), enforce_sorted=False)
+    y, left = layer(rows)
+    return nn.utils.rnn.pad_packed_sequence(y)[0], left
 
 
 def main() -> None:
@@ -32,7 +45,7 @@ def main() -> None:
         layer = make(3, 4, **options)
         found |= {f"{name}/state/{k}": v.numpy().copy() for k, v in layer.state_dict().items()}
         x = torch.randn(5, 2, 3, requires_grad=True)
-        y, left = layer(x)
+        y, left = called(layer, x, "lengths" in name)
         left = left if isinstance(left, tuple) else (left,)
         weights = torch.cos(torch.arange(y.numel(), dtype=torch.float32)).reshape(y.shape)
         ((y * weights).sum() + sum((s * s).sum() for s in left)).backward()
@@ -43,7 +56,7 @@ def main() -> None:
             found[f"{name}/gradient/{k}"] = p.grad.numpy().copy()
         sgd, losses = torch.optim.SGD(layer.parameters(), lr=0.1, momentum=0.9), []
         for _ in range(3):
-            loss = ((layer(x.detach())[0] - 0.5) ** 2).mean()
+            loss = ((called(layer, x.detach(), "lengths" in name)[0] - 0.5) ** 2).mean()
             sgd.zero_grad()
             loss.backward()
             sgd.step()

@@ -19,9 +19,9 @@ class BertEmbeddings(nn.Module):
 
     def __init__(self, symbols: int, length: int, size: int, segments: int, dropout: float):
         initial = nn.init.normal(0.02)
-        self.word_embeddings = nn.Embedding(symbols, size, initial)
-        self.position_embeddings = nn.Embedding(length, size, initial)
-        self.token_type_embeddings = nn.Embedding(segments, size, initial)
+        self.word_embeddings = nn.Embedding(symbols, size, initial=initial)
+        self.position_embeddings = nn.Embedding(length, size, initial=initial)
+        self.token_type_embeddings = nn.Embedding(segments, size, initial=initial)
         self.LayerNorm, self.dropout = nn.LayerNorm(size, eps=EPS), nn.Dropout(dropout)
 
     def forward(self, tokens: Node, segments: Node | None, training: bool = False) -> Node:

@@ -15,8 +15,8 @@ class TokenEmbedding(nn.Module):
 
     def __init__(self, symbols: int, length: int, size: int, dropout: float):
         # 0.1: about what the first layers add; far less is drowned by it, and learning starts late
-        self.symbols = nn.Embedding(symbols, size, nn.init.normal(0.1))
-        self.positions = nn.Embedding(length, size, nn.init.normal(0.1))
+        self.symbols = nn.Embedding(symbols, size, initial=nn.init.normal(0.1))
+        self.positions = nn.Embedding(length, size, initial=nn.init.normal(0.1))
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, tokens: Node, position: Node | None = None, training: bool = False) -> Node:

@@ -97,7 +97,8 @@ class MultiHeadAttention(Module):
     [3 E, E] projects to query, key and value.
     """
 
-    def __init__(self, size: int, heads: int, dropout: float = 0.0, bias: bool = True):
+    def __init__(self, embed_dim: int, num_heads: int, dropout: float = 0.0, bias: bool = True):
+        size, heads = embed_dim, num_heads
         if heads < 1 or size % heads:
             raise ShapeError(f"MultiHeadAttention requires heads that divide {size}, got {heads}")
         self.heads = heads

@@ -7,6 +7,9 @@ from typing import Any
 
 from .. import ops
 from ..graph.ir import Node
+from ..graph.op import ShapeError
+from .drawn import drawn
+from .init import constant
 from .module import Module
 
 
@@ -43,6 +46,46 @@ class MaxPool2d(_Options):
         )
 
 
+class _PoolNd(MaxPool2d):
+    """A pool of images with ``rank`` axes after the channels."""
+
+    rank = 1
+
+    def forward(self, x: Node, training: bool = False) -> Node:
+        if x.ndim != self.rank + 2:
+            axes = {1: "L", 3: "D, H, W"}[self.rank]
+            raise ShapeError(f"{type(self).__name__} requires x[N, C, {axes}], got {x.type}")
+        return super().forward(x)
+
+
+class MaxPool1d(_PoolNd):
+    """[N, C, L]: the maximum of each window."""
+
+    function = staticmethod(ops.max_pool)
+
+
+class MaxPool3d(MaxPool1d):
+    """[N, C, D, H, W]: the maximum of each window."""
+
+    rank = 3
+
+
+class AvgPool1d(_PoolNd):
+    """[N, C, L]: the mean of each window, padded zeros counted or not."""
+
+    function = staticmethod(ops.avg_pool)
+
+    def __init__(self, *window: Any, count_include_pad: bool = True, **options: Any):
+        super().__init__(*window, **options)
+        self.options["count_include_pad"] = count_include_pad
+
+
+class AvgPool3d(AvgPool1d):
+    """[N, C, D, H, W]: the mean of each window, padded zeros counted or not."""
+
+    rank = 3
+
+
 class L2Pool2d(MaxPool2d):
     """[N, C, H, W]: the L2 norm of each window, sqrt(sum x^2)."""
 
@@ -72,6 +115,51 @@ class AdaptiveAvgPool2d(_Options):
 
     def __init__(self, output_size: Any):
         super().__init__(output_size=output_size)
+
+
+class AdaptiveMaxPool2d(AdaptiveAvgPool2d):
+    """[N, C, H, W]: maxima over as many regions as ``output_size`` says."""
+
+    function = staticmethod(ops.adaptive_max_pool2d)
+
+
+class Upsample(_Options):
+    """Images of another size: arguments are those of ``tg.interpolate``."""
+
+    function = staticmethod(ops.interpolate)
+
+    def __init__(
+        self,
+        size: Any = None,
+        scale_factor: Any = None,
+        mode: str = "nearest",
+        align_corners: bool = False,
+    ):
+        given = {"size": size, "scale_factor": scale_factor}
+        given = {k: v for k, v in given.items() if v is not None}
+        super().__init__(**given, mode=mode, align_corners=align_corners)
+
+
+class ZeroPad2d(_Options):
+    """Zeros around images [N, C, H, W]: a number, or (left, right, top, bottom)."""
+
+    function = staticmethod(ops.pad)
+
+    def __init__(self, padding: int | tuple[int, int, int, int]):
+        sides = (padding,) * 4 if isinstance(padding, int) else tuple(padding)
+        if len(sides) != 4:
+            raise ValueError(f"ZeroPad2d requires a number or four, got {padding!r}")
+        left, right, top, bottom = sides
+        super().__init__(widths=((0, 0), (0, 0), (top, bottom), (left, right)))
+
+
+class PixelShuffle(_Options):
+    """[N, C r^2, H, W] -> [N, C, H r, W r] (Shi et al., CVPR 2016)."""
+
+    function = staticmethod(ops.pixel_shuffle)
+
+    def __init__(self, upscale_factor: int):
+        super().__init__(factor=upscale_factor)
 
 
 class GlobalAvgPool(_Options):
@@ -114,6 +202,105 @@ class ELU(_Options):
 
     def __init__(self, alpha: float = 1.0):
         super().__init__(alpha=alpha)
+
+
+class CELU(ELU):
+    """x where x > 0, else alpha (e^(x / alpha) - 1)."""
+
+    function = staticmethod(ops.celu)
+
+
+class SELU(_Options):
+    """ELU, scaled so that activations keep mean 0 and variance 1 (Klambauer et al., 2017)."""
+
+    function = staticmethod(ops.selu)
+
+
+class PReLU(Module):
+    """x where x > 0, else ``weight`` x: a slope that is learned (He et al., ICCV 2015).
+
+    Args:
+        num_parameters: 1, or a slope for each channel of x[N, C, ...].
+        init: the slope at first.
+    """
+
+    def __init__(self, num_parameters: int = 1, init: float = 0.25):
+        self.weight = drawn((num_parameters,), constant(init))
+
+    def forward(self, x: Node, training: bool = False) -> Node:
+        return ops.prelu(x, self.weight)
+
+    def extra_repr(self) -> str:
+        return f"{self.weight.shape[0]}"
+
+
+class ReLU6(_Options):
+    """x kept within [0, 6]."""
+
+    function = staticmethod(ops.relu6)
+
+
+class Hardtanh(_Options):
+    """x kept within [min, max]."""
+
+    function = staticmethod(ops.hardtanh)
+
+    def __init__(self, min: float = -1.0, max: float = 1.0):
+        super().__init__(min=min, max=max)
+
+
+class Hardsigmoid(_Options):
+    """relu6(x + 3) / 6."""
+
+    function = staticmethod(ops.hardsigmoid)
+
+
+class Hardswish(_Options):
+    """x relu6(x + 3) / 6."""
+
+    function = staticmethod(ops.hardswish)
+
+
+class Mish(_Options):
+    """x tanh(log(1 + e^x))."""
+
+    function = staticmethod(ops.mish)
+
+
+class Softplus(_Options):
+    """log(1 + e^x)."""
+
+    function = staticmethod(ops.softplus)
+
+
+class Softsign(_Options):
+    """x / (1 + |x|)."""
+
+    function = staticmethod(ops.softsign)
+
+
+class LogSigmoid(_Options):
+    """log(sigmoid(x))."""
+
+    function = staticmethod(ops.log_sigmoid)
+
+
+class LogSoftmax(_Options):
+    """log(softmax(x)) along ``axis``."""
+
+    function = staticmethod(ops.log_softmax)
+
+    def __init__(self, axis: int = -1):
+        super().__init__(axis=axis)
+
+
+class GLU(_Options):
+    """The first half along ``axis`` times the sigmoid of the second."""
+
+    function = staticmethod(ops.glu)
+
+    def __init__(self, axis: int = -1):
+        super().__init__(axis=axis)
 
 
 class Tanh(_Options):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from .. import ops
 from ..graph.ir import Node, Parameter
 from ..graph.op import ShapeError
-from ..ops.convolution import pair
+from ..ops.convolution import sizes_of
 from .drawn import drawn
 from .init import Initializer, fan_in_uniform, fans, normal, uniform
 from .module import Module
@@ -34,10 +37,15 @@ class Linear(Module):
     """x @ weight.T + bias over the last axis; weight [outputs, inputs]."""
 
     def __init__(
-        self, inputs: int, outputs: int, bias: bool = True, initial: Initializer | None = None
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        initial: Initializer | None = None,
     ):
-        self.weight = drawn((outputs, inputs), initial or fan_in_uniform(), order=(1, 0))
-        self.bias = _bias((outputs, inputs), outputs, bias)
+        shape = (out_features, in_features)
+        self.weight = drawn(shape, initial or fan_in_uniform(), order=(1, 0))
+        self.bias = _bias(shape, out_features, bias)
 
     def forward(self, x: Node, training: bool = False) -> Node:
         return linear(x, self.weight, self.bias)
@@ -49,12 +57,13 @@ class Linear(Module):
 
 class _ConvNd(Module):
     rank = 2
+    function: Callable[..., Node] = staticmethod(ops.conv2d)
     transposed = False
 
     def __init__(
         self,
-        inputs: int,
-        outputs: int,
+        in_channels: int,
+        out_channels: int,
         kernel_size: Any,
         stride: Any = 1,
         padding: Any = 0,
@@ -64,17 +73,19 @@ class _ConvNd(Module):
         initial: Initializer | None = None,
     ):
         name = type(self).__name__
-        if groups < 1 or inputs % groups or outputs % groups:
+        if groups < 1 or in_channels % groups or out_channels % groups:
             raise ShapeError(
                 f"{name} requires channels that divide by groups, "
-                f"got {inputs} and {outputs}, groups={groups}"
+                f"got {in_channels} and {out_channels}, groups={groups}"
             )
-        kernel = pair(f"{name} kernel_size", kernel_size) if self.rank == 2 else (int(kernel_size),)
-        shape = (inputs, outputs // groups) if self.transposed else (outputs, inputs // groups)
+        kernel = sizes_of(f"{name} kernel_size", kernel_size, self.rank)
+        rows, columns = out_channels, in_channels // groups
+        if self.transposed:
+            rows, columns = in_channels, out_channels // groups
         order = (2, 1, 0) if self.rank == 1 else None  # as that of a convolution of height 1
-        self.weight = drawn((*shape, *kernel), initial or fan_in_uniform(), order=order)
-        self.bias = _bias(self.weight.shape, outputs, bias)
-        self.channels, self.kernel_size = (inputs, outputs), kernel
+        self.weight = drawn((rows, columns, *kernel), initial or fan_in_uniform(), order=order)
+        self.bias = _bias(self.weight.shape, out_channels, bias)
+        self.channels, self.kernel_size = (in_channels, out_channels), kernel
         self.options = {
             "stride": stride,
             "padding": padding,
@@ -82,11 +93,12 @@ class _ConvNd(Module):
             "groups": groups,
         }
 
-    def _biased(self, y: Node) -> Node:
+    def forward(self, x: Node, training: bool = False) -> Node:
+        y = type(self).function(x, self.weight, **self.options)
         return y if self.bias is None else y + ops.reshape(self.bias, -1, *(1,) * self.rank)
 
     def extra_repr(self) -> str:
-        kernel = self.kernel_size if self.rank == 2 else self.kernel_size[0]
+        kernel = self.kernel_size if self.rank > 1 else self.kernel_size[0]
         plain = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "output_padding": 0}
         rest = "".join(f", {k}={v}" for k, v in self.options.items() if v != plain[k])
         bias = "" if self.bias is not None else ", bias=False"
@@ -94,53 +106,110 @@ class _ConvNd(Module):
 
 
 class Conv2d(_ConvNd):
-    """Cross-correlation over x[N, C, H, W]; weight [outputs, inputs / groups, KH, KW]."""
+    """Cross-correlation over x[N, C, H, W]; weight [O, C / groups, KH, KW].
 
-    def forward(self, x: Node, training: bool = False) -> Node:
-        return self._biased(ops.conv2d(x, self.weight, **self.options))
+    Args:
+        in_channels, out_channels: C and O.
+        kernel_size, stride, padding, dilation, groups: see ``tg.conv2d``; ``padding="same"`` keeps
+            the image's size.
+        bias: whether a number is added to each channel.
+        initial: what draws the weight; by default uniform in +-1 / sqrt(fan-in).
+    """
 
 
 class Conv1d(_ConvNd):
-    """Cross-correlation over x[N, C, L]; weight [outputs, inputs / groups, K]."""
+    """Cross-correlation over x[N, C, L]; weight [O, C / groups, K]. Arguments are Conv2d's."""
 
     rank = 1
+    function = staticmethod(ops.conv1d)
 
-    def forward(self, x: Node, training: bool = False) -> Node:
-        return self._biased(ops.conv1d(x, self.weight, **self.options))
+
+class Conv3d(_ConvNd):
+    """Cross-correlation over x[N, C, D, H, W]; weight [O, C / groups, KD, KH, KW]."""
+
+    rank = 3
+    function = staticmethod(ops.conv3d)
 
 
 class ConvTranspose2d(_ConvNd):
-    """A convolution's input gradient as a layer; weight [inputs, outputs / groups, KH, KW]."""
+    """A convolution's input gradient as a layer; weight [in_channels, O / groups, KH, KW].
+
+    Arguments are in PyTorch's order; see ``tg.conv_transpose2d``.
+    """
 
     transposed = True
+    function = staticmethod(ops.conv_transpose2d)
 
     def __init__(
         self,
-        inputs: int,
-        outputs: int,
+        in_channels: int,
+        out_channels: int,
         kernel_size: Any,
-        *,
+        stride: Any = 1,
+        padding: Any = 0,
         output_padding: Any = 0,
-        **options: Any,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: Any = 1,
+        initial: Initializer | None = None,
     ):
-        super().__init__(inputs, outputs, kernel_size, **options)
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, initial
+        )
         self.options["output_padding"] = output_padding
 
-    def forward(self, x: Node, training: bool = False) -> Node:
-        return self._biased(ops.conv_transpose2d(x, self.weight, **self.options))
+
+class ConvTranspose1d(ConvTranspose2d):
+    """The same over x[N, C, L]; weight [in_channels, O / groups, K]."""
+
+    rank = 1
+    function = staticmethod(ops.conv_transpose1d)
+
+
+class ConvTranspose3d(ConvTranspose2d):
+    """The same over x[N, C, D, H, W]; weight [in_channels, O / groups, KD, KH, KW]."""
+
+    rank = 3
+    function = staticmethod(ops.conv_transpose3d)
 
 
 class Embedding(Module):
     """Rows of weight [count, size] by integer index; weights start normal, standard deviation 1.
 
     An index below 0 gives the first row, one beyond the last row that: see ``tg.take``.
+
+    Args:
+        num_embeddings, embedding_dim: count and size.
+        padding_idx: an index whose row is 0 and stays so: it gets no gradient.
+        initial: what draws the weight.
     """
 
-    def __init__(self, count: int, size: int, initial: Initializer | None = None):
-        self.weight = drawn((count, size), initial or normal(1.0))
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        padding_idx: int | None = None,
+        initial: Initializer | None = None,
+    ):
+        shape = (num_embeddings, embedding_dim)
+        draw = initial or normal(1.0)
+        self.padding_idx = padding_idx
+        if padding_idx is None:
+            self.weight = drawn(shape, draw)
+            return
+        if not -num_embeddings <= padding_idx < num_embeddings:
+            raise ShapeError(f"Embedding requires padding_idx below {num_embeddings}, "
+                             f"got {padding_idx}")  # fmt: skip
+        self.padding_idx = padding_idx % num_embeddings
+        others = np.arange(num_embeddings)[:, None] != self.padding_idx
+        self.weight = drawn(shape, lambda shape, rng: np.where(others, draw(shape, rng), 0))
 
     def forward(self, x: Node, training: bool = False) -> Node:
-        return ops.take(self.weight, x)
+        rows = ops.take(self.weight, x)
+        if self.padding_idx is None:
+            return rows
+        padded = ops.equal(ops.expand_dims(x, -1), self.padding_idx)
+        return ops.where(padded, ops.stop_gradient(rows), rows)
 
     def extra_repr(self) -> str:
         return f"{self.weight.shape[0]}, {self.weight.shape[1]}"

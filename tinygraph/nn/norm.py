@@ -25,18 +25,18 @@ class BatchNorm2d(Module):
     ranks: tuple[int, ...] = (4,)
     ignored_state = ("num_batches_tracked",)
 
-    def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1):
-        self.weight = drawn((channels,), constant(1))
-        self.bias = drawn((channels,), constant(0))
-        self.running_mean = buffer((channels,), constant(0))
-        self.running_var = buffer((channels,), constant(1))
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1):
+        self.weight = drawn((num_features,), constant(1))
+        self.bias = drawn((num_features,), constant(0))
+        self.running_mean = buffer((num_features,), constant(0))
+        self.running_var = buffer((num_features,), constant(1))
         self.eps, self.momentum = eps, momentum
 
     def forward(self, x: Node, training: bool = False) -> Node:
         channels = self.weight.shape[0]
         if x.ndim not in self.ranks or x.shape[1] != channels:
             shapes = " or ".join(
-                f"x[N, {', '.join((str(channels), *'HW'[4 - r :]))}]" for r in self.ranks
+                f"x[N, {', '.join((str(channels), *'DHW'[5 - r :]))}]" for r in self.ranks
             )
             raise ShapeError(f"{type(self).__name__} requires {shapes}, got {x.type}")
         if not training:
@@ -65,25 +65,102 @@ class BatchNorm1d(BatchNorm2d):
     ranks = (2, 3)
 
 
-class LayerNorm(Module):
-    """Normalizes over the last axes, whose sizes are ``shape`` (Ba et al., 2016)."""
+class BatchNorm3d(BatchNorm2d):
+    """The same for x[N, C, D, H, W]."""
 
-    def __init__(self, shape: int | tuple[int, ...], eps: float = 1e-5):
-        self.shape = sizes("LayerNorm", shape)
+    ranks = (5,)
+
+
+class LayerNorm(Module):
+    """Normalizes over the last axes, whose sizes are ``normalized_shape`` (Ba et al., 2016)."""
+
+    def __init__(self, normalized_shape: int | tuple[int, ...], eps: float = 1e-5):
+        self.shape = sizes("LayerNorm", normalized_shape)
         self.weight = drawn(self.shape, constant(1))
         self.bias = drawn(self.shape, constant(0))
         self.eps = eps
 
-    def forward(self, x: Node, training: bool = False) -> Node:
+    def axes(self, x: Node) -> tuple[int, ...]:
+        """The axes that are normalized, if x has them."""
         if x.shape[-len(self.shape) :] != self.shape:
             raise ShapeError(
-                f"LayerNorm requires x[..., {', '.join(map(str, self.shape))}], got {x.type}"
+                f"{type(self).__name__} requires x[..., {', '.join(map(str, self.shape))}], "
+                f"got {x.type}"
             )
-        axes = tuple(range(x.ndim - len(self.shape), x.ndim))
-        return ops.layer_norm(x, axes, self.weight, self.bias, self.eps)
+        return tuple(range(x.ndim - len(self.shape), x.ndim))
+
+    def forward(self, x: Node, training: bool = False) -> Node:
+        return ops.layer_norm(x, self.axes(x), self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
         return f"{self.shape}, eps={self.eps}"
+
+
+class RMSNorm(LayerNorm):
+    """Divides by the root of the mean square over the last axes (Zhang and Sennrich, 2019).
+
+    ``eps`` is by default that of the dtype, as in PyTorch.
+    """
+
+    def __init__(self, normalized_shape: int | tuple[int, ...], eps: float | None = None):
+        self.shape, self.eps = sizes("RMSNorm", normalized_shape), eps  # type: ignore[assignment]
+        self.weight = drawn(self.shape, constant(1))
+
+    def forward(self, x: Node, training: bool = False) -> Node:
+        return ops.rms_norm(x, self.axes(x), self.weight, self.eps)
+
+
+class GroupNorm(Module):
+    """Normalizes each of ``num_groups`` groups of channels of x[N, C, ...] (Wu and He, 2018)."""
+
+    def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True):
+        if num_groups < 1 or num_channels % num_groups:
+            raise ShapeError(f"{type(self).__name__} requires groups that divide the channels, "
+                             f"got {num_groups} groups of {num_channels}")  # fmt: skip
+        self.groups, self.channels, self.eps = num_groups, num_channels, eps
+        self.weight = drawn((num_channels,), constant(1)) if affine else None
+        self.bias = drawn((num_channels,), constant(0)) if affine else None
+
+    def forward(self, x: Node, training: bool = False) -> Node:
+        if x.ndim < 2 or x.shape[1] != self.channels:
+            name = type(self).__name__
+            raise ShapeError(f"{name} requires x[N, {self.channels}, ...], got {x.type}")
+        return ops.group_norm(x, self.groups, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.groups}, {self.channels}, eps={self.eps}"
+
+
+class InstanceNorm2d(GroupNorm):
+    """Normalizes each channel of each image of x[N, C, H, W] (Ulyanov et al., 2016)."""
+
+    rank = 4
+
+    def __init__(self, num_features: int, eps: float = 1e-5, affine: bool = False):
+        super().__init__(num_features, num_features, eps, affine)
+
+    def forward(self, x: Node, training: bool = False) -> Node:
+        if x.ndim != self.rank:
+            axes = ", ".join("DHW"[5 - self.rank :])
+            raise ShapeError(
+                f"{type(self).__name__} requires x[N, {self.channels}, {axes}], got {x.type}"
+            )
+        return super().forward(x)
+
+    def extra_repr(self) -> str:
+        return f"{self.channels}, eps={self.eps}, affine={self.weight is not None}"
+
+
+class InstanceNorm1d(InstanceNorm2d):
+    """The same for x[N, C, L]."""
+
+    rank = 3
+
+
+class InstanceNorm3d(InstanceNorm2d):
+    """The same for x[N, C, D, H, W]."""
+
+    rank = 5
 
 
 class LocalResponseNorm(Module):
@@ -120,10 +197,24 @@ class Dropout(Module):
             return x
         stream = f"{self.path or f'dropout {self._alone}'}:{self._calls}"
         self._calls += 1
-        return ops.effect(ops.dropout(x, self.p, SEED, STEP, stream), STEP, STEP + 1)
+        return ops.effect(self.dropped(x, stream), STEP, STEP + 1)
+
+    def dropped(self, x: Node, stream: str) -> Node:
+        """x without what is dropped in this stream."""
+        return ops.dropout(x, self.p, SEED, STEP, stream)
 
     def extra_repr(self) -> str:
         return f"{self.p}"
+
+
+class Dropout2d(Dropout):
+    """In training, drops whole channels of x[N, C, ...] (Tompson et al., CVPR 2015)."""
+
+    def dropped(self, x: Node, stream: str) -> Node:
+        if x.ndim < 3:
+            raise ShapeError(f"{type(self).__name__} requires x[N, C, ...], got {x.type}")
+        return x * ops.dropout(ops.ones((*x.shape[:2], *(1,) * (x.ndim - 2)), x.dtype), self.p,
+                               SEED, STEP, stream)  # fmt: skip
 
 
 class Identity(Module):

@@ -13,10 +13,9 @@ from collections import Counter
 
 import numpy as np
 
-from ..graph.ir import Parameter
-from ..graph.op import PARAMETER
-from ..graph.state import ParameterState
-from ..graph.types import Type
+from ..ops.random import SEED as SEED
+from ..ops.random import STEP as STEP
+from ..ops.random import start_streams
 
 
 class Generators:
@@ -37,16 +36,6 @@ class Generators:
 _source = Generators(0)
 
 
-def _counter(name: str, dtype: str) -> Parameter:
-    p = Parameter(PARAMETER, ParameterState(Type((), dtype), name, lambda: np.zeros((), dtype)))
-    p.state.trainable = False
-    return p
-
-
-SEED = _counter("random.seed", "uint32")
-STEP = _counter("random.step", "int32")
-
-
 def manual_seed(seed: int) -> None:
     """Sets the seed of parameters made from now on, and of dropout, whose counter returns to 0."""
     global _source
@@ -55,6 +44,7 @@ def manual_seed(seed: int) -> None:
     _source = Generators(int(seed))
     SEED.value = np.uint32(seed % 2**32)
     STEP.value = np.int32(0)
+    start_streams()
 
 
 def current_source() -> Generators:

@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import ops
+from ..graph.dtype import is_integer
 from ..graph.ir import Node, Parameter
-from ..graph.op import ShapeError
+from ..graph.op import ShapeError, promote
 from .drawn import drawn
 from .init import uniform
 from .module import Module
+from .norm import Dropout
 
 State = Sequence[Node]
 Step = Callable[[Node, State], State]  # (gates before their functions, state) -> next state
@@ -37,6 +39,17 @@ def lstm_step(z: Node, state: State) -> State:
     return ops.sigmoid(o) * ops.tanh(c), c
 
 
+def gru_step(given: Node, kept: Node, h: Node) -> Node:
+    """h = (1 - z) n + z h with n = tanh(i_n + r h_n); gates are in the order r, z, n.
+
+    Cho et al., EMNLP 2014; r acts on the product, as in cuDNN and PyTorch.
+    """
+    i_r, i_z, i_n = ops.split(given, 3, 1)
+    h_r, h_z, h_n = ops.split(kept, 3, 1)
+    z, n = ops.sigmoid(i_z + h_z), ops.tanh(i_n + ops.sigmoid(i_r + h_r) * h_n)
+    return n + z * (h - n)
+
+
 STEPS: dict[str, Step] = {"tanh": tanh_step, "relu": relu_step}
 
 
@@ -47,6 +60,11 @@ class _Weights(Module):
 
     gates = 1
     states = 1
+    input_biases: tuple[str, ...] = ("bias_ih", "bias_hh")  # those that do not need the state
+
+    def after(self, given: Node, state: State, weight: Node, suffix: str) -> State:
+        """The next state from the input's share of the gates, and the state."""
+        return self.step(given + state[0] @ weight, state)
 
     def step(self, z: Node, state: State) -> State:
         """The next state from the gates before their functions, and the state."""
@@ -61,34 +79,64 @@ class _Weights(Module):
             setattr(self, f"{name}{suffix}", drawn((rows,), initial))
 
     def gate_inputs(self, x: Node, suffix: str = "") -> Node:
-        """The gates' share of the input: x [..., inputs] times a weight, plus both biases."""
+        """The gates' share of the input: x [..., inputs] times a weight, plus biases."""
         z = x @ self.weight("weight_ih", suffix).T
         if hasattr(self, f"bias_ih{suffix}"):
-            z = z + (self.weight("bias_ih", suffix) + self.weight("bias_hh", suffix))
+            first, *others = (self.weight(name, suffix) for name in self.input_biases)
+            z = z + (first + others[0] if others else first)
         return z
 
     def weight(self, name: str, suffix: str = "") -> Parameter:
         return getattr(self, name + suffix)
 
 
+class _Gated(_Weights):
+    """What a GRU and its cell share."""
+
+    gates = 3
+    input_biases = ("bias_ih",)
+
+    def after(self, given: Node, state: State, weight: Node, suffix: str) -> State:
+        kept = state[0] @ weight
+        if hasattr(self, f"bias_hh{suffix}"):
+            kept = kept + self.weight("bias_hh", suffix)
+        return (gru_step(given, kept, state[0]),)
+
+
 class _Recurrent(_Weights):
+    """Layers over sequences.
+
+    Args:
+        input_size, hidden_size: of the rows of x, and of the state.
+        num_layers: each reads what the one before it gives.
+        bias: whether gates have biases.
+        batch_first: x is [N, L, inputs] instead of [L, N, inputs].
+        dropout: probability, in training, for what goes from one layer to the next.
+        bidirectional: each layer also reads the sequence backwards; the results are side by side.
+
+    Calls take ``lengths``, integers [N]: steps beyond a sequence's length leave its state as it is
+    and give 0, so that the last state is that of its end.
+    """
+
     def __init__(
         self,
-        inputs: int,
-        hidden: int,
+        input_size: int,
+        hidden_size: int,
         num_layers: int = 1,
         bias: bool = True,
         batch_first: bool = False,
+        dropout: float = 0.0,
         bidirectional: bool = False,
     ):
-        self.sizes, self.num_layers, self.batch_first = (inputs, hidden), num_layers, batch_first
+        self.sizes, self.batch_first = (input_size, hidden_size), batch_first
+        self.num_layers, self.dropout = num_layers, Dropout(dropout)
         self.directions = ("", "_reverse") if bidirectional else ("",)
         for layer in range(num_layers):
             for direction in self.directions:
-                width = inputs if layer == 0 else hidden * len(self.directions)
-                self.add_weights(width, hidden, bias, f"_l{layer}{direction}")
+                width = input_size if layer == 0 else hidden_size * len(self.directions)
+                self.add_weights(width, hidden_size, bias, f"_l{layer}{direction}")
 
-    def run(self, x: Node, first: State | None) -> tuple[Node, State]:
+    def run(self, x: Node, first: State | None, lengths: Any = None) -> tuple[Node, State]:
         """All steps of all layers: h of the last layer, and what the last steps leave."""
         inputs, hidden = self.sizes
         name = type(self).__name__
@@ -103,35 +151,56 @@ class _Recurrent(_Weights):
         if [s.shape for s in first] != [shape] * self.states:
             got = ", ".join(str(s.type) for s in first)
             raise ShapeError(f"{name} requires {self.states} states of shape {shape}, got {got}")
+        live = None if lengths is None else _live(name, lengths, x)
         left: list[State] = []
         for layer in range(self.num_layers):
             outs = []
             for direction in self.directions:
                 state = [s[len(left)] for s in first]
-                last, h = self.scan(x, state, f"_l{layer}{direction}", direction == "_reverse")
+                reverse = direction == "_reverse"
+                last, h = self.scan(x, state, f"_l{layer}{direction}", reverse, live)
                 left.append(last)
                 outs.append(h)
             x = ops.concat(outs, 2)
+            x = self.dropout(x) if layer + 1 < self.num_layers else x
         states = [ops.stack([last[k] for last in left]) for k in range(self.states)]
         return (ops.transpose(x, (1, 0, 2)) if self.batch_first else x), states
 
-    def scan(self, x: Node, state: State, suffix: str, reverse: bool) -> tuple[State, Node]:
+    def scan(
+        self, x: Node, state: State, suffix: str, reverse: bool, live: Node | None
+    ) -> tuple[State, Node]:
         """One layer in one direction: what its last step leaves, h of all steps."""
         weight = self.weight("weight_hh", suffix).T
 
         def step(*values: Node) -> tuple[Node, ...]:
-            *before, row = values
-            after = self.step(row + before[0] @ weight, before)
-            return (*after, after[0])
+            before, row = values[: self.states], values[self.states]
+            after = self.after(row, before, weight, suffix)
+            if live is None:
+                return (*after, after[0])
+            goes_on = values[-1]
+            kept = (ops.where(goes_on, a, b) for a, b in zip(after, before, strict=True))
+            return (*kept, ops.where(goes_on, after[0], 0))
 
-        last, (h,) = ops.scan(step, list(state), self.gate_inputs(x, suffix), reverse=reverse)
+        rows = [self.gate_inputs(x, suffix), *([] if live is None else [live])]
+        last, (h,) = ops.scan(step, list(state), rows, reverse=reverse)
         return last, h
 
     def extra_repr(self) -> str:
         more = f", num_layers={self.num_layers}" if self.num_layers > 1 else ""
         more += ", batch_first=True" if self.batch_first else ""
+        more += f", dropout={self.dropout.p}" if self.dropout.p else ""
         more += ", bidirectional=True" if len(self.directions) > 1 else ""
         return f"{self.sizes[0]}, {self.sizes[1]}{more}"
+
+
+def _live(name: str, lengths: Any, x: Node) -> Node:
+    """Which steps [L, N, 1] are within their sequence."""
+    (lengths,) = promote(name, (lengths,))
+    if lengths.shape != (x.shape[1],) or not is_integer(lengths.dtype):
+        raise ShapeError(f"{name} requires integer lengths[{x.shape[1]}], got {lengths.type}")
+    steps = ops.axis_index((x.shape[0], 1), 0)
+    live = ops.less(steps, ops.cast(lengths, "int32"))
+    return ops.reshape(live, (*x.shape[:2], 1))
 
 
 class RNN(_Recurrent):
@@ -145,16 +214,24 @@ class RNN(_Recurrent):
     steps, and of all layers' last steps. A direction in reverse begins at the end.
     """
 
-    def __init__(self, inputs: int, hidden: int, *, nonlinearity: str = "tanh", **options: Any):
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        nonlinearity: str = "tanh",
+        **options: Any,
+    ):
         if nonlinearity not in STEPS:
             raise ValueError(f"nonlinearity is 'tanh' or 'relu', got {nonlinearity!r}")
-        super().__init__(inputs, hidden, **options)
+        super().__init__(input_size, hidden_size, num_layers, **options)
         self.nonlinearity = nonlinearity
 
     def forward(
-        self, x: Node, state: Node | None = None, training: bool = False
+        self, x: Node, state: Node | None = None, *, lengths: Any = None, training: bool = False
     ) -> tuple[Node, Node]:
-        y, (h,) = self.run(x, None if state is None else (state,))
+        y, (h,) = self.run(x, None if state is None else (state,), lengths)
         return y, h
 
     def step(self, z: Node, state: State) -> State:
@@ -171,19 +248,33 @@ class LSTM(_Recurrent):
     gates, states = 4, 2
 
     def forward(
-        self, x: Node, state: State | None = None, training: bool = False
+        self, x: Node, state: State | None = None, *, lengths: Any = None, training: bool = False
     ) -> tuple[Node, tuple[Node, Node]]:
-        y, (h, c) = self.run(x, state)
+        y, (h, c) = self.run(x, state, lengths)
         return y, (h, c)
 
     def step(self, z: Node, state: State) -> State:
         return lstm_step(z, state)
 
 
+class GRU(_Gated, _Recurrent):
+    """Gated recurrent units over x[L, N, inputs] (batch_first: [N, L, inputs]).
+
+    A call with x, and h[num_layers * directions, N, hidden] or zeros, returns h of the last layer's
+    steps, and of all layers' last steps.
+    """
+
+    def forward(
+        self, x: Node, state: Node | None = None, *, lengths: Any = None, training: bool = False
+    ) -> tuple[Node, Node]:
+        y, (h,) = self.run(x, None if state is None else (state,), lengths)
+        return y, h
+
+
 class _Cell(_Weights):
-    def __init__(self, inputs: int, hidden: int, bias: bool = True):
-        self.sizes = inputs, hidden
-        self.add_weights(inputs, hidden, bias)
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True):
+        self.sizes = input_size, hidden_size
+        self.add_weights(input_size, hidden_size, bias)
 
     def once(self, x: Node, state: State | None) -> State:
         inputs, hidden = self.sizes
@@ -191,7 +282,7 @@ class _Cell(_Weights):
             raise ShapeError(f"{type(self).__name__} requires x[N, {inputs}], got {x.type}")
         if state is None:
             state = [ops.zeros((x.shape[0], hidden), x.dtype)] * self.states
-        return self.step(self.gate_inputs(x) + state[0] @ self.weight("weight_hh").T, state)
+        return self.after(self.gate_inputs(x), state, self.weight("weight_hh").T, "")
 
     def extra_repr(self) -> str:
         return f"{self.sizes[0]}, {self.sizes[1]}"
@@ -200,10 +291,12 @@ class _Cell(_Weights):
 class RNNCell(_Cell):
     """One step of ``RNN``: x[N, inputs] and h[N, hidden] (or zeros) give the next h."""
 
-    def __init__(self, inputs: int, hidden: int, bias: bool = True, nonlinearity: str = "tanh"):
+    def __init__(
+        self, input_size: int, hidden_size: int, bias: bool = True, nonlinearity: str = "tanh"
+    ):
         if nonlinearity not in STEPS:
             raise ValueError(f"nonlinearity is 'tanh' or 'relu', got {nonlinearity!r}")
-        super().__init__(inputs, hidden, bias)
+        super().__init__(input_size, hidden_size, bias)
         self.nonlinearity = nonlinearity
 
     def forward(self, x: Node, state: Node | None = None, training: bool = False) -> Node:
@@ -211,6 +304,13 @@ class RNNCell(_Cell):
 
     def step(self, z: Node, state: State) -> State:
         return STEPS[self.nonlinearity](z, state)
+
+
+class GRUCell(_Gated, _Cell):
+    """One step of ``GRU``: x[N, inputs] and h[N, hidden] (or zeros) give the next h."""
+
+    def forward(self, x: Node, state: Node | None = None, training: bool = False) -> Node:
+        return self.once(x, None if state is None else (state,))[0]
 
 
 class LSTMCell(_Cell):

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from ..graph.ir import Node
 from ..graph.op import ShapeError, promote
 from .arithmetic import abs
 from .identity import stop_gradient
+from .indexing import split
 from .logic import equal, less, where
-from .math import erf, exp, expm1, log, sigmoid, tanh
+from .math import erf, exp, expm1, log, sigmoid, softplus, tanh
 from .reduce import max, sum
 from .view import Axes, normalize_axes, reshape
 
-__all__ = ("elu", "gelu", "leaky_relu", "log_softmax", "logsumexp", "silu", "softmax")
+__all__ = (
+    "celu", "elu", "gelu", "glu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu",
+    "log_sigmoid", "log_softmax", "logsumexp", "mish", "prelu", "relu6", "selu", "silu", "softmax",
+    "softsign",
+)  # fmt: skip
 
 
 def leaky_relu(x: Node, negative_slope: float = 0.01) -> Node:
@@ -30,6 +36,73 @@ def elu(x: Node, alpha: float = 1.0) -> Node:
 def silu(x: Node) -> Node:
     """x * sigmoid(x), also called swish."""
     return x * sigmoid(x)
+
+
+def celu(x: Node, alpha: float = 1.0) -> Node:
+    """x where it is above 0, alpha * (exp(x / alpha) - 1) elsewhere (Barron, 2017)."""
+    above = less(0, x)
+    return where(above, x, expm1(where(above, 0, x) * (1 / alpha)) * alpha)
+
+
+def selu(x: Node) -> Node:
+    """``elu`` scaled so that activations keep mean 0 and variance 1 (Klambauer et al., 2017)."""
+    return elu(x, 1.6732632423543772) * 1.0507009873554805
+
+
+def hardtanh(x: Node, min: float = -1.0, max: float = 1.0) -> Node:
+    """x kept within [min, max]; at the limits and beyond the gradient is 0, as in PyTorch."""
+    return where(less(min, x), where(less(x, max), x, max), where(equal(x, x), min, x))
+
+
+def relu6(x: Node) -> Node:
+    """x kept within [0, 6], as in MobileNet (Howard et al., 2017)."""
+    return hardtanh(x, 0.0, 6.0)
+
+
+def hardsigmoid(x: Node) -> Node:
+    """relu6(x + 3) / 6: a sigmoid of three lines."""
+    return relu6(x + 3) * (1 / 6)
+
+
+def hardswish(x: Node) -> Node:
+    """x * hardsigmoid(x) (Howard et al., ICCV 2019, section 5.2)."""
+    return x * hardsigmoid(x)
+
+
+def mish(x: Node) -> Node:
+    """x * tanh(softplus(x)) (Misra, 2019)."""
+    return x * tanh(softplus(x))
+
+
+def log_sigmoid(x: Node) -> Node:
+    """log(sigmoid(x)), without overflow."""
+    return -softplus(-x)
+
+
+def softsign(x: Node) -> Node:
+    """x / (1 + |x|)."""
+    return x / (abs(x) + 1)
+
+
+def prelu(x: Node, weight: Any) -> Node:
+    """x where it is above 0, ``weight`` * x elsewhere (He et al., ICCV 2015).
+
+    Args:
+        x: [N, C, ...].
+        weight: a number, a node [1], or [C] for a slope of each channel.
+    """
+    (weight,) = promote("prelu", (weight,))
+    if weight.ndim == 1 and weight.shape[0] != 1:
+        if x.ndim < 2 or x.shape[1] != weight.shape[0]:
+            raise ShapeError(f"prelu requires a slope for each channel of {x.type}, got {weight}")
+        weight = reshape(weight, (-1, *(1,) * (x.ndim - 2)))
+    return where(less(0, x), x, x * weight)
+
+
+def glu(x: Node, axis: int = -1) -> Node:
+    """The first half along ``axis`` times the sigmoid of the second (Dauphin et al., 2017)."""
+    first, second = split(x, 2, axis)
+    return first * sigmoid(second)
 
 
 def gelu(x: Node, approximate: str = "none") -> Node:

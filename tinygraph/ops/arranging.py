@@ -20,7 +20,8 @@ from .source import axis_index, full, ramp
 from .view import SLICE, broadcast_to, normalize_axis, reshape, transpose
 
 __all__ = (
-    "arange", "diagonal", "eye", "full_like", "linspace", "meshgrid", "moveaxis", "repeat", "roll",
+    "arange", "diagonal", "eye", "full_like", "linspace", "meshgrid", "moveaxis", "pixel_shuffle",
+    "repeat", "roll",
     "swapaxes", "tile", "tril", "triu",
 )  # fmt: skip
 
@@ -162,6 +163,17 @@ def _offset(name: str, x: Node) -> Node:
         raise ShapeError(f"{name} requires a matrix, or an array of them, got {x.type}")
     shape = x.shape[-2:]
     return axis_index(shape, 1) - axis_index(shape, 0)
+
+
+def pixel_shuffle(x: Any, factor: int) -> Node:
+    """[N, C r^2, H, W] -> [N, C, H r, W r]: channels become pixels (Shi et al., CVPR 2016)."""
+    (x,) = promote("pixel_shuffle", (x,))
+    r = whole("pixel_shuffle factor", factor)
+    if x.ndim != 4 or r < 1 or x.shape[1] % (r * r):
+        raise ShapeError(f"pixel_shuffle requires x[N, C * {r} * {r}, H, W], got {x.type}")
+    n, c, h, w = x.shape
+    apart = transpose(reshape(x, (n, c // (r * r), r, r, h, w)), (0, 1, 4, 2, 5, 3))
+    return reshape(apart, (n, c // (r * r), h * r, w * r))
 
 
 def tril(x: Any, k: int = 0) -> Node:

@@ -56,6 +56,22 @@ def edges(name: str, value: Any) -> tuple[Pair, Pair]:
     return y, x
 
 
+def border_of(name: str, padding: Any, kernel: Any, stride: Any, dilation: Any) -> Padding:
+    """As ``edges_of``; 'same' keeps the size of the image, 'valid' is none."""
+    rank = len(kernel)
+    if not isinstance(padding, str):
+        return edges_of(f"{name} padding", padding, rank)
+    if padding not in ("same", "valid"):
+        raise ShapeError(f"{name} requires numbers, 'same' or 'valid' as padding, got {padding!r}")
+    if padding == "valid":
+        return ((0, 0),) * rank
+    if any(s != 1 for s in sizes_of(f"{name} stride", stride, rank)):
+        raise ShapeError(f"{name} requires a stride of 1 for padding='same', got {stride}")
+    gaps = sizes_of(f"{name} dilation", dilation, rank)
+    total = [d * (k - 1) for k, d in zip(kernel, gaps, strict=True)]
+    return tuple((t // 2, t - t // 2) for t in total)
+
+
 def _convolved(
     rank: int, x: Any, weight: Any, stride: Any, padding: Any, dilation: Any, groups: Any
 ) -> Node:
@@ -77,7 +93,7 @@ def _convolved(
         reshape(x, n, groups, i, *image),
         reshape(weight, groups, o // groups, i, *kernel),
         stride=sizes_of(f"{name} stride", stride, rank),
-        padding=edges_of(f"{name} padding", padding, rank),
+        padding=border_of(name, padding, kernel, stride, dilation),
         dilation=sizes_of(f"{name} dilation", dilation, rank),
     )
     return reshape(y, n, o, *y.shape[3:])
@@ -88,7 +104,8 @@ def conv2d(
 ) -> Node:
     """Cross-correlation of x[N, C, H, W] with weight[O, C / groups, KH, KW], as in PyTorch.
 
-    ``padding`` is a number, a (vertical, horizontal) pair, or ((top, bottom), (left, right)).
+    ``padding`` is a number, a (vertical, horizontal) pair, ((top, bottom), (left, right)), 'valid'
+    for none, or 'same', which keeps the size of the image where the stride is 1.
     """
     return _convolved(2, x, weight, stride, padding, dilation, groups)
 
@@ -221,7 +238,7 @@ def conv1d(
         x,
         weight,
         stride=(1, *sizes_of("conv1d stride", stride, 1)),
-        padding=((0, 0), *edges_of("conv1d padding", padding, 1)),
+        padding=((0, 0), *border_of("conv1d", padding, weight.shape[2:], stride, dilation)),
         dilation=(1, *sizes_of("conv1d dilation", dilation, 1)),
         groups=groups,
     )

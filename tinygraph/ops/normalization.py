@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from ..graph.dtype import DTYPES
 from ..graph.ir import Node
 from ..graph.op import Kind, Op, ShapeError, define
 from .arithmetic import mul
@@ -13,7 +14,10 @@ from .reduce import mean, sum, sum_to
 from .view import Axes, free, normalize_axes, reshape
 from .window import WINDOW_SUM
 
-__all__ = ("batch_norm", "batch_norm_training", "layer_norm", "local_response_norm")
+__all__ = (
+    "batch_norm", "batch_norm_training", "group_norm", "instance_norm", "layer_norm",
+    "local_response_norm", "rms_norm",
+)  # fmt: skip
 
 
 def batch_norm(
@@ -135,6 +139,60 @@ def layer_norm(
     y = distance * rsqrt(mean(distance * distance, axes, keepdims=True) + eps)
     y = y if scale is None else y * scale
     return y if shift is None else y + shift
+
+
+def rms_norm(
+    x: Node, axis: Axes = -1, scale: Node | None = None, eps: float | None = None
+) -> Node:
+    """x divided by the root of its mean square over ``axis``, times ``scale``.
+
+    (Zhang and Sennrich, NeurIPS 2019.) ``eps`` is added to the mean square; by default it is the
+    dtype's, as in PyTorch.
+    """
+    axes = normalize_axes("rms_norm", axis, x.ndim)
+    eps = DTYPES[x.dtype].eps if eps is None else eps
+    y = x * rsqrt(mean(x * x, axes, keepdims=True) + eps)
+    return y if scale is None else y * scale
+
+
+def group_norm(
+    x: Node,
+    groups: int,
+    scale: Node | None = None,
+    shift: Node | None = None,
+    eps: float = 1e-5,
+) -> Node:
+    """Each of ``groups`` equal groups of channels normalized to mean 0 and variance 1.
+
+    (Wu and He, ECCV 2018.)
+
+    Args:
+        x: [N, C, ...].
+        groups: a number that divides C; 1 normalizes all channels together.
+        scale, shift: [C], for each channel.
+        eps: is added to the variance.
+    """
+    if x.ndim < 2 or groups < 1 or x.shape[1] % groups:
+        raise ShapeError(f"group_norm requires x[N, C, ...] and groups that divide C, "
+                         f"got {x.type} and {groups}")  # fmt: skip
+    n, c, *rest = x.shape
+    apart = reshape(x, (n, groups, c // groups * math.prod(rest)))
+    y = reshape(layer_norm(apart, -1, eps=eps), x.shape)
+    channels = (c, *(1,) * len(rest))
+    y = y if scale is None else y * reshape(scale, channels)
+    return y if shift is None else y + reshape(shift, channels)
+
+
+def instance_norm(
+    x: Node, scale: Node | None = None, shift: Node | None = None, eps: float = 1e-5
+) -> Node:
+    """Each channel of each image normalized: ``group_norm`` with a group for each channel.
+
+    (Ulyanov et al., 2016.)
+    """
+    if x.ndim < 3:
+        raise ShapeError(f"instance_norm requires x[N, C, ...] with more axes, got {x.type}")
+    return group_norm(x, x.shape[1], scale, shift, eps)
 
 
 def local_response_norm(

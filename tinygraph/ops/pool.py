@@ -17,17 +17,21 @@ from ..graph.dtype import DTYPES
 from ..graph.ir import Node
 from ..graph.op import ShapeError, constant
 from .arithmetic import abs, floor_divide, mod
-from .convolution import edges_of, pair, sizes_of
+from .convolution import border_of, pair, sizes_of
+from .indexing import concat, getitem
 from .linalg import matmul
 from .logic import cast
 from .math import pow, root
+from .reduce import max as maximum_of
 from .reduce import mean
 from .source import axis_index
+from .view import reshape
 from .window import WINDOW_MAX, WINDOW_MAX_INDEX, WINDOW_SUM
 from .window_weighted import WINDOW_WEIGHTED
 
 __all__ = (
     "adaptive_avg_pool2d",
+    "adaptive_max_pool2d",
     "avg_pool",
     "avg_pool2d",
     "center_weighted_pool2d",
@@ -98,7 +102,7 @@ def _windows(
     rank = x.ndim - 2
     kernel = sizes_of(f"{name} kernel_size", kernel_size, rank)
     steps = kernel if stride is None else sizes_of(f"{name} stride", stride, rank)
-    border = edges_of(f"{name} padding", padding, rank)
+    border = border_of(name, padding, kernel, steps, dilation)
     gaps = sizes_of(f"{name} dilation", dilation, rank)
     spans = tuple(d * (k - 1) + 1 for k, d in zip(kernel, gaps, strict=True))
     if min(*kernel, *steps, *gaps) < 1 or any(
@@ -310,6 +314,25 @@ def adaptive_avg_pool2d(x: Node, output_size: Any) -> Node:
         return avg_pool2d(x, (image[0] // size[0], image[1] // size[1]))
     rows, columns = (constant(_regions(n, m), x.dtype) for n, m in zip(image, size, strict=True))
     return matmul(matmul(rows, x), columns.T)
+
+
+def adaptive_max_pool2d(x: Node, output_size: Any) -> Node:
+    """Maxima of n x n regions, which are those of ``adaptive_avg_pool2d``."""
+    size = pair("adaptive_max_pool2d output_size", output_size)
+    if x.ndim != 4 or min(size) < 1:
+        raise ShapeError(f"adaptive_max_pool2d requires x[N, C, H, W] and an output_size of at "
+                         f"least 1, got {x.type} and {output_size}")  # fmt: skip
+    for axis, count in ((2, size[0]), (3, size[1])):
+        n = x.shape[axis]
+        if n % count == 0:
+            shape = (*x.shape[:axis], count, n // count, *x.shape[axis + 1 :])
+            x = maximum_of(reshape(x, shape), axis + 1)
+            continue
+        regions = [(i * n // count, -(-(i + 1) * n // count)) for i in range(count)]
+        before = (slice(None),) * axis
+        rows = [maximum_of(getitem(x, (*before, slice(*r))), axis, True) for r in regions]
+        x = concat(rows, axis)
+    return x
 
 
 def _regions(n: int, count: int) -> np.ndarray:

@@ -7,6 +7,8 @@ from .arranging import *
 from .attention import *
 from .bits import *
 from .convolution import *
+from .ctc import *
+from .distance import *
 from .einsum import *
 from .gather import *
 from .identity import *
