@@ -59,8 +59,8 @@ def cross_entropy(
     Args:
         logits: [N, C, ...], C classes along ``axis``; of a text [N, L, C] that is axis -1.
         labels: integers, of the logits' shape without ``axis``. A negative one adds nothing to the
-            label's part; one from C on is a mistake, and the loss NaN. Or floats of the logits' shape: a probability for each
-            class, as mixup and distillation have them.
+            label's part; one from C on is a mistake, and the loss NaN. Or floats of the logits'
+            shape: a probability for each class, as mixup and distillation have them.
         label_smoothing: s makes the target 1 - s on the label plus s / C on each class, as in
             PyTorch.
         reduction: ``mean``, ``sum``, or ``none`` for the loss of each label, to be weighted or
