@@ -66,7 +66,7 @@ def both(
     out = tg.matmul(tg.matmul(q, tg.transpose(k, (*range(k.ndim - 2), -1, -2))), v)
     g = tg.constant(draw(*out.shape, seed=9))
     attrs = {"scale": 0.3, "causal": causal, "fill": fill}
-    return [*with_gradients(q, k, v, m, g, attrs), ATTENTION(q, k, v, *m, **attrs, sums=False)]
+    return [*with_gradients(q, k, v, m, g, attrs), ATTENTION(q, k, v, *m, **attrs, stats=False)]
 
 
 def reference(outputs: Sequence[Node], nodes: Sequence[Node], arrays: Sequence[np.ndarray]) -> list:
@@ -172,11 +172,30 @@ def test_the_same_bits_on_any_number_of_threads(monkeypatch: pytest.MonkeyPatch)
     assert results[0] == results[1] == results[2]
 
 
+@pytest.mark.parametrize("level", ["x86-64-v3", "x86-64-v2"])
+def test_narrower_vectors(level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tg.settings, "cpu", level)
+    nodes, arrays = operands(37, 101, 9, 18)
+    outputs = both(nodes, masks(37, 101)["boolean"], True)
+    agree(
+        tg.compile(nodes, outputs, without=IN_ONE_PASS)(*arrays), reference(outputs, nodes, arrays)
+    )
+
+
+def test_values_are_as_exact_as_before() -> None:
+    """With weights that are all 0 or 1, or scores in the hundreds, after the pass and compiled."""
+    nodes, _ = operands(32, 128, 8, 8, batch=(4,))
+    y = attention(*nodes, causal=True)
+    outputs = [y, *tg.grad(tg.sum(y * y), nodes)]
+    program = tg.compile(nodes, outputs, verify="values")
+    assert "attention_gradient" in program.dump("plan")
+
+
 def test_gradients_of_gradients() -> None:
     """Composite operators are differentiated as what they are written out in."""
     nodes, _ = operands(2, 3, 2, 2, batch=())
     (first,) = tg.grad(
-        tg.sum(ATTENTION(*nodes, scale=0.5, causal=True, fill=-math.inf, sums=False)), nodes[:1]
+        tg.sum(ATTENTION(*nodes, scale=0.5, causal=True, fill=-math.inf, stats=False)), nodes[:1]
     )
     check_grad((nodes, tg.sum(first * first)))
 
@@ -302,7 +321,7 @@ def test_targets_without_a_kernel_write_it_out() -> None:
 @pytest.mark.parametrize("size", [(64, 64, 8, 0), (0, 64, 8, 8), (64, 64, 0, 8), (5, 7, 8, 8)])
 def test_sizes_that_do_not_pay_are_as_before(size: tuple[int, ...]) -> None:
     nodes, arrays = operands(*size)
-    y = ATTENTION(*nodes, scale=0.5, causal=False, fill=-math.inf, sums=False)
+    y = ATTENTION(*nodes, scale=0.5, causal=False, fill=-math.inf, stats=False)
     agree(tg.compile(nodes, [y])(*arrays), run(graph_of(y), *arrays))
 
 
@@ -335,5 +354,5 @@ def test_wrong_operands_are_named(case: str) -> None:
     nodes = [tg.input(f"x{i}", *shape) for i, shape in enumerate(shapes)]
     with pytest.raises(tg.ShapeError, match=message):
         ATTENTION(
-            *nodes, **{"scale": 1.0, "causal": False, "fill": -math.inf, "sums": False} | more
+            *nodes, **{"scale": 1.0, "causal": False, "fill": -math.inf, "stats": False} | more
         )

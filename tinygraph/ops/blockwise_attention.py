@@ -15,12 +15,12 @@ from ..graph.dtype import is_float
 from ..graph.ir import Node
 from ..graph.op import Kind, Op, ShapeError, broadcast_shapes, define, input, same_dtype
 from ..graph.types import Type
-from .activation import logsumexp, softmax
+from .identity import stop_gradient
 from .indexing import concat
 from .linalg import MATMUL, swap
 from .logic import less_equal, logical_and, where
 from .math import exp
-from .reduce import sum, sum_to
+from .reduce import max, sum, sum_to
 from .source import axis_index
 from .view import broadcast_to, reshape
 
@@ -61,11 +61,11 @@ def _infer_scores(q: Type, k: Type, v: Type, mask: tuple[Type, ...], fill: float
 
 
 def _infer(
-    q: Type, k: Type, v: Type, *mask: Type, scale: float, causal: bool, fill: float, sums: bool
+    q: Type, k: Type, v: Type, *mask: Type, scale: float, causal: bool, fill: float, stats: bool
 ) -> Type:
     *batch, rows, _ = _infer_scores(q, k, v, mask, fill).shape
     size = v.shape[-1]
-    shape = (*batch, rows * (size + 1)) if sums else (*batch, rows, size)
+    shape = (*batch, rows * (size + 2)) if stats else (*batch, rows, size)
     return Type(shape, q.dtype)
 
 
@@ -94,10 +94,10 @@ def _ref(q: np.ndarray, k: np.ndarray, v: np.ndarray, *mask: np.ndarray, **attrs
     weights = np.exp(scores - top)
     total = np.sum(weights, -1, keepdims=True)
     out = np.matmul(weights / total, v)
-    if not attrs["sums"]:
+    if not attrs["stats"]:
         return out
-    last = np.broadcast_to((top + np.log(total))[..., 0], out.shape[:-1])
-    return np.concatenate([out.reshape(*out.shape[:-2], -1), last], -1)
+    flat = (np.broadcast_to(x, (*out.shape[:-1], x.shape[-1])) for x in (out, top, total))
+    return np.concatenate([x.reshape(*out.shape[:-2], -1) for x in flat], -1)
 
 
 def _scores(q: Node, k: Node, mask: tuple[Node, ...], n: Node) -> Node:
@@ -116,11 +116,14 @@ def past(shape: tuple[int, ...]) -> Node:
 def _written_out(n: Node) -> Node:
     q, k, v, *mask = n.inputs
     scores = _scores(q, k, tuple(mask), n)
-    out = MATMUL(softmax(scores), v)
-    if not n.attr("sums"):
+    top = stop_gradient(max(scores, -1, keepdims=True))
+    weights = exp(scores - top)
+    total = sum(weights, -1, keepdims=True)
+    out = MATMUL(weights / total, v)
+    if not n.attr("stats"):
         return out
-    last = broadcast_to(logsumexp(scores, -1), out.shape[:-1])
-    return concat([reshape(out, (*out.shape[:-2], -1)), last], -1)
+    flat = (broadcast_to(x, (*out.shape[:-1], x.shape[-1])) for x in (out, top, total))
+    return concat([reshape(x, (*out.shape[:-2], -1)) for x in flat], -1)
 
 
 def _cost(out: Type, q: Type, k: Type, v: Type, *mask: Type, **_: Any) -> int:
@@ -131,8 +134,9 @@ def _cost(out: Type, q: Type, k: Type, v: Type, *mask: Type, **_: Any) -> int:
 
 # softmax(scale q k^T, masked) v for q[..., L, D], k[..., S, D], v[..., S, E]: [..., L, E], leading
 # axes broadcast. A float mask is added; where one of bool is False, a score becomes ``fill``.
-# ``causal``: query i sees keys 0 to i only. With ``sums`` the result is [..., L * E + L]: the rows,
-# then the logarithm of each row's sum, which the gradient needs; an operator has one result.
+# ``causal``: query i sees keys 0 to i only. With ``stats`` the result is [..., L * E + 2 L]: the
+# rows, then each row's greatest score, then the sum of exponentials of scores less that, which the
+# gradient needs; an operator has one result.
 # A kernel may leave out keys that no query of a block sees: what is not finite in them stays there.
 ATTENTION: Op = define(
     "attention",
@@ -143,7 +147,7 @@ ATTENTION: Op = define(
     cost=_cost,
     example=lambda: ATTENTION(
         input("q", 2, 4, 3), input("k", 2, 5, 3), input("v", 2, 5, 2),
-        input("mask", 4, 5, dtype="bool"), scale=0.5, causal=False, fill=-1e9, sums=False,
+        input("mask", 4, 5, dtype="bool"), scale=0.5, causal=False, fill=-1e9, stats=False,
     ),
 )  # fmt: skip
 
@@ -152,27 +156,28 @@ ATTENTION: Op = define(
 
 
 def _infer_gradient(
-    g: Type, out: Type, last: Type, q: Type, k: Type, v: Type, *mask: Type,
+    g: Type, out: Type, stats: Type, q: Type, k: Type, v: Type, *mask: Type,
     scale: float, causal: bool, fill: float,
 ) -> Type:  # fmt: skip
     *batch, rows, keys = _infer_scores(q, k, v, mask, fill).shape
-    if not g.shape == out.shape == (*batch, rows, v.shape[-1]) or last.shape != (*batch, rows):
+    if not g.shape == out.shape == (*batch, rows, v.shape[-1]) or stats.shape != (*batch, 2 * rows):
         raise ShapeError(
             f"attention_gradient requires a gradient and a result {[*batch, rows, v.shape[-1]]}, "
-            f"sums {[*batch, rows]}, got {g}, {out} and {last}"
+            f"stats {[*batch, 2 * rows]}, got {g}, {out} and {stats}"
         )
     d, e = q.shape[-1], v.shape[-1]
-    return Type((*batch, rows * d + keys * (d + e)), same_dtype("attention_gradient", g, last, q))
+    return Type((*batch, rows * d + keys * (d + e)), same_dtype("attention_gradient", g, stats, q))
 
 
 def _ref_gradient(
-    g: np.ndarray, out: np.ndarray, last: np.ndarray,
+    g: np.ndarray, out: np.ndarray, stats: np.ndarray,
     q: np.ndarray, k: np.ndarray, v: np.ndarray, *mask: np.ndarray, **attrs: Any,
 ) -> Any:  # fmt: skip
     scores = _ref_scores(q, k, mask, attrs)
-    weights = np.exp(scores - last[..., None])
-    slope = np.matmul(g, v.swapaxes(-1, -2)) - np.sum(g * out, -1, keepdims=True)
-    slope = weights * slope
+    top, total = (x[..., None] for x in np.split(stats, 2, -1))
+    weights = np.exp(scores - top) / total
+    slope = np.matmul(g, v.swapaxes(-1, -2))
+    slope = weights * (slope - np.sum(weights * slope, -1, keepdims=True))
     hidden = _hidden(scores, mask, attrs["causal"])
     if hidden is not None:
         slope = np.where(hidden, 0, slope)
@@ -184,10 +189,13 @@ def _ref_gradient(
 
 
 def _written_out_gradient(n: Node) -> Node:
-    g, out, last, q, k, v, *mask = n.inputs
+    g, _, stats, q, k, v, *mask = n.inputs
     scores = _scores(q, k, tuple(mask), n)
-    weights = exp(scores - reshape(last, (*last.shape, 1)))
-    slope = weights * (MATMUL(g, swap(v)) - sum(g * out, -1, keepdims=True))
+    rows = g.shape[-2]
+    top, total = (reshape(x, (*g.shape[:-1], 1)) for x in (stats[..., :rows], stats[..., rows:]))
+    weights = exp(scores - top) / total
+    slope = MATMUL(g, swap(v))
+    slope = weights * (slope - sum(weights * slope, -1, keepdims=True))
     seen = [m for m in mask if m.dtype == "bool"]
     if n.attr("causal"):
         seen.append(past(scores.shape))
@@ -199,16 +207,17 @@ def _written_out_gradient(n: Node) -> Node:
 
 
 def _cost_gradient(
-    out: Type, g: Type, result: Type, last: Type, q: Type, k: Type, v: Type, *mask: Type, **_: Any
+    out: Type, g: Type, result: Type, stats: Type, q: Type, k: Type, v: Type, *mask: Type, **_: Any
 ) -> int:
     """Of each score: its product and that of its slope, the three gradients that they go into."""
     scores = math.prod(batch_of(q, k, v)) * q.shape[-2] * k.shape[-2]
     return scores * (6 * q.shape[-1] + 4 * v.shape[-1] + 4)
 
 
-# From the gradient of an attention's result, the result, the logarithms of its sums [..., L], and
-# its inputs: the gradients to q, k and v, [..., L * D + S * D + S * E], one after the other. Where
-# leading axes broadcast they are those of each batch index, not yet summed.
+# From the gradient of an attention's result, the result, its stats [..., 2 L], and its inputs: the
+# gradients to q, k and v, [..., L * D + S * D + S * E], one after the other. Where leading axes
+# broadcast they are those of each batch index, not yet summed. The result serves kernels: times its
+# gradient it is the sum of weights times theirs, without another pass over keys.
 ATTENTION_GRADIENT: Op = define(
     "attention_gradient",
     Kind.COMPOSITE,
@@ -217,7 +226,7 @@ ATTENTION_GRADIENT: Op = define(
     written_out=_written_out_gradient,
     cost=_cost_gradient,
     example=lambda: ATTENTION_GRADIENT(
-        input("g", 2, 4, 2), input("out", 2, 4, 2), input("sums", 2, 4),
+        input("g", 2, 4, 2), input("out", 2, 4, 2), input("stats", 2, 8),
         input("q", 2, 4, 3), input("k", 2, 5, 3), input("v", 2, 5, 2),
         scale=0.5, causal=True, fill=-math.inf,
     ),
@@ -228,11 +237,11 @@ def with_gradients(
     q: Node, k: Node, v: Node, mask: tuple[Node, ...], g: Node, attrs: Attributes
 ) -> tuple[Node, Node, Node, Node]:
     """An attention's result, and its gradients to q, k and v from that of the result, g."""
-    flat = ATTENTION(q, k, v, *mask, **attrs, sums=True)
+    flat = ATTENTION(q, k, v, *mask, **attrs, stats=True)
     (*batch, rows, size), (keys, depth) = g.shape, k.shape[-2:]
     end = rows * size
-    out, last = reshape(flat[..., :end], (*batch, rows, size)), flat[..., end:]
-    all_of = ATTENTION_GRADIENT(g, out, last, q, k, v, *mask, **attrs)
+    out, stats = reshape(flat[..., :end], (*batch, rows, size)), flat[..., end:]
+    all_of = ATTENTION_GRADIENT(g, out, stats, q, k, v, *mask, **attrs)
     found, first = [], 0
     for x, shape in ((q, (rows, depth)), (k, (keys, depth)), (v, (keys, size))):
         end = first + math.prod(shape)

@@ -124,7 +124,7 @@ class Recognized:
 
     def operator(self) -> Node:
         q, kt, v = self.operands
-        return ATTENTION(q, swap(kt), v, *self.mask, **self.attrs, sums=False)
+        return ATTENTION(q, swap(kt), v, *self.mask, **self.attrs, stats=False)
 
     def replacements(self, graph: Graph) -> Replacements:
         """What takes the place of the result, and of its gradients if the graph has them."""

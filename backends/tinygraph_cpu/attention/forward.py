@@ -12,7 +12,7 @@ from ..gemm.arguments import define_kernel, minimum, share
 from ..gemm.tile import i64
 from .blocks import at, counted
 from .kernel import AttentionEmitter, Values
-from .records import FORWARD, AttentionForward
+from .records import FORWARD, STATS, AttentionForward
 
 
 def emit_forward(module: ir.Module, name: str, spec: AttentionForward) -> ir.Function:
@@ -22,9 +22,9 @@ def emit_forward(module: ir.Module, name: str, spec: AttentionForward) -> ir.Fun
 
 class _AttentionForwardEmitter(AttentionEmitter):
     def __init__(self, b: ir.IRBuilder, spec: AttentionForward, function: ir.Function) -> None:
-        names = (*FORWARD, *(["sums"] if spec.sums else []), *(["mask"] if spec.mask else []))
+        names = (*FORWARD, *(STATS if spec.stats else ()), *(["mask"] if spec.mask else []))
         super().__init__(b, spec, function, names)
-        self.sums = spec.sums
+        self.with_stats = spec.stats
 
     def emit(self) -> None:
         """The blocks of queries of the part; of each batch index the last ones first, for which
@@ -101,20 +101,21 @@ class _AttentionForwardEmitter(AttentionEmitter):
                 self.store_row(there, v, b.fmul(self.load_row(there, v), factors[v]))
 
     def finish(self, row: ir.Value, count: ir.Value) -> None:
-        """The result, and the logarithms of the sums."""
+        """The result, and what the gradient needs. The sum of a query without any key is no number,
+        as where scores are stored.
+        """
         b, one = self.b, self.splat(1.0)
         for v in range(self.spec.vectors):
             total = self.load_row(self.stats(1), v)
             self.store_row(self.stats(2), v, b.fdiv(one, total))
-            if self.sums:
-                top = self.load_row(self.stats(0), v)
-                self.store_row(self.stats(3), v, b.fadd(top, self.log(total)))
+            none = b.fcmp_ordered("==", total, self.splat(0.0))
+            self.store_row(self.stats(1), v, b.select(none, self.splat(float("nan")), total))
         out = self.matrix("out").moved(b, row)
         self.blocks.scatter_turned(
             self.place("ot"), self.step, out, count, self.f["e"], self.stats(2)
         )
-        if self.sums:
-            sums = self.matrix("sums").moved(b, row)
+        for number, name in enumerate(STATS if self.with_stats else ()):
+            target = self.matrix(name).moved(b, row)
             with counted(b, count) as i:
-                x = b.load(at(b, self.stats(3), (i, 4)), typ=tile.f32)
-                b.store(x, at(b, sums.base, (i, sums.row)))
+                x = b.load(at(b, self.stats(number), (i, 4)), typ=tile.f32)
+                b.store(x, at(b, target.base, (i, target.row)))

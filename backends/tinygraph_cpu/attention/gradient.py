@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 from llvmlite import ir
 
+from tinygraph_scalar.arithmetic import declare
+
 from ..gemm import tile
 from ..gemm.arguments import define_kernel, minimum, share
 from ..gemm.tile import f32, i1, i64
 from .blocks import Matrix, at, counted
 from .kernel import AttentionEmitter
-from .records import GRADIENT, AttentionGradient
+from .records import GRADIENT, STATS, AttentionGradient
 
 
 def emit_gradient(module: ir.Module, name: str, spec: AttentionGradient) -> ir.Function:
@@ -81,29 +83,30 @@ class _AttentionGradientEmitter(AttentionEmitter):
         blocks.scatter_turned(self.place("dqt"), self.step, dq, count, f["d"], self.stats(2))
 
     def query_stats(self, row: ir.Value, count: ir.Value) -> None:
-        """The logarithms of sums, and the products of results with their gradients. A query without
-        any key has no logarithm: its NaN goes to all keys, so none may be left out then.
+        """Greatest scores, reciprocals of sums, and the products of results with their gradients. A
+        query without any key has no sum: its NaN goes to all keys, so none may be left out then.
+
+        The products are added up as those of values with gradients are: where one weight is 1, both
+        are the same number, and the gradient to the scores is 0 as it should be.
         """
         b = self.b
-        for v in range(self.spec.vectors):
-            self.store_row(self.stats(0), v, self.splat(0.0))
-        sums = self.matrix("sums").moved(b, row)
+        tops, totals = (self.matrix(x).moved(b, row) for x in STATS)
         b.store(i1(0), self.unclear)
         with counted(b, count) as i:
-            x = b.load(at(b, sums.base, (i, sums.row)), typ=f32)
+            x, total = (b.load(at(b, m.base, (i, m.row)), typ=f32) for m in (tops, totals))
             b.store(x, at(b, self.stats(0), (i, 4)))
-            low = b.fcmp_unordered("==", x, ir.Constant(f32, float("-inf")))
-            b.store(b.or_(b.load(self.unclear, typ=i1), low), self.unclear)
+            b.store(b.fdiv(ir.Constant(f32, 1.0), total), at(b, self.stats(3), (i, 4)))
+            none = b.fcmp_unordered("!=", total, total)
+            b.store(b.or_(b.load(self.unclear, typ=i1), none), self.unclear)
 
-        start = [self.splat(0.0)] * self.spec.vectors
+        start, kind = [self.splat(0.0)] * self.spec.vectors, self.blocks.vector
+        fma = declare(b.module, f"llvm.fmuladd.v{self.spec.lanes}f32", kind, [kind] * 3)
 
         def product(e: ir.Value, *sums: ir.Value) -> list[ir.Value]:
             at_row = [at(b, self.place(x), (e, self.step)) for x in ("gt", "ot")]
             rows = [[self.load_row(x, v) for x in at_row] for v in range(self.spec.vectors)]
-            return [
-                b.add(e, i64(1)),
-                *(b.fadd(s, b.fmul(*pair)) for s, pair in zip(sums, rows, strict=True)),
-            ]
+            more = [b.call(fma, [*pair, s]) for s, pair in zip(sums, rows, strict=True)]
+            return [b.add(e, i64(1)), *more]
 
         found = tile.repeat(b, self.f["e"], [i64(0), *start], product)[1:]
         for v, x in enumerate(found):
@@ -137,13 +140,14 @@ class _AttentionGradientEmitter(AttentionEmitter):
         scores, here, the weights.
         """
         b, vectors = self.b, range(self.spec.vectors)
-        last = [self.load_row(self.stats(0), v) for v in vectors]
-        along = [self.load_row(self.stats(1), v) for v in vectors]
+        top, along, inverse = (
+            [self.load_row(self.stats(i), v) for v in vectors] for i in (0, 1, 3)
+        )
         with counted(b, some) as i:
             at_s, at_p = (at(b, self.place(x), (i, self.step)) for x in ("st", "pt"))
             for v in vectors:
                 s, slope = self.load_row(at_s, v), self.load_row(at_p, v)
-                p = self.exp(b.fsub(s, last[v]))
+                p = b.fmul(self.exp(b.fsub(s, top[v])), inverse[v])
                 slope = b.fmul(p, b.fsub(slope, along[v]))
                 for hidden in self.hidden_scores():
                     same = b.fcmp_ordered("==", s, hidden)

@@ -8,10 +8,10 @@ lanes`` queries, one after the other; for each it goes through the keys in block
     S^T = K Q^T            m' = max(m, max over keys S^T)     P^T = exp(S^T - m')
     l = l exp(m - m') + sum over keys P^T                     O^T = O^T exp(m - m') + V^T P^T
 
-and at the end the result is O / l, the logarithm of the sum m + log(l) (M. Milakov and N.
+and at the end the result is O / l (M. Milakov and N.
 Gimelshein, Online normalizer calculation for softmax, 2018; M. Rabe and C. Staats, Self-attention
 does not need O(n^2) memory, 2021). A gradient's part takes the whole of one batch index: for each
-block of queries and of keys it computes P^T = exp(S^T - (m + log(l))) anew and adds to the
+block of queries and of keys it computes P^T = exp(S^T - m) / l anew and adds to the
 gradients of the block's queries, and of the keys and values (T. Dao, FlashAttention-2, 2023,
 section 3.1, with the loops exchanged: the gradients to the queries stay in cache).
 
@@ -57,9 +57,9 @@ class Attention:
 
 @dataclass(frozen=True, slots=True)
 class AttentionForward(Attention):
-    """The result, and where ``sums`` the logarithm of each query's sum."""
+    """The result, and where ``stats`` each query's greatest score and sum."""
 
-    sums: bool = False
+    stats: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,9 @@ FIELDS = ("parts", *BATCH_SIZES, "l", "s", "d", "e", "scale", "fill")
 SCRATCH = ("scratch", "scratch_stride")  # address and, by thread, its stride in bytes
 # then the address and the strides of each operand: (batch, row, column), all float32 but a mask
 STRIDES = (*BATCH_STRIDES, "row", "column")
-FORWARD = ("q", "k", "v", "out")  # then sums and mask, where there are any
-GRADIENT = ("g", "out", "sums", "q", "k", "v", "dq", "dk", "dv")  # then mask
+STATS = ("tops", "totals")
+FORWARD = ("q", "k", "v", "out")  # then those of STATS and mask, where there are any
+GRADIENT = ("g", "out", "tops", "totals", "q", "k", "v", "dq", "dk", "dv")  # then mask
 
 # Where values are in a thread's scratch memory, as (name, rows, columns): rows and columns are
 # fields, "keys" of a block, or "queries", the width of a block. Features are rounded up to whole
@@ -93,7 +94,7 @@ GRADIENT_PLACES = (
     ("st", "keys", "queries"), ("pt", "keys", "queries"), ("dqt", "d", "queries"),
     ("stats", "stats", "queries"), ("bias", "keys", "queries"), ("dk", "s", "d"), ("dv", "s", "e"),
 )  # fmt: skip
-STATS = 4
+ROWS_OF_STATS = 4
 
 
 def place_names(spec: Attention) -> tuple[str, ...]:
@@ -105,7 +106,7 @@ def place_names(spec: Attention) -> tuple[str, ...]:
 def places(spec: Attention, sizes: Mapping[str, int]) -> tuple[dict[str, int], int]:
     """Where each value begins in the scratch memory, in elements, and how many elements it has."""
     lanes = spec.lanes
-    known = {"keys": spec.keys, "queries": spec.width, "stats": STATS, "s": sizes["s"]}
+    known = {"keys": spec.keys, "queries": spec.width, "stats": ROWS_OF_STATS, "s": sizes["s"]}
     known |= {x: -(-sizes[x] // lanes) * lanes for x in "de"}
     table = FORWARD_PLACES if isinstance(spec, AttentionForward) else GRADIENT_PLACES
     found, end = {}, 0

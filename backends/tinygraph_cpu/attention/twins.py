@@ -16,6 +16,7 @@ from .records import (
     FORWARD,
     GRADIENT,
     SCRATCH,
+    STATS,
     STRIDES,
     Attention,
     AttentionForward,
@@ -32,14 +33,14 @@ __all__ = [  # of generated modules
 
 SHAPES = {
     "q": "ld", "k": "sd", "v": "se", "out": "le", "g": "le", "dq": "ld", "dk": "sd", "dv": "se",
-    "sums": "l1", "mask": "ls",
+    "tops": "l1", "totals": "l1", "mask": "ls",
 }  # fmt: skip
 
 
 def attention_forward(part: int, tid: int, args: Sequence[int], spec: AttentionForward) -> None:
     """Executes one part, as `void name(part, tid, args)` of the compiled code does."""
     del tid
-    names = (*FORWARD, *(["sums"] if spec.sums else []), *(["mask"] if spec.mask else []))
+    names = (*FORWARD, *(STATS if spec.stats else ()), *(["mask"] if spec.mask else []))
     work = _Work(args, spec, names)
     blocks = -(-work.f["l"] // spec.width)
     for flat in share(work.batch * blocks, part, work.f["parts"]):
@@ -51,8 +52,8 @@ def attention_forward(part: int, tid: int, args: Sequence[int], spec: AttentionF
         weights = np.exp(scores - top)
         total = weights.sum(1, keepdims=True)
         x["out"][rows] = weights @ x["v"] / total
-        if spec.sums:
-            x["sums"][rows] = top + np.log(total)
+        if spec.stats:
+            x["tops"][rows], x["totals"][rows] = top, total
 
 
 def attention_gradient(part: int, tid: int, args: Sequence[int], spec: AttentionGradient) -> None:
@@ -62,8 +63,9 @@ def attention_gradient(part: int, tid: int, args: Sequence[int], spec: Attention
     for flat in share(work.batch, part, work.f["parts"]):
         x = work.at(flat)
         scores = work.scores(x, slice(None))
-        weights = np.exp(scores - x["sums"])
-        slope = weights * (x["g"] @ x["v"].T - (x["g"] * x["out"]).sum(1, keepdims=True))
+        weights = np.exp(scores - x["tops"]) / x["totals"]
+        slope = x["g"] @ x["v"].T
+        slope = weights * (slope - (weights * slope).sum(1, keepdims=True))
         for value in [work.fill] * (spec.mask == "bool") + [-np.inf] * spec.causal:
             slope[scores == value] = 0
         slope *= work.scale

@@ -14,6 +14,7 @@ from tinygraph.plan.records.plan import Access, Buffer, Emitted
 from .records import (
     BATCH,
     BATCH_SIZES,
+    STATS,
     TWINS,
     Attention,
     AttentionForward,
@@ -75,7 +76,7 @@ class AttentionKernel:
         found = forward_operands(n, operands, sizes) if forward else gradient_operands(
             n, operands, sizes
         )  # fmt: skip
-        written = ("out", "sums") if forward else ("dq", "dk", "dv")
+        written = ("out", *STATS) if forward else ("dq", "dk", "dv")
         record = self.record(n, mask, tuple(x for x, at, _ in found if at.strides[-1] == 1))
         memory, elements = places(record, sizes)
         scratch.bytes = max(scratch.bytes, -(-4 * elements // 64) * 64)
@@ -101,7 +102,7 @@ class AttentionKernel:
         dtype = mask[0].dtype if mask else ""
         common = self.lanes, vectors, rows, KEYS, dtype, n.attr("causal"), unit
         if n.op is ATTENTION:
-            return AttentionForward(*common, sums=n.attr("sums"))
+            return AttentionForward(*common, stats=n.attr("stats"))
         return AttentionGradient(*common)
 
 
@@ -115,13 +116,14 @@ def float_bits(value: float) -> int:
 
 
 def forward_operands(n: Node, operands: Sequence[Access], sizes: dict[str, int]) -> list[Operand]:
-    """Queries, keys, values; the result; the logarithms of sums; the mask."""
+    """Queries, keys, values; the result; its stats; the mask."""
     q, k, v, *mask = inputs(n, operands)
     rows, e, result = sizes["l"], sizes["e"], operands[-1]
-    if not n.attr("sums"):
+    if not n.attr("stats"):
         made = [("out", matrix(result, n.shape), (rows, e))]
     else:
-        made = [piece("out", result, 0, (rows, e)), piece("sums", result, rows * e, (rows, 1))]
+        made = [piece("out", result, 0, (rows, e))]
+        made += stats_of(result, rows * e, rows)
     shapes = (rows, sizes["d"]), (sizes["s"], sizes["d"]), (sizes["s"], e)
     given = [(name, x, box) for name, x, box in zip("qkv", (q, k, v), shapes, strict=True)]
     return [*given, *made, *(("mask", x, (rows, sizes["s"])) for x in mask)]
@@ -131,17 +133,20 @@ def gradient_operands(n: Node, operands: Sequence[Access], sizes: dict[str, int]
     """Those of GRADIENT, and the mask."""
     rows, s, d, e = (sizes[x] for x in "lsde")
     g, out, _, q, k, v, *mask = inputs(n, operands)
-    last = n.inputs[2]
-    sums = matrix(replace(operands[2], strides=(*operands[2].strides, 0)), (*last.shape, 1))
     result, end = operands[-1], rows * d
     return [
-        ("g", g, (rows, e)), ("out", out, (rows, e)), ("sums", sums, (rows, 1)),
+        ("g", g, (rows, e)), ("out", out, (rows, e)), *stats_of(operands[2], 0, rows),
         ("q", q, (rows, d)), ("k", k, (s, d)), ("v", v, (s, e)),
         piece("dq", result, 0, (rows, d)),
         piece("dk", result, end, (s, d)),
         piece("dv", result, end + s * d, (s, e)),
         *(("mask", x, (rows, s)) for x in mask),
     ]  # fmt: skip
+
+
+def stats_of(at: Access, first: int, rows: int) -> list[Operand]:
+    """Greatest scores, and sums, which are one after the other from ``first`` on."""
+    return [piece(name, at, first + i * rows, (rows, 1)) for i, name in enumerate(STATS)]
 
 
 def inputs(n: Node, operands: Sequence[Access]) -> list[Access]:
