@@ -179,7 +179,12 @@ def autocast(device, dtype, enabled):
     if enabled:
         raise RuntimeError("no bfloat16 here")
     return MagicMock()
-module = MagicMock(MagicMock=MagicMock, autocast=autocast)
+def from_numpy(array):
+    tensor = MagicMock()
+    tensor.cuda.return_value = tensor
+    tensor.long.side_effect = None if array.dtype.kind == "i" else TypeError("labels of floats")
+    return tensor
+module = MagicMock(MagicMock=MagicMock, autocast=autocast, from_numpy=from_numpy)
 module.cuda.is_available.return_value = True
 module.cuda.Event.return_value.elapsed_time.return_value = 1.25
 sys.modules["torch"] = module

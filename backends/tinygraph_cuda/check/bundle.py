@@ -94,12 +94,16 @@ def write_case(folder: Path, number: str, case: Case, architectures: Sequence[st
         "kernels": kernels,
         "costs": [(cost.launch.name, cost.flops, cost.bytes) for cost in program.costs()],
         "parameters": parameters,
-        "inputs": [(x.shape, x.dtype) for x in case.inputs],
+        "inputs": inputs_of(case),
         "outputs": [(t.shape, t.dtype) for t in program.types],
     }
     (folder / "cases" / f"{number}.json").write_text(json.dumps(content))
     arrays = losses(case, parameters) if case.step else arrays_of(case, program)
     np.savez(folder / "cases" / f"{number}.npz", **arrays)
+
+
+def inputs_of(case: Case) -> list[tuple[str, tuple[int, ...], str]]:
+    return [(x.attr("name"), x.shape, x.dtype) for x in case.inputs]
 
 
 def compiled(case: Case, backend: str) -> FixedProgram:
@@ -134,7 +138,7 @@ def described(p: Parameter, program: Program) -> dict[str, Any]:
 
 def arrays_of(case: Case, program: Program) -> dict[str, Any]:
     """Parameters, and by the reference interpreter outputs and parameters' new values."""
-    results = run(program.graph, *drawn_inputs([x.type for x in case.inputs]))
+    results = run(program.graph, *drawn_inputs(inputs_of(case)).values())
     count = len(program.types)
     new = dict(zip(program.updates, results[count:], strict=True))
     expected = [*results[:count], *(new[p] for p in program.parameters if p in new)]
@@ -146,7 +150,7 @@ def losses(case: Case, parameters: Sequence[Mapping[str, Any]]) -> dict[str, Any
     """Outputs of the first steps from drawn parameters, by the CPU backend."""
     program = compiled(case, "cpu")
     kept = [p.value for p in program.parameters]
-    inputs = drawn_inputs([x.type for x in case.inputs])
+    inputs = drawn_inputs(inputs_of(case)).values()
     for p, value in zip(program.parameters, drawn_parameters(parameters), strict=True):
         p.value = value
     found = [output for _ in range(RUNS) for output in program(*inputs)]

@@ -13,9 +13,10 @@ from tinygraph.graph.types import Type
 SAMPLE = 1 << 16  # elements of a result that are carried and compared
 
 
-def drawn_inputs(types: Sequence[Type]) -> list[np.ndarray]:
+def drawn_inputs(described: Sequence[tuple[str, Sequence[int], str]]) -> dict[str, np.ndarray]:
+    """One for each (name, shape, dtype), in order."""
     rng = np.random.default_rng(0)
-    return [draw(t, rng) for t in types]
+    return {name: draw(Type(tuple(shape), dtype), rng) for name, shape, dtype in described}
 
 
 def drawn_parameters(described: Sequence[Mapping[str, Any]]) -> list[np.ndarray]:

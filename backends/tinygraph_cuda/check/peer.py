@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
 
-from tinygraph.graph.types import Type
-
 from .drawing import drawn_inputs
 
 RUNS = 20
@@ -42,11 +40,12 @@ def peers(case: Mapping[str, Any]) -> dict[str, float | str]:
 def step_of(torch: Any, networks: Any, case: Mapping[str, Any], bf16: bool) -> Callable[[], None]:
     """A step by SGD with momentum, on the inputs that tinygraph's has."""
     name, arguments = case["torch"]
-    x, label = drawn_inputs([Type(tuple(shape), dtype) for shape, dtype in case["inputs"]])
+    inputs = drawn_inputs(case["inputs"])
     torch.manual_seed(0)
     net = getattr(networks, name)(*arguments).cuda().train()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
-    given, wanted = torch.from_numpy(x).cuda(), torch.from_numpy(label).long().cuda()
+    given = torch.from_numpy(inputs["x"]).cuda()
+    wanted = torch.from_numpy(inputs["label"]).long().cuda()
 
     def once() -> None:
         optimizer.zero_grad(set_to_none=True)

@@ -69,7 +69,7 @@ class Loaded:
         kernels = [load_kernel(folder, key) for key in keys]
         self.cards: list[Card] = [kernel.card for kernel in kernels]
         self.runs: int = content["runs"]
-        self.inputs = drawn_inputs([Type(tuple(s), d) for s, d in content["inputs"]])
+        self.inputs = list(drawn_inputs(content["inputs"]).values())
         described = content["parameters"]
         with np.load(path.with_suffix(".npz")) as arrays:
             self.expected = listed(arrays, "expected")
