@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from .record import Snapshot
 
 WIDTH = 100
+SHOWN = 8  # lines of a section
 SEPARATORS = str.maketrans("();:,", "     ")
 
 
 def explain(inspection: Inspection, name: str, profile: Profile | None = None) -> str:
-    """A page about a name: its nodes, the passes that changed them, kernels, costs, remarks.
+    """A screen about a name: kernels with costs, remarks, its nodes, the passes that changed them.
 
     Raises ValueError, with the names that come close, where the program has no such name.
     """
@@ -44,25 +45,31 @@ def explain(inspection: Inspection, name: str, profile: Profile | None = None) -
     owner = {m: n for n, call in calls.items() for m in call.whole}
     owned = (owner.get(n, n) for n in nodes)
     shown = list(dict.fromkeys(n for n in owned if n in calls or n.op.kind is Kind.SOURCE))
-    text = [f"{name}: {counted(shown, calls)}", *listed(graph, shown, calls)]
-    changes = [c for pair in pairwise(steps) for c in changed(*pair, name, set(left))]
-    text += section("passes", changes or ["no pass changed it"])
-    text += section("kernels", kernels(inspection, left, profile))
+    found = kernels(inspection, left, profile)
     labels = (inspection.names[n] for n in left if n.inputs)
     known = {label for label in labels if label.startswith("%")} | {name}
     mentioned = [r for r in inspection.details if mentions(r.text, known, name)]
-    return "\n".join([*text, *section("remarks", grouped(mentioned))])
+    changes = [c for pair in pairwise(steps) for c in changed(*pair, name, set(left))]
+    return "\n".join([
+        f"{name}: {counted(shown, calls)}",
+        *section("kernels", found or ["none: it became part of others, or of nothing"]),
+        *section("remarks", grouped(mentioned)),
+        *section("as written", listed(graph, shown, calls)),
+        *section("passes", changes or ["no pass changed it"]),
+    ])  # fmt: skip
 
 
 def section(title: str, lines: list[str]) -> list[str]:
+    """Lines under a title, folded; those beyond SHOWN are counted, so that all fits a screen."""
     if not lines:
         return []
     folded = [
         f
-        for line in lines
+        for line in lines[:SHOWN]
         for f in wrap(line, WIDTH, initial_indent="  ", subsequent_indent="      ")
     ]
-    return ["", title, *folded]
+    rest = [f"  and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+    return ["", title, *folded, *rest]
 
 
 def named(graph: Graph, name: str) -> list[Node]:
@@ -114,17 +121,16 @@ def counted(nodes: list[Node], calls: dict[Node, ShortCall]) -> str:
 
 
 def listed(graph: Graph, nodes: list[Node], calls: dict[Node, ShortCall]) -> list[str]:
-    """The nodes as they were written, with the user's lines."""
+    """The nodes as they were written, with the user's lines; parameters and inputs come last."""
     label = all_labels(graph)
     text = []
-    for n in nodes:
+    for n in sorted(nodes, key=lambda n: n.op.kind is Kind.SOURCE):
         if n.op.kind is Kind.SOURCE:
-            text.append(f"  {n.op.name} {label[n]}: {n.type}")
+            text.append(f"{n.op.name} {label[n]}: {n.type}")
             continue
         places = "; ".join(map(str, origins(n)))
         call = f"{calls[n].name}({', '.join(label[i] for i in calls[n].operands)})"
-        line = f"  {label[n]} = {call}: {n.type}  # {places}"
-        text += wrap(line, WIDTH, subsequent_indent="      ")
+        text.append(f"{label[n]} = {call}: {n.type}  # {places}")
     return text
 
 

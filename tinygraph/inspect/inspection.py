@@ -202,22 +202,22 @@ class Inspection:
         return sum(p.type.bytes for p in self.parameters)
 
     def summary(self) -> str:
-        """The program on half a page: totals, and the kernels that have most to do."""
+        """The program on half a page: the kernels that have most to do, and totals."""
         c = self.cost()
         mb = {k: f"{v / 1e6:,.2f}" for k, v in c.items() if k.endswith("bytes")}
         before, after = (len(s.graph.nodes) for s in (self.steps[0], self.steps[-1]))
         changed = ", ".join(s.name for s in self.steps if s.events) or "none"
         passes = f"  passes   {before} nodes became {after}; at work: {changed}"
         return f"""\
-{fill(passes, 100, subsequent_indent=" " * 11)}
-  plan     {c["launches"]} launches, {len(self.plan.prepare)} when parameters have changed
+{self.largest()}
+
   work     {c["flops"] / 1e6:,.2f} million operations, {mb["bytes"]} MB touched
   memory   {mb["peak_bytes"]} MB: {mb["arena_bytes"]} arena, {mb["parameter_bytes"]} parameters, \
 {mb["prepared_bytes"]} prepared
-  more     .dump("fused") .dump("graph") .dump("plan") .dump("source") .remarks .cost()
-           .profile(...) .explain("name")
-
-{self.largest()}"""
+  plan     {c["launches"]} launches, {len(self.plan.prepare)} when parameters have changed
+{fill(passes, 100, subsequent_indent=" " * 11)}
+  more     .view("page.html") .dump("fused") .dump("graph") .dump("plan") .dump("source")
+           .remarks .cost() .profile(...) .explain("name")"""
 
     def largest(self) -> str:
         """The kernels that have most to do, as ``dump("fused")`` shows them."""

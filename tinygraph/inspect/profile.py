@@ -12,6 +12,7 @@ from typing import Any
 from ..graph.origins import origins
 from ..plan.records.cost import LaunchCost, node_cost
 from ..plan.records.device import Roofline, Timeline
+from .advice import advice
 
 SMALL = 2e-6  # seconds; a launch that could not take longer at best is bound by being launched
 ROWS = 40  # of a table; the rest is summed
@@ -163,7 +164,7 @@ class Profile:
         for title, rows in (("scope", self.scopes), ("device", self.devices)):
             if rows:
                 text += ["", *table(title, sorted(rows, key=lambda r: -r.seconds)[:ROWS])]
-        return "\n".join(text)
+        return "\n".join([*text, "", *advice(self)])
 
     def head(self) -> str:
         threads, flops = self.peak.threads, sum(c.flops for c in self.costs)
@@ -193,7 +194,7 @@ class Profile:
             for row, line in zip(slow, body, strict=True):
                 shown.add_row(*line, style="bold" if row.share > 0.1 else "")
             parts += ["", shown]
-        return Group(*parts)
+        return Group(*parts, "", "\n".join(advice(self)))
 
     def _repr_markdown_(self) -> str:
         return f"```\n{self}\n```"
