@@ -100,15 +100,15 @@ def attention(layers: int = 2, width: int = 32, heads: int = 4, steps: int = 7) 
     minus = w("Equal", wanted, w.ints(-1, -1))
     wanted = w("Where", minus, w("ConstantOfShape", w("Shape", wanted), value=_one()), wanted)
     at = w("Unsqueeze", w("Range", w.scalar(0), w.scalar(steps), w.scalar(1)), w.ints(0))
-    x = w("Add", x, w("Gather", w.weight("position.weight", 16, width), w("Expand", at, wanted)))
+    x = w("Add", x, w("Gather", w.weight("position.weight", 64, width), w("Expand", at, wanted)))
     for k in range(layers):
         x = w("Add", x, _heads(w, x, f"layer{k}", batch, heads, each, steps))
-        x = _norm(w, x, f"layer{k}.norm1", width)
+        x = layer_norm(w, x, f"layer{k}.norm1", width)
         h = w("Add", w("MatMul", x, w.weight(f"layer{k}.up", width, 4 * width)),
               w.weight(f"layer{k}.up_bias", 4 * width))  # fmt: skip
-        h = _gelu(w, h)
+        h = gelu(w, h)
         h = w("MatMul", h, w.weight(f"layer{k}.down", 4 * width, width))
-        x = _norm(w, w("Add", x, h), f"layer{k}.norm2", width)
+        x = layer_norm(w, w("Add", x, h), f"layer{k}.norm2", width)
     y = w("ReduceMean", x, axes=[1], keepdims=0)
     return w.model({"tokens": (I64, ["batch", steps])}, [y])
 
@@ -132,7 +132,7 @@ def _heads(w: Writer, x: str, name: str, batch: str, heads: int, each: int, step
     return w("MatMul", y, w.weight(f"{name}.out", heads * each, heads * each))
 
 
-def _norm(w: Writer, x: str, name: str, width: int) -> str:
+def layer_norm(w: Writer, x: str, name: str, width: int) -> str:
     """Layer normalization, decomposed."""
     distance = w("Sub", x, w("ReduceMean", x, axes=[-1]))
     variance = w("ReduceMean", w("Pow", distance, w.tensor(2.0)), axes=[-1])
@@ -140,7 +140,7 @@ def _norm(w: Writer, x: str, name: str, width: int) -> str:
     return w("Add", w("Mul", y, w.weight(f"{name}.weight", width)), w.weight(f"{name}.bias", width))
 
 
-def _gelu(w: Writer, x: str) -> str:
+def gelu(w: Writer, x: str) -> str:
     y = w("Add", w("Erf", w("Div", x, w.tensor(np.sqrt(2)))), w.tensor(1.0))
     return w("Mul", w("Mul", x, y), w.tensor(0.5))
 

@@ -23,7 +23,7 @@ CLOSE = 1e-3  # of the spread: what different orders of sums make, with a margin
 
 
 @dataclass(frozen=True)
-class Difference:
+class Distance:
     """How far two arrays are apart.
 
     Attributes:
@@ -51,7 +51,7 @@ class Difference:
 class Comparison:
     """Of one network: each output, and seconds for a run."""
 
-    outputs: tuple[Difference, ...]
+    outputs: tuple[Distance, ...]
     seconds: float
     their_seconds: float
 
@@ -68,20 +68,20 @@ class Comparison:
         return "\n".join(rows)
 
 
-def difference(name: str, got: np.ndarray, want: np.ndarray) -> Difference:
+def difference(name: str, got: np.ndarray, want: np.ndarray) -> Distance:
     """How far ``got`` is from ``want``."""
     got, want = np.asarray(got), np.asarray(want)
     if got.shape != want.shape or got.dtype != want.dtype:
-        return Difference(name, want.shape, np.inf, 0.0)
+        return Distance(name, want.shape, np.inf, 0.0)
     if not want.size:
-        return Difference(name, want.shape, 0.0, 0.0)
+        return Distance(name, want.shape, 0.0, 0.0)
     a, b = got.astype(np.float64), want.astype(np.float64)
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     with np.errstate(invalid="ignore"):
         apart = np.where(same, 0, np.abs(a - b))
     finite = b[np.isfinite(b)]
     spread = float(np.ptp(finite)) if finite.size else 0.0
-    return Difference(name, want.shape, float(np.nan_to_num(apart, nan=np.inf).max()), spread)
+    return Distance(name, want.shape, float(np.nan_to_num(apart, nan=np.inf).max()), spread)
 
 
 def compare(path: str | Path, net: OnnxModule, program: Program, arrays: list[Any]) -> Comparison:
@@ -125,7 +125,7 @@ def runtime(model: str | bytes) -> Callable[[Mapping[str, np.ndarray]], list[np.
 
 def first_difference(
     path: str | Path, net: OnnxModule, nodes: list[Node], arrays: list[Any]
-) -> tuple[int, str, Difference] | None:
+) -> tuple[int, str, Distance] | None:
     """The first node of the file whose output differs: its number, its name, and by how much.
 
     All outputs of all nodes become outputs on both sides, so that nothing is fused across them.

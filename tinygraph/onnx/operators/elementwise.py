@@ -103,7 +103,11 @@ def binary(c: Applied) -> Node:
 @rule("Div")
 def div(c: Applied) -> Node:
     a, b = both(c)
-    return ops.div(a, b) if is_float(a.dtype) else truncated(a, b)
+    if not is_float(a.dtype):
+        return truncated(a, b)
+    if b.op.name == "sqrt" and b.ndim == a.ndim and b.shape[-1] == 1 != a.shape[-1]:
+        return a * ops.rsqrt(b.inputs[0])  # one quotient for each row
+    return ops.div(a, b)
 
 
 def truncated(a: Node, b: Node) -> Node:
