@@ -63,7 +63,9 @@ def test_golden_with_scopes(golden):
 
 @pytest.mark.parametrize("graph", examples())
 def test_every_operator_round_trips(graph):
-    assert parse(dump(graph, lines=True)).outputs == graph.outputs
+    text = dump(graph, lines=True)
+    env = graph if "  constant const#" in text else None  # constants whose values it does not have
+    assert parse(text, env).outputs == graph.outputs
 
 
 @pytest.mark.parametrize("make", [mlp, odd_graph])

@@ -16,7 +16,7 @@ from ..graph.ir import Node
 from ..graph.op import Kind, Op, ShapeError, broadcast_shapes, define, input, same_dtype
 from ..graph.types import Type
 from .identity import stop_gradient
-from .indexing import concat
+from .indexing import concat, flatten
 from .linalg import MATMUL, swap
 from .logic import less_equal, logical_and, where
 from .math import exp
@@ -97,7 +97,7 @@ def _ref(q: np.ndarray, k: np.ndarray, v: np.ndarray, *mask: np.ndarray, **attrs
     if not attrs["stats"]:
         return out
     flat = (np.broadcast_to(x, (*out.shape[:-1], x.shape[-1])) for x in (out, top, total))
-    return np.concatenate([x.reshape(*out.shape[:-2], -1) for x in flat], -1)
+    return np.concatenate([x.reshape(*x.shape[:-2], math.prod(x.shape[-2:])) for x in flat], -1)
 
 
 def _scores(q: Node, k: Node, mask: tuple[Node, ...], n: Node) -> Node:
@@ -123,7 +123,7 @@ def _written_out(n: Node) -> Node:
     if not n.attr("stats"):
         return out
     flat = (broadcast_to(x, (*out.shape[:-1], x.shape[-1])) for x in (out, top, total))
-    return concat([reshape(x, (*out.shape[:-2], -1)) for x in flat], -1)
+    return concat([flatten(x, -2) for x in flat], -1)
 
 
 def _cost(out: Type, q: Type, k: Type, v: Type, *mask: Type, **_: Any) -> int:
@@ -184,7 +184,7 @@ def _ref_gradient(
     slope = slope * q.dtype.type(attrs["scale"])
     turned = slope.swapaxes(-1, -2), weights.swapaxes(-1, -2)
     parts = np.matmul(slope, k), np.matmul(turned[0], q), np.matmul(turned[1], g)
-    flat = [p.reshape(*g.shape[:-2], -1) for p in parts]
+    flat = [p.reshape(*g.shape[:-2], math.prod(p.shape[-2:])) for p in parts]
     return np.concatenate(flat, -1).astype(q.dtype)
 
 
@@ -203,7 +203,7 @@ def _written_out_gradient(n: Node) -> Node:
         slope = where(logical_and(seen[0], seen[-1]), slope, 0)
     slope = slope * n.attr("scale")
     parts = MATMUL(slope, k), MATMUL(swap(slope), q), MATMUL(swap(weights), g)
-    return concat([reshape(p, (*g.shape[:-2], -1)) for p in parts], -1)
+    return concat([flatten(p, -2) for p in parts], -1)
 
 
 def _cost_gradient(

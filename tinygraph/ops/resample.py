@@ -31,6 +31,8 @@ def _infer(x: Type, *tables: Type, axes: tuple[int, ...]) -> Type:
     for axis, index, weight in zip(axes, tables[::2], tables[1::2], strict=True):
         if index.shape != weight.shape or weight.dtype != x.dtype or len(index.shape) != 2:
             raise ShapeError(f"resample requires tables of one shape, got {index} and {weight}")
+        if x.shape[axis] == 0 and index.shape[0]:
+            raise ShapeError(f"resample requires elements along axis {axis} of {x}, got none")
         shape[axis] = index.shape[0]
     return Type(tuple(shape), x.dtype)
 

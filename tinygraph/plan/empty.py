@@ -34,6 +34,8 @@ def _filled(n: Node) -> Node | None:
         return full(n.shape, n.attr("value"), n.dtype)
     if n.op.loops is loops_first:
         return n.inputs[0]
+    if n.op.written_out is not None:
+        return without_empty(Graph("", (), (n.op.written_out(n),))).outputs[0]
     raise ShapeError(f"{n.op.name} requires inputs with elements, got {_types(n)}")
 
 
