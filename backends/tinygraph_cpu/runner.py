@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from copy import copy
 from ctypes import c_int64
 from math import prod
 from typing import Any, ClassVar
@@ -47,8 +48,8 @@ def threads_for(code: Code) -> int:
 
 class Prepared:
     """Memory of prepared values. Programs that prepare the same from the same parameters, such as
-    those of several batch sizes, have one together. They never run at the same time, since they
-    hold the lock of a parameter that they have in common.
+    those of several batch sizes, have one together. It changes only while none of them runs, since
+    they hold the lock of a parameter that they have in common.
     """
 
     known: ClassVar[WeakValueDictionary[tuple[Any, ...], Prepared]] = WeakValueDictionary()
@@ -110,12 +111,18 @@ class CpuRunner:
         self.library = objects.load(found)
         self.functions = [self.library.addresses[symbol_of(k)] for k in code.kernels]
         self.code, self.parameters = code, list(parameters)
-        self.arena = aligned(
-            Type((max(code.arena, 1),), "uint8"), f"the intermediate values of {code.name}"
-        )
         self.prepared = Prepared.shared(code, constants, parameters)
         self.constants = [self.copied(c) for c in constants]
         self.threads = threads_for(code)
+        self.team = team()
+        self._bind_memory()
+
+    def _bind_memory(self) -> None:
+        """Takes memory for intermediate values, and writes what depends on its address."""
+        code = self.code
+        self.arena = aligned(
+            Type((max(code.arena, 1),), "uint8"), f"the intermediate values of {code.name}"
+        )
         self.scratch = aligned(Type((max(self.threads * code.scratch, 1),), "uint8"))
         self.bases = {
             ("arena", 0): self.arena.ctypes.data,
@@ -124,7 +131,7 @@ class CpuRunner:
         self.bases["scratch", 0] = self.scratch.ctypes.data
         self.bases |= {("constant", i): c.ctypes.data for i, c in enumerate(self.constants)}
         self.bases |= {
-            ("parameter", i): p.state.read().ctypes.data for i, p in enumerate(parameters)
+            ("parameter", i): p.state.read().ctypes.data for i, p in enumerate(self.parameters)
         }
         self.blocks: list[np.ndarray] = []
         self.words: dict[tuple[str, int], list[tuple[c_int64, int]]] = {}
@@ -135,7 +142,16 @@ class CpuRunner:
             [(number, words) for (home, number), words in self.words.items() if home == kind]
             for kind in ("input", "output")
         )
-        self.team = team()
+
+    @property
+    def alone(self) -> bool:
+        return self.threads > 1 or bool(self.code.updates)
+
+    def twin(self) -> CpuRunner:
+        """Code, constants and prepared values are the same, intermediate values are not."""
+        other = copy(self)
+        other._bind_memory()
+        return other
 
     @staticmethod
     def copied(constant: np.ndarray) -> np.ndarray:

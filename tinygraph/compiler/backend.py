@@ -61,6 +61,18 @@ class Runner(Protocol):
 
 
 @runtime_checkable
+class Twofold(Runner, Protocol):
+    """A runner of which there can be several, so that several threads call a program at a time."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether a run takes all threads, or changes parameters: then one at a time is best."""
+
+    def twin(self) -> Runner:
+        """Another runner of the same program with intermediate memory of its own."""
+
+
+@runtime_checkable
 class Recorder(Protocol):
     """A runner that can also tell what each thread did when; profiles then have a timeline."""
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..graph.ir import Graph, Parameter
+from ..graph.locks import Locks, SharedLock
 from ..graph.state import ParameterState, shared_lock
 from ..settings import settings, temporary_folder
-from .backend import Runner, find
+from .backend import Runner, Twofold, find
 from .build import obtain
+from .callers import Callers
 from .options import Options
 from .outputs import Outputs
 from .program import Program
@@ -50,6 +53,7 @@ class FixedProgram(Program):
         nodes = graph.outputs[: len(self.types)]
         self.outputs = Outputs(graph.name, nodes, self.parameters)
         self._load()
+        self._callers = self._beside(self._lock)
         self._follows = self._runner.memory is not None or bool(self.built.code.prepare)
         if settings.dump is not None:
             self.inspection.write(settings.dump)
@@ -74,11 +78,23 @@ class FixedProgram(Program):
             with self._lock:
                 check_kernels(source, self.built, store)
 
+    def _beside(self, lock: SharedLock | Locks) -> Callers | None:
+        """The callers that may run at a time, if they may."""
+        runner = self._runner
+        if not isinstance(lock, SharedLock) or not isinstance(runner, Twofold):
+            return None
+        return None if runner.alone or self.check_nan else Callers(runner, lock)
+
     def __call__(self, *arrays: Any, out: Any = None, **named: Any) -> tuple[np.ndarray, ...]:
         if out is not None and self.arguments.takes_out:
             named["out"], out = out, None
         inputs = self.arguments.arrays(arrays, named)
         outputs = self.outputs.fresh() if out is None else self.outputs.given(out, inputs)
+        if (callers := self._callers) is not None:
+            me = get_ident()
+            if callers.lock.owner != me:
+                self._run_beside_others(callers, me, inputs, outputs)
+                return tuple(outputs)
         with self._lock:
             if self.check_nan:
                 self._check(inputs)
@@ -92,6 +108,32 @@ class FixedProgram(Program):
             if self.updates:
                 self._updated()
         return tuple(outputs)
+
+    def _run_beside_others(
+        self,
+        callers: Callers,
+        me: int,
+        inputs: Sequence[np.ndarray],
+        outputs: Sequence[np.ndarray],
+    ) -> None:
+        """Runs in this thread while others run that change no parameter either."""
+        lock, runner = callers.lock, callers.take(me)
+        try:
+            with lock.gate:
+                if (self._follows or ParameterState.moved) and self._stale():
+                    with lock:
+                        self._refresh()
+                lock.share(me)
+            try:
+                runner(inputs, outputs)
+            finally:
+                lock.leave(me)
+        finally:
+            callers.give(runner, me)
+
+    def _stale(self) -> bool:
+        """Whether parameters have changed since this program's memory followed them."""
+        return ParameterState.moved or self._prepared != tuple([s.version for s in self._watched])
 
     def _updated(self, error: BaseException | None = None) -> None:
         """Parameters have their new values, or none if the run stopped midway. An error may also

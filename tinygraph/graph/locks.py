@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from itertools import count
-from threading import RLock
+from threading import Condition, Lock, RLock, get_ident
 from weakref import WeakKeyDictionary
 
 PROGRAMS, TEAMS, TABLES = range(3)  # levels: programs run on teams; tables are looked up anywhere
 
 _numbers = count()
-_places: WeakKeyDictionary[RLock, tuple[int, int]] = WeakKeyDictionary()
+_places: WeakKeyDictionary[RLock | SharedLock, tuple[int, int]] = WeakKeyDictionary()
 _forking: list[Locks] = []
 
 
@@ -27,10 +27,80 @@ def new_lock(level: int) -> RLock:
     return lock
 
 
-class Locks:
-    """Several of these locks, held together by ``with``."""
+class SharedLock:
+    """A re-entrant lock that is held by one thread alone, or by any number that share it; fork
+    waits for both.
 
-    def __init__(self, locks: Iterable[RLock]) -> None:
+    Whoever wants it passes the gate first. Alone, a thread keeps the gate until it is done, and
+    waits until those that share it have left; to share it, it notes that and opens the gate, so
+    that others may follow. What a thread shares itself it does not wait for.
+
+    Attributes:
+        gate: a lock that is held for a moment to share this one.
+        owner: the thread that holds it alone, or 0.
+    """
+
+    def __init__(self, level: int) -> None:
+        self.gate = RLock()
+        self.owner, self._depth = 0, 0
+        self._sharing: list[int] = []  # threads; list.append and list.remove are atomic
+        self._left = Condition(Lock())
+        self._awaited = 0  # threads that wait for others to leave
+        _places[self] = (level, next(_numbers))
+
+    def acquire(self) -> None:
+        self.gate.acquire()
+        try:
+            self._drain(get_ident())
+        except BaseException:
+            self.gate.release()
+            raise
+        self.owner = get_ident()
+        self._depth += 1
+
+    def release(self) -> None:
+        self._depth -= 1
+        if not self._depth:
+            self.owner = 0
+        self.gate.release()
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def _drain(self, me: int) -> None:
+        """Waits until no other thread shares it."""
+        if not self._shared_by_others(me):
+            return
+        with self._left:
+            self._awaited += 1
+            try:
+                while self._shared_by_others(me):
+                    self._left.wait()
+            finally:
+                self._awaited -= 1
+
+    def _shared_by_others(self, me: int) -> bool:
+        return bool(self._sharing) and any(thread != me for thread in tuple(self._sharing))
+
+    def share(self, me: int) -> None:
+        """For this thread, which has the gate and may open it now."""
+        self._sharing.append(me)
+
+    def leave(self, me: int) -> None:
+        """Ends what ``share`` began."""
+        self._sharing.remove(me)
+        if self._awaited:
+            with self._left:
+                self._left.notify_all()
+
+
+class Locks:
+    """Several of these locks, held together and alone by ``with``."""
+
+    def __init__(self, locks: Iterable[RLock | SharedLock]) -> None:
         self.locks = sorted(locks, key=_places.__getitem__)
 
     def __enter__(self) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import mmap
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from threading import RLock
 from typing import Any, Protocol
 from weakref import finalize
 
 import numpy as np
 
-from .locks import PROGRAMS, Locks, new_lock
+from .locks import PROGRAMS, Locks, SharedLock
 from .types import Type
 
 
@@ -43,12 +42,12 @@ class ParameterState:
     there: ``read`` and ``write`` for the host, ``bring`` for a program that runs. A value that a
     program left half new is lost: to need it is an error until there is another.
 
-    A program holds the ``lock`` of each parameter while it runs, so that it never sees a value of
-    which a part is new. Parameters have one lock together until ``shared_lock`` gives those of a
-    program one of their own.
+    A program holds the ``lock`` of each parameter while it runs, shared with others that only read,
+    so that it never sees a value of which a part is new. Parameters have one lock together until
+    ``shared_lock`` gives those of a program one of their own.
     """
 
-    unused = new_lock(PROGRAMS)  # of the parameters that no program uses
+    unused = SharedLock(PROGRAMS)  # of the parameters that no program uses
 
     moved = False  # whether any was ever changed in a memory other than the host's, or lost
 
@@ -182,14 +181,14 @@ class ParameterState:
         return array
 
 
-def shared_lock(states: Iterable[ParameterState]) -> RLock | Locks:
+def shared_lock(states: Iterable[ParameterState]) -> SharedLock | Locks:
     """What a program that uses these parameters holds while it runs: one lock, or several where
     other programs have used some of them apart. Two programs can run at the same time if they have
-    no parameter in common.
+    no parameter in common, or if they share one lock and change nothing.
     """
     unused, states = ParameterState.unused, list(states)
     with unused:
-        found = {s.lock for s in states} - {unused} or {new_lock(PROGRAMS)}
+        found = {s.lock for s in states} - {unused} or {SharedLock(PROGRAMS)}
         for state in states:
             if state.lock is unused:
                 state.lock = next(iter(found))
