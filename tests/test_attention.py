@@ -356,3 +356,15 @@ def test_wrong_operands_are_named(case: str) -> None:
         ATTENTION(
             *nodes, **{"scale": 1.0, "causal": False, "fill": -math.inf, "stats": False} | more
         )
+
+
+@pytest.mark.parametrize("shape", [(5,), (1,), (0, 3), (3, 0)])
+def test_a_softmax_without_attention_stays_as_it_is(shape):
+    """Of a vector, too: it has no rows that values could be multiplied with."""
+    x = tg.input("x", *shape)
+    program = tg.compile([x], [tg.softmax(x, -1) if shape[-1] else tg.exp(x)])
+    array = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    weights = np.exp(array - array.max(-1, keepdims=True, initial=-np.inf))
+    np.testing.assert_allclose(
+        program(array)[0], weights / weights.sum(-1, keepdims=True), rtol=1e-6
+    )

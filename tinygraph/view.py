@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 from .compiler.program import Program
-from .page.view import write
 
 
 def view(first: Program, second: Program, path: str | os.PathLike[str]) -> Path:
@@ -22,4 +21,6 @@ def view(first: Program, second: Program, path: str | os.PathLike[str]) -> Path:
     Raises:
         ValueError: the path does not end in .html, or a program's batch size is not bound yet.
     """
+    from .page.view import write  # a page needs the planner, which a warm start does without
+
     return write(path, [first.page_record(), second.page_record()])

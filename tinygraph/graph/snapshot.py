@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 
-class Snapshot(np.ndarray):
+class ReadOnlyArray(np.ndarray):
     """An array that is read-only, since changing it would not change what it is a copy of.
 
     ``p.value += 1`` makes a new array and sets it; what is computed from a snapshot is an ordinary
@@ -33,10 +33,10 @@ class Snapshot(np.ndarray):
 
 
 for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor"):
-    setattr(Snapshot, f"__i{_name}__", getattr(np.ndarray, f"__{_name}__"))
+    setattr(ReadOnlyArray, f"__i{_name}__", getattr(np.ndarray, f"__{_name}__"))
 
 
-def snapshot(array: np.ndarray) -> Snapshot:
+def snapshot(array: np.ndarray) -> ReadOnlyArray:
     """An array of which nobody else has the memory, made read-only."""
     array.flags.writeable = False
-    return array.view(Snapshot)
+    return array.view(ReadOnlyArray)

@@ -22,21 +22,14 @@ EFFICIENTNET = (
 SHUFFLENET = ((116, 4), (232, 8), (464, 4))
 
 
-class ReLU6(nn.Module):
-    """min(max(x, 0), 6)."""
-
-    def forward(self, x: Node, training: bool = False) -> Node:
-        return ops.clip(x, 0, 6)
-
-
 class InvertedResidual(nn.Module):
     """1x1 to more channels, depthwise 3x3, 1x1 to few, the input added (figure 3)."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, expansion: int):
         wide = inputs * expansion
         self.conv = nn.Sequential(
-            *([conv_norm(inputs, wide, 1, ReLU6)] if expansion > 1 else []),
-            conv_norm(wide, wide, 3, ReLU6, stride, groups=wide),
+            *([conv_norm(inputs, wide, 1, nn.ReLU6)] if expansion > 1 else []),
+            conv_norm(wide, wide, 3, nn.ReLU6, stride, groups=wide),
             conv(wide, outputs, 1),
             nn.BatchNorm2d(outputs),
         )
@@ -50,14 +43,14 @@ class MobileNetV2(nn.Module):
     """Images [N, 3, 224, 224] to logits (Sandler et al., CVPR 2018, section 4)."""
 
     def __init__(self, classes: int = 1000):
-        layers: list[nn.Module] = [conv_norm(3, 32, 3, ReLU6, stride=2)]
+        layers: list[nn.Module] = [conv_norm(3, 32, 3, nn.ReLU6, stride=2)]
         inputs = 32
         for expansion, channels, blocks, stride in MOBILENET:
             for i in range(blocks):
                 step = stride if i == 0 else 1
                 layers.append(InvertedResidual(inputs, channels, step, expansion))
                 inputs = channels
-        self.features = nn.Sequential(*layers, conv_norm(inputs, 1280, 1, ReLU6))
+        self.features = nn.Sequential(*layers, conv_norm(inputs, 1280, 1, nn.ReLU6))
         self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(1280, classes))
 
     def forward(self, x: Node, training: bool = False) -> Node:

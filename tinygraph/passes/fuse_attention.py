@@ -151,7 +151,7 @@ class Recognized:
 def attentions(graph: Graph) -> Iterator[Recognized]:
     """Each attention of a graph. Where only its gradient is left, its result need not be there."""
     for weights in graph.nodes:
-        if (scores := softmax_of(weights)) is None:
+        if weights.ndim < 2 or (scores := softmax_of(weights)) is None:
             continue
         values = [n.inputs[1] for n in graph.users[weights] if is_product(n, weights)]
         for v in values or [*values_of_gradient(graph, weights)][:1]:
