@@ -225,3 +225,74 @@ def test_compare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     nodes = net.nodes(3)
     number, name, d = compare.first_difference(path, net, nodes, [images(3)]) or (0, "", None)
     assert (number, name) == (4, "/conv2/Conv (Conv)") and d is not None and not d.close
+
+
+# -- what ONNX Runtime's optimizer writes ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["convolutional", "attention"])
+def test_optimized_files(name: str, tmp_path: Path) -> None:
+    """FusedConv, FusedMatMul, BiasGelu and others that the optimizer puts in."""
+    ort = pytest.importorskip("onnxruntime", reason="requires onnxruntime", exc_type=Exception)
+    made, path = getattr(onnx_models, name)(), tmp_path / "net.onnx"
+    options = ort.SessionOptions()
+    options.log_severity_level, options.optimized_model_filepath = 3, str(path)
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    given = ["CPUExecutionProvider"]
+    session = ort.InferenceSession(made.SerializeToString(), options, providers=given)
+    net, a = tg.onnx.load(path), INPUTS[name](3)
+    assert any(n.domain == "com.microsoft" for n in net.model.graph.nodes)
+    x = tg.input("x", *a.shape, dtype=a.dtype.name)
+    (want,) = session.run(None, {net.inputs[0].name: a})
+    (got,) = tg.run(tg.Graph("g", (x,), (net(x),)), a)
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
+def contributed(
+    op: str, inputs: dict[str, np.ndarray], outputs: int = 1, **attributes: Any
+) -> list[np.ndarray]:
+    """[here, ONNX Runtime] of one of its own operators."""
+    pytest.importorskip("onnxruntime", reason="requires onnxruntime", exc_type=Exception)
+    from tinygraph.onnx.compare import runtime
+    from tinygraph.onnx.reading.file import from_proto
+
+    w = onnx_models.Writer()
+    made = w(op, *inputs, domain="com.microsoft", outputs=outputs, **attributes)
+    y = made if outputs == 1 else made[0]
+    kinds = {n: onnx.helper.np_dtype_to_tensor_dtype(a.dtype) for n, a in inputs.items()}
+    made = w.model({n: (kinds[n], list(a.shape)) for n, a in inputs.items() if a.size}, [y])
+    made.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    for n in made.graph.node:
+        n.input[:] = [i if inputs[i].size else "" for i in n.input]
+    given = {n: a for n, a in inputs.items() if a.size}
+    net = OnnxModule(from_proto(made, "net.onnx"), {})
+    nodes = net.nodes()
+    got = tg.run(tg.Graph("g", tuple(nodes), (net(*nodes),)), *given.values())
+    return [got[0], runtime(made.SerializeToString())(given)[0]]
+
+
+def test_operators_of_the_optimizer() -> None:
+    rng = np.random.default_rng(0)
+
+    def f(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape).astype(np.float32)
+
+    none = np.zeros(0, np.float32)
+    mask = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], np.int32)
+    ids = np.array([[1, 2, 3, 0, 0], [4, 3, 2, 1, 5]], np.int32)
+    x, w, b = f(2, 5, 8), f(8, 24), f(24)
+    for got, want in (
+        contributed("BiasGelu", {"x": x, "b": f(8)}),
+        contributed("FastGelu", {"x": x}),
+        contributed("QuickGelu", {"x": x}),
+        contributed("Attention", {"x": x, "w": w, "b": b}, num_heads=2),
+        contributed("Attention", {"x": x, "w": w, "b": b}, num_heads=2, unidirectional=1),
+        contributed("Attention", {"x": x, "w": w, "b": b, "m": mask}, num_heads=2),
+        contributed("MultiHeadAttention", {"q": x, "k": f(2, 6, 8), "v": f(2, 6, 8)}, num_heads=2),
+        contributed("MultiHeadAttention", {"q": x, "k": x + 1, "v": x, "b": b}, num_heads=4),
+        contributed("SkipLayerNormalization", {"x": x, "s": f(2, 5, 8), "g": f(8), "b": f(8)}),
+        contributed("EmbedLayerNormalization", {
+            "i": ids, "s": none, "w": f(9, 8), "p": f(6, 8), "t": none, "g": f(8), "b": f(8)
+        }, outputs=2),
+    ):  # fmt: skip
+        np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-4)

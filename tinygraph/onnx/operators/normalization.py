@@ -61,7 +61,7 @@ def _spread(p: Node, channels: int, shape: tuple[int, ...]) -> Node:
 @rule("LayerNormalization")
 def layer_norm(c: Applied) -> Any:
     x = c.x(0)
-    axes = tuple(range(c.axis(x.ndim), x.ndim))
+    axes = tuple(range(c.axis(x.ndim, default=-1), x.ndim))  # before opset 17: the optimizer's own
     return _layer_norm(c, x, axes, c.x(1), c.maybe(2))
 
 

@@ -1,6 +1,7 @@
 """Importing this fills ``RULES``: all families of operators."""
 
 from . import (  # noqa: F401
+    contrib,
     control,
     convolution,
     drawing,
