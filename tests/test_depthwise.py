@@ -84,11 +84,11 @@ def test_the_batch_fills_the_lanes() -> None:
     assert all(t.sizes["n"] == 8 for t in tiles)
 
 
-@pytest.mark.parametrize("channels", [16, 33])
-def test_compiled(channels: int) -> None:
+@pytest.mark.parametrize(("channels", "kernel", "size"), [(16, 3, 7), (33, 3, 7), (33, 5, 9)])
+def test_compiled(channels: int, kernel: int, size: int) -> None:
     import tinygraph as tg
 
-    y, to_image, to_weights, _ = depthwise(channels, 3, 1, 1, True, 7)
+    y, to_image, to_weights, _ = depthwise(channels, kernel, 1, 1, True, size)
     inputs = [n for n in tg.Graph("", (), (y, to_image, to_weights)).nodes if n.op.name == "input"]
     arrays = [
         np.random.default_rng(i).normal(size=n.shape).astype("f4") for i, n in enumerate(inputs)

@@ -17,6 +17,8 @@ FETCH = 24  # bytes that the first cache gets from the second in a cycle
 SHALLOW = 64  # a reduction so short is neither cut nor worth the order of a long one
 FEW_PARTS = 8  # of a reduction in chunks
 PIECE = 5  # what an element of a piece's result costs, in elements of operands that are streamed
+HIGH = 5  # rows of a window from which on they are read from the first cache
+WINDOWS = 14  # rows of a tile with the batch across its lanes: accumulators for all registers
 DOTS = 8  # rows of a tile whose reduction is across the lanes: two a cycle, latency four
 DOT = 4  # what a multiply-add of theirs costs: it reads what only it uses
 FEW_ROWS = 7  # of A: below this many, time is bound by streaming B once
@@ -40,7 +42,9 @@ class Core:
     def cut(self, p: Product) -> Cut:
         """The cut of a contraction."""
         m, n, depth, count = p.rows, p.columns, p.depth, p.batch * p.outer
-        if p.dots:
+        if p.lanes_along == "batch":
+            return self.cut_batch(p)
+        if p.lanes_along == "reduction":
             work = DOT * count * m * (depth + DOT * self.lanes)
             return Cut(min(m, DOTS), 1, *choose_parts(count * -(-m // DOTS), 1, work, False))
         r, s, k = p.reduction
@@ -69,6 +73,21 @@ class Core:
         chunk = self.choose_chunk((m, n), (row_parts, column_parts), (s, k), width)
         chunk, inner = (1, chunk) if s == 1 else (chunk, 0)
         return Cut(*tile, row_parts, column_parts, chunk, inner, pieces=pieces)
+
+    def cut_batch(self, p: Product) -> Cut:
+        """The cut of a product with the batch across its lanes, such as a depthwise convolution.
+
+        Rows of a picture are gone through as they are stored, with all channels. Where windows are
+        high, so that each row is read many times, it stays in the first cache for one vector of
+        channels: all rows of a part are computed for that, then for the next.
+        """
+        m, n, count, work = p.rows, p.columns, p.batch * p.outer, p.columns * p.depth
+        tile, group = self.choose_tile(m, count, n, p.depth), 1
+        if m > FEW_ROWS and HIGH <= p.reduction[1] <= 2 * HIGH:
+            tile, group = (-(-m // -(-m // WINDOWS)), 1), EVERY
+        tiles, blocks = count * -(-m // tile[0]), -(-n // (tile[1] * self.lanes))
+        parts = choose_parts(tiles, blocks, max(count * m, FEW_ROWS) * work, n * 2 > count * m)
+        return Cut(*tile, *parts, row_group=group)
 
     def choose_tile(
         self,

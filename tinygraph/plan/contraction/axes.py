@@ -147,7 +147,7 @@ def cut_roles(roles: Roles, target: Target, longest: int = 1) -> Cut:
             packed=roles.packed,
             across=m.a == 1,
             longest=longest,
-            dots=roles.dots,
+            lanes_along=roles.lanes_along,
         )
     )
 

@@ -36,7 +36,7 @@ class Product:
         packed: whether B is stored in blocks of the tile's width.
         across: whether rows of A are contiguous, so that the reduction strides over A.
         longest: size of the axis along which the reduction may be cut into pieces.
-        dots: whether the reduction is across the lanes.
+        lanes_along: what is across the lanes: "columns", "batch" or "reduction".
     """
 
     batch: int
@@ -47,7 +47,7 @@ class Product:
     packed: bool
     across: bool
     longest: int = 1
-    dots: bool = False
+    lanes_along: str = "columns"
 
     @property
     def depth(self) -> int:
