@@ -14,6 +14,7 @@ import onnx
 
 import tinygraph as tg
 from tinygraph import extend, models, nn, optim
+from tinygraph.__main__ import main
 from tinygraph.graph.ir import Graph, Node
 from tinygraph.graph.op import OPS
 
@@ -195,3 +196,18 @@ def test_wrong_uses_are_refused(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="got 3"):
         tg.onnx.save(3, tmp_path / "a.onnx")  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("arguments", [["lenet5", "--train", "--batch", "2"], ["FILE:net"]])
+def test_export_command(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("import tinygraph as tg\nnet = tg.nn.Linear(3, 2)\n")
+    path = str(tmp_path / "x.onnx")
+    given = [a.replace("FILE", str(file)) for a in arguments]
+    given += ["--shape", "x=4,3"] if "FILE:net" in arguments else []
+    main(["export", *given, "-o", path])
+    assert path in capsys.readouterr().out
+    onnx.checker.check_model(path, full_check=True)
+    assert tg.onnx.load(path).inputs

@@ -18,6 +18,7 @@ COMMANDS = {
     "profile": "tinygraph.cli.profile",
     "check": "tinygraph.cli.check",
     "compare": "tinygraph.cli.compare",
+    "export": "tinygraph.cli.export",
     "cache": "tinygraph.cli.cache",
     "cuda-check": "tinygraph_cuda.check",
 }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+import runpy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,22 +14,49 @@ import numpy as np
 from .. import models, nn, onnx, optim
 from ..compile import compile
 from ..compiler.program import Program
-from ..graph.ir import Node
+from ..graph.ir import Node, Parameter
 from ..graph.op import input
 from ..page.record import record
 
 IMAGES = {  # the shape of a picture, for each network
     "lenet5": (1, 28, 28),
     "alexnet": (3, 227, 227),
+    "vgg16": (3, 224, 224),
+    "squeezenet": (3, 224, 224),
     "googlenet": (3, 224, 224),
     "inception_v3": (3, 299, 299),
+    "resnet18": (3, 224, 224),
     "resnet50": (3, 224, 224),
+    "resnext50": (3, 224, 224),
+    "densenet121": (3, 224, 224),
+    "mobilenet_v2": (3, 224, 224),
+    "efficientnet_b0": (3, 224, 224),
+    "shufflenet_v2": (3, 224, 224),
+    "vit_b_16": (3, 224, 224),
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser, or_else: str) -> None:
-    """Which network, and as which program; ``or_else``: what else the command takes."""
-    parser.add_argument("model", metavar="MODEL", help=f"{', '.join(IMAGES)}; or {or_else}")
+@dataclass
+class Network:
+    """What is compiled, and arrays for a call."""
+
+    name: str
+    inputs: Sequence[Node]
+    outputs: Sequence[Node]
+    updates: Sequence[tuple[Parameter, Node]]
+    arrays: list[np.ndarray]
+
+    def compile(self, backend: str | None) -> Program:
+        return compile(
+            self.inputs, self.outputs, updates=self.updates, backend=backend, name=self.name
+        )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which network, and as which program."""
+    parser.add_argument("model", metavar="MODEL", help=f"{', '.join(IMAGES)}; or MODEL.onnx; or "
+                        "FILE.py:NAME, a module, a program, or a function that returns one"
+                        )  # fmt: skip
     parser.add_argument("--train", action="store_true", help="a training step with momentum")
     parser.add_argument("--backend", help="name[:runtime]; default TINYGRAPH_BACKEND, else cpu")
     add_onnx_arguments(parser)
@@ -37,7 +66,7 @@ def add_onnx_arguments(parser: argparse.ArgumentParser) -> None:
     """The sizes of an ONNX file's inputs."""
     parser.add_argument("--batch", type=int, default=1, help="examples in a call; default 1")
     parser.add_argument("--shape", action="append", default=[], metavar="NAME=1,3,224,224",
-                        help="of an ONNX file's input, where the file does not tell")  # fmt: skip
+                        help="of an input, where a file does not tell")  # fmt: skip
     parser.add_argument("--constant", action="append", default=[], metavar="NAME=16000",
                         help="an ONNX file's input that shapes depend on")  # fmt: skip
 
@@ -84,41 +113,79 @@ def compiled(arguments: argparse.Namespace) -> tuple[Program, list[np.ndarray]]:
     """The program that the arguments ask for, and arrays for a call.
 
     Raises:
-        ValueError: there is no such network, or the batch is below 1.
+        OSError, ValueError: there is no such network or file, or it is not right.
     """
-    if arguments.batch < 1:
-        raise ValueError(f"--batch requires a positive number, got {arguments.batch}")
-    if arguments.model.endswith(".onnx"):
-        return from_file(arguments)
-    if arguments.model not in IMAGES:
-        raise ValueError(
-            f"no network {arguments.model!r}; there is {', '.join(IMAGES)}, or a file MODEL.onnx"
-        )
-    make = training_step if arguments.train else inference
-    return make(arguments.model, arguments.batch, arguments.backend)
+    found = described(arguments)
+    if isinstance(found, Program):
+        return found, [random(n.shape, n.dtype) for n in found.graph.inputs]
+    return found.compile(arguments.backend), found.arrays
 
 
-def from_file(arguments: argparse.Namespace) -> tuple[Program, list[np.ndarray]]:
-    """The program of an ONNX file, and arrays for a call.
+def described(arguments: argparse.Namespace) -> Network | Program:
+    """What the arguments ask for, not yet compiled unless the user's file did.
 
     Raises:
-        OSError, ValueError: the file is not there, or not right.
+        OSError, ValueError: there is no such network or file, or it is not right.
     """
+    model = arguments.model
+    if arguments.batch < 1:
+        raise ValueError(f"--batch requires a positive number, got {arguments.batch}")
+    if model in IMAGES:
+        return (training_step if arguments.train else inference)(model, arguments.batch)
     if arguments.train:
         raise ValueError("--train is for the library's own networks")
-    net = onnx.load(arguments.model, constants=constants(arguments))
-    program = net.compile(arguments.batch, shapes=shapes(arguments), backend=arguments.backend)
-    return program, [random(n.shape, n.dtype) for n in program.graph.inputs]
+    if model.endswith(".onnx"):
+        net = onnx.load(model, constants=constants(arguments))
+        nodes = net.nodes(arguments.batch, shapes(arguments))
+        return called(net, nodes, model.removesuffix(".onnx").rpartition("/")[2])
+    if ":" in model:
+        return defined(arguments)
+    raise ValueError(
+        f"no network {model!r}; there is {', '.join(IMAGES)}, or a file MODEL.onnx, or FILE.py:NAME"
+    )
 
 
-def inference(model: str, batch: int, backend: str | None) -> tuple[Program, list[np.ndarray]]:
+def called(net: nn.Module, nodes: Sequence[Node], name: str) -> Network:
+    """A module's inference on these nodes, and random arrays for them."""
+    made = net(*nodes)
+    outputs = (made,) if isinstance(made, Node) else tuple(made)
+    return Network(name, nodes, outputs, (), [random(n.shape, n.dtype) for n in nodes])
+
+
+def defined(arguments: argparse.Namespace) -> Network | Program:
+    """The module or program of ``file.py:name``; inputs of a module are float32 of ``--shape``.
+
+    Raises:
+        ValueError: there is no such name in the file, or it is neither, nor a function that returns
+            one; or shapes are missing.
+    """
+    path, _, name = arguments.model.rpartition(":")
+    found = runpy.run_path(path)
+    if name not in found:
+        raise ValueError(f"{path} defines no {name}")
+    value = found[name]
+    if callable(value) and not isinstance(value, (Program, nn.Module)):
+        value = value()
+    if isinstance(value, Program):
+        return value
+    if not isinstance(value, nn.Module):
+        raise ValueError(
+            f"{arguments.model} is of type {type(value).__name__}; it must be a module, a program, "
+            "or a function without arguments that returns one"
+        )
+    given = shapes(arguments)
+    if not given:
+        raise ValueError(f"{name} is a module: --shape NAME=1,3,224,224 says what it takes")
+    return called(value, [input(n, *shape) for n, shape in given.items()], name)
+
+
+def inference(model: str, batch: int) -> Network:
     """A network's logits, and pictures for it."""
     x, pictures = images(model, batch)
-    program = compile([x], [getattr(models, model)()(x)], backend=backend, name=model)
-    return program, [pictures]
+    return Network(model, [x], [getattr(models, model)()(x)], (), [pictures])
 
 
-def training_step(model: str, batch: int, backend: str | None) -> tuple[Program, list[np.ndarray]]:
+def training_step(model: str, batch: int) -> Network:
     """A step of SGD with momentum, and pictures with labels for it."""
     x, pictures = images(model, batch)
     y = input("label", batch, dtype="int32")
@@ -127,8 +194,8 @@ def training_step(model: str, batch: int, backend: str | None) -> tuple[Program,
     several = isinstance(logits, tuple)  # with auxiliary classifiers
     loss = models.auxiliary_loss(logits, y) if several else nn.cross_entropy(logits, y)
     updates = optim.SGD(0.01, momentum=0.9).updates(loss, net.parameters())
-    program = compile([x, y], [loss], updates=updates, backend=backend, name=f"{model}_step")
-    return program, [pictures, np.arange(batch, dtype=np.int32) % 10]
+    labels = np.arange(batch, dtype=np.int32) % 10
+    return Network(f"{model}_step", [x, y], [loss], updates, [pictures, labels])
 
 
 def images(model: str, batch: int) -> tuple[Node, np.ndarray]:

@@ -10,7 +10,7 @@ from . import networks
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    networks.add_arguments(parser, or_else="MODEL.onnx")
+    networks.add_arguments(parser)
     parser.add_argument("--repeat", type=int, default=20, help="runs that are timed; default 20")
     parser.add_argument("--explain", metavar="NAME", help="say what became of a layer or node")
     parser.add_argument("--trace", metavar="FILE.json", help="write one call as a Chrome trace")

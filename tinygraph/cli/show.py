@@ -9,7 +9,7 @@ from . import networks
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    networks.add_arguments(parser, or_else="MODEL.onnx")
+    networks.add_arguments(parser)
     parser.add_argument("stage", nargs="?", help="graph, a pass, plan, source; default: a summary")
     parser.add_argument("--diff", action="store_true", help="what this pass changed; without a "
                         "stage, what all of them did")  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +12,7 @@ from .reading.errors import OnnxError
 
 if TYPE_CHECKING:
     from ..compiler.program import Program
-    from ..graph.ir import Graph, Node
+    from ..graph.ir import Graph, Node, Parameter
     from ..nn.module import Module
     from .module import OnnxModule
 
@@ -48,6 +48,7 @@ def save(
     path: str | Path,
     *inputs: Node,
     outputs: Sequence[str] = (),
+    updates: Iterable[tuple[Parameter, Node]] = (),
     training: bool = False,
 ) -> None:
     """Writes an ONNX file of the network as written, before any pass, for other runtimes.
@@ -65,19 +66,20 @@ def save(
         path: the file, which is replaced as a whole; values beyond 1 GiB go to ``<path>.data``.
         inputs: the nodes that a module is called on.
         outputs: names of the outputs, by default output0, output1, ...
+        updates: for a graph: (parameter, new value) pairs, as ``tg.compile`` takes them.
         training: for a module: its graph for training.
 
     Raises:
         ImportError: the package onnx is not there.
         OnnxError: lists the operators that ONNX cannot express.
-        TypeError: inputs for a program or a graph, or none for a module.
+        TypeError: inputs for a program or a graph, or none for a module; updates for others.
     """
     require_package()
     from .writing.file import model, write
     from .writing.source import graph_of
 
-    graph, updates = graph_of(what, inputs, training)
-    write(model(graph, updates, outputs), path)
+    graph, changed = graph_of(what, inputs, tuple(updates), training)
+    write(model(graph, changed, outputs), path)
 
 
 def require_package() -> None:
