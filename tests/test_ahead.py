@@ -11,7 +11,7 @@ import tinygraph as tg
 from targets import WIDE, schedule
 from tinygraph.graph.ir import Graph, Node
 from tinygraph.inspect.plan_text import plan_text
-from tinygraph.plan.records.plan import Launch, Plan
+from tinygraph.plan.records.plan import SLACK, Launch, Plan
 
 SIZES = (256, 512, 1024, 64)
 
@@ -80,5 +80,18 @@ def test_what_the_cache_does_not_hold_is_not_fetched() -> None:
     plan = chain(1024, rate=1e9, limit=2**20)
     _, second, third = weights(plan)
     assert len(second) > 2**20 > len(third)
-    first, later, last = (fetched(launch) for launch in plan.launches)
-    assert not first and later.start == third.start and not last
+    first, own, last = (fetched(launch) for launch in plan.launches)
+    assert first.start == third.start and own.start in second and not last
+
+
+def test_a_weight_that_fits_no_cache_is_fetched_by_its_own_launch() -> None:
+    """Each part fetches the columns of the part after the next, if it has the time."""
+    plan = chain(512, limit=1 << 10, rate=1e9)
+    for launch, weight in list(zip(plan.launches, weights(plan), strict=True))[:2]:
+        part = launch.ahead.part
+        assert part * launch.parts == len(weight) - SLACK
+        assert fetched(launch).start == weight.start + 2 * part
+    assert plan.launches[2].parts > plan.launches[2].work.sizes["column_parts"]  # rows, too
+    assert not fetched(plan.launches[2])
+    assert not any(map(fetched, chain(512, limit=1 << 10, rate=1e-3).launches))
+    assert not any(map(fetched, chain(512, limit=1 << 10, near=1 << 10, rate=1e9).launches))

@@ -47,11 +47,13 @@ class CpuPrefetch:
     Attributes:
         least: bytes of a parameter that is read in place, for it to be fetched.
         limit: bytes that may wait in the last cache, which others use too.
+        near: bytes that may wait in a core's own cache.
         rate: bytes that memory gives a core in a cycle without keeping it from its work.
     """
 
     least: int = 16 * 1024
     limit: int = NOMINAL.last
+    near: int = 2 * NOMINAL.second
     rate: float = 4.0
 
     def capacity(self, launch: Launch) -> float:

@@ -4,6 +4,11 @@ At batch 1 a network reads each weight once, and they fit no cache. Layers with 
 wait for memory, while those with many leave it idle. So the weights are stored in the order in
 which they are read, as one stream, and a launch fetches the stretch of it that later ones need: the
 latest launches that have the time for it, since what is fetched early may be lost again.
+
+A weight that fits no cache is left to its own launch: while a part multiplies with its columns, it
+fetches those of the part after the next, which its thread will take where two share the launch.
+Before, the first tile to meet a column waited for memory: two layers of 9.4 MB with 128 rows, as in
+BERT, took 7.2 ms and take 6.2 (an Intel core with AVX-512).
 """
 
 from __future__ import annotations
@@ -11,8 +16,10 @@ from __future__ import annotations
 from bisect import bisect
 from itertools import accumulate, pairwise
 
-from ..records.plan import Access, Ahead, Buffer, Launch, Plan
+from ..records.plan import SLACK, Access, Ahead, Buffer, Launch, Plan, Tile
 from ..records.target import Prefetch
+
+TURN = 2  # parts until a thread's next one, where two share a launch
 
 
 def fetch_ahead(plan: Plan, prefetch: Prefetch | None) -> None:
@@ -23,6 +30,8 @@ def fetch_ahead(plan: Plan, prefetch: Prefetch | None) -> None:
     weights = [b for b in plan.buffers if b.home == "prepared"] + read_in_place
     weights = [b for b in weights if b.first >= 0]
     weights.sort(key=lambda b: (b.first, b.home, b.offset))
+    for member in (m for x in plan.launches for m in x.members):
+        member.ahead = own_columns(member, prefetch)
     stream = Stream([b for b in weights if b.bytes <= prefetch.limit])
     read, missing = [0] * len(plan.launches), [0] * len(plan.launches)
     for b in weights:  # what fits no cache is read by its launch alone, which has no time then
@@ -30,12 +39,28 @@ def fetch_ahead(plan: Plan, prefetch: Prefetch | None) -> None:
     end = sum(read)
     for number, done in reversed([*enumerate(accumulate(read))]):
         end = min(end, done + prefetch.limit)
-        members = [(m, prefetch.capacity(m)) for m in plan.launches[number].members]
+        free = (m for m in plan.launches[number].members if m.ahead is None)
+        members = [(m, prefetch.capacity(m)) for m in free]
         room = int(sum(bytes for _, bytes in members)) - missing[number]
         start = max(done, end - room, stream.piece(end))
         if start < end:
             share_out(members, stream, start, end)
             end = start
+
+
+def own_columns(launch: Launch, prefetch: Prefetch) -> Ahead | None:
+    """What a launch fetches for its own parts: of a weight that fits no cache, if each part has
+    columns of its own, and the time to fetch as much as it reads.
+    """
+    work = launch.work
+    if not isinstance(work, Tile) or work.b.buffer.home != "prepared" or work.sizes["g"] > 1:
+        return None
+    b, parts = work.b.buffer, launch.parts
+    part = (b.bytes - SLACK) // parts
+    alone = b.bytes > prefetch.limit and parts == work.sizes["column_parts"]
+    if not alone or part > prefetch.near or prefetch.capacity(launch) < b.bytes:
+        return None
+    return Ahead(Access(b, TURN * part, (), "uint8"), part)
 
 
 class Stream:

@@ -160,6 +160,10 @@ class Prefetch(Protocol):
     def limit(self) -> int:
         """Bytes that may wait in the cache."""
 
+    @property
+    def near(self) -> int:
+        """Bytes that may wait in a core's own cache."""
+
     def capacity(self, launch: Launch) -> float:
         """Bytes that a launch can fetch while it computes; 0 if its kernel does not fetch."""
 
