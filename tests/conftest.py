@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import nullcontext
 from difflib import unified_diff
@@ -41,6 +42,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--deep"):
         settings.load_profile("deep")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Pages that errors name are left where pytest cleans up."""
+    kept, tempfile.tempdir = tempfile.tempdir, str(tmp_path_factory.mktemp("pages"))
+    yield
+    tempfile.tempdir = kept
 
 
 class Golden:

@@ -46,11 +46,14 @@ class KernelError(AssertionError):
         kernel: its name in the generated module.
         nodes: what it computes.
         node: whose value differs.
+        values: that the kernel gave.
     """
 
-    def __init__(self, message: str, kernel: str, nodes: Sequence[Node], node: Node):
+    def __init__(
+        self, message: str, kernel: str, nodes: Sequence[Node], node: Node, values: np.ndarray
+    ):
         super().__init__(message)
-        self.kernel, self.nodes, self.node = kernel, tuple(nodes), node
+        self.kernel, self.nodes, self.node, self.values = kernel, tuple(nodes), node, values
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ def check_kernels(source: Source, built: Built, store: Store) -> None:
                     f"{source.graph.name} gives other bits for {described(n)} than the same "
                     f"kernels do where every value has memory of its own, on {probe.name}: "
                     f"launches disturb each other",
-                    "", (), n,
+                    "", (), n, other,
                 )  # fmt: skip
 
 
@@ -180,11 +183,16 @@ class Check:
             (want,) = run(graph, *arrays)
             wrong = disagreement(n, known, want, got, compiled=True)
             if wrong is not None:
-                raise self.error(n, launches, wrong, known)
+                raise self.error(n, launches, wrong, known, got)
             known.setdefault(n, got)
 
     def error(
-        self, n: Node, launches: Sequence[tuple[int, int]], wrong: Difference, known: Values
+        self,
+        n: Node,
+        launches: Sequence[tuple[int, int]],
+        wrong: Difference,
+        known: Values,
+        got: np.ndarray,
     ) -> KernelError:
         plan = self.made.plan
         kernels, nodes, text = [], dict[Node, None](), []
@@ -202,7 +210,7 @@ class Check:
             *dict.fromkeys(text),
             self.verdict(nodes, known),
         ]
-        return KernelError("\n".join(message), names, [*nodes], n)
+        return KernelError("\n".join(message), names, [*nodes], n, got)
 
     def verdict(self, nodes: Collection[Node], known: Values) -> str:
         """Which operator is wrong alone, or that it is all of them together."""

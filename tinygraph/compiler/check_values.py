@@ -8,7 +8,7 @@ and -0.0 among them; ``agreement`` says which differences count.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +189,16 @@ def _ending_in(graph: Graph, n: Node) -> Graph:
     return Graph(graph.name, tuple(i for i in graph.inputs if i in needed), (n,))
 
 
-def first_nan(graph: Graph, arrays: Sequence[Any]) -> str | None:
+@dataclass(frozen=True)
+class FirstNan:
+    """The first node that made a NaN from none, in words and with its values."""
+
+    text: str
+    node: Node
+    values: np.ndarray
+
+
+def first_nan(graph: Graph, arrays: Sequence[Any]) -> FirstNan | None:
     """Which node is the first to make a NaN from none, with the user's line, or None."""
     values = inputs_by_node(graph, arrays)
     for n in graph.nodes:
@@ -203,11 +212,12 @@ def first_nan(graph: Graph, arrays: Sequence[Any]) -> str | None:
         if value.dtype.kind == "f" and np.isnan(value).any():
             place = tuple(map(int, np.argwhere(np.isnan(value))[0]))
             where = f" ({'; '.join(map(str, origins(n)))})" if n.inputs else ""
-            return f"NaN in {n.name or n.op.name} {n.type} at {list(place)}{where}"
+            text = f"NaN in {n.name or n.op.name} {n.type} at {list(place)}{where}"
+            return FirstNan(text, n, value)
     return None
 
 
-def nan_in_loop(n: Node, arrays: Sequence[np.ndarray]) -> str | None:
+def nan_in_loop(n: Node, arrays: Sequence[np.ndarray]) -> FirstNan | None:
     """As ``first_nan`` for the body of a loop, and in which step."""
     loop, body = LoopRoles.of(n), n.attr("body")
     first, last = len(loop.carries), len(loop.carries) + len(loop.slices)
@@ -216,6 +226,8 @@ def nan_in_loop(n: Node, arrays: Sequence[np.ndarray]) -> str | None:
         given = [*state, *(a[t] for a in arrays[first:last]), *arrays[last:]]
         results = run(body, *given)
         if any(r.dtype.kind == "f" and np.isnan(r).any() for r in results):
-            return f"{first_nan(body, given)}, in step {t} of {loop.name}"
+            found = first_nan(body, given)
+            assert found is not None
+            return replace(found, text=f"{found.text}, in step {t} of {loop.name}")
         state = results[:first]
     return None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..graph.ir import Graph, Parameter
+from ..graph.ir import Graph, Node, Parameter
 from ..graph.locks import Locks, SharedLock
 from ..graph.state import ParameterState, shared_lock
 from ..settings import settings, temporary_folder
@@ -73,10 +73,14 @@ class FixedProgram(Program):
             self.built = obtain(source, store, fresh=True)
             self._runner = load()
         if self.options.verify == "values":
-            from .check_kernels import check_kernels
+            from .check_kernels import KernelError, check_kernels
 
-            with self._lock:
-                check_kernels(source, self.built, store)
+            try:
+                with self._lock:
+                    check_kernels(source, self.built, store)
+            except KernelError as error:
+                self._show(error, (error.node, *error.nodes), error.values)
+                raise
 
     def _beside(self, lock: SharedLock | Locks) -> Callers | None:
         """The callers that may run at a time, if they may."""
@@ -169,7 +173,19 @@ class FixedProgram(Program):
 
         found = first_nan(self.graph, inputs)
         if found is not None:
-            raise FloatingPointError(found)
+            error = FloatingPointError(found.text)
+            self._show(error, (found.node,), found.values)
+            raise error
+
+    def _show(self, error: Exception, nodes: Sequence[Node], values: np.ndarray) -> None:
+        """Writes a page about a value that is wrong, and has the error name it."""
+        from ..page.failure import write_failure
+
+        try:
+            path = write_failure(self.inspection, self._signature(), str(error), nodes, values)
+            error.add_note(f"seen in its graph, with a histogram of its values: {path}")
+        except OSError as why:
+            error.add_note(f"no page about it could be written: {why}")
 
     def profile(self, *arrays: Any, repeat: int = 20, **named: Any) -> Profile:
         from .measure import measure

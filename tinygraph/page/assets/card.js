@@ -89,6 +89,17 @@ class Card {
   }
 }
 
+// What went wrong, with a histogram of the values: above everything else.
+function failure({ text, histogram }) {
+  const { counts, edges, size } = histogram, most = Math.max(1, ...counts), w = 240, h = 46, step = w / Math.max(counts.length, 1);
+  const strange = [["nan", "NaN"], ["inf", "infinite"], ["-inf", "−infinite"], ["zero", "zero"]].filter(([k]) => histogram[k]);
+  const chart = svg("svg", { viewBox: `0 0 ${w} ${h + 16}`, width: w, height: h + 16, role: "img", "aria-label": "histogram of the values" },
+    counts.map((n, k) => svg("rect", { class: "count", x: k * step, y: h - h * Math.sqrt(n / most), width: Math.max(step - 1, 1), height: h * Math.sqrt(n / most) })),
+    edges.length ? [svg("text", { x: 0, y: h + 13 }, edges[0]), svg("text", { x: w, y: h + 13, "text-anchor": "end" }, edges.at(-1))] : null);
+  return el("div", { class: "failure", role: "alert" }, el("div", {}, plain(text).split("\n").map((line, k) => el(k ? "code" : "b", {}, line))),
+    el("div", {}, el("p", {}, `${number(size)} values: `, strange.map(([k, name]) => `${number(histogram[k])} ${name}`).join(", ") || "all finite"), chart));
+}
+
 // The dotted path that all begin with.
 function shared(paths) {
   const split = paths.map((p) => p.split(".")), found = [];

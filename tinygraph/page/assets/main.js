@@ -33,6 +33,8 @@ class App {
     const slowest = [...this.model.run].sort((a, b) => weight(this.model, b) - weight(this.model, a))[0];
     const asked = start.has("kernel") ? Number(start.get("kernel")) : slowest;
     if (asked !== undefined && this.model.kernels[asked]) this.select({ kernels: [asked] }, null, start.has("kernel"));
+    fill($("failure"), this.model.failure ? failure(this.model.failure) : []);
+    if (this.model.failure) { this.go(0); this.select({ items: this.model.failure.items.slice(0, 1) }); }
     this.open(start.get("pane") in this.panes ? start.get("pane") : this.tab || (this.panes.compare ? "compare" : "kernels"));
   }
 
