@@ -31,6 +31,7 @@ from ..plan.keep_all import keep_all
 from ..plan.records.plan import Location, Plan
 from .agreement import Difference, Values, above, disagreement, same
 from .backend import BackendError
+from .check_values import integers
 from .manifest import Built
 from .source import Source
 from .store import Store
@@ -62,6 +63,7 @@ class Draw:
 
     name: str
     draw: Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
+    wide: bool = False  # integers as well
 
 
 PROBES = (
@@ -69,6 +71,7 @@ PROBES = (
     Draw(
         "numbers from 1e-3 to 1e3",
         lambda rng, shape: rng.standard_normal(shape) * 10 ** rng.uniform(-3, 3, shape),
+        wide=True,
     ),
 )
 
@@ -117,7 +120,7 @@ def drawn(source: Source, probe: Draw) -> dict[Node, np.ndarray]:
 def draw(type: Type, rng: np.random.Generator, probe: Draw) -> np.ndarray:
     if type.dtype.startswith("float"):
         return np.asarray(probe.draw(rng, type.shape), type.dtype)
-    return rng.integers(0, 2 if type.dtype == "bool" else 4, type.shape).astype(type.dtype)
+    return integers(rng, type, probe.wide)
 
 
 def filled(size: int) -> np.ndarray:

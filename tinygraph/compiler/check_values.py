@@ -1,8 +1,8 @@
 """Did a pass change a value, and where did a NaN come from? Answers by the interpreter.
 
 ``check_passes`` runs it before and after each pass and shrinks what shows a difference. Probes are
-random normal numbers, large and tiny ones, negatives, ties, zeros, and numbers with NaN, infinities
-and -0.0 among them; ``agreement`` says which differences count.
+random normal numbers, large and tiny ones, negatives, ties, zeros, numbers with NaN, infinities and
+-0.0 among them, integers with the ends of their dtypes; ``agreement`` says which differences count.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def make_probes(graph: Graph, arrays: Sequence[Any] = (), seed: int = 0) -> Iter
         given = (np.asarray(a, i.dtype) for i, a in zip(graph.inputs, arrays, strict=True))
         yield Probe("the given values", {**current, **dict(zip(graph.inputs, given, strict=True))})
     for name, draw in _KINDS.items():
-        values = {n: _drawn(rng, n.type, draw) for n in sources}
+        values = {n: _drawn(rng, n.type, draw, name == SPECIAL) for n in sources}
         for n, now in current.items():  # near what they are: a variance stays positive
             values[n] = now + 0.1 * values[n] if is_float(n.dtype) else now
             values[n] = values[n].astype(n.dtype)
@@ -123,6 +123,7 @@ def _specials(rng: np.random.Generator, n: int) -> np.ndarray:
     return np.where(rng.random(n) < 0.3, strange, numbers)
 
 
+SPECIAL = "NaN, infinities and -0.0"
 EXTREME = "numbers from 1e-8 to 1e10"  # where float64 overflows, nothing is known
 
 _KINDS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
@@ -130,16 +131,39 @@ _KINDS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
     "negative numbers": lambda rng, n: -0.1 - np.abs(rng.standard_normal(n)),
     "ties": lambda rng, n: rng.integers(-1, 2, n).astype(np.float64),
     "zeros": lambda rng, n: np.zeros(n),
-    "NaN, infinities and -0.0": _specials,
+    SPECIAL: _specials,
     "numbers in the hundreds": lambda rng, n: 100 * rng.standard_normal(n),
     EXTREME: lambda rng, n: rng.standard_normal(n) * 10 ** rng.uniform(-8, 10, n),
 }
 
 
-def _drawn(rng: np.random.Generator, type: Type, draw: Callable[..., np.ndarray]) -> np.ndarray:
+def _drawn(
+    rng: np.random.Generator, type: Type, draw: Callable[..., np.ndarray], wide: bool
+) -> np.ndarray:
     if is_float(type.dtype):
         return draw(rng, type.size).reshape(type.shape).astype(type.dtype)
-    return rng.integers(0, 2 if type.dtype == "bool" else 4, type.shape).astype(type.dtype)
+    return integers(rng, type, wide)
+
+
+def integers(rng: np.random.Generator, type: Type, wide: bool) -> np.ndarray:
+    """Integers, or truth values, that may be indices and labels: 0 to 3. Some of `wide` ones are
+    negative, or at the ends of what the dtype holds.
+    """
+    small = rng.integers(0, 2 if type.dtype == "bool" else 4, type.shape).astype(type.dtype)
+    if not wide or type.dtype == "bool":
+        return small
+    ends = np.iinfo(type.dtype)
+    far = [
+        ends.min,
+        ends.min + 1,
+        ends.max // 2,
+        ends.max - 1,
+        ends.max,
+        *range(-7 * (ends.min < 0), 100),
+    ]
+    return np.where(
+        rng.random(type.shape) < 0.5, rng.choice(np.array(far, type.dtype), type.shape), small
+    )
 
 
 def difference(before: Graph, after: Graph, probe: Probe) -> Found | None:
