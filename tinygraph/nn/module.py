@@ -117,7 +117,11 @@ class Module:
         }
 
     def freeze(self, frozen: bool = True) -> Self:
-        """Takes the parameters below out of ``parameters()``, or puts them back; never buffers."""
+        """Takes the parameters below out of ``parameters()``, or puts them back; never buffers.
+
+        Running statistics of batch norms still move in training, as in PyTorch: call what is to
+        stay as it is with ``training=False``.
+        """
         for _, module in self.named_modules():
             for name, p in module._own_state():
                 if name not in vars(module).get("_buffers", {}):
