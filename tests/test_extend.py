@@ -83,6 +83,19 @@ def test_an_operator_from_outside_brings_its_kernel(shape):
         np.testing.assert_array_equal(got, expected)
 
 
+def test_an_operator_from_outside_is_made_of_others():
+    """Written out in others, which give its gradient; a kernel is a matter of backends."""
+    op = mine(Kind.COMPOSITE, infer=lambda x: x, ref=lambda x: x * np.exp(-x),
+              written_out=lambda n: n.inputs[0] * tg.exp(-n.inputs[0]),
+              example=lambda: op(tg.input("x", 3, 5)))  # fmt: skip
+    check_operator(op)
+    wrong = define("wrong", Kind.COMPOSITE, infer=op.infer, ref=op.ref,
+                   written_out=lambda n: tg.exp(-n.inputs[0]),
+                   example=lambda: wrong(tg.input("x", 3, 5)))  # fmt: skip
+    with pytest.raises(OperatorError, match="operator wrong disagrees with itself"):
+        check_operator(wrong)
+
+
 def test_parts_of_a_template_share_the_work():
     def template(k: KernelWriter) -> None:
         (x,), y = k.inputs, k.output

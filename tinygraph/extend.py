@@ -5,9 +5,9 @@ one line, with its name and your file and line.
 
 **An operator** is one record, ``define(name, kind, ...)``: its type rule, its NumPy meaning, and
 what its kind needs (``FIELDS``): a scalar expression (ELEMENTWISE; it may call ``FUNCTIONS``), a
-loop nest (``Loops`` of ``Read`` of ``Index``) with a fold (REDUCE) or without one (VIEW), or a
-template that writes its kernel (OPAQUE). ``check_operator`` compares its fields with each other on
-the record's example.
+loop nest (``Loops`` of ``Read`` of ``Index``) with a fold (REDUCE) or without one (VIEW), a
+template that writes its kernel (OPAQUE), or the same in other operators (COMPOSITE), which also
+give its gradient. ``check_operator`` compares its fields with each other on the record's example.
 
     softsign = define("softsign", Kind.ELEMENTWISE, infer=broadcast("softsign"),
                       ref=lambda x: x / (1 + np.abs(x)), expr="{0} / (K(1) + abs({0}))",
@@ -195,7 +195,7 @@ def check_operator(op: Op, *arrays: Any, backend: str = "cpu", tolerance: float 
         (expected,) = run(Graph(op.name, inputs, (n,)), *given)
         (got,) = compile(inputs, [n], backend=backend, name=op.name)(*given)
         np.testing.assert_allclose(got, expected, tolerance, tolerance)
-        if op.vjp is not None and any(i.dtype.startswith("float") for i in inputs):
+        if (op.vjp or op.written_out) and any(i.dtype.startswith("float") for i in inputs):
             check_grad((inputs, n), *given, tolerance=tolerance)
     except (AssertionError, GradientError, WrongReference) as e:
         raise OperatorError(f"{op.defined}: operator {op.name} disagrees with itself: {e}") from e
