@@ -48,6 +48,24 @@ def test_one_program_for_any_batch_size(name: str, tmp_path: Path) -> None:
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
 
 
+def test_ramps_and_grids_of_any_batch_size(tmp_path: Path) -> None:
+    """Range over a size that is a multiple of the batch's, and GridSample of a batch of images."""
+    w = onnx_models.Writer()
+    four = w("Mul", w("Gather", w("Shape", "x"), w.scalar(0), axis=0), w.scalar(4))
+    ramp = w("Range", w.scalar(0), four, w.scalar(2))
+    sampled = w("GridSample", "x", "grid", mode="linear")
+    made = w.model({"x": ["n", 2, 5, 5], "grid": ["n", 3, 3, 2]}, [ramp, sampled], opset=20)
+    net, reference = loaded(made, tmp_path), ReferenceEvaluator(made)
+    program = net.compile(batch=None)
+    for n in (1, 3):
+        rng = np.random.default_rng(n)
+        x = rng.standard_normal((n, 2, 5, 5)).astype(np.float32)
+        grid = rng.uniform(-1, 1, (n, 3, 3, 2)).astype(np.float32)
+        want = reference.run(None, {"x": x, "grid": grid})
+        for a, b in zip(program(x, grid), want, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
 def test_one_load_for_several_graphs(tmp_path: Path) -> None:
     net = loaded(onnx_models.convolutional(), tmp_path)
     small, large = net.compile(batch=1), net.compile(batch=4)

@@ -27,7 +27,9 @@ def grid_sample(c: Applied) -> Node:
     """
     x, grid = c.x(0), c.x(1)
     rank = x.ndim - 2
-    if grid.ndim != x.ndim or grid.shape[-1] != rank or any(isinstance(n, Size) for n in x.shape):
+    if any(isinstance(n, Size) for n in x.shape[2:]):
+        raise c.fault(f"requires an image whose size is not open, got {x.type}")
+    if grid.ndim != x.ndim or grid.shape[-1] != rank:
         raise c.fault(f"requires a grid [N, ..., {rank}] for {x.type}, got {grid.type}")
     mode = MODES.get(c.attr("mode"), c.attr("mode"))
     padding, aligned = c.attr("padding_mode"), bool(c.attr("align_corners"))

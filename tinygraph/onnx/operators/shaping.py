@@ -185,8 +185,8 @@ def a_range(c: Applied) -> Node:
     a, b, s = first.item(), last.item(), step.item()
     if s == 0:
         raise c.fault("requires a delta that is not 0")
-    if isinstance(b, Size) and a == 0 and s == 1:
-        return ops.arange(b, dtype="int64")
+    if isinstance(b - a, Size):  # a batch size is open: it must be a whole number of steps
+        return ops.arange((b - a) // s, dtype="int64") * s + constant(a, "int64")
     count = max(0, math.ceil((b - a) / s))
     c.walk.check_size(c.node, (count,))
     dtype = first.dtype.name if first.dtype != object else "int64"
