@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from copy import copy
 from ctypes import c_int64
 from math import prod
-from typing import Any, ClassVar
-from weakref import WeakValueDictionary
 
 import numpy as np
 
-from tinygraph.codegen.program import Argument, Call, CallLoop, Code, Work
+from tinygraph.codegen.program import Call, CallLoop, Code, Work
 from tinygraph.compiler.store import Store
 from tinygraph.graph.ir import Parameter
 from tinygraph.graph.state import aligned
@@ -28,6 +26,7 @@ from .driver.team import default_threads, team
 from .kernels import fetch, symbol_of
 from .machine import objects
 from .machine.addresses import address
+from .prepared import Prepared
 
 KEPT = 4 << 20  # bytes of weights that stay in the second caches from one run to the next
 SERIAL = 150_000  # cost below which a program runs on one thread: waking another costs more
@@ -44,46 +43,6 @@ def threads_for(code: Code) -> int:
         return len(code.devices) if len(code.devices) <= default_threads() else 1
     parallel = sum(c.parts for c in code.calls) > len(code.calls)
     return default_threads() if parallel else 1
-
-
-class Prepared:
-    """Memory of prepared values. Programs that prepare the same from the same parameters, such as
-    those of several batch sizes, have one together. It changes only while none of them runs, since
-    they hold the lock of a parameter that they have in common.
-    """
-
-    known: ClassVar[WeakValueDictionary[tuple[Any, ...], Prepared]] = WeakValueDictionary()
-
-    def __init__(self, size: int, parameters: Sequence[Parameter]):
-        self.memory = aligned(Type((max(size, 1),), "uint8"))
-        self.parameters = parameters  # whose identities are in the key
-
-    @classmethod
-    def shared(
-        cls, code: Code, constants: Sequence[np.ndarray], parameters: Sequence[Parameter]
-    ) -> Prepared:
-        """The memory for this code, which may hold values already."""
-
-        def argument(a: Argument) -> Any:
-            match a:
-                case ("parameter", number, offset):
-                    return ("parameter", id(parameters[number].state), offset)
-                case ("constant", number, offset):
-                    return ("constant", constants[number].tobytes(), offset)
-            return a
-
-        work = tuple(
-            (code.kernels[w.kernel].key, w.parts, w.steps, tuple(map(argument, w.arguments)))
-            for call in code.prepare
-            for w in call.work
-        )
-        if not any(a[0] == "parameter" for _, _, _, args in work for a in args if type(a) is tuple):
-            return cls(code.prepared, parameters)
-        key = (code.prepared, work)
-        found = cls.known.get(key)
-        if found is None:
-            found = cls.known[key] = cls(code.prepared, parameters)
-        return found
 
 
 class CpuRunner:
@@ -111,7 +70,7 @@ class CpuRunner:
         self.library = objects.load(found)
         self.functions = [self.library.addresses[symbol_of(k)] for k in code.kernels]
         self.code, self.parameters = code, list(parameters)
-        self.prepared = Prepared.shared(code, constants, parameters)
+        self.prepared = Prepared(code, constants, parameters)
         self.constants = [self.copied(c) for c in constants]
         self.threads = threads_for(code)
         self.team = team()
@@ -124,10 +83,7 @@ class CpuRunner:
             Type((max(code.arena, 1),), "uint8"), f"the intermediate values of {code.name}"
         )
         self.scratch = aligned(Type((max(self.threads * code.scratch, 1),), "uint8"))
-        self.bases = {
-            ("arena", 0): self.arena.ctypes.data,
-            ("prepared", 0): self.prepared.memory.ctypes.data,
-        }
+        self.bases = {("arena", 0): self.arena.ctypes.data}
         self.bases["scratch", 0] = self.scratch.ctypes.data
         self.bases |= {("constant", i): c.ctypes.data for i, c in enumerate(self.constants)}
         self.bases |= {
@@ -214,7 +170,9 @@ class CpuRunner:
                 continue
             home, number, offset = argument
             places = offset + moves.get(i, 0) * np.arange(steps)
-            if home not in ("input", "output"):
+            if home == "prepared":
+                block[:, i] = self.prepared.address(offset) + places - offset
+            elif home not in ("input", "output"):
                 block[:, i] = self.bases[home, number] + places
             elif steps == 1:
                 word = c_int64.from_address(address(block) + i * block.itemsize)

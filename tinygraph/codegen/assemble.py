@@ -40,8 +40,22 @@ def assemble(plan: Plan, short_rows: int = 0) -> Code:
     sizes = plan.arena, plan.prepared, plan.scratch
     return Code(
         plan.name, kernels, prepare, calls, *sizes, head=head, devices=plan.devices,
-        loops=loops_of(plan),
+        loops=loops_of(plan), pieces=pieces(plan),
     )  # fmt: skip
+
+
+def pieces(plan: Plan) -> tuple[int, ...]:
+    """Where values begin in the prepared memory; those that are reached from within another, as
+    the edges of a window are, belong to it.
+    """
+    starts = {b.offset for b in plan.buffers if b.home == "prepared"}
+    for launch in (*plan.prepare, *plan.launches):
+        for access in launch.accesses:
+            buffer, begin = access.buffer, access.offset * DTYPES[access.dtype].bytes
+            if buffer.home == "prepared" and not 0 <= begin < max(buffer.rounded, 1):
+                low, high = sorted((buffer.offset, buffer.offset + begin))
+                starts -= {s for s in starts if low < s <= high}
+    return tuple(sorted(starts))
 
 
 def imports(plan: Plan) -> str:

@@ -101,6 +101,7 @@ class Code:
         head: what the generated module begins with.
         devices: names by number; none where all threads share all calls.
         updates: whether a run changes parameters.
+        pieces: where values begin in the prepared memory, where places count from its beginning.
     """
 
     name: str
@@ -115,6 +116,7 @@ class Code:
     devices: tuple[str, ...] = ()
     loops: tuple[CallLoop, ...] = ()
     updates: bool = False
+    pieces: tuple[int, ...] = ()
 
     def order(self) -> Iterator[tuple[int, int]]:
         """The calls of a run one after the other: (number, step of its loop, else 0)."""
