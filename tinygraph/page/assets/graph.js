@@ -109,7 +109,7 @@ class GraphPane {
       group ? svg("rect", { class: "behind", x: 4, y: 4, width: b.w, height: b.h }) : null,
       svg("rect", { class: "card", width: b.w, height: b.h, style: `fill:${this.colourOf(b)}` }),
       svg("rect", { class: "stripe", x: 0, y: 6, width: 4, height: b.h - 12, style: `fill:${PARTS[part]}` }),
-      svg("text", { class: "name", x: 12, y: 19 }, cut(title || "?", Math.floor(room / 7.5))),
+      svg("text", { class: "name", x: 12, y: 19 }, cut(title || "?", Math.floor(room / 8))),
       svg("text", { class: "sub", x: 12, y: 36 }, cut(plain(sub || ""), 26)),
       value ? svg("text", { class: "value", x: b.w - (group ? 26 : 9), y: 19, "text-anchor": "end" }, value) : null,
       group ? fold("+", b.w - 20, 6) : null,
@@ -213,9 +213,10 @@ class GraphPane {
     if (!box) return;
     const { x, y, s } = this.view, { clientWidth: w, clientHeight: h } = this.canvas;
     const left = box.X * s + x, top = box.Y * s + y;
-    const aside = left < 30 || left + box.w * s > w - 30, beyond = top < 60 || top + box.h * s > h - 40;
-    if (aside) this.view.x = w / 2 - (box.X + box.w / 2) * s;
-    if (beyond) this.view.y = h / 2 - (box.Y + box.h / 2) * s;
+    const into = (from, size, room) => (from < 12 ? 40 - from : from + size > room - 12 ? room - 40 - from - size : 0);
+    const aside = into(left, box.w * s, w), beyond = into(top, box.h * s, h - 30);
+    this.view.x += aside;
+    this.view.y += beyond;
     if (aside || beyond) this.paint(); else this.mark();
   }
 
