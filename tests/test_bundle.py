@@ -85,7 +85,7 @@ def test_what_is_live_does_not_grow():
 
 
 def test_what_waits_for_nothing_goes_out_just_before_it_is_needed():
-    x, w = (input(name, 64, 64) for name in "xw")
+    x, w = (input(name, 256, 256) for name in "xw")
     y = x
     for _ in range(5):
         y = ops.tanh(y @ x)

@@ -17,13 +17,9 @@ from .errors import OnnxError
 from .records import FileTensor
 
 _KIND = onnx.TensorProto.DataType
-BITS = {  # of an element in a file's bytes
-    "float": 32, "double": 64, "float16": 16, "bfloat16": 16,
-    "int8": 8, "int16": 16, "int32": 32, "int64": 64,
-    "uint8": 8, "uint16": 16, "uint32": 32, "uint64": 64,
-    "bool": 8, "complex64": 64, "complex128": 128,
-    "float8e4m3fn": 8, "float8e4m3fnuz": 8, "float8e5m2": 8, "float8e5m2fnuz": 8, "float8e8m0": 8,
-    "int4": 4, "uint4": 4, "float4e2m1": 4, "int2": 2, "uint2": 2,
+NARROW = {  # bits of an element, where NumPy lacks the dtype
+    "bfloat16": 16, "float8e4m3fn": 8, "float8e4m3fnuz": 8, "float8e5m2": 8, "float8e5m2fnuz": 8,
+    "float8e8m0": 8, "int4": 4, "uint4": 4, "float4e2m1": 4, "int2": 2, "uint2": 2,
 }  # fmt: skip
 NUMPY = {"float": "float32", "double": "float64"}  # where ONNX has other names
 FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data")
@@ -42,6 +38,11 @@ def dtype_of(code: int, who: str) -> str:
     if name == "undefined":
         raise OnnxError(f"{who} has a dtype of number {code}, which ONNX does not have")
     return NUMPY.get(name, name)
+
+
+def bits(name: str) -> int:
+    """Of an element in a file's bytes, by ONNX's name of a dtype or NumPy's."""
+    return NARROW.get(name) or 8 * np.dtype(NUMPY.get(name, name)).itemsize
 
 
 def dtype_code(dtype: str) -> int:
@@ -71,7 +72,7 @@ def tensor(proto: Any, folder: Path | None, file: str) -> FileTensor:
             raise OnnxError(f"{who} has {len(proto.string_data)} strings for shape {list(shape)}")
         return FileTensor(proto.name, shape, dtype, lambda: numpy_helper.to_array(proto))
     onnx_name = next((k for k, v in NUMPY.items() if v == dtype), dtype)
-    wanted = -(-size * BITS[onnx_name] // 8)
+    wanted = -(-size * bits(onnx_name) // 8)
     if proto.data_location == onnx.TensorProto.EXTERNAL:
         return FileTensor(
             proto.name, shape, dtype, _external(proto, dtype, shape, wanted, folder, who)
@@ -97,7 +98,7 @@ def _checked(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 def _check_fields(proto: Any, dtype: str, size: int, who: str) -> None:
     """The numbers of a tensor that is stored as a list of them."""
-    packed = {4: 2, 2: 4}.get(BITS[dtype], 1)
+    packed = {4: 2, 2: 4}.get(bits(dtype), 1)
     parts = 2 if dtype.startswith("complex") else 1
     found = {name: len(getattr(proto, name)) for name in FIELDS if len(getattr(proto, name))}
     wanted = -(-size * parts // packed)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from ...graph.ir import Node
 from .writer import OnnxWriter, Value, writes
 
@@ -61,7 +63,7 @@ def reduction(w: OnnxWriter, n: Node, x: Value) -> Value:
     axes, keep = n.attr("axis"), n.attr("keepdims")
     if not axes:
         return w.add("Identity", w.cast(x, n.inputs[0].dtype, n.dtype))
-    wide = "int32" if n.dtype in ("bool", "int8", "int16", "uint16") else n.dtype
+    wide = "int32" if np.dtype(n.dtype).itemsize < 4 else n.dtype
     x = w.cast(x, n.inputs[0].dtype, wide)
     y = w.add(REDUCE[n.op.name], x, w.sizes(axes), keepdims=int(keep))
     return w.cast(y, wide, n.dtype)
