@@ -55,6 +55,12 @@ def pad(w: OnnxWriter, n: Node, x: Value) -> Value:
     return w.edges(w.spread(x, n.inputs[0].shape, inner, value), before, after, value)
 
 
+def computed(dtype: str) -> str:
+    """The dtype in which all runtimes reduce and sort: signed, of at least 32 bits."""
+    found = np.dtype(dtype)
+    return dtype if found.kind in "fi" and found.itemsize >= 4 else "int64"
+
+
 REDUCE = {"sum": "ReduceSum", "max": "ReduceMax", "min": "ReduceMin"}
 
 
@@ -63,7 +69,7 @@ def reduction(w: OnnxWriter, n: Node, x: Value) -> Value:
     axes, keep = n.attr("axis"), n.attr("keepdims")
     if not axes:
         return w.add("Identity", w.cast(x, n.inputs[0].dtype, n.dtype))
-    wide = "int32" if np.dtype(n.dtype).itemsize < 4 else n.dtype
+    wide = computed(n.dtype)
     x = w.cast(x, n.inputs[0].dtype, wide)
     y = w.add(REDUCE[n.op.name], x, w.sizes(axes), keepdims=int(keep))
     return w.cast(y, wide, n.dtype)
@@ -71,7 +77,7 @@ def reduction(w: OnnxWriter, n: Node, x: Value) -> Value:
 
 @writes("cumsum")
 def cumsum(w: OnnxWriter, n: Node, x: Value) -> Value:
-    wide = n.dtype if n.dtype in ("float32", "float64", "int32", "int64") else "int64"
+    wide = computed(n.dtype)
     x = w.cast(x, n.inputs[0].dtype, wide)
     axis = w.constant(n.attr("axis"), "int64")
     return w.cast(w.add("CumSum", x, axis, reverse=int(n.attr("reverse"))), wide, n.dtype)
@@ -141,7 +147,7 @@ def scatter_add(w: OnnxWriter, n: Node, indices: Value, updates: Value) -> Value
 def argsort(w: OnnxWriter, n: Node, x: Value) -> Value:
     """Equal elements keep their order in TopK too."""
     axis, dtype = n.attr("axis"), n.inputs[0].dtype
-    wide = dtype if dtype in ("float32", "float64", "int32", "int64") else "int64"
+    wide = computed(dtype)
     _, order = w.add(
         "TopK", w.cast(x, dtype, wide), w.sizes([n.attr("count")]), outputs=2,
         axis=axis, largest=int(n.attr("descending")), sorted=1,
