@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,6 +36,17 @@ def callers() -> Callers:
     return made
 
 
+def take(callers: Callers, me: int = 1) -> Any:
+    """As a call does."""
+    return callers.idle.pop() if callers.idle else callers.another(me)
+
+
+def give(callers: Callers, runner: Any) -> None:
+    callers.idle.append(runner)
+    if callers.waiting:
+        callers.pass_on()
+
+
 def started(function: Callable[[], object]) -> threading.Thread:
     thread = threading.Thread(target=function, daemon=True)
     thread.start()
@@ -42,44 +54,45 @@ def started(function: Callable[[], object]) -> threading.Thread:
 
 
 def test_each_caller_has_a_runner_of_its_own_up_to_the_number_of_processors(callers):
-    first, second = callers.take(1), callers.take(2)
+    first, second = take(callers, 1), take(callers, 2)
     assert first is callers.first and second is callers.first.twins[0]
-    callers.give(second, 2)
-    assert callers.take(3) is second
+    give(callers, second)
+    assert take(callers, 3) is second
     assert len(callers.first.twins) == 1
 
 
 def test_further_callers_wait_in_their_order(callers):
-    mine = [callers.take(1), callers.take(2)]
+    mine = [take(callers, 1), take(callers, 2)]
     order: list[int] = []
     got: dict[int, object] = {}
 
     def wait(number: int) -> None:
-        got[number] = callers.take(number)
+        got[number] = take(callers, number)
         order.append(number)
 
     threads = []
     for number in (3, 4, 5):
         threads.append(started(lambda number=number: wait(number)))  # type: ignore[misc]
-        while len(callers._waiting) < len(threads):
+        while len(callers.waiting) < len(threads):
             pass
-    callers.give(mine[0], 1)
+    give(callers, mine[0])
     threads[0].join(10)
-    callers.give(mine[1], 2)
+    give(callers, mine[1])
     threads[1].join(10)
     assert order == [3, 4] and got[3] is mine[0] and got[4] is mine[1]
-    callers.give(mine[0], 3)
+    give(callers, mine[0])
     threads[2].join(10)
-    assert order == [3, 4, 5] and not callers._waiting
+    assert order == [3, 4, 5] and not callers.waiting
 
 
-def test_a_thread_that_has_a_runner_never_waits_for_itself(callers):
-    taken = [callers.take(1) for _ in range(4)]
+def test_a_thread_that_runs_never_waits_for_itself(callers):
+    callers.lock.sharing.append(1)
+    taken = [take(callers, 1) for _ in range(4)]
     assert len(set(map(id, taken))) == 4
 
 
 def test_a_twin_that_cannot_be_made_leaves_its_place(callers, monkeypatch):
-    callers.take(1)
+    take(callers, 1)
 
     def fails() -> None:
         raise MemoryError("no memory")
@@ -87,22 +100,27 @@ def test_a_twin_that_cannot_be_made_leaves_its_place(callers, monkeypatch):
     monkeypatch.setattr(callers.first, "twin", fails)
     for _ in range(3):
         with pytest.raises(MemoryError):
-            callers.take(2)
+            take(callers, 2)
     monkeypatch.undo()
-    assert callers.take(2) is callers.first.twins[0]
+    assert take(callers, 2) is callers.first.twins[0]
+
+
+def leave(lock: SharedLock, me: int) -> None:
+    """As a call does."""
+    lock.sharing.remove(me)
+    if lock.awaited:
+        lock.left()
 
 
 def test_a_lock_is_shared_or_held_alone():
     lock, log = SharedLock(PROGRAMS), []
-    for me in (1, 2):
-        with lock.gate:
-            lock.share(me)
+    lock.sharing += [1, 2]
     alone = started(lambda: (lock.acquire(), log.append("alone"), lock.release()))
     alone.join(0.1)
-    lock.leave(1)
+    leave(lock, 1)
     alone.join(0.1)
     assert alone.is_alive() and not log
-    lock.leave(2)
+    leave(lock, 2)
     alone.join(10)
     assert log == ["alone"]
 
@@ -110,12 +128,10 @@ def test_a_lock_is_shared_or_held_alone():
 def test_who_shares_a_lock_may_hold_it_alone_as_well():
     """A signal's handler reads a parameter in the middle of a run."""
     lock, me = SharedLock(PROGRAMS), threading.get_ident()
-    with lock.gate:
-        lock.share(me)
+    lock.sharing.append(me)
     with lock:
         assert lock.owner == me
     assert lock.owner == 0
-    lock.leave(me)
 
 
 @pytest.fixture
@@ -173,10 +189,10 @@ def test_a_child_has_all_runners(one_thread):
     program, ones = tg.compile([x], [x + 1.0]), np.ones(4, np.float32)
     program(ones)
     callers = program._callers  # type: ignore[attr-defined]
-    taken = [callers.take(-1) for _ in range(callers.most)]  # by threads that a child has not
+    taken = [take(callers, -1) for _ in range(callers.most)]  # by threads that a child has not
     child = os.fork()
     if not child:
         os._exit(0 if program(ones)[0].tolist() == [2.0] * 4 else 1)
     assert os.waitpid(child, 0)[1] == 0
     for runner in taken:
-        callers.give(runner, -1)
+        give(callers, runner)

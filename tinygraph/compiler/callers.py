@@ -15,63 +15,52 @@ class Callers:
     """The runners of one program, one for each of its callers at a time, up to the number of
     processors: more would not run faster and take more memory. Further callers wait in their order.
 
+    A caller takes one with ``idle.pop()``, else from ``another``, and appends it to ``idle`` again;
+    then it calls ``pass_on`` if others are ``waiting``. Both changes of the list are atomic.
+
     Attributes:
         lock: that of the program's parameters, which its callers share.
     """
 
     def __init__(self, first: Twofold, lock: SharedLock) -> None:
         self.first, self.lock = first, lock
-        self.most = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        self.most = max(processors, 2)
         self._guard = new_lock(TABLES)
         self._reset()
         _all.add(self)
 
     def _reset(self) -> None:
-        self._idle: list[Runner] = [self.first]  # list.append and list.pop are atomic
+        self.idle: list[Runner] = [self.first]
+        self.waiting: deque[_Turn] = deque()
         self._count = 1
-        self._busy: list[int] = []  # the threads of callers
-        self._waiting: deque[_Turn] = deque()
 
-    def take(self, me: int) -> Runner:
-        """A runner for this thread; waits for one unless it has one already, as a signal's handler
-        does that calls the program which it interrupts.
-        """
-        try:
-            runner = self._idle.pop()
-        except IndexError:
-            runner = self._another(me)
-        self._busy.append(me)
-        return runner
-
-    def give(self, runner: Runner, me: int) -> None:
-        """Ends what ``take`` began: the runner goes to who has waited longest."""
-        self._busy.remove(me)
-        self._idle.append(runner)
-        if self._waiting:
-            self._pass_on()
-
-    def _pass_on(self) -> None:
+    def pass_on(self) -> None:
+        """Gives what is idle to who has waited longest."""
         with self._guard:
-            while self._waiting and self._idle:
+            while self.waiting and self.idle:
                 try:
-                    runner = self._idle.pop()
+                    runner = self.idle.pop()
                 except IndexError:  # a new caller was faster
                     return
-                turn = self._waiting.popleft()
+                turn = self.waiting.popleft()
                 turn.runner = runner
                 turn.bell.release()
 
-    def _another(self, me: int) -> Runner:
+    def another(self, me: int) -> Runner:
+        """A new runner, or the next that comes back; at once for a thread that runs already, as a
+        signal's handler does that calls the program which it interrupts.
+        """
         with self._guard:
-            grows = self._count < self.most or me in self._busy
+            grows = self._count < self.most or me in self.lock.sharing
             if grows:
                 self._count += 1
             else:
                 turn = _Turn()
-                self._waiting.append(turn)
+                self.waiting.append(turn)
         if grows:
             return self._made()
-        self._pass_on()  # one may have come back before the turn was noted
+        self.pass_on()  # one may have come back before the turn was noted
         return self._awaited(turn)
 
     def _made(self) -> Runner:
@@ -88,10 +77,10 @@ class Callers:
         except BaseException:  # Ctrl-C: the turn is given up, or what it has been given
             with self._guard:
                 if turn.runner is not None:
-                    self._idle.append(turn.runner)
+                    self.idle.append(turn.runner)
                 else:
-                    self._waiting.remove(turn)
-            self._pass_on()
+                    self.waiting.remove(turn)
+            self.pass_on()
             raise
         assert turn.runner is not None
         return turn.runner

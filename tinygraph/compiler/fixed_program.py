@@ -121,19 +121,27 @@ class FixedProgram(Program):
         outputs: Sequence[np.ndarray],
     ) -> None:
         """Runs in this thread while others run that change no parameter either."""
-        lock, runner = callers.lock, callers.take(me)
+        lock = callers.lock
+        try:
+            runner = callers.idle.pop()
+        except IndexError:
+            runner = callers.another(me)
         try:
             with lock.gate:
                 if (self._follows or ParameterState.moved) and self._stale():
                     with lock:
                         self._refresh()
-                lock.share(me)
+                lock.sharing.append(me)
             try:
                 runner(inputs, outputs)
             finally:
-                lock.leave(me)
+                lock.sharing.remove(me)
+                if lock.awaited:
+                    lock.left()
         finally:
-            callers.give(runner, me)
+            callers.idle.append(runner)
+            if callers.waiting:
+                callers.pass_on()
 
     def _stale(self) -> bool:
         """Whether parameters have changed since this program's memory followed them."""

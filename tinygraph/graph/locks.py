@@ -38,14 +38,16 @@ class SharedLock:
     Attributes:
         gate: a lock that is held for a moment to share this one.
         owner: the thread that holds it alone, or 0.
+        sharing: the threads that share it. Each adds itself with the gate held and removes itself,
+            which are atomic changes of a list, and calls ``left`` if others are ``awaited``.
     """
 
     def __init__(self, level: int) -> None:
         self.gate = RLock()
         self.owner, self._depth = 0, 0
-        self._sharing: list[int] = []  # threads; list.append and list.remove are atomic
-        self._left = Condition(Lock())
-        self._awaited = 0  # threads that wait for others to leave
+        self.sharing: list[int] = []
+        self.awaited = 0  # threads that wait for others to leave
+        self._change = Condition(Lock())
         _places[self] = (level, next(_numbers))
 
     def acquire(self) -> None:
@@ -74,27 +76,21 @@ class SharedLock:
         """Waits until no other thread shares it."""
         if not self._shared_by_others(me):
             return
-        with self._left:
-            self._awaited += 1
+        with self._change:
+            self.awaited += 1
             try:
                 while self._shared_by_others(me):
-                    self._left.wait()
+                    self._change.wait()
             finally:
-                self._awaited -= 1
+                self.awaited -= 1
 
     def _shared_by_others(self, me: int) -> bool:
-        return bool(self._sharing) and any(thread != me for thread in tuple(self._sharing))
+        return bool(self.sharing) and any(thread != me for thread in tuple(self.sharing))
 
-    def share(self, me: int) -> None:
-        """For this thread, which has the gate and may open it now."""
-        self._sharing.append(me)
-
-    def leave(self, me: int) -> None:
-        """Ends what ``share`` began."""
-        self._sharing.remove(me)
-        if self._awaited:
-            with self._left:
-                self._left.notify_all()
+    def left(self) -> None:
+        """Tells those who wait that a thread has left."""
+        with self._change:
+            self._change.notify_all()
 
 
 class Locks:
