@@ -159,6 +159,24 @@ def test_constants_fix_inputs_that_shapes_depend_on(tmp_path: Path) -> None:
         net(tg.input("x", 12), tg.input("rate", dtype="int64"))
 
 
+def test_a_branch_that_does_not_fit_names_what_decides(tmp_path: Path) -> None:
+    """A file for several rates has branches for each; constants choose one before it is built."""
+    w = onnx_models.Writer()
+    graphs = []
+    for size in (3, 5):
+        inner = onnx_models.Writer()
+        y = inner("MatMul", "x", inner.tensor(np.ones((size, 2))))
+        made = onnx.helper.make_empty_tensor_value_info(y)
+        graphs.append(onnx.helper.make_graph(inner.nodes, "b", [], [made], inner.tensors))
+    is_three = w("Equal", "rate", w.tensor(3, np.int64))
+    y = w("If", is_three, then_branch=graphs[0], else_branch=graphs[1])
+    model = w.model({"x": [2, 3], "rate": (onnx_models.I64, [])}, [y])
+    x, rate = tg.input("x", 2, 3), tg.input("rate", dtype="int64")
+    with pytest.raises(tg.onnx.OnnxError, match="depends on the input 'rate', which constants="):
+        loaded(model, tmp_path)(x, rate)
+    assert loaded(model, tmp_path, constants={"rate": 3})(x).shape == (2, 2)
+
+
 def test_inputs_by_order_and_by_name(tmp_path: Path) -> None:
     w = onnx_models.Writer()
     net = loaded(w.model({"a": [2], "b": [2]}, [w("Sub", "a", "b")]), tmp_path)

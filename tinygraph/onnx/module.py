@@ -138,7 +138,7 @@ def declared_shape(v: ValueType, batch: int | None) -> tuple[int | None, ...]:
     others = [n for n in (v.shape or ())[1:] if not isinstance(n, int)]
     if v.shape is None or others:
         raise ValueError(f"shapes requires the shape of {v}, as {{{v.name!r}: (1, ...)}}")
-    if math.prod(n for n in v.shape if isinstance(n, int)) > LARGE:
+    if 4 * math.prod(n for n in v.shape if isinstance(n, int)) > LARGE:
         raise ValueError(f"shapes requires the shape of {v}, which is very large")
     return tuple(n if isinstance(n, int) else batch for n in v.shape)
 

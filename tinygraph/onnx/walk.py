@@ -24,8 +24,8 @@ from .reading.records import GraphRecord, ModelRecord, NodeRecord, Reference
 from .state import State
 
 MORE_NODES = 100_000  # that are walked in functions and loops, more than the file has
-LARGE = 1 << 26  # elements that a value may have whatever the file's size is
-GROWTH = 256  # and how many times the elements of all inputs and tensors
+LARGE = 1 << 29  # bytes that a value may have whatever the file's size is
+GROWTH = 1024  # and how many for each element of inputs and tensors
 
 
 class Env:
@@ -125,7 +125,7 @@ class Importer:
             raise self.fault(n, f"gives {len(outputs)} outputs here, {wanted} are named")
         for value in outputs:
             if isinstance(value, (Node, np.ndarray)):
-                self.check_size(n, value.shape)
+                self.check_size(n, value.shape, value.dtype)
         return outputs
 
     def outputs(self, c: Applied) -> list[Value]:
@@ -141,14 +141,14 @@ class Importer:
             return list(made) if isinstance(made, tuple) else [made]
         return self.inlined(c)
 
-    def check_size(self, n: NodeRecord, shape: Sequence[Any]) -> None:
+    def check_size(self, n: NodeRecord, shape: Sequence[Any], dtype: Any = "int64") -> None:
         """A few bytes in a file can ask for any amount of memory.
 
         Raises:
             OnnxError: a value of this shape is too large for this file.
         """
         size = math.prod(k for k in shape if not isinstance(k, Size))
-        if size > max(LARGE, GROWTH * self.size):
+        if size * np.dtype(dtype).itemsize > max(LARGE, GROWTH * self.size):
             raise self.fault(
                 n, f"makes {size:,} elements, {list(shape)}, far more than inputs and file have"
             )

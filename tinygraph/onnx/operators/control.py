@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from ... import ops
+from ...graph.convert import ShapeError
 from ...graph.ir import Node
 from ...graph.size import Size
+from ..reading.errors import OnnxError
 from .rules import Applied, Value, rule
 
 UNROLLED = 1000  # steps of a loop that are written out
@@ -22,10 +24,14 @@ def if_(c: Applied) -> tuple[Value, ...]:
     if known is not None:
         return tuple(c.walk.run(then if bool(np.all(known)) else other, ()))
     condition = ops.reshape(c.x(0), ())
-    return tuple(
-        _chosen(c, condition, a, b)
-        for a, b in zip(c.walk.run(then, ()), c.walk.run(other, ()), strict=True)
-    )
+    try:
+        both = zip(c.walk.run(then, ()), c.walk.run(other, ()), strict=True)
+    except (OnnxError, ShapeError) as error:
+        raise c.fault(
+            f"has a condition that depends on {c.walk.source(condition)}, which constants="
+            f"{{name: value}} makes known; else both branches are built, and one fails: {error}"
+        ) from None
+    return tuple(_chosen(c, condition, a, b) for a, b in both)
 
 
 def _chosen(c: Applied, condition: Node, a: Value, b: Value) -> Value:

@@ -147,6 +147,8 @@ class FileReader:
         if not d.HasField("dim_value"):
             self.texts(d.dim_param)
             return d.dim_param or None
+        if d.dim_value == -1:  # Paddle's way of leaving it open
+            return None
         if d.dim_value < 0:
             raise OnnxError(f"{self.file}: {name!r} has the negative size {d.dim_value}")
         return int(d.dim_value)
