@@ -28,7 +28,28 @@ CASES: dict[str, Callable[[], optim.Optimizer]] = {
     "rmsprop": lambda: optim.RMSprop(0.02, weight_decay=0.01),
     "rmsprop_momentum": lambda: optim.RMSprop(0.02, alpha=0.9, eps=1e-4, momentum=0.7),
     "rmsprop_centered": lambda: optim.RMSprop(0.02, centered=True, momentum=0.5),
+    "adagrad": lambda: optim.Adagrad(0.1, 0.05, initial_accumulator_value=0.1),
+    "nadam": lambda: optim.NAdam(0.05, weight_decay=0.01),
+    "groups": lambda: optim.AdamW(
+        0.05,
+        weight_decay=0.1,
+        groups=[
+            optim.ParameterGroup(lambda p: p.name == "w", rate=2.0),
+            optim.ParameterGroup(lambda p: p.ndim < 2, weight_decay=0.0),
+        ],
+    ),
+    "clipped_values": lambda: optim.SGD(0.1, momentum=0.9, clip_value=0.2),
     "clipped": lambda: optim.SGD(0.1, momentum=0.9, clip=0.5),
+}
+
+
+SCHEDULES: dict[str, optim.Schedule] = {
+    "linear": optim.linear(1.0, 10, 0.2),
+    "polynomial": optim.polynomial(1.0, 12, 1.5),
+    "piecewise": optim.piecewise([3, 9], [1.0, 0.5, 0.25]),
+    "restarts": optim.restarts(1.0, 6, final=0.1),
+    "one_cycle": optim.one_cycle(2.0, 21),
+    "joined": optim.join([0.5, optim.exponential(1.0, 0.9)], [4]),
 }
 
 
@@ -62,7 +83,8 @@ class Fit:
 
 
 def test_every_golden_case_is_tested() -> None:
-    assert set(GOLDEN) == {"x", "t", "w", "b", *CASES}
+    schedules = {f"schedule/{name}" for name in SCHEDULES}
+    assert set(GOLDEN) == {"x", "t", "w", "b", *CASES, *schedules}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -168,6 +190,74 @@ def rates(schedule: optim.Schedule, steps: Sequence[int]) -> list[float]:
     step = tg.input("step", dtype="int32")
     graph = Graph("rate", (step,), (schedule(step),))
     return [float(tg.run(graph, np.asarray(s, np.int32))[0]) for s in steps]
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules_are_those_of_pytorch(name: str) -> None:
+    want = GOLDEN[f"schedule/{name}"]
+    found = rates(SCHEDULES[name], range(len(want)))
+    np.testing.assert_allclose(found, want, rtol=2e-5, atol=1e-7)
+
+
+def test_schedules_compose() -> None:
+    found = rates(optim.warmup(optim.linear(1.0, 10), 4, start=0.2), range(12))
+    line = np.clip(1 - np.arange(12) / 10, 0, 1)
+    rising = 0.2 + 0.8 * np.clip((np.arange(12) + 1) / 4, 0, 1)
+    np.testing.assert_allclose(found, line * rising, rtol=1e-5, atol=1e-7)
+    with pytest.raises(ValueError, match="a schedule more than boundaries"):
+        optim.join([0.1], [3])
+
+
+def test_lion_follows_the_paper() -> None:
+    fit = Fit(optim.Lion(0.02, weight_decay=0.1))
+    w, b = (GOLDEN[n].astype("f8") for n in "wb")
+    mean_w, mean_b = np.zeros_like(w), np.zeros_like(b)
+    x, t = GOLDEN["x"].astype("f8"), GOLDEN["t"]
+    for _ in range(3):
+        fit.step()
+        error = (x @ w + b - t) * (2 / t.size)
+        gw, gb = x.T @ error, error.sum(0)
+        w = w * (1 - 0.02 * 0.1) - 0.02 * np.sign(0.9 * mean_w + 0.1 * gw)
+        b = b * (1 - 0.02 * 0.1) - 0.02 * np.sign(0.9 * mean_b + 0.1 * gb)
+        mean_w, mean_b = 0.99 * mean_w + 0.01 * gw, 0.99 * mean_b + 0.01 * gb
+        np.testing.assert_allclose(fit.values(), np.concatenate([w.ravel(), b]), rtol=1e-4)
+
+
+def test_gradients_of_several_runs_make_one_step() -> None:
+    """Four runs of one batch are one step of the optimizer, whose state waits meanwhile."""
+    once, often = Fit(optim.Adam(0.05)), Fit(optim.Accumulated(optim.Adam(0.05), 4))
+    for _ in range(2):
+        before = often.values()
+        for _ in range(3):
+            often.step()
+            np.testing.assert_array_equal(often.values(), before)
+        often.step()
+        once.step()
+        np.testing.assert_allclose(often.values(), once.values(), rtol=1e-5)
+
+
+def test_averages_of_weights() -> None:
+    fit = Fit(optim.SGD(0.1))
+    ema = optim.EMA([fit.w, fit.b], 0.9)
+    fit.updates = fit.updates + ema.updates(fit.updates)
+    want = {n: GOLDEN[n].copy() for n in "wb"}
+    for _ in range(3):
+        fit.step()
+        for n, p in (("w", fit.w), ("b", fit.b)):
+            want[n] = want[n] * 0.9 + p.value * 0.1
+    for n, average in ema.state_dict().items():
+        np.testing.assert_allclose(average, want[n], rtol=1e-5)
+
+
+def test_a_rate_falls_where_the_loss_does_not() -> None:
+    plateau = optim.Plateau(optimizer := optim.SGD(1.0), factor=0.5, patience=1, least=0.3)
+    seen = []
+    for loss in (3, 2, 2, 2, 1, 1, 1, 1, 1):
+        plateau.step(loss)
+        seen.append(float(optimizer.lr.value))  # type: ignore[union-attr]
+    np.testing.assert_allclose(seen, [1, 1, 1, 0.5, 0.5, 0.5, 0.3, 0.3, 0.3])
+    with pytest.raises(ValueError, match="whose rate is a number"):
+        optim.Plateau(optim.SGD(optim.linear(1.0, 3)))
 
 
 def test_step_decay() -> None:

@@ -6,12 +6,15 @@ predict = tg.compile([x], [net(x)])
 (logits,) = predict(images)
 """
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 from .compiler import sources as _sources  # noqa: F401  # isort: skip  first: it looks at the files
 from . import checkpoint, models, nn, onnx, ops, optim, tracebacks
 from .autodiff import GradientError, check_grad, grad
 from .compile import compile
 from .compiler.backend import BackendError
 from .compiler.program import Program
+from .graph import hints as _hints
 from .graph.diff import diff
 from .graph.dump import dump
 from .graph.interpret import run
@@ -66,3 +69,8 @@ __all__ = [
 __all__ += ops.__all__
 
 tracebacks.install()
+
+if not _TYPE_CHECKING:
+
+    def __getattr__(name):  # type: ignore[no-untyped-def]
+        _hints.missing("tg", name, _hints.FUNCTIONS, __all__)

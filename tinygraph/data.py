@@ -16,12 +16,13 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from .datasets.picture import as_digit as as_digit
 from .datasets.picture import read_digit as read_digit
+from .graph import hints
 
 T = TypeVar("T")
 Transform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
@@ -298,3 +299,9 @@ def _source(rows: np.ndarray, height: int, width: int, size: int) -> tuple[np.nd
     low = at.astype(np.intp)
     at -= low.astype(np.float32)
     return low, at
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        hints.missing("data", name, hints.DATA, list(globals()))

@@ -27,7 +27,26 @@ CASES: dict[str, Callable[[list[Any]], torch.optim.Optimizer]] = {
     "rmsprop": lambda p: torch.optim.RMSprop(p, 0.02, weight_decay=0.01),
     "rmsprop_momentum": lambda p: torch.optim.RMSprop(p, 0.02, alpha=0.9, eps=1e-4, momentum=0.7),
     "rmsprop_centered": lambda p: torch.optim.RMSprop(p, 0.02, centered=True, momentum=0.5),
+    "adagrad": lambda p: torch.optim.Adagrad(p, 0.1, 0.05, initial_accumulator_value=0.1),
+    "nadam": lambda p: torch.optim.NAdam(p, 0.05, weight_decay=0.01),
+    "groups": lambda p: torch.optim.AdamW(
+        [{"params": [p[0]], "lr": 0.1}, {"params": [p[1]], "weight_decay": 0.0}], 0.05,
+        weight_decay=0.1,
+    ),
+    "clipped_values": lambda p: torch.optim.SGD(p, 0.1, momentum=0.9),
     "clipped": lambda p: torch.optim.SGD(p, 0.1, momentum=0.9),
+}
+
+_rates = torch.optim.lr_scheduler
+SCHEDULES: dict[str, Callable[[torch.optim.Optimizer], Any]] = {
+    "linear": lambda o: _rates.LinearLR(o, 1.0, 0.2, 10),
+    "polynomial": lambda o: _rates.PolynomialLR(o, 12, 1.5),
+    "piecewise": lambda o: _rates.MultiStepLR(o, [3, 9], 0.5),
+    "restarts": lambda o: _rates.CosineAnnealingWarmRestarts(o, 6, eta_min=0.1),
+    "one_cycle": lambda o: _rates.OneCycleLR(o, 2.0, 21),
+    "joined": lambda o: _rates.SequentialLR(
+        o, [_rates.ConstantLR(o, 0.5, 100), _rates.ExponentialLR(o, 0.9)], [4]
+    ),
 }
 
 
@@ -45,9 +64,20 @@ def main() -> None:
             ((torch.tensor(x) @ w + b - torch.tensor(t)) ** 2).mean().backward()
             if name == "clipped":
                 torch.nn.utils.clip_grad_norm_([w, b], 0.5)
+            if name == "clipped_values":
+                torch.nn.utils.clip_grad_value_([w, b], 0.2)
             optimizer.step()
             steps.append(np.concatenate([w.detach().numpy().ravel(), b.detach().numpy()]))
         found[name] = np.stack(steps)
+    p = torch.zeros(1, requires_grad=True)
+    for name, schedule in SCHEDULES.items():
+        optimizer = torch.optim.SGD([p], 1.0)
+        scheduler, rates = schedule(optimizer), []
+        for _ in range(20):
+            rates.append(scheduler.get_last_lr()[0])
+            optimizer.step()
+            scheduler.step()
+        found[f"schedule/{name}"] = np.array(rates)
     np.savez_compressed(Path(__file__).with_name("torch_optim.npz"), **found)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graph.convert import holds
+from ..graph.convert import as_array, holds
 from ..graph.dtype import is_float
 from ..graph.ir import Graph
 from ..graph.origins import described
@@ -84,7 +84,7 @@ class Arguments:
         return value
 
     def _converted(self, number: int, value: Any, dtype: np.dtype) -> np.ndarray:
-        array = np.asarray(value)
+        array = as_array(value)
         if array.dtype == dtype:
             return array
         if array.dtype.newbyteorder("=") != dtype and not self._takes(array, dtype, value):

@@ -60,6 +60,15 @@ def dtype_name(name: str, dtype: Any) -> str:
     return known(dtype, name, ShapeError).name
 
 
+def as_array(value: Any) -> np.ndarray:
+    """NumPy's array of numbers, lists, or an array of another library: PyTorch's, pandas', or
+    whatever has ``__array__`` or ``__dlpack__``; its memory is shared where it can be.
+    """
+    if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+        return np.from_dlpack(value)
+    return np.asarray(value)
+
+
 def numbers(name: str, value: Any, dtype: str | None = None) -> np.ndarray:
     """A number, list or array as an array of ``dtype``; None: of the dtype that it has.
 
@@ -67,7 +76,7 @@ def numbers(name: str, value: Any, dtype: str | None = None) -> np.ndarray:
         ShapeError: it is not a number, or has values that the dtype cannot hold.
     """
     try:
-        array = np.asarray(value)
+        array = as_array(value)
         if isinstance(value, int) and array.dtype.kind == "O":  # beyond 64 bits
             array = np.asarray(float(value))
     except (ValueError, OverflowError):  # lists of several lengths; beyond 1e308

@@ -27,7 +27,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from .dtype import DTYPES
-from .ir import Graph, Node, Parameter, overload
+from .ir import Graph, Node, Parameter
+from .methods import overload
 from .op import CONSTANT, INPUT, PARAMETER, Kind, define
 from .origins import origins
 from .short import ShortCall, Written

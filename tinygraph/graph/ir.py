@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from .locks import TABLES, new_lock
+from .methods import METHODS, ArrayMethods
 from .origins import set_first_origin
 from .size import Size
 from .snapshot import snapshot
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
-class Node:
+class Node(ArrayMethods):
     """One operator applied to nodes. Interned: equal nodes are one object; compare with ``is``.
 
     ``==`` compares values, as in NumPy: a node of bool. Sets and dicts go by identity.
@@ -35,8 +36,6 @@ class Node:
     attrs: tuple[tuple[str, Any], ...]
     type: Type
     notes: dict[str, Any] = field(default_factory=dict, repr=False)  # beside the graph: its name
-
-    __array_ufunc__ = None  # array + node is node.__radd__, not an array of nodes
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -96,39 +95,10 @@ class Node:
             raise TypeError("a 0-d node has no length")
         return self.shape[0]
 
-    # fmt: off
-    def __add__(self, other: Any) -> Node: return _METHODS["add"](self, other)
-    def __radd__(self, other: Any) -> Node: return _METHODS["add"](other, self)
-    def __sub__(self, other: Any) -> Node: return _METHODS["sub"](self, other)
-    def __rsub__(self, other: Any) -> Node: return _METHODS["sub"](other, self)
-    def __mul__(self, other: Any) -> Node: return _METHODS["mul"](self, other)
-    def __rmul__(self, other: Any) -> Node: return _METHODS["mul"](other, self)
-    def __truediv__(self, other: Any) -> Node: return _METHODS["div"](self, other)
-    def __rtruediv__(self, other: Any) -> Node: return _METHODS["div"](other, self)
-    def __floordiv__(self, other: Any) -> Node: return _METHODS["floor_divide"](self, other)
-    def __rfloordiv__(self, other: Any) -> Node: return _METHODS["floor_divide"](other, self)
-    def __mod__(self, other: Any) -> Node: return _METHODS["mod"](self, other)
-    def __rmod__(self, other: Any) -> Node: return _METHODS["mod"](other, self)
-    def __pow__(self, other: Any) -> Node: return _METHODS["pow"](self, other)
-    def __rpow__(self, other: Any) -> Node: return _METHODS["pow"](other, self)
-    def __matmul__(self, other: Any) -> Node: return _METHODS["matmul"](self, other)
-    def __rmatmul__(self, other: Any) -> Node: return _METHODS["matmul"](other, self)
-    def __neg__(self) -> Node: return _METHODS["neg"](self)
-    def __pos__(self) -> Node: return self
-    def __abs__(self) -> Node: return _METHODS["abs"](self)
-    def __lt__(self, other: Any) -> Node: return _METHODS["less"](self, other)
-    def __le__(self, other: Any) -> Node: return _METHODS["less_equal"](self, other)
-    def __gt__(self, other: Any) -> Node: return _METHODS["less"](other, self)
-    def __ge__(self, other: Any) -> Node: return _METHODS["less_equal"](other, self)
-    def __eq__(self, other: Any) -> Node: return _METHODS["equal"](self, other)  # type: ignore[override]
-    def __ne__(self, other: Any) -> Node: return _METHODS["not_equal"](self, other)  # type: ignore[override]
-    def __and__(self, other: Any) -> Node: return _METHODS["logical_and"](self, other)
-    def __rand__(self, other: Any) -> Node: return _METHODS["logical_and"](other, self)
-    def __ror__(self, other: Any) -> Node: return _METHODS["logical_or"](other, self)
-    def __or__(self, other: Any) -> Node: return _METHODS["logical_or"](self, other)
-    def __invert__(self) -> Node: return _METHODS["logical_not"](self)
-    def __getitem__(self, key: Any) -> Node: return _METHODS["getitem"](self, key)
-    # fmt: on
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self.type.size
 
     __hash__ = object.__hash__
 
@@ -142,12 +112,7 @@ class Node:
         raise TypeError("nodes cannot be pickled; save a module's state_dict(), or str(graph)")
 
     def _repr_markdown_(self) -> str:
-        return _METHODS["markdown"](self)
-
-    @property
-    def T(self) -> Node:
-        """The transpose of a matrix: all axes reversed."""
-        return _METHODS["transpose"](self)
+        return METHODS["markdown"](self)
 
 
 class Parameter(Node):
@@ -162,6 +127,10 @@ class Parameter(Node):
         fields["state"] = state
         for field_name, value in fields.items():
             object.__setattr__(self, field_name, value)
+
+    def __reduce__(self) -> Any:
+        old = self.state
+        return _restored, (self.shape, self.dtype, old.name, self.value, old.order, old.trainable)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name != "value":
@@ -194,12 +163,17 @@ class Parameter(Node):
 
 _INTERNED: WeakValueDictionary[tuple, Node] = WeakValueDictionary()
 _LOCK = new_lock(TABLES)
-_METHODS: dict[str, Callable[..., Any]] = {}
 
 
-def overload(**methods: Callable[..., Any]) -> None:
-    """Tells nodes and graphs which functions ``+``, ``@``, slicing and ``str`` call."""
-    _METHODS.update(methods)
+def _restored(
+    shape: tuple[int, ...], dtype: str, name: str | None, value: Any, order: Any, trainable: bool
+) -> Parameter:
+    """A parameter out of a pickle."""
+    from .op import PARAMETER
+
+    state = ParameterState(Type(shape, dtype), name, lambda: value, order)
+    state.trainable = trainable
+    return Parameter(PARAMETER, state)
 
 
 def attribute(value: Any) -> Any:
@@ -296,7 +270,7 @@ class Graph:
     @cached_property
     def digest(self) -> str:
         """A digest of the canonical text, which has neither names nor lines."""
-        return hashlib.sha256(_METHODS["canonical"](self).encode()).hexdigest()[:16]
+        return hashlib.sha256(METHODS["canonical"](self).encode()).hexdigest()[:16]
 
     @cached_property
     def everywhere(self) -> tuple[Node, ...]:
@@ -309,7 +283,7 @@ class Graph:
         return tuple(n for n in self.nodes if isinstance(n, Parameter))
 
     def __str__(self) -> str:
-        return _METHODS["dump"](self)
+        return METHODS["dump"](self)
 
     def _repr_markdown_(self) -> str:
-        return _METHODS["markdown"](self)
+        return METHODS["markdown"](self)

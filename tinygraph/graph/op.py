@@ -174,6 +174,17 @@ class Op:
     def __repr__(self) -> str:
         return self.name
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Op:
+        return self
+
+    def __reduce__(self) -> Any:
+        return _defined, (self.name,)
+
+
+def _defined(name: str) -> Op:
+    """An operator out of a pickle: the one of its name."""
+    return OPS[name]
+
 
 OPS: dict[str, Op] = {}
 _FIELDS = tuple(f.name for f in fields(Op))[2:-2]

@@ -34,8 +34,9 @@ def parameter(
     dtype = dtype_name("parameter", dtype)
     if initial is None and isinstance(value, tuple) and any(isinstance(n, int) for n in value):
         raise ValueError(
-            f"a parameter's value is a number or an array, got the tuple {value}; "
-            "a shape requires initial, a function that draws the value"
+            f"a parameter's value is a number or an array, got the tuple {value}; if it is a "
+            f"shape, write tg.parameter({value}, initial=...), a function that draws the value, "
+            f"or tg.parameter(np.zeros({value}))"
         )
     if initial is None:
         array = np.array(numbers(f"parameter {name or ''}".strip(), value, dtype))

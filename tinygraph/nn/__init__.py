@@ -1,5 +1,8 @@
 """Layers, losses and initial values: sugar that builds graphs."""
 
+from typing import TYPE_CHECKING
+
+from ..graph import hints
 from ..ops import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -173,3 +176,8 @@ __all__ = [
     "nll_loss",
     "smooth_l1_loss",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        hints.missing("nn", name, hints.LAYERS, __all__)

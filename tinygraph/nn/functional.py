@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import ops
+from ..graph import hints
 from ..graph.ir import Node
 from ..graph.op import ShapeError
 from .drawn import drawn
 from .init import constant
 from .module import Module
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        """Functions are in ``tg``."""
+        if name in ops.__all__:
+            raise AttributeError(f"no nn.functional.{name}: tg.{name}")
+        hints.missing("tg", name, hints.FUNCTIONS, ops.__all__)
 
 
 class _Options(Module):

@@ -7,10 +7,11 @@ from contextlib import nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from ..graph import hints
 from ..graph.ir import Node, Parameter
 from ..graph.origins import scope
 
@@ -151,6 +152,19 @@ class Module:
             dict(self._named_state()), {k: v for k, v in values.items() if k not in ignored}, strict
         )
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name):
+            hints.missing(type(self).__name__, name, hints.MODULES, dir(type(self)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: _changing(value) for name, value in vars(self).items()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            held = name != "_buffers" and any(True for _ in _members(name, value))
+            vars(self)[name] = _unchanging(value) if held else value
+
     def extra_repr(self) -> str:
         """The text in the parentheses of ``repr``."""
         return ""
@@ -166,8 +180,13 @@ class Sequential(Module):
 
     def __init__(self, /, *modules: Module, **named: Module):
         for name, module in (*((str(i), m) for i, m in enumerate(modules)), *named.items()):
+            if isinstance(module, (list, tuple)):
+                raise TypeError("Sequential takes modules one by one: Sequential(*modules)")
             if not isinstance(module, Module):
-                raise TypeError(f"Sequential takes modules, got {module!r} as {name!r}")
+                raise TypeError(
+                    f"Sequential takes modules, got {module!r} as {name!r}; a function such as "
+                    "tg.relu has a layer, nn.ReLU()"
+                )
             setattr(self, name, module)
 
     def forward(self, x: Node, training: bool = False) -> Node:
@@ -197,11 +216,20 @@ def _members(name: str, value: Any) -> Iterator[tuple[str, Module | Parameter]]:
 
 
 def _unchanging(value: Any) -> Any:
-    """Lists as tuples and dicts as their read-only views, at any depth."""
+    """Lists as tuples and dicts as their read-only views, at any depth, where they hold members."""
     if isinstance(value, (list, tuple)):
         return tuple(_unchanging(v) for v in value)
     if isinstance(value, dict):
         return MappingProxyType({key: _unchanging(v) for key, v in value.items()})
+    return value
+
+
+def _changing(value: Any) -> Any:
+    """Read-only views of dicts as dicts, at any depth: they can be copied and pickled."""
+    if isinstance(value, tuple) and type(value) is tuple:
+        return tuple(_changing(v) for v in value)
+    if isinstance(value, MappingProxyType):
+        return {key: _changing(v) for key, v in value.items()}
     return value
 
 

@@ -3,11 +3,22 @@
 A function is public by its name in its module's ``__all__``.
 """
 
-from ..graph.ir import overload as _overload
+import sys as _sys
+from inspect import isfunction as _isfunction
+
+from ..graph import hints as _hints
+from ..graph.methods import overload as _overload
 from . import public as _public
 from .public import *  # noqa: F403
 
 __all__ = [name for name in vars(_public) if not name.startswith("_")]
+
+for _name in __all__:  # where they are defined, so that each is one object wherever it is found
+    _function = getattr(_public, _name)
+    if _isfunction(_function):
+        _spelled = _hints.spelled(_function)
+        for _module in (_sys.modules[_function.__module__], _public, _sys.modules[__name__]):
+            setattr(_module, _name, _spelled)
 
 _overload(
     add=_public.add,
@@ -29,4 +40,9 @@ _overload(
     logical_not=_public.logical_not,
     getitem=_public.getitem,
     transpose=_public.transpose,
-)
+    **{name: getattr(_public, name) for name in (
+        "all", "any", "argmax", "argmin", "argsort", "cast", "clip", "cumprod", "cumsum",
+        "diagonal", "dot", "max", "mean", "min", "prod", "repeat", "reshape", "round", "sort",
+        "squeeze", "std", "sum", "swapaxes", "take", "var",
+    )},
+)  # fmt: skip

@@ -1,0 +1,149 @@
+"""Learning rates that follow from the step: functions of its node, which compose.
+
+    optim.Adam(optim.warmup(optim.cosine(1e-3, 10_000), 500))
+
+Each is called with the node of the step counter, int32, 0 at first, and returns a rate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from .. import ops
+from ..graph.ir import Node
+from .optimizer import Schedule
+
+
+def step_decay(lr: float, every: int, factor: float = 0.1) -> Schedule:
+    """lr * factor^floor(step / every); ``every`` is in steps."""
+    return lambda step: lr * factor ** ops.floor(_float(step) / every)
+
+
+def exponential(lr: float, decay: float, every: int = 1) -> Schedule:
+    """lr * decay^(step / every); ``every`` is in steps."""
+    return lambda step: lr * ops.exp(_float(step) * (math.log(decay) / every))
+
+
+def cosine(lr: float, steps: int, warmup: int = 0, final: float = 0.0) -> Schedule:
+    """Half a cosine from lr down to ``final`` at ``steps`` (Loshchilov and Hutter, ICLR 2017).
+
+    Before it, the rate rises in equal parts to lr in the ``warmup`` steps, part of ``steps``.
+    """
+    if not 0 <= warmup < steps:
+        raise ValueError(f"cosine requires 0 <= warmup < steps, got {warmup} and {steps}")
+
+    def rate(step: Node) -> Node:
+        t = _float(step)
+        done = ops.clip((t - warmup) / (steps - warmup), 0.0, 1.0)
+        half = ops.cos(done * (math.pi / 2))
+        falling = final + (lr - final) * (half * half)  # (1 + cos 2a) / 2 = cos^2 a
+        return ops.where(t < warmup, (t + 1) * (lr / max(warmup, 1)), falling)
+
+    return rate
+
+
+def _float(step: Node) -> Node:
+    return ops.cast(step, "float32")
+
+
+def linear(lr: float, steps: int, final: float = 0.0) -> Schedule:
+    """A line from lr to ``final`` at ``steps``, which it keeps."""
+    return polynomial(lr, steps, 1.0, final)
+
+
+def polynomial(lr: float, steps: int, power: float = 2.0, final: float = 0.0) -> Schedule:
+    """final + (lr - final) * (1 - step / steps)^power, ``final`` from ``steps`` on."""
+    if steps < 1:
+        raise ValueError(f"polynomial requires at least one step, got {steps}")
+
+    def rate(step: Node) -> Node:
+        left = 1 - ops.clip(_float(step) / steps, 0.0, 1.0)
+        return final + (lr - final) * (left if power == 1 else left**power)
+
+    return rate
+
+
+def piecewise(boundaries: Sequence[int], rates: Sequence[float]) -> Schedule:
+    """rates[k] between the k-th boundary and the next: one more rate than boundaries."""
+    return join([lambda step, r=r: r for r in rates], boundaries, restart=False)  # type: ignore[misc]
+
+
+def restarts(lr: float, period: int, factor: float = 1.0, final: float = 0.0) -> Schedule:
+    """A cosine from lr to ``final`` every ``period`` steps; lr shrinks by ``factor`` each time.
+
+    (Loshchilov and Hutter, ICLR 2017.)
+    """
+    if period < 1:
+        raise ValueError(f"restarts requires a period of at least one step, got {period}")
+
+    def rate(step: Node) -> Node:
+        t = _float(ops.mod(step, period)) / period
+        height: Any = lr * factor ** _float(ops.floor_divide(step, period)) if factor != 1 else lr
+        half = ops.cos(t * (math.pi / 2))
+        return final + (height - final) * (half * half)
+
+    return rate
+
+
+def one_cycle(
+    lr: float, steps: int, warmup: float = 0.3, start: float = 1 / 25, final: float = 1e-4
+) -> Schedule:
+    """Up to lr and down again, by halves of a cosine, as PyTorch's OneCycleLR (Smith, 2018).
+
+    Args:
+        lr: the greatest rate.
+        steps: of the whole cycle.
+        warmup: the part of the steps in which the rate rises.
+        start: the first rate as a part of lr.
+        final: the last rate as a part of the first.
+    """
+    peak = warmup * steps - 1
+
+    def rate(step: Node) -> Node:
+        t = _float(step)
+        up = ops.clip(t / peak, 0.0, 1.0)
+        down = ops.clip((t - peak) / (steps - 1 - peak), 0.0, 1.0)
+        rising = lr * start + (lr - lr * start) * (1 - ops.cos(up * math.pi)) * 0.5
+        falling = lr + (lr * start * final - lr) * (1 - ops.cos(down * math.pi)) * 0.5
+        return ops.where(t <= peak, rising, falling)
+
+    return rate
+
+
+def warmup(schedule: float | Schedule, steps: int, start: float = 0.0) -> Schedule:
+    """``schedule``, multiplied by a line from ``start`` to 1 in the first ``steps``."""
+
+    def rate(step: Node) -> Node:
+        part = ops.clip(_float(step + 1) / steps, 0.0, 1.0)
+        return _at(schedule, step) * (start + (1 - start) * part)
+
+    return rate
+
+
+def join(
+    schedules: Sequence[float | Schedule], boundaries: Sequence[int], restart: bool = True
+) -> Schedule:
+    """One schedule after the other: the next one begins at each boundary, a number of steps.
+
+    With ``restart`` each counts its steps from its own beginning.
+    """
+    if len(schedules) != len(boundaries) + 1 or list(boundaries) != sorted(boundaries):
+        raise ValueError(
+            f"a schedule more than boundaries, which ascend, is required, "
+            f"got {len(schedules)} for {list(boundaries)}"
+        )
+
+    def rate(step: Node) -> Any:
+        found = ops.full((), 0.0) + _at(schedules[0], step)
+        for begin, schedule in zip(boundaries, schedules[1:], strict=True):
+            later = _at(schedule, step - begin if restart else step)
+            found = ops.where(step < begin, found, ops.full((), 0.0) + later)
+        return found
+
+    return rate
+
+
+def _at(schedule: float | Schedule, step: Node) -> Any:
+    return schedule(step) if callable(schedule) else schedule
