@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -359,3 +360,13 @@ def test_lenet_learns_as_the_reference_says() -> None:
     assert losses[-1] < losses[0] - 0.02
     (logits,) = tg.compile([x], [net(x)])(images)
     assert logits.shape == (8, 10)
+
+
+def test_adaptive_means_over_regions_of_any_size():
+    """Regions that are all alike are windows; others, some of which overlap or repeat, are not."""
+    for n, count in itertools.product(range(1, 15), range(1, 15)):
+        image = np.random.default_rng(n).standard_normal((1, 1, n, n)).astype(np.float32)
+        y = tg.run(tg.adaptive_avg_pool2d(tg.input("x", 1, 1, n, n), count), image)[0, 0]
+        ends = [(i * n // count, -(-(i + 1) * n // count)) for i in range(count)]
+        want = [[image[0, 0, a:b, c:d].mean() for c, d in ends] for a, b in ends]
+        np.testing.assert_allclose(y, want, rtol=1e-5, atol=1e-6, err_msg=f"{n} to {count}")

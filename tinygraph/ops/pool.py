@@ -6,6 +6,7 @@ others x[N, C, H, W].
 
 from __future__ import annotations
 
+import itertools
 import math
 import string
 from dataclasses import dataclass
@@ -310,8 +311,9 @@ def adaptive_avg_pool2d(x: Node, output_size: Any) -> Node:
         )
     if size == (1, 1):
         return mean(x, (2, 3), keepdims=True)
-    if image[0] % size[0] == 0 and image[1] % size[1] == 0:
-        return avg_pool2d(x, (image[0] // size[0], image[1] // size[1]))
+    rows_of, columns_of = (_equal_regions(n, m) for n, m in zip(image, size, strict=True))
+    if rows_of and columns_of:
+        return avg_pool2d(x, (rows_of[0], columns_of[0]), (rows_of[1], columns_of[1]))
     rows, columns = (constant(_regions(n, m), x.dtype) for n, m in zip(image, size, strict=True))
     return matmul(matmul(rows, x), columns.T)
 
@@ -333,6 +335,18 @@ def adaptive_max_pool2d(x: Node, output_size: Any) -> Node:
         rows = [maximum_of(getitem(x, (*before, slice(*r))), axis, True) for r in regions]
         x = concat(rows, axis)
     return x
+
+
+def _equal_regions(n: Any, count: int) -> tuple[int, int] | None:
+    """Length and distance of ``count`` regions of n pixels, if they are the same for all."""
+    if n % count == 0:
+        return n // count, n // count
+    regions = [(i * n // count, -(-(i + 1) * n // count)) for i in range(count)]
+    lengths = {last - first for first, last in regions}
+    steps = {b[0] - a[0] for a, b in itertools.pairwise(regions)}
+    if len(lengths) > 1 or len(steps) > 1 or 0 in steps:
+        return None
+    return lengths.pop(), steps.pop() if steps else n
 
 
 def _regions(n: int, count: int) -> np.ndarray:
