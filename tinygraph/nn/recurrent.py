@@ -129,7 +129,7 @@ class _Recurrent(_Weights):
         bidirectional: bool = False,
     ):
         self.sizes, self.batch_first = (input_size, hidden_size), batch_first
-        self.num_layers, self.dropout = num_layers, Dropout(dropout)
+        self.num_layers, self.dropout = num_layers, Dropout(dropout) if dropout else None
         self.directions = ("", "_reverse") if bidirectional else ("",)
         for layer in range(num_layers):
             for direction in self.directions:
@@ -162,7 +162,8 @@ class _Recurrent(_Weights):
                 left.append(last)
                 outs.append(h)
             x = ops.concat(outs, 2)
-            x = self.dropout(x) if layer + 1 < self.num_layers else x
+            if self.dropout is not None and layer + 1 < self.num_layers:
+                x = self.dropout(x)
         states = [ops.stack([last[k] for last in left]) for k in range(self.states)]
         return (ops.transpose(x, (1, 0, 2)) if self.batch_first else x), states
 
@@ -188,7 +189,7 @@ class _Recurrent(_Weights):
     def extra_repr(self) -> str:
         more = f", num_layers={self.num_layers}" if self.num_layers > 1 else ""
         more += ", batch_first=True" if self.batch_first else ""
-        more += f", dropout={self.dropout.p}" if self.dropout.p else ""
+        more += f", dropout={self.dropout.p}" if self.dropout is not None else ""
         more += ", bidirectional=True" if len(self.directions) > 1 else ""
         return f"{self.sizes[0]}, {self.sizes[1]}{more}"
 
