@@ -175,3 +175,11 @@ def test_arrays_without_elements() -> None:
     np.testing.assert_array_equal(
         check(y, np.ones(3, "f4"), np.zeros(0, "i4"), np.zeros(0, "f4")), np.ones(3)
     )
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint32"])
+def test_products_of_integers(dtype: str) -> None:
+    a = np.arange(1, 7, dtype=dtype).reshape(2, 3)
+    x = tg.input("x", 2, 3, dtype=dtype)
+    (got,) = tg.run(tg.Graph("g", (x,), (tg.cumprod(x, 1),)), a)
+    np.testing.assert_array_equal(got, np.cumprod(a, 1))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..graph.convert import numbers
-from ..graph.dtype import DTYPES, is_integer
+from ..graph.dtype import DTYPES, is_float, is_integer
 from ..graph.ir import Node
 from ..graph.op import (
     Index,
@@ -322,4 +322,5 @@ def cumprod(x: Any, axis: int = 0, reverse: bool = False) -> Node:
     step = axis_index(x.shape, axis)
     first = equal(step, x.shape[axis] - 1 if reverse else 0)
     # an infinity times the 0 before it would be NaN; -0.0 is what adds nothing to any number
-    return RECURRENCE(where(first, 0, x), where(first, x, -0.0), axis=axis, reverse=reverse)
+    nothing = -0.0 if is_float(x.dtype) else 0
+    return RECURRENCE(where(first, 0, x), where(first, x, nothing), axis=axis, reverse=reverse)

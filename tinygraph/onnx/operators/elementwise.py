@@ -105,7 +105,7 @@ def div(c: Applied) -> Node:
     a, b = both(c)
     if not is_float(a.dtype):
         return truncated(a, b)
-    if b.op.name == "sqrt" and b.ndim == a.ndim and b.shape[-1] == 1 != a.shape[-1]:
+    if b.op.name == "sqrt" and 0 < b.ndim == a.ndim and b.shape[-1] == 1 != a.shape[-1]:
         return a * ops.rsqrt(b.inputs[0])  # one quotient for each row
     return ops.div(a, b)
 
