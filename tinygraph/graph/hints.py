@@ -11,6 +11,8 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
+from .dtype import DTYPES
+
 FUNCTIONS = {
     "acos": "tg.arccos", "acosh": "tg.arccosh", "asin": "tg.arcsin", "asinh": "tg.arcsinh",
     "atan": "tg.arctan", "atan2": "tg.arctan2", "atanh": "tg.arctanh",
@@ -21,9 +23,8 @@ FUNCTIONS = {
     "chunk": "tg.split(x, parts, axis)", "clamp": "tg.clip(x, min, max)",
     "cond": "tg.where(condition, a, b), which computes both",
     "dense": "nn.Linear", "divide": "tg.div, or a / b", "fit": "tg.train.fit",
-    "float16": "dtype='float32'; a dtype is written as text", "float32": "dtype='float32', as text",
-    "float64": "dtype='float64', as text", "int32": "dtype='int32', as text",
-    "int64": "dtype='int64', as text", "gather": "tg.take_along_axis(x, indices, axis)",
+    "float16": "dtype='float32'; a dtype is written as text",
+    "gather": "tg.take_along_axis(x, indices, axis)",
     "hessian": "tg.grad of a sum over tg.grad's results",
     "index_select": "tg.take(x, indices, axis)", "is_nan": "tg.isnan", "is_inf": "tg.isinf",
     "jacobian": "tg.grad of one result at a time", "jit": "tg.compile(inputs, outputs)",
@@ -47,6 +48,7 @@ FUNCTIONS = {
     "vjp": "tg.grad of tg.sum(y * v)",
     "vmap": "one more axis: functions broadcast", "while_loop": "tg.scan, of a fixed length",
 }  # fmt: skip
+FUNCTIONS |= {name: f"dtype={name!r}, as text" for name in DTYPES}
 
 LAYERS = {
     "BCELoss": "nn.binary_cross_entropy(probabilities, target)",
