@@ -170,3 +170,12 @@ def test_nothing_but_empty_values_changes() -> None:
 
     graph = Graph("g", (X,), (tg.sum(X * 2),))
     assert without_empty(graph) is graph
+
+
+@pytest.mark.parametrize("shape, to", [((3, 1), (3, 0)), ((0, 1), (0, 4)), ((1, 0), (5, 0))])
+def test_sums_of_repeated_values_of_which_there_are_none(shape, to):
+    """No product stands for them: infinity times zero is none."""
+    x = tg.input("x", *shape)
+    y = tg.sum(tg.broadcast_to(x, to), (0, 1))
+    (found,) = tg.compile([x], [y])(np.full(shape, np.inf, np.float32))
+    assert found == 0

@@ -247,7 +247,7 @@ def cast_nothing(out: Node, x: Node) -> Node | None:
 def sum_of_broadcast(out: Node, x: Node) -> Node | None:
     """n equal summands are one product; an integer n wraps around as the sum does."""
     narrow = unrepeated(out)
-    if narrow is None:
+    if narrow is None or out.inputs[0].type.size == 0:
         return None
     count = out.inputs[0].type.size // narrow.type.size
     total = SUM(narrow, axis=out.attr("axis"), keepdims=out.attr("keepdims"))
