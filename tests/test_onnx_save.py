@@ -173,6 +173,16 @@ def test_loops_of_all_kinds(tmp_path: Path) -> None:
     check(tmp_path / "loop.onnx", graph, values(graph.inputs))
 
 
+def test_devices_are_left_out(tmp_path: Path) -> None:
+    x = tg.input("x", 3)
+    with tg.device("cpu:1"):
+        y = tg.exp(x)
+    graph = Graph("placed", (x,), (y + x,))
+    assert any(n.op.name == "place" for n in graph.nodes)
+    tg.onnx.save(graph, tmp_path / "placed.onnx")
+    check(tmp_path / "placed.onnx", graph, values(graph.inputs))
+
+
 def test_what_onnx_cannot_express_is_listed(tmp_path: Path) -> None:
     own = extend.define(
         "own_for_onnx", extend.Kind.ELEMENTWISE, infer=lambda x: x, ref=lambda x: 2 * x,

@@ -20,10 +20,9 @@ from ...graph.size import Size
 from ..reading.errors import OnnxError
 from .graph import written
 from .raising import raised
-from .writer import RULES, OnnxWriter, Value, tensor_type
+from .writer import ITSELF, RULES, OnnxWriter, Value, declared
 
 OPSET, IR = 20, 9
-ITSELF = (0, 1)  # the polynomial n
 INLINE = 2**30  # bytes of values in the file itself; protobuf ends at 2 GiB
 
 
@@ -41,7 +40,7 @@ def model(graph: Graph, updates: Sequence[Parameter], outputs: Sequence[str]) ->
     inputs = []
     for n in graph.inputs:
         names[n] = _unique(taken, n.name or "input")
-        inputs.append(_info(names[n], n))
+        inputs.append(declared(names[n], n.dtype, n.shape))
     w.batch = _batch(w, graph, names)
     changed = set(updates)
     values = {}
@@ -49,7 +48,7 @@ def model(graph: Graph, updates: Sequence[Parameter], outputs: Sequence[str]) ->
         names[p] = _unique(taken, p.name or "parameter")
         values[names[p]] = numpy_helper.from_array(p.value, names[p])
         if p in changed:  # an initializer that is an input too can be given anew
-            inputs.append(_info(names[p], p))
+            inputs.append(declared(names[p], p.dtype, p.shape))
     results = written(w, graph.outputs, names, raised(graph))
     count = len(graph.outputs) - len(updates)
     labels = [*outputs[:count]]
@@ -59,7 +58,7 @@ def model(graph: Graph, updates: Sequence[Parameter], outputs: Sequence[str]) ->
     for result, label, n in zip(results, labels, graph.outputs, strict=True):
         name = _unique(taken, label)
         w.nodes.append(helper.make_node("Identity", [result], [name], name=f"output_{name}"))
-        made.append(_info(name, n))
+        made.append(declared(name, n.dtype, n.shape))
     tensors = [*values.values(), *w.tensors.values()]
     nodes = _alive(w.nodes, [o.name for o in made])
     return helper.make_model(
@@ -114,13 +113,6 @@ def _batch(w: OnnxWriter, graph: Graph, names: dict[Node, Any]) -> Any:
 def _unique(taken: Counter[str], name: str) -> str:
     taken[name] += 1
     return name if taken[name] == 1 else f"{name}_{taken[name]}"
-
-
-def _info(name: str, n: Node) -> Any:
-    sizes = [
-        ("N" if s.polynomial == ITSELF else str(s)) if isinstance(s, Size) else s for s in n.shape
-    ]
-    return helper.make_tensor_value_info(name, tensor_type(n.dtype), sizes)
 
 
 def _alive(nodes: Sequence[Any], outputs: Sequence[str]) -> list[Any]:

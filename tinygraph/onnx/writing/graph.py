@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...graph.ir import Node
-from ...graph.op import CONSTANT, Kind
+from ...graph.op import CONSTANT
 from ...graph.origins import origins
 from . import elementwise, loops, products, resampling, shaping, windows  # noqa: F401
 from .raising import Raised
@@ -48,6 +48,6 @@ def _written(w: OnnxWriter, n: Node, inputs: list[Any], raised: Mapping[Node, Ra
     w.scope = place.scope.replace(".", "/") if place else ""
     if n in raised:
         return raised[n].write(w, *inputs)
-    if n.op.transparent or (n.op.kind is Kind.VIEW and n.op.name == "place"):
+    if n.op.transparent:
         return inputs[0]
     return RULES[n.op.name](w, n, *inputs)

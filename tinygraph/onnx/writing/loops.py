@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from onnx import helper
 
 from ...graph.ir import Node
 from ...ops.loop import LoopRoles
-from .writer import OnnxWriter, Value, tensor_type, writes
-
-
-def info(name: Value, n: Node) -> Any:
-    """What the file says of a value: dtype and sizes, those open as ``batch``."""
-    sizes = [s if isinstance(s, int) else None for s in n.shape]
-    return helper.make_tensor_value_info(name, tensor_type(n.dtype), sizes)
+from .writer import OnnxWriter, Value, declared, writes
 
 
 @writes("scan")
@@ -32,19 +24,22 @@ def scan(w: OnnxWriter, n: Node, *xs: Value) -> list[Value]:
     names: dict[Node, Value] = dict(zip(loop.captured, xs[last:], strict=True))
     takes = [*loop.carries, *loop.slices]
     names |= {c: body.fresh("step") for c in takes}
-    inputs = [info(names[c], c) for c in takes]
+    inputs = [declared(names[c], c.dtype, c.shape) for c in takes]
     sequences = list(xs[first:last])
     if not sequences:  # a Scan has as many steps as what it goes through
         sequences = [w.expand(w.constant(0, "int64"), [loop.length])]
         number = body.fresh("step")
-        inputs.append(helper.make_tensor_value_info(number, tensor_type("int64"), []))
+        inputs.append(declared(number, "int64", ()))
     found = written(body, (*loop.after, *loop.outs), names)
     began = [c for c, kept in zip(loop.carries, loop.kept, strict=True) if kept]
     returned = [*zip(found, (*loop.after, *loop.outs), strict=True)]
     returned += [(names[c], c) for c in began]
     outputs = [(body.add("Identity", name), like) for name, like in returned]
     graph = helper.make_graph(
-        body.nodes, n.attr("body").name, inputs, [info(name, like) for name, like in outputs]
+        body.nodes,
+        n.attr("body").name,
+        inputs,
+        [declared(name, like.dtype, like.shape) for name, like in outputs],
     )
     stacked = len(outputs) - first
     turn = int(loop.reverse)
@@ -79,11 +74,10 @@ def linear_recurrence(w: OnnxWriter, n: Node, a: Value, b: Value) -> Value:
     names = [body.fresh("step") for _ in range(3)]
     following = body.add("Add", body.add("Mul", names[1], names[0]), names[2])
     kept = body.add("Identity", following)
-    sizes = [s if isinstance(s, int) else None for s in shape]
     graph = helper.make_graph(
         body.nodes, "recurrence",
-        [helper.make_tensor_value_info(v, tensor_type(n.dtype), sizes) for v in names],
-        [helper.make_tensor_value_info(v, tensor_type(n.dtype), sizes) for v in (following, kept)],
+        [declared(v, n.dtype, shape) for v in names],
+        [declared(v, n.dtype, shape) for v in (following, kept)],
     )  # fmt: skip
     turn = int(n.attr("reverse"))
     start = w.expand(w.like(n, 0), shape)

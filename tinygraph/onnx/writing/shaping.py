@@ -16,6 +16,12 @@ def reshape(w: OnnxWriter, n: Node, x: Value) -> Value:
     return w.reshape(x, n.inputs[0].shape, n.shape)
 
 
+@writes("place")
+def place(w: OnnxWriter, n: Node, x: Value) -> Value:
+    """Where a value is stored is the other runtime's affair."""
+    return x
+
+
 @writes("transpose")
 def transpose(w: OnnxWriter, n: Node, x: Value) -> Value:
     return w.transpose(x, n.attr("axes"))

@@ -16,6 +16,7 @@ from ...graph.size import Size
 Value = str  # the name of a value in the file
 Rule = Callable[..., Any]
 RULES: dict[str, Rule] = {}
+ITSELF = (0, 1)  # the polynomial n
 
 
 def writes(*names: str) -> Callable[[Rule], Rule]:
@@ -34,6 +35,14 @@ def writes(*names: str) -> Callable[[Rule], Rule]:
 def tensor_type(dtype: str) -> int:
     """ONNX's number of a dtype."""
     return helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+
+
+def declared(name: Value, dtype: str, shape: Sequence[Any]) -> Any:
+    """What the file says of a value; sizes that are open have names, N that of the batch."""
+    sizes = [
+        ("N" if s.polynomial == ITSELF else str(s)) if isinstance(s, Size) else s for s in shape
+    ]
+    return helper.make_tensor_value_info(name, tensor_type(dtype), sizes)
 
 
 class OnnxWriter:
