@@ -25,6 +25,12 @@ def swap(x: Node) -> Node:
     return tg.transpose(x, (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
 
 
+def windows_of_one(x: Node) -> Node:
+    """A reduction that has no axis longer than 1, as where a pool finds the size that it makes."""
+    images = tg.reshape(x, (1, *x.shape))
+    return tg.adaptive_avg_pool2d(images, images.shape[2:])
+
+
 # from one array of three axes to some results, each in another order than it is read
 WALKS = {
     "transpose": lambda x: [swap(x)],
@@ -36,6 +42,7 @@ WALKS = {
     "shifted": lambda x: [tg.pad(swap(x), ((0, 0), (1, 2), (2, 1)))],
     "part": lambda x: [swap(x)[:, 1:, ::2]],
     "two results": lambda x: [swap(x), x + x],
+    "means of one": lambda x: [windows_of_one(swap(x))],
     "by another": lambda x: [swap(x) + tg.reshape(x, swap(x).shape)],
 }
 SIZES = [1, 3, 4, 5, 8, 9, 13]  # around the tile of SMALL, and around the axes that are unrolled

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..graph.op import Index
 from ..plan.records.body import Statement
-from ..plan.records.plan import Access, Fold, Guard, Load, Nest, NestStatement, Position
-from .steps import folded, view_key, wrapped
+from ..plan.records.plan import Access, Fold, Guard, Load, Nest, NestStatement, Position, Stage
+from .steps import folded, initial, view_key, wrapped
 from .writer import Address, Writer
 
 
@@ -59,6 +59,14 @@ class ElementWriter:
             out.depth += 1
 
     # ------------------------------------------------------------------ steps
+
+    def begin(self, stage: Stage) -> None:
+        """What comes before a stage's reduction."""
+        for step in stage.outer:
+            self.step(step)
+        for step in stage.inner:
+            if isinstance(step, Fold):
+                self.out.line(f"{step.name} = {initial(step)}")
 
     def step(self, step: NestStatement, suffix: str = "") -> None:
         out = self.out

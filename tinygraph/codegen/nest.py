@@ -8,9 +8,8 @@ sizes.
 
 from __future__ import annotations
 
-from ..plan.records.plan import Fold, Nest
+from ..plan.records.plan import Nest
 from .columns import ColumnWriter
-from .steps import initial
 from .tiles import TileWriter
 from .windows import WindowWriter
 from .writer import WrittenKernel
@@ -51,11 +50,7 @@ class NestWriter(ColumnWriter, TileWriter, WindowWriter):
         out = self.out
         self.open_outputs(self.outputs)
         for stage in self.nest.stages:
-            for step in stage.outer:
-                self.step(step)
-            for step in stage.inner:
-                if isinstance(step, Fold):
-                    out.line(f"{step.name} = {initial(step)}")
+            self.begin(stage)
             depth = out.depth
             if stage.inner:
                 for axis in self.nest.reduce:

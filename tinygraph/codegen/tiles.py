@@ -29,8 +29,10 @@ class TileWriter(ElementWriter):
             self.steps()
 
     def steps(self) -> None:
+        """All of one element; a reduction in tiles is over axes of size 1 only."""
         for stage in self.nest.stages:
-            for step in stage.outer:
+            self.begin(stage)
+            for step in stage.inner:
                 self.step(step)
 
     def open_tiles(self, outer: list[int], within: list[int]) -> None:
