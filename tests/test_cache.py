@@ -1,5 +1,6 @@
 """The store on disk: whole files or none, whatever happens."""
 
+import json
 import os
 import re
 import shutil
@@ -163,7 +164,7 @@ def test_the_command_shows_and_clears(tmp_path, monkeypatch, capsys):
     Store(tmp_path).put("kernel", "k", bytes(2_000_000))
     main(["cache"])
     assert re.search(r"2\.0 of 1,074 MB\n.*kernels +1 ", capsys.readouterr().out, re.DOTALL)
-    main(["cache", "--clear"])
+    main(["cache", "clear"])
     assert re.search(r"0\.0 of 1,074 MB\n.*kernels +0 ", capsys.readouterr().out, re.DOTALL)
     assert Store(tmp_path).entries() == []
     (tmp_path / "file").write_text("in the way")
@@ -176,6 +177,27 @@ def test_the_command_shows_and_clears(tmp_path, monkeypatch, capsys):
         store_module._store.cache_clear()
         with pytest.raises(SystemExit, match="cache: the cache folder"):
             main(["cache"])
+
+
+def test_the_command_lists_and_verifies(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TINYGRAPH_CACHE", str(tmp_path))
+    store = Store(tmp_path)
+    for key in ("a", "b"):
+        store.put("kernel", key, bytes(1_000))
+        os.utime(store.path("kernel", key), (1, 1))
+    main(["cache", "ls", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert [(e["kind"], e["key"]) for e in found["entries"]] == [("kernel", "a"), ("kernel", "b")]
+    assert found["kinds"]["kernel"]["entries"] == 2 and found["bytes"] > 2_000
+    main(["cache", "verify"])
+    assert "every entry is as it was written" in capsys.readouterr().out
+    assert store.entries()[0].used == 1  # being looked at is not being used
+    store.path("kernel", "b").write_bytes(b"damaged")
+    with pytest.raises(SystemExit) as ended:
+        main(["cache", "verify"])
+    assert ended.value.code == 1
+    assert "damaged: kernel b" in capsys.readouterr().out
+    assert [p.stem for p in files(store)] == ["a"]
 
 
 def test_prunes_what_was_not_used_for_longest(tmp_path):

@@ -6,6 +6,7 @@ predict = tg.compile([x], [net(x)])
 (logits,) = predict(images)
 """
 
+from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from .compiler import sources as _sources  # noqa: F401  # isort: skip  first: it looks at the files
@@ -32,6 +33,11 @@ from .ops.public import *  # noqa: F403
 from .settings import settings
 from .view import view
 
+if _TYPE_CHECKING:
+    from . import data, extend, train
+
+__version__ = "0.1.0"
+
 __all__ = [
     "BackendError",
     "GradientError",
@@ -48,9 +54,11 @@ __all__ = [
     "checkpoint",
     "compile",
     "constant",
+    "data",
     "device",
     "diff",
     "dump",
+    "extend",
     "grad",
     "input",
     "manual_seed",
@@ -64,13 +72,23 @@ __all__ = [
     "run",
     "scope",
     "settings",
+    "train",
     "view",
 ]
 __all__ += ops.__all__
 
 tracebacks.install()
 
+_WHEN_USED = ("data", "extend", "train")  # imported then, not by ``import tinygraph``
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_WHEN_USED})
+
+
 if not _TYPE_CHECKING:
 
     def __getattr__(name):  # type: ignore[no-untyped-def]
+        if name in _WHEN_USED:
+            return _import_module(f".{name}", __name__)
         _hints.missing("tg", name, _hints.FUNCTIONS, __all__)

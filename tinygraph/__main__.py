@@ -1,4 +1,4 @@
-"""python -m tinygraph COMMAND: each command is a module.
+"""python -m tinygraph COMMAND, or tinygraph COMMAND: each command is a module.
 
 Such a module has a docstring, whose first line is the command's help, ``add_arguments(parser)`` and
 ``main(arguments)``.
@@ -11,6 +11,8 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from . import __version__
+
 COMMANDS = {
     "demo": "tinygraph.cli.demo",
     "show": "tinygraph.cli.show",
@@ -20,6 +22,7 @@ COMMANDS = {
     "compare": "tinygraph.cli.compare",
     "export": "tinygraph.cli.export",
     "cache": "tinygraph.cli.cache",
+    "doctor": "tinygraph.cli.doctor",
     "cuda-check": "tinygraph_cuda.check",
 }
 
@@ -28,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m tinygraph", description="tinygraph: a graph compiler for neural networks."
     )
+    parser.add_argument("--version", action="version", version=f"tinygraph {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, path in COMMANDS.items():
         module = importlib.import_module(path)

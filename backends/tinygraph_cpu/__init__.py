@@ -7,6 +7,7 @@ object code that later processes load without Numba.
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ import llvmlite
 import numpy as np
 
 from tinygraph.codegen.program import Code
-from tinygraph.compiler.backend import BackendError, Runner
+from tinygraph.compiler.backend import BackendError, Finding, Runner
 from tinygraph.compiler.store import Store
 from tinygraph.graph.ir import Parameter
 from tinygraph.plan.records.device import Card
@@ -47,6 +48,11 @@ def target(runtime: str) -> Target:
 def fingerprint(runtime: str) -> str:
     if runtime:
         raise BackendError(f"backend 'cpu' has no runtime {runtime!r}: it is chosen as 'cpu'")
+    if os.name != "posix":
+        raise BackendError(
+            "backend 'cpu' does not support Windows: install tinygraph in WSL, where it runs as on "
+            "Linux; tg.run computes graphs anywhere"
+        )
     numba = importlib.util.find_spec("numba")  # its version without importing it
     assert numba is not None and numba.origin is not None
     version = Path(numba.origin).with_name("_version.py").read_text()
@@ -79,3 +85,9 @@ def load(
     from .runner import CpuRunner
 
     return CpuRunner(code, constants, parameters, store)
+
+
+def examine() -> Sequence[Finding]:
+    from .machine.examination import examine
+
+    return examine()

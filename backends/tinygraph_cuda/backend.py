@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tinygraph.codegen.program import Code
-from tinygraph.compiler.backend import Runner
+from tinygraph.compiler.backend import BackendError, Finding, Runner
 from tinygraph.compiler.store import Store
 from tinygraph.graph.ir import Parameter
 from tinygraph.plan.records.device import Card
@@ -17,6 +17,7 @@ from tinygraph.plan.records.device import Card
 from . import require_toolchain
 from .choice import choose
 from .compile.compiled import compile_missing, fetch, toolchain_versions
+from .runtimes import probe
 
 if TYPE_CHECKING:
     from tinygraph.plan.records.plan import Plan
@@ -63,3 +64,16 @@ def load(
         return CheckedRunner(code, choice.architecture)
     runtime_module = import_module(f".runtimes.{choice.runtime}", __package__)
     return CudaRunner(code, constants, parameters, kernels, runtime_module.runtime())
+
+
+def examine() -> Sequence[Finding]:
+    try:
+        found, version = probe.architecture(), probe.driver_version()
+    except BackendError as reason:
+        advice = "for GPUs; without one, backend='cuda' runs in the emulator"
+        return [Finding("GPU", f"none: {reason}", "hint", advice)]
+    try:
+        require_toolchain()
+    except BackendError as reason:
+        return [Finding("GPU", found, "hint", str(reason))]
+    return [Finding("GPU", f"{found}, a driver for CUDA {version // 1000}.{version % 1000 // 10}")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -78,6 +79,31 @@ class Recorder(Protocol):
 
     def timeline(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> Timeline:
         """Runs once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A fact about the machine, which ``python -m tinygraph doctor`` shows.
+
+    Attributes:
+        name: the processor, say.
+        value: which one.
+        state: ``ok``; ``hint``, where something could be better; ``fault``, where nothing works.
+        advice: what to do.
+    """
+
+    name: str
+    value: str
+    state: str = "ok"
+    advice: str = ""
+
+
+@runtime_checkable
+class Examined(Protocol):
+    """A backend that says what it finds on the machine."""
+
+    def examine(self) -> Sequence[Finding]:
+        """Never raises; compiles nothing."""
 
 
 class Backend(Protocol):

@@ -54,6 +54,11 @@ class Entry:
     size: int
     path: Path
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Its kind and key, as ``Store.get`` takes them."""
+        return self.path.parent.name, self.path.stem
+
 
 class Store:
     """A folder of files by (kind, key).
@@ -90,18 +95,10 @@ class Store:
         that another user can write is removed.
         """
         path = self.path(kind, key)
-        try:
-            with open(path, "rb") as file:
-                own = _only_ours(os.fstat(file.fileno()))
-                content = file.read()
-        except OSError:
-            return None
-        data, trailer = content[:-_TRAILER], content[-_TRAILER:]
-        if not own or trailer != _trailer(kind, key, data):
-            _remove(path)
-            return None
-        with suppress(OSError):  # read-only: then it only seems unused for longer
-            os.utime(path)
+        data = _intact(path, kind, key)
+        if data is not None:
+            with suppress(OSError):  # read-only: then it only seems unused for longer
+                os.utime(path)
         return data
 
     def put(self, kind: str, key: str, data: bytes) -> None:
@@ -142,6 +139,10 @@ class Store:
                     elif now - status.st_mtime > STALE:
                         _remove(path)
         return sorted(found, key=lambda e: (e.used, e.path))
+
+    def verify(self) -> list[Entry]:
+        """Reads all entries; removes and returns those that are damaged."""
+        return [e for e in self.entries() if _intact(e.path, *e.key) is None]
 
     def clear(self) -> None:
         """Removes all entries; programs in memory keep running."""
@@ -193,6 +194,21 @@ class Store:
             _remove(entry.path)
             used -= entry.size
         return used
+
+
+def _intact(path: Path, kind: str, key: str) -> bytes | None:
+    """The data of a file; None, and the file is gone, unless it is as ``put`` wrote it."""
+    try:
+        with open(path, "rb") as file:
+            own = _only_ours(os.fstat(file.fileno()))
+            content = file.read()
+    except OSError:
+        return None
+    data, trailer = content[:-_TRAILER], content[-_TRAILER:]
+    if own and trailer == _trailer(kind, key, data):
+        return data
+    _remove(path)
+    return None
 
 
 def _check_owner(folder: Path) -> None:
