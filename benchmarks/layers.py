@@ -1,11 +1,15 @@
 """Single layers: the convolutions of AlexNet and GoogLeNet, a fully connected layer, softmax, LRN.
 
     python benchmarks/layers.py [--batch 1] [--threads 2] [--json out.json] [--limit N]
+    python benchmarks/layers.py --all [KIND ...] [--only NAME] [--json out.json]
 
 For convolutions: the rate of the launches that compute it directly, without Winograd's transform,
 in GFLOP/s by the time that threads spend in it, as a share of the measured peak of all threads; the
 peer is a whole call of PyTorch's channels-last convolution. Both find their operands in cache.
 The others are whole calls, interleaved with PyTorch's.
+
+``--all`` measures three hundred layers of every kind (kinds.py), forward and back, and prints which
+are slower than PyTorch. With ``--json`` it keeps what earlier runs found of other kinds.
 """
 
 from __future__ import annotations
@@ -17,10 +21,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import every_layer
 import numpy as np
 import peak
 import peers
 import profile_launches
+from kinds import KINDS
 from networks import NETWORKS
 from timing import interleave
 
@@ -155,7 +161,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--limit", type=int, help="at most this many convolutions")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--all", nargs="*", metavar="KIND", choices=KINDS, help="layers of kinds")
+    parser.add_argument("--only", default="", help="with --all: layers whose names contain this")
     options = parser.parse_args()
+    if options.all is not None:
+        kinds = options.all or list(KINDS)
+        every_layer.run(kinds, options.threads, options.rounds, options.only, options.json)
+        return
     shapes = convolutions()[: options.limit]
     found = [convolution(c, options.batch, options.threads, options.rounds) for c in shapes]
     print("| layer | tinygraph ms | PyTorch ms | GFLOP/s | of peak |\n|---|---:|---:|---:|---:|")

@@ -38,3 +38,37 @@ def test_a_row_without_peers():
         cwd=BENCHMARKS, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert "| LeNet-5 batch 1, inference |" in done.stdout
+
+
+@pytest.fixture
+def every_layer(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import every_layer
+
+    return every_layer
+
+
+def test_layers_of_every_kind(every_layer):
+    names = [f"{kind} {x.name}" for kind, make in every_layer.KINDS.items() for x in make()]
+    assert len(names) == len(set(names)) >= 230
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "results"),
+    [("matmul", "7x7 @ 7x7", 1), ("gradients", "3x3/1 960 at 7 b4", 2),
+     ("other-gradients", "softmax 2048x1000 forward and back", 2)],
+)  # fmt: skip
+def test_a_layer_returns_results_and_gradients(every_layer, kind, name, results):
+    (layer,) = (x for x in every_layer.KINDS[kind]() if x.name == name)
+    run = every_layer._tinygraph(layer, every_layer._arrays(layer), threads=2)
+    assert len(run()) == len(run.turned) == results
+
+
+def test_the_summary_counts_what_is_slower(every_layer):
+    results = [
+        every_layer.Result("kind", "slow", 2.0, 1.0, 1.5, 2.0, "a"),
+        every_layer.Result("kind", "fast", 1.0, 2.0, None, 0.5, "b"),
+    ]
+    text = every_layer.summary(results)
+    assert "| kind | slow | 2 | 1 | 1.5 | 2.00 | a |" in text and "fast" not in text
+    assert "2 layers: 1 above 1.15, 1 above 1.0, geometric mean 1.00" in text
