@@ -80,13 +80,16 @@ class _Lowering(LoweringPass):
 
 
 class _Pipeline(compiler.CompilerBase):
-    """The passes that straight loops over scalars need."""
+    """The passes that straight loops over scalars need.
+
+    Names stay as they are instead of being numbered by assignment: a name of a kernel has one type,
+    LLVM does the numbering itself, and Numba takes time for it that grows with names x statements.
+    """
 
     passes = (
         untyped_passes.TranslateByteCode,
         untyped_passes.FixupArgs,
         untyped_passes.IRProcessing,
-        untyped_passes.ReconstructSSA,
         typed_passes.NopythonTypeInference,
         typed_passes.PreLowerStripPhis,
         typed_passes.IRLegalization,
@@ -103,7 +106,7 @@ class _Pipeline(compiler.CompilerBase):
 
 def _flags() -> compiler.Flags:
     flags: Any = compiler.Flags()
-    flags.enable_ssa = True
+    flags.enable_ssa = False
     flags.error_model = "numpy"  # a division by zero does not raise
     flags.fastmath = cpu.FastMathOptions(set(FAST))
     return flags
