@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tinygraph_cpu.driver.driver import driver_module
-from tinygraph_cpu.driver.launch_table import LaunchTable, TableEntry
+from tinygraph_cpu.driver.launch_table import LEFT, LaunchTable, TableEntry
 from tinygraph_cpu.driver.team import Team, allowed_cpus, default_threads, team
 from tinygraph_cpu.machine import objects
 
@@ -127,6 +127,28 @@ def test_wakes_parked_workers(chain, expected, own_team):
         np.testing.assert_array_equal(chain.run(own_team, 3), expected)
         time.sleep(0.03)
     assert len(own_team.parked) == len(own_team.workers) == 2
+
+
+def test_a_worker_that_parks_as_a_run_begins_joins_it(own_team):
+    began = threading.Event()
+
+    class Late(list):
+        def append(self, worker):
+            """The worker has left native code, but is not among the parked before a run begins."""
+            began.wait(10)
+            super().append(worker)
+
+    lead = own_team._lead
+    Chain().run(own_team, 2)
+    own_team.parked = Late(own_team.parked)
+    own_team._wake()
+    time.sleep(0.05)  # longer than its patience
+    long = Chain(layers=1, width=64)
+    long.cells = np.zeros((2, 1 << 20), np.int64)
+    long.blocks[:] = long.cells[1].ctypes.data, long.cells[0].ctypes.data, 1 << 20
+    own_team._lead = lambda *args: (began.set(), lead(*args))[1]
+    own_team.run(long.table, 2)
+    assert own_team.state[LEFT] == 1
 
 
 def test_workers_are_kept_off_the_callers_core(chain, own_team):
@@ -308,7 +330,7 @@ def test_a_device_waits_for_its_thread(placed, expected, own_team):
     for pause in (0, 0.0005, 0.001, 0.002, 0.004, 0.03) * 2:
         time.sleep(pause)  # workers spin, park, or are just about to
         np.testing.assert_array_equal(placed.run(own_team, 3), expected[:13])
-    assert not own_team.needed
+    assert not own_team.going
 
 
 def test_devices_in_several_python_threads(expected, own_team):

@@ -22,8 +22,8 @@ whether to stop. Once the answer is yes, all threads go on claiming and counting
 running them: the run ends soon, and the counters are right for the next one.
 
 A worker joins a run through the gate, one word: run number, open bit, number of workers inside.
-Nobody waits for a worker that has not joined: a parked or preempted one is merely missed, unless a
-device needs its thread. To end a run the caller closes the gate and waits until those who joined
+Nobody waits for a worker that has not joined: a preempted one is merely missed, unless a device
+needs its thread. To end a run the caller closes the gate and waits until those who joined
 have left.
 """
 

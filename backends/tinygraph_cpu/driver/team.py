@@ -11,6 +11,7 @@ import atexit
 import ctypes
 import os
 import threading
+import time
 import warnings
 import weakref
 from collections.abc import Callable
@@ -19,12 +20,13 @@ from functools import cache
 
 from tinygraph.graph.locks import TEAMS, new_lock
 from tinygraph.settings import MOST_THREADS, settings
-from tinygraph_cpu.driver.driver import INSIDE_BITS, driver
+from tinygraph_cpu.driver.driver import INSIDE_BITS, OPEN, driver
 from tinygraph_cpu.driver.interrupt import stop
-from tinygraph_cpu.driver.launch_table import GATE, STATE_WORDS, LaunchTable, words
+from tinygraph_cpu.driver.launch_table import GATE, LIMIT, STATE_WORDS, LaunchTable, words
 from tinygraph_cpu.machine.processors import allowed_cpus
 
-PATIENCE = 50_000  # pauses, one to three milliseconds, before a worker parks
+PATIENCE = 0.002  # seconds until a worker parks
+PAUSES = 1000  # that are timed; one takes 3 to 50 nanoseconds, by processor
 _PINS = hasattr(os, "sched_setaffinity")
 
 
@@ -46,6 +48,17 @@ def _warn(threads: int, processors: int) -> None:
     )
 
 
+@cache
+def patience() -> int:
+    """The pauses of a worker before it parks."""
+    state, seconds = words(STATE_WORDS), []
+    for _ in range(3):
+        start = time.perf_counter()
+        driver().serve(state.ctypes.data, 0, PAUSES)
+        seconds.append(time.perf_counter() - start)
+    return round(PAUSES * PATIENCE / min(seconds))
+
+
 class _Thread:
     """A thread that serves runs, and the lock on which it sleeps between them."""
 
@@ -61,9 +74,9 @@ class _Thread:
     def serve(self, team: Team, serve: Callable[[int, int, int], int]) -> None:
         seen = 0
         while not team.closed:
-            seen = serve(team.state.ctypes.data, seen, PATIENCE)
+            seen = serve(team.state.ctypes.data, seen, patience())
             team.parked.append(self)
-            if team.closed or team.needed > seen:  # the waking thread may have looked too early
+            if team.closed or team.joinable(seen):  # the waking thread may have looked too early
                 with suppress(ValueError):  # just now taken from there, to be woken
                     team.parked.remove(self)
                     continue
@@ -94,7 +107,8 @@ class Team:
         self.workers: list[_Thread] = []
         self.parked: list[_Thread] = []
         self.most = MOST_THREADS  # workers
-        self.needed = 0  # the number of a run that cannot end without its workers
+        self.runs = 0  # of which each has a number
+        self.going = 0  # the number of the run that is about to begin, or goes on
         self._cpus = allowed_cpus()
         self._caller_cpu = -1
 
@@ -118,13 +132,18 @@ class Team:
                 stopped = self._walk(table.address)
             else:
                 self._place()
-                if table.devices:
-                    self.needed = (int(self.state[GATE]) >> INSIDE_BITS + 1) + 1
+                self.going = self.runs = self.runs + 1
                 self._wake()
                 stopped = self._lead(self.state.ctypes.data, table.address, threads)
-                self.needed = 0
+                self.going = 0
         if stopped:
             stop()
+
+    def joinable(self, seen: int) -> bool:
+        """Whether a run later than number ``seen`` is about to begin, or goes on and has room."""
+        gate = int(self.state[GATE])
+        full = (gate & OPEN - 1) >= self.state[LIMIT]
+        return self.going > seen and not (full and gate >> INSIDE_BITS + 1 == self.going)
 
     def _start(self, count: int) -> None:
         """Starts workers, up to ``count``, as far as the system lets this process have threads."""
@@ -136,7 +155,7 @@ class Team:
             self._caller_cpu = -1
 
     def _wake(self) -> None:
-        # One that parks just now is missed, and woken for the next run: it was not needed so far.
+        # one that parks just now is missed, but sees that a run is going on
         while self.parked:
             self.parked.pop().bell.release()
 
