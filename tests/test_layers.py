@@ -17,7 +17,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SOURCES = [ROOT, ROOT / "backends"]
-PACKAGES = ["tinygraph", "tinygraph_scalar", "tinygraph_cpu", "tinygraph_cuda", "ptx_emulator"]
+PACKAGES = [
+    "tinygraph", "tinygraph_scalar", "tinygraph_cpu", "tinygraph_cuda", "tinygraph_mpi",
+    "ptx_emulator",
+]  # fmt: skip
 
 # Lowest first; rooms of one line do not import each other.
 FLOORS = [
@@ -45,6 +48,7 @@ FLOORS = [
     ["tinygraph.nn", "tinygraph.datasets", "tinygraph.checkpoints"],
     ["tinygraph.optim", "tinygraph.data"],
     ["tinygraph.models", "tinygraph.checkpoint", "tinygraph.train"],
+    ["tinygraph.distributed"],
     ["tinygraph.onnx.reading"],
     ["tinygraph.onnx.writing"],
     ["tinygraph.onnx.operators"],
@@ -62,6 +66,7 @@ FLOORS = [
     ["tinygraph_cuda.kernels", "tinygraph_cuda.runtimes"],
     ["tinygraph_cuda"],
     ["tinygraph_cuda.check"],
+    ["tinygraph_mpi"],
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 HEAVY = ("numba", "llvmlite", "torch", *PACKAGES[1:])  # what the core does not import

@@ -18,6 +18,7 @@ from uuid import uuid4
 
 import numpy as np
 
+from .graph.world import world
 from .nn.module import Module, assign
 from .nn.random import SEED, STEP
 from .optim import Optimizer
@@ -42,7 +43,7 @@ def save(
     """Writes a module's values, and with an optimizer all that a run needs to continue.
 
     The file appears whole or not at all. ``numbers``, such as ``epoch=3``, are for ``load`` to
-    return.
+    return. Of several ranks, which all call it, rank 0 writes the file, and all return after that.
     """
     arrays = module.state_dict()
     if optimizer is not None:
@@ -52,7 +53,10 @@ def save(
         if not isinstance(number, (bool, int, float, np.number)):
             raise TypeError(f"a checkpoint keeps numbers, got {name}={number!r}")
         arrays[NUMBER + name] = np.asarray(number)
-    write_arrays(path, arrays)
+    ranks = world()
+    if ranks.rank == 0:
+        write_arrays(path, arrays)
+    ranks.gather(None)
 
 
 def load(

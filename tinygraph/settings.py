@@ -7,6 +7,7 @@
     TINYGRAPH_VERIFY    settings.verify    ``values``: check what passes and kernels compute
     TINYGRAPH_CUDA      settings.cuda      what ``backend="cuda"`` is: auto, device, emulate or ptx
     TINYGRAPH_CPU       settings.cpu       native, or the x86-64 level to compile for
+    TINYGRAPH_TIMEOUT   settings.timeout   seconds that a rank waits for another before all end
 
 A variable is read whenever its attribute is, so it may change while the process runs. An attribute
 that was set wins over its variable; setting it to None hands it back to the variable.
@@ -15,6 +16,7 @@ that was set wins over its variable; setting it to None hands it back to the var
 from __future__ import annotations
 
 import atexit
+import math
 import os
 import shutil
 import tempfile
@@ -76,6 +78,16 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise ValueError("a positive number of seconds")
+    return value
+
+
 @cache
 def temporary_folder() -> Path:
     """A folder of this process, removed at its end; one that cannot be made if there is no room."""
@@ -121,6 +133,7 @@ class Settings:
     cpu = Setting[str](
         "TINYGRAPH_CPU", _one_of("native", "x86-64-v3", "x86-64-v2"), lambda: "native"
     )
+    timeout = Setting[float]("TINYGRAPH_TIMEOUT", _seconds, lambda: 60.0)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not isinstance(getattr(type(self), name, None), Setting):

@@ -7,25 +7,30 @@ looked at once, at the end.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib.util
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from .. import checkpoint, models, nn, optim
+from .. import distributed as dist
 from ..compile import compile
 from ..compiler.program import Program
 from ..data import Batches, RandomAffine, digits
 from ..datasets.picture import read_digit
+from ..graph.ir import Node
 from ..graph.op import input
 from ..ops import softmax
+from ..passes import Update
 from ..train import Evaluation, evaluate, fit
 
 EPOCHS, BATCH, MANY = 30, 64, 500
 WARP = RandomAffine(shift=2, rotate=10, scale=0.1, shear=0.1)
+SHARDS = 4
 OUTPUT = "lenet5.safetensors" if importlib.util.find_spec("safetensors") else "lenet5.npz"
 
 
@@ -38,6 +43,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path(OUTPUT),
         metavar="FILE",
         help=f".safetensors or .npz, where the weights go; default {OUTPUT}",
+    )
+    distributed = parser.add_argument_group(
+        "on several ranks", "as in: mpiexec -n 4 python -m tinygraph demo --distributed"
+    )
+    distributed.add_argument(
+        "--distributed", action="store_true", help="share each batch out among all ranks"
+    )
+    distributed.add_argument(
+        "--shards", type=int, default=SHARDS, help=f"of each batch; default {SHARDS}"
+    )
+    distributed.add_argument(
+        "--stop", type=int, metavar="EPOCH", help="stop after this epoch, to resume later"
+    )
+    distributed.add_argument(
+        "--resume", type=Path, metavar="FILE", help="continue from the --output of an earlier run"
+    )
+    distributed.add_argument(
+        "--digest", action="store_true", help="print a digest of all that was trained"
     )
     parser.add_argument(
         "--predict",
@@ -52,6 +75,8 @@ def main(arguments: argparse.Namespace) -> None:
     try:
         if arguments.predict:
             read_pictures(arguments.predict, arguments.output)
+        elif arguments.distributed:
+            demonstrate_ranks(arguments)
         else:
             demonstrate(arguments.epochs, arguments.seed, arguments.output)
     except (OSError, ValueError, ImportError) as error:
@@ -89,6 +114,40 @@ def demonstrate(epochs: int, seed: int, output: Path) -> None:
     print("  python -m tinygraph demo --predict picture.png")
 
 
+def demonstrate_ranks(arguments: argparse.Namespace) -> None:
+    """Trains on all ranks, and saves what training continues from after each epoch."""
+    check_output(arguments.output)
+    (images, labels), held_back = digits()
+    nn.manual_seed(arguments.seed)
+    net, shards, first = models.lenet5(), arguments.shards, dist.rank() == 0
+    batches = dist.Batches(
+        images, labels, batch_size=BATCH, shards=shards, seed=arguments.seed, transform=WARP
+    )
+    loss, optimizer, updates, inputs = training(net, None, arguments.epochs * len(batches))
+    step = dist.data_parallel(inputs, [loss], updates=updates, shards=shards)
+    done = 0
+    if arguments.resume:
+        done = int(checkpoint.load(arguments.resume, net, optimizer)["epoch"])
+    if first:
+        print(f"{dist.size()} ranks, {shards} shards of each batch of {BATCH}")
+    for epoch in range(done, min(arguments.stop or arguments.epochs, arguments.epochs)):
+        fit(step, batches, epoch + 1, first=epoch, show=first)
+        checkpoint.save(arguments.output, net, optimizer, epoch=epoch + 1)
+    found = evaluate(classifier(net, MANY), *held_back)
+    if first:
+        print(f"{found.accuracy:.2%} of the digits held back are read right")
+        if arguments.digest:
+            print(f"digest {digest({**net.state_dict(), **optimizer.state_dict()})}")
+
+
+def digest(values: Mapping[str, np.ndarray]) -> str:
+    """16 hexadecimal digits that stand for all bits of these arrays."""
+    content = hashlib.sha256()
+    for name in sorted(values):
+        content.update(name.encode() + values[name].tobytes())
+    return content.hexdigest()[:16]
+
+
 def check_output(path: Path) -> None:
     """Raises ValueError now rather than after the training."""
     if path.suffix not in (".npz", Path(OUTPUT).suffix):
@@ -101,13 +160,20 @@ def check_output(path: Path) -> None:
 
 def training_step(net: nn.Module, steps: int) -> Program:
     """(images, labels) -> loss, and one step of momentum under a rate that ends after ``steps``."""
-    images = input("images", BATCH, 1, 28, 28)
-    labels = input("labels", BATCH, dtype="int32")
+    loss, _, updates, inputs = training(net, BATCH, steps)
+    return compile(inputs, [loss], updates=updates, name="train")
+
+
+def training(
+    net: nn.Module, batch: int | None, steps: int
+) -> tuple[Node, optim.Optimizer, list[Update], list[Node]]:
+    """The loss of a batch, the optimizer, its updates, and the inputs: images and labels."""
+    images = input("images", batch, 1, 28, 28)
+    labels = input("labels", batch, dtype="int32")
     loss = nn.cross_entropy(net(images, training=True), labels)
     rate = optim.cosine(0.05, steps, warmup=steps // 20)
     optimizer = optim.SGD(rate, momentum=0.9, nesterov=True, weight_decay=5e-4)
-    updates = optimizer.updates(loss, net.parameters())
-    return compile([images, labels], [loss], updates=updates, name="train")
+    return loss, optimizer, optimizer.updates(loss, net.parameters()), [images, labels]
 
 
 def classifier(net: nn.Module, batch: int) -> Program:

@@ -23,6 +23,7 @@ from ..nn.module import assign
 
 Schedule = Callable[[Node], Any]
 Updates = list[tuple[Parameter, Node]]
+GRADIENT = "gradient"  # a note of a node that updates are made from: how it is best stored
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,8 @@ class Optimizer:
                 f"{type(self).__name__} requires parameters and a gradient for each, "
                 f"got {len(parameters)} parameters and {len(grads)} gradients"
             )
+        for p, g in zip(parameters, grads, strict=True):
+            g.notes[GRADIENT] = p.state.order
         if self.clip_value is not None:
             grads = [ops.clip(g, -self.clip_value, self.clip_value) for g in grads]
         if self.clip is not None:

@@ -1,0 +1,210 @@
+"""Several ranks: one sum for any number of them, training with the same bits, and its failures."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from ranks import needs_mpi, on_threads, right, run_ranks
+
+import tinygraph as tg
+from tinygraph import distributed as dist
+from tinygraph import nn, optim
+from tinygraph.distributed.split import split
+from tinygraph.distributed.tree import ShardSum, pieces, shards_of
+
+# ------------------------------------------------------------------ the sum
+
+
+@pytest.mark.parametrize("shards", [1, 2, 3, 5, 7, 8, 12, 13])
+def test_the_sum_has_the_same_bits_at_any_number_of_ranks(shards):
+    rng = np.random.default_rng(shards)
+    values = (rng.standard_normal((shards, 37)) * 10.0 ** rng.integers(-4, 5, (shards, 37))).astype(
+        np.float32
+    )
+
+    def total(world):
+        summed = ShardSum(world, shards, lambda: np.empty(37, np.float32))
+        for step in range(2):  # memory is used again
+            for shard in shards_of(world.rank, world.size, shards):
+                row = summed.row()
+                row[:] = values[shard] * (step + 1)
+                summed.add(shard, row)
+            found = summed.total().copy()
+        return found
+
+    (alone,) = on_threads(1, total)
+    np.testing.assert_allclose(alone, 2 * values.sum(0, np.float64), rtol=1e-4, atol=1e-2)
+    for ranks in range(2, shards + 1):
+        for found in on_threads(ranks, total):
+            assert found.tobytes() == alone.tobytes(), ranks
+
+
+def test_a_rank_holds_few_pieces():
+    for shards in range(1, 40):
+        for ranks in range(1, shards + 1):
+            held = [pieces(r, ranks, shards) for r in range(ranks)]
+            assert sum(n for p in held for _, n in p) == shards
+            assert max(map(len, held)) <= 2 * shards.bit_length()
+
+
+# ------------------------------------------------------------------ alone
+
+
+class Net(nn.Module):
+    """What makes replicas differ: dropout and batch normalization."""
+
+    def __init__(self):
+        self.fc, self.norm = nn.Linear(6, 8), nn.BatchNorm1d(8)
+        self.drop, self.out = nn.Dropout(0.3), nn.Linear(8, 3)
+
+    def forward(self, x, training=False):
+        x = tg.relu(self.norm(self.fc(x), training=training))
+        return self.out(self.drop(x, training=training))
+
+
+def build(shards=4, batch=None, **options):
+    nn.manual_seed(3)
+    net = Net()
+    x, y = tg.input("x", batch, 6), tg.input("y", batch, dtype="int32")
+    loss = nn.cross_entropy(net(x, training=True), y)
+    sgd = optim.SGD(0.1, momentum=0.9, clip=0.5, **options)
+    updates = sgd.updates(loss, net.parameters())
+    return net, sgd, dist.data_parallel([x, y], [loss], updates=updates, shards=shards), loss, x, y
+
+
+def data(n):
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((n, 6)).astype(np.float32), rng.integers(0, 3, n).astype(np.int32)
+
+
+def test_one_shard_is_a_program_of_its_own():
+    net, _, step, *_ = build(shards=1)
+    x, y = data(16)
+    for _ in range(3):
+        step(x, y)
+    found = net.state_dict()
+    nn.manual_seed(3)
+    other = Net()
+    xs, ys = tg.input("x", 16, 6), tg.input("y", 16, dtype="int32")
+    loss = nn.cross_entropy(other(xs, training=True), ys)
+    updates = optim.SGD(0.1, momentum=0.9, clip=0.5).updates(loss, other.parameters())
+    whole = tg.compile([xs, ys], [loss], updates=updates)
+    for _ in range(3):
+        whole(x, y)
+    for name, value in other.state_dict().items():
+        np.testing.assert_allclose(found[name], value, rtol=2e-5, atol=1e-6, err_msg=name)
+
+
+def test_uneven_batches_count_each_example_once():
+    nn.manual_seed(0)
+    layer = nn.Linear(6, 3)
+    x, y = tg.input("x", None, 6), tg.input("y", None, dtype="int32")
+    loss = nn.cross_entropy(layer(x), y)
+    updates = optim.SGD(0.0).updates(loss, layer.parameters())
+    step = dist.data_parallel([x, y], [loss], updates=updates, shards=4)
+    whole = tg.compile([x, y], [loss])
+    for n in (1, 3, 4, 5, 10):
+        images, labels = data(n)
+        np.testing.assert_allclose(step(images, labels)[0], whole(images, labels)[0], rtol=1e-6)
+
+
+def test_what_is_summed_is_the_gradient_that_updates_are_made_from():
+    """A gradient within the loss is the batch's, and is not averaged."""
+    x = tg.input("x", None, 3)
+    w = tg.parameter((3,), "w", initial=lambda: np.ones(3, np.float32))
+    inner = tg.mean((x @ w) ** 2)
+    penalty = tg.sum(tg.grad(inner, [w])[0] ** 2)
+    updates = optim.SGD(0.1).updates(inner + penalty, [w])
+    s = split([x], [inner], updates, 2)
+    assert [v.shape for v in s.values] == [(), (3,)]
+
+
+def test_it_refuses_what_cannot_be_averaged():
+    x = tg.input("x", None, 3)
+    layer = nn.Linear(3, 2)
+    out = layer(x)
+    updates = optim.SGD(0.1).updates(tg.mean(out), layer.parameters())
+    with pytest.raises(ValueError, match=r"means over the batch.*batch_inference"):
+        dist.data_parallel([x], [out], updates=updates, shards=2)
+    count = tg.parameter((), "count", "int32", lambda: 0)
+    seen = [(count, tg.cast(tg.sum(x), "int32"))]
+    with pytest.raises(ValueError, match=r"new value of count.*i32"):
+        dist.data_parallel([x], [tg.mean(out)], updates=[*updates, *seen], shards=2)
+
+
+def test_batches_hold_the_examples_of_the_whole():
+    images, labels = data(22)
+    whole = next(iter(tg.data.Batches(images, labels, batch_size=10, seed=4).epoch(1)))
+    cut = next(iter(dist.Batches(images, labels, batch_size=10, seed=4, shards=3).epoch(1)))
+    for a, b in zip(whole, cut, strict=True):
+        np.testing.assert_array_equal(a, np.concatenate([b[s] for s in range(3)]))
+    with pytest.raises(ValueError, match="same number of shards"):
+        build(shards=4)[2](*cut)
+
+
+def test_without_a_launcher_no_mpi_is_imported():
+    text = "import sys, tinygraph.distributed as d; d.barrier(); print(d.rank(), d.size(), " \
+           "'mpi4py' in sys.modules)"  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "1", "False"]
+
+
+def test_a_launcher_without_mpi4py_is_one_clear_line(monkeypatch):
+    from tinygraph.graph import world
+
+    monkeypatch.setattr(world, "_found", None)
+    monkeypatch.setenv("PMI_SIZE", "2")
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    with pytest.raises(dist.DistributedError, match=r"pip install 'tinygraph\[mpi\]'"):
+        dist.rank()
+
+
+# ------------------------------------------------------------------ under mpiexec
+
+TRAIN = """
+    import sys, numpy as np
+    from test_distributed import build, data
+    from tinygraph import checkpoint, distributed as dist
+    from tinygraph.cli.demo import digest
+    net, sgd, step, *_ = build(shards=6)
+    images, labels = data(101)  # batches of 26 and 23: neither shards nor ranks divide them
+    batches = dist.Batches(images, labels, batch_size=26, shards=6, last="keep")
+    first, last, file = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    if first:
+        checkpoint.load(file, net, sgd)
+    for epoch in range(first, last):
+        for batch in batches.epoch(epoch):
+            loss, = step(*batch)
+    checkpoint.save(file, net, sgd)
+    print(float(loss), digest({**net.state_dict(), **sgd.state_dict()}))
+"""
+
+
+@needs_mpi
+def test_training_has_the_same_bits_at_any_number_of_ranks(tmp_path):
+    found = {}
+    for ranks in (1, 2, 3, 4):
+        lines = right(run_ranks(ranks, TRAIN, "0", "2", str(tmp_path / "whole.npz"))).splitlines()
+        assert len(lines) == ranks
+        found[ranks] = set(lines)
+    assert len(set.union(*found.values())) == 1, found
+    file = str(tmp_path / "half.npz")
+    right(run_ranks(4, TRAIN, "0", "1", file))
+    half = (tmp_path / "half.npz").read_bytes()
+    for ranks in (1, 2, 3):
+        (tmp_path / "half.npz").write_bytes(half)
+        assert set(right(run_ranks(ranks, TRAIN, "1", "2", file)).splitlines()) == found[1]
+
+
+@needs_mpi
+def test_the_demo_prints_one_digest(tmp_path):
+    found = set()
+    for ranks in (1, 3):
+        command = ["-m", "tinygraph", "demo", "--distributed", "--epochs", "1", "--digest"]
+        text = right(run_ranks(ranks, command, "--output", str(tmp_path / "w.npz")))
+        found.add(re.search(r"digest (\w{16})", text).group(1))
+    assert len(found) == 1

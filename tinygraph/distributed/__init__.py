@@ -1,0 +1,42 @@
+"""Training and inference by several processes, on one machine or many, connected by MPI.
+
+    from tinygraph import distributed as dist            # pip install 'tinygraph[mpi]'
+
+    step = dist.data_parallel([x, y], [loss], updates=updates, shards=8)
+    step(images, labels)                                 # the global batch
+
+    mpiexec -n 4 python train.py                         # the same bits as: python train.py
+
+Without a launcher every program runs alone, rank 0 of 1, and needs no MPI.
+"""
+
+from __future__ import annotations
+
+from ..graph.world import DistributedError as DistributedError
+from ..graph.world import world as _world
+from .batches import Batches as Batches
+from .data_parallel import DataParallel as DataParallel
+from .data_parallel import data_parallel as data_parallel
+
+__all__ = ["Batches", "DataParallel", "DistributedError", "barrier", "data_parallel", "local_rank",
+           "rank", "size"]  # fmt: skip
+
+
+def rank() -> int:
+    """The number of this process among all ranks."""
+    return _world().rank
+
+
+def size() -> int:
+    """How many ranks there are."""
+    return _world().size
+
+
+def local_rank() -> int:
+    """The number of this process among the ranks of its host."""
+    return _world().local_rank
+
+
+def barrier() -> None:
+    """Returns once every rank has called it."""
+    _world().gather(None)

@@ -1,0 +1,87 @@
+"""Batches of which each rank makes its own shards, out of one global order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..data import Batches as WholeBatches
+from ..data import Transform
+from ..graph.world import world
+from .tree import shards_of
+
+
+@dataclass(frozen=True, eq=False)
+class Sharded:
+    """The shards that a rank holds of an array with the examples of a batch, by number.
+
+    Attributes:
+        total: the examples of the whole batch.
+    """
+
+    parts: dict[int, np.ndarray]
+    total: int
+
+    def __getitem__(self, shard: int) -> np.ndarray:
+        return self.parts[shard]
+
+    def __len__(self) -> int:
+        return self.total
+
+    @staticmethod
+    def of(value: Any, shards: int, held: Sequence[int]) -> Sharded:
+        """A batch's array cut into shards of which none is longer than another by more than one."""
+        if isinstance(value, Sharded):
+            if sorted(value.parts) != list(held):
+                raise ValueError(
+                    f"the batch is cut for shards {sorted(value.parts)}, this rank holds "
+                    f"{list(held)}: give Batches the same number of shards as data_parallel"
+                )
+            return value
+        array = np.asarray(value)
+        return Sharded({s: array[rows(len(array), s, shards)] for s in held}, len(array))
+
+
+def rows(count: int, shard: int, shards: int) -> slice:
+    """The examples of a shard."""
+    return slice(count * shard // shards, count * (shard + 1) // shards)
+
+
+class Batches(WholeBatches):
+    """``tinygraph.data.Batches`` for ``data_parallel``: each rank makes its shards only.
+
+    The order follows from (seed, epoch), what ``transform`` draws from the shard too: the same
+    examples at any number of ranks. ``batch_size`` is that of the global batch.
+    """
+
+    def __init__(
+        self,
+        *arrays: np.ndarray,
+        batch_size: int,
+        shards: int,
+        seed: int = 0,
+        shuffle: bool = True,
+        last: str = "drop",
+        transform: Transform | None = None,
+    ):
+        super().__init__(
+            *arrays, batch_size=batch_size, seed=seed, shuffle=shuffle, last=last,
+            transform=transform,
+        )  # fmt: skip
+        self.shards = shards
+        self.held = shards_of(world().rank, world().size, shards)
+
+    def _batch(self, order: np.ndarray, epoch: int, i: int) -> tuple[Any, ...]:
+        chosen = order[i * self.batch_size : (i + 1) * self.batch_size]
+        parts: list[dict[int, np.ndarray]] = [{} for _ in self.arrays]
+        for shard in self.held:
+            own = chosen[rows(len(chosen), shard, self.shards)]
+            first, *others = (a[own] for a in self.arrays)
+            if self.transform is not None:
+                first = self.transform(first, np.random.default_rng((self.seed, epoch, i, shard)))
+            for part, value in zip(parts, (first, *others), strict=True):
+                part[shard] = value
+        return tuple(Sharded(part, len(chosen)) for part in parts)

@@ -1,0 +1,95 @@
+"""The ranks: the processes that a launcher such as ``mpiexec`` started together, and this one.
+
+Without a launcher a process is alone: rank 0 of 1. What the ranks do together is made of two
+exchanges, so that whatever stands on them is written, and tested, once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+# How many ranks there are: by the launchers of MPICH, Intel MPI and Cray, of Open MPI, of PMIx.
+SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS", "PMIX_SIZE")
+RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK")
+
+
+class DistributedError(RuntimeError):
+    """Ranks that cannot work together, or one that is missing."""
+
+
+class World(Protocol):
+    """All ranks, seen from one of them.
+
+    Attributes:
+        rank, size: this one's number, and how many there are.
+        local_rank, local_size: the same among the ranks of this host.
+        doing: what this rank does at present, for messages about ranks that are missing.
+    """
+
+    rank: int
+    size: int
+    local_rank: int
+    local_size: int
+    doing: str
+
+    def exchange(self, send: Sequence[np.ndarray], receive: Sequence[np.ndarray]) -> None:
+        """Sends ``send[r]`` to each other rank r, and fills ``receive[r]`` with what r sent.
+
+        Arrays are contiguous; those of this rank itself are not touched, empty ones not sent. Every
+        rank calls it, in the same order as all its other exchanges.
+        """
+
+    def gather(self, value: Any) -> list[Any]:
+        """A small value of each rank, in their order, for all of them."""
+
+
+class Alone:
+    """The only rank."""
+
+    rank, size, local_rank, local_size, doing = 0, 1, 0, 1, ""
+
+    def exchange(self, send: Sequence[np.ndarray], receive: Sequence[np.ndarray]) -> None:
+        pass
+
+    def gather(self, value: Any) -> list[Any]:
+        return [value]
+
+
+_found: World | None = None
+
+
+def launched() -> bool:
+    """Whether a launcher started this process as one of several ranks, by the environment."""
+    sizes = [os.environ[name] for name in SIZES if name in os.environ]
+    if sizes:
+        return any(size.isdecimal() and int(size) > 1 for size in sizes)
+    return any(name in os.environ for name in RANKS)
+
+
+def world() -> World:
+    """The ranks that this process is one of; connects to them when first asked.
+
+    Raises:
+        DistributedError: a launcher started several ranks, and mpi4py is missing.
+    """
+    global _found
+    if _found is None:
+        _found = _connected() if launched() else Alone()
+    return _found
+
+
+def _connected() -> World:
+    try:
+        importlib.import_module("mpi4py")
+    except ImportError:
+        raise DistributedError(
+            "a launcher started this process as one of several ranks, which needs mpi4py: "
+            "pip install 'tinygraph[mpi]'"
+        ) from None
+    found: World = importlib.import_module("tinygraph_mpi").connect()
+    return found
