@@ -50,7 +50,7 @@ def run_ranks(
                 process.wait(3)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
-            pytest.fail(f"{ranks} ranks did not end within {limit} s: {' '.join(command[3:])[:300]}")
+            pytest.fail(f"{ranks} ranks did not end within {limit} s: {command}"[:500])
     return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 

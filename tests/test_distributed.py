@@ -8,9 +8,9 @@ import sys
 
 import numpy as np
 import pytest
-from ranks import needs_mpi, on_threads, right, run_ranks
 
 import tinygraph as tg
+from ranks import needs_mpi, on_threads, right, run_ranks
 from tinygraph import distributed as dist
 from tinygraph import nn, optim
 from tinygraph.distributed.split import split
