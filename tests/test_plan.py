@@ -255,7 +255,22 @@ def output_that_is_read_in_part() -> Network:
     return network(h, h[:, 0] + x(2, 2, name="y"))
 
 
+def columns_that_are_looked_up() -> Network:
+    """A result whose columns are contiguous, so that the sum over its rows goes in blocks."""
+    y = ops.take(x(6, 5), constant(np.array([3, 0, 2], "int32")), 1)
+    shifted = y + 1  # twice over the rows: the position is read before the first time only
+    return network(shifted, ops.sum(y, 0), ops.max(y - ops.sum(y, 0), 0))
+
+
+def reductions_that_read_each_others_results() -> Network:
+    """Of two groups over one axis, the one that was formed first reads what the other computes."""
+    n = x(3)
+    return network(ops.min(n, 0, keepdims=True) - ops.cast(ops.argmax(n, 0), "float32"))
+
+
 HARD = [
+    columns_that_are_looked_up,
+    reductions_that_read_each_others_results,
     output_that_is_broadcast,
     output_that_is_read_in_part,
     view_is_output_and_operand,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import product
 from typing import Any
 
@@ -104,3 +105,30 @@ def test_compiled_code_keeps_signs_of_zero() -> None:
     got = tg.compile([x], outputs)(a)
     for value, want in zip(got, run(graph_of(*outputs), a), strict=True):
         np.testing.assert_array_equal(value, want)
+
+
+CANCELLING = {
+    "x - x": lambda x: x - x,
+    "x + y - x": lambda x: (x + 1e8) - 1e8,
+    "y - (y - x)": lambda x: 1e8 - (1e8 - x),
+    "2x - 2x": lambda x: x * 2 - 2 * x,
+    "-x + x": lambda x: -x + x,
+}
+
+
+@pytest.mark.parametrize("shape", [(3,), (40,), (5, 40), (40, 5), (3, 300), (300, 17), (4, 3, 40)])
+@pytest.mark.parametrize("name", CANCELLING)
+def test_sums_add_what_terms_are(name: str, shape: tuple[int, ...]) -> None:
+    """Additions may be regrouped, but a term is computed: NaN and what was rounded are in it."""
+    x = tg.input("x", *shape)
+    y = CANCELLING[name](x)
+    outputs = [y, tg.sum(y), *(tg.sum(y, i) for i in range(len(shape)))]
+    if len(shape) == 3:
+        outputs += [tg.avg_pool2d(y[None], (3, 3)), tg.cumsum(y, 1)]
+    a = np.linspace(1, 9, math.prod(shape), dtype="float32").reshape(shape)
+    for special in (a[(0,) * len(shape)], np.nan, np.inf):
+        a[(0,) * len(shape)] = special
+        for got, want in zip(
+            tg.compile([x], outputs)(a), run(graph_of(*outputs), a), strict=True
+        ):
+            np.testing.assert_allclose(got, want, rtol=1e-5)

@@ -175,6 +175,14 @@ def waits_for_what_comes_later() -> Plan:
     return plan
 
 
+def used_early() -> Plan:
+    plan = plan_of(input("x", 40) - ops.sum(input("x", 40)))
+    nest = plan.launches[-1].work
+    assert isinstance(nest, Nest)
+    plan.launches[-1].work = replace(nest, stages=nest.stages[::-1])
+    return plan
+
+
 WRONG: list[tuple[Callable[[], Plan], str]] = [
     (overlap, r"matmul_relu writes relu over relu, which it reads"),
     (out_of_bounds, r"touches bytes 0 to \d+ of x, which has \d+"),
@@ -188,6 +196,7 @@ WRONG: list[tuple[Callable[[], Plan], str]] = [
     (prepared_from_an_input, r"prepares from w, which every run changes"),
     (prepared_from_what_the_run_updates, r"prepares from w, which every run changes"),
     (written_in_the_run, r"writes output0, which is prepared before the run"),
+    (used_early, r"sum_sub uses \w+ before it is computed"),
     (waits_for_what_comes_later, r"waits for launch 3, which does not come before it"),
 ]
 

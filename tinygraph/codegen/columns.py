@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ..plan.records.names import defines, uses
 from ..plan.records.plan import Fold, NestStatement
 from .elements import ElementWriter
-from .steps import defines, folded, initial, shared_names, uses
+from .steps import folded, initial, shared_names
 
 CHUNK = 256  # steps of a column reduction that are summed before they join the total
 
@@ -26,7 +27,7 @@ class ColumnWriter(ElementWriter):
         loops: list[list[NestStatement]] = [
             list(part) for stage in self.nest.stages for part in (stage.outer, stage.inner)
         ]
-        shared = shared_names(loops)
+        shared = shared_names(loops, self.nest.operands)
         for name, dtype in shared.items():
             out.line(f"{name}_block = stack_{dtype}({block})")
         folds = [s for steps in loops for s in steps if isinstance(s, Fold)]
@@ -99,7 +100,7 @@ class ColumnWriter(ElementWriter):
         defined = {name for name, _ in map(defines, steps) if name}
         fetched = [
             n
-            for n in dict.fromkeys(n for s in steps for n in uses(s))
+            for n in dict.fromkeys(n for s in steps for n in uses(s, self.nest.operands))
             if n in shared and n not in defined
         ]
         out.line(f"for c in range({self.width}):")

@@ -1,27 +1,18 @@
-"""A nest's steps: what they define and use, and their text as far as no loop matters to it."""
+"""A nest's steps: the names that loops share, and text as far as no loop matters to it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..graph.dtype import DTYPES, is_float, is_integer
 from ..plan.records.body import Statement
-from ..plan.records.plan import Access, Fold, NestStatement, Put
+from ..plan.records.names import defines, uses
+from ..plan.records.plan import Access, Fold, NestStatement
 
 
-def defines(step: NestStatement) -> tuple[str, str]:
-    """The name that a step defines, and its dtype; empty for a store."""
-    return ("", "") if isinstance(step, Put) else (step.name, getattr(step, "dtype", "float32"))
-
-
-def uses(step: NestStatement) -> tuple[str, ...]:
-    """The names that a step reads."""
-    if isinstance(step, Statement):
-        return step.args
-    if isinstance(step, (Fold, Put)):
-        return (step.value,)
-    return ()
-
-
-def shared_names(loops: list[list[NestStatement]]) -> dict[str, str]:
+def shared_names(
+    loops: list[list[NestStatement]], operands: Sequence[Access]
+) -> dict[str, str]:
     """Names that one loop defines and another uses, with their dtypes; accumulators are always
     among them.
     """
@@ -35,7 +26,8 @@ def shared_names(loops: list[list[NestStatement]]) -> dict[str, str]:
     found = {s.name: s.dtype for steps in loops for s in steps if isinstance(s, Fold)}
     for number, steps in enumerate(loops):
         for step in steps:
-            found.update({n: dtypes[n] for n in uses(step) if home.get(n, number) != number})
+            names = uses(step, operands)
+            found.update({n: dtypes[n] for n in names if home.get(n, number) != number})
     return found
 
 

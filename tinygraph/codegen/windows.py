@@ -14,9 +14,10 @@ from math import ceil, inf
 from ..graph.dtype import is_float
 from ..graph.op import Index
 from ..plan.records.body import Statement
+from ..plan.records.names import uses
 from ..plan.records.plan import Fold, Guard, Load, NestStatement, Put
 from .elements import ElementWriter
-from .steps import folded, initial, uses, wrapped
+from .steps import folded, initial, wrapped
 
 Tap = tuple[int, ...]  # the number of a tap along each reduction axis
 
@@ -183,7 +184,8 @@ class WindowWriter(ElementWriter):
         """
         operand = self.nest.operands[step.operand]
         (stage,) = (s for s in self.nest.stages if step in s.inner)
-        readers = [s for s in (*stage.outer, *stage.inner) if step.name in uses(s)]
+        steps, operands = (*stage.outer, *stage.inner), self.nest.operands
+        readers = [s for s in steps if step.name in uses(s, operands)]
         folds = {s.fold for s in readers if isinstance(s, Fold) and is_extremum(s)}
         neutral = {"max": -inf, "min": inf}
         axes = [a for g in operand.guards for a, _ in g.index.terms if a in self.nest.reduce]

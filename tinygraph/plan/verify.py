@@ -15,6 +15,7 @@ from functools import partial
 
 from ..graph.dtype import DTYPES
 from ..graph.ir import Graph
+from .records.names import early_use
 from .records.plan import (
     SLACK,
     Access,
@@ -126,6 +127,7 @@ def verify_plan(plan: Plan) -> Plan:
                     late.pop(0)()
             for member, (one, areas) in enumerate(members(turn)):
                 in_bounds(one, areas)
+                in_order(one)
                 disjoint_parts(one, areas)
                 touched = [
                     (area, i in one.writes)
@@ -223,6 +225,13 @@ def in_bounds(launch: Launch, areas: list[Region]) -> None:
                 f"which has {size}",
                 launch,
             )
+
+
+def in_order(launch: Launch) -> None:
+    """A nest computes every value before it is used."""
+    name = early_use(launch.work) if isinstance(launch.work, Nest) else None
+    if name is not None:
+        raise PlanError(f"{launch.name} uses {name} before it is computed", launch)
 
 
 def disjoint_parts(launch: Launch, areas: list[Region]) -> None:

@@ -185,10 +185,13 @@ def _stack(dtype: str) -> Any:
 
 
 def _accumulate(acc: types.Type, value: types.Type) -> tuple[Signature, Codegen] | None:
-    """acc + value, in any order: the one addition that may be regrouped, so that sums vectorize."""
+    """acc + value, in any order: the one addition that may be regrouped, so that sums vectorize.
+
+    Never nsz in addition: LLVM would take the value apart, and the sum of x - x would lose NaN.
+    """
 
     def lower(context: Any, builder: Any, signature: Any, args: list[ir.Value]) -> ir.Value:
-        return builder.fadd(*args, flags=("reassoc", "nsz", "contract"))
+        return builder.fadd(*args, flags=("reassoc", "contract"))
 
     return (acc(acc, acc), lower) if acc == value and isinstance(acc, types.Float) else None
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tinygraph.codegen.elements import ElementWriter
-from tinygraph.codegen.steps import folded, uses, wrapped
+from tinygraph.codegen.steps import folded, wrapped
 from tinygraph.graph.dtype import DTYPES
 from tinygraph.plan.records.body import Statement
+from tinygraph.plan.records.names import uses
 from tinygraph.plan.records.plan import Access, Fold, Load, Nest, NestStatement, Position, Put
 
 from .reader import VECTOR, aligned
@@ -52,7 +53,7 @@ def varying(nest: Nest, last: int) -> set[str]:
     found: set[str] = set()
     for stage in nest.stages:
         for step in (*stage.outer, *stage.inner):
-            moves = any(name in found for name in uses(step))
+            moves = any(name in found for name in uses(step, nest.operands))
             if isinstance(step, Load):
                 moves = nest.operands[step.operand].strides[last] != 0
             elif isinstance(step, Position):

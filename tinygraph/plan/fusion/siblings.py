@@ -62,7 +62,8 @@ def join(fusion: Fusion, first: Group, second: Group) -> bool:
         return False
     if fusion.depends(first.needs - {second.number}, second):
         return False
-    first.index = {**first.index, **second.index}
+    ahead, after = (second, first) if second.number in first.needs else (first, second)
+    first.index = {**ahead.index, **after.index}
     first.stores += second.stores
     first.needs = (first.needs | second.needs) - {first.number, second.number}
     second.index, second.stores, second.needs = {}, [], set()
