@@ -92,6 +92,16 @@ def test_a_click_on_a_node_lights_up_its_kernel_its_source_and_its_memory(page):
         assert page.run("document.querySelectorAll('#panes .chosen').length") > 0, pane
 
 
+def test_the_inner_loop_of_a_product_unfolds(page):
+    page.run("app.open('code'); app.select({kernels: [app.model.run.find((i) => "
+             "app.model.kernels[i].code.some((c) => app.model.code[c].loop))]})")  # fmt: skip
+    shown = "document.querySelector('.block.chosen .machine').getBoundingClientRect().height"
+    folded = page.run(shown)
+    page.click(".block.chosen .machine summary")
+    assert page.run(shown) > 100 + folded
+    assert page.run("document.querySelector('#now .around').getAttribute('d')")
+
+
 def test_search_finds_layers_shapes_and_lines(page):
     for words in ("conv1", "[120", "relu conv2", "whole_networks.py"):
         page.press("/")
@@ -175,5 +185,5 @@ def test_two_programs_side_by_side(browser, tmp_path):
     browser.click("#programs button", 1)
     assert browser.run("app.model.name") == "size 9"
     browser.click(".compare tbody tr")
-    assert browser.run("document.querySelectorAll('#before .chosen').length") > 0
+    assert browser.run("document.querySelector('#before .around').getAttribute('d')")
     assert browser.errors == []

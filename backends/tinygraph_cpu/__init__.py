@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import llvmlite
 import numpy as np
 
-from tinygraph.codegen.program import Code
+from tinygraph.codegen.program import Code, KernelCode
 from tinygraph.compiler.backend import BackendError, Finding, Runner
 from tinygraph.compiler.store import Store
 from tinygraph.graph.ir import Parameter
@@ -73,6 +73,12 @@ def build(code: Code, store: Store, runtime: str) -> None:
 
 def cards(code: Code, store: Store, runtime: str) -> Sequence[Card]:
     return ()
+
+
+def inner_loop(kernel: KernelCode, runtime: str) -> str:
+    from .compilation import inner_loop
+
+    return inner_loop(kernel.record, detect()) if kernel.record is not None else ""
 
 
 def load(

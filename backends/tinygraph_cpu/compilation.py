@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
+from typing import TYPE_CHECKING
 
 from tinygraph.codegen.program import KernelCode
 from tinygraph.plan.records.body import Body, Statement
 from tinygraph.plan.records.contraction import Contraction, TileOperand
 
 from .attention.records import AttentionForward, AttentionGradient
-from .machine import objects
+from .machine import assembly, objects
 from .machine.features import Features
 from .winograd.records import WinogradGradient, WinogradTile, WinogradWeights
+
+if TYPE_CHECKING:
+    from llvmlite import ir
 
 WINOGRAD = (WinogradTile, WinogradGradient, WinogradWeights)
 ATTENTION = (AttentionForward, AttentionGradient)
@@ -40,11 +45,23 @@ def compile_kernel(kernel: KernelCode, symbol: str, features: Features) -> bytes
 
 
 def compile_record(record: Record, symbol: str, features: Features) -> bytes:
+    return objects.compile_module(emitted(record, symbol), features, reorder=reordered(record))
+
+
+def reordered(record: Record) -> bool:
+    """Whether LLVM may put instructions into another order than the emitter's."""
+    from .gemm.contraction import is_tight
+
+    return not (isinstance(record, Contraction) and is_tight(record))
+
+
+def emitted(record: Record, symbol: str) -> ir.Module:
+    """The function of a record."""
     from llvmlite import ir
 
     from .attention.forward import emit_forward
     from .attention.gradient import emit_gradient as emit_attention_gradient
-    from .gemm.contraction import emit_contraction, is_tight
+    from .gemm.contraction import emit_contraction
     from .winograd.convolution import emit_winograd
     from .winograd.gradient import emit_gradient
     from .winograd.weights import emit_weights
@@ -63,8 +80,14 @@ def compile_record(record: Record, symbol: str, features: Features) -> bytes:
             emit_forward(module, symbol, record)
         case AttentionGradient():
             emit_attention_gradient(module, symbol, record)
-    tight = isinstance(record, Contraction) and is_tight(record)
-    return objects.compile_module(module, features, reorder=not tight)
+    return module
+
+
+@cache
+def inner_loop(record: Record, features: Features) -> str:
+    """The machine code of the innermost loop of a record's kernel, where it multiplies."""
+    text = objects.assembly(emitted(record, "kernel"), features, reorder=reordered(record))
+    return "\n".join(assembly.inner_loop(text))
 
 
 def record_of(text: str) -> Record:

@@ -238,7 +238,9 @@ class CpuRunner:
             for tid, found in log.entries()
             for item, *times in found.tolist()
         ]  # fmt: skip
-        return Timeline(seconds, self.threads, tuple(sorted(parts, key=lambda p: p.begin)))
+        last = max((p.end for p in parts), default=0.0)  # the counter's rate is measured, too
+        whole = max(seconds, last)
+        return Timeline(whole, self.threads, tuple(sorted(parts, key=lambda p: p.begin)))
 
     def roofline(self) -> Roofline:
         from .driver.calibrate import measured_roofline

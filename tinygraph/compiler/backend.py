@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from ..codegen.program import Code
+from ..codegen.program import Code, KernelCode
 from ..graph.ir import Graph, Parameter
 from ..graph.op import PLACE
 from ..graph.origins import origins
@@ -141,6 +141,16 @@ class Backend(Protocol):
 
         Raises:
             LookupError: the store has lost a kernel; the program is then compiled again.
+        """
+
+
+@runtime_checkable
+class Assembler(Protocol):
+    """A backend that can also show machine code; the pages of its programs then have it."""
+
+    def inner_loop(self, kernel: KernelCode, runtime: str) -> str:
+        """The machine code of a kernel's innermost loop, a line for each instruction; empty if it
+        is not known, or the kernel is no product.
         """
 
 

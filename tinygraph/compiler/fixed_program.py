@@ -13,7 +13,7 @@ from ..graph.ir import Graph, Node, Parameter
 from ..graph.locks import Locks, SharedLock
 from ..graph.state import ParameterState, shared_lock
 from ..settings import settings, temporary_folder
-from .backend import Runner, Twofold, find
+from .backend import Assembler, Runner, Twofold, find
 from .build import obtain
 from .callers import Callers
 from .options import Options
@@ -216,7 +216,13 @@ class FixedProgram(Program):
 
         source, compiled = self.source, self.built.compiled or self.source.translate()
         cards = source.backend.cards(self.built.code, default_store(), source.runtime)
-        return Inspection(compiled, self.parameters, cards)
+        loop = source.backend.inner_loop if isinstance(source.backend, Assembler) else None
+        return Inspection(
+            compiled,
+            self.parameters,
+            cards,
+            (lambda kernel: loop(kernel, source.runtime)) if loop is not None else None,
+        )
 
     @property
     def source_path(self) -> str:

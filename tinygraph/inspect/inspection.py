@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from textwrap import fill
 from typing import Any
 
 from ..codegen.module import module_text
+from ..codegen.program import KernelCode
 from ..graph.diff import diff
 from ..graph.dump import all_labels, dot, dump
 from ..graph.ir import Node, Parameter
@@ -44,14 +45,19 @@ class Inspection:
         compiled: the record.
         parameters: of the program, in the order in which the plan numbers them.
         cards: what each kernel takes of a device; none for a processor.
+        inner_loop: gives the machine code of a kernel's innermost loop, for a backend that can.
         names: what nodes of the optimized graph are called in dumps.
     """
 
     def __init__(
-        self, compiled: Compiled, parameters: Sequence[Parameter], cards: Sequence[Card] = ()
+        self,
+        compiled: Compiled,
+        parameters: Sequence[Parameter],
+        cards: Sequence[Card] = (),
+        inner_loop: Callable[[KernelCode], str] | None = None,
     ):
         self.compiled, self.parameters = compiled, tuple(parameters)
-        self.cards = tuple(cards)
+        self.cards, self.inner_loop = tuple(cards), inner_loop
         self.steps, self.plan, self.code = compiled.steps, compiled.plan, compiled.code
         self.names = all_labels(compiled.graph)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ..inspect.inspection import Inspection
 from ..inspect.profile import Profile
 from . import svg
+from .loops import loops
 from .page import page
 from .record import record
 
@@ -25,9 +27,17 @@ def write(
     target = Path(path)
     if target.suffix not in (".html", ".htm"):
         raise ValueError(f"view writes a page, a file ending in .html; got {target.name!r}")
-    records = [record(*program) for program in programs]
+    records = [whole(*program) for program in programs]
     target.write_text(page(" and ".join(r["name"] for r in records), records), encoding="utf-8")
     return target
+
+
+def whole(inspection: Inspection, title: str, profile: Profile | None) -> dict[str, Any]:
+    """The record of a program, with the machine code of its loops."""
+    found = record(inspection, title, profile)
+    for number, lines in loops(inspection):
+        found["code"][number]["loop"] = lines
+    return found
 
 
 PICTURES = {"kernels": svg.graph, "memory": svg.memory, "roofline": svg.roofline}

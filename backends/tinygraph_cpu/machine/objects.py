@@ -111,6 +111,14 @@ def compile_module(module: ir.Module | str, target: LLVMTarget, reorder: bool = 
     return emit(optimized, machine, reorder)
 
 
+def assembly(module: ir.Module | str, target: LLVMTarget, reorder: bool = True) -> str:
+    """The machine code that compile_module makes, as text."""
+    optimized, machine = optimize(module, target, loops=False)
+    with _OPTIONS:
+        llvm.set_option("", f"-enable-misched={str(reorder).lower()}")
+        return str(machine.emit_assembly(optimized))
+
+
 def stored_module(
     module: ir.Module | str | Callable[[], str],
     target: LLVMTarget,

@@ -11,12 +11,13 @@ class GraphPane {
     Object.assign(this, options, { root, open: new Set(), things: [], chosen: new Set(), hits: null });
     this.view = { x: 0, y: 0, s: 1 };
     this.canvas = svg("svg", { class: "canvas", tabindex: "0", role: "application", "aria-label": options.label });
-    this.scene = svg("g");
     this.layers = { frames: svg("g"), edges: svg("g"), boxes: svg("g") };
-    this.scene.append(...Object.values(this.layers));
-    this.canvas.append(arrow(), this.scene);
+    this.lights = { near: svg("path", { class: "near" }), around: svg("path", { class: "around" }) };
+    this.scenes = [svg("g", {}, ...Object.values(this.layers)), svg("g", {}, ...Object.values(this.lights))];
+    this.canvas.append(arrow(), this.scenes[0]);
+    const above = svg("svg", { class: "above-all", "aria-hidden": "true" }, this.scenes[1]); // drawn alone: a selection leaves the rest as it is
     this.map = svg("svg", { class: "map", "aria-hidden": "true" });
-    root.append(this.canvas, this.map);
+    root.append(this.canvas, above, this.map);
     this.listen();
   }
 
@@ -48,6 +49,8 @@ class GraphPane {
     this.drawn = drawn(this.things, this.open);
     this.boxOf = new Map();
     for (const box of this.drawn.boxes) box.things.forEach((t) => this.boxOf.set(t.id, box));
+    this.edgesAt = new Map(); // by the box at one of their ends
+    for (const e of this.drawn.edges) for (const box of new Set([e.source, ...e.targets])) pushed(this.edgesAt, box, e);
     this.paintMap();
   }
 
@@ -74,7 +77,8 @@ class GraphPane {
   paint() {
     if (!this.drawn) return;
     const { x, y, s } = this.view, { clientWidth: w, clientHeight: h } = this.canvas;
-    this.scene.setAttribute("transform", `translate(${x},${y}) scale(${s})`);
+    this.size = { w, h };
+    this.shift();
     const all = this.drawn.boxes.length < 400 || this.printing;
     const near = (X, Y, W, H) => all || ((X + W) * s + x > -MARGIN && X * s + x < w + MARGIN && (Y + H) * s + y > -MARGIN && Y * s + y < h + MARGIN);
     const simple = s < DETAIL && !this.printing;
@@ -86,12 +90,12 @@ class GraphPane {
       return near(l, t, Math.max(...xs) - l, Math.max(...ys) - t);
     };
     this.labelled = new Set();
-    this.edges = this.drawn.edges.filter((e) => all || visible(e)).map((e) => [e, this.edge(e)]);
-    fill(this.layers.edges, this.edges.map(([, element]) => element));
-    this.elements = this.drawn.boxes.filter((b) => near(b.X, b.Y, b.w, b.h)).map((b) => [b, simple ? this.simpleBox(b) : this.box(b)]);
-    fill(this.layers.boxes, this.elements.map(([, element]) => element));
+    const edges = this.drawn.edges.filter((e) => all || visible(e));
+    fill(this.layers.edges, simple ? simpleEdges(edges) : edges.map((e) => this.edge(e)));
+    this.elements = new Map(this.drawn.boxes.filter((b) => near(b.X, b.Y, b.w, b.h)).map((b) => [b, simple ? this.simpleBox(b) : this.box(b)]));
+    fill(this.layers.boxes, [...this.elements.values()]);
     this.mark();
-    this.paintView();
+    if (this.hits) this.fade();
   }
 
   colourOf(box) {
@@ -142,24 +146,25 @@ class GraphPane {
       label ? svg("text", { x: e.points[0][0] + 7, y: e.points[0][1] + (e.points.at(-1)[1] < e.points[0][1] ? -9 : 15) }, source.shape) : null);
   }
 
-  // Classes of what is selected, of its neighbours, of what the search found.
+  // Marks what is selected, and its edges.
   mark() {
-    const chosen = (b) => b.things.some((t) => this.chosen.has(t.id));
-    const boxes = new Set((this.elements || []).map(([b]) => b).filter(chosen));
-    for (const [b, element] of this.elements || []) {
-      set(element, "chosen", boxes.has(b));
-      set(element, "faded", Boolean(this.hits) && !b.things.some((t) => this.hits.has(t.id)));
-    }
-    for (const [e, element] of this.edges || []) {
-      set(element, "near", boxes.has(e.source) || e.targets.some((t) => boxes.has(t)));
-    }
+    const boxes = new Set([...this.chosen].map((id) => this.boxOf.get(id)).filter(Boolean));
+    const edges = unique([...boxes].flatMap((b) => this.edgesAt.get(b) || [])), around = [...boxes].map(outline).join("");
+    this.lights.near.setAttribute("d", edges.map((e) => e.path).join(""));
+    this.lights.around.setAttribute("d", around);
+    this.spot.setAttribute("d", around);
     this.paintView();
+  }
+
+  // What the search did not find steps back.
+  fade() {
+    for (const [b, element] of this.elements) set(element, "faded", Boolean(this.hits) && !b.things.some((t) => this.hits.has(t.id)));
   }
 
   // ---- the map
 
   paintMap() {
-    const { width, height, boxes } = this.drawn, path = boxes.map((b) => `M${Math.round(b.X)} ${Math.round(b.Y)}h${b.w}v${b.h}h${-b.w}z`).join("");
+    const { width, height, boxes } = this.drawn, path = boxes.map(outline).join("");
     const scale = Math.min(120 / Math.max(width, 1), 200 / Math.max(height, 1));
     this.map.setAttribute("viewBox", `0 0 ${Math.max(width, 1)} ${Math.max(height, 1)}`);
     this.map.setAttribute("width", Math.max(24, width * scale));
@@ -170,12 +175,10 @@ class GraphPane {
   }
 
   paintView() {
-    const { x, y, s } = this.view, { clientWidth: w, clientHeight: h } = this.canvas;
+    const { x, y, s } = this.view, { w, h } = this.size;
     const inside = this.drawn.width * s <= w && this.drawn.height * s <= h;
     this.map.classList.toggle("hidden", inside);
     for (const [name, value] of Object.entries({ x: -x / s, y: -y / s, width: w / s, height: h / s })) this.here.setAttribute(name, value);
-    const spots = unique([...this.chosen].map((id) => this.boxOf.get(id)).filter(Boolean)).slice(0, 200);
-    this.spot.setAttribute("d", spots.map((b) => `M${b.X} ${b.Y}h${b.w}v${b.h}h${-b.w}z`).join(""));
   }
 
   // ---- the view
@@ -200,8 +203,13 @@ class GraphPane {
     this.later();
   }
 
+  shift() {
+    const { x, y, s } = this.view;
+    this.scenes.forEach((scene) => scene.setAttribute("transform", `translate(${x},${y}) scale(${s})`));
+  }
+
   later() {
-    this.scene.setAttribute("transform", `translate(${this.view.x},${this.view.y}) scale(${this.view.s})`);
+    this.shift();
     this.paintView();
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.paint(), 80);
@@ -227,7 +235,7 @@ class GraphPane {
 
   find(hits) {
     this.hits = hits;
-    this.mark();
+    this.fade();
   }
 
   recolour() { this.paint(); }
@@ -318,7 +326,12 @@ class GraphPane {
   }
 }
 
-// Touches the document only where something changes: there may be thousands of elements.
+const outline = (b) => `M${Math.round(b.X)} ${Math.round(b.Y)}h${b.w}v${b.h}h${-b.w}z`;
+
+// From far away: all edges as two lines, without tips.
+const simpleEdges = (edges) => [false, true].map((across) =>
+  svg("g", { class: `edge ${across ? "across" : ""}` }, svg("path", { d: edges.filter((e) => Boolean(e.across) === across).map((e) => e.path).join("") })));
+
 function set(element, name, on) {
   if (element.classList.contains(name) !== on) element.classList.toggle(name, on);
 }

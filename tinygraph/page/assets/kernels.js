@@ -5,9 +5,9 @@ const COLUMNS = [
   { name: "layer", key: (k) => k.layer, left: true, text: (k) => el("bdi", {}, k.layer || "") },
   { name: "what", key: (k) => k.what, left: true, text: (k) => [part(k), el("bdi", {}, k.what)] },
   { name: "time", timed: true, key: (k) => k.us || 0, text: (k) => (k.us === undefined ? "" : timeText(k.us)) },
-  { name: "share", timed: true, key: (k) => k.us || 0, text: (k, m) => (k.us === undefined ? "" : bar(k.us / m.total)) },
-  { name: "work", untimed: true, key: (k) => k.flops, text: (k) => (k.flops ? flopsText(k.flops) : "") },
-  { name: "of roof", timed: true, title: "the time at best over the time taken", key: (k) => k.roof || 0, text: (k) => (k.roof === undefined ? "" : percent(k.roof)) },
+  { name: "share", timed: true, key: (k) => k.us || 0, text: (k, m) => (k.us === undefined ? "" : bar(k.us / m.total, k.us / m.longest)) },
+  { name: "work", untimed: true, key: (k) => k.flops, text: (k) => (k.flops ? flopsText(k.flops) : "—") },
+  { name: "of roof", timed: true, title: "the time at best over the time taken", key: (k) => k.roof || 0, text: (k) => (k.roof === undefined ? "" : k.roof > 1.005 ? el("span", { class: "above", title: aboveText(k) }, percent(k.roof)) : percent(k.roof)) },
   { name: "bound by", timed: true, key: (k) => k.bound || "", left: true, text: (k) => k.bound || "" },
   { name: "how", key: (k) => k.how, left: true, text: (k) => k.how },
   { name: "rows × columns × depth", key: (k) => k.flops, text: (k) => k.product.replaceAll("x", "×") },
@@ -19,7 +19,12 @@ const COLUMNS = [
 
 const rate = (k) => (k.us ? k.flops / k.us / 1e3 : 0);
 const part = (k) => (SIGNS[k.part] ? el("span", { class: `sign ${k.part}`, title: k.part }, SIGNS[k.part]) : null);
-const bar = (share) => [el("span", { class: "bar", style: `width:${Math.max(1, Math.round(56 * Math.min(1, share * 4)))}px` }), percent(share)];
+const bar = (share, length) => [el("span", { class: "bar", style: `width:${Math.max(1, Math.round(56 * length))}px` }), percent(share)];
+
+// Why a kernel is faster than what is possible.
+const aboveText = (k) => (k.bound === "cache" ? "its bytes come from a cache, which is faster than memory"
+  : k.how.startsWith("winograd") ? "Winograd computes fewer operations than are counted"
+    : "the peak was measured while the processor was slower, or had other work");
 
 class KernelsPane {
   constructor(app, root) {
@@ -55,7 +60,9 @@ class KernelsPane {
       const row = e.target.closest("tr[data-kernel]");
       if (row) this.app.select({ kernels: [Number(row.dataset.kernel)] }, this);
     });
-    const note = model.timed ? "Times are summed over threads, rates are of one thread." : "Not profiled: program.profile(...) before program.view(...) adds times.";
+    const above = model.run.filter((i) => model.kernels[i].roof > 1.005);
+    const why = unique(above.map((i) => aboveText(model.kernels[i]))).join("; or ");
+    const note = model.timed ? `Times are summed over threads, rates are of one thread. ${above.length ? `${counted(above.length, "kernel")} above 100 % of the roofline: ${why}.` : ""}` : "Not profiled: program.profile(...) before program.view(...) adds times.";
     fill(this.root, table, el("p", { class: "note" }, note));
     this.choose(this.app.related, false);
   }

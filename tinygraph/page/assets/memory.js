@@ -23,14 +23,14 @@ class MemoryPane {
     this.now = svg("rect", { class: "now", y: -6, height: h + 12 });
     const marks = unique([0, Math.floor(launches / 4), Math.floor(launches / 2), Math.floor(3 * launches / 4), launches - 1]).map((k) =>
       svg("text", { class: "tick", x: left + (k + 0.5) * sx, y: h + 18, "text-anchor": "middle" }, k));
-    const H = 64, base = h + 100, area = live.map((bytes, k) => `H${left + k * sx}V${base - bytes / Math.max(peak, 1) * H}H${left + (k + 1) * sx}`).join("");
-    const chart = svg("svg", { class: "chart", viewBox: `0 -26 ${left + w + 12} ${h + 150}`, role: "img", "aria-label": "the arena: addresses by launch" },
+    const H = 64, base = h + 118, area = live.map((bytes, k) => `H${left + k * sx}V${base - bytes / Math.max(peak, 1) * H}H${left + (k + 1) * sx}`).join("");
+    const chart = svg("svg", { class: "chart", viewBox: `0 -26 ${left + w + 12} ${h + 168}`, role: "img", "aria-label": "the arena: addresses by launch" },
       ticks, this.now, rects, marks,
-      svg("text", { class: "tick", x: left, y: h + 36 }, "launches →"),
+      svg("text", { class: "tick", x: left, y: h + 34 }, "launches →"),
       svg("path", { class: "area", d: `M${left} ${base}${area}V${base}Z` }),
       svg("text", { class: "tick", x: left - 8, y: base - H + 4, "text-anchor": "end" }, bytesText(peak)),
       svg("line", { class: "peak", x1: left + (at + 0.5) * sx, x2: left + (at + 0.5) * sx, y1: base - H - 4, y2: base }),
-      svg("text", { class: "tick", x: Math.min(left + (at + 0.5) * sx + 6, left + w - 120), y: base - H - 8 }, `live at most: launch ${at}`),
+      svg("text", { class: "tick", x: Math.min(left + (at + 0.5) * sx + 6, left + w - 150), y: base - H - 6 }, `most is live in launch ${at}`),
       svg("text", { class: "tick", x: left, y: base + 18 }, "bytes that are live"));
     chart.addEventListener("click", (e) => {
       const i = e.target.closest("[data-buffer]")?.dataset.buffer;

@@ -9,6 +9,7 @@ class Model {
     this.last = this.stages.at(-1);
     this.run = this.kernels.map((k, i) => i).filter((i) => this.kernels[i].part !== "prepare");
     this.total = sum(this.run.map((i) => this.kernels[i].us || 0));
+    this.longest = Math.max(1e-9, ...this.run.map((i) => this.kernels[i].us || 0));
     this.timed = this.profile !== undefined;
     this.index();
   }

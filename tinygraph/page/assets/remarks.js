@@ -66,6 +66,9 @@ class RemarksPane {
   }
 }
 
+// A docstring's marks for code are for its source.
+const worded = (text) => text.replaceAll("``", "");
+
 // What a pass did: its purpose, the rules that it applied, the lines that came, went and changed.
 class ChangesPane {
   constructor(app, root) { Object.assign(this, { app, root, model: app.model }); }
@@ -87,7 +90,7 @@ class ChangesPane {
       return row;
     };
     const changes = before ? [...stage.gone.map((n) => line(before, n, "gone")), ...stage.added.map((n) => line(stage, n, "added")), ...stage.changed.map((n) => line(stage, n, "changed"))] : stage.items.map((n) => line(stage, n, "same"));
-    fill(this.root, el("section", { class: "block" }, el("h3", {}, stage.name, " ", el("small", {}, counts)), stage.about ? el("p", { class: "note" }, stage.about) : null),
+    fill(this.root, el("section", { class: "block" }, el("h3", {}, stage.name, " ", el("small", {}, counts)), stage.about ? el("p", { class: "note" }, worded(stage.about)) : null),
       rules, el("section", { class: "block" }, el("h3", {}, before ? "Changes" : "As written"), changes.length ? el("div", { class: "text" }, changes) : el("p", { class: "note" }, "Nothing: this pass found nothing to do here.")));
     this.root.onclick = (e) => {
       const row = e.target.closest("[data-item]");
@@ -100,7 +103,7 @@ class ChangesPane {
   overview() {
     const { app, model } = this;
     this.shown = [];
-    const rows = model.stages.map((s, i) => el("div", { class: "line", onclick: () => app.go(i) }, el("i", { class: "wide" }, i ? `+${s.added.length} −${s.gone.length} ~${s.changed.length}` : `${s.items.length} lines`), el("code", {}, i ? s.name : "as written"), el("small", {}, `  ${s.about}`)));
+    const rows = model.stages.map((s, i) => el("div", { class: `line ${i && !(s.added.length + s.gone.length + s.changed.length) ? "idle" : ""}`, onclick: () => app.go(i) }, el("i", { class: "wide" }, i ? `+${s.added.length} −${s.gone.length} ~${s.changed.length}` : `${s.items.length} lines`), el("code", {}, i ? s.name : "as written"), el("small", {}, worded(s.about))));
     fill(this.root, el("section", { class: "block" }, el("h3", {}, `${model.stages[0].items.length} lines became ${model.last.items.length}, in ${counted(model.run.length, "kernel")}`), el("p", { class: "note" }, "Lines that each pass added (+), removed (−) and gave other operands (~); choose a stage to see them."), el("div", { class: "text" }, rows)));
     this.root.onclick = null;
   }

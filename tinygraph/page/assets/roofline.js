@@ -29,15 +29,15 @@ class RooflinePane {
     });
     const chart = svg("svg", { class: "chart", viewBox: `0 -20 ${left + w + 12} ${h + 64}`, role: "img", "aria-label": "roofline" },
       svg("clipPath", { id: "plot" }, svg("rect", { x: left, y: -20, width: w, height: h + 20 })), grid, svg("g", { "clip-path": "url(#plot)" }, roof, dots),
-      svg("text", { class: "tick", x: left + w - 4, y: Y(one.flops) - 8, "text-anchor": "end" }, `${number(one.flops)} GFLOP/s of a thread; Winograd can be above: it computes fewer than are counted`),
-      svg("text", { class: "tick", x: X(low) + 14, y: Y(low * one.bytes) - 12, transform: `rotate(${-Math.atan2(h / (y1 - y0), w / (x1 - x0)) * 180 / Math.PI} ${X(low) + 14} ${Y(low * one.bytes) - 12})` }, `${number(one.bytes, 1)} GB/s from memory; from a cache they come faster`),
+      svg("text", { class: "tick", x: left + w - 4, y: Y(one.flops) - 8, "text-anchor": "end" }, `${number(one.flops)} GFLOP/s`),
+      svg("text", { class: "tick", x: X(low) + 14, y: Y(low * one.bytes) - 12, transform: `rotate(${-Math.atan2(h / (y1 - y0), w / (x1 - x0)) * 180 / Math.PI} ${X(low) + 14} ${Y(low * one.bytes) - 12})` }, `${number(one.bytes, 1)} GB/s from memory`),
       svg("text", { class: "tick", x: left + w / 2, y: h + 38, "text-anchor": "middle" }, "operations per byte"),
       svg("text", { class: "tick", x: 14, y: h / 2, transform: `rotate(-90 14 ${h / 2})`, "text-anchor": "middle" }, "GFLOP/s of a thread"));
     chart.addEventListener("click", (e) => {
       const i = e.target.closest("[data-kernel]")?.dataset.kernel;
       if (i !== undefined) this.app.select({ kernels: [Number(i)] }, this);
     });
-    fill(this.root, el("p", { class: "note" }, "A dot is a kernel, its area the time that it takes. The distance to the line above it is what could be gained."), chart);
+    fill(this.root, el("p", { class: "note" }, "A dot is a kernel, its area the time that it takes. The distance to the line above it is what could be gained. A dot above the line reads from a cache, which is faster than memory, or is a Winograd convolution, which computes fewer operations than are counted."), chart);
     this.choose(this.app.related);
   }
 

@@ -12,9 +12,9 @@ class CodePane {
         return line;
       });
       const head = el("h3", { data: { code: c } }, code.name, " ",
-        el("small", {}, users.slice(0, 6).map((i) => `${model.kernels[i].part === "prepare" ? "prepare" : "launch"} ${model.kernels[i].launch}: ${model.kernels[i].layer || model.kernels[i].what}`).join(" · "),
-          users.length > 6 ? ` and ${users.length - 6} more` : ""));
-      return { code: c, users, lines, element: el("section", { class: "block" }, head, el("div", { class: "text" }, lines)) };
+        el("small", {}, users.slice(0, 3).map((i) => `${model.kernels[i].part === "prepare" ? "prepare" : "launch"} ${model.kernels[i].launch}: ${model.kernels[i].layer || model.kernels[i].what}`).join(" · "),
+          users.length > 3 ? ` and ${users.length - 3} more` : ""));
+      return { code: c, users, lines, element: el("section", { class: "block" }, head, code.loop ? machineCode(code.loop) : null, el("div", { class: "text" }, lines)) };
     });
     fill(this.root, this.blocks.map((b) => b.element));
     this.root.onclick = (e) => {
@@ -52,8 +52,21 @@ class CodePane {
       if (on.length && !first) first = b.element;
     }
     for (const line of this.lit) line.classList.add("chosen");
-    if (first && reveal) first.scrollIntoView({ block: "start" });
+    if (first && reveal) settled(() => first.scrollIntoView({ block: "start" }));
   }
+}
+
+// Blocks out of sight have a guessed height until they are near: what is scrolled to moves then.
+function settled(scroll, times = 3) {
+  scroll();
+  if (times > 1) requestAnimationFrame(() => settled(scroll, times - 1));
+}
+
+// The innermost loop of a register tile as the processor runs it, shown when it is asked for.
+function machineCode(lines) {
+  const works = lines.filter((text) => /^ +(v?fn?m(add|sub)|fml|v?mulp|fmul)/.test(text)).length;
+  const rows = lines.map((text) => el("div", { class: "line" }, el("code", { dir: "ltr" }, text.endsWith(":") ? text : [el("span", { class: "word" }, text.slice(0, 16)), text.slice(16)])));
+  return el("details", { class: "machine" }, el("summary", {}, `Its innermost loop in machine code: ${counted(lines.length - 1, "instruction")}, of which ${number(works)} multiply`), el("div", { class: "text" }, rows));
 }
 
 // The items that a line of a kernel's code computes: its own where that is known, else all.
