@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import doctest
-import importlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -128,12 +125,3 @@ def test_products_over_an_open_axis() -> None:
         np.testing.assert_allclose(product, a.prod(0), rtol=1e-5)
         others = np.where(a == 0, np.prod(np.where(a == 0, 1, a)), 0)
         np.testing.assert_allclose(gradient, others, rtol=1e-4, atol=1e-6)
-
-
-def test_examples_of_docstrings() -> None:
-    """Those of every module of functions, as their authors wrote them."""
-    folder = Path(tg.ops.__file__).parent
-    for name in sorted(p.stem for p in folder.glob("*.py") if p.stem != "__init__"):
-        module = importlib.import_module(f"tinygraph.ops.{name}")
-        failed, _ = doctest.testmod(module)
-        assert not failed, name

@@ -32,6 +32,12 @@ def grad(loss: Node, wrt: Node | Sequence[Node]) -> list[Node]:
 
     What the loss does not depend on gets zeros. Nodes carry the origins of the node they are a
     gradient of, and are placed where it is.
+
+    Example:
+        >>> x = tg.input("x", 3)
+        >>> (dx,) = tg.grad(tg.sum(x * x), [x])
+        >>> tg.run(dx, [1.0, 2.0, 3.0])
+        array([2., 4., 6.], dtype=float32)
     """
     targets = [wrt] if isinstance(wrt, Node) else list(wrt)
     _check(loss, targets)
@@ -168,6 +174,13 @@ def check_grad(
     ``fn`` is a function of nodes, or (inputs, output); ``arrays`` are values of the inputs, drawn
     from a normal distribution where left out. Returns the largest error relative to max(1,
     |gradient|) of random directional derivatives; raises GradientError above ``tolerance``.
+
+    Args:
+        step: of the differences; ``seed``: of values and directions.
+
+    Example:
+        >>> tg.check_grad(lambda x: tg.sum(tg.tanh(x)), np.array([0.1, -2.0])) < 1e-5
+        True
     """
     rng = np.random.default_rng(seed)
     graph, _ = in_float64(_as_graph(fn, arrays))

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from zipfile import ZipFile, ZipInfo
 
 OPTIMIZER, NUMBER = "@optimizer.", "@number."
+__all__ = ("load", "read_arrays", "save", "write_arrays")
+
 SAFETENSORS = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "BOOL": "?",
     "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
@@ -44,6 +46,19 @@ def save(
 
     The file appears whole or not at all. ``numbers``, such as ``epoch=3``, are for ``load`` to
     return. Of several ranks, which all call it, rank 0 writes the file, and all return after that.
+
+    Args:
+        path: ends in .safetensors or .npz.
+        module: whose parameters and buffers are written.
+        optimizer: whose state is, too, with the counters of random numbers.
+
+    Raises:
+        ValueError: the path has another ending.
+        TypeError: one of ``numbers`` is none.
+
+    Example:
+        >>> net = nn.Linear(4, 2)
+        >>> checkpoint.save("net.npz", net, epoch=3)
     """
     arrays = module.state_dict()
     if optimizer is not None:
@@ -71,6 +86,11 @@ def load(
 
         checkpoint.load("resnet50.pth", models.resnet50())
 
+    Args:
+        path: .safetensors, .npz, .pt, .pth or .bin.
+        module, optimizer: of the same architecture as what was saved.
+        strict: see below.
+
     Returns:
         The numbers that were saved with it.
 
@@ -78,6 +98,12 @@ def load(
         ValueError: no such format, a damaged file, no optimizer state in it, or a list of all names
             that do not fit; ``strict=False`` lets the module's names be missing or unexpected.
             Nothing was changed then.
+
+    Example:
+        >>> net = nn.Linear(4, 2)
+        >>> checkpoint.save("net.npz", net, epoch=3)
+        >>> checkpoint.load("net.npz", net)
+        {'epoch': 3}
     """
     arrays = read_arrays(path)
     state = _taken(arrays, OPTIMIZER)
@@ -104,7 +130,17 @@ def _taken(arrays: Arrays, prefix: str) -> Arrays:
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, Any]) -> None:
-    """Writes named arrays to a .safetensors or .npz file, which appears whole or not at all."""
+    """Writes named arrays to a .safetensors or .npz file, which appears whole or not at all.
+
+    Args:
+        arrays: by their names.
+
+    Raises:
+        ValueError: the path has another ending.
+
+    Example:
+        >>> checkpoint.write_arrays("values.npz", {"a": np.zeros(3)})
+    """
     path = Path(path)
     contiguous = {k: np.asarray(v, order="C") for k, v in arrays.items()}
     if path.suffix not in (".npz", ".safetensors"):
@@ -128,8 +164,16 @@ def read_arrays(path: str | Path) -> Arrays:
 
     Never executes what is in it.
 
+    Args:
+        path: its ending says the format.
+
     Raises:
         ValueError: no such format, or a damaged file.
+
+    Example:
+        >>> checkpoint.write_arrays("values.npz", {"a": np.zeros(3)})
+        >>> checkpoint.read_arrays("values.npz")["a"]
+        array([0., 0., 0.])
     """
     path = Path(path)
     readers = {".npz": _read_npz, ".safetensors": _read_safetensors}

@@ -64,6 +64,13 @@ def compile(
         VerifyError, UpdateError, BackendError: with the node and the user's line.
         PassError, KernelError: with ``verify="values"``, the first pass or kernel that is wrong.
         PlanError: a fault of the planner; says what to leave out meanwhile.
+
+    Example:
+        >>> x, y = tg.input("x", None, 4), tg.input("y", None, 1)  # None: any batch size
+        >>> net = nn.Linear(4, 1)
+        >>> loss = nn.mse_loss(net(x), y)
+        >>> updates = optim.SGD(0.1).updates(loss, net.parameters())
+        >>> step = tg.compile([x, y], [loss], updates=updates)
     """
     pipeline = tuple(PIPELINE if passes is None else passes)
     left_out = checks.options(without, pipeline, verify)

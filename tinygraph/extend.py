@@ -181,9 +181,13 @@ def check_operator(op: Op, *arrays: Any, backend: str = "cpu", tolerance: float 
     Args:
         arrays: values of the example's inputs; drawn from a normal distribution where left out.
         tolerance: of compiled code and gradients, relative to max(1, |value|).
+        op: what ``define`` returned; ``backend`` is the one that it is compiled for.
 
     Raises:
         OperatorError: there is no example, or what disagrees, by how much.
+
+    Example:
+        >>> extend.check_operator(tg.tanh)
     """
     if op.example is None:
         raise OperatorError(f"{op.defined}: operator {op.name} has no example to check it on")

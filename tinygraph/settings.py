@@ -120,7 +120,20 @@ def _default_cache() -> Path:
 
 
 class Settings:
-    """The process' settings; ``tinygraph.settings`` is the only one."""
+    """The process' settings; ``tinygraph.settings`` is the only one.
+
+    Each is an attribute, which wins over an environment variable of its name (``threads``:
+    TINYGRAPH_THREADS); None hands it back to that. Printing it lists all.
+
+    Raises:
+        AttributeError, ValueError: there is no such setting, or it cannot have that value.
+
+    Example:
+        >>> tg.settings.threads = 1  # programs that are compiled from now on
+        >>> tg.settings.threads
+        1
+        >>> tg.settings.threads = None
+    """
 
     backend = Setting[str]("TINYGRAPH_BACKEND", str, lambda: "cpu")
     threads = Setting[int | None]("TINYGRAPH_THREADS", _count, lambda: None)

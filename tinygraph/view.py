@@ -15,11 +15,20 @@ def view(first: Program, second: Program, path: str | os.PathLike[str]) -> Path:
 
         tg.view(before, after, "edit.html")
 
+    Args:
+        first, second: compiled programs.
+        path: of the page.
+
     Returns:
         The path.
 
     Raises:
         ValueError: the path does not end in .html, or a program's batch size is not bound yet.
+
+    Example:
+        >>> x = tg.input("x", 64)
+        >>> before, after = (tg.compile([x], [y]) for y in (x * 2 + 1, tg.exp(x)))
+        >>> path = tg.view(before, after, "edit.html")
     """
     from .page.view import write  # a page needs the planner, which a warm start does without
 

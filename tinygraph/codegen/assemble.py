@@ -31,6 +31,15 @@ def assemble(plan: Plan, short_rows: int = 0) -> Code:
     """The code of a plan for a processor: kernels take a part, a thread and an argument block.
 
     Nests whose innermost loop has fewer than ``short_rows`` steps are marked (``SHORT_ROWS``).
+
+    Args:
+        plan: of a whole program.
+
+    Example:
+        >>> x = tg.input("x", 8)
+        >>> plan = tg.compile([x], [x * 2]).inspection.plan
+        >>> len(extend.assemble(plan).calls)
+        1
     """
     made = Assembler(partial(lower, short_rows=short_rows))
     prepare, calls = made.calls(plan.prepare), made.calls(plan.launches)

@@ -182,6 +182,10 @@ def register(name: str, backend: Any) -> None:
 
     Raises:
         BackendError: the name is taken or contains a colon, or a function is missing.
+
+    Example:
+        >>> import tinygraph_cpu
+        >>> extend.register("mine", tinygraph_cpu)
     """
     if name in BUILT_IN or ":" in name:
         raise BackendError(f"a backend cannot be named {name!r}")

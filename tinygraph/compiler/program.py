@@ -26,6 +26,12 @@ class Program(ABC):
     It is a FixedProgram or, where a batch size is open, a BatchProgram. Any number of threads may
     call it: a call waits for those of all programs that have a parameter in common with it, and so
     does reading or setting the value of such a parameter.
+
+    Example:
+        >>> x = tg.input("x", 3)
+        >>> program = tg.compile([x], [x * 2], name="double")
+        >>> program([1.0, 2.0, 3.0])
+        (array([2., 4., 6.], dtype=float32),)
     """
 
     def __init__(
@@ -61,7 +67,18 @@ class Program(ABC):
 
     @abstractmethod
     def profile(self, *arrays: Any, repeat: int = 20, **named: Any) -> Profile:
-        """Times each launch on these inputs; print the result. Parameters keep their values."""
+        """Times each launch on these inputs; print the result. Parameters keep their values.
+
+        Args:
+            arrays, named: what a call takes.
+            repeat: runs that are timed; the result has medians, in seconds.
+
+        Example:
+            >>> x = tg.input("x", 64, 64)
+            >>> profile = tg.compile([x], [x @ x]).profile(np.ones((64, 64), np.float32), repeat=3)
+            >>> profile.total > 0
+            True
+        """
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
@@ -85,11 +102,27 @@ class Program(ABC):
 
     @abstractmethod
     def explain(self, name: str) -> str:
-        """How a node, layer, scope or parameter was compiled, and what it costs."""
+        """How a node, layer, scope or parameter was compiled, and what it costs.
+
+        Args:
+            name: as dumps and profiles show it.
+
+        Raises:
+            ValueError: there is nothing of this name.
+
+        Example:
+            >>> x = tg.input("x", 2)
+            >>> text = tg.compile([x], [(x + 2).named("shifted")]).explain("shifted")
+        """
 
     @abstractmethod
     def page_record(self) -> tuple[Inspection, str, Profile | None]:
-        """What a page is made from: the record, the signature, and the last profile."""
+        """What a page is made from: the record, the signature, and the last profile.
+
+        Example:
+            >>> x = tg.input("x", 2)
+            >>> inspection, signature, profile = tg.compile([x], [x + 2]).page_record()
+        """
 
     def view(self, path: str | os.PathLike[str]) -> Path:
         """Writes one HTML page that shows everything about this program, and returns its path:
@@ -100,8 +133,15 @@ class Program(ABC):
             step.profile(images, labels)
             step.view("step.html")
 
+        Args:
+            path: of the page, which ends in .html.
+
         Raises:
             ValueError: the path does not end in .html.
+
+        Example:
+            >>> x = tg.input("x", 2)
+            >>> path = tg.compile([x], [x + 2]).view("page.html")
         """
         from ..page.view import write
 
@@ -111,9 +151,16 @@ class Program(ABC):
         """Writes a picture and returns its path: the ``kernels``, folded by layer; the ``memory``
         over time; after a profile the ``roofline``.
 
+        Args:
+            path: of a file; ``what``: which picture.
+
         Raises:
             ValueError: there is no such picture, it needs a profile, or the path does not end in
                 .svg.
+
+        Example:
+            >>> x = tg.input("x", 2)
+            >>> path = tg.compile([x], [x + 2]).save_svg("net.svg")
         """
         from ..page.view import write_svg
 
@@ -135,6 +182,20 @@ class Program(ABC):
         """A stage as text, by default the optimized graph.
 
         ``lines`` adds the user's lines; ``scopes`` folds each layer of a graph into one line.
+
+        Args:
+            stage: one of ``stages``, or ``fused``: a line for each kernel.
+
+        Raises:
+            ValueError: there is no such stage.
+
+        Example:
+            >>> x = tg.input("x", 2)
+            >>> print(tg.compile([x], [tg.relu(x)]).dump("graph"))
+            graph program(x: f32[2]) {
+              %0 = relu(x) : f32[2]
+              return %0
+            }
         """
         return self.inspection.dump(stage, lines=lines, scopes=scopes)
 
@@ -143,6 +204,20 @@ class Program(ABC):
 
         ``program.diff("simplify")`` compares with the stage before it,
         ``program.diff("simplify", since="graph")`` with an earlier one.
+
+        Args:
+            stage: a pass, as in ``stages``; ``since``: the stage to compare with.
+
+        Example:
+            >>> x = tg.input("x", 2)
+            >>> print(tg.compile([x], [x * 1 + 2]).diff("simplify"))
+            --- fold_batch_norm: 2 nodes
+            +++ simplify: 1 nodes
+            - %0' = mul(x, 1.0) : f32[2]
+            - %1' = add(%0', 2.0) : f32[2]
+            + %0 = add(x, 2.0) : f32[2]
+            - return %1'
+            + return %0
         """
         return self.inspection.diff(stage, since)
 
@@ -150,25 +225,60 @@ class Program(ABC):
         """The planner's steps, each with its time and the number of groups or launches that it
         left; with the name of a step, such as ``"absorb"``, the groups or launches themselves.
 
+        Args:
+            step: a name of the first column.
+
         Raises:
             ValueError: there is no such step, or it was left out.
+
+        Example:
+            >>> x = tg.input("x", 2)
+            >>> text = tg.compile([x], [x + 2]).planning()
         """
         return self.inspection.planning(step)
 
     def dot(self, stage: str | None = None) -> str:
-        """The graph after a pass for Graphviz, by default the optimized one."""
+        """The graph after a pass for Graphviz, by default the optimized one.
+
+        Args:
+            stage: a pass, as in ``stages``.
+
+        Example:
+            >>> x = tg.input("x", 2)
+            >>> tg.compile([x], [x + 2]).dot().partition(" ")[0]
+            'digraph'
+        """
         return self.inspection.dot(stage)
 
     def to_networkx(self) -> Any:
-        """The optimized graph as networkx.MultiDiGraph; a node's ``launches`` compute it."""
+        """The optimized graph as networkx.MultiDiGraph; a node's ``launches`` compute it.
+
+        Example:
+            >>> x = tg.input("x", 2)
+            >>> graph = tg.compile([x], [x + 2]).to_networkx()
+            >>> len(graph)
+            3
+        """
         return self.inspection.to_networkx()
 
     def cost(self) -> dict[str, int]:
-        """Operations, bytes, memory, launches and kernels of one call, before anything runs."""
+        """Operations, bytes, memory, launches and kernels of one call, before anything runs.
+
+        Example:
+            >>> x = tg.input("x", 64, 64)
+            >>> tg.compile([x], [x @ x]).cost()["flops"]  # a multiplication and an addition each
+            520192
+        """
         return self.inspection.cost()
 
     def costs(self) -> list[LaunchCost]:
-        """Operations and bytes of each launch."""
+        """Operations and bytes of each launch.
+
+        Example:
+            >>> x = tg.input("x", 64, 64)
+            >>> [c.flops for c in tg.compile([x], [x @ x]).costs()]
+            [520192]
+        """
         return self.inspection.costs
 
     def _signature(self) -> str:

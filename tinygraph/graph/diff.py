@@ -36,7 +36,21 @@ class DiffLine:
 
 
 def diff(before: Graph, after: Graph, names: tuple[str, str] | None = None) -> str:
-    """The differences between two graphs; ``names`` are theirs in the heading."""
+    """The differences between two graphs; ``names`` are theirs in the heading.
+
+    Args:
+        before, after: the graphs.
+
+    Example:
+        >>> x = tg.input("x", 2)
+        >>> print(tg.diff(tg.Graph("f", (x,), (x + 1,)), tg.Graph("f", (x,), (x + 2,))))
+        --- f: 1 nodes
+        +++ f: 1 nodes
+        - %0' = add(x, 1.0) : f32[2]
+        + %0 = add(x, 2.0) : f32[2]
+        - return %0'
+        + return %0
+    """
     old, new = names or (before.name, after.name)
     heading = [
         f"{sign} {name}: {len(Written(graph).calls)} nodes"

@@ -151,6 +151,14 @@ def dump(
     ``lines`` adds the user's file and line as comments; ``scopes`` folds each run of nodes of one
     outermost scope into one line (``parse`` then has too little to read); ``mark`` and ``note``
     point at a node.
+
+    Example:
+        >>> x = tg.input("x", 2)
+        >>> print(tg.dump(tg.Graph("f", (x,), (tg.relu(x),))))
+        graph f(x: f32[2]) {
+          %0 = relu(x) : f32[2]
+          return %0
+        }
     """
     written = Written(graph)
     label = _labels(graph, written)

@@ -27,6 +27,15 @@ def run(
 
     Raises TypeError for inputs of another shape or dtype: nothing is converted but numbers,
     lists, and integers that the input's dtype holds.
+
+    Args:
+        graph: a graph, or a node.
+        arrays: values of the inputs.
+
+    Example:
+        >>> x = tg.input("x", 2)
+        >>> tg.run(x * 2, [1.0, 2.0])
+        array([2., 4.], dtype=float32)
     """
     if isinstance(graph, Node):
         reached = Graph("run", (), (graph,)).nodes

@@ -29,6 +29,18 @@ class Node(ArrayMethods):
     """One operator applied to nodes. Interned: equal nodes are one object; compare with ``is``.
 
     ``==`` compares values, as in NumPy: a node of bool. Sets and dicts go by identity.
+
+    Attributes:
+        op: the operator, a record; ``attrs`` are its attributes, such as a stride.
+        inputs: the nodes that it is applied to.
+        type: shape and dtype; ``shape``, ``dtype``, ``ndim`` and ``size`` are parts of it.
+        notes: what analyses keep about it.
+
+    Example:
+        >>> x = tg.input("x", 8, 4)
+        >>> y = (x @ tg.ones((4, 2))).mean(axis=0)
+        >>> y.shape, y.dtype, y.op
+        ((2,), 'float32', div)
     """
 
     op: Op
@@ -39,14 +51,17 @@ class Node(ArrayMethods):
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The size of each axis."""
         return self.type.shape
 
     @property
     def dtype(self) -> str:
+        """The name of the dtype, such as float32."""
         return self.type.dtype
 
     @property
     def ndim(self) -> int:
+        """The number of axes."""
         return len(self.type.shape)
 
     @property
@@ -55,12 +70,28 @@ class Node(ArrayMethods):
         return self.notes.get("name") or self.attr("name", None)
 
     def named(self, name: str) -> Node:
-        """Gives this node a name for dumps and profiles; returns it."""
+        """Gives this node a name for dumps and profiles; returns it.
+
+        Example:
+            >>> (tg.input("x", 2) + 1).named("shifted").name
+            'shifted'
+        """
         self.notes["name"] = name
         return self
 
     def attr(self, key: str, *default: Any) -> Any:
-        """An attribute of the operator, as ``stride``; AttributeError without a default."""
+        """An attribute of the operator, as ``stride``; AttributeError without a default.
+
+        Args:
+            key: its name; ``default``: what is returned where it is missing.
+
+        Raises:
+            AttributeError: it is missing, and there is no default.
+
+        Example:
+            >>> tg.sum(tg.zeros((2, 3)), axis=1).attr("axis")
+            (1,)
+        """
         for k, value in self.attrs:
             if k == key:
                 return value
@@ -116,7 +147,18 @@ class Node(ArrayMethods):
 
 
 class Parameter(Node):
-    """A source with an identity of its own and a value that lives outside of every graph."""
+    """A source with an identity of its own and a value that lives outside of every graph.
+
+    Attributes:
+        state: the value, its version, its name, and whether optimizers change it. Made by
+            ``tg.parameter``; ``value`` reads and sets it.
+
+    Example:
+        >>> w = tg.parameter([1.0, 2.0], name="w")
+        >>> w.value = w.value * 10
+        >>> w.value
+        array([10., 20.], dtype=float32)
+    """
 
     __slots__ = ("state",)
     state: ParameterState
@@ -139,6 +181,7 @@ class Parameter(Node):
 
     @property
     def name(self) -> str | None:
+        """The name that was given, or the path in its module."""
         return self.state.name
 
     def named(self, name: str) -> Node:
@@ -236,6 +279,18 @@ class Graph:
     """A function: named inputs, nodes in one fixed topological order, outputs.
 
     As an attribute of a loop it is equal to graphs of the same canonical text.
+
+    Attributes:
+        name: for dumps.
+        inputs: nodes of ``tg.input``; everything else is reached from ``outputs``.
+
+    Example:
+        >>> x = tg.input("x", 2)
+        >>> print(tg.dump(tg.Graph("double", (x,), (x * 2,))))
+        graph double(x: f32[2]) {
+          %0 = mul(x, 2.0) : f32[2]
+          return %0
+        }
     """
 
     name: str
@@ -280,6 +335,7 @@ class Graph:
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
+        """The parameters among the nodes, those in the bodies of loops included."""
         return tuple(n for n in self.nodes if isinstance(n, Parameter))
 
     def __str__(self) -> str:

@@ -82,17 +82,35 @@ class ArrayMethods:
     take, var = map(method, ("take", "var"))
 
     def astype(self, dtype: Any) -> Node:
-        """x converted to a dtype: ``tg.cast``."""
+        """x converted to a dtype: ``tg.cast``.
+
+        Example:
+            >>> tg.arange(3).astype("float32").dtype
+            'float32'
+        """
         return METHODS["cast"](self, dtype)
 
     def flatten(self) -> Node:
-        """All elements along one axis."""
+        """All elements along one axis.
+
+        Example:
+            >>> tg.zeros((2, 3)).flatten().shape
+            (6,)
+        """
         return METHODS["reshape"](self, -1)
 
     ravel = flatten
 
     def transpose(self, *axes: Any) -> Node:
-        """x with its axes in this order; reversed, if none is given."""
+        """x with its axes in this order; reversed, if none is given.
+
+        Args:
+            axes: numbers of axes, or one tuple of them.
+
+        Example:
+            >>> tg.zeros((2, 3, 4)).transpose(0, 2, 1).shape
+            (2, 4, 3)
+        """
         order = axes[0] if len(axes) == 1 else axes
         return METHODS["transpose"](self, order if axes else None)
 

@@ -193,9 +193,18 @@ _FIELDS = tuple(f.name for f in fields(Op))[2:-2]
 def define(name: str, kind: Kind, **fields: Any) -> Op:
     """Adds an operator to the table ``OPS`` and returns it: calling it builds nodes.
 
+    Args:
+        name: of its own.
+        kind: which fields it needs; see CONTRIBUTING.md.
+        fields: those of ``Op``.
+
     Raises:
         OperatorError: the record lacks a field of its kind, or one is wrong; it names the operator
             and the line of this call.
+
+    Example:
+        >>> tg.tanh is extend.OPS["tanh"]  # as every operator of tinygraph, it was made by define()
+        True
     """
     where, built_in = caller()
     check_names(name, fields, _FIELDS, where)
@@ -214,6 +223,13 @@ def promote(name: str, inputs: tuple[Any, ...]) -> tuple[Node, ...]:
 
     Numbers and lists take the dtype of the nodes, if it can hold them. Arrays have their own, but
     integers become the nodes' integers where none changes.
+
+    Args:
+        name: of the operator, for errors; ``inputs``: what it was given.
+
+    Example:
+        >>> [n.dtype for n in extend.promote("add", (tg.arange(3), 1))]
+        ['int32', 'int32']
     """
     dtype = next((i.dtype for i in inputs if isinstance(i, Node)), None)
     return tuple(i if isinstance(i, Node) else _constant(name, i, dtype) for i in inputs)
@@ -236,7 +252,18 @@ def _constant(name: str, value: Any, dtype: str | None) -> Node:
 
 
 def same_dtype(name: str, *types: Type) -> str:
-    """The dtype that all share; a ShapeError that names tg.cast otherwise."""
+    """The dtype that all share; a ShapeError that names tg.cast otherwise.
+
+    Args:
+        name: of the operator; ``types``: of its inputs.
+
+    Raises:
+        ShapeError: they differ.
+
+    Example:
+        >>> extend.same_dtype("add", tg.Type((3,)), tg.Type(()))
+        'float32'
+    """
     dtypes = tuple(dict.fromkeys(t.dtype for t in types))
     if len(dtypes) > 1:
         raise ShapeError(
@@ -246,7 +273,18 @@ def same_dtype(name: str, *types: Type) -> str:
 
 
 def broadcast_shapes(name: str, *types: Type) -> tuple[int, ...]:
-    """NumPy's broadcasting of shapes."""
+    """NumPy's broadcasting of shapes.
+
+    Args:
+        name: of the operator, for errors; ``types``: of its inputs.
+
+    Raises:
+        ShapeError: they do not broadcast.
+
+    Example:
+        >>> extend.broadcast_shapes("add", tg.Type((8, 1)), tg.Type((3,)))
+        (8, 3)
+    """
     rank = max((len(t.shape) for t in types), default=0)
     padded = [(1,) * (rank - len(t.shape)) + t.shape for t in types]
     shape = tuple(next((n for n in sizes if n != 1), 1) for sizes in zip(*padded, strict=True))
@@ -257,7 +295,15 @@ def broadcast_shapes(name: str, *types: Type) -> tuple[int, ...]:
 
 
 def broadcast(name: str, dtype: str | None = None) -> Callable[..., Type]:
-    """The rule of element-wise operators: shapes broadcast, dtypes agree; dtype overrules."""
+    """The rule of element-wise operators: shapes broadcast, dtypes agree; dtype overrules.
+
+    Args:
+        name: of the operator, for errors.
+
+    Example:
+        >>> extend.broadcast("add")(tg.Type((8, 1)), tg.Type((3,)))
+        Type(shape=(8, 3), dtype='float32')
+    """
 
     def infer(*types: Type, **_: Any) -> Type:
         common = same_dtype(name, *types)
@@ -267,7 +313,15 @@ def broadcast(name: str, dtype: str | None = None) -> Callable[..., Type]:
 
 
 def identity(rank: int, first: int = 0) -> tuple[Index, ...]:
-    """Axis i of the input is axis first + i of the nest."""
+    """Axis i of the input is axis first + i of the nest.
+
+    Args:
+        rank: how many axes the input has; ``first``: the nest's axis of the first one.
+
+    Example:
+        >>> extend.identity(1)
+        (Index(constant=0, terms=((0, 1),), divisor=1),)
+    """
     return tuple(Index(terms=((first + i, 1),)) for i in range(rank))
 
 
@@ -313,8 +367,16 @@ def input(name: str, *shape: int | None, dtype: str = "float32") -> Node:
 
     None stands for the batch size n, one number throughout a program, which is bound at the call.
 
+    Args:
+        shape: a size for each axis.
+        dtype: of the arrays that the program takes.
+
     Raises:
         ShapeError: the name is not a string, a size is not an integer, or the dtype is unknown.
+
+    Example:
+        >>> tg.input("image", None, 1, 28, 28).ndim
+        4
     """
     if not isinstance(name, str):
         raise ShapeError(f"input requires a name, then sizes, got the name {name!r}")
@@ -343,8 +405,16 @@ def _size(name: str, n: Any) -> Any:
 def constant(value: Any, dtype: str | None = None) -> Node:
     """A constant from a number, list or array; Python's floats are float32 without ``dtype``.
 
+    Args:
+        value: copied; equal constants are one node.
+        dtype: by default the array's own; float32 of Python's numbers and lists of floats.
+
     Raises:
         ShapeError: it is no number, or ``dtype`` cannot hold it.
+
+    Example:
+        >>> tg.constant([[1.0, 2.0]]).type
+        Type(shape=(1, 2), dtype='float32')
     """
     dtype = None if dtype is None else dtype_name("constant", dtype)
     if isinstance(value, (Size, Ratio)):

@@ -116,7 +116,15 @@ def scopes() -> list[str]:
 
 
 class scope:
-    """``with scope("block1"):`` names what is built inside, for dumps and profiles."""
+    """``with scope("block1"):`` names what is built inside, for dumps and profiles.
+
+    Args:
+        name: is joined with those around it: ``block1.conv``. Modules make scopes of their own.
+
+    Example:
+        >>> with tg.scope("head"):
+        ...     y = tg.relu(tg.input("x", 2))
+    """
 
     def __init__(self, name: str):
         self.name = name
@@ -136,6 +144,11 @@ class origin:
         file: its path, or any name.
         line: the line, or the number of an entry.
         call: what the file calls the operator there.
+
+    Example:
+        >>> x = tg.input("x", 2)
+        >>> with tg.origin("net.prototxt", 12, "InnerProduct"):
+        ...     y = tg.relu(x)
     """
 
     def __init__(self, file: str, line: int, call: str = ""):
@@ -150,12 +163,28 @@ class origin:
 
 
 def origins(n: Node) -> tuple[Origin, ...]:
-    """Where a node comes from; several places once passes have merged nodes."""
+    """Where a node comes from; several places once passes have merged nodes.
+
+    Args:
+        n: any node.
+
+    Example:
+        >>> extend.origins(tg.relu(tg.input("x", 2)))[0].call
+        'relu'
+    """
     return n.notes.get("origins", ())
 
 
 def described(n: Node) -> str:
-    """A node as messages call it: operator, name, type, and the user's line."""
+    """A node as messages call it: operator, name, type, and the user's line.
+
+    Args:
+        n: any node.
+
+    Example:
+        >>> extend.described(tg.input("x", 2)).partition(" (")[0]
+        'input x f32[2]'
+    """
     parts = [n.op.name, *([n.name] if n.name else []), str(n.type)]
     return " ".join((*parts, *(f"({place})" for place in origins(n)[:1])))
 
@@ -163,6 +192,11 @@ def described(n: Node) -> str:
 class built_from:
     """``with built_from(places, how):`` what is built inside has these origins, not the caller;
     without places, none.
+
+    Example:
+        >>> x = tg.relu(tg.input("x", 2))
+        >>> with extend.built_from(extend.origins(x), "rewrite of"):
+        ...     y = tg.maximum(x, 0.0)
     """
 
     def __init__(self, places: Iterable[Origin], how: str = ""):

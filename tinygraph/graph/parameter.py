@@ -30,6 +30,15 @@ def parameter(
         initial: draws the value when it is first needed, not before.
         order: of the axes in memory, outermost first; (1, 0) is a matrix stored by columns.
             By default (2, 3, 1, 0) for four axes, which suits convolutions, else as they come.
+
+    Raises:
+        ValueError: the order is not one of the axes.
+        ShapeError: the value is no array, or ``dtype`` cannot hold it.
+
+    Example:
+        >>> w = tg.parameter(np.zeros((4, 3)), name="w")
+        >>> w.shape, w.dtype
+        ((4, 3), 'float32')
     """
     dtype = dtype_name("parameter", dtype)
     if initial is None and isinstance(value, tuple) and any(isinstance(n, int) for n in value):

@@ -47,6 +47,12 @@ def parse(text: str, env: Graph | Mapping[str, Node] | None = None) -> Graph:
 
     Raises:
         ParseError: the text is not a graph.
+
+    Example:
+        >>> x = tg.input("x", 2)
+        >>> text = tg.dump(tg.Graph("f", (x,), (x * 2,)))
+        >>> tg.dump(tg.parse(text)) == text
+        True
     """
     known = dict(env.items()) if isinstance(env, Mapping) else {}
     arrays: dict[str, Array] = {}

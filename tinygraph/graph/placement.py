@@ -27,6 +27,12 @@ class device:
     The name is a backend's and a number: ``cpu:1`` is a second thread, ``cuda:1`` a second GPU.
     Inputs, parameters and constants have no place of their own: they go to the nodes that read
     them.
+
+    Example:
+        >>> x = tg.input("x", 8, 8)
+        >>> with tg.device("cpu:1"):
+        ...     y = x @ x
+        >>> total = tg.sum(y)  # computed where y is
     """
 
     def __init__(self, name: str | None):

@@ -110,7 +110,15 @@ def _match_all(patterns: Sequence[Any], nodes: Sequence[Node], so_far: Match) ->
 
 
 def filled(n: Node) -> bool | int | float | None:
-    """The one number that all elements of a constant (or a view of one) are, or None."""
+    """The one number that all elements of a constant (or a view of one) are, or None.
+
+    Args:
+        n: any node.
+
+    Example:
+        >>> extend.filled(tg.zeros((8, 8)))
+        0.0
+    """
     while n.op.name in ("broadcast_to", "reshape") and n.type.size:
         n = n.inputs[0]
     if n.op is not CONSTANT or n.type.size == 0:
@@ -123,13 +131,28 @@ def filled(n: Node) -> bool | int | float | None:
 
 
 def is_filled(n: Node, value: float) -> bool:
-    """Are all elements this number? 0.0 is not -0.0."""
+    """Are all elements this number? 0.0 is not -0.0.
+
+    Args:
+        n: any node; ``value``: a number.
+
+    Example:
+        >>> extend.is_filled(tg.zeros((8, 8)), -0.0)
+        False
+    """
     have = filled(n)
     return have is not None and have == value and math.copysign(1, have) == math.copysign(1, value)
 
 
 def var(name: str, where: Callable[[Node], bool] | None = None) -> Pattern:
-    """A variable: any node (or attribute) that meets the condition, everywhere the same one."""
+    """A variable: any node (or attribute) that meets the condition, everywhere the same one.
+
+    Args:
+        name: under which the rule's function gets it; ``where``: the condition.
+
+    Example:
+        >>> x = extend.var("x", where=lambda n: n.dtype == "float32")
+    """
     return Pattern(None, name=name, where=where)
 
 
@@ -167,6 +190,14 @@ def rule(
     Raises:
         RewriteError: the pattern is invalid, or the function does not take ``out`` and exactly the
             pattern's variables.
+
+    Example:
+        >>> x = extend.var("x")
+        >>> @extend.rule(tg.neg(tg.neg(x)), example=lambda: -(-tg.input("x", 2)))
+        ... def neg_twice(out, x):
+        ...     return x
+        >>> neg_twice.name
+        'neg_twice'
     """
 
     def made(build: Callable[..., Node | None]) -> Rule:
@@ -201,7 +232,11 @@ def _variables(pattern: Pattern) -> tuple[str, ...]:
 
 
 def rules_in(module: Mapping[str, Any]) -> tuple[Rule, ...]:
-    """A module's own rules in the order of their definition: ``RULES = rules_in(globals())``."""
+    """A module's own rules in the order of their definition: ``RULES = rules_in(globals())``.
+
+    Example:
+        >>> RULES = extend.rules_in(globals())
+    """
     return tuple(
         r
         for r in module.values()
@@ -210,7 +245,18 @@ def rules_in(module: Mapping[str, Any]) -> tuple[Rule, ...]:
 
 
 def carry(new: Node, old: Node, places: Iterable[Any] = ()) -> Node:
-    """Hands name and origins on to a node's replacement; sources have their own."""
+    """Hands name and origins on to a node's replacement; sources have their own.
+
+    Args:
+        new: the replacement of ``old``.
+        places: origins in addition to the old one's.
+
+    Example:
+        >>> x = tg.input("x", 2)
+        >>> old = (x * 2).named("doubled")
+        >>> extend.carry(x + x, old).name
+        'doubled'
+    """
     if new is not old and new.op.kind is not Kind.SOURCE:
         add_origins(new, places or origins(old))
         if old.name is not None and new.name is None:
@@ -219,7 +265,16 @@ def carry(new: Node, old: Node, places: Iterable[Any] = ()) -> Node:
 
 
 def with_inputs(n: Node, inputs: tuple[Node, ...]) -> Node:
-    """The same operator and attributes on other inputs of the same types."""
+    """The same operator and attributes on other inputs of the same types.
+
+    Args:
+        n: any node; ``inputs``: as many as it has.
+
+    Example:
+        >>> x, y = tg.input("x", 2), tg.input("y", 2)
+        >>> extend.with_inputs(tg.relu(x), (y,)) is tg.relu(y)
+        True
+    """
     if same(inputs, n.inputs):
         return n
     with built_from(origins(n)):
@@ -227,7 +282,16 @@ def with_inputs(n: Node, inputs: tuple[Node, ...]) -> Node:
 
 
 def with_bodies(n: Node, change: Callable[[Graph], Graph]) -> Node:
-    """The same loop around changed bodies; any other node as it is."""
+    """The same loop around changed bodies; any other node as it is.
+
+    Args:
+        n: any node; ``change``: what becomes of each body.
+
+    Example:
+        >>> x = tg.input("x", 2)
+        >>> extend.with_bodies(x, lambda body: body) is x
+        True
+    """
     attrs = tuple((k, change(v) if isinstance(v, Graph) else v) for k, v in n.attrs)
     if all(a is b or (isinstance(a, Graph) and a.digest == b.digest)
            for (_, a), (_, b) in zip(attrs, n.attrs, strict=True)):  # fmt: skip
@@ -242,6 +306,15 @@ def rebuild(
     """One walk: ``build`` gives the replacement of a node (whose inputs are new) or None.
 
     The bodies of loops are rebuilt first, in the same way, unless ``bodies`` is False.
+
+    Example:
+        >>> x = tg.input("x", 2)
+        >>> twice = lambda n: x + x if n.op is tg.mul else None
+        >>> print(tg.dump(extend.rebuild(tg.Graph("f", (x,), (x * 2,)), twice)))
+        graph f(x: f32[2]) {
+          %0 = add(x, x) : f32[2]
+          return %0
+        }
     """
     new: dict[Node, Node] = {}
     for n in graph.nodes:
@@ -258,13 +331,36 @@ def rewrite(graph: Graph, rules: Sequence[Rule], log: list[Event] | None = None)
     """Applies rules bottom-up until none fits, also in the bodies of loops.
 
     Each must move towards fewer or simpler nodes.
+
+    Args:
+        graph: what is rewritten; ``log``: gets an event for each application of a rule.
+        rules: tried in their order.
+
+    Example:
+        >>> x = tg.input("x", 2)
+        >>> graph = tg.Graph("f", (x,), (tg.relu(tg.relu(x)),))
+        >>> print(tg.dump(extend.rewrite(graph, extend.RULES)))
+        graph f(x: f32[2]) {
+          %0 = relu(x) : f32[2]
+          return %0
+        }
     """
     walk = _Rewriter(rules, log)
     return Graph(graph.name, graph.inputs, tuple(walk.normal(o) for o in graph.outputs))
 
 
 def substitute(graph: Graph, replacements: Mapping[Node, Node]) -> Graph:
-    """The graph with nodes replaced, also within the replacements, which read old nodes."""
+    """The graph with nodes replaced, also within the replacements, which read old nodes.
+
+    Example:
+        >>> x, y = tg.input("x", 2), tg.input("y", 2)
+        >>> graph = tg.Graph("f", (x, y), (x * 2,))
+        >>> print(tg.dump(extend.substitute(graph, {x: y})))
+        graph f(x: f32[2], y: f32[2]) {
+          %0 = mul(y, 2.0) : f32[2]
+          return %0
+        }
+    """
     walk = _Rewriter((), None, {old: new for old, new in replacements.items() if old is not new})
     return Graph(graph.name, graph.inputs, tuple(walk.normal(o) for o in graph.outputs))
 

@@ -14,7 +14,16 @@ from .dtype import DTYPES, known
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """Shape and dtype of a value. Logical: no layout, ever."""
+    """Shape and dtype of a value. Logical: no layout, ever.
+
+    Attributes:
+        shape: a size for each axis.
+        dtype: the name of one, as text.
+
+    Example:
+        >>> tg.Type((64, 1, 28, 28))
+        Type(shape=(64, 1, 28, 28), dtype='float32')
+    """
 
     shape: tuple[int, ...]
     dtype: str = "float32"

@@ -111,6 +111,19 @@ def alexnet(variant: str = "original", classes: int = 1000, hidden: int = 4096) 
     """AlexNet: ``original`` (60,965,224 parameters) or ``torchvision`` (61,100,840).
 
     ``hidden`` is the size of the two hidden fully connected layers.
+
+    Krizhevsky et al., NIPS 2012, section 3.
+
+    Args:
+        variant: the paper's with two halves, or torchvision's.
+        classes: how many logits.
+
+    Raises:
+        ValueError: an unknown variant.
+
+    Example:
+        >>> models.alexnet(classes=10)(tg.zeros((1, 3, 227, 227))).shape
+        (1, 10)
     """
     variants = {"original": AlexNet, "torchvision": TorchvisionAlexNet}
     if variant not in variants:

@@ -98,6 +98,12 @@ class Bert(nn.Module):
         size, layers, heads, hidden: of the encoder; hidden is 4 * size by default.
         segments: kinds of segments; a symbol's is 0 by default.
         dropout: of embeddings, attention's weights and each branch.
+
+    Example:
+        >>> net = models.Bert(symbols=100, length=16, size=32, layers=2, heads=4)
+        >>> vectors, pooled = net(tg.input("symbols", 8, 16, dtype="int32"))
+        >>> vectors.shape, pooled.shape
+        ((8, 16, 32), (8, 32))
     """
 
     def __init__(
@@ -166,6 +172,11 @@ class VisionTransformer(nn.Module):
         patch: pixels of a patch's side.
         layers, heads, size, hidden: of the encoder; hidden is 4 * size by default.
         classes: how many logits.
+
+    Example:
+        >>> net = models.VisionTransformer(side=32, patch=4, layers=2, heads=4, size=64, classes=10)
+        >>> net(tg.zeros((8, 3, 32, 32))).shape
+        (8, 10)
     """
 
     def __init__(
@@ -194,10 +205,20 @@ class VisionTransformer(nn.Module):
 
 
 def bert_base() -> Bert:
-    """BERT base: 12 layers of 768 in 12 heads; 109,482,240 parameters."""
+    """BERT base: 12 layers of 768 in 12 heads; 109,482,240 parameters.
+
+    Example:
+        >>> net = models.bert_base()
+    """
     return Bert()
 
 
 def vit_b_16(classes: int = 1000) -> VisionTransformer:
-    """ViT-B/16: images [N, 3, 224, 224] to logits; 86,567,656 parameters at 1,000 classes."""
+    """ViT-B/16: images [N, 3, 224, 224] to logits; 86,567,656 parameters at 1,000 classes.
+
+    Dosovitskiy et al., ICLR 2021. Names of weights are torchvision's.
+
+    Example:
+        >>> net = models.vit_b_16(classes=10)
+    """
     return VisionTransformer(classes=classes)

@@ -89,6 +89,10 @@ def auxiliary_loss(
         weight: 0.3 in GoogLeNet (Szegedy et al., CVPR 2015, section 5), 0.4 in torchvision's
             training of Inception v3.
         label_smoothing: 0.1 in Inception v3 (Szegedy et al., CVPR 2016, section 7).
+
+    Example:
+        >>> net, y = models.googlenet(classes=10), tg.input("label", 1, dtype="int32")
+        >>> loss = models.auxiliary_loss(net(tg.input("x", 1, 3, 224, 224), training=True), y)
     """
     several = (outputs,) if isinstance(outputs, Node) else outputs
     main, *others = (nn.cross_entropy(o, labels, label_smoothing=label_smoothing) for o in several)

@@ -99,10 +99,26 @@ class UNet(nn.Module):
 
 
 def densenet121(classes: int = 1000) -> DenseNet:
-    """DenseNet-121: images [N, 3, 224, 224] to logits; 7,978,856 parameters at 1,000 classes."""
+    """DenseNet-121: images [N, 3, 224, 224] to logits; 7,978,856 parameters at 1,000 classes.
+
+    Huang et al., CVPR 2017, table 1. Names of weights are torchvision's.
+
+    Example:
+        >>> models.densenet121(classes=10)(tg.zeros((1, 3, 64, 64))).shape
+        (1, 10)
+    """
     return DenseNet((6, 12, 24, 16), classes)
 
 
 def unet(classes: int = 2, inputs: int = 3, width: int = 64) -> UNet:
-    """U-Net: images [N, inputs, H, W] to logits [N, classes, H, W]; see ``UNet``."""
+    """U-Net: images [N, inputs, H, W] to logits [N, classes, H, W]; see ``UNet``.
+
+    Args:
+        classes, inputs: channels of the result and of the image.
+        width: channels of the first level; each further one has twice as many.
+
+    Example:
+        >>> models.unet(width=8)(tg.zeros((1, 3, 64, 64))).shape
+        (1, 2, 64, 64)
+    """
     return UNet(classes, inputs, width)

@@ -136,5 +136,17 @@ def googlenet(
 
     In training with ``auxiliary`` a tuple: also the logits of two more classifiers. Without them
     it has 6,998,552 parameters (the paper says 6.8 million), torchvision's variant 6,624,904.
+
+    Args:
+        variant: ``paper`` (Szegedy et al., CVPR 2015, table 1) or ``torchvision``.
+        classes: how many logits.
+        transform_input: whether images come normalized as torchvision's do.
+
+    Raises:
+        ValueError: an unknown variant.
+
+    Example:
+        >>> models.googlenet(classes=10)(tg.zeros((1, 3, 224, 224))).shape
+        (1, 10)
     """
     return GoogLeNet(variant, classes, auxiliary, transform_input)

@@ -203,5 +203,16 @@ def _mean3(x: Node) -> Node:
 def inception_v3(
     classes: int = 1000, auxiliary: bool = True, transform_input: bool = False
 ) -> InceptionV3:
-    """Inception v3: 27,161,264 parameters, 23,834,568 without the auxiliary classifier."""
+    """Inception v3: 27,161,264 parameters, 23,834,568 without the auxiliary classifier.
+
+    Szegedy et al., CVPR 2016, table 1. Images are [N, 3, 299, 299].
+
+    Args:
+        classes: how many logits.
+        auxiliary: whether there is a second classifier, in training.
+        transform_input: whether images come normalized as torchvision's do.
+
+    Example:
+        >>> net = models.inception_v3(classes=10)
+    """
     return InceptionV3(classes, auxiliary, transform_input)

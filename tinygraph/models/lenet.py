@@ -29,5 +29,12 @@ class LeNet5(nn.Module):
 
 
 def lenet5(classes: int = 10) -> LeNet5:
-    """LeNet-5: pictures [N, 1, 28, 28] to logits [N, classes]; 61,706 parameters at ten classes."""
+    """LeNet-5: pictures [N, 1, 28, 28] to logits [N, classes]; 61,706 parameters at ten classes.
+
+    LeCun et al., Proceedings of the IEEE 86, 1998, section II.B.
+
+    Example:
+        >>> models.lenet5()(tg.zeros((64, 1, 28, 28))).shape
+        (64, 10)
+    """
     return LeNet5(classes)

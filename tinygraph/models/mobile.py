@@ -172,15 +172,36 @@ class ShuffleNetV2(nn.Module):
 
 
 def mobilenet_v2(classes: int = 1000) -> MobileNetV2:
-    """MobileNetV2: images [N, 3, 224, 224] to logits; 3,504,872 parameters at 1,000 classes."""
+    """MobileNetV2: images [N, 3, 224, 224] to logits; 3,504,872 parameters at 1,000 classes.
+
+    Sandler et al., CVPR 2018, table 2. Names of weights are torchvision's.
+
+    Example:
+        >>> models.mobilenet_v2(classes=10)(tg.zeros((1, 3, 64, 64))).shape
+        (1, 10)
+    """
     return MobileNetV2(classes)
 
 
 def efficientnet_b0(classes: int = 1000) -> EfficientNet:
-    """EfficientNet-B0: images [N, 3, 224, 224] to logits; 5,288,548 parameters at 1,000."""
+    """EfficientNet-B0: images [N, 3, 224, 224] to logits; 5,288,548 parameters at 1,000.
+
+    Tan and Le, ICML 2019, table 1. Names of weights are torchvision's.
+
+    Example:
+        >>> models.efficientnet_b0(classes=10)(tg.zeros((1, 3, 64, 64))).shape
+        (1, 10)
+    """
     return EfficientNet(classes)
 
 
 def shufflenet_v2(classes: int = 1000) -> ShuffleNetV2:
-    """ShuffleNetV2 1x: images [N, 3, 224, 224] to logits; 2,278,604 parameters at 1,000."""
+    """ShuffleNetV2 1x: images [N, 3, 224, 224] to logits; 2,278,604 parameters at 1,000.
+
+    Ma et al., ECCV 2018, table 5. Names of weights are torchvision's.
+
+    Example:
+        >>> models.shufflenet_v2(classes=10)(tg.zeros((1, 3, 64, 64))).shape
+        (1, 10)
+    """
     return ShuffleNetV2(classes)

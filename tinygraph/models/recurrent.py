@@ -10,7 +10,17 @@ from ..graph.ir import Node
 
 
 class SequenceClassifier(nn.Module):
-    """Sequences [N, L, inputs] to logits [N, classes], by the last step of a recurrent layer."""
+    """Sequences [N, L, inputs] to logits [N, classes], by the last step of a recurrent layer.
+
+    Args:
+        layer: which takes [N, L, inputs].
+        classes: how many logits.
+
+    Example:
+        >>> net = models.SequenceClassifier(nn.LSTM(16, 32, batch_first=True), 5)
+        >>> net(tg.zeros((8, 10, 16))).shape
+        (8, 5)
+    """
 
     def __init__(self, layer: nn.RNN | nn.LSTM, classes: int):
         self.layer = layer
@@ -22,12 +32,30 @@ class SequenceClassifier(nn.Module):
 
 
 def rnn(inputs: int, hidden: int, classes: int, **options: Any) -> SequenceClassifier:
-    """Sequences [N, L, inputs] to logits [N, classes] by ``nn.RNN``, with its options."""
+    """Sequences [N, L, inputs] to logits [N, classes] by ``nn.RNN``, with its options.
+
+    Args:
+        inputs, hidden: of the layer.
+        classes: how many logits.
+
+    Example:
+        >>> models.rnn(28, 64, 10)(tg.zeros((8, 28, 28))).shape
+        (8, 10)
+    """
     return SequenceClassifier(nn.RNN(inputs, hidden, batch_first=True, **options), classes)
 
 
 def lstm(inputs: int, hidden: int, classes: int, **options: Any) -> SequenceClassifier:
-    """Sequences [N, L, inputs] to logits [N, classes] by ``nn.LSTM``, with its options."""
+    """Sequences [N, L, inputs] to logits [N, classes] by ``nn.LSTM``, with its options.
+
+    Args:
+        inputs, hidden: of the layer.
+        classes: how many logits.
+
+    Example:
+        >>> models.lstm(28, 64, 10)(tg.zeros((8, 28, 28))).shape
+        (8, 10)
+    """
     return SequenceClassifier(nn.LSTM(inputs, hidden, batch_first=True, **options), classes)
 
 
@@ -36,6 +64,16 @@ class CharLanguageModel(nn.Module):
 
     A call takes the state (h, c), each [layers, N, hidden], that a call for the text before left;
     zeros by default.
+
+    Args:
+        symbols: in the alphabet.
+        hidden, layers: of the LSTM.
+        size: of a symbol's embedding.
+
+    Example:
+        >>> logits, state = models.CharLanguageModel(62)(tg.input("text", 8, 50, dtype="int32"))
+        >>> logits.shape
+        (8, 50, 62)
     """
 
     def __init__(self, symbols: int, hidden: int = 256, layers: int = 1, size: int = 64):

@@ -106,30 +106,59 @@ class ResNet(nn.Module):
 
 
 def resnet18(classes: int = 1000) -> ResNet:
-    """ResNet-18: images [N, 3, 224, 224] to logits [N, classes]; 11,689,512 parameters at 1,000."""
+    """ResNet-18: images [N, 3, 224, 224] to logits [N, classes]; 11,689,512 parameters at 1,000.
+
+    He et al., CVPR 2016, table 1. Names of weights are torchvision's, as those of all ResNets.
+
+    Example:
+        >>> models.resnet18(classes=10)(tg.zeros((1, 3, 64, 64))).shape
+        (1, 10)
+    """
     return ResNet(BasicBlock, (2, 2, 2, 2), classes)
 
 
 def resnet34(classes: int = 1000) -> ResNet:
-    """ResNet-34: images [N, 3, 224, 224] to logits [N, classes]; 21,797,672 parameters at 1,000."""
+    """ResNet-34: images [N, 3, 224, 224] to logits [N, classes]; 21,797,672 parameters at 1,000.
+
+    Example:
+        >>> net = models.resnet34(classes=10)
+    """
     return ResNet(BasicBlock, (3, 4, 6, 3), classes)
 
 
 def resnet50(classes: int = 1000) -> ResNet:
-    """ResNet-50: images [N, 3, 224, 224] to logits [N, classes]; 25,557,032 parameters at 1,000."""
+    """ResNet-50: images [N, 3, 224, 224] to logits [N, classes]; 25,557,032 parameters at 1,000.
+
+    Example:
+        >>> net = models.resnet50(classes=10)
+    """
     return ResNet(Bottleneck, (3, 4, 6, 3), classes)
 
 
 def resnet101(classes: int = 1000) -> ResNet:
-    """ResNet-101: images [N, 3, 224, 224] to logits; 44,549,160 parameters at 1,000 classes."""
+    """ResNet-101: images [N, 3, 224, 224] to logits; 44,549,160 parameters at 1,000 classes.
+
+    Example:
+        >>> net = models.resnet101(classes=10)
+    """
     return ResNet(Bottleneck, (3, 4, 23, 3), classes)
 
 
 def resnet152(classes: int = 1000) -> ResNet:
-    """ResNet-152: images [N, 3, 224, 224] to logits; 60,192,808 parameters at 1,000 classes."""
+    """ResNet-152: images [N, 3, 224, 224] to logits; 60,192,808 parameters at 1,000 classes.
+
+    Example:
+        >>> net = models.resnet152(classes=10)
+    """
     return ResNet(Bottleneck, (3, 8, 36, 3), classes)
 
 
 def resnext50(classes: int = 1000) -> ResNet:
-    """ResNeXt-50 32x4d: images [N, 3, 224, 224] to logits; 25,028,904 parameters at 1,000."""
+    """ResNeXt-50 32x4d: images [N, 3, 224, 224] to logits; 25,028,904 parameters at 1,000.
+
+    Xie et al., CVPR 2017, table 1.
+
+    Example:
+        >>> net = models.resnext50(classes=10)
+    """
     return ResNet(Bottleneck, (3, 4, 6, 3), classes, groups=32, base=4)

@@ -51,6 +51,11 @@ class TransformerClassifier(nn.Module):
         size, heads, hidden, dropout: see ``nn.TransformerEncoderLayer``; hidden is 4 * size by
             default.
         layers: of the encoder.
+
+    Example:
+        >>> net = models.TransformerClassifier(symbols=100, classes=2, length=20, size=32, layers=2)
+        >>> net(tg.input("symbols", 8, 20, dtype="int32")).shape
+        (8, 2)
     """
 
     def __init__(
@@ -78,7 +83,8 @@ class TransformerLanguageModel(nn.Module):
 
     A decoder of causal self-attention with learned positions (Radford et al., Language models are
     unsupervised multitask learners, 2019). The output layer shares the symbols' embedding (Press
-    and Wolf, EACL 2017). Arguments are those of ``TransformerClassifier``.
+    and Wolf, EACL 2017). Arguments are those of
+    ``models.TransformerClassifier``.
 
     Generation step by step, where a call reads one symbol and remembers keys and values:
 
@@ -86,6 +92,11 @@ class TransformerLanguageModel(nn.Module):
         step = tg.compile([token, position], [net(token, net.caches(batch=1), position)])
         for at, symbol in enumerate(text):
             (logits,) = step([[symbol]], at)
+
+    Example:
+        >>> net = models.TransformerLanguageModel(symbols=62, length=32, size=32, layers=2)
+        >>> net(tg.input("text", 8, 32, dtype="int32")).shape
+        (8, 32, 62)
     """
 
     def __init__(

@@ -71,10 +71,22 @@ def vgg16(classes: int = 1000, hidden: int = 4096) -> VGG:
     """VGG-16: images [N, 3, 224, 224] to logits [N, classes]; 138,357,544 parameters at 1,000.
 
     ``hidden`` is the size of the two hidden layers of the classifier.
+
+    Simonyan and Zisserman, ICLR 2015, table 1, D.
+
+    Example:
+        >>> net = models.vgg16(classes=10, hidden=256)
     """
     return VGG(classes, hidden)
 
 
 def squeezenet(classes: int = 1000) -> SqueezeNet:
-    """SqueezeNet 1.1: images [N, 3, 224, 224] to logits; 1,235,496 parameters at 1,000."""
+    """SqueezeNet 1.1: images [N, 3, 224, 224] to logits; 1,235,496 parameters at 1,000.
+
+    Iandola et al., 2016, with the smaller first layers of its version 1.1.
+
+    Example:
+        >>> models.squeezenet(classes=10)(tg.zeros((1, 3, 64, 64))).shape
+        (1, 10)
+    """
     return SqueezeNet(classes)

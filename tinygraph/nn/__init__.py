@@ -18,33 +18,19 @@ from ..ops import (
     smooth_l1_loss,
 )
 from . import init
-from .attention import KeyValueCache, MultiHeadAttention, multi_head_attention
-from .functional import (
+from .activation import (
     CELU,
     ELU,
     GELU,
     GLU,
     SELU,
-    AdaptiveAvgPool2d,
-    AdaptiveMaxPool2d,
-    AvgPool1d,
-    AvgPool2d,
-    AvgPool3d,
-    CenterWeightedPool2d,
-    Flatten,
-    GlobalAvgPool,
     Hardsigmoid,
     Hardswish,
     Hardtanh,
-    L2Pool2d,
     LeakyReLU,
     LogSigmoid,
     LogSoftmax,
-    MaxPool1d,
-    MaxPool2d,
-    MaxPool3d,
     Mish,
-    PixelShuffle,
     PReLU,
     ReLU,
     ReLU6,
@@ -54,6 +40,11 @@ from .functional import (
     Softplus,
     Softsign,
     Tanh,
+)
+from .attention import KeyValueCache, MultiHeadAttention, multi_head_attention
+from .functional import (
+    Flatten,
+    PixelShuffle,
     Upsample,
     ZeroPad2d,
 )
@@ -83,6 +74,19 @@ from .norm import (
     LayerNorm,
     LocalResponseNorm,
     RMSNorm,
+)
+from .pooling import (
+    AdaptiveAvgPool2d,
+    AdaptiveMaxPool2d,
+    AvgPool1d,
+    AvgPool2d,
+    AvgPool3d,
+    CenterWeightedPool2d,
+    GlobalAvgPool,
+    L2Pool2d,
+    MaxPool1d,
+    MaxPool2d,
+    MaxPool3d,
 )
 from .random import manual_seed
 from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell

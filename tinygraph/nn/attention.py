@@ -29,6 +29,14 @@ def multi_head_attention(
     """``tg.scaled_dot_product_attention`` in each of ``heads`` equal parts of the last axis.
 
     query [N, L, E], key and value [N, S, E] -> [N, L, E]; a mask broadcasts to [N, heads, L, S].
+
+    Args:
+        causal, dropout: see ``tg.scaled_dot_product_attention``.
+
+    Example:
+        >>> x = tg.zeros((8, 10, 64))
+        >>> nn.multi_head_attention(x, x, x, heads=4, causal=True).shape
+        (8, 10, 64)
     """
     q, k, v = (split_heads(x, heads) for x in (query, key, value))
     return join_heads(ops.scaled_dot_product_attention(q, k, v, mask, causal, dropout))
@@ -53,6 +61,14 @@ class KeyValueCache:
 
     ``keys`` and ``values`` [N, heads, length, D] are parameters that no optimizer changes and no
     module owns. Programs that share a cache continue each other.
+
+    Args:
+        batch, heads, length, size: N, heads, length and D.
+        name: of the parameters, for dumps.
+
+    Example:
+        >>> nn.KeyValueCache(batch=1, heads=4, length=128, size=32).keys.shape
+        (1, 4, 128, 32)
     """
 
     def __init__(self, batch: int, heads: int, length: int, size: int, name: str = "cache"):
@@ -95,6 +111,17 @@ class MultiHeadAttention(Module):
 
     Parameters are named and laid out as in PyTorch's MultiheadAttention: ``in_proj_weight``
     [3 E, E] projects to query, key and value.
+
+    Args:
+        embed_dim: E, the size of query, key and value.
+        num_heads: into how many parts it is cut.
+        dropout: probability of each weight, in training.
+        bias: whether the projections have biases.
+
+    Example:
+        >>> x = tg.zeros((8, 10, 64))
+        >>> nn.MultiHeadAttention(64, 4)(x, x, x).shape
+        (8, 10, 64)
     """
 
     def __init__(self, embed_dim: int, num_heads: int, dropout: float = 0.0, bias: bool = True):

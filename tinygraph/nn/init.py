@@ -12,11 +12,32 @@ from typing import Any
 
 import numpy as np
 
+__all__ = (
+    "constant",
+    "fan_in_uniform",
+    "fans",
+    "he",
+    "normal",
+    "uniform",
+    "xavier",
+)
+
 Initializer = Callable[[tuple[int, ...], np.random.Generator], Any]
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Fan-in and fan-out of a weight."""
+    """Fan-in and fan-out of a weight.
+
+    Args:
+        shape: [outputs, inputs, *kernel].
+
+    Raises:
+        ValueError: it has fewer than two axes.
+
+    Example:
+        >>> nn.init.fans((64, 3, 7, 7))
+        (147, 3136)
+    """
     if len(shape) < 2:
         raise ValueError(f"fans are those of weights [outputs, inputs, ...], got shape {shape}")
     kernel = math.prod(shape[2:])
@@ -24,14 +45,31 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def constant(value: float) -> Initializer:
+    """``value`` everywhere.
+
+    Example:
+        >>> nn.Linear(2, 2, initial=nn.init.constant(0.5)).weight.value
+        array([[0.5, 0.5],
+               [0.5, 0.5]], dtype=float32)
+    """
     return lambda shape, rng: np.full(shape, value, np.float32)
 
 
 def normal(std: float = 0.01, mean: float = 0.0) -> Initializer:
+    """Normally distributed with this standard deviation, ``std``, and mean.
+
+    Example:
+        >>> layer = nn.Linear(2, 2, initial=nn.init.normal(std=0.02))
+    """
     return lambda shape, rng: rng.normal(mean, std, shape)
 
 
 def uniform(low: float, high: float) -> Initializer:
+    """Uniform between ``low`` and ``high``.
+
+    Example:
+        >>> layer = nn.Linear(2, 2, initial=nn.init.uniform(-0.1, 0.1))
+    """
     return lambda shape, rng: rng.uniform(low, high, shape)
 
 
@@ -49,12 +87,30 @@ def _with_variance(variance: Callable[[int, int], float], distribution: str) -> 
 
 
 def xavier(gain: float = 1.0, distribution: str = "uniform") -> Initializer:
-    """Variance 2 gain^2 / (fan-in + fan-out) (Glorot and Bengio, AISTATS 2010, eq. 16)."""
+    """Variance 2 gain^2 / (fan-in + fan-out) (Glorot and Bengio, AISTATS 2010, eq. 16).
+
+    Args:
+        gain: a factor for what follows the layer; ``distribution``: ``uniform`` or ``normal``.
+
+    Example:
+        >>> layer = nn.Linear(2, 2, initial=nn.init.xavier())
+    """
     return _with_variance(lambda fan_in, fan_out: 2 * gain**2 / (fan_in + fan_out), distribution)
 
 
 def he(gain: float = math.sqrt(2), distribution: str = "normal", fan: str = "in") -> Initializer:
-    """Variance gain^2 / fan (He et al., ICCV 2015, section 2.2); ``fan`` is 'in' or 'out'."""
+    """Variance gain^2 / fan (He et al., ICCV 2015, section 2.2); ``fan`` is 'in' or 'out'.
+
+    Args:
+        gain: sqrt(2) for ReLU.
+        distribution: ``normal`` or ``uniform``.
+
+    Raises:
+        ValueError: an unknown fan or distribution.
+
+    Example:
+        >>> layer = nn.Conv2d(3, 8, 3, initial=nn.init.he(fan="out"))
+    """
     if fan not in ("in", "out"):
         raise ValueError(f"fan is 'in' or 'out', got {fan!r}")
     return _with_variance(
@@ -63,5 +119,9 @@ def he(gain: float = math.sqrt(2), distribution: str = "normal", fan: str = "in"
 
 
 def fan_in_uniform() -> Initializer:
-    """Uniform in +-1 / sqrt(fan-in): what PyTorch gives linear layers and convolutions."""
+    """Uniform in +-1 / sqrt(fan-in): what PyTorch gives linear layers and convolutions.
+
+    Example:
+        >>> layer = nn.Linear(2, 2, initial=nn.init.fan_in_uniform())
+    """
     return he(gain=math.sqrt(1 / 3), distribution="uniform")

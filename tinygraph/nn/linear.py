@@ -24,7 +24,15 @@ def _bias(weight_shape: tuple[int, ...], size: int, wanted: bool) -> Parameter |
 
 
 def linear(x: Node, weight: Node, bias: Node | None = None) -> Node:
-    """x @ weight.T + bias over the last axis of x[..., inputs]; weight [outputs, inputs]."""
+    """x @ weight.T + bias over the last axis of x[..., inputs]; weight [outputs, inputs].
+
+    Raises:
+        ShapeError: the last axis of x is not that of the weight.
+
+    Example:
+        >>> nn.linear(tg.zeros((8, 4)), tg.zeros((2, 4))).shape
+        (8, 2)
+    """
     if x.shape[-1:] != weight.shape[1:]:
         raise ShapeError(f"linear requires x[..., {weight.shape[-1]}], got {x.type}")
     rows = ops.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))  # one product, not a batch
@@ -34,7 +42,17 @@ def linear(x: Node, weight: Node, bias: Node | None = None) -> Node:
 
 
 class Linear(Module):
-    """x @ weight.T + bias over the last axis; weight [outputs, inputs]."""
+    """x @ weight.T + bias over the last axis; weight [outputs, inputs].
+
+    Args:
+        in_features, out_features: inputs and outputs.
+        bias: whether one is added.
+        initial: what draws the weight; by default uniform in +-1 / sqrt(inputs), as in PyTorch.
+
+    Example:
+        >>> nn.Linear(784, 10)(tg.zeros((64, 784))).shape
+        (64, 10)
+    """
 
     def __init__(
         self,
@@ -114,18 +132,36 @@ class Conv2d(_ConvNd):
             the image's size.
         bias: whether a number is added to each channel.
         initial: what draws the weight; by default uniform in +-1 / sqrt(fan-in).
+
+    Example:
+        >>> nn.Conv2d(3, 16, 3, stride=2, padding=1)(tg.zeros((8, 3, 32, 32))).shape
+        (8, 16, 16, 16)
     """
 
 
 class Conv1d(_ConvNd):
-    """Cross-correlation over x[N, C, L]; weight [O, C / groups, K]. Arguments are Conv2d's."""
+    """Cross-correlation over x[N, C, L]; weight [O, C / groups, K]. Arguments are Conv2d's.
+
+    See ``nn.Conv2d``.
+
+    Example:
+        >>> nn.Conv1d(2, 8, 5, padding="same")(tg.zeros((1, 2, 100))).shape
+        (1, 8, 100)
+    """
 
     rank = 1
     function = staticmethod(ops.conv1d)
 
 
 class Conv3d(_ConvNd):
-    """Cross-correlation over x[N, C, D, H, W]; weight [O, C / groups, KD, KH, KW]."""
+    """Cross-correlation over x[N, C, D, H, W]; weight [O, C / groups, KD, KH, KW].
+
+    Arguments are those of ``nn.Conv2d``.
+
+    Example:
+        >>> nn.Conv3d(1, 4, 3)(tg.zeros((1, 1, 8, 8, 8))).shape
+        (1, 4, 6, 6, 6)
+    """
 
     rank = 3
     function = staticmethod(ops.conv3d)
@@ -135,6 +171,16 @@ class ConvTranspose2d(_ConvNd):
     """A convolution's input gradient as a layer; weight [in_channels, O / groups, KH, KW].
 
     Arguments are in PyTorch's order; see ``tg.conv_transpose2d``.
+
+    Args:
+        in_channels, out_channels: I and O.
+        kernel_size, stride, padding, output_padding, groups, dilation: as there.
+        bias: whether a number is added to each channel.
+        initial: what draws the weight.
+
+    Example:
+        >>> nn.ConvTranspose2d(8, 4, 2, 2)(tg.zeros((1, 8, 16, 16))).shape
+        (1, 4, 32, 32)
     """
 
     transposed = True
@@ -160,14 +206,28 @@ class ConvTranspose2d(_ConvNd):
 
 
 class ConvTranspose1d(ConvTranspose2d):
-    """The same over x[N, C, L]; weight [in_channels, O / groups, K]."""
+    """The same over x[N, C, L]; weight [in_channels, O / groups, K].
+
+    Arguments are those of ``nn.ConvTranspose2d``.
+
+    Example:
+        >>> nn.ConvTranspose1d(4, 2, 4, 2, 1)(tg.zeros((1, 4, 10))).shape
+        (1, 2, 20)
+    """
 
     rank = 1
     function = staticmethod(ops.conv_transpose1d)
 
 
 class ConvTranspose3d(ConvTranspose2d):
-    """The same over x[N, C, D, H, W]; weight [in_channels, O / groups, KD, KH, KW]."""
+    """The same over x[N, C, D, H, W]; weight [in_channels, O / groups, KD, KH, KW].
+
+    Arguments are those of ``nn.ConvTranspose2d``.
+
+    Example:
+        >>> nn.ConvTranspose3d(4, 2, 2, 2)(tg.zeros((1, 4, 4, 4, 4))).shape
+        (1, 2, 8, 8, 8)
+    """
 
     rank = 3
     function = staticmethod(ops.conv_transpose3d)
@@ -182,6 +242,10 @@ class Embedding(Module):
         num_embeddings, embedding_dim: count and size.
         padding_idx: an index whose row is 0 and stays so: it gets no gradient.
         initial: what draws the weight.
+
+    Example:
+        >>> nn.Embedding(1000, 64)(tg.input("symbols", 8, 20, dtype="int32")).shape
+        (8, 20, 64)
     """
 
     def __init__(

@@ -37,6 +37,15 @@ class Module:
     are kept in a form that cannot change, so that names stay. Parameters that are not
     ``state.trainable`` when they are assigned are buffers: part of ``state_dict``, not of
     ``parameters``.
+
+    Example:
+        >>> class Net(nn.Module):
+        ...     def __init__(self):
+        ...         self.fc = nn.Linear(4, 2)
+        ...     def forward(self, x, training=False):
+        ...         return tg.relu(self.fc(x))
+        >>> list(Net().named_parameters())
+        ['fc.weight', 'fc.bias']
     """
 
     path = ""  # from the outermost module; set by its owner
@@ -80,12 +89,25 @@ class Module:
             _CALLING.reset(token)
 
     def children(self) -> Iterator[tuple[str, Module]]:
-        """The modules among the attributes, with their names, in order."""
+        """The modules among the attributes, with their names, in order.
+
+        Example:
+            >>> [name for name, _ in nn.Sequential(a=nn.ReLU(), b=nn.Tanh()).children()]
+            ['a', 'b']
+        """
         for name, value in vars(self).items():
             yield from ((n, m) for n, m in _members(name, value) if isinstance(m, Module))
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This module and all below it, with dotted names; this one's is empty."""
+        """This module and all below it, with dotted names; this one's is empty.
+
+        Args:
+            prefix: is put before the names.
+
+        Example:
+            >>> [name for name, _ in nn.Sequential(nn.Sequential(nn.ReLU())).named_modules()]
+            ['', '0', '0.0']
+        """
         yield prefix, self
         for name, child in self.children():
             yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
@@ -101,15 +123,30 @@ class Module:
                 yield (f"{path}.{name}" if path else name), p
 
     def named_parameters(self) -> dict[str, Parameter]:
-        """The trainable parameters by dotted name; a shared one once, under its first."""
+        """The trainable parameters by dotted name; a shared one once, under its first.
+
+        Example:
+            >>> list(nn.Linear(4, 2).named_parameters())
+            ['weight', 'bias']
+        """
         return {path: p for path, p in _first_names(self._named_state()) if p.state.trainable}
 
     def parameters(self) -> list[Parameter]:
-        """The trainable parameters."""
+        """The trainable parameters.
+
+        Example:
+            >>> [p.shape for p in nn.Linear(4, 2).parameters()]
+            [(2, 4), (2,)]
+        """
         return list(self.named_parameters().values())
 
     def named_buffers(self) -> dict[str, Parameter]:
-        """State that no optimizer changes, such as running statistics, by dotted name."""
+        """State that no optimizer changes, such as running statistics, by dotted name.
+
+        Example:
+            >>> list(nn.BatchNorm2d(8).named_buffers())
+            ['running_mean', 'running_var']
+        """
         return {
             f"{path}.{name}" if path else name: p
             for path, module in self.named_modules()
@@ -122,6 +159,15 @@ class Module:
 
         Running statistics of batch norms still move in training, as in PyTorch: call what is to
         stay as it is with ``training=False``.
+
+        Args:
+            frozen: False puts them back.
+
+        Example:
+            >>> net = nn.Sequential(body=nn.Linear(4, 4), head=nn.Linear(4, 2))
+            >>> _ = net.body.freeze()
+            >>> list(net.named_parameters())
+            ['head.weight', 'head.bias']
         """
         for _, module in self.named_modules():
             for name, p in module._own_state():
@@ -130,7 +176,12 @@ class Module:
         return self
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Copies of all values by dotted name, buffers included."""
+        """Copies of all values by dotted name, buffers included.
+
+        Example:
+            >>> {name: value.shape for name, value in nn.Linear(4, 2).state_dict().items()}
+            {'weight': (2, 4), 'bias': (2,)}
+        """
         return {path: p.state.copied() for path, p in self._named_state()}
 
     def load_state_dict(self, values: Mapping[str, Any], strict: bool = True) -> None:
@@ -142,6 +193,10 @@ class Module:
 
         Raises:
             ValueError: lists every missing, unexpected or misshapen name.
+
+        Example:
+            >>> a, b = nn.Linear(4, 2), nn.Linear(4, 2)
+            >>> a.load_state_dict(b.state_dict())
         """
         ignored = {
             f"{path}.{name}" if path else name
@@ -166,7 +221,12 @@ class Module:
             vars(self)[name] = _unchanging(value) if held else value
 
     def extra_repr(self) -> str:
-        """The text in the parentheses of ``repr``."""
+        """The text in the parentheses of ``repr``.
+
+        Example:
+            >>> nn.Linear(4, 2).extra_repr()
+            '4, 2, bias=True'
+        """
         return ""
 
     def __repr__(self) -> str:
@@ -176,7 +236,16 @@ class Module:
 
 
 class Sequential(Module):
-    """Modules one after the other, named by number, or by keyword: ``Sequential(conv=...)``."""
+    """Modules one after the other, named by number, or by keyword: ``Sequential(conv=...)``.
+
+    Args:
+        modules, named: each takes what the one before returns.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+        >>> net(tg.zeros((16, 4))).shape
+        (16, 2)
+    """
 
     def __init__(self, /, *modules: Module, **named: Module):
         for name, module in (*((str(i), m) for i, m in enumerate(modules)), *named.items()):

@@ -20,6 +20,15 @@ class BatchNorm2d(Module):
 
     In training by the batch's own mean and variance, and the running ones move by ``momentum``
     towards them, with the unbiased variance, as in PyTorch; in inference by the running ones.
+
+    Args:
+        num_features: C.
+        eps: is added to the variance.
+        momentum: see above.
+
+    Example:
+        >>> bn = nn.BatchNorm2d(3)
+        >>> y = bn(tg.input("x", 8, 3, 4, 4), training=True)  # a program of y moves the statistics
     """
 
     ranks: tuple[int, ...] = (4,)
@@ -60,19 +69,41 @@ class BatchNorm2d(Module):
 
 
 class BatchNorm1d(BatchNorm2d):
-    """The same for x[N, C] or x[N, C, L]."""
+    """The same for x[N, C] or x[N, C, L].
+
+    Arguments are those of ``nn.BatchNorm2d``.
+
+    Example:
+        >>> nn.BatchNorm1d(16)(tg.zeros((8, 16)), training=True).shape
+        (8, 16)
+    """
 
     ranks = (2, 3)
 
 
 class BatchNorm3d(BatchNorm2d):
-    """The same for x[N, C, D, H, W]."""
+    """The same for x[N, C, D, H, W].
+
+    Arguments are those of ``nn.BatchNorm2d``.
+
+    Example:
+        >>> nn.BatchNorm3d(4)(tg.zeros((2, 4, 8, 8, 8))).shape
+        (2, 4, 8, 8, 8)
+    """
 
     ranks = (5,)
 
 
 class LayerNorm(Module):
-    """Normalizes over the last axes, whose sizes are ``normalized_shape`` (Ba et al., 2016)."""
+    """Normalizes over the last axes, whose sizes are ``normalized_shape`` (Ba et al., 2016).
+
+    Args:
+        eps: is added to the variance.
+
+    Example:
+        >>> nn.LayerNorm(64)(tg.zeros((8, 10, 64))).shape
+        (8, 10, 64)
+    """
 
     def __init__(self, normalized_shape: int | tuple[int, ...], eps: float = 1e-5):
         self.shape = sizes("LayerNorm", normalized_shape)
@@ -100,6 +131,13 @@ class RMSNorm(LayerNorm):
     """Divides by the root of the mean square over the last axes (Zhang and Sennrich, 2019).
 
     ``eps`` is by default that of the dtype, as in PyTorch.
+
+    Args:
+        normalized_shape: sizes of the last axes.
+
+    Example:
+        >>> nn.RMSNorm(64)(tg.zeros((8, 10, 64))).shape
+        (8, 10, 64)
     """
 
     def __init__(self, normalized_shape: int | tuple[int, ...], eps: float | None = None):
@@ -111,7 +149,17 @@ class RMSNorm(LayerNorm):
 
 
 class GroupNorm(Module):
-    """Normalizes each of ``num_groups`` groups of channels of x[N, C, ...] (Wu and He, 2018)."""
+    """Normalizes each of ``num_groups`` groups of channels of x[N, C, ...] (Wu and He, 2018).
+
+    Args:
+        num_groups, num_channels: the first divides the second, C.
+        eps: is added to the variance.
+        affine: whether there are a weight and a bias for each channel.
+
+    Example:
+        >>> nn.GroupNorm(4, 16)(tg.zeros((2, 16, 8, 8))).shape
+        (2, 16, 8, 8)
+    """
 
     def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True):
         if num_groups < 1 or num_channels % num_groups:
@@ -132,7 +180,17 @@ class GroupNorm(Module):
 
 
 class InstanceNorm2d(GroupNorm):
-    """Normalizes each channel of each image of x[N, C, H, W] (Ulyanov et al., 2016)."""
+    """Normalizes each channel of each image of x[N, C, H, W] (Ulyanov et al., 2016).
+
+    Args:
+        num_features: C.
+        eps: is added to the variance.
+        affine: whether there are a weight and a bias for each channel.
+
+    Example:
+        >>> nn.InstanceNorm2d(4)(tg.zeros((2, 4, 8, 8))).shape
+        (2, 4, 8, 8)
+    """
 
     rank = 4
 
@@ -152,19 +210,40 @@ class InstanceNorm2d(GroupNorm):
 
 
 class InstanceNorm1d(InstanceNorm2d):
-    """The same for x[N, C, L]."""
+    """The same for x[N, C, L].
+
+    Arguments are those of ``nn.InstanceNorm2d``.
+
+    Example:
+        >>> nn.InstanceNorm1d(4)(tg.zeros((2, 4, 8))).shape
+        (2, 4, 8)
+    """
 
     rank = 3
 
 
 class InstanceNorm3d(InstanceNorm2d):
-    """The same for x[N, C, D, H, W]."""
+    """The same for x[N, C, D, H, W].
+
+    Arguments are those of ``nn.InstanceNorm2d``.
+
+    Example:
+        >>> nn.InstanceNorm3d(4)(tg.zeros((2, 4, 8, 8, 8))).shape
+        (2, 4, 8, 8, 8)
+    """
 
     rank = 5
 
 
 class LocalResponseNorm(Module):
-    """Divides by a power of neighbouring channels' squares (Krizhevsky et al., NIPS 2012, 3.3)."""
+    """Divides by a power of neighbouring channels' squares (Krizhevsky et al., NIPS 2012, 3.3).
+
+    Arguments are those of ``tg.local_response_norm``.
+
+    Example:
+        >>> nn.LocalResponseNorm(5)(tg.zeros((1, 96, 27, 27))).shape
+        (1, 96, 27, 27)
+    """
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0):
         self.size, self.options = size, {"alpha": alpha, "beta": beta, "k": k}
@@ -185,6 +264,12 @@ class Dropout(Module):
     Every call in a graph drops other elements, and so does every run: the mask is a function of
     ``random.seed``, ``random.step``, this module's path and how often it was called in training,
     so runs repeat. Modules of two networks that share a path share masks.
+
+    Srivastava et al., JMLR 15, 2014.
+
+    Example:
+        >>> drop = nn.Dropout(0.1)
+        >>> y = drop(tg.input("x", 8, 64), training=True)
     """
 
     def __init__(self, p: float = 0.5):
@@ -208,7 +293,14 @@ class Dropout(Module):
 
 
 class Dropout2d(Dropout):
-    """In training, drops whole channels of x[N, C, ...] (Tompson et al., CVPR 2015)."""
+    """In training, drops whole channels of x[N, C, ...] (Tompson et al., CVPR 2015).
+
+    Args:
+        p: the probability of each channel.
+
+    Example:
+        >>> y = nn.Dropout2d(0.1)(tg.input("x", 8, 16, 4, 4), training=True)
+    """
 
     def dropped(self, x: Node, stream: str) -> Node:
         if x.ndim < 3:
@@ -218,7 +310,13 @@ class Dropout2d(Dropout):
 
 
 class Identity(Module):
-    """x itself; takes and ignores any arguments, so that it can stand in for another layer."""
+    """x itself; takes and ignores any arguments, so that it can stand in for another layer.
+
+    Example:
+        >>> x = tg.input("x", 2)
+        >>> nn.Identity()(x) is x
+        True
+    """
 
     def __init__(self, *_: Any, **__: Any):
         pass

@@ -37,7 +37,21 @@ _source = Generators(0)
 
 
 def manual_seed(seed: int) -> None:
-    """Sets the seed of parameters made from now on, and of dropout, whose counter returns to 0."""
+    """Sets the seed of parameters made from now on, and of dropout, whose counter returns to 0.
+
+    Args:
+        seed: 0 to 2^64 - 1.
+
+    Raises:
+        ValueError: it is not.
+
+    Example:
+        >>> tg.manual_seed(0)
+        >>> first = nn.Linear(2, 2).state_dict()
+        >>> tg.manual_seed(0)
+        >>> bool((nn.Linear(2, 2).weight.value == first["weight"]).all())
+        True
+    """
     global _source
     if seed < 0:
         raise ValueError(f"manual_seed requires a number of at least 0, got {seed}")

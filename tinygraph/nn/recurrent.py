@@ -208,11 +208,18 @@ class RNN(_Recurrent):
     """h_t = tanh(W_ih x_t + b_ih + W_hh h_(t-1) + b_hh), over x[L, N, inputs] (batch_first: [N, L,
     inputs]).
 
+    Other arguments are those of ``nn.GRU``.
+
     Args:
         nonlinearity: ``tanh`` or ``relu``.
 
     A call with x, and h[num_layers * directions, N, hidden] or zeros, returns h of the last layer's
     steps, and of all layers' last steps. A direction in reverse begins at the end.
+
+    Example:
+        >>> out, h = nn.RNN(16, 32, bidirectional=True)(tg.zeros((10, 8, 16)))
+        >>> out.shape, h.shape
+        ((10, 8, 64), (2, 8, 32))
     """
 
     def __init__(
@@ -244,6 +251,14 @@ class LSTM(_Recurrent):
 
     A call with x, and (h, c)[num_layers * directions, N, hidden] or zeros, returns h of the last
     layer's steps, and (h, c) of all layers' last steps.
+
+    Hochreiter and Schmidhuber, Neural Computation 9, 1997, with the forget gate of Gers et al.,
+    2000; equations and names of weights are PyTorch's. Arguments are those of ``nn.GRU``.
+
+    Example:
+        >>> out, (h, c) = nn.LSTM(16, 32, num_layers=2, batch_first=True)(tg.zeros((8, 10, 16)))
+        >>> out.shape, h.shape
+        ((8, 10, 32), (2, 8, 32))
     """
 
     gates, states = 4, 2
@@ -263,6 +278,21 @@ class GRU(_Gated, _Recurrent):
 
     A call with x, and h[num_layers * directions, N, hidden] or zeros, returns h of the last layer's
     steps, and of all layers' last steps.
+
+    Cho et al., EMNLP 2014, section 2.3; equations and names of weights are PyTorch's.
+
+    Args:
+        input_size, hidden_size: of x and of h.
+        num_layers: each takes the h of the one before.
+        bias: whether there are biases.
+        batch_first: see above.
+        dropout: probability between layers, in training.
+        bidirectional: also from the end; outputs are [.., 2 * hidden_size].
+
+    Example:
+        >>> out, h = nn.GRU(16, 32, batch_first=True)(tg.zeros((8, 10, 16)))
+        >>> out.shape, h.shape
+        ((8, 10, 32), (1, 8, 32))
     """
 
     def forward(
@@ -290,7 +320,14 @@ class _Cell(_Weights):
 
 
 class RNNCell(_Cell):
-    """One step of ``RNN``: x[N, inputs] and h[N, hidden] (or zeros) give the next h."""
+    """One step of ``RNN``: x[N, inputs] and h[N, hidden] (or zeros) give the next h.
+
+    Arguments are those of ``nn.RNN``.
+
+    Example:
+        >>> nn.RNNCell(16, 32)(tg.zeros((8, 16))).shape
+        (8, 32)
+    """
 
     def __init__(
         self, input_size: int, hidden_size: int, bias: bool = True, nonlinearity: str = "tanh"
@@ -308,14 +345,27 @@ class RNNCell(_Cell):
 
 
 class GRUCell(_Gated, _Cell):
-    """One step of ``GRU``: x[N, inputs] and h[N, hidden] (or zeros) give the next h."""
+    """One step of ``GRU``: x[N, inputs] and h[N, hidden] (or zeros) give the next h.
+
+    Arguments are those of ``nn.GRU``.
+
+    Example:
+        >>> nn.GRUCell(16, 32)(tg.zeros((8, 16))).shape
+        (8, 32)
+    """
 
     def forward(self, x: Node, state: Node | None = None, training: bool = False) -> Node:
         return self.once(x, None if state is None else (state,))[0]
 
 
 class LSTMCell(_Cell):
-    """One step of ``LSTM``: x[N, inputs] and (h, c)[N, hidden] (or zeros) give the next (h, c)."""
+    """One step of ``LSTM``: x[N, inputs] and (h, c)[N, hidden] (or zeros) give the next (h, c).
+
+    Arguments are those of ``nn.GRU``.
+
+    Example:
+        >>> h, c = nn.LSTMCell(16, 32)(tg.zeros((8, 16)))
+    """
 
     gates, states = 4, 2
 

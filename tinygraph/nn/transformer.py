@@ -53,6 +53,10 @@ class TransformerEncoderLayer(_Layer):
         activation: ``relu``, ``gelu`` or ``silu``.
         norm_first: see above.
         layer_norm_eps: of the normalizations.
+
+    Example:
+        >>> nn.TransformerEncoderLayer(64, 4, 128, norm_first=True)(tg.zeros((8, 10, 64))).shape
+        (8, 10, 64)
     """
 
     def __init__(
@@ -95,6 +99,13 @@ class TransformerDecoderLayer(_Layer):
 
     (Vaswani et al., NIPS 2017, section 3.1.) Arguments are those of TransformerEncoderLayer, names
     of parameters those of PyTorch's layer.
+
+    Arguments are those of ``nn.TransformerEncoderLayer``.
+
+    Example:
+        >>> x, memory = tg.zeros((8, 10, 64)), tg.zeros((8, 20, 64))
+        >>> nn.TransformerDecoderLayer(64, 4)(x, memory).shape
+        (8, 10, 64)
     """
 
     def __init__(
@@ -148,7 +159,17 @@ class TransformerDecoderLayer(_Layer):
 
 
 class TransformerEncoder(Module):
-    """Layers one after the other; with ``norm_first``, put a normalization after the last."""
+    """Layers one after the other; with ``norm_first``, put a normalization after the last.
+
+    Args:
+        layers: of one size.
+        norm: what comes after the last one.
+
+    Example:
+        >>> net = nn.TransformerEncoder([nn.TransformerEncoderLayer(64, 4, 128) for _ in range(2)])
+        >>> net(tg.zeros((8, 10, 64))).shape
+        (8, 10, 64)
+    """
 
     def __init__(self, layers: Sequence[TransformerEncoderLayer], norm: Module | None = None):
         self.layers = list(layers)

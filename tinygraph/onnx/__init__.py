@@ -35,6 +35,12 @@ def load(path: str | Path, *, constants: Mapping[str, Any] | None = None) -> Onn
         ImportError: the package onnx is not there.
         OnnxError: the file is no ONNX model, something in it is wrong, or it has operators that
             tinygraph lacks: all of them at once.
+
+    Example:
+        >>> x = tg.input("x", None, 4)
+        >>> tg.onnx.save(nn.Linear(4, 2), "net.onnx", x)
+        >>> tg.onnx.load("net.onnx")(x).shape[1]
+        2
     """
     require_package()
     from .module import OnnxModule
@@ -73,6 +79,9 @@ def save(
         ImportError: the package onnx is not there.
         OnnxError: lists the operators that ONNX cannot express.
         TypeError: inputs for a program or a graph, or none for a module; updates for others.
+
+    Example:
+        >>> tg.onnx.save(nn.Linear(4, 2), "net.onnx", tg.input("x", None, 4))
     """
     require_package()
     from .writing.file import model, write

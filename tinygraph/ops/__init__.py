@@ -8,7 +8,9 @@ from inspect import isfunction as _isfunction
 
 from ..graph import hints as _hints
 from ..graph.methods import overload as _overload
+from ..graph.op import Op as _Op
 from . import public as _public
+from .described import describe as _describe
 from .public import *  # noqa: F403
 
 __all__ = [name for name in vars(_public) if not name.startswith("_")]
@@ -19,6 +21,8 @@ for _name in __all__:  # where they are defined, so that each is one object wher
         _spelled = _hints.spelled(_function)
         for _module in (_sys.modules[_function.__module__], _public, _sys.modules[__name__]):
             setattr(_module, _name, _spelled)
+
+_describe({n: f for n, f in vars(_public).items() if isinstance(f, _Op)})
 
 _overload(
     add=_public.add,

@@ -108,6 +108,11 @@ def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Node:
 
     Raises:
         ShapeError: the indices are no integers, or their shape does not fit.
+
+    Example:
+        >>> x = tg.constant([[3.0, 1.0, 2.0]])
+        >>> tg.run(tg.take_along_axis(x, tg.argsort(x, 1), 1))
+        array([[1., 2., 3.]], dtype=float32)
     """
     (x,) = promote("take_along_axis", (x,))
     axis = normalize_axis("take_along_axis", axis, x.ndim)
@@ -315,6 +320,14 @@ def cumprod(x: Any, axis: int = 0, reverse: bool = False) -> Node:
     """Running products along ``axis``; with ``reverse`` from the end.
 
     The dtype is that of ``prod``. Gradients hold where elements are 0.
+
+    Args:
+        x: numbers.
+        axis: along which they are multiplied.
+
+    Example:
+        >>> tg.run(tg.cumprod(tg.constant([2.0, 3.0, 4.0])))
+        array([ 2.,  6., 24.], dtype=float32)
     """
     (x,) = promote("cumprod", (x,))
     axis = normalize_axis("cumprod", axis, x.ndim)

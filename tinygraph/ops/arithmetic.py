@@ -38,17 +38,41 @@ __all__ = (
 
 
 def numbers(name: str, inputs: int) -> Callable[..., Type]:
-    """Type rule: shapes broadcast, one dtype, which is not bool."""
+    """Type rule: shapes broadcast, one dtype, which is not bool.
+
+    Args:
+        name, inputs: see ``extend.floats``.
+
+    Example:
+        >>> extend.numbers("add", 2)(tg.Type((3,), "int32"), tg.Type((), "int32"))
+        Type(shape=(3,), dtype='int32')
+    """
     return _rule(name, inputs, "numbers", lambda d: d != "bool", "convert with tg.cast")
 
 
 def floats(name: str, inputs: int, otherwise: str = "convert with tg.cast") -> Callable[..., Type]:
-    """Type rule: shapes broadcast, one floating-point dtype."""
+    """Type rule: shapes broadcast, one floating-point dtype.
+
+    Args:
+        name: of the operator; ``inputs``: how many it takes; ``otherwise``: what errors advise.
+
+    Example:
+        >>> extend.floats("tanh", 1)(tg.Type((3,)))
+        Type(shape=(3,), dtype='float32')
+    """
     return _rule(name, inputs, "float32 or float64", is_float, otherwise)
 
 
 def integers(name: str, inputs: int, otherwise: str) -> Callable[..., Type]:
-    """Type rule: shapes broadcast, one integer dtype."""
+    """Type rule: shapes broadcast, one integer dtype.
+
+    Args:
+        name, inputs, otherwise: see ``extend.floats``.
+
+    Example:
+        >>> extend.integers("bitwise_not", 1, "use tg.cast")(tg.Type((3,), "int32"))
+        Type(shape=(3,), dtype='int32')
+    """
     return _rule(name, inputs, "integers", lambda d: DTYPES[d].is_integer, otherwise)
 
 
@@ -145,7 +169,12 @@ mod: Op = define(
 
 
 def fmod(a: Any, b: Any) -> Node:
-    """The remainder with the sign of a, as C's; ``mod`` has that of b."""
+    """The remainder with the sign of a, as C's; ``mod`` has that of b.
+
+    Example:
+        >>> tg.run(tg.fmod(tg.constant([-7.0, 7.0]), 3.0))
+        array([-1.,  1.], dtype=float32)
+    """
     a, b = promote("fmod", (a, b))
     if is_float(a.dtype):
         rest = mod(abs(a), abs(b))

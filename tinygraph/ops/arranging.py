@@ -29,6 +29,9 @@ __all__ = (
 def swapaxes(x: Any, axis1: int, axis2: int) -> Node:
     """x with two axes in each other's place.
 
+    Args:
+        axis1, axis2: those that change places.
+
     Example:
         >>> import tinygraph as tg
         >>> tg.swapaxes(tg.zeros((2, 3, 4)), 0, 2).shape
@@ -48,6 +51,9 @@ def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[in
         x: any array.
         source: the axis, or several, as they are numbered in x.
         destination: where each is in the result.
+
+    Raises:
+        ShapeError: there are more sources than destinations, or fewer.
 
     Example:
         >>> import tinygraph as tg
@@ -77,6 +83,9 @@ def tile(x: Any, reps: int | Sequence[int]) -> Node:
         x: any array.
         reps: a number for each axis, or for the last ones; further ones make new axes in front.
 
+    Raises:
+        ShapeError: a count is negative.
+
     Example:
         >>> import tinygraph as tg
         >>> tg.run(tg.tile(tg.constant([1, 2]), (2, 2)))
@@ -103,6 +112,9 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Node:
         x: any array.
         repeats: a number, or one for each place along ``axis``.
         axis: the axis that becomes longer; None: x is made flat first.
+
+    Raises:
+        ShapeError: a count is negative, or counts do not fit the axis.
 
     Example:
         >>> import tinygraph as tg
@@ -132,6 +144,9 @@ def roll(x: Any, shift: int | Sequence[int], axis: int | Sequence[int] | None = 
         x: any array.
         shift: a number of places, or one for each axis; negative ones move back.
         axis: the axis, or several; None: x is rolled as if it were flat.
+
+    Raises:
+        ShapeError: shifts and axes are not equally many.
 
     Example:
         >>> import tinygraph as tg
@@ -166,7 +181,18 @@ def _offset(name: str, x: Node) -> Node:
 
 
 def pixel_shuffle(x: Any, factor: int) -> Node:
-    """[N, C r^2, H, W] -> [N, C, H r, W r]: channels become pixels (Shi et al., CVPR 2016)."""
+    """[N, C r^2, H, W] -> [N, C, H r, W r]: channels become pixels (Shi et al., CVPR 2016).
+
+    Args:
+        x: images; r is ``factor``.
+
+    Raises:
+        ShapeError: the channels are not a multiple of r^2.
+
+    Example:
+        >>> tg.pixel_shuffle(tg.zeros((1, 12, 4, 4)), 2).shape
+        (1, 3, 8, 8)
+    """
     (x,) = promote("pixel_shuffle", (x,))
     r = whole("pixel_shuffle factor", factor)
     if x.ndim != 4 or r < 1 or x.shape[1] % (r * r):
@@ -204,6 +230,12 @@ def triu(x: Any, k: int = 0) -> Node:
 
 def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Node:
     """The elements x[i, i + offset] of two axes, along a new last axis that replaces them.
+
+    Args:
+        x: at least two axes; ``axis1`` and ``axis2`` are those of the matrices.
+
+    Raises:
+        ShapeError: there are less than two axes.
 
     Example:
         >>> import tinygraph as tg
@@ -299,6 +331,9 @@ def meshgrid(*axes: Any, indexing: str = "xy") -> tuple[Node, ...]:
         axes: vectors [n], [m], ...
         indexing: 'xy': results are [m, n, ...], as images; 'ij': [n, m, ...].
 
+    Raises:
+        ShapeError: one is no vector, or the indexing is unknown.
+
     Example:
         >>> import tinygraph as tg
         >>> x, y = tg.meshgrid(tg.arange(3), tg.arange(2))
@@ -318,6 +353,11 @@ def meshgrid(*axes: Any, indexing: str = "xy") -> tuple[Node, ...]:
 
 
 def full_like(x: Any, value: Any) -> Node:
-    """``value`` in every element, of x's shape and dtype."""
+    """``value`` in every element, of x's shape and dtype.
+
+    Example:
+        >>> tg.run(tg.full_like(tg.zeros((2,)), 5.0))
+        array([5., 5.], dtype=float32)
+    """
     (x,) = promote("full_like", (x,))
     return full(x.shape, value, x.dtype)

@@ -38,6 +38,14 @@ def scaled_dot_product_attention(
 
     Returns:
         [..., L, E].
+
+    Raises:
+        ShapeError: shapes do not fit.
+
+    Example:
+        >>> q, k, v = (tg.zeros((8, 10, 64)) for _ in range(3))  # [heads, length, size]
+        >>> tg.scaled_dot_product_attention(q, k, v, causal=True).shape
+        (8, 10, 64)
     """
     if min(q.ndim, k.ndim, v.ndim) < 2 or q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
         raise ShapeError(
@@ -49,7 +57,20 @@ def scaled_dot_product_attention(
 
 
 def attention_weights(q: Node, k: Node, mask: Node | None = None, causal: bool = False) -> Node:
-    """softmax(q k^T / sqrt(D) + mask) [..., L, S]: how much each query takes of each value."""
+    """softmax(q k^T / sqrt(D) + mask) [..., L, S]: how much each query takes of each value.
+
+    Args:
+        q, k, mask, causal: see ``tg.scaled_dot_product_attention``.
+
+    Raises:
+        ShapeError: shapes do not fit.
+
+    Example:
+        >>> q = k = tg.constant([[1.0, 0.0], [0.0, 1.0]])
+        >>> tg.run(tg.attention_weights(q, k, causal=True))
+        array([[1.        , 0.        ],
+               [0.33023846, 0.66976154]], dtype=float32)
+    """
     scores = matmul(q, swap(k)) * (1 / math.sqrt(q.shape[-1]))
     if mask is not None and broadcast_shapes("a mask", scores.type, mask.type) != scores.shape:
         raise ShapeError(f"a mask must broadcast to the scores {scores.type}, got {mask.type}")

@@ -106,6 +106,19 @@ def conv2d(
 
     ``padding`` is a number, a (vertical, horizontal) pair, ((top, bottom), (left, right)), 'valid'
     for none, or 'same', which keeps the size of the image where the stride is 1.
+
+    Args:
+        stride: how far the window moves: a number, or a (vertical, horizontal) pair.
+        dilation: the distance between the pixels of a window, likewise.
+        groups: each sees C / groups channels; C of them make a depthwise convolution.
+
+    Raises:
+        ShapeError: shapes do not fit, or the window is larger than the padded image.
+
+    Example:
+        >>> x, w = tg.zeros((8, 3, 32, 32)), tg.zeros((16, 3, 3, 3))
+        >>> tg.conv2d(x, w, stride=2, padding=1).shape
+        (8, 16, 16, 16)
     """
     return _convolved(2, x, weight, stride, padding, dilation, groups)
 
@@ -116,6 +129,14 @@ def conv3d(
     """Cross-correlation of x[N, C, D, H, W] with weight[O, C / groups, KD, KH, KW].
 
     ``padding`` is a number, one for each of the three axes, or three (before, after) pairs.
+
+    Args:
+        stride, dilation, groups: see ``tg.conv2d``.
+
+    Example:
+        >>> x, w = tg.zeros((1, 2, 8, 16, 16)), tg.zeros((4, 2, 3, 3, 3))
+        >>> tg.conv3d(x, w, padding=1).shape
+        (1, 4, 8, 16, 16)
     """
     return _convolved(3, x, weight, stride, padding, dilation, groups)
 
@@ -191,6 +212,14 @@ def conv_transpose2d(
 
     The result is (H - 1) * stride - padding + dilation * (KH - 1) + output_padding + 1 high, as in
     PyTorch.
+
+    Args:
+        stride, padding, dilation, groups: those of the convolution; see ``tg.conv2d``.
+
+    Example:
+        >>> x, w = tg.zeros((1, 8, 16, 16)), tg.zeros((8, 4, 2, 2))
+        >>> tg.conv_transpose2d(x, w, stride=2).shape
+        (1, 4, 32, 32)
     """
     return _transposed(2, x, weight, stride, padding, output_padding, dilation, groups)
 
@@ -205,7 +234,16 @@ def conv_transpose3d(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Node:
-    """The same for x[N, I, D, H, W] and weight[I, O / groups, KD, KH, KW]."""
+    """The same for x[N, I, D, H, W] and weight[I, O / groups, KD, KH, KW].
+
+    Args:
+        stride, padding, output_padding, dilation, groups: see ``tg.conv_transpose2d``.
+
+    Example:
+        >>> x, w = tg.zeros((1, 8, 4, 4, 4)), tg.zeros((8, 2, 2, 2, 2))
+        >>> tg.conv_transpose3d(x, w, stride=2).shape
+        (1, 2, 8, 8, 8)
+    """
     return _transposed(3, x, weight, stride, padding, output_padding, dilation, groups)
 
 
@@ -228,6 +266,17 @@ def conv1d(
     """Cross-correlation of x[N, C, L] with weight[O, C / groups, K]: a convolution of height 1.
 
     ``padding`` is a number or a (left, right) pair.
+
+    Args:
+        stride, dilation, groups: integers; see ``tg.conv2d``.
+
+    Raises:
+        ShapeError: shapes do not fit.
+
+    Example:
+        >>> x, w = tg.constant([[[1.0, 2.0, 4.0, 8.0]]]), tg.constant([[[-1.0, 1.0]]])
+        >>> tg.run(tg.conv1d(x, w))
+        array([[[1., 2., 4.]]], dtype=float32)
     """
     if x.ndim != 3 or weight.ndim != 3:
         raise ShapeError(
@@ -254,7 +303,19 @@ def conv_transpose1d(
     dilation: int = 1,
     groups: int = 1,
 ) -> Node:
-    """A one-dimensional convolution's input gradient: x[N, I, L], weight[I, O / groups, K]."""
+    """A one-dimensional convolution's input gradient: x[N, I, L], weight[I, O / groups, K].
+
+    Args:
+        stride, padding, output_padding, dilation, groups: see ``tg.conv_transpose2d``.
+
+    Raises:
+        ShapeError: shapes do not fit.
+
+    Example:
+        >>> x, w = tg.zeros((1, 4, 10)), tg.zeros((4, 2, 4))
+        >>> tg.conv_transpose1d(x, w, stride=2, padding=1).shape
+        (1, 2, 20)
+    """
     if x.ndim != 3 or weight.ndim != 3:
         raise ShapeError(
             "conv_transpose1d requires x[N, I, L] and weight[I, O, K], "

@@ -48,6 +48,12 @@ def ctc_loss(
 
     Raises:
         ShapeError: shapes or dtypes do not fit.
+
+    Example:
+        >>> logp = tg.log_softmax(tg.zeros((12, 1, 5)), -1)  # 12 steps, 5 classes, 0 is no label
+        >>> labels, n = tg.constant([[1, 2, 2]], "int32"), tg.constant([3], "int32")
+        >>> tg.ctc_loss(logp, labels, tg.constant([12], "int32"), n).shape
+        ()
     """
     logp, targets, steps, labels = promote(
         "ctc_loss", (logp, targets, input_lengths, target_lengths)

@@ -21,6 +21,9 @@ __all__ = (
 def l1_loss(prediction: Any, target: Any, reduction: str = "mean") -> Node:
     """|prediction - target|: its mean, its sum, or each.
 
+    Args:
+        reduction: ``mean``, ``sum`` or ``none``.
+
     Example:
         >>> import tinygraph as tg
         >>> float(tg.run(tg.l1_loss(tg.constant([1.0, 3.0]), tg.constant([0.0, 0.0]))))
@@ -37,6 +40,13 @@ def huber_loss(prediction: Any, target: Any, reduction: str = "mean", delta: flo
         prediction, target: floats of one shape.
         reduction: ``mean``, ``sum`` or ``none``.
         delta: where the parabola becomes a line, above 0.
+
+    Raises:
+        ShapeError: shapes differ, or ``delta`` is not above 0.
+
+    Example:
+        >>> tg.run(tg.huber_loss(tg.constant([0.5, 3.0]), tg.constant([0.0, 0.0]), "none"))
+        array([0.125, 2.5  ], dtype=float32)
     """
     if not delta > 0:
         raise ShapeError(f"huber_loss requires delta above 0, got {delta}")
@@ -53,7 +63,15 @@ def huber_loss(prediction: Any, target: Any, reduction: str = "mean", delta: flo
 def smooth_l1_loss(
     prediction: Any, target: Any, reduction: str = "mean", beta: float = 1.0
 ) -> Node:
-    """``huber_loss`` divided by its delta, ``beta``; with beta 0 ``l1_loss``."""
+    """``huber_loss`` divided by its delta, ``beta``; with beta 0 ``l1_loss``.
+
+    Args:
+        prediction, target, reduction: see ``tg.huber_loss``.
+
+    Example:
+        >>> tg.run(tg.smooth_l1_loss(tg.constant([0.5, 3.0]), tg.constant([0.0, 0.0]), "none"))
+        array([0.125, 2.5  ], dtype=float32)
+    """
     if beta == 0:
         return l1_loss(prediction, target, reduction)
     return huber_loss(prediction, target, reduction, beta) / beta
@@ -97,6 +115,15 @@ def binary_cross_entropy(
     """-t log p - (1 - t) log(1 - p) of probabilities p; logarithms are at least -100, as PyTorch's.
 
     ``binary_cross_entropy_with_logits`` keeps more digits.
+
+    Args:
+        probabilities, target: floats of one shape in 0..1.
+        reduction: ``mean``, ``sum`` or ``none``.
+        weight: what each element counts; broadcasts to them.
+
+    Example:
+        >>> tg.run(tg.binary_cross_entropy(tg.constant([0.5, 0.5]), tg.constant([1.0, 0.0])))
+        array(0.6931472, dtype=float32)
     """
     p, t = alike("binary_cross_entropy", probabilities, target)
     loss = -(t * _bounded_log(p) + (1 - t) * _bounded_log(1 - p))
@@ -122,6 +149,11 @@ def kl_div(logp: Any, target: Any, reduction: str = "mean", *, log_target: bool 
         target: probabilities of the same shape, or with ``log_target`` their logarithms.
         reduction: ``mean`` over all elements, ``batchmean`` for the sum divided by the first axis'
             size, which is the divergence; ``sum`` or ``none``.
+
+    Example:
+        >>> p = tg.constant([[0.5, 0.5]])
+        >>> tg.run(tg.kl_div(tg.log(p), tg.constant([[1.0, 0.0]]), "batchmean"))
+        array(0.6931472, dtype=float32)
     """
     logp, target = alike("kl_div", logp, target)
     if log_target:

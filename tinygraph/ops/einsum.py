@@ -155,6 +155,10 @@ def dot(a: Any, b: Any) -> Node:
     """The sum over the last axis of a and the last but one of b, as numpy.dot.
 
     Of vectors it is their inner product, of matrices their product, of a number a multiple.
+
+    Example:
+        >>> tg.run(tg.dot(tg.constant([1.0, 2.0]), tg.constant([3.0, 4.0])))
+        array(11., dtype=float32)
     """
     a, b = promote("dot", (a, b))
     if not a.ndim or not b.ndim:

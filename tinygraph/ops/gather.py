@@ -87,6 +87,10 @@ def take(x: Node, indices: Any, axis: int = 0) -> Node:
     Numbers and arrays count from the end where they are negative, as in NumPy, and are refused
     where they are outside. A node's values are only known at the run: there what is below 0 means
     the first slice, and what is beyond the last one means that.
+
+    Example:
+        >>> tg.run(tg.take(tg.constant([10.0, 20.0, 30.0]), [-1, 0]))
+        array([30., 10.], dtype=float32)
     """
     (x,) = promote("take", (x,))
     axis = normalize_axis("take", axis, x.ndim)
@@ -148,6 +152,10 @@ def scatter_add(indices: Any, updates: Node, axis: int, size: int) -> Node:
     """Zeros of ``size`` along ``axis`` plus ``updates`` at ``indices``: the gradient of take.
 
     Indices mean what they mean to ``take``.
+
+    Example:
+        >>> tg.run(tg.scatter_add([0, 2, 0], tg.constant([1.0, 2.0, 3.0]), 0, 4))
+        array([4., 0., 2., 0.], dtype=float32)
     """
     (updates,) = promote("scatter_add", (updates,))
     size = whole("scatter_add size", size)
@@ -156,7 +164,18 @@ def scatter_add(indices: Any, updates: Node, axis: int, size: int) -> Node:
 
 
 def one_hot(indices: Node, size: int, dtype: str = "float32") -> Node:
-    """1 at each index along a new last axis, 0 elsewhere; an index outside gives zeros."""
+    """1 at each index along a new last axis, 0 elsewhere; an index outside gives zeros.
+
+    Args:
+        indices: integers of any shape.
+        size: of the new axis.
+        dtype: of the result.
+
+    Example:
+        >>> tg.run(tg.one_hot(tg.constant([2, 0], "int32"), 3))
+        array([[0., 0., 1.],
+               [1., 0., 0.]], dtype=float32)
+    """
     places = index_of("one_hot", indices)
     return cast(equal(reshape(places, (*places.shape, 1)), ramp(size, places.dtype)), dtype)
 
@@ -181,7 +200,16 @@ def _starts(name: str, x: Node, starts: Sequence[Any], size: Sequence[int]) -> l
 
 
 def dynamic_slice(x: Node, starts: Sequence[Any], size: Sequence[int]) -> Node:
-    """The part of x that begins at ``starts`` (integer nodes or numbers), clamped to be inside."""
+    """The part of x that begins at ``starts`` (integer nodes or numbers), clamped to be inside.
+
+    Args:
+        x: any array; ``size`` is that of the part, a number for each axis.
+
+    Example:
+        >>> at = tg.constant(2, "int32")  # usually computed
+        >>> tg.run(tg.dynamic_slice(tg.arange(6), [at], [3]))
+        array([2, 3, 4], dtype=int32)
+    """
     size = wholes("dynamic_slice", size)
     for axis, start in enumerate(_starts("dynamic_slice", x, starts, size)):
         if size[axis] != x.shape[axis]:
@@ -190,7 +218,12 @@ def dynamic_slice(x: Node, starts: Sequence[Any], size: Sequence[int]) -> Node:
 
 
 def dynamic_update(x: Node, update: Node, starts: Sequence[Any]) -> Node:
-    """x with ``update`` in place of the part that begins at ``starts``, clamped to be inside."""
+    """x with ``update`` in place of the part that begins at ``starts``, clamped to be inside.
+
+    Example:
+        >>> tg.run(tg.dynamic_update(tg.zeros((4,)), tg.ones((2,)), [1]))
+        array([0., 1., 1., 0.], dtype=float32)
+    """
     same_dtype("dynamic_update", x.type, update.type)
     inside: Node | None = None
     for axis, start in enumerate(_starts("dynamic_update", x, starts, update.shape)):
@@ -232,7 +265,15 @@ CUMSUM: Op = define(
 
 
 def cumsum(x: Node, axis: int = 0, reverse: bool = False) -> Node:
-    """Running sums along ``axis``, in the dtype of ``sum``; with ``reverse`` from the end."""
+    """Running sums along ``axis``, in the dtype of ``sum``; with ``reverse`` from the end.
+
+    Args:
+        x: numbers, or bools, which are counted.
+
+    Example:
+        >>> tg.run(tg.cumsum(tg.constant([1.0, 2.0, 3.0]), reverse=True))
+        array([6., 5., 3.], dtype=float32)
+    """
     (x,) = promote("cumsum", (x,))
     x = cast(x, DTYPES[x.dtype].accumulator)
     return CUMSUM(x, axis=normalize_axis("cumsum", axis, x.ndim), reverse=reverse)

@@ -41,7 +41,16 @@ EFFECT: Op = define(
 
 
 def effect(y: Node, parameter: Node, new: Node) -> Node:
-    """y itself; says that ``parameter`` becomes ``new`` once the program has run."""
+    """y itself; says that ``parameter`` becomes ``new`` once the program has run.
+
+    Raises:
+        ShapeError: the parameter is none, or ``new`` has another shape or dtype.
+
+    Example:
+        >>> calls = tg.parameter(0.0)
+        >>> x = tg.input("x", 2)
+        >>> y = tg.effect(x * 2, calls, calls + 1)  # a program of y counts its calls
+    """
     if not isinstance(parameter, Parameter):
         raise ShapeError(
             f"effect requires a parameter to change, got {parameter.op.name} of {parameter.type}"
@@ -65,7 +74,13 @@ STOP_GRADIENT: Op = define(
 
 
 def stop_gradient(x: Node) -> Node:
-    """x, through which no gradient flows."""
+    """x, through which no gradient flows.
+
+    Example:
+        >>> x = tg.parameter(3.0)
+        >>> tg.run(tg.grad(x * tg.stop_gradient(x), [x])[0])
+        array(3., dtype=float32)
+    """
     return STOP_GRADIENT(x)
 
 
@@ -112,6 +127,12 @@ def custom_gradient(
     straight through:
 
         straight_round = tg.custom_gradient(tg.round, lambda g, y, x: g)
+
+    Example:
+        >>> straight_round = tg.custom_gradient(tg.round, lambda g, y, x: g)
+        >>> x = tg.parameter([0.4, 1.6])
+        >>> tg.run(tg.grad(tg.sum(straight_round(x)), [x])[0])
+        array([1., 1.], dtype=float32)
     """
     name = str(getattr(forward, "__name__", None) or getattr(forward, "name", "function"))
     rule = f"{name}#{next(_NUMBERS)}"

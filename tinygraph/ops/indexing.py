@@ -38,6 +38,12 @@ def getitem(x: Node, key: Any) -> Node:
     A mask is an array of bool: how many it chooses must be known. Nodes are indices as well, which
     mean what they mean to ``take``. An axis whose size is open takes ranges with steps of 1; a
     call with fewer elements than they need is refused.
+
+    Example:
+        >>> x = tg.constant([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+        >>> tg.run(x[:, ::-1])
+        array([[3., 2., 1.],
+               [6., 5., 4.]], dtype=float32)
     """
     keys = _full_key(x, _without_masks(x, key if isinstance(key, tuple) else (key,)))
     arrays = [k for k in keys if _is_array(k)]
@@ -174,13 +180,26 @@ def _integer_as_slice(k: Any, n: int, axis: int) -> slice:
 
 
 def expand_dims(x: Node, axis: int) -> Node:
-    """x with a new axis of size 1 at ``axis`` of the result."""
+    """x with a new axis of size 1 at ``axis`` of the result.
+
+    Example:
+        >>> tg.expand_dims(tg.zeros((3, 4)), 1).shape
+        (3, 1, 4)
+    """
     at = normalize_axis("expand_dims", axis, x.ndim + 1)
     return reshape(x, (*x.shape[:at], 1, *x.shape[at:]))
 
 
 def squeeze(x: Node, axis: int | Sequence[int] | None = None) -> Node:
-    """x without ``axis`` (one or several of size 1; by default all of size 1)."""
+    """x without ``axis`` (one or several of size 1; by default all of size 1).
+
+    Raises:
+        ShapeError: an axis is not of size 1.
+
+    Example:
+        >>> tg.squeeze(tg.zeros((1, 3, 1))).shape
+        (3,)
+    """
     ones = tuple(a for a, n in enumerate(x.shape) if n == 1)
     dropped = set(ones if axis is None else normalize_axes("squeeze", axis, x.ndim))
     if any(x.shape[a] != 1 for a in dropped):
@@ -189,7 +208,12 @@ def squeeze(x: Node, axis: int | Sequence[int] | None = None) -> Node:
 
 
 def flatten(x: Node, start_axis: int = 1) -> Node:
-    """x with all axes from ``start_axis`` on joined into one."""
+    """x with all axes from ``start_axis`` on joined into one.
+
+    Example:
+        >>> tg.flatten(tg.zeros((8, 3, 4, 4))).shape
+        (8, 48)
+    """
     start_axis = whole("flatten start_axis", start_axis)
     return reshape(x, (*x.shape[:start_axis], math.prod(x.shape[start_axis:])))
 
@@ -232,7 +256,15 @@ CONCAT: Op = define(
 
 
 def concat(parts: Sequence[Any], axis: int = 0) -> Node:
-    """The parts one after the other along ``axis``; all other axes must be of one size."""
+    """The parts one after the other along ``axis``; all other axes must be of one size.
+
+    Raises:
+        ShapeError: there are no parts, or they do not fit.
+
+    Example:
+        >>> tg.run(tg.concat([tg.zeros((2,)), tg.ones((3,))]))
+        array([0., 0., 1., 1., 1.], dtype=float32)
+    """
     nodes = promote("concat", tuple(parts))
     if not nodes or not nodes[0].ndim:
         raise ShapeError(f"concat requires nodes with axes, got {len(nodes)} of rank 0")
@@ -241,12 +273,29 @@ def concat(parts: Sequence[Any], axis: int = 0) -> Node:
 
 
 def stack(parts: Sequence[Any], axis: int = 0) -> Node:
-    """Parts of one shape side by side along a new axis: n of [3, 4] give [n, 3, 4] at axis 0."""
+    """Parts of one shape side by side along a new axis: n of [3, 4] give [n, 3, 4] at axis 0.
+
+    Args:
+        parts: nodes, arrays or numbers.
+
+    Example:
+        >>> tg.run(tg.stack([tg.zeros((2,)), tg.ones((2,))]))
+        array([[0., 0.],
+               [1., 1.]], dtype=float32)
+    """
     return concat([expand_dims(p, axis) for p in promote("stack", tuple(parts))], axis)
 
 
 def split(x: Node, parts: int | Sequence[int], axis: int = 0) -> tuple[Node, ...]:
-    """x cut along ``axis`` into equal parts, or into parts of the given sizes."""
+    """x cut along ``axis`` into equal parts, or into parts of the given sizes.
+
+    Raises:
+        ShapeError: the parts do not fill the axis.
+
+    Example:
+        >>> [part.shape for part in tg.split(tg.zeros((10, 4)), [3, 7])]
+        [(3, 4), (7, 4)]
+    """
     at = normalize_axis("split", axis, x.ndim)
     n = x.shape[at]
     each = wholes("split", parts)
@@ -269,6 +318,13 @@ def pad(x: Node, widths: Any, mode: str = "constant", value: float = 0) -> Node:
 
     ``mode``: 'constant' puts ``value`` there, 'edge' repeats the outermost elements, 'reflect'
     mirrors about them.
+
+    Raises:
+        ShapeError: an unknown mode, or widths that do not fit.
+
+    Example:
+        >>> tg.run(tg.pad(tg.constant([1.0, 2.0, 3.0]), (1, 2), mode="edge"))
+        array([1., 1., 2., 3., 3., 3.], dtype=float32)
     """
     pairs = _pairs(x, widths)
     if mode == "constant":

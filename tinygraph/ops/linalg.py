@@ -70,7 +70,18 @@ MATMUL: Op = define(
 
 
 def matmul(a: Any, b: Any) -> Node:
-    """The matrix product as in NumPy: a vector is a row on the left and a column on the right."""
+    """The matrix product as in NumPy: a vector is a row on the left and a column on the right.
+
+    Args:
+        a, b: [..., n, k] and [..., k, m], or vectors; leading axes broadcast. ``a @ b`` does it.
+
+    Raises:
+        ShapeError: the inner sizes differ, or one is a number.
+
+    Example:
+        >>> tg.matmul(tg.zeros((8, 3, 4)), tg.zeros((4, 5))).shape
+        (8, 3, 5)
+    """
     a, b = promote("matmul", (a, b))
     if not a.ndim or not b.ndim:
         raise ShapeError(f"matmul requires vectors or matrices, got {a.type} and {b.type}")

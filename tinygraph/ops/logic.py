@@ -78,22 +78,42 @@ _TABLE = {op.name: op for op in (less, less_equal, equal, not_equal)}
 
 
 def greater(a: Any, b: Any) -> Node:
-    """a > b, element by element."""
+    """a > b, element by element.
+
+    Example:
+        >>> tg.run(tg.greater(tg.constant([1.0, 3.0]), 2.0))
+        array([False,  True])
+    """
     return less(b, a)
 
 
 def greater_equal(a: Any, b: Any) -> Node:
-    """a >= b, element by element."""
+    """a >= b, element by element.
+
+    Example:
+        >>> tg.run(tg.greater_equal(tg.constant([2.0, 1.0]), 2.0))
+        array([ True, False])
+    """
     return less_equal(b, a)
 
 
 def isnan(x: Any) -> Node:
-    """True where x is not a number; nowhere, if x is of integers or bool."""
+    """True where x is not a number; nowhere, if x is of integers or bool.
+
+    Example:
+        >>> tg.run(tg.isnan(tg.constant([1.0, np.inf, np.nan])))
+        array([False, False,  True])
+    """
     return not_equal(x, x)
 
 
 def isinf(x: Any) -> Node:
-    """True where x is inf or -inf; nowhere, if x is of integers or bool."""
+    """True where x is inf or -inf; nowhere, if x is of integers or bool.
+
+    Example:
+        >>> tg.run(tg.isinf(tg.constant([1.0, np.inf, np.nan])))
+        array([False,  True, False])
+    """
     (x,) = promote("isinf", (x,))
     if not is_float(x.dtype):
         return isnan(x)
@@ -101,7 +121,12 @@ def isinf(x: Any) -> Node:
 
 
 def isfinite(x: Any) -> Node:
-    """True where x is a number, and neither inf nor -inf."""
+    """True where x is a number, and neither inf nor -inf.
+
+    Example:
+        >>> tg.run(tg.isfinite(tg.constant([1.0, np.inf, np.nan])))
+        array([ True, False, False])
+    """
     (x,) = promote("isfinite", (x,))
     if not is_float(x.dtype):
         return equal(x, x)
@@ -142,7 +167,15 @@ logical_not: Op = define(
 
 
 def logical_xor(a: Any, b: Any) -> Node:
-    """True where one of two bools is true and the other is not."""
+    """True where one of two bools is true and the other is not.
+
+    Args:
+        a, b: bools whose shapes broadcast.
+
+    Example:
+        >>> tg.run(tg.logical_xor(tg.constant([True, True]), tg.constant([True, False])))
+        array([False,  True])
+    """
     return logical_and(logical_or(a, b), logical_not(logical_and(a, b)))
 
 
@@ -164,7 +197,13 @@ WHERE: Op = define(
 
 
 def where(condition: Any, a: Any, b: Any) -> Node:
-    """a where the condition holds, b elsewhere; a number takes the other's dtype."""
+    """a where the condition holds, b elsewhere; a number takes the other's dtype.
+
+    Example:
+        >>> x = tg.constant([-1.0, 2.0])
+        >>> tg.run(tg.where(x > 0, x, 0.0))
+        array([0., 2.], dtype=float32)
+    """
     return WHERE(condition, *promote("where", (a, b)))
 
 
@@ -218,6 +257,10 @@ def cast(x: Any, dtype: str) -> Node:
     Bool means 'is not 0'. Integers keep their low bits, as in NumPy: 300 is 44 in uint8, 255 is -1
     in int8. Floats are cut towards zero and then wrap around in the same way; NaN and what lies
     beyond int32 (for 64 bits and uint32, beyond int64) gives whatever the processor makes of it.
+
+    Example:
+        >>> tg.run(tg.cast(tg.constant([1.9, -1.9]), "int32"))
+        array([ 1, -1], dtype=int32)
     """
     (x,) = promote("cast", (x,))
     dtype = dtype_name("cast", dtype)

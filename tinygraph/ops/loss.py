@@ -103,6 +103,11 @@ def nll_loss(
     Args:
         logp: logarithms of probabilities, [N, C, ...], C classes along ``axis``.
         labels, axis, reduction, ignore_index, weight: see ``cross_entropy``.
+
+    Example:
+        >>> logp = tg.log(tg.constant([[0.25, 0.75]]))
+        >>> round(float(tg.run(tg.nll_loss(logp, tg.constant([1], "int32")))), 4)
+        0.2877
     """
     axis = _checked("nll_loss", logp, labels, axis)
     options = {"ignore_index": ignore_index, "weight": weight}
@@ -198,6 +203,10 @@ def mse_loss(prediction: Any, target: Any, reduction: str = "mean") -> Node:
     Args:
         prediction, target: floats of one shape.
         reduction: ``mean``, ``sum`` or ``none``; all losses take it.
+
+    Example:
+        >>> tg.run(tg.mse_loss(tg.constant([1.0, 2.0]), tg.constant([1.0, 4.0])))
+        array(2., dtype=float32)
     """
     prediction, target = alike("mse_loss", prediction, target)
     difference = prediction - target
@@ -205,7 +214,18 @@ def mse_loss(prediction: Any, target: Any, reduction: str = "mean") -> Node:
 
 
 def l2_penalty(parameters: Iterable[Node], weight: float = 1.0) -> Node:
-    """weight * the sum of all squares: its gradient is 2 * weight * parameter."""
+    """weight * the sum of all squares: its gradient is 2 * weight * parameter.
+
+    Args:
+        parameters: floats of one dtype.
+
+    Raises:
+        ShapeError: there are none.
+
+    Example:
+        >>> tg.run(tg.l2_penalty([tg.constant([3.0, 4.0])], 0.5))
+        array(12.5, dtype=float32)
+    """
     squares = [sum(p * p) for p in parameters]
     if not squares:
         raise ShapeError("l2_penalty requires at least one parameter, got none")

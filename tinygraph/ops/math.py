@@ -236,7 +236,12 @@ def _slope(a: Node, b: float) -> Node:
 
 
 def pow(a: Any, b: Any) -> Node:
-    """a ** b. Small whole and half exponents become products and roots."""
+    """a ** b. Small whole and half exponents become products and roots.
+
+    Example:
+        >>> tg.run(tg.pow(tg.constant([1.0, 4.0, 9.0]), 0.5))
+        array([1., 2., 3.], dtype=float32)
+    """
     b = b.item() if isinstance(b, np.generic) else b
     if not isinstance(a, Node) or not _is_simple(a, b):
         return POW(a, b)
@@ -259,13 +264,23 @@ def _is_simple(a: Node, b: Any) -> bool:
 
 
 def square(x: Any) -> Node:
-    """x * x."""
+    """x * x.
+
+    Example:
+        >>> tg.run(tg.square(tg.constant([-2.0, 3.0])))
+        array([4., 9.], dtype=float32)
+    """
     (x,) = promote("square", (x,))
     return mul(x, x)
 
 
 def reciprocal(x: Any) -> Node:
-    """1 / x, of floats."""
+    """1 / x, of floats.
+
+    Example:
+        >>> tg.run(tg.reciprocal(tg.constant([2.0, 4.0])))
+        array([0.5 , 0.25], dtype=float32)
+    """
     (x,) = promote("reciprocal", (x,))
     return div(1, x)
 

@@ -28,7 +28,22 @@ def batch_norm(
     variance: Node,
     eps: float = 1e-5,
 ) -> Node:
-    """(x - mean) / sqrt(variance + eps) * scale + shift, with a value for each channel (axis 1)."""
+    """(x - mean) / sqrt(variance + eps) * scale + shift, with a value for each channel (axis 1).
+
+    Args:
+        x: [N, C, ...].
+        scale, shift: [C], or None for 1 and 0.
+        mean, variance: [C].
+        eps: is added to the variance.
+
+    Raises:
+        ShapeError: x has no channels, or one of the others is not [C].
+
+    Example:
+        >>> x, zero, one = tg.zeros((8, 3, 4, 4)), tg.zeros((3,)), tg.ones((3,))
+        >>> tg.batch_norm(x, one, zero, mean=zero, variance=one).shape
+        (8, 3, 4, 4)
+    """
     if x.ndim < 2 or any(
         p is not None and p.shape != x.shape[1:2] for p in (scale, shift, mean, variance)
     ):
@@ -46,7 +61,19 @@ def batch_norm(
 def batch_norm_training(
     x: Node, scale: Node | None, shift: Node | None, eps: float = 1e-5
 ) -> tuple[Node, Node, Node]:
-    """Normalizes with the batch's own statistics; returns (y, mean, biased variance)."""
+    """Normalizes with the batch's own statistics; returns (y, mean, biased variance).
+
+    Args:
+        x, scale, shift, eps: see ``tg.batch_norm``.
+
+    Raises:
+        ShapeError: shapes do not fit.
+
+    Example:
+        >>> y, mean, variance = tg.batch_norm_training(tg.zeros((8, 3, 4, 4)), None, None)
+        >>> mean.shape
+        (3,)
+    """
     if x.ndim < 2:
         raise ShapeError(f"batch_norm requires x[N, C, ...], got {x.type}")
     shape = (x.shape[1],) + (1,) * (x.ndim - 2)
@@ -133,7 +160,19 @@ def layer_norm(
     shift: Node | None = None,
     eps: float = 1e-5,
 ) -> Node:
-    """x normalized to mean 0 and variance 1 over ``axis``, times ``scale`` plus ``shift``."""
+    """x normalized to mean 0 and variance 1 over ``axis``, times ``scale`` plus ``shift``.
+
+    (Ba et al., 2016.)
+
+    Args:
+        x: floats.
+        axis: one or several; ``scale`` and ``shift`` broadcast to x.
+        eps: is added to the variance.
+
+    Example:
+        >>> tg.run(tg.layer_norm(tg.constant([[1.0, 3.0]]), eps=0))
+        array([[-1.,  1.]], dtype=float32)
+    """
     axes = normalize_axes("layer_norm", axis, x.ndim)
     distance = x - mean(x, axes, keepdims=True)
     y = distance * rsqrt(mean(distance * distance, axes, keepdims=True) + eps)
@@ -148,6 +187,10 @@ def rms_norm(
 
     (Zhang and Sennrich, NeurIPS 2019.) ``eps`` is added to the mean square; by default it is the
     dtype's, as in PyTorch.
+
+    Example:
+        >>> tg.run(tg.rms_norm(tg.constant([[3.0, 4.0]]), scale=tg.constant([5.0, 5.0])))
+        array([[4.2426405, 5.6568546]], dtype=float32)
     """
     axes = normalize_axes("rms_norm", axis, x.ndim)
     eps = DTYPES[x.dtype].eps if eps is None else eps
@@ -171,6 +214,13 @@ def group_norm(
         groups: a number that divides C; 1 normalizes all channels together.
         scale, shift: [C], for each channel.
         eps: is added to the variance.
+
+    Raises:
+        ShapeError: ``groups`` does not divide C, or shapes do not fit.
+
+    Example:
+        >>> tg.group_norm(tg.zeros((2, 8, 4, 4)), 4).shape
+        (2, 8, 4, 4)
     """
     if x.ndim < 2 or groups < 1 or x.shape[1] % groups:
         raise ShapeError(f"group_norm requires x[N, C, ...] and groups that divide C, "
@@ -189,6 +239,16 @@ def instance_norm(
     """Each channel of each image normalized: ``group_norm`` with a group for each channel.
 
     (Ulyanov et al., 2016.)
+
+    Args:
+        x, scale, shift, eps: see ``tg.group_norm``.
+
+    Raises:
+        ShapeError: shapes do not fit.
+
+    Example:
+        >>> tg.instance_norm(tg.zeros((2, 8, 4, 4))).shape
+        (2, 8, 4, 4)
     """
     if x.ndim < 3:
         raise ShapeError(f"instance_norm requires x[N, C, ...] with more axes, got {x.type}")
@@ -202,6 +262,18 @@ def local_response_norm(
 
     The window of channel c is [c - size // 2, c + (size - 1) // 2], with zeros outside (Krizhevsky
     et al. 2012).
+
+    Args:
+        x: [N, C, ...].
+        size: channels in a window.
+        alpha, beta, k: see above.
+
+    Raises:
+        ShapeError: x has no channels, or ``size`` is below 1.
+
+    Example:
+        >>> tg.local_response_norm(tg.zeros((1, 96, 27, 27)), 5).shape
+        (1, 96, 27, 27)
     """
     if x.ndim < 3 or size < 1:
         raise ShapeError(

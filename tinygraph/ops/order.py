@@ -84,7 +84,17 @@ def argsort(x: Any, axis: int = -1, descending: bool = False) -> Node:
 
 
 def sort(x: Any, axis: int = -1, descending: bool = False) -> Node:
-    """x in ascending order along ``axis``; see ``argsort``. Gradients go to where elements were."""
+    """x in ascending order along ``axis``; see ``argsort``. Gradients go to where elements were.
+
+    Args:
+        x: numbers or bools.
+        axis: along which they are sorted.
+        descending: the greatest first.
+
+    Example:
+        >>> tg.run(tg.sort(tg.constant([3.0, 1.0, 2.0]), descending=True))
+        array([3., 2., 1.], dtype=float32)
+    """
     x, axis = _ordered("sort", x, axis)
     return TAKE_ALONG(x, _places(x, axis, x.shape[axis], descending), axis=axis)
 

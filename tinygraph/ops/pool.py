@@ -150,6 +150,14 @@ def max_pool2d(
     ``padding`` is a number, a (vertical, horizontal) pair, or ((top, bottom), (left, right)); with
     ``ceil_mode`` a last window may hang over the edge. The other pooling functions take the same.
     ``dilation`` is the distance between the elements of a window.
+
+    Args:
+        x: [N, C, H, W].
+        kernel_size: of the window: a number, or a (vertical, horizontal) pair.
+
+    Example:
+        >>> tg.max_pool2d(tg.zeros((1, 64, 112, 112)), 3, stride=2, padding=1).shape
+        (1, 64, 56, 56)
     """
     return _maxima("max_pool2d", x, kernel_size, stride, padding, ceil_mode, dilation)[0]
 
@@ -167,6 +175,15 @@ def max_pool(
 
     With ``return_indices`` it returns (maxima, int32 places): where in its image, counted in
     row-major order, the first maximum of each window is.
+
+    Args:
+        kernel_size, stride, padding, ceil_mode, dilation: see ``tg.max_pool2d``.
+
+    Example:
+        >>> x = tg.constant([[[1.0, 3.0, 2.0, 0.0]]])
+        >>> largest, places = tg.max_pool(x, 2, return_indices=True)
+        >>> tg.run(places)
+        array([[[1, 2]]], dtype=int32)
     """
     y, windows = _maxima("max_pool", x, kernel_size, stride, padding, ceil_mode, dilation)
     return (y, _places(x, y, windows)) if return_indices else y
@@ -213,7 +230,17 @@ def avg_pool2d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> Node:
-    """The mean of each window, padded zeros counted or not."""
+    """The mean of each window, padded zeros counted or not.
+
+    Args:
+        x: [N, C, H, W].
+        kernel_size, stride, padding, ceil_mode: see ``tg.max_pool2d``.
+        count_include_pad: whether padded zeros count.
+
+    Example:
+        >>> tg.run(tg.avg_pool2d(tg.constant([[[[1.0, 2.0], [3.0, 4.0]]]]), 2))
+        array([[[[2.5]]]], dtype=float32)
+    """
     windows = _windows("avg_pool2d", x, kernel_size, stride, padding, ceil_mode)
     return _average(x, windows, count_include_pad)
 
@@ -227,7 +254,16 @@ def avg_pool(
     dilation: Any = 1,
     count_include_pad: bool = True,
 ) -> Node:
-    """``avg_pool2d`` for images of any number of axes, x[N, C, ...]."""
+    """``avg_pool2d`` for images of any number of axes, x[N, C, ...].
+
+    Args:
+        x, kernel_size, stride, padding, ceil_mode, dilation, count_include_pad: see
+            ``tg.avg_pool2d`` and ``tg.max_pool2d``.
+
+    Example:
+        >>> tg.run(tg.avg_pool(tg.constant([[[1.0, 3.0, 5.0, 7.0]]]), 2))
+        array([[[2., 6.]]], dtype=float32)
+    """
     windows = _windows("avg_pool", x, kernel_size, stride, padding, ceil_mode, dilation)
     return _average(x, windows, count_include_pad)
 
@@ -240,7 +276,15 @@ def _average(x: Node, windows: _Windows, count_padding: bool) -> Node:
 def l2_pool2d(
     x: Node, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False
 ) -> Node:
-    """The L2 norm of each window: sqrt(sum x^2). Where it is 0, so is the gradient."""
+    """The L2 norm of each window: sqrt(sum x^2). Where it is 0, so is the gradient.
+
+    Args:
+        kernel_size, stride, padding, ceil_mode: see ``tg.max_pool2d``.
+
+    Example:
+        >>> tg.run(tg.l2_pool2d(tg.constant([[[[3.0, 0.0], [0.0, 4.0]]]]), 2))
+        array([[[[5.]]]], dtype=float32)
+    """
     windows = _windows("l2_pool2d", x, kernel_size, stride, padding, ceil_mode)
     return root(WINDOW_SUM(x * x, **windows.attrs(x)))
 
@@ -254,7 +298,19 @@ def lp_pool(
     ceil_mode: bool = False,
     dilation: Any = 1,
 ) -> Node:
-    """The Lp norm of each window of x[N, C, ...]: (sum |x|^p)^(1/p)."""
+    """The Lp norm of each window of x[N, C, ...]: (sum |x|^p)^(1/p).
+
+    Args:
+        p: the power, above 0.
+        kernel_size, stride, padding, ceil_mode, dilation: see ``tg.max_pool2d``.
+
+    Raises:
+        ShapeError: ``p`` is not above 0, or shapes do not fit.
+
+    Example:
+        >>> tg.run(tg.lp_pool(tg.constant([[[1.0, 2.0, 3.0]]]), 1, 3))
+        array([[[6.]]], dtype=float32)
+    """
     if not p > 0:
         raise ShapeError(f"lp_pool requires p above 0, got {p}")
     windows = _windows("lp_pool", x, kernel_size, stride, padding, ceil_mode, dilation)
@@ -264,7 +320,16 @@ def lp_pool(
 
 
 def center_weights(kernel_size: Any) -> np.ndarray:
-    """w[i, j] ~ 1 / (1 + distance of pixel (i, j) from the centre in pixels); the sum is 1."""
+    """w[i, j] ~ 1 / (1 + distance of pixel (i, j) from the centre in pixels); the sum is 1.
+
+    Args:
+        kernel_size: a number, or a (vertical, horizontal) pair.
+
+    Example:
+        >>> tg.center_weights(2)
+        array([[0.25, 0.25],
+               [0.25, 0.25]])
+    """
     kh, kw = pair("center_weights", kernel_size)
     y, x = np.arange(kh) - (kh - 1) / 2, np.arange(kw) - (kw - 1) / 2
     weights = 1 / (1 + np.hypot(y[:, None], x))
@@ -284,6 +349,14 @@ def center_weighted_pool2d(
     Pixel (i, j) weighs 1 / (1 + d), where d is its Euclidean distance in pixels from the centre
     ((KH - 1) / 2, (KW - 1) / 2), divided by the sum of the weights that count: those on the image
     and, with ``count_include_pad``, on the padding.
+
+    Args:
+        x: [N, C, H, W].
+        kernel_size, stride, padding, ceil_mode: see ``tg.max_pool2d``.
+
+    Example:
+        >>> tg.center_weighted_pool2d(tg.zeros((1, 8, 12, 12)), 3).shape
+        (1, 8, 4, 4)
     """
     windows = _windows("center_weighted_pool2d", x, kernel_size, stride, padding, ceil_mode)
     weights = center_weights(windows.kernel)
@@ -301,7 +374,19 @@ def _scaled(x: Node, factors: np.ndarray) -> Node:
 
 
 def adaptive_avg_pool2d(x: Node, output_size: Any) -> Node:
-    """Means of n x n regions: region i covers floor(i * H / n) to ceil((i + 1) * H / n)."""
+    """Means of n x n regions: region i covers floor(i * H / n) to ceil((i + 1) * H / n).
+
+    Args:
+        x: [N, C, H, W].
+        output_size: n, or a (vertical, horizontal) pair.
+
+    Raises:
+        ShapeError: x is no image, or the size is not positive.
+
+    Example:
+        >>> tg.adaptive_avg_pool2d(tg.zeros((1, 8, 13, 13)), 6).shape
+        (1, 8, 6, 6)
+    """
     if x.ndim != 4:
         raise ShapeError(f"adaptive_avg_pool2d requires x[N, C, H, W], got {x.type}")
     size, image = pair("adaptive_avg_pool2d output_size", output_size), x.shape[2:]
@@ -319,7 +404,18 @@ def adaptive_avg_pool2d(x: Node, output_size: Any) -> Node:
 
 
 def adaptive_max_pool2d(x: Node, output_size: Any) -> Node:
-    """Maxima of n x n regions, which are those of ``adaptive_avg_pool2d``."""
+    """Maxima of n x n regions, which are those of ``adaptive_avg_pool2d``.
+
+    Args:
+        x, output_size: see ``tg.adaptive_avg_pool2d``.
+
+    Raises:
+        ShapeError: x is no image, or the size is not positive.
+
+    Example:
+        >>> tg.adaptive_max_pool2d(tg.zeros((1, 8, 13, 13)), 6).shape
+        (1, 8, 6, 6)
+    """
     size = pair("adaptive_max_pool2d output_size", output_size)
     if x.ndim != 4 or min(size) < 1:
         raise ShapeError(f"adaptive_max_pool2d requires x[N, C, H, W] and an output_size of at "

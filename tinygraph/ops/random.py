@@ -235,7 +235,21 @@ def randint(
 
 
 def dropout(x: Node, p: float, seed: Node, step: Node, stream: str | int) -> Node:
-    """x with each element set to 0 with probability p and the others scaled by 1 / (1 - p)."""
+    """x with each element set to 0 with probability p and the others scaled by 1 / (1 - p).
+
+    Args:
+        seed, step: uint32 and int32 nodes: with ``stream`` they determine the mask.
+        stream: a name of its own for each use; ``nn.Dropout`` chooses it.
+
+    Raises:
+        ShapeError: ``p`` is not in [0, 1).
+
+    Example:
+        >>> from tinygraph.nn import random
+        >>> x = tg.ones((8, 64))
+        >>> tg.dropout(x, 0.5, random.SEED, random.STEP, "my_layer").shape
+        (8, 64)
+    """
     if not 0 <= p <= 1:
         raise ShapeError(f"dropout requires p in [0, 1], got {p}")
     if p == 0:

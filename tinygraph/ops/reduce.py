@@ -126,6 +126,16 @@ def sum(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
 
     Integers below 32 bits and bool are summed in int32, unsigned ones in uint32: 300 times 200 in
     uint8 is 60000, as in NumPy, which takes 64 bits. Cast the sum back where it shall wrap.
+
+    Args:
+        x: numbers or bools.
+        axis: an axis, several, or None for all.
+        keepdims: axes that are summed stay, with size 1.
+
+    Example:
+        >>> tg.run(tg.sum(tg.constant([[1.0, 2.0], [3.0, 4.0]]), axis=1, keepdims=True))
+        array([[3.],
+               [7.]], dtype=float32)
     """
     (x,) = promote("sum", (x,))
     x = cast(x, DTYPES[x.dtype].accumulator)
@@ -133,7 +143,15 @@ def sum(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
 
 
 def max(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
-    """The largest element along ``axis``; NaN if one is NaN."""
+    """The largest element along ``axis``; NaN if one is NaN.
+
+    Args:
+        x, axis, keepdims: see ``tg.sum``.
+
+    Example:
+        >>> tg.run(tg.max(tg.constant([[1.0, 5.0], [4.0, 2.0]]), axis=0))
+        array([4., 5.], dtype=float32)
+    """
     (x,) = promote("max", (x,))
     if x.dtype == "bool":
         return cast(max(cast(x, "uint8"), axis, keepdims), "bool")
@@ -141,7 +159,15 @@ def max(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
 
 
 def min(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
-    """The smallest element along ``axis``; NaN if one is NaN."""
+    """The smallest element along ``axis``; NaN if one is NaN.
+
+    Args:
+        x, axis, keepdims: see ``tg.sum``.
+
+    Example:
+        >>> tg.run(tg.min(tg.constant([[1.0, 5.0], [4.0, 2.0]]), axis=0))
+        array([1., 2.], dtype=float32)
+    """
     (x,) = promote("min", (x,))
     if x.dtype == "bool":
         return cast(min(cast(x, "uint8"), axis, keepdims), "bool")
@@ -149,12 +175,28 @@ def min(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
 
 
 def any(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
-    """True where some element along ``axis`` is true (is not 0); False of no elements."""
+    """True where some element along ``axis`` is true (is not 0); False of no elements.
+
+    Args:
+        x, axis, keepdims: see ``tg.sum``.
+
+    Example:
+        >>> tg.run(tg.any(tg.constant([[True, False], [False, False]]), axis=1))
+        array([ True, False])
+    """
     return not_equal(sum(cast(cast(x, "bool"), "int32"), axis, keepdims), 0)
 
 
 def all(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
-    """True where each element along ``axis`` is true (is not 0); True of no elements."""
+    """True where each element along ``axis`` is true (is not 0); True of no elements.
+
+    Args:
+        x, axis, keepdims: see ``tg.sum``.
+
+    Example:
+        >>> tg.run(tg.all(tg.constant([[True, False], [True, True]]), axis=1))
+        array([False,  True])
+    """
     return logical_not(any(logical_not(cast(x, "bool")), axis, keepdims))
 
 
@@ -163,6 +205,13 @@ def prod(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
 
     Halves are multiplied element by element, until one is left: gradients hold where elements are
     0, and the order is fixed. Over an open axis it is the last of running products.
+
+    Args:
+        x, axis, keepdims: see ``tg.sum``.
+
+    Example:
+        >>> tg.run(tg.prod(tg.constant([2.0, 3.0, 4.0])))
+        array(24., dtype=float32)
     """
     (x,) = promote("prod", (x,))
     axes = normalize_axes("prod", axis, x.ndim)
@@ -182,7 +231,19 @@ def prod(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
 
 
 def mean(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
-    """The mean over ``axis``: the sum divided by n."""
+    """The mean over ``axis``: the sum divided by n.
+
+    Args:
+        x: floats.
+        axis, keepdims: see ``tg.sum``.
+
+    Raises:
+        ShapeError: x is of integers.
+
+    Example:
+        >>> tg.run(tg.mean(tg.constant([[1.0, 5.0], [4.0, 2.0]]), axis=0))
+        array([2.5, 3.5], dtype=float32)
+    """
     (x,) = promote("mean", (x,))
     axes = normalize_axes("mean", axis, x.ndim)
     if not is_float(x.dtype):
@@ -191,7 +252,17 @@ def mean(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
 
 
 def var(x: Node, axis: Axes = None, keepdims: bool = False, ddof: int = 0) -> Node:
-    """The mean squared distance from the mean; E[x^2] - E[x]^2 would cancel in float32."""
+    """The mean squared distance from the mean; E[x^2] - E[x]^2 would cancel in float32.
+
+    Args:
+        x: floats.
+        axis, keepdims: see ``tg.sum``.
+        ddof: is subtracted from the number of elements: 0 as in NumPy, 1 for a sample.
+
+    Example:
+        >>> tg.run(tg.var(tg.constant([1.0, 3.0]), ddof=1))
+        array(2., dtype=float32)
+    """
     (x,) = promote("var", (x,))
     axes = normalize_axes("var", axis, x.ndim)
     centred = sub(x, mean(x, axes, keepdims=True))
@@ -200,7 +271,15 @@ def var(x: Node, axis: Axes = None, keepdims: bool = False, ddof: int = 0) -> No
 
 
 def std(x: Node, axis: Axes = None, keepdims: bool = False, ddof: int = 0) -> Node:
-    """The square root of ``var``; where all elements are equal, its gradient is 0."""
+    """The square root of ``var``; where all elements are equal, its gradient is 0.
+
+    Args:
+        x, axis, keepdims, ddof: see ``tg.var``.
+
+    Example:
+        >>> tg.run(tg.std(tg.constant([1.0, 3.0])))
+        array(1., dtype=float32)
+    """
     return root(var(x, axis, keepdims, ddof))
 
 
@@ -216,17 +295,40 @@ def _arg_extreme(extreme: Callable[..., Node], x: Node, axis: int | None, keepdi
 
 
 def argmax(x: Node, axis: int | None = None, keepdims: bool = False) -> Node:
-    """The int32 index of the largest element, the first of equals; NaN counts as largest."""
+    """The int32 index of the largest element, the first of equals; NaN counts as largest.
+
+    Args:
+        x: numbers.
+        axis: an axis; None: an index into x as one row.
+        keepdims: see ``tg.sum``.
+
+    Example:
+        >>> tg.run(tg.argmax(tg.constant([[1.0, 5.0], [4.0, 2.0]]), axis=1))
+        array([1, 0], dtype=int32)
+    """
     return _arg_extreme(max, x, axis, keepdims)
 
 
 def argmin(x: Node, axis: int | None = None, keepdims: bool = False) -> Node:
-    """The int32 index of the smallest element, the first of equals; NaN counts as smallest."""
+    """The int32 index of the smallest element, the first of equals; NaN counts as smallest.
+
+    Args:
+        x, axis, keepdims: see ``tg.argmax``.
+
+    Example:
+        >>> tg.run(tg.argmin(tg.constant([[1.0, 5.0], [4.0, 2.0]]), axis=1))
+        array([0, 1], dtype=int32)
+    """
     return _arg_extreme(min, x, axis, keepdims)
 
 
 def sum_to(x: Node, shape: tuple[int, ...]) -> Node:
-    """Undoes broadcasting: sums x over the axes that ``shape`` lacks or has as 1."""
+    """Undoes broadcasting: sums x over the axes that ``shape`` lacks or has as 1.
+
+    Example:
+        >>> tg.run(tg.sum_to(tg.ones((8, 3)), (3,)))
+        array([8., 8., 8.], dtype=float32)
+    """
     if x.shape == tuple(shape):
         return x
     lead = x.ndim - len(shape)

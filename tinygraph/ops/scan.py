@@ -105,6 +105,15 @@ def scan(
         reverse: begins with the last slice; outs are in the order of their slices.
 
     Returns the carries after the last step, and the outs of all steps, stacked along axis 0.
+
+    Raises:
+        ShapeError: lengths differ, or a carry changes its type.
+
+    Example:
+        >>> zero = tg.constant(0.0)
+        >>> (total,), (running,) = tg.scan(lambda t, x: (t + x, t + x), zero, tg.ones((4,)))
+        >>> tg.run(running)
+        array([1., 2., 3., 4.], dtype=float32)
     """
     first = promote("scan", _several(initial))
     rows = promote("scan", _several(sequences))

@@ -56,7 +56,16 @@ def ramp(n: Any, dtype: str = "int32") -> Node:
 
 
 def axis_index(shape: tuple[int, ...], axis: int, dtype: str = "int32") -> Node:
-    """Every element's index along ``axis``."""
+    """Every element's index along ``axis``.
+
+    Args:
+        shape, dtype: of the result.
+
+    Example:
+        >>> tg.run(tg.axis_index((2, 3), 1))
+        array([[0, 1, 2],
+               [0, 1, 2]], dtype=int32)
+    """
     shape = sizes("axis_index", shape)
     axis = normalize_axis("axis_index", axis, len(shape))
     strides = tuple(int(a == axis) for a in range(len(shape)))
@@ -64,13 +73,30 @@ def axis_index(shape: tuple[int, ...], axis: int, dtype: str = "int32") -> Node:
 
 
 def flat_index(shape: tuple[int, ...], dtype: str = "int32") -> Node:
-    """Every element's place in row-major order."""
+    """Every element's place in row-major order.
+
+    Args:
+        shape, dtype: of the result.
+
+    Example:
+        >>> tg.run(tg.flat_index((2, 3)))
+        array([[0, 1, 2],
+               [3, 4, 5]], dtype=int32)
+    """
     shape = sizes("flat_index", shape)
     return reshape(ramp(math.prod(shape), dtype), shape)
 
 
 def full(shape: tuple[int, ...], value: Any, dtype: str = "float32") -> Node:
-    """``value`` in every element, as numpy.full."""
+    """``value`` in every element, as numpy.full.
+
+    Args:
+        shape, dtype: of the result.
+
+    Example:
+        >>> tg.run(tg.full((2,), 7.0))
+        array([7., 7.], dtype=float32)
+    """
     return broadcast_to(_filling(value, dtype_name("full", dtype)), sizes("full", shape))
 
 
@@ -80,20 +106,47 @@ def _filling(value: Any, dtype: str) -> Node:
 
 
 def zeros(shape: tuple[int, ...], dtype: str = "float32") -> Node:
-    """0 in every element."""
+    """0 in every element.
+
+    Args:
+        shape, dtype: of the result.
+
+    Example:
+        >>> tg.run(tg.zeros((2, 2)))
+        array([[0., 0.],
+               [0., 0.]], dtype=float32)
+    """
     return full(shape, 0, dtype)
 
 
 def ones(shape: tuple[int, ...], dtype: str = "float32") -> Node:
-    """1 in every element."""
+    """1 in every element.
+
+    Args:
+        shape, dtype: of the result.
+
+    Example:
+        >>> tg.run(tg.ones((2,), "int32"))
+        array([1, 1], dtype=int32)
+    """
     return full(shape, 1, dtype)
 
 
 def zeros_like(x: Node) -> Node:
-    """0 in every element, of x's shape and dtype."""
+    """0 in every element, of x's shape and dtype.
+
+    Example:
+        >>> tg.run(tg.zeros_like(tg.arange(3)))
+        array([0, 0, 0], dtype=int32)
+    """
     return full(x.shape, 0, x.dtype)
 
 
 def ones_like(x: Node) -> Node:
-    """1 in every element, of x's shape and dtype."""
+    """1 in every element, of x's shape and dtype.
+
+    Example:
+        >>> tg.run(tg.ones_like(tg.arange(3)))
+        array([1, 1, 1], dtype=int32)
+    """
     return full(x.shape, 1, x.dtype)

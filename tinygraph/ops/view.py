@@ -70,7 +70,15 @@ RESHAPE: Op = define(
 
 
 def reshape(x: Node, *shape: Any) -> Node:
-    """x with another shape, elements in row-major order; one size may be -1 and is worked out."""
+    """x with another shape, elements in row-major order; one size may be -1 and is worked out.
+
+    Raises:
+        ShapeError: the sizes do not multiply to x's.
+
+    Example:
+        >>> tg.reshape(tg.zeros((8, 3, 4)), 8, -1).shape
+        (8, 12)
+    """
     (x,) = promote("reshape", (x,))
     given = wholes("reshape", shape[0] if len(shape) == 1 else shape)
     if -1 in given:
@@ -121,7 +129,12 @@ TRANSPOSE: Op = define(
 
 
 def transpose(x: Node, axes: Sequence[int] | None = None) -> Node:
-    """Axis i of the result is axis ``axes[i]`` of x; by default all axes are reversed."""
+    """Axis i of the result is axis ``axes[i]`` of x; by default all axes are reversed.
+
+    Example:
+        >>> tg.transpose(tg.zeros((8, 3, 4)), (0, 2, 1)).shape
+        (8, 4, 3)
+    """
     (x,) = promote("transpose", (x,))
     order = tuple(reversed(range(x.ndim))) if axes is None else wholes("transpose", axes)
     order = tuple(normalize_axis("transpose", a, x.ndim) for a in order)
@@ -166,7 +179,16 @@ BROADCAST_TO: Op = define(
 
 
 def broadcast_to(x: Any, shape: Sequence[int]) -> Node:
-    """x repeated along new leading axes and axes of size 1."""
+    """x repeated along new leading axes and axes of size 1.
+
+    Args:
+        shape: of the result.
+
+    Example:
+        >>> tg.run(tg.broadcast_to(tg.constant([1.0, 2.0]), (2, 2)))
+        array([[1., 2.],
+               [1., 2.]], dtype=float32)
+    """
     (x,) = promote("broadcast_to", (x,))
     shape = sizes("broadcast_to", shape)
     return x if shape == x.shape else BROADCAST_TO(x, shape=shape)
@@ -270,7 +292,12 @@ FLIP: Op = define(
 
 
 def flip(x: Node, axis: int | Sequence[int] | None = None) -> Node:
-    """x in reverse order along ``axis`` (one, several, or all)."""
+    """x in reverse order along ``axis`` (one, several, or all).
+
+    Example:
+        >>> tg.run(tg.flip(tg.arange(4)))
+        array([3, 2, 1, 0], dtype=int32)
+    """
     (x,) = promote("flip", (x,))
     return FLIP(x, axis=normalize_axes("flip", axis, x.ndim))
 

@@ -25,6 +25,10 @@ class EMA:
     Args:
         net: a module, whose parameters are averaged, or parameters.
         decay: how much of the average stays in each step, below 1.
+
+    Example:
+        >>> net = nn.Linear(2, 1)
+        >>> ema = optim.EMA(net, 0.99)
     """
 
     def __init__(self, net: Module | Sequence[Parameter], decay: float = 0.999):
@@ -64,6 +68,9 @@ class Accumulated:
         optimizer = optim.Accumulated(optim.AdamW(1e-3), 4)   # batches four times as large
 
     Its state is the optimizer's, and the sums of gradients.
+
+    Example:
+        >>> optimizer = optim.Accumulated(optim.SGD(0.1), 4)
     """
 
     def __init__(self, optimizer: Optimizer, runs: int):
@@ -103,6 +110,16 @@ class Plateau:
         patience: so many results without a new least one are waited for.
         threshold: a result must be below (1 - threshold) times the least one.
         least: the rate does not fall below it.
+
+    Example:
+        >>> optimizer = optim.SGD(0.1)
+        >>> plateau = optim.Plateau(optimizer, factor=0.5, patience=0)
+        >>> for loss in (1.0, 2.0):
+        ...     plateau.step(loss)
+        False
+        True
+        >>> float(optimizer.lr.value)
+        0.05000000074505806
     """
 
     def __init__(

@@ -15,6 +15,14 @@ class SGD(Optimizer):
     """Stochastic gradient descent with momentum (Sutskever et al., ICML 2013).
 
     b = momentum * b + g and p = p - lr * b, or with ``nesterov`` p = p - lr * (g + momentum * b).
+
+    Args:
+        lr, options: see ``optim.Optimizer``.
+        momentum: how much of b stays in each step, 0 to 1.
+        nesterov: see above.
+
+    Example:
+        >>> optimizer = optim.SGD(0.1, momentum=0.9, weight_decay=1e-4)
     """
 
     def __init__(
@@ -38,7 +46,21 @@ class SGD(Optimizer):
 
 
 class Adam(Optimizer):
-    """Adam (Kingma and Ba, ICLR 2015, algorithm 1)."""
+    """Adam (Kingma and Ba, ICLR 2015, algorithm 1).
+
+    Args:
+        lr, options: see ``optim.Optimizer``.
+        betas: how much of the means of gradients and of their squares stays in each step.
+        eps: is added to the root.
+
+    Example:
+        >>> x = tg.parameter([3.0])
+        >>> updates = optim.Adam(0.1).updates(tg.sum(x * x), [x])
+        >>> step = tg.compile([], [], updates=updates)
+        >>> _ = step()
+        >>> x.value
+        array([2.9], dtype=float32)
+    """
 
     _counts = True
 
@@ -71,7 +93,14 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with weights that shrink by lr * weight_decay (Loshchilov and Hutter, ICLR 2019)."""
+    """Adam with weights that shrink by lr * weight_decay (Loshchilov and Hutter, ICLR 2019).
+
+    Args:
+        options: see ``optim.Adam``.
+
+    Example:
+        >>> optimizer = optim.AdamW(optim.cosine(1e-3, steps=10_000, warmup=500), clip=1.0)
+    """
 
     _coupled = False
 
@@ -86,6 +115,14 @@ class RMSprop(Optimizer):
     """Gradients over the root of their running mean square (Tieleman and Hinton, 2012).
 
     With ``centered`` their running variance instead; ``momentum`` acts on the quotient.
+
+    Args:
+        lr, options: see ``optim.Optimizer``.
+        alpha: how much of the mean square stays in each step.
+        eps: is added to the root.
+
+    Example:
+        >>> optimizer = optim.RMSprop(0.01, centered=True)
     """
 
     def __init__(
@@ -126,6 +163,10 @@ class Adagrad(Optimizer):
         lr_decay: the rate is divided by 1 + step * lr_decay.
         eps: is added to the root.
         initial_accumulator_value: the sums at first.
+        lr, options: see ``optim.Optimizer``.
+
+    Example:
+        >>> optimizer = optim.Adagrad(0.01)
     """
 
     _counts = True
@@ -154,6 +195,12 @@ class NAdam(Adam):
     """Adam that looks ahead, as Nesterov's momentum does (Dozat, ICLR workshop, 2016).
 
     ``momentum_decay`` is that of the paper's schedule of the first beta, as in PyTorch.
+
+    Args:
+        lr, betas, eps, options: see ``optim.Adam``.
+
+    Example:
+        >>> optimizer = optim.NAdam(0.002)
     """
 
     def __init__(
@@ -195,6 +242,13 @@ class Lion(Optimizer):
     """The sign of a mean of gradients (Chen et al., NeurIPS 2023, algorithm 2).
 
     Weights shrink by lr * weight_decay, as AdamW's do; rates are 3 to 10 times smaller than its.
+
+    Args:
+        betas: the mean that gives the sign, and the mean that is kept.
+        options: see ``optim.Optimizer``.
+
+    Example:
+        >>> optimizer = optim.Lion(1e-4, weight_decay=0.1)
     """
 
     _coupled = False

@@ -37,6 +37,10 @@ class ParameterGroup:
         members: the parameters, or a function of one that tells whether it is of the group.
         rate: what the optimizer's learning rate is multiplied by.
         weight_decay: in place of the optimizer's; None: the same.
+
+    Example:
+        >>> group = optim.ParameterGroup(lambda p: p.ndim < 2, weight_decay=0)  # biases and norms
+        >>> optimizer = optim.AdamW(1e-3, groups=[group])
     """
 
     members: Sequence[Parameter] | Callable[[Parameter], bool]
@@ -58,9 +62,14 @@ class Optimizer:
         clip: if the norm of all gradients together is above, they are scaled down to it.
         clip_value: each element of each gradient is kept within +-clip_value.
         groups: parameters with a rate or a weight decay of their own; see ``ParameterGroup``.
+        given, options: all of these, by name or in the order of the optimizer's own signature.
 
     Raises:
         TypeError, ValueError: something is not a number, or not in its range, in every optimizer.
+
+    Example:
+        >>> optimizer = optim.SGD(0.1)
+        >>> optimizer.lr.value = 0.01
     """
 
     def __new__(cls, *given: Any, **options: Any) -> Self:
@@ -114,10 +123,18 @@ class Optimizer:
 
         Args:
             grads: the gradients, if they are not those of ``tg.grad(loss, parameters)``.
+            loss: a 0-d node of float32.
+            parameters: those to change, as ``net.parameters()`` lists them.
 
         Raises:
             ValueError: the loss depends on none of the parameters, or no parameters are given.
             GradientError: the loss is not one float, or something on the way has no gradient.
+
+        Example:
+            >>> x, net = tg.input("x", 8, 4), nn.Linear(4, 1)
+            >>> loss = tg.mean(tg.square(net(x)))
+            >>> updates = optim.SGD(0.1).updates(loss, net.parameters())
+            >>> step = tg.compile([x], [loss], updates=updates)
         """
         if grads is None:
             _require_reached(loss, parameters)
@@ -183,14 +200,26 @@ class Optimizer:
         return found
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Copies of the step counter, the learning rate unless it is a schedule, and all slots."""
+        """Copies of the step counter, the learning rate unless it is a schedule, and all slots.
+
+        Example:
+            >>> sorted(optim.SGD(0.1).state_dict())
+            ['lr', 'step']
+        """
         return {name: p.state.copied() for name, p in self._named().items()}
 
     def load_state_dict(self, values: Mapping[str, Any]) -> None:
         """Sets all state, or none if names or shapes do not fit; after ``updates`` made the slots.
 
+        Args:
+            values: what ``state_dict`` returned.
+
         Raises:
             ValueError: lists every missing, unexpected or misshapen name.
+
+        Example:
+            >>> optimizer = optim.SGD(0.1)
+            >>> optimizer.load_state_dict(optimizer.state_dict())
         """
         if not self._slots and any("." in name for name in values):
             raise ValueError(
@@ -200,7 +229,17 @@ class Optimizer:
 
 
 def clip_by_global_norm(grads: Sequence[Node], limit: float) -> list[Node]:
-    """The gradients, scaled down together where their norm is above the limit; NaN stays NaN."""
+    """The gradients, scaled down together where their norm is above the limit; NaN stays NaN.
+
+    Args:
+        grads: nodes of any shapes, as ``tg.grad`` returns them.
+        limit: of the root of the sum of all squares.
+
+    Example:
+        >>> grads = [tg.constant([3.0, 4.0])]
+        >>> tg.run(optim.clip_by_global_norm(grads, 1.0)[0])
+        array([0.5999999 , 0.79999983], dtype=float32)
+    """
     squares = [ops.sum(g * g) for g in grads]
     total = squares[0]
     for s in squares[1:]:

@@ -17,12 +17,22 @@ from .optimizer import Schedule
 
 
 def step_decay(lr: float, every: int, factor: float = 0.1) -> Schedule:
-    """lr * factor^floor(step / every); ``every`` is in steps."""
+    """lr * factor^floor(step / every); ``every`` is in steps.
+
+    Example:
+        >>> schedule = optim.step_decay(0.1, every=30)
+        >>> round(float(tg.run(schedule(tg.constant(60, "int32")))), 4)
+        0.001
+    """
     return lambda step: lr * factor ** ops.floor(_float(step) / every)
 
 
 def exponential(lr: float, decay: float, every: int = 1) -> Schedule:
-    """lr * decay^(step / every); ``every`` is in steps."""
+    """lr * decay^(step / every); ``every`` is in steps.
+
+    Example:
+        >>> schedule = optim.exponential(0.1, decay=0.95, every=1000)
+    """
     return lambda step: lr * ops.exp(_float(step) * (math.log(decay) / every))
 
 
@@ -30,6 +40,18 @@ def cosine(lr: float, steps: int, warmup: int = 0, final: float = 0.0) -> Schedu
     """Half a cosine from lr down to ``final`` at ``steps`` (Loshchilov and Hutter, ICLR 2017).
 
     Before it, the rate rises in equal parts to lr in the ``warmup`` steps, part of ``steps``.
+
+    Args:
+        lr, final: the greatest and the last rate.
+        steps, warmup: numbers of steps.
+
+    Raises:
+        ValueError: not 0 <= warmup < steps.
+
+    Example:
+        >>> rate = optim.cosine(1.0, 10)
+        >>> [round(float(tg.run(rate(tg.constant(s, "int32")))), 3) for s in (0, 5, 10)]
+        [1.0, 0.5, 0.0]
     """
     if not 0 <= warmup < steps:
         raise ValueError(f"cosine requires 0 <= warmup < steps, got {warmup} and {steps}")
@@ -49,12 +71,26 @@ def _float(step: Node) -> Node:
 
 
 def linear(lr: float, steps: int, final: float = 0.0) -> Schedule:
-    """A line from lr to ``final`` at ``steps``, which it keeps."""
+    """A line from lr to ``final`` at ``steps``, which it keeps.
+
+    Example:
+        >>> optimizer = optim.SGD(optim.linear(0.1, steps=1000))
+    """
     return polynomial(lr, steps, 1.0, final)
 
 
 def polynomial(lr: float, steps: int, power: float = 2.0, final: float = 0.0) -> Schedule:
-    """final + (lr - final) * (1 - step / steps)^power, ``final`` from ``steps`` on."""
+    """final + (lr - final) * (1 - step / steps)^power, ``final`` from ``steps`` on.
+
+    Args:
+        lr, steps, power, final: as in the formula.
+
+    Raises:
+        ValueError: there is no step.
+
+    Example:
+        >>> optimizer = optim.SGD(optim.polynomial(0.1, steps=1000, power=0.9))
+    """
     if steps < 1:
         raise ValueError(f"polynomial requires at least one step, got {steps}")
 
@@ -66,7 +102,13 @@ def polynomial(lr: float, steps: int, power: float = 2.0, final: float = 0.0) ->
 
 
 def piecewise(boundaries: Sequence[int], rates: Sequence[float]) -> Schedule:
-    """rates[k] between the k-th boundary and the next: one more rate than boundaries."""
+    """rates[k] between the k-th boundary and the next: one more rate than boundaries.
+
+    Example:
+        >>> schedule = optim.piecewise([1000, 2000], [0.1, 0.01, 0.001])
+        >>> round(float(tg.run(schedule(tg.constant(1500, "int32")))), 4)
+        0.01
+    """
     return join([lambda step, r=r: r for r in rates], boundaries, restart=False)  # type: ignore[misc]
 
 
@@ -74,6 +116,15 @@ def restarts(lr: float, period: int, factor: float = 1.0, final: float = 0.0) ->
     """A cosine from lr to ``final`` every ``period`` steps; lr shrinks by ``factor`` each time.
 
     (Loshchilov and Hutter, ICLR 2017.)
+
+    Args:
+        lr, period, factor, final: as above; the period is a number of steps.
+
+    Raises:
+        ValueError: the period has no step.
+
+    Example:
+        >>> optimizer = optim.SGD(optim.restarts(0.1, period=1000, factor=0.5))
     """
     if period < 1:
         raise ValueError(f"restarts requires a period of at least one step, got {period}")
@@ -98,6 +149,9 @@ def one_cycle(
         warmup: the part of the steps in which the rate rises.
         start: the first rate as a part of lr.
         final: the last rate as a part of the first.
+
+    Example:
+        >>> optimizer = optim.SGD(optim.one_cycle(0.1, steps=1000), momentum=0.9)
     """
     peak = warmup * steps - 1
 
@@ -113,7 +167,11 @@ def one_cycle(
 
 
 def warmup(schedule: float | Schedule, steps: int, start: float = 0.0) -> Schedule:
-    """``schedule``, multiplied by a line from ``start`` to 1 in the first ``steps``."""
+    """``schedule``, multiplied by a line from ``start`` to 1 in the first ``steps``.
+
+    Example:
+        >>> optimizer = optim.AdamW(optim.warmup(optim.exponential(1e-3, 0.999), steps=500))
+    """
 
     def rate(step: Node) -> Node:
         part = ops.clip(_float(step + 1) / steps, 0.0, 1.0)
@@ -128,6 +186,16 @@ def join(
     """One schedule after the other: the next one begins at each boundary, a number of steps.
 
     With ``restart`` each counts its steps from its own beginning.
+
+    Args:
+        schedules: rates or schedules, one more than boundaries.
+        boundaries: numbers of steps, in ascending order.
+
+    Raises:
+        ValueError: there are too few or too many, or they do not ascend.
+
+    Example:
+        >>> schedule = optim.join([optim.linear(0.1, 100), 0.001], boundaries=[100])
     """
     if len(schedules) != len(boundaries) + 1 or list(boundaries) != sorted(boundaries):
         raise ValueError(
