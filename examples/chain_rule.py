@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import tinygraph as tg
-from pictures import FOLDER, save, svg, text
+from tinygraph.pictures import save, svg, text
 
 AT = {"w0": 2.0, "x0": -1.0, "w1": -3.0, "x1": -2.0, "w2": -3.0}
 PLACES = {  # column and row of every node in the picture
@@ -53,7 +53,7 @@ def picture(edges: dict[str, tg.Node], numbers: dict[str, tuple[float, float]]) 
     return svg(1220, 320, parts)
 
 
-def main(folder: Path = FOLDER) -> dict[str, float]:
+def main(folder: Path = Path("pictures")) -> dict[str, float]:
     inputs, edges = neuron()
     nodes = list(edges.values())
     program = tg.compile(inputs, [*nodes, *tg.grad(nodes[-1], nodes)], name="neuron")
@@ -69,7 +69,7 @@ def main(folder: Path = FOLDER) -> dict[str, float]:
     f, slope = map(float, gate(*AT.values()))
     print(f"sigmoid in one gate: value {f:.2f}, gradient f (1 - f) = {slope:.2f}")
 
-    save(folder / "chain_rule.svg", picture(edges, numbers))
+    print(save(folder / "chain_rule.svg", picture(edges, numbers)))
     found = {f"value of {key}": value for key, (value, _) in numbers.items()}
     found |= {f"gradient of {key}": gradient for key, (_, gradient) in numbers.items()}
     return found | {"one gate": f, "gradient of one gate": slope}

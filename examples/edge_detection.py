@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 import tinygraph as tg
-from pictures import FOLDER, gallery, page, save, stretched
 from tinygraph import nn
 from tinygraph.data import digits
+from tinygraph.pictures import gallery, page, save, stretched
 
 HEIGHT, WIDTH = 280, 320
 TAPS = np.array([-1, 1], np.float32).reshape(1, 1, 1, 2)
@@ -113,7 +113,7 @@ def timed(height: int = 28, width: int = 32) -> dict[str, float]:
     }
 
 
-def main(folder: Path = FOLDER) -> dict[str, float]:
+def main(folder: Path = Path("pictures")) -> dict[str, float]:
     picture = page(digits()[0].images[:120, 0], columns=12)[None, None, :HEIGHT, :WIDTH]
     found = operations() | parameters() | ideas(picture) | timed()
     for name, number in found.items():
@@ -123,7 +123,7 @@ def main(folder: Path = FOLDER) -> dict[str, float]:
         ("320 x 280 pixels", picture[0, 0]),
         ("each pixel minus its left neighbour", stretched(edges[0, 0], around=0)),
     ]
-    save(folder / "edge_detection.svg", gallery(panels, columns=2))
+    print(save(folder / "edge_detection.svg", gallery(panels, columns=2)))
     return found
 
 

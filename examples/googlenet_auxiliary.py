@@ -10,6 +10,7 @@ is the first argument, by default that of Debian's package dataset-fashion-mnist
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,10 +52,16 @@ def losses(net: nn.Module, x: tg.Node, y: tg.Node) -> tuple[tg.Node, tg.Node]:
     return last, last + WEIGHT * (auxiliary[0] + auxiliary[1])
 
 
-def enlarge(images: np.ndarray, _: object = None) -> np.ndarray:
+def enlarge(images: np.ndarray) -> np.ndarray:
     """Pixels 0..255 [n, 28, 28] as [n, 3, 64, 64] with mean and deviation near 0 and 1."""
     large = np.pad(images, ((0, 0), (2, 2), (2, 2))).repeat(2, 1).repeat(2, 2)[:, None].repeat(3, 1)
     return ((large - np.float32(73)) / np.float32(90)).astype(np.float32)
+
+
+def enlarged(batch: Sequence[np.ndarray], _: np.random.Generator) -> Sequence[np.ndarray]:
+    """As a transform of batches."""
+    images, labels = batch
+    return enlarge(images), labels
 
 
 def learn(net: nn.Module, batches: Batches, epochs: int = 1) -> list[float]:
@@ -69,7 +76,7 @@ def learn(net: nn.Module, batches: Batches, epochs: int = 1) -> list[float]:
 def by_heart(net: nn.Module) -> float:
     """The part of the loss that is left after 110 looks at one batch of digits."""
     images, labels = (array[:BATCH] for array in digits()[0])
-    batch = Batches(255 * images[:, 0], labels, batch_size=BATCH, transform=enlarge)
+    batch = Batches(255 * images[:, 0], labels, batch_size=BATCH, transform=enlarged)
     history = learn(net, batch, 110)
     return min(history) / history[0]
 
@@ -81,7 +88,7 @@ def fashion(net: nn.Module, folder: Path) -> float:
         images = load_idx(folder / f"{part}-images-idx3-ubyte.gz")
         return images, load_idx(folder / f"{part}-labels-idx1-ubyte.gz").astype(np.int32)
 
-    batches = Batches(*read("train"), batch_size=BATCH, transform=enlarge)
+    batches = Batches(*read("train"), batch_size=BATCH, transform=enlarged)
     print(f"\nlearning clothes in {len(batches):,} steps")
     learn(net, batches)
     x = tg.input("images", BATCH, 3, 64, 64)

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 import tinygraph as tg
-from pictures import FOLDER, gallery, save
 from tinygraph import models, nn, optim
 from tinygraph.data import Batches, RandomAffine, as_digit, digits
+from tinygraph.pictures import gallery, save
 from tinygraph.train import classify, evaluate, fit
 
 BATCH, MANY = 64, 500
@@ -67,7 +67,7 @@ def read_cheque(cheque: np.ndarray, predict: tg.Program) -> str:
     return "".join(map(str, classify(predict, found[:, None])))
 
 
-def main(folder: Path = FOLDER, short: bool = False) -> dict[str, float]:
+def main(folder: Path = Path("pictures"), short: bool = False) -> dict[str, float]:
     nn.manual_seed(0)
     net = models.lenet5()
     predict = learn(net, epochs=3 if short else 20)
@@ -91,7 +91,7 @@ def main(folder: Path = FOLDER, short: bool = False) -> dict[str, float]:
             right += sum(a == b for a, b in zip(amount, answer, strict=True))
         if number == 0:
             panel = f"read as {answer}", cheque / 255
-            save(folder / "lenet_cheque.svg", gallery([panel], columns=1, zoom=2))
+            print(save(folder / "lenet_cheque.svg", gallery([panel], columns=1, zoom=2)))
 
     answers = classify(predict, held_back.images)
     wrong = np.flatnonzero(answers != held_back.labels)
@@ -99,7 +99,7 @@ def main(folder: Path = FOLDER, short: bool = False) -> dict[str, float]:
     taken = [f"{held_back.labels[i]} as {answers[i]}" for i in wrong]
     panels = list(zip(taken, held_back.images[wrong, 0], strict=True))
     title = "Digits held back that are read wrong: what they are, as what they are read"
-    save(folder / "lenet_wrong.svg", gallery(panels, columns=8, zoom=3, title=title))
+    print(save(folder / "lenet_wrong.svg", gallery(panels, columns=8, zoom=3, title=title)))
     weights = sum(p.type.size for p in net.parameters())
     return {"parameters": weights, "accuracy": accuracy, "cheque digits right": right / read}
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 import tinygraph as tg
-from pictures import FOLDER, curves, gallery, page, save, stretched
 from tinygraph import nn, optim
 from tinygraph.data import Batches, Labelled, RandomAffine, digits, warp
+from tinygraph.pictures import curves, gallery, page, save, stretched
 from tinygraph.train import evaluate, fit
 
 POOLS = {
@@ -58,7 +58,7 @@ def compare_pools(digits: np.ndarray, folder: Path) -> dict[str, float]:
             caption = f"{name}: keeps {kept:.0%}"
         panels.append((caption, old[0, 0, :28, : 4 * 28]))
     title = "How bright outlines are after 3x3 pooling"
-    save(folder / "pooling.svg", gallery(panels, columns=2, zoom=3, title=title))
+    print(save(folder / "pooling.svg", gallery(panels, columns=2, zoom=3, title=title)))
     return found
 
 
@@ -115,7 +115,9 @@ def draw_filters(w: np.ndarray, b: np.ndarray, folder: Path) -> None:
             image = stretched(w[:, c * FILTERS + f].reshape(28, 28), around=0)
             panels.append((f"{angles[c, f]:+.0f}°" if often else "", image))
     title = "Filters, by the mean angle at which they win, if they do"
-    save(folder / "pooling_filters.svg", gallery(panels, columns=FILTERS, zoom=2, title=title))
+    print(
+        save(folder / "pooling_filters.svg", gallery(panels, columns=FILTERS, zoom=2, title=title))
+    )
 
 
 def rotated(images: np.ndarray, degrees: float) -> np.ndarray:
@@ -123,7 +125,7 @@ def rotated(images: np.ndarray, degrees: float) -> np.ndarray:
     return warp(images, np.tile([[cos, -sin, 0], [sin, cos, 0]], (len(images), 1, 1)))
 
 
-def main(folder: Path = FOLDER, short: bool = False) -> dict[str, float]:
+def main(folder: Path = Path("pictures"), short: bool = False) -> dict[str, float]:
     sample = page(digits()[0].images[:24, 0], columns=12)[None, None]
     found = compare_pools(sample, folder)
     for name, number in found.items():
@@ -139,9 +141,9 @@ def main(folder: Path = FOLDER, short: bool = False) -> dict[str, float]:
         if combine is tg.max:
             draw_filters(filters, biases, folder)
     title = "A maximum across filters learns to see what is turned"
-    save(folder / "pooling_rotation.svg", curves(
+    print(save(folder / "pooling_rotation.svg", curves(
         ANGLES, right, "turned by, degrees", "read right, %", title
-    ))  # fmt: skip
+    )))  # fmt: skip
     return found
 
 

@@ -19,9 +19,9 @@ import numpy as np
 
 import tinygraph as tg
 from language import five_gram_bits
-from pictures import FOLDER, gallery, save
 from tinygraph import checkpoint, models, nn, optim
 from tinygraph.data import Text, king_james
+from tinygraph.pictures import gallery, save
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,9 @@ def look(net: models.TransformerLanguageModel, text: Text, said: str) -> list[np
     return list(program([[text.alphabet.index(c) for c in said]])[0])
 
 
-def main(folder: Path = FOLDER, short: bool = False, keep: bool = False) -> dict[str, float]:
+def main(
+    folder: Path = Path("pictures"), short: bool = False, keep: bool = False
+) -> dict[str, float]:
     nn.manual_seed(0)
     settings, text = SHORT if short else Settings(), king_james()
     net = models.TransformerLanguageModel(
@@ -134,7 +136,9 @@ def main(folder: Path = FOLDER, short: bool = False, keep: bool = False) -> dict
     maps = look(net, text, SAID)
     panels = [(f"layer {k // HEADS + 1}, head {k % HEADS + 1}", m) for k, m in enumerate(maps)]
     title = f"What each character of '{SAID}' (rows) takes of those before it (columns)"
-    save(folder / "transformer_heads.svg", gallery(panels, columns=HEADS, zoom=6, title=title))
+    print(
+        save(folder / "transformer_heads.svg", gallery(panels, columns=HEADS, zoom=6, title=title))
+    )
     return {
         "parameters": sum(p.type.size for p in net.parameters()),
         "first tenth": tenths[0],

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import tinygraph as tg
-from pictures import FOLDER, curves, gallery, save, stretched
+from tinygraph.pictures import curves, gallery, save, stretched
 
 SIZE, WAVELENGTH, WIDTH = 33, 8.0, 5.0  # pixels: of a filter, of a wave, of the Gaussian
 ANGLES = np.arange(8) * np.pi / 8
@@ -57,20 +57,22 @@ def draw(
     captions = [f"{d}, {kind}" for d in degrees for kind in ("even", "odd")]
     panels = [(c, stretched(f, around=0)) for c, f in zip(captions, fields, strict=True)]
     title = "Simple cells: pairs of Gabor filters, a quarter of a wave apart"
-    save(folder / "visual_cortex_filters.svg", gallery(panels, columns=4, zoom=4, title=title))
+    print(
+        save(folder / "visual_cortex_filters.svg", gallery(panels, columns=4, zoom=4, title=title))
+    )
     answers = {"simple, even": simple[:, 0], "simple, odd": simple[:, 1], "complex": complex}
-    save(folder / "visual_cortex_phase.svg", curves(
+    print(save(folder / "visual_cortex_phase.svg", curves(
         np.degrees(PHASES), answers, "phase of the grating, degrees", "answer",
         "A grating moves: the answers of the cells for its angle",
-    ))  # fmt: skip
+    )))  # fmt: skip
     cells = {f"complex, {degrees[i]}": tuning[:, i] for i in range(0, len(ANGLES), 2)}
-    save(folder / "visual_cortex_angle.svg", curves(
+    print(save(folder / "visual_cortex_angle.svg", curves(
         np.degrees(ANGLES), cells, "angle of the grating, degrees", "mean answer over all phases",
         "A grating turns: each complex cell has its angle",
-    ))  # fmt: skip
+    )))  # fmt: skip
 
 
-def main(folder: Path = FOLDER) -> dict[str, float]:
+def main(folder: Path = Path("pictures")) -> dict[str, float]:
     program, fields = cortex(len(ANGLES) * len(PHASES))
     stimuli = np.stack([grating(a, p) for a in ANGLES for p in PHASES]).astype(np.float32)
     simple, complex = program(stimuli[:, None])

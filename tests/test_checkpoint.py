@@ -93,6 +93,33 @@ def test_a_stopped_run_goes_on_with_the_same_bits(optimizer: str, path: Path) ->
         np.testing.assert_array_equal(value, whole.state()[name], err_msg=name)
 
 
+def test_several_optimizers_are_in_one_file(path: Path) -> None:
+    """Those of a GAN, or of parts that learn at rates of their own."""
+    some, others = Run("adam"), Run("adam")
+    some.train(0, 2)
+    other = optim.SGD(0.1, momentum=0.9)
+    x = tg.input("x", 2, 3)
+    linear = nn.Linear(3, 2)
+    loss = tg.sum(linear(x))
+    tg.compile([x], [loss], updates=other.updates(loss, linear.parameters()))(np.ones((2, 3), "f4"))
+    checkpoint.save(path, some.net, [some.optimizer, other], rates=np.array([1.0, 2.0]))
+    momentum = other.state_dict()
+    other.load_state_dict({k: v * 0 for k, v in momentum.items()})
+    found = checkpoint.load(path, others.net, [others.optimizer, other])
+    np.testing.assert_array_equal(found["rates"], [1, 2])
+    for name, value in (others.state() | momentum).items():
+        np.testing.assert_array_equal(value, (some.state() | other.state_dict())[name])
+    before = some.state()
+    for wrong in (some.optimizer, [some.optimizer], [some.optimizer, other, other]):
+        with pytest.raises(ValueError):
+            checkpoint.load(path, some.net, wrong)
+    checkpoint.save(path, others.net, others.optimizer)
+    with pytest.raises(ValueError, match="another number of optimizers than 2"):
+        checkpoint.load(path, some.net, [some.optimizer, other])
+    for name, value in some.state().items():
+        np.testing.assert_array_equal(value, before[name])
+
+
 def test_weights_alone_are_a_plain_file_of_arrays(path: Path) -> None:
     net, other = network(), network()
     checkpoint.save(path, net)

@@ -151,8 +151,9 @@ def test_wrong_batches_are_refused():
 
 
 def test_a_transform_is_drawn_per_batch_and_repeats():
-    def noise(x, rng):
-        return x + rng.random(x.shape)
+    def noise(arrays, rng):
+        x, y = arrays
+        return x + rng.random(x.shape), y
 
     batches = Batches(np.zeros(6), np.arange(6), batch_size=2, transform=noise)
     first = [a for a, _ in batches.epoch(1)]
@@ -225,13 +226,14 @@ def test_shifts_turns_and_sizes_are_where_they_belong():
 
 def test_random_maps_stay_within_what_was_asked():
     rng = np.random.default_rng(0)
-    shifts = RandomAffine(shift=2, rotate=0, scale=0, shear=0).draw(1000, rng)
+    shifts = RandomAffine(shift=2, rotate=0, scale=0, shear=0).draw((1000,), rng)
     assert (shifts[:, :, :2] == np.eye(2)).all() and 1.9 < np.abs(shifts[:, :, 2]).max() <= 2
-    turns = RandomAffine(shift=0, rotate=10, scale=0, shear=0).draw(1000, rng)
+    turns = RandomAffine(shift=0, rotate=10, scale=0, shear=0).draw((1000,), rng)
     angles = np.rad2deg(np.arctan2(turns[:, 1, 0], turns[:, 0, 0]))
     assert np.allclose(np.linalg.det(turns[:, :, :2]), 1) and 9.9 < np.abs(angles).max() <= 10
-    sizes = RandomAffine(shift=0, rotate=0, scale=0.1, shear=0).draw(1000, rng)[:, [0, 1], [0, 1]]
+    sizes = RandomAffine(shift=0, rotate=0, scale=0.1, shear=0).draw((1000,), rng)
+    sizes = sizes[:, [0, 1], [0, 1]]
     assert 1 / 1.1 / 1.05 <= sizes.min() < 0.9 and 1.1 < sizes.max() <= 1.1 * 1.05
     images = rng.random((4, 1, 9, 9), np.float32)
-    one, two = (RandomAffine()(images, np.random.default_rng(7)) for _ in range(2))
+    one, two = (RandomAffine()([images], np.random.default_rng(7))[0] for _ in range(2))
     assert (one == two).all() and (one != images).any()

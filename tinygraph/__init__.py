@@ -10,7 +10,7 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from .compiler import sources as _sources  # noqa: F401  # isort: skip  first: it looks at the files
-from . import checkpoint, models, nn, onnx, ops, optim, tracebacks
+from . import checkpoint, data, metrics, models, nn, onnx, ops, optim, pictures, tracebacks, train
 from .autodiff import GradientError, check_grad, grad
 from .compile import compile
 from .compiler.backend import BackendError
@@ -62,6 +62,7 @@ __all__ = [
     "grad",
     "input",
     "manual_seed",
+    "metrics",
     "models",
     "nn",
     "onnx",
@@ -69,6 +70,7 @@ __all__ = [
     "origin",
     "parameter",
     "parse",
+    "pictures",
     "run",
     "scope",
     "settings",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -37,20 +37,22 @@ SAFETENSORS = {
 DEFLATED = 1032  # how many times smaller an archive can make an array at most
 Arrays = dict[str, np.ndarray]
 Number = int | float | bool
+Optimizers = Optimizer | Sequence[Optimizer]
 
 
 def save(
-    path: str | Path, module: Module, optimizer: Optimizer | None = None, **numbers: Number
+    path: str | Path, module: Module, optimizer: Optimizers | None = None, **numbers: Any
 ) -> None:
     """Writes a module's values, and with an optimizer all that a run needs to continue.
 
-    The file appears whole or not at all. ``numbers``, such as ``epoch=3``, are for ``load`` to
-    return. Of several ranks, which all call it, rank 0 writes the file, and all return after that.
+    The file appears whole or not at all. Of several ranks, which all call it, rank 0 writes the
+    file, and all return after that.
 
     Args:
         path: ends in .safetensors or .npz.
         module: whose parameters and buffers are written.
-        optimizer: whose state is, too, with the counters of random numbers.
+        optimizer: one, or several, whose state is, too, with the counters of random numbers.
+        numbers: for ``load`` to return, such as ``epoch=3``; or arrays of numbers.
 
     Raises:
         ValueError: the path has another ending.
@@ -61,11 +63,11 @@ def save(
         >>> checkpoint.save("net.npz", net, epoch=3)
     """
     arrays = module.state_dict()
-    if optimizer is not None:
-        arrays |= {OPTIMIZER + k: v for k, v in optimizer.state_dict().items()}
+    for prefix, one in _named(optimizer):
+        arrays |= {prefix + k: v for k, v in one.state_dict().items()}
         arrays |= {f"@{p.name}": p.value for p in (SEED, STEP)}
     for name, number in numbers.items():
-        if not isinstance(number, (bool, int, float, np.number)):
+        if np.asarray(number).dtype.kind not in "biuf":
             raise TypeError(f"a checkpoint keeps numbers, got {name}={number!r}")
         arrays[NUMBER + name] = np.asarray(number)
     ranks = world()
@@ -74,13 +76,22 @@ def save(
     ranks.gather(None)
 
 
+def _named(optimizer: Optimizers | None) -> list[tuple[str, Optimizer]]:
+    """Optimizers with the prefix of what they store; only that of several has a number."""
+    if optimizer is None:
+        return []
+    if isinstance(optimizer, Sequence):
+        return [(f"{OPTIMIZER}{k}.", one) for k, one in enumerate(optimizer)]
+    return [(OPTIMIZER, optimizer)]
+
+
 def load(
     path: str | Path,
     module: Module,
-    optimizer: Optimizer | None = None,
+    optimizer: Optimizers | None = None,
     *,
     strict: bool = True,
-) -> dict[str, Number]:
+) -> dict[str, Any]:
     """Sets a module's values from a file; with an optimizer, training continues where ``save`` was
     called.
 
@@ -88,16 +99,16 @@ def load(
 
     Args:
         path: .safetensors, .npz, .pt, .pth or .bin.
-        module, optimizer: of the same architecture as what was saved.
-        strict: see below.
+        module: of the same architecture as what was saved.
+        optimizer: one of the same kind, or as many as were saved.
+        strict: False lets the module's names be missing or unexpected.
 
     Returns:
-        The numbers that were saved with it.
+        The numbers that were saved with it, and the arrays of numbers.
 
     Raises:
         ValueError: no such format, a damaged file, no optimizer state in it, or a list of all names
-            that do not fit; ``strict=False`` lets the module's names be missing or unexpected.
-            Nothing was changed then.
+            that do not fit. Nothing was changed then.
 
     Example:
         >>> net = nn.Linear(4, 2)
@@ -106,21 +117,28 @@ def load(
         {'epoch': 3}
     """
     arrays = read_arrays(path)
-    state = _taken(arrays, OPTIMIZER)
+    named = _named(optimizer)
+    states = [_taken(arrays, prefix) for prefix, _ in named]
+    others = _taken(arrays, OPTIMIZER)
     numbers = _taken(arrays, NUMBER)
     random = _taken(arrays, "@")
-    if optimizer is not None and not state:
+    if named and not (any(states) or others):
         raise ValueError(f"{path} has weights only, no optimizer's state to continue from")
-    before = module.state_dict()
+    if named and others:
+        raise ValueError(f"{path} has the state of another number of optimizers than {len(named)}")
+    all_of_it: list[Module | Optimizer] = [module, *(one for _, one in named)]
+    before = [one.state_dict() for one in all_of_it]
     try:
         module.load_state_dict(arrays, strict)
-        if optimizer is not None:
-            optimizer.load_state_dict(state)
+        for (_, one), state in zip(named, states, strict=True):
+            one.load_state_dict(state)
+        if named:
             assign({p.name or "": p for p in (SEED, STEP)}, random)
     except ValueError as error:
-        module.load_state_dict(before)
+        for changed, values in zip(all_of_it, before, strict=True):
+            changed.load_state_dict(values)
         raise ValueError(f"{path}: {error}") from None
-    return {name: a.item() for name, a in numbers.items()}
+    return {name: a if a.ndim else a.item() for name, a in numbers.items()}
 
 
 def _taken(arrays: Arrays, prefix: str) -> Arrays:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from ..data import Batches as WholeBatches
-from ..data import Transform
 from ..graph.world import world
 from .tree import shards_of
 
@@ -54,34 +53,22 @@ class Batches(WholeBatches):
     """``tinygraph.data.Batches`` for ``data_parallel``: each rank makes its shards only.
 
     The order follows from (seed, epoch), what ``transform`` draws from the shard too: the same
-    examples at any number of ranks. ``batch_size`` is that of the global batch.
+    examples at any number of ranks. ``batch_size`` is that of the global batch, ``options`` are
+    those of ``tinygraph.data.Batches``.
     """
 
-    def __init__(
-        self,
-        *arrays: np.ndarray,
-        batch_size: int,
-        shards: int,
-        seed: int = 0,
-        shuffle: bool = True,
-        last: str = "drop",
-        transform: Transform | None = None,
-    ):
-        super().__init__(
-            *arrays, batch_size=batch_size, seed=seed, shuffle=shuffle, last=last,
-            transform=transform,
-        )  # fmt: skip
+    def __init__(self, *examples: Any, batch_size: int, shards: int, **options: Any):
+        super().__init__(*examples, batch_size=batch_size, **options)
         self.shards = shards
         self.held = shards_of(world().rank, world().size, shards)
 
     def _batch(self, order: np.ndarray, epoch: int, i: int) -> tuple[Any, ...]:
         chosen = order[i * self.batch_size : (i + 1) * self.batch_size]
-        parts: list[dict[int, np.ndarray]] = [{} for _ in self.arrays]
-        for shard in self.held:
-            own = chosen[rows(len(chosen), shard, self.shards)]
-            first, *others = (a[own] for a in self.arrays)
-            if self.transform is not None:
-                first = self.transform(first, np.random.default_rng((self.seed, epoch, i, shard)))
-            for part, value in zip(parts, (first, *others), strict=True):
-                part[shard] = value
-        return tuple(Sharded(part, len(chosen)) for part in parts)
+        made = {
+            shard: self._made(
+                chosen[rows(len(chosen), shard, self.shards)], (self.seed, epoch, i, shard)
+            )
+            for shard in self.held
+        }
+        arrays = zip(*made.values(), strict=True)
+        return tuple(Sharded(dict(zip(made, a, strict=True)), len(chosen)) for a in arrays)

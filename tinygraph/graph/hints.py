@@ -109,14 +109,19 @@ MODULES = {
 }  # fmt: skip
 
 DATA = {
+    "AddGaussianNoise": "data.GaussianNoise()", "Compose": "a list: transform=[...] of Batches",
+    "CutOut": "data.Cutout()", "MixUp": "data.Mixup()", "RandomErasing": "data.Cutout()",
+    "RandomHorizontalFlip": "data.RandomFlip()", "RandomVerticalFlip": "data.RandomFlip(axis=2)",
+    "default_collate": "data.stack", "pad_sequence": "data.Pad, as collate= of Batches",
+    "IterableDataset": "data.Stream(source, batch_size=...)",
     "DataLoader": "data.Batches(*arrays, batch_size=...)",
-    "Dataset": "arrays: data.Batches(images, labels, batch_size=...)",
+    "Dataset": "anything with len and [i]: data.Batches(mine, batch_size=...)",
     "TensorDataset": "data.Batches(*arrays, batch_size=...)",
     "cifar10": "arrays of your own; data.digits() comes with the package",
     "fashion_mnist": "data.load_idx(path) of its files; data.digits() comes with the package",
     "mnist": "data.digits(), 10,000 digits of MNIST; data.load_idx(path) of all its files",
     "random_split": "a[:n], a[n:] of arrays", "train_test_split": "a[:n], a[n:] of arrays",
-}
+}  # fmt: skip
 
 KEYWORDS = {
     "dim": "axis", "dims": "axis", "keepdim": "keepdims", "unbiased": "ddof=1 or ddof=0",

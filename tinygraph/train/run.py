@@ -1,0 +1,41 @@
+"""What callbacks see of a training run while it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .history import History
+
+
+@dataclass
+class Run:
+    """A training run as callbacks see it.
+
+    Attributes:
+        epochs: how many there are to be in all.
+        batches: in an epoch, where it is known.
+        history: the epochs that have ended.
+        epoch: the number of the current one, from 0.
+        outputs: what the last step returned.
+        losses: of the current epoch's steps so far.
+        stopped: why training stops after this epoch, or nothing.
+    """
+
+    epochs: int
+    batches: int | None
+    history: History = field(default_factory=History)
+    epoch: int = 0
+    outputs: Sequence[Any] = ()
+    losses: list[float] = field(default_factory=list)
+    stopped: str = ""
+
+    @property
+    def loss(self) -> float:
+        """The mean loss of the current epoch so far; NaN before its first step."""
+        return sum(self.losses) / len(self.losses) if self.losses else float("nan")
+
+    def stop(self, why: str) -> None:
+        """Training ends after this epoch."""
+        self.stopped = why
