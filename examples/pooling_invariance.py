@@ -115,9 +115,8 @@ def draw_filters(w: np.ndarray, b: np.ndarray, folder: Path) -> None:
             image = stretched(w[:, c * FILTERS + f].reshape(28, 28), around=0)
             panels.append((f"{angles[c, f]:+.0f}°" if often else "", image))
     title = "Filters, by the mean angle at which they win, if they do"
-    print(
-        save(folder / "pooling_filters.svg", gallery(panels, columns=FILTERS, zoom=2, title=title))
-    )
+    drawn = gallery(panels, columns=FILTERS, zoom=2, title=title)
+    print(save(folder / "pooling_filters.svg", drawn))
 
 
 def rotated(images: np.ndarray, degrees: float) -> np.ndarray:

@@ -15,11 +15,27 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
-from tinygraph import checkpoint, extend, models, nn, onnx, optim
+from tinygraph import (
+    checkpoint,
+    data,
+    extend,
+    metrics,
+    models,
+    nn,
+    onnx,
+    optim,
+    pictures,
+    train,
+)
 from tinygraph.nn import init
 
-MODULES = (tg, nn, init, optim, checkpoint, onnx, extend, models)
-METHODS = (tg.Program, tg.Node, tg.Graph, tg.Parameter, nn.Module, optim.Optimizer)
+MODULES = (
+    tg, nn, init, optim, checkpoint, onnx, extend, models, data, train, metrics, pictures
+)  # fmt: skip
+METHODS = (
+    tg.Program, tg.Node, tg.Graph, tg.Parameter, nn.Module, optim.Optimizer,
+    data.Batches, train.History, train.Evaluation, train.Run
+)  # fmt: skip
 # What an example may use without importing it.
 GIVEN = {"tg": tg, "np": np, **{m.__name__.rpartition(".")[2]: m for m in MODULES[1:]}}
 REFERENCE = re.compile(

@@ -30,8 +30,12 @@ __all__ = [
 class Share(float):
     """A part of a whole, from 0 to 1: a float, which progress and histories show in percent.
 
-    >>> Share(0.5) + 0.25
-    0.75
+    Args:
+        x: the number.
+
+    Example:
+        >>> metrics.Share(0.5) + 0.25
+        0.75
     """
 
 
@@ -46,8 +50,9 @@ def accuracy(predictions: Any, labels: Any) -> Share:
         ValueError: shapes that do not fit, NaN among the scores, labels that are no class, or no
             example.
 
-    >>> accuracy([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]], [1, 0, 0])
-    0.6666666666666666
+    Example:
+        >>> metrics.accuracy([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]], [1, 0, 0])
+        0.6666666666666666
     """
     predicted, labels, _ = _classes("accuracy", predictions, labels)
     return Share(np.mean(predicted == labels))
@@ -64,8 +69,9 @@ def top_k_accuracy(scores: Any, labels: Any, k: int = 5) -> Share:
     Raises:
         ValueError: as ``accuracy`` does, or a k out of its range.
 
-    >>> top_k_accuracy([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]], [1, 2], k=2)
-    0.5
+    Example:
+        >>> metrics.top_k_accuracy([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]], [1, 2], k=2)
+        0.5
     """
     scores, labels = _scored("top_k_accuracy", scores, labels)
     classes = scores.shape[-1]
@@ -90,8 +96,9 @@ def f1_score(predictions: Any, labels: Any, average: str = "macro") -> float:
     Raises:
         ValueError: as ``accuracy`` does, no such average, or more classes than ``binary`` takes.
 
-    >>> f1_score([1, 1, 0, 0], [1, 0, 0, 0], average="binary")
-    0.6666666666666666
+    Example:
+        >>> metrics.f1_score([1, 1, 0, 0], [1, 0, 0, 0], average="binary")
+        0.6666666666666666
     """
     if average not in ("macro", "micro", "binary"):
         raise ValueError(f"average is 'macro', 'micro' or 'binary', got {average!r}")
@@ -122,8 +129,9 @@ def roc_auc(scores: Any, labels: Any) -> float:
     Raises:
         ValueError: shapes that do not fit, NaN among the scores, or only one class.
 
-    >>> roc_auc([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
-    0.75
+    Example:
+        >>> metrics.roc_auc([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
+        0.75
     """
     scores, labels = np.asarray(scores), np.asarray(labels)
     if scores.ndim != 1 or labels.shape != scores.shape:
@@ -151,8 +159,9 @@ def mean_absolute_error(predictions: Any, targets: Any) -> float:
     Raises:
         ValueError: two shapes, or no element.
 
-    >>> mean_absolute_error([1.0, 2.0], [1.5, 2.0])
-    0.25
+    Example:
+        >>> metrics.mean_absolute_error([1.0, 2.0], [1.5, 2.0])
+        0.25
     """
     predictions, targets = _alike("mean_absolute_error", predictions, targets)
     return float(np.mean(np.abs(predictions - targets)))
@@ -169,8 +178,9 @@ def r2_score(predictions: Any, targets: Any) -> float:
     Raises:
         ValueError: two shapes, or targets of an output that are all alike.
 
-    >>> r2_score([2.5, 0.0, 2.0, 8.0], [3.0, -0.5, 2.0, 7.0])
-    0.9486081370449679
+    Example:
+        >>> metrics.r2_score([2.5, 0.0, 2.0, 8.0], [3.0, -0.5, 2.0, 7.0])
+        0.9486081370449679
     """
     predictions, targets = _alike("r2_score", predictions, targets)
     spread = np.sum((targets - targets.mean(axis=0)) ** 2, axis=0)
@@ -189,8 +199,9 @@ def perplexity(logits: Any, labels: Any) -> float:
     Raises:
         ValueError: as ``accuracy`` does.
 
-    >>> round(perplexity(np.zeros((3, 10)), [1, 2, 3]), 9)
-    10.0
+    Example:
+        >>> round(metrics.perplexity(np.zeros((3, 10)), [1, 2, 3]), 9)
+        10.0
     """
     scores, labels = _scored("perplexity", logits, labels)
     scores = scores.astype(np.float64)
@@ -214,9 +225,10 @@ def confusion_matrix(predictions: Any, labels: Any, classes: int | None = None) 
     Raises:
         ValueError: as ``accuracy`` does, except for no example.
 
-    >>> confusion_matrix([0, 1, 1], [0, 1, 0])
-    array([[1, 1],
-           [0, 1]])
+    Example:
+        >>> metrics.confusion_matrix([0, 1, 1], [0, 1, 0])
+        array([[1, 1],
+               [0, 1]])
     """
     name = "confusion_matrix"
     predicted, labels, found = _classes(name, predictions, labels, classes, empty=True)

@@ -19,6 +19,20 @@ from pathlib import Path
 
 import numpy as np
 
+__all__ = [
+    "confusion_matrix",
+    "curves",
+    "gallery",
+    "page",
+    "panels",
+    "png",
+    "save",
+    "stretched",
+    "svg",
+    "text",
+    "ticks",
+]
+
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # for all eyes (Okabe and Ito, 2008)
 LINE = 20  # pixels, of text
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 480, 280, 60, 30, 45  # of curves; of their margins
@@ -29,8 +43,13 @@ Values = Sequence[float] | np.ndarray
 def page(images: np.ndarray, columns: int) -> np.ndarray:
     """Images [n, height, width] edge to edge, in rows of ``columns``, which divides n.
 
-    >>> page(np.zeros((6, 28, 28)), columns=3).shape
-    (56, 84)
+    Args:
+        images: of one size.
+        columns: images in a row.
+
+    Example:
+        >>> pictures.page(np.zeros((6, 28, 28)), columns=3).shape
+        (56, 84)
     """
     n, height, width = images.shape
     rows = images.reshape(n // columns, columns, height, width)
@@ -40,8 +59,9 @@ def page(images: np.ndarray, columns: int) -> np.ndarray:
 def stretched(image: np.ndarray, around: float | None = None) -> np.ndarray:
     """An image in 0..1: its least value black and its greatest white, or ``around`` half grey.
 
-    >>> stretched(np.array([[2.0, 4.0]]))
-    array([[0., 1.]])
+    Example:
+        >>> pictures.stretched(np.array([[2.0, 4.0]]))
+        array([[0., 1.]])
     """
     if around is None:
         return (image - image.min()) / (np.ptp(image) or 1)
@@ -59,8 +79,9 @@ def gallery(
         zoom: pixels of the picture for each of an image.
         title: a line above all.
 
-    >>> gallery([("a zero", np.zeros((28, 28)))], columns=1).startswith("<svg")
-    True
+    Example:
+        >>> pictures.gallery([("a zero", np.zeros((28, 28)))], columns=1).startswith("<svg")
+        True
     """
     shapes = [i.shape for _, i in images] or [(0, 0)]
     height, width = (zoom * max(n) for n in zip(*shapes, strict=True))
@@ -81,8 +102,16 @@ def gallery(
 def curves(x: Values, ys: Mapping[str, Values], x_label: str, y_label: str, title: str = "") -> str:
     """Lines over common x, each with its name next to it; see ``panels`` for several at once.
 
-    >>> curves([1, 2, 3], {"loss": [0.9, 0.5, 0.4]}, "epoch", "loss").count("<polyline")
-    1
+    Args:
+        x: values [n] in ascending order.
+        ys: values [n] of each line, by its name; one that is not finite leaves a gap.
+        x_label, y_label: the words at the axes.
+        title: a line above.
+
+    Example:
+        >>> lines = {"training": [0.9, 0.5, 0.4], "validation": [0.9, 0.6, 0.6]}
+        >>> pictures.curves([1, 2, 3], lines, "epoch", "loss").count("<polyline")
+        2
     """
     return panels(x, {y_label: ys}, x_label, title)
 
@@ -96,9 +125,11 @@ def panels(x: Values, ys: Mapping[str, Mapping[str, Values]], x_label: str, titl
         x_label: below each diagram.
         title: above the first.
 
-    >>> lines = {"loss": {"training": [3, 2], "validation": [3, 3]}, "accuracy": {"": [0.5, 0.6]}}
-    >>> panels([0, 1], lines, "epoch").count("<polyline")
-    3
+    Example:
+        >>> loss, accuracy = {"training": [3, 2], "validation": [3, 3]}, {"": [0.5, 0.6]}
+        >>> lines = {"loss": loss, "accuracy": accuracy}
+        >>> pictures.panels([0, 1], lines, "epoch").count("<polyline")
+        3
     """
     parts, right = [], 0.0
     for label, lines in ys.items():
@@ -175,8 +206,9 @@ def confusion_matrix(
         names: of the classes; by default their numbers.
         title: a line above it.
 
-    >>> confusion_matrix(np.array([[8, 2], [1, 9]]), ["cat", "dog"]).count("<rect")
-    5
+    Example:
+        >>> pictures.confusion_matrix(np.array([[8, 2], [1, 9]]), ["cat", "dog"]).count("<rect")
+        5
     """
     names = [str(k) for k in range(len(matrix))] if names is None else names
     left, top = 40 + 8 * max(map(len, names), default=0), LINE * bool(title) + 50
@@ -209,8 +241,13 @@ def confusion_matrix(
 def ticks(low: float, high: float, around: bool = False) -> list[float]:
     """About five round numbers between two, or from below the lower to above the higher.
 
-    >>> ticks(0, 1)
-    [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    Args:
+        low, high: the two, of which the second is greater.
+        around: whether they are to enclose the two.
+
+    Example:
+        >>> pictures.ticks(0, 1)
+        [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
     """
     rough = (high - low) / 5
     power = 10 ** math.floor(math.log10(rough))
@@ -223,14 +260,35 @@ def ticks(low: float, high: float, around: bool = False) -> list[float]:
 def text(
     x: float, y: float, words: str, anchor: str = "middle", colour: str = "black", **style: str
 ) -> str:
-    """Words at a point of a picture; ``style`` are attributes of the font, as weight="bold"."""
+    """Words at a point of a picture, as an element of SVG.
+
+    Args:
+        x, y: the point, pixels from the left and the top.
+        words: any text.
+        anchor: what is at the point: ``start``, ``middle`` or ``end``.
+        colour: as SVG writes it.
+        style: attributes of the font, as weight="bold".
+
+    Example:
+        >>> pictures.text(4, 15, "a < b", "start")
+        '<text x="4" y="15" text-anchor="start" fill="black">a &lt; b</text>'
+    """
     more = "".join(f' font-{name}="{value}"' for name, value in style.items())
     words = escape(words)
     return f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}" fill="{colour}"{more}>{words}</text>'
 
 
 def svg(width: float, height: float, parts: Iterable[str]) -> str:
-    """A picture of SVG's elements, on white; sizes in pixels."""
+    """A picture of SVG's elements, on white.
+
+    Args:
+        width, height: of the picture, pixels.
+        parts: the elements, such as ``text`` makes.
+
+    Example:
+        >>> pictures.svg(10, 10, [])[:4]
+        '<svg'
+    """
     size = f'width="{width:g}" height="{height:g}"'
     return "\n".join([
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="13">',
@@ -241,8 +299,9 @@ def svg(width: float, height: float, parts: Iterable[str]) -> str:
 def png(image: np.ndarray) -> bytes:
     """An image [height, width], 0 black and 1 white, as a grey PNG file (RFC 2083).
 
-    >>> png(np.zeros((2, 2)))[:4]
-    b'\\x89PNG'
+    Example:
+        >>> pictures.png(np.zeros((2, 2)))[:4]
+        b'\\x89PNG'
     """
     pixels = (np.clip(image, 0, 1) * 255).round().astype(np.uint8)
     rows = np.pad(pixels, ((0, 0), (1, 0)))  # each row begins with its filter: none
@@ -257,8 +316,16 @@ def png(image: np.ndarray) -> bytes:
 def save(path: str | os.PathLike[str], picture: str) -> Path:
     """Writes a picture, makes its folder where there is none, and returns its path.
 
+    Args:
+        path: a file ending in .svg.
+        picture: its text.
+
     Raises:
         ValueError: the path does not end in .svg.
+
+    Example:
+        >>> pictures.save("empty.svg", pictures.svg(10, 10, [])).name
+        'empty.svg'
     """
     path = Path(path)
     if path.suffix != ".svg":

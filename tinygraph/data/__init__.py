@@ -14,7 +14,7 @@ from ..graph import hints
 from .ahead import prefetch
 from .batches import Batches, Stream
 from .collate import Pad, stack
-from .feed import Data, epoch_of
+from .feed import epoch_of
 from .idx import load_idx, pictures
 from .sets import Labelled, Text, digits, king_james
 from .transforms import (
@@ -33,7 +33,6 @@ __all__ = [
     "Batches",
     "ColorJitter",
     "Cutout",
-    "Data",
     "GaussianNoise",
     "Labelled",
     "Mixup",

@@ -23,8 +23,9 @@ def prefetch(items: Iterable[T], ahead: int = 2) -> Generator[T, None, None]:
 
     An exception in that thread is raised here; leaving the loop early stops the thread.
 
-    >>> list(prefetch(n * n for n in range(4)))
-    [0, 1, 4, 9]
+    Example:
+        >>> list(data.prefetch(n * n for n in range(4)))
+        [0, 1, 4, 9]
     """
     ready: queue.Queue[tuple[str, Any]] = queue.Queue(ahead)
     stopped = threading.Event()

@@ -44,11 +44,12 @@ class Batches:
     Raises:
         ValueError: lengths that differ, too few examples for one batch, or no such ``last``.
 
-    >>> batches = Batches(np.arange(10), np.arange(10) % 2, batch_size=4, shuffle=False)
-    >>> batches
-    Batches(10 examples, batch_size=4, shuffle=False: 2 batches)
-    >>> [batch[0].tolist() for batch in batches]
-    [[0, 1, 2, 3], [4, 5, 6, 7]]
+    Example:
+        >>> batches = data.Batches(np.arange(10), np.arange(10) % 2, batch_size=4, shuffle=False)
+        >>> batches
+        Batches(10 examples, batch_size=4, shuffle=False: 2 batches)
+        >>> [batch[0].tolist() for batch in batches]
+        [[0, 1, 2, 3], [4, 5, 6, 7]]
     """
 
     def __init__(
@@ -90,7 +91,17 @@ class Batches:
         return f"Batches({', '.join(shown)}: {len(self):,} batches)"
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch from ``start`` on, prepared ahead in the background."""
+        """The batches of an epoch from ``start`` on, prepared ahead in the background.
+
+        Args:
+            number: of the epoch, from 0.
+            start: the first batch.
+
+        Example:
+            >>> batches = data.Batches(np.arange(6), batch_size=2, shuffle=False)
+            >>> [batch[0].tolist() for batch in batches.epoch(0, start=1)]
+            [[2, 3], [4, 5]]
+        """
         order = np.arange(len(self.arrays[0]))
         if self.shuffle:
             order = np.random.default_rng((self.seed, number)).permutation(order)
@@ -142,9 +153,10 @@ class Stream:
             own first examples.
         transform, collate: as ``Batches`` takes them.
 
-    >>> stream = Stream(range(10), batch_size=4, last="keep")
-    >>> [batch[0].tolist() for batch in stream.epoch(0)]
-    [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    Example:
+        >>> stream = data.Stream(range(10), batch_size=4, last="keep")
+        >>> [batch[0].tolist() for batch in stream.epoch(0)]
+        [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     """
 
     def __init__(

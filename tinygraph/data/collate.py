@@ -15,9 +15,10 @@ def stack(examples: Sequence[Sequence[Any]]) -> tuple[np.ndarray, ...]:
     Raises:
         ValueError: a field has examples of several shapes.
 
-    >>> images, labels = stack([(np.zeros(3), 1), (np.ones(3), 0)])
-    >>> images.shape, labels
-    ((2, 3), array([1, 0]))
+    Example:
+        >>> images, labels = data.stack([(np.zeros(3), 1), (np.ones(3), 0)])
+        >>> images.shape, labels
+        ((2, 3), array([1, 0]))
     """
     return tuple(_stacked(k, field) for k, field in enumerate(zip(*examples, strict=True)))
 
@@ -49,9 +50,10 @@ class Pad:
     Raises:
         ValueError: when called with a longer example, or one that differs in another axis.
 
-    >>> Pad(4)([([1, 2, 3], 0), ([5], 1)])
-    (array([[1, 2, 3, 0],
-           [5, 0, 0, 0]]), array([3, 1], dtype=int32), array([0, 1]))
+    Example:
+        >>> data.Pad(4)([([1, 2, 3], 0), ([5], 1)])
+        (array([[1, 2, 3, 0],
+               [5, 0, 0, 0]]), array([3, 1], dtype=int32), array([0, 1]))
     """
 
     length: int | None = None

@@ -19,10 +19,11 @@ def epoch_of(data: Data, number: int) -> Iterator[Any]:
     Raises:
         TypeError: it is none of these, or an iterator, which can be read only once.
 
-    >>> list(epoch_of([1, 2], 0))
-    [1, 2]
-    >>> list(epoch_of(lambda number: range(number), 2))
-    [0, 1]
+    Example:
+        >>> list(data.epoch_of([1, 2], 0))
+        [1, 2]
+        >>> list(data.epoch_of(lambda number: range(number), 2))
+        [0, 1]
     """
     if hasattr(data, "epoch"):
         return iter(data.epoch(number))

@@ -12,7 +12,18 @@ import numpy as np
 
 
 def pictures(pixels: np.ndarray) -> np.ndarray:
-    """uint8 pixels [n, (channels,) height, width] as float32 [n, channels, height, width], 0..1."""
+    """uint8 pixels [n, (channels,) height, width] as float32 [n, channels, height, width], 0..1.
+
+    Args:
+        pixels: of ``load_idx``, for example.
+
+    Raises:
+        ValueError: another dtype or number of axes.
+
+    Example:
+        >>> data.pictures(np.full((2, 28, 28), 255, np.uint8)).shape
+        (2, 1, 28, 28)
+    """
     if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4):
         raise ValueError(
             "pictures requires uint8 [n, (channels,) height, width], "
@@ -44,8 +55,18 @@ def _decompressed(raw: bytes) -> bytes:
 def load_idx(path: str | Path) -> np.ndarray:
     """The array of an IDX file (MNIST's format: yann.lecun.com/exdb/mnist), gzipped or not.
 
+    Args:
+        path: of the file.
+
     Raises:
         ValueError: the file is not an IDX file, is cut short, or continues after its data.
+
+    Example:
+        >>> with open("labels", "wb") as file:
+        ...     file.write(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1]))
+        11
+        >>> data.load_idx("labels")
+        array([7, 2, 1], dtype=uint8)
     """
     raw = Path(path).read_bytes()
     if raw[:2] == b"\x1f\x8b":

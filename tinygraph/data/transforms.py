@@ -64,10 +64,11 @@ class RandomAffine(PictureTransform):
         shear: largest horizontal shear, pixels a pixel: the slant of handwriting.
         arrays: the numbers of the batch's arrays that are warped, in the same way.
 
-    >>> batch = [np.ones((2, 1, 28, 28), np.float32), np.array([3, 7])]
-    >>> images, labels = RandomAffine(shift=2)(batch, np.random.default_rng(0))
-    >>> images.shape, labels
-    ((2, 1, 28, 28), array([3, 7]))
+    Example:
+        >>> batch = [np.ones((2, 1, 28, 28), np.float32), np.array([3, 7])]
+        >>> images, labels = data.RandomAffine(shift=2)(batch, np.random.default_rng(0))
+        >>> images.shape, labels
+        ((2, 1, 28, 28), array([3, 7]))
     """
 
     shift: float = 2.0
@@ -100,9 +101,10 @@ class RandomFlip(PictureTransform):
         axis: 3, left and right, or 2, up and down.
         arrays: the numbers of the batch's arrays that are flipped, in the same way.
 
-    >>> flip = RandomFlip(probability=1)
-    >>> flip([np.arange(3.0).reshape(1, 1, 1, 3)], np.random.default_rng(0))[0]
-    array([[[[2., 1., 0.]]]])
+    Example:
+        >>> flip = data.RandomFlip(probability=1)
+        >>> flip([np.arange(3.0).reshape(1, 1, 1, 3)], np.random.default_rng(0))[0]
+        array([[[[2., 1., 0.]]]])
     """
 
     probability: float = 0.5
@@ -129,9 +131,10 @@ class RandomCrop(PictureTransform):
     Raises:
         ValueError: when called with pictures that are smaller, padding included.
 
-    >>> crop = RandomCrop((24, 24), padding=2)
-    >>> crop([np.ones((5, 3, 28, 28))], np.random.default_rng(0))[0].shape
-    (5, 3, 24, 24)
+    Example:
+        >>> crop = data.RandomCrop((24, 24), padding=2)
+        >>> crop([np.ones((5, 3, 28, 28))], np.random.default_rng(0))[0].shape
+        (5, 3, 24, 24)
     """
 
     size: tuple[int, int] | None = None
@@ -169,8 +172,9 @@ class Cutout(PictureTransform):
         size: of the square, pixels.
         arrays: the numbers of the batch's arrays that get it, at the same place.
 
-    >>> float(Cutout(28 * 2)([np.ones((1, 1, 28, 28))], np.random.default_rng(0))[0].sum())
-    0.0
+    Example:
+        >>> float(data.Cutout(28 * 2)([np.ones((1, 1, 28, 28))], np.random.default_rng(0))[0].sum())
+        0.0
     """
 
     size: int = 8
@@ -197,8 +201,10 @@ class GaussianNoise(PictureTransform):
         deviation: their standard deviation, in the unit of the pixels.
         arrays: the numbers of the batch's arrays that get the same noise.
 
-    >>> GaussianNoise(0.0)([np.ones((1, 1, 1, 2), np.float32)], np.random.default_rng(0))[0]
-    array([[[[1., 1.]]]], dtype=float32)
+    Example:
+        >>> batch = [np.ones((1, 1, 1, 2), np.float32)]
+        >>> data.GaussianNoise(0.0)(batch, np.random.default_rng(0))[0]
+        array([[[[1., 1.]]]], dtype=float32)
     """
 
     deviation: float = 0.1
@@ -227,8 +233,10 @@ class ColorJitter(PictureTransform):
     Raises:
         ValueError: when called with pictures that have not three channels.
 
-    >>> ColorJitter(0, 0, 0)([np.full((1, 3, 1, 1), 0.5)], np.random.default_rng(0))[0].ravel()
-    array([0.5, 0.5, 0.5])
+    Example:
+        >>> batch = [np.full((1, 3, 1, 1), 0.5)]
+        >>> data.ColorJitter(0, 0, 0)(batch, np.random.default_rng(0))[0].ravel()
+        array([0.5, 0.5, 0.5])
     """
 
     brightness: float = 0.2
@@ -269,9 +277,11 @@ class Mixup:
     Raises:
         ValueError: when called with integer targets, and no number of classes.
 
-    >>> x, y = Mixup(0.2, classes=3)([np.ones((2, 4)), np.array([0, 2])], np.random.default_rng(0))
-    >>> y.shape, float(y.sum())
-    ((2, 3), 2.0)
+    Example:
+        >>> batch = [np.ones((2, 4)), np.array([0, 2])]
+        >>> x, y = data.Mixup(0.2, classes=3)(batch, np.random.default_rng(0))
+        >>> y.shape, float(y.sum())
+        ((2, 3), 2.0)
     """
 
     alpha: float = 0.2

@@ -10,6 +10,15 @@ def warp(images: np.ndarray, maps: np.ndarray) -> np.ndarray:
 
     A map takes an output pixel's offset from the centre, (y, x, 1), to the offset that it shows;
     outside the picture there are zeros.
+
+    Args:
+        images: float32.
+        maps: rows of y and x.
+
+    Example:
+        >>> left = np.array([[[1, 0, 0], [0, 1, 1]]])      # each pixel shows its right neighbour
+        >>> data.warp(np.array([[[[1, 2, 3]]]], np.float32), left)
+        array([[[[2., 3., 0.]]]], dtype=float32)
     """
     n, channels, height, width = images.shape
     # One row and column of zeros before, two after: what is outside is clipped to read them.

@@ -15,10 +15,19 @@ def read_digit(path: str | Path) -> np.ndarray:
 
     Any size and colours do, dark on light or light on dark; what is transparent shows white.
 
+    Args:
+        path: of a file that Pillow reads.
+
     Raises:
         ImportError: Pillow is not installed.
         OSError: there is no such file, or it is not a picture.
         ValueError: the picture shows nothing, or has more than ``MOST`` pixels.
+
+    Example:
+        >>> data.read_digit("gone.png")
+        Traceback (most recent call last):
+        ...
+        FileNotFoundError: [Errno 2] No such file or directory: 'gone.png'
     """
     try:
         from PIL import Image
@@ -49,8 +58,17 @@ def as_digit(grey: np.ndarray) -> np.ndarray:
     Ink is what differs from the median of the border. The box around it is scaled to 20 pixels on
     its longer side, and its centre of mass put in the middle (yann.lecun.com/exdb/mnist).
 
+    Args:
+        grey: the picture.
+
     Raises:
         ValueError: there is no ink.
+
+    Example:
+        >>> paper = np.full((60, 40), 255, np.uint8)
+        >>> paper[10:50, 18:22] = 0
+        >>> data.as_digit(paper).shape
+        (28, 28)
     """
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     ink = np.abs(grey.astype(np.float32) - np.median(border).astype(np.float32))

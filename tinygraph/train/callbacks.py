@@ -24,9 +24,12 @@ class Callback:
 
     A plain function of the run is a callback, too: it is called after each epoch.
 
-        class Print(train.Callback):
-            def on_epoch_end(self, run):
-                print(run.history[-1].loss)
+    Example:
+        >>> class Print(train.Callback):
+        ...     def on_epoch_end(self, run):
+        ...         print(run.history[-1].loss)
+        >>> _ = train.fit(lambda x: [x], [[1.0], [2.0]], 1, callbacks=[Print()], show=False)
+        1.5
     """
 
     def restore(self, run: Run) -> None:
@@ -68,8 +71,9 @@ class EarlyStopping(Callback):
         ValueError: ``mode`` is needed, or a number is out of its range.
         KeyError: in training, if there is no such number.
 
-    >>> EarlyStopping("val_loss", patience=3)
-    EarlyStopping('val_loss', patience=3)
+    Example:
+        >>> train.EarlyStopping("val_loss", patience=3)
+        EarlyStopping('val_loss', patience=3)
     """
 
     def __init__(
@@ -125,8 +129,12 @@ class Checkpoint(Callback):
         resume: if the file exists, training continues from it; needs the optimizer.
 
     Raises:
-        ValueError: a ``resume`` without an optimizer, or of the best epoch only; when training
+        ValueError: ``resume`` without an optimizer, or of the best epoch only; when training
             begins, a file that does not fit.
+
+    Example:
+        >>> train.Checkpoint("best.npz", nn.Linear(2, 1), monitor="val_loss")
+        Checkpoint('best.npz', monitor='val_loss')
     """
 
     def __init__(

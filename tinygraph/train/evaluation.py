@@ -46,8 +46,9 @@ def validate(
         ValueError: no batch, arrays that a program of one batch size cannot take, or metrics of a
             program without predictions.
 
-    >>> validate(lambda x, y: [np.mean((x - y) ** 2)], (np.ones(3), np.zeros(3)))
-    {'loss': 1.0}
+    Example:
+        >>> train.validate(lambda x, y: [np.mean((x - y) ** 2)], (np.ones(3), np.zeros(3)))
+        {'loss': 1.0}
     """
     batches = _examples(program, data) if _is_arrays(data) else epoch_of(data, 0)
     count = len(program.graph.inputs) if isinstance(program, Program) else None
@@ -116,14 +117,15 @@ class Evaluation:
         confusion: counts, int64 [true class, predicted class].
         predicted: the class of each example, int64 [n], where it is known.
 
-    >>> found = Evaluation(np.array([[8, 2], [1, 9]]))
-    >>> found.accuracy, found.per_class.tolist()
-    (0.85, [0.8, 0.9])
-    >>> found
-    85.00% of 20 right; rows are true classes, columns predicted ones
-           0  1
-        0  8  2   80.0%
-        1  1  9   90.0%
+    Example:
+        >>> found = train.Evaluation(np.array([[8, 2], [1, 9]]))
+        >>> found.accuracy, found.per_class.tolist()
+        (0.85, [0.8, 0.9])
+        >>> found
+        85.00% of 20 right; rows are true classes, columns predicted ones
+               0  1
+            0  8  2   80.0%
+            1  1  9   90.0%
     """
 
     confusion: np.ndarray
@@ -153,6 +155,11 @@ class Evaluation:
 
         Raises:
             ValueError: the path does not end in .svg.
+
+        Example:
+            >>> found = train.Evaluation(np.array([[8, 2], [1, 9]]))
+            >>> found.save_svg("confusion.svg", ["cat", "dog"]).name
+            'confusion.svg'
         """
         return pictures.save(path, pictures.confusion_matrix(self.confusion, names, title))
 
@@ -178,7 +185,14 @@ def _percent(part: float) -> str:
 def classify(predict: Program, images: np.ndarray) -> np.ndarray:
     """The most likely classes int64 [n] of examples [n, ...], by a program: [batch, ...] -> scores.
 
-    The program's batch size need not divide n.
+    Args:
+        predict: its batch size need not divide n.
+        images: the examples.
+
+    Example:
+        >>> x = tg.input("x", 2, 3)
+        >>> train.classify(tg.compile([x], [x]), np.eye(3, dtype="float32"))
+        array([0, 1, 2])
     """
     size = _batch_size(predict)
     batches = Batches(
@@ -194,8 +208,19 @@ def classify(predict: Program, images: np.ndarray) -> np.ndarray:
 def evaluate(predict: Program, images: np.ndarray, labels: np.ndarray) -> Evaluation:
     """Classifies examples [n, ...] of known classes [n] with a program: [batch, ...] -> scores.
 
+    Args:
+        predict: its batch size need not divide n.
+        images: the examples.
+        labels: integers.
+
     Raises:
-        ValueError: a label is no class of the program's.
+        ValueError: a label is no class of the program's, or not one for each example.
+
+    Example:
+        >>> x = tg.input("x", 2, 3)
+        >>> predict = tg.compile([x], [x])
+        >>> train.evaluate(predict, np.eye(3, dtype="float32"), [0, 1, 1]).accuracy
+        0.6666666666666666
     """
     classes, labels = predict.types[0].shape[1], np.asarray(labels)
     if labels.shape != (len(images),) or labels.dtype.kind not in "iu":

@@ -31,8 +31,9 @@ TABLE = _table()
 def crc32c(data: bytes) -> int:
     """The checksum of RFC 3720.
 
-    >>> hex(crc32c(b"123456789"))
-    '0xe3069283'
+    Example:
+        >>> hex(crc32c(b"123456789"))
+        '0xe3069283'
     """
     crc = 0xFFFFFFFF
     for byte in data:

@@ -27,8 +27,9 @@ class Epoch:
         seconds: its time, validation included.
         values: what validation found, by name, such as ``val_loss``.
 
-    >>> print(Epoch(0, 0.125, 1.26, {"val_loss": 0.25}))
-    loss 0.1250  val_loss 0.2500  1.3 s
+    Example:
+        >>> print(train.Epoch(0, 0.125, 1.26, {"val_loss": 0.25}))
+        loss 0.1250  val_loss 0.2500  1.3 s
     """
 
     number: int
@@ -55,15 +56,17 @@ def shown(value: float) -> str:
 class History(Sequence[Epoch]):
     """The epochs of a training run, a sequence of ``Epoch``; by a name, an array.
 
-    >>> history = History([Epoch(0, 2.0, 1.0, {"val_loss": 1.5}), Epoch(1, 1.0, 1.0)])
-    >>> history["val_loss"]
-    array([1.5, nan])
-    >>> history[-1].loss, len(history), history.best("val_loss").number
-    (1.0, 2, 0)
-    >>> history
-    epoch    loss  val_loss  seconds
-        1  2.0000    1.5000      1.0
-        2  1.0000                1.0
+    Example:
+        >>> first = train.Epoch(0, 2.0, 1.0, {"val_loss": 1.5})
+        >>> history = train.History([first, train.Epoch(1, 1.0, 1.0)])
+        >>> history["val_loss"]
+        array([1.5, nan])
+        >>> history[-1].loss, len(history), history.best("val_loss").number
+        (1.0, 2, 0)
+        >>> history
+        epoch    loss  val_loss  seconds
+            1  2.0000    1.5000      1.0
+            2  1.0000                1.0
     """
 
     def __init__(self, epochs: Sequence[Epoch] = ()):
@@ -89,7 +92,17 @@ class History(Sequence[Epoch]):
         return iter(self._epochs)
 
     def append(self, epoch: Epoch) -> None:
-        """Adds the epoch that has ended."""
+        """Adds the epoch that has ended.
+
+        Args:
+            epoch: its result.
+
+        Example:
+            >>> history = train.History()
+            >>> history.append(train.Epoch(0, 0.5, 1.0))
+            >>> len(history)
+            1
+        """
         self._epochs.append(epoch)
 
     @property
@@ -104,12 +117,21 @@ class History(Sequence[Epoch]):
         return {k for e in self for k, v in e.values.items() if isinstance(v, Share)}
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """All numbers as float64 [epochs] by name; NaN where an epoch has none."""
+        """All numbers as float64 [epochs] by name; NaN where an epoch has none.
+
+        Example:
+            >>> train.History([train.Epoch(0, 0.5, 1.0)]).arrays()
+            {'epoch': array([0.]), 'loss': array([0.5]), 'seconds': array([1.])}
+        """
         return {name: np.asarray(self[name], np.float64) for name in self.names}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> History:
-        """The history of which these are the ``arrays()``."""
+        """The history of which these are the ``arrays()``.
+
+        Args:
+            arrays: ``epoch``, ``loss``, ``seconds`` and those of validation, [epochs] each.
+        """
         special = ("epoch", "loss", "seconds")
         rows = [dict(zip(arrays, row, strict=True)) for row in zip(*arrays.values(), strict=True)]
         return cls([
@@ -128,6 +150,10 @@ class History(Sequence[Epoch]):
         Raises:
             KeyError: there is no such name.
             ValueError: ``mode`` is needed, or no epoch has a number of that name.
+
+        Example:
+            >>> train.History([train.Epoch(k, 1 / (k + 1), 1.0) for k in range(3)]).best("loss")
+            Epoch(number=2, loss=0.3333333333333333, seconds=1.0, values={})
         """
         values = self[name]
         if np.isnan(values).all():
@@ -138,14 +164,25 @@ class History(Sequence[Epoch]):
     def learning_curve(self, path: str | os.PathLike[str]) -> Path:
         """Draws losses and metrics over the epochs into an SVG file, and returns its path.
 
+        Args:
+            path: a file ending in .svg; its folder is made where there is none.
+
         Raises:
             ValueError: the path does not end in .svg.
+
+        Example:
+            >>> train.History([train.Epoch(0, 0.5, 1.0)]).learning_curve("curve.svg").name
+            'curve.svg'
         """
         return save(path, self.svg())
 
     def svg(self) -> str:
         """The learning curve as SVG: losses in one diagram, shares in one, each other metric in
         its own.
+
+        Example:
+            >>> train.History([train.Epoch(0, 0.5, 1.0)]).svg().startswith("<svg")
+            True
         """
         diagrams: dict[str, dict[str, np.ndarray]] = {}
         for name in self.names[1:-1]:
@@ -193,8 +230,9 @@ def direction(name: str, mode: str | None = None) -> str:
     Raises:
         ValueError: no such mode, or none for a name that does not tell.
 
-    >>> direction("val_loss"), direction("val_top_k_accuracy"), direction("val_iou", "max")
-    ('min', 'max', 'max')
+    Example:
+        >>> direction("val_loss"), direction("val_top_k_accuracy"), direction("val_iou", "max")
+        ('min', 'max', 'max')
     """
     if mode is None:
         mode = "min" if name.endswith(LESS) else "max" if name.endswith(MORE) else None

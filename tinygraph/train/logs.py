@@ -23,8 +23,9 @@ class CSVLog(Callback):
     Args:
         path: of the file, which is written anew; its folder is made where there is none.
 
-    >>> CSVLog("run.csv")
-    CSVLog('run.csv')
+    Example:
+        >>> train.CSVLog("run.csv")
+        CSVLog('run.csv')
     """
 
     def __init__(self, path: str | os.PathLike[str]):
@@ -59,8 +60,9 @@ class JSONLog(CSVLog):
     Args:
         path: of the file, which is written anew; its folder is made where there is none.
 
-    >>> JSONLog("run.jsonl")
-    JSONLog('run.jsonl')
+    Example:
+        >>> train.JSONLog("run.jsonl")
+        JSONLog('run.jsonl')
     """
 
     def text(self, run: Run) -> str:
@@ -77,8 +79,9 @@ class TensorBoard(Callback):
     Args:
         folder: of the events, one for each run; it is made where there is none.
 
-    >>> TensorBoard("runs/first")
-    TensorBoard('runs/first')
+    Example:
+        >>> train.TensorBoard("runs/first")
+        TensorBoard('runs/first')
     """
 
     def __init__(self, folder: str | os.PathLike[str]):

@@ -61,9 +61,10 @@ def fit(
         ValueError: an epoch without a batch; metrics without a program that validates.
         TypeError: data that is no iterable, or can be read only once.
 
-    >>> losses = iter([4.0, 2.0, 1.0, 1.0])
-    >>> fit(lambda x: [next(losses)], [[0], [1]], epochs=2, show=False)["loss"]
-    array([3., 1.])
+    Example:
+        >>> losses = iter([4.0, 2.0, 1.0, 1.0])
+        >>> train.fit(lambda x: [next(losses)], [[0], [1]], epochs=2, show=False)["loss"]
+        array([3., 1.])
     """
     if metrics and not isinstance(validation, tuple):
         raise ValueError("metrics are of a validation: validation=(program, data)")

@@ -21,6 +21,13 @@ class Run:
         outputs: what the last step returned.
         losses: of the current epoch's steps so far.
         stopped: why training stops after this epoch, or nothing.
+
+    Example:
+        >>> def patient(run):
+        ...     if run.history[-1].loss < 2:
+        ...         run.stop("it is good enough")
+        >>> train.fit(lambda x: [x], [[1.0]], 5, callbacks=[patient], show=False)["loss"]
+        array([1.])
     """
 
     epochs: int
@@ -37,5 +44,15 @@ class Run:
         return sum(self.losses) / len(self.losses) if self.losses else float("nan")
 
     def stop(self, why: str) -> None:
-        """Training ends after this epoch."""
+        """Training ends after this epoch.
+
+        Args:
+            why: is shown.
+
+        Example:
+            >>> run = train.Run(epochs=3, batches=None)
+            >>> run.stop("it is good enough")
+            >>> run.stopped
+            'it is good enough'
+        """
         self.stopped = why
