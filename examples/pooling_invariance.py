@@ -85,9 +85,8 @@ def learn(combine: Combine, epochs: int) -> tuple[list[float], np.ndarray, np.nd
     b = tg.parameter(np.zeros(CLASSES * FILTERS), "bias")
     x, y = tg.input("images", BATCH, 1, 28, 28), tg.input("labels", BATCH, dtype="int32")
     loss = nn.cross_entropy(scores(x, w, b, combine), y)
-    step = tg.compile(
-        [x, y], [loss], updates=optim.SGD(lr=0.05, momentum=0.9).updates(loss, [w, b])
-    )
+    updates = optim.SGD(lr=0.05, momentum=0.9).updates(loss, [w, b])
+    step = tg.compile([x, y], [loss], updates=updates)
     turn = RandomAffine(shift=0, rotate=45, scale=0, shear=0)
     fit(step, Batches(*training, batch_size=BATCH, transform=turn), epochs, show=False)
 
