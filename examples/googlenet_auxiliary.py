@@ -10,7 +10,6 @@ is the first argument, by default that of Debian's package dataset-fashion-mnist
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -58,26 +57,21 @@ def enlarge(images: np.ndarray) -> np.ndarray:
     return ((large - np.float32(73)) / np.float32(90)).astype(np.float32)
 
 
-def enlarged(batch: Sequence[np.ndarray], _: np.random.Generator) -> Sequence[np.ndarray]:
-    """As a transform of batches."""
-    images, labels = batch
-    return enlarge(images), labels
-
-
-def learn(net: nn.Module, batches: Batches, epochs: int = 1) -> list[float]:
+def learn(net: nn.Module, images: np.ndarray, labels: np.ndarray, epochs: int = 1) -> np.ndarray:
     """Trains with all three losses; the mean of their sum in each epoch."""
+    enlarged = lambda batch, _: (enlarge(batch[0]), batch[1])  # noqa: E731
+    batches = Batches(images, labels, batch_size=BATCH, transform=enlarged)
     x, y = tg.input("images", BATCH, 3, 64, 64), tg.input("labels", BATCH, dtype="int32")
     _, loss = losses(net, x, y)
     updates = optim.SGD(lr=0.01, momentum=0.9).updates(loss, net.parameters())
     train = tg.compile([x, y], [loss], updates=updates, name="train")
-    return [epoch.loss for epoch in fit(train, batches, epochs, show=epochs == 1)]
+    return fit(train, batches, epochs, show=epochs == 1)["loss"]
 
 
 def by_heart(net: nn.Module) -> float:
     """The part of the loss that is left after 110 looks at one batch of digits."""
     images, labels = (array[:BATCH] for array in digits()[0])
-    batch = Batches(255 * images[:, 0], labels, batch_size=BATCH, transform=enlarged)
-    history = learn(net, batch, 110)
+    history = learn(net, 255 * images[:, 0], labels, 110)
     return min(history) / history[0]
 
 
@@ -88,9 +82,9 @@ def fashion(net: nn.Module, folder: Path) -> float:
         images = load_idx(folder / f"{part}-images-idx3-ubyte.gz")
         return images, load_idx(folder / f"{part}-labels-idx1-ubyte.gz").astype(np.int32)
 
-    batches = Batches(*read("train"), batch_size=BATCH, transform=enlarged)
-    print(f"\nlearning clothes in {len(batches):,} steps")
-    learn(net, batches)
+    images, labels = read("train")
+    print(f"\nlearning clothes in {len(images) // BATCH:,} steps")
+    learn(net, images, labels)
     x = tg.input("images", BATCH, 3, 64, 64)
     predict = tg.compile([x], [net(x)], name="predict")
     images, labels = read("t10k")

@@ -115,9 +115,7 @@ def look(net: models.TransformerLanguageModel, text: Text, said: str) -> list[np
     return list(program([[text.alphabet.index(c) for c in said]])[0])
 
 
-def main(
-    folder: Path = Path("pictures"), short: bool = False, keep: bool = False
-) -> dict[str, float]:
+def main(folder=Path("pictures"), short=False, keep=False) -> dict[str, float]:
     nn.manual_seed(0)
     settings, text = SHORT if short else Settings(), king_james()
     net = models.TransformerLanguageModel(
@@ -136,9 +134,7 @@ def main(
     maps = look(net, text, SAID)
     panels = [(f"layer {k // HEADS + 1}, head {k % HEADS + 1}", m) for k, m in enumerate(maps)]
     title = f"What each character of '{SAID}' (rows) takes of those before it (columns)"
-    print(
-        save(folder / "transformer_heads.svg", gallery(panels, columns=HEADS, zoom=6, title=title))
-    )
+    print(save(folder / "transformer_heads.svg", gallery(panels, HEADS, 6, title)))
     return {
         "parameters": sum(p.type.size for p in net.parameters()),
         "first tenth": tenths[0],
