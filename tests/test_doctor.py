@@ -24,7 +24,7 @@ def test_all_is_well_here(capsys):
     report = json.loads(capsys.readouterr().out)
     assert ended.value.code == 0 and report["works"] and report["version"] == tg.__version__
     names = [f["name"] for f in report["findings"]]
-    assert {"numba", "processor", "threads", "GPU", "cache", "trial"} <= set(names)
+    assert {"llvmlite", "processor", "threads", "GPU", "cache", "trial"} <= set(names)
     assert all(f["advice"] for f in report["findings"] if f["state"] == "hint")
 
 

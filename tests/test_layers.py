@@ -61,7 +61,7 @@ FLOORS = [
     ["tinygraph_scalar", "ptx_emulator"],
     ["tinygraph_cpu.machine"],
     ["tinygraph_cpu.costs"],
-    ["tinygraph_cpu.gemm", "tinygraph_cpu.numba_code", "tinygraph_cpu.driver"],
+    ["tinygraph_cpu.gemm", "tinygraph_cpu.loops", "tinygraph_cpu.driver"],
     ["tinygraph_cpu.attention", "tinygraph_cpu.winograd"],
     ["tinygraph_cpu"],
     ["tinygraph_cuda.compile"],

@@ -1,4 +1,4 @@
-"""tinygraph: networks as static graphs, optimized by passes, run as generated Numba code.
+"""tinygraph: networks as static graphs, optimized by passes, run as generated Python kernels.
 
 x = tg.input("image", 64, 1, 28, 28)
 net = tg.models.lenet5()

@@ -1,15 +1,13 @@
 """The CPU backend: kernels as machine code, run by a team of threads.
 
-Scalar loops go through Numba's front end, contractions are emitted with llvmlite; both become
-object code that later processes load without Numba.
+Loops are compiled from their Python text, contractions are emitted with llvmlite; both become
+object code that later processes load.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import llvmlite
@@ -53,10 +51,7 @@ def fingerprint(runtime: str) -> str:
             "backend 'cpu' does not support Windows: install tinygraph in WSL, where it runs as on "
             "Linux; tg.run computes graphs anywhere"
         )
-    numba = importlib.util.find_spec("numba")  # its version without importing it
-    assert numba is not None and numba.origin is not None
-    version = Path(numba.origin).with_name("_version.py").read_text()
-    return f"{detect()!r} {measured()!r} llvmlite {llvmlite.__version__} numba {version}"
+    return f"{detect()!r} {measured()!r} llvmlite {llvmlite.__version__}"
 
 
 def assemble(plan: Plan) -> Code:

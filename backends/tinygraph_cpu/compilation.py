@@ -1,4 +1,4 @@
-"""One kernel to object code: its text through Numba's front end, or emitted from its record."""
+"""One kernel to object code: compiled from its text, or emitted from its record."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def compile_kernel(kernel: KernelCode, symbol: str, features: Features) -> bytes
     """The object of a kernel, which it defines as ``symbol``.
 
     Raises:
-        ValueError, NumbaError: see numba_code.kernels.compile_kernels.
+        ValueError: see loops.kernels.compile_kernels.
     """
     if kernel.record is not None:
         return compile_record(kernel.record, symbol, features)
-    from .numba_code.kernels import compile_kernels
+    from .loops.kernels import compile_kernels
 
     return compile_kernels(kernel.text, {kernel.name: symbol}, features)[kernel.name]
 

@@ -1,8 +1,8 @@
 """Kernels compiled by several processes at once: this one and workers share one list of jobs.
 
-Numba and llvmlite hold locks, so threads would not help. A worker is a plain subprocess, which
+Compiling holds Python's lock, so threads would not help. A worker is a plain subprocess, which
 needs nothing of the user's main module; jobs go in and objects come out as lines of JSON. It needs
-half a second before its first kernel. What it leaves undone is done here, whether it cannot be
+a moment before its first kernel. What it leaves undone is done here, whether it cannot be
 started, dies, or finds other sources than those that this process has imported.
 """
 
@@ -46,8 +46,7 @@ def compile_kernels(
     Raises:
         Exception: what compile_kernel raises for a kernel that is not legal.
     """
-    # Workers begin with loops, which need Numba, the longest first. This process begins with what
-    # is emitted, and may never have to import Numba.
+    # Workers begin with loops, the longest first, this process with what is emitted.
     loops = [s for s, k in kernels.items() if k.record is None]
     emitted = [s for s, k in kernels.items() if k.record is not None]
     loops.sort(key=lambda s: -len(kernels[s].text))
@@ -175,7 +174,7 @@ class _Process:
 
 def _work() -> None:
     """The main program of a worker."""
-    from .numba_code import front_end  # noqa: F401  before it says that it is ready
+    from .loops import kernels  # noqa: F401  before it says that it is ready
 
     gc.disable()
     digest, *features_of_parent = json.loads(sys.argv[1])

@@ -1,4 +1,4 @@
-"""The text of a kernel as Numba is given it: its prologue lifted out, choices written as calls.
+"""A kernel's prologue, lifted out of its text; for Numba, choices are written as calls, too.
 
 The prologue is the lines ``n = args[3]`` and ``x = view_float32(args[0])`` with which a kernel
 ``def name(part, tid, args)`` begins.
@@ -23,8 +23,12 @@ class PrologueLine:
     view: str | None
 
 
-def lift_prologue(function: ast.FunctionDef) -> tuple[list[PrologueLine], ast.Module]:
-    """The prologue, and the function without it, its names as further parameters."""
+def split_prologue(function: ast.FunctionDef) -> tuple[list[PrologueLine], list[ast.stmt]]:
+    """The prologue, and the statements after it.
+
+    Raises:
+        ValueError: they use ``args``.
+    """
     statements = list(function.body)
     if ast.get_docstring(function, clean=False) is not None:
         del statements[0]
@@ -34,6 +38,12 @@ def lift_prologue(function: ast.FunctionDef) -> tuple[list[PrologueLine], ast.Mo
         del statements[0]
     if any(isinstance(n, ast.Name) and n.id == "args" for s in statements for n in ast.walk(s)):
         raise ValueError(f"kernel {function.name} uses args after its prologue")
+    return parameters, statements
+
+
+def lift_prologue(function: ast.FunctionDef) -> tuple[list[PrologueLine], ast.Module]:
+    """The prologue, and the function without it, its names as further parameters, for Numba."""
+    parameters, statements = split_prologue(function)
     names = [*ARGUMENTS[:2], *(p.name for p in parameters)]
     lifted = ast.FunctionDef(
         name=function.name,

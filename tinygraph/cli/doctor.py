@@ -24,7 +24,7 @@ from ..compiler.store import CacheError, Store
 from ..graph.op import input
 from ..settings import settings
 
-REQUIRED = ("numpy", "numba", "llvmlite", "networkx")
+REQUIRED = ("numpy", "llvmlite", "networkx")
 OPTIONAL = {
     "rich": "pip install rich: a live bar while networks train",
     "pillow": "pip install pillow: the demo reads pictures",

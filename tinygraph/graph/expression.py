@@ -14,7 +14,7 @@ import re
 
 from .dtype import DTYPES
 
-# How many arguments each takes. All are Python twins in tinygraph.codegen, and known to Numba.
+# How many arguments each takes. All have Python twins in tinygraph.codegen; backends know them.
 FUNCTIONS = {
     "abs": 1, "floor": 1, "ceil": 1, "trunc": 1, "rint": 1, "sqrt": 1, "isnan": 1,
     "exp": 1, "expm1": 1, "exp2": 1, "log": 1, "log1p": 1, "log2": 1, "log10": 1,

@@ -1,8 +1,9 @@
 """What the template of an operator's own kernel is given: a kernel's text, as it is written.
 
-A template writes the loops of one kernel as plain Python, which a processor's backend compiles with
-Numba. The text may call what generated kernels call (``tinygraph.codegen.python`` lists it). For
-example, a running maximum along the last axis:
+A template writes the loops of one kernel as plain Python, which a processor's backend compiles:
+``for`` over ``range``, ``while``, ``if``, assignments to names and elements, and calls of what
+generated kernels call (``tinygraph.codegen.python`` lists it). For example, a running maximum along
+the last axis:
 
     def running_maximum(k: KernelWriter) -> None:
         (x,), y = k.inputs, k.output

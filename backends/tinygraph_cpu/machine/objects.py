@@ -1,4 +1,4 @@
-"""LLVM modules to object code, and object code to addresses; needs llvmlite only, never Numba."""
+"""LLVM modules to object code, and object code to addresses."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Kernels from Python text: loops, branches and assignments around scalar expressions."""

@@ -1,0 +1,113 @@
+"""The text of kernels to object code, through one run of LLVM.
+
+A kernel is ``def name(part, tid, args)``. It begins with a prologue of lines ``n = args[3]`` and
+``x = view_float32(args[0])``, and does not touch `args` after it. The prologue is lifted out: its
+names become parameters, the pointers among them ``noalias``, so that loops over any number of
+arrays vectorize without run-time checks. Two views of one kernel must therefore not overlap where
+one of them is written. A small function, the kernel that the driver calls, loads and passes them.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping, Sequence
+
+from llvmlite import ir
+
+from tinygraph.codegen import library
+from tinygraph.codegen.nest import SHORT_ROWS
+from tinygraph_cpu.machine import objects
+from tinygraph_scalar.arithmetic import Value, scalar_type
+from tinygraph_scalar.prologue import ARGUMENTS, PrologueLine, split_prologue
+
+from .emitter import KernelEmitter, View
+from .functions import I64
+
+
+def compile_kernels(
+    source: str, symbols: Mapping[str, str], target: objects.LLVMTarget
+) -> dict[str, bytes]:
+    """Objects of kernels, by name.
+
+    Args:
+        source: the text of a module. Only the functions named in `symbols` are read; they see the
+            functions of tinygraph.codegen and nothing else.
+        symbols: {name: the symbol that its object defines}.
+        target: the processor.
+
+    Raises:
+        KeyError: a name without a function.
+        ValueError: a kernel that says what no kernel can, or computes in float64 without
+            mentioning it.
+    """
+    functions = {f.name: f for f in ast.parse(source).body if isinstance(f, ast.FunctionDef)}
+    made = {}
+    for name, symbol in symbols.items():
+        module = kernel_module(functions[name], symbol)
+        short = SHORT_ROWS in (ast.get_source_segment(source, functions[name]) or "")
+        made[name] = _compile(module, target, functions[name], short)
+    return made
+
+
+def kernel_module(function: ast.FunctionDef, symbol: str) -> str:
+    """The text of a kernel's LLVM module, not yet optimized.
+
+    Raises:
+        ValueError: it says what no kernel can.
+    """
+    parameters, body = split_prologue(function)
+    module = ir.Module(symbol, context=ir.Context())
+    inner = _define(module, f"{symbol}.body", parameters)
+    values = (Value(x, "int64") for x in inner.args)
+    names = {
+        name: View(value.ir, p.view.removeprefix("view_")) if p and p.view else value
+        for name, p, value in zip(
+            (*ARGUMENTS[:2], *(p.name for p in parameters)), (None, None, *parameters), values,
+            strict=True,
+        )
+    }  # fmt: skip
+    try:
+        KernelEmitter(inner, names).emit(body)
+    except (TypeError, NameError, NotImplementedError) as error:
+        raise ValueError(f"kernel {function.name}: {error}") from error
+    _define_entry(module, inner, symbol, parameters)
+    return str(module)
+
+
+def _define(module: ir.Module, symbol: str, parameters: Sequence[PrologueLine]) -> ir.Function:
+    """``symbol(part, tid, parameters)``; its pointers share no memory."""
+    views = (p.view and p.view.removeprefix("view_") for p in parameters)
+    kinds = [scalar_type(d, memory=True).as_pointer() if d else I64 for d in views]
+    inner = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64, I64, *kinds]), symbol)
+    inner.linkage = "internal"
+    inner.attributes.add("noinline")  # as parameters of a function, pointers keep their noalias
+    for argument in inner.args:
+        if isinstance(argument.type, ir.PointerType):
+            argument.add_attribute("noalias")
+    return inner
+
+
+def _define_entry(
+    module: ir.Module, inner: ir.Function, symbol: str, parameters: Sequence[PrologueLine]
+) -> None:
+    """``symbol(part, tid, args)``, which loads the parameters and calls ``inner``."""
+    kind = ir.FunctionType(ir.VoidType(), [I64, I64, I64.as_pointer()])
+    entry = ir.Function(module, kind, symbol)
+    b = ir.IRBuilder(entry.append_basic_block("entry"))
+    values = list(entry.args[:2])
+    for parameter, want in zip(parameters, inner.args[2:], strict=True):
+        word = b.load(b.gep(entry.args[2], [I64(parameter.slot)]))
+        values.append(b.inttoptr(word, want.type) if parameter.view else word)
+    b.call(inner, values)
+    b.ret_void()
+
+
+def _compile(
+    module: str, target: objects.LLVMTarget, function: ast.FunctionDef, short_rows: bool
+) -> bytes:
+    optimized, machine = objects.optimize(module, target, masked_tails=short_rows)
+    double = re.search(r"\bdouble\b", str(optimized))
+    if double and not library.names_float64(ast.unparse(function)):
+        raise ValueError(f"kernel {function.name} computes in float64 without mentioning it")
+    return objects.emit(optimized, machine)

@@ -1,1 +1,0 @@
-"""Kernels from Python text, through the front end of Numba."""
