@@ -46,7 +46,10 @@ pytestmark = pytest.mark.usefixtures("own_operators")
 
 HERE, ROOT = Path(__file__).name, Path(__file__).parent.parent
 PASSES = (contract_sums, defer_lookups, fold_constants, stabilize, simplify, simplify_views)
-PUBLIC = ("checkpoint", "data", "extend", "models", "nn", "ops", "optim", "settings", "train")
+PUBLIC = (
+    "checkpoint", "data", "distributed", "extend", "metrics", "models", "nn", "ops", "optim",
+    "pictures", "settings", "train",
+)  # fmt: skip
 INSIDE = ("Any", "np", "compile", "check_grad", "run", "GradientError", "WrongReference", "INPUT")
 
 

@@ -21,7 +21,10 @@ import tinygraph as tg
 from tinygraph.__main__ import main
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("tinygraph", "tinygraph_scalar", "tinygraph_cpu", "tinygraph_cuda", "ptx_emulator")
+PACKAGES = (
+    "tinygraph", "tinygraph_scalar", "tinygraph_cpu", "tinygraph_cuda", "tinygraph_mpi",
+    "ptx_emulator",
+)  # fmt: skip
 PROGRAM = """
 import numpy as np
 import tinygraph as tg

@@ -10,7 +10,7 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from .compiler import sources as _sources  # noqa: F401  # isort: skip  first: it looks at the files
-from . import checkpoint, data, metrics, models, nn, onnx, ops, optim, pictures, tracebacks, train
+from . import checkpoint, models, nn, onnx, ops, optim, tracebacks
 from .autodiff import GradientError, check_grad, grad
 from .compile import compile
 from .compiler.backend import BackendError
@@ -34,7 +34,7 @@ from .settings import settings
 from .view import view
 
 if _TYPE_CHECKING:
-    from . import data, extend, train
+    from . import data, extend, metrics, pictures, train
 
 __version__ = "0.1.0"
 
@@ -81,7 +81,7 @@ __all__ += ops.__all__
 
 tracebacks.install()
 
-_WHEN_USED = ("data", "extend", "train")  # imported then, not by ``import tinygraph``
+_WHEN_USED = ("data", "extend", "metrics", "pictures", "train")  # not by ``import tinygraph``
 
 
 def __dir__() -> list[str]:
