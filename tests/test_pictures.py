@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import xml.dom.minidom
 
 import numpy as np
 import pytest
 
 import tinygraph as tg
-from tinygraph import nn
+from tinygraph import models, nn
 from tinygraph.__main__ import main
 from tinygraph.page.drawing import Box, layered
 from whole_networks import WHOLE
@@ -41,6 +42,35 @@ def test_names_in_pictures_stay_text(tmp_path):
     for what in ("kernels", "memory"):
         xml.dom.minidom.parseString(program.save_svg(tmp_path / "a.svg", what).read_text())
     assert "<b>" not in program._repr_html_().replace("&lt;b&gt;", "")
+
+
+def picture_in(html: str) -> xml.dom.minidom.Element:
+    return xml.dom.minidom.parseString(re.search("<svg.*?</svg>", html, re.DOTALL)[0])
+
+
+def test_notebooks_show_nodes_graphs_and_programs_folded_by_layer(step):
+    net, x = models.googlenet(), tg.input("image", 1, 3, 224, 224)
+    for value, layers in (
+        (net(x), {"conv1", "inception4a"}), (step.graph, {"conv1", "fc3"}), (step, {"conv1", "fc3"})
+    ):  # fmt: skip
+        html = value._repr_html_()
+        names = [t.firstChild.data for t in picture_in(html).getElementsByTagName("text")]
+        assert layers <= {*names}
+        assert len(names) < 120 and "conv2d" in html
+        rules = re.findall(r"([^{}<>]+)\{", re.search("<style>(.*?)</style>", html)[1])
+        assert rules and all(rule.startswith(".tinygraph ") for rule in rules)
+    for node in (x, tg.zeros(3), x + 1.0, net.fc.weight):
+        picture_in(node._repr_html_())
+
+
+def test_notebooks_show_modules_as_trees_to_unfold():
+    small, large = models.lenet5()._repr_html_(), models.googlenet()._repr_html_()
+    assert "<b>conv1</b> <code>Conv2d(1, 6, " in small and "61,706 parameters" in small
+    assert small.count("<details open>") == 1 == large.count("<details open>")
+    assert large.count("<details>") > 9
+    odd = nn.Sequential(**{"<b>": nn.Linear(2, 2)})
+    xml.dom.minidom.parseString(f"<p>{odd._repr_html_().replace(' open', '')}</p>")
+    assert "&lt;b&gt;" in odd._repr_html_()
 
 
 def test_what_cannot_be_drawn_is_said(tmp_path):

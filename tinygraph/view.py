@@ -1,4 +1,4 @@
-"""view() -> path: two programs on one page."""
+"""view() -> path: two programs on one page; and what notebooks show of nodes and graphs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 from .compiler.program import Program
+from .graph.ir import Graph, Node
+from .graph.methods import overload
 
 
 def view(first: Program, second: Program, path: str | os.PathLike[str]) -> Path:
@@ -33,3 +35,13 @@ def view(first: Program, second: Program, path: str | os.PathLike[str]) -> Path:
     from .page.view import write  # a page needs the planner, which a warm start does without
 
     return write(path, [first.page_record(), second.page_record()])
+
+
+def html(value: Graph | Node) -> str:
+    """For notebooks: a picture of all layers."""
+    from .page.notebook import graph_html
+
+    return graph_html(value)
+
+
+overload(html=html)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import os
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -288,10 +287,9 @@ class Program(ABC):
         return f"{self!r}\n{self.inspection.summary()}"
 
     def _repr_html_(self) -> str:
-        from ..page.record import record
-        from ..page.svg import graph
+        from ..page.notebook import program_html
 
-        return f"<pre>{html.escape(str(self))}</pre>{graph(record(*self.page_record()))}"
+        return program_html(str(self), *self.page_record())
 
     def _repr_markdown_(self) -> str:
         return f"```\n{self}\n\n{self.dump()}\n```"

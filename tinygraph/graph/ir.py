@@ -145,6 +145,9 @@ class Node(ArrayMethods):
     def _repr_markdown_(self) -> str:
         return METHODS["markdown"](self)
 
+    def _repr_html_(self) -> str:
+        return METHODS["html"](self)
+
 
 class Parameter(Node):
     """A source with an identity of its own and a value that lives outside of every graph.
@@ -343,3 +346,6 @@ class Graph:
 
     def _repr_markdown_(self) -> str:
         return METHODS["markdown"](self)
+
+    def _repr_html_(self) -> str:
+        return METHODS["html"](self)

@@ -234,6 +234,11 @@ class Module:
         head = f"{type(self).__name__}({self.extra_repr()}"
         return head + (")" if not rows else "\n  " + "\n  ".join(rows) + "\n)")
 
+    def _repr_html_(self) -> str:
+        from .notebook import module_html
+
+        return module_html(self)
+
 
 class Sequential(Module):
     """Modules one after the other, named by number, or by keyword: ``Sequential(conv=...)``.

@@ -11,19 +11,24 @@ from ..inspect.remarks import size_text
 from .drawing import Box, layered
 
 PARTS = {"forward": "#0072b2", "backward": "#d55e00", "update": "#009e73"}
-STYLE = (
-    "text{font:12px system-ui,sans-serif;fill:#1d2126}.name{font-weight:600}"
-    ".soft{fill:#626871;font-size:11px}.edge{fill:none;stroke:#a9aeb6}"
-    ".box{stroke:#d0d0ca}.line{stroke:#e2e2dd}.roof{fill:none;stroke:#1d2126;stroke-width:1.5}"
-)
+STYLE = {  # of the classes below, in this picture alone: a notebook has more of them
+    "text": "font:12px system-ui,sans-serif;fill:#1d2126",
+    ".name": "font-weight:600",
+    ".soft": "fill:#4a5058;font-size:11px",
+    ".edge": "fill:none;stroke:#a9aeb6",
+    ".box": "stroke:#d0d0ca",
+    ".line": "stroke:#e2e2dd",
+    ".roof": "fill:none;stroke:#1d2126;stroke-width:1.5",
+}
 WIDTH, HEIGHT = 190, 44
 COLD, HOT = (0xF3, 0xF4, 0xF6), (0xE8, 0x71, 0x0A)
 
 
 def picture(width: float, height: float, parts: Iterable[str]) -> str:
     size = f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}"'
+    style = "".join(f".tinygraph {name}{{{rule}}}" for name, rule in STYLE.items())
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" {size}><style>{STYLE}</style>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="tinygraph" {size}><style>{style}</style>'
         f'<rect width="100%" height="100%" fill="#fff"/>{"".join(parts)}</svg>\n'
     )
 
@@ -44,9 +49,10 @@ def heat(share: float) -> str:
 # -- kernels ---------------------------------------------------------------------------------------
 
 
-def graph(page: Mapping[str, Any]) -> str:
-    """The kernels of a run, folded by layer, with their share of the time, else of the work: the
-    forward part downwards, the backward part, with updates, upwards beside it.
+def graph(page: Mapping[str, Any], noun: str = "kernels") -> str:
+    """The kernels of a run, or other things with their fields, folded by layer, with their share of
+    the time, else of the work: the forward part downwards, the backward part, with updates, upwards
+    beside it.
     """
     groups, edges = folded([k for k in page["kernels"] if k["part"] != "prepare"])
     lanes = [[k for k, g in enumerate(groups) if (g[0]["part"] == "forward") == ahead]
@@ -67,7 +73,7 @@ def graph(page: Mapping[str, Any]) -> str:
     most = max(weights, default=0) or 1
     parts = [curve(boxes[a], boxes[b], (a in first) != (b in first)) for a, b in edges]
     for box, members, w in zip(boxes, groups, weights, strict=True):
-        parts += node(box, members, heat(w / most))
+        parts += node(box, members, noun, heat(w / most))
     frame = f'<g transform="translate(16,16)">{"".join(parts)}</g>'
     return picture(right - 90 + 32, lane_height + 32, [frame])
 
@@ -87,7 +93,9 @@ def curve(a: Box, b: Box, across: bool) -> str:
     return f'<path class="edge"{faint} d="M{x:.0f} {y:.0f}C{path} {u:.0f} {v:.0f}"/>'
 
 
-def node(box: Box, members: Sequence[Mapping[str, Any]], colour: str) -> Iterable[str]:
+def node(
+    box: Box, members: Sequence[Mapping[str, Any]], noun: str, colour: str
+) -> Iterable[str]:
     first = members[0]
     name = first["layer"].split(".")[0] or first["what"]
     value = value_text(members)
@@ -96,9 +104,10 @@ def node(box: Box, members: Sequence[Mapping[str, Any]], colour: str) -> Iterabl
         f'rx="7" fill="{colour}"/><rect x="{box.x:.0f}" y="{box.y + 6:.0f}" width="4" '
         f'height="{HEIGHT - 12}" rx="2" fill="{PARTS[first["part"]]}"/>'
     )
-    yield text(box.x + 12, box.y + 18, name, "name", 22 - len(value))
+    yield text(box.x + 12, box.y + 18, name, "name", (WIDTH - 24 - 6 * len(value)) // 7)
     yield text(box.x + WIDTH - 8, box.y + 18, value, "soft", end="end")
-    what = first["what"] if len(members) == 1 else f"{len(members)} kernels: {first['what']}"
+    what = max(members, key=weight)["what"]
+    what = what if len(members) == 1 else f"{len(members)} {noun}: {what}"
     yield text(box.x + 12, box.y + 34, what, "soft", 27)
 
 
@@ -107,6 +116,8 @@ def weight(kernel: Mapping[str, Any]) -> float:
 
 
 def value_text(members: Sequence[Mapping[str, Any]]) -> str:
+    if "value" in members[-1]:
+        return str(members[-1]["value"])
     if "us" in members[0]:
         us = sum(k["us"] for k in members)
         return f"{us:,.0f} µs" if us < 1e4 else f"{us / 1e3:,.1f} ms"
