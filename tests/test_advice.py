@@ -7,7 +7,11 @@ import re
 import pytest
 
 import tinygraph as tg
-from tinygraph.inspect.advice import advice
+from golden_networks import inspected
+from targets import WIDE
+from tinygraph.graph.origins import origins
+from tinygraph.inspect.advice import CLOSE, advice, other_way
+from tinygraph.inspect.fused import choices
 from tinygraph.inspect.profile import Profile, Timing
 from tinygraph.plan.records.device import Roofline
 from whole_networks import WHOLE
@@ -50,7 +54,24 @@ def test_idle_threads_and_shares_above_the_limit_are_explained(program):
     assert "2 threads are busy for 40 %" in text
     fast = {slowest(program, "matmul"): 0.5}
     text = " ".join(advice(profile(program, fast)))
-    assert re.search(r"1 launches are above 100 % of their limit: their\s+bytes come", text)
+    assert re.search(r"1 launch is above 100 % of their limit: their\s+bytes come", text)
+
+
+@pytest.mark.parametrize("name", ["lenet5_step", "alexnet", "googlenet", "resnet50"])
+def test_options_are_for_layers_there_are_and_not_for_what_was_estimated_to_be_slower(name):
+    inputs, outputs, updates = WHOLE[name]()
+    found = inspected(WIDE, inputs, outputs, updates)
+    scopes = {o.scope for n in found.steps[0].graph.nodes for o in origins(n)}
+    asked = 0
+    for cost in found.costs:
+        for m in cost.launch.members:
+            if (option := other_way(m, choices(found.plan))) is not None:
+                asked += 1
+                assert option[0] in scopes, option
+                texts = [w for at, w in choices(found.plan).items() if f"in {option[0]})" in at]
+                slow = re.findall(r"estimated at (\d+\.\d+)", " ".join(texts))
+                assert option[1] == "implicit" or min(map(float, slow)) < CLOSE
+    assert asked > 0 or name == "lenet5_step"
 
 
 def test_nothing_to_do_is_said(program):

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import pairwise
+
 import pytest
 
 import tinygraph as tg
 from tinygraph.__main__ import main
+from tinygraph.graph.diff import differences
+from tinygraph.graph.short import Written
 from tinygraph.passes import PIPELINE
+from whole_networks import WHOLE
 
 x, p = tg.input("x", 4, 3), tg.input("p", 3)
 
@@ -25,7 +31,7 @@ def test_equal_graphs_have_no_differences():
     assert tg.diff(graph(y), graph(y)).splitlines() == [
         "--- g: 2 nodes",
         "+++ g: 2 nodes",
-        "  ... 3 as before",
+        "  ... 2 as before",
     ]
 
 
@@ -42,7 +48,8 @@ def test_what_reads_a_changed_node_is_as_before():
         "- %1 = abs(%0') : f32[4,3]",
         "+ %1 = abs(%0) : f32[4,3]",
     ]
-    assert found.splitlines()[-1] == "  ... 4 as before"
+    assert found.splitlines()[-1] == "  ... 3 as before"
+    assert found.splitlines()[1] == "+++ g: 7 nodes: 1 gone, 1 added, 1 with other operands"
     assert "  %3 = sqrt(%2) : f32[4,3]" in found.splitlines()
 
 
@@ -60,6 +67,25 @@ def test_names_and_constants_stand_for_themselves():
     found = signed(tg.diff(graph(x * 2.0), graph(x * 3.0)))
     assert found == ["- %0' = mul(x, 2.0) : f32[4,3]", "+ %0 = mul(x, 3.0) : f32[4,3]",
                      "- return %0'", "+ return %0"]  # fmt: skip
+
+
+def test_what_only_moved_is_as_before():
+    a, b, c = tg.exp(x), tg.log(x), tg.sqrt(x)
+    found = tg.diff(graph(a, b, c), graph(c, a, b))
+    assert found.splitlines()[1] == "+++ g: 3 nodes"
+    assert signed(found) == ["- return %1, %2, %0", "+ return %0, %1, %2"]
+
+
+@pytest.mark.parametrize("name", ["lenet5_step", "resnet50", "lstm_step", "char"])
+def test_counts_are_those_of_the_sets_of_nodes(name):
+    inputs, outputs, updates = WHOLE[name]()
+    program = tg.compile(inputs, outputs, updates=updates, name=name)
+    for a, b in pairwise(program.inspection.steps):
+        before, after = Written(a.graph).calls.keys(), Written(b.graph).calls.keys()
+        signs = Counter(line.sign for line in differences(a.graph, b.graph) if line.counts)
+        assert signs[" "] + signs["-"] == len(before), b.name
+        assert signs[" "] + signs["+"] == len(after), b.name
+        assert signs["-"] <= len(before - after) and signs["+"] <= len(after - before), b.name
 
 
 def test_loops_are_compared_inside():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -16,6 +17,8 @@ from random_networks import networks
 from targets import schedule
 from tinygraph.compiler.pipeline import run_passes
 from tinygraph.graph.ir import Graph, Node, Parameter
+from tinygraph.graph.op import Kind
+from tinygraph.graph.origins import origins
 from tinygraph.inspect.remarks import Apart, Remark, grouped, unfused
 from tinygraph.passes import strip_effects
 from tinygraph.plan.records.reason import Reason
@@ -137,6 +140,31 @@ def test_a_network_has_few_lines_with_what_costs_most_first():
     found = inspected(WIDE, inputs, outputs, updates)
     assert len(found.details) == 68 and len(found.remarks) == 18
     assert "window_max" in found.remarks[0] and "more like it" in found.remarks[0]
+
+
+SCREEN = 45  # lines
+
+
+@pytest.mark.parametrize("name", ["lenet5_step", "googlenet", "resnet50", "lstm_step", "char",
+                                  "transformer_step"])  # fmt: skip
+def test_remarks_and_explanations_fit_a_screen(name):
+    inputs, outputs, updates = WHOLE[name]()
+    found = inspected(WIDE, inputs, outputs, updates)
+    text = str(found.remarks)
+    assert text.startswith(f"remarks of net: {len(found.remarks)}, those first that cost most")
+    assert len(text.splitlines()) <= SCREEN and max(map(len, text.splitlines())) <= 100
+    costs = re.compile(r" +[\d,.]+ (bytes|KB|MB)  ")
+    rows = [size(line) for line in text.splitlines() if costs.match(line)]
+    assert rows == sorted(rows, reverse=True) and rows
+    made = [n for n in found.steps[0].graph.nodes if n.op.kind is not Kind.SOURCE]
+    for scope in {o.scope.split(".")[0] for n in made for o in origins(n)} - {""}:
+        lines = found.explain(scope).splitlines()
+        assert len(lines) <= SCREEN and max(map(len, lines)) <= 100, scope
+
+
+def size(line: str) -> float:
+    number, unit = line.split()[:2]
+    return float(number.replace(",", "")) * {"bytes": 1, "KB": 1e3, "MB": 1e6}[unit]
 
 
 def test_a_loop_moves_bytes_in_every_step():

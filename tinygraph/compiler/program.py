@@ -174,7 +174,9 @@ class Program(ABC):
 
     @property
     def remarks(self) -> list[str]:
-        """The compiler's choices with their reasons, and why neighbours are not in one kernel."""
+        """Why neighbours are not in one kernel, those first that cost most; the compiler's choices
+        with their reasons; what passes did. A list of lines; ``print`` shows a screen of them.
+        """
         return self.inspection.remarks
 
     def dump(self, stage: str | None = None, *, lines: bool = False, scopes: bool = False) -> str:

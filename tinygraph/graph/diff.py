@@ -9,13 +9,15 @@
 
 Nodes are called what they are in the dump of the second graph; those that only the first one has,
 what they are in its dump, followed by a '. A node whose operands are not those of its twin is
-shown twice; what only reads it is as before.
+shown twice; what only reads it is as before. A node that both graphs have is its own twin, wherever
+it stands. The heading counts nodes; what a loop repeats is shown with it, and not counted.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from itertools import groupby
 
@@ -29,10 +31,16 @@ CONTEXT = 2  # nodes that are shown around a difference
 @dataclass(frozen=True, slots=True)
 class DiffLine:
     """A node, or what a graph returns, and which graph has it: the first (-), the second (+), both.
+
+    Attributes:
+        twin: whether the other graph has a node that takes its place.
+        counts: whether it is a node of the graph itself.
     """
 
     sign: str
     text: str
+    twin: bool = True
+    counts: bool = True
 
 
 def diff(before: Graph, after: Graph, names: tuple[str, str] | None = None) -> str:
@@ -52,11 +60,21 @@ def diff(before: Graph, after: Graph, names: tuple[str, str] | None = None) -> s
         + return %0
     """
     old, new = names or (before.name, after.name)
+    lines = list(differences(before, after))
     heading = [
-        f"{sign} {name}: {len(Written(graph).calls)} nodes"
+        f"{sign} {name}: {nodes_text(len(Written(graph).calls))}"
         for sign, name, graph in (("---", old, before), ("+++", new, after))
     ]
-    return "\n".join([*heading, *with_context(list(differences(before, after)))])
+    kinds = Counter((line.sign, line.twin) for line in lines if line.counts)
+    counts = {"gone": kinds["-", False], "added": kinds["+", False]}
+    counts["with other operands"] = kinds["+", True]
+    found = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    heading[1] += f": {found}" if found else ""
+    return "\n".join([*heading, *with_context(lines)])
+
+
+def nodes_text(count: int) -> str:
+    return f"{count} node{'s' * (count != 1)}"
 
 
 def differences(before: Graph, after: Graph) -> Iterator[DiffLine]:
@@ -64,12 +82,14 @@ def differences(before: Graph, after: Graph) -> Iterator[DiffLine]:
     old, new = labels(before), labels(after)
     calls = Written(before).calls, Written(after).calls
     first, second = map(list, calls)
+    both = calls[0].keys() & calls[1].keys()
     matcher = SequenceMatcher(
         None,
-        [key(n, call, old) for n, call in calls[0].items()],
-        [key(n, call, new) for n, call in calls[1].items()],
+        [id(n) if n in both else key(n, call, old) for n, call in calls[0].items()],
+        [id(n) if n in both else key(n, call, new) for n, call in calls[1].items()],
         autojunk=False,
     )
+    old |= {n: new[n] for n in both}
     for i, k, size in matcher.get_matching_blocks():
         old |= {a: new[b] for a, b in zip(first[i : i + size], second[k : k + size], strict=True)}
     for tag, i, j, k, m in matcher.get_opcodes():
@@ -78,14 +98,16 @@ def differences(before: Graph, after: Graph) -> Iterator[DiffLine]:
                 yield from pair(text(a, calls[0][a], old), text(b, calls[1][b], new))
                 yield from of_bodies(a, b)
         else:
-            old |= {n: f"{old[n]}'" for n in first[i:j]}
-            yield from (DiffLine("-", text(n, calls[0][n], old)) for n in first[i:j])
-            yield from (DiffLine("+", text(n, calls[1][n], new)) for n in second[k:m])
+            gone = [n for n in first[i:j] if n not in both]
+            old |= {n: f"{old[n]}'" for n in gone}
+            yield from (DiffLine("-", text(n, calls[0][n], old), False) for n in gone)
+            for n in second[k:m]:
+                yield DiffLine(" " if n in both else "+", text(n, calls[1][n], new), n in both)
     results = (
         "return " + ", ".join(names[o] for o in graph.outputs)
         for graph, names in ((before, old), (after, new))
     )
-    yield from pair(*results)
+    yield from (replace(line, counts=False) for line in pair(*results))
 
 
 def key(n: Node, call: ShortCall, names: dict[Node, str]) -> tuple:
@@ -107,7 +129,8 @@ def of_bodies(a: Node, b: Node) -> Iterator[DiffLine]:
     """The differences within the graphs that two loops repeat."""
     for x, y in zip(a.bodies, b.bodies, strict=True):
         if x.digest != y.digest:
-            yield from (DiffLine(line.sign, f"    {line.text}") for line in differences(x, y))
+            for line in differences(x, y):
+                yield replace(line, text=f"    {line.text}", counts=False)
 
 
 def with_context(lines: list[DiffLine]) -> Iterator[str]:
@@ -120,7 +143,7 @@ def with_context(lines: list[DiffLine]) -> Iterator[str]:
     }
     for alike, run in groupby(enumerate(lines), lambda item: item[0] not in near):
         if alike:
-            yield f"  ... {len(list(run))} as before"
+            yield f"  ... {sum(line.counts for _, line in run)} as before"
         else:
             for _, line in run:
                 yield from wrap(f"{line.sign} {line.text}", f"{line.sign}     ", WIDTH)

@@ -4,12 +4,16 @@ which option to try.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from ..graph.op import Kind
+from ..graph.origins import origins
+from ..plan.records.cost import node_cost
 from ..plan.records.plan import Emitted, Launch
+from .remarks import place
 from .words import is_convolution, layer, what
 
 if TYPE_CHECKING:
@@ -20,6 +24,7 @@ SHOWN = 3  # launches
 WORTH = 0.02  # of the time of all launches: less is not worth a line
 IDLE = 0.3  # of the threads' time that is worth a line
 GOOD = 0.8  # of the roofline: nothing to do
+CLOSE = 1.25  # times as long, as an estimate: worth to be tried
 
 
 def advice(profile: Profile) -> list[str]:
@@ -41,7 +46,7 @@ def launches(profile: Profile) -> Iterator[str]:
     far.sort(key=lambda pair: -gain(pair[0]))
     for row, launch in far[:SHOWN]:
         if row.roofline < GOOD and gain(row) > WORTH * profile.total:
-            yield one(row, launch, gain(row) / profile.total)
+            yield one(row, launch, gain(row) / profile.total, profile.why)
     share = sum(row.share for row in small)
     if share > 0.1:
         yield (
@@ -55,27 +60,44 @@ def gain(row: Row) -> float:
     return row.seconds * max(0.0, 1 - row.roofline)
 
 
-def one(row: Row, launch: Launch, share: float) -> str:
+def one(row: Row, launch: Launch, share: float, why: Mapping[str, str]) -> str:
     nodes = [n for m in launch.members for n in m.nodes]
-    title = f"{layer(nodes)} {' and '.join(dict.fromkeys(what(m) for m in launch.members))}".strip()
+    names = list(dict.fromkeys(what(m) for m in launch.members))
+    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+    title = f"{layer(nodes)} {' and '.join(names[:2])}{more}".strip()
     head = (
         f"{title}: {100 * row.roofline:.0f} % of its limit, up to {100 * share:.0f} % of the time"
     )
-    return f"{head} to gain; {option(row, launch)}"
+    return f"{head} to gain; {option(row, launch, why)}"
 
 
-def option(row: Row, launch: Launch) -> str:
+def option(row: Row, launch: Launch, why: Mapping[str, str]) -> str:
     """What to try, or where to read on."""
-    nodes = [n for m in launch.members for n in m.nodes]
-    place = layer(nodes)
-    ask = f'explain("{place}")' if place else "remarks"
-    if any(n.op.kind is Kind.ANCHOR and is_convolution(n) for n in nodes) and place:
-        winograd = any(isinstance(m.work, Emitted) for m in launch.members)
-        other = "implicit" if winograd else "winograd"
-        return f'compile(conv={{"{place}": "{other}"}}) computes it the other way'
+    main = max(launch.members, key=lambda m: sum(map(node_cost, m.nodes)))
+    name = next((o.scope for n in main.nodes for o in origins(n) if o.scope), "")
+    ask = f'explain("{name}")' if name else "remarks"
+    if (other := other_way(main, why)) is not None:
+        layer, way = other
+        return f'compile(conv={{"{layer}": "{way}"}}) computes it the other way'
     if row.hint == "compute":
         return f"{ask} says how its product is computed; sizes that fill its tile make it faster"
     return f"it moves {row.bytes / 1e6:,.2f} MB, and {ask} says why these are not in one kernel"
+
+
+def other_way(m: Launch, why: Mapping[str, str]) -> tuple[str, str] | None:
+    """The layer of a convolution, and the way to compute it that the planner did not choose, unless
+    that is not possible or was estimated to take longer.
+    """
+    for n in m.nodes:
+        scope = next((o.scope for o in origins(n) if o.scope), n.name)
+        if n.op.kind is not Kind.ANCHOR or not is_convolution(n) or not scope:
+            continue
+        if isinstance(m.work, Emitted):
+            return scope, "implicit"
+        found = re.search(r"estimated at (\d+\.\d+)", why.get(place(n), ""))
+        if found and float(found[1]) < CLOSE:
+            return scope, "winograd"
+    return None
 
 
 def threads(profile: Profile) -> Iterator[str]:
@@ -101,4 +123,5 @@ def above(profile: Profile) -> Iterator[str]:
         for row, launch in over
     )  # fmt: skip
     if over:
-        yield f"{len(over)} launches are above 100 % of their limit: {'; or '.join(why)}"
+        count = f"{len(over)} launch{'es are' if len(over) > 1 else ' is'}"
+        yield f"{count} above 100 % of their limit: {'; or '.join(why)}"

@@ -14,7 +14,7 @@ from ..graph.op import Kind
 from ..graph.origins import origins
 from ..graph.short import ShortCall, all_calls
 from ..plan.records.plan import Launch
-from .remarks import grouped
+from .remark_list import listing
 
 if TYPE_CHECKING:
     from .inspection import Inspection
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from .record import Snapshot
 
 WIDTH = 100
-SHOWN = 8  # lines of a section
+SHOWN = 5  # entries of a section
+OPERATIONS = 8  # that take as long as a byte from memory
 SEPARATORS = str.maketrans("();:,", "     ")
 
 
@@ -51,9 +52,9 @@ def explain(inspection: Inspection, name: str, profile: Profile | None = None) -
     mentioned = [r for r in inspection.details if mentions(r.text, known, name)]
     changes = [c for pair in pairwise(steps) for c in changed(*pair, name, set(left))]
     return "\n".join([
-        f"{name}: {counted(shown, calls)}",
+        *wrap(f"{name}: {counted(shown, calls)}", WIDTH, max_lines=2, placeholder=" …"),
         *section("kernels", found or ["none: it became part of others, or of nothing"]),
-        *section("remarks", grouped(mentioned)),
+        *section("remarks", listing(mentioned, lambda n: inspection.names.get(n, "?"))),
         *section("as written", listed(graph, shown, calls)),
         *section("passes", changes or ["no pass changed it"]),
     ])  # fmt: skip
@@ -107,7 +108,8 @@ def within(path: str, name: str) -> bool:
 
 def unknown(name: str, graph: Graph) -> str:
     """An error that says which names there are."""
-    scopes = (o.scope for n in graph.everywhere for o in origins(n) if o.scope)
+    made = (n for n in graph.everywhere if n.op.kind is not Kind.SOURCE)  # others are shared
+    scopes = (o.scope for n in made for o in origins(n) if o.scope)
     names = (n.name for n in graph.nodes if n.name is not None)
     known = list(dict.fromkeys((*scopes, *names)))
     close = difflib.get_close_matches(name, known, 3, 0.4) or known[:8]
@@ -152,18 +154,21 @@ def changed(before: Snapshot, after: Snapshot, name: str, left: set[Node]) -> li
 
 
 def kernels(inspection: Inspection, nodes: list[Node], profile: Profile | None) -> list[str]:
-    """The launches that compute some of the nodes, with their share of the work and the time."""
+    """The launches that compute some of the nodes, with their share of the work and the time: those
+    first that take longest, at the end what is prepared.
+    """
     wanted = {n for n in nodes if n.op.kind is not Kind.SOURCE}
     names = {n.name for n in nodes if isinstance(n, Parameter)}
     plan = inspection.plan
     held = {id(b) for b in plan.buffers if b.home == "parameter" and b.name in names}
-    text = []
+    prepared = []
     for number, launch in enumerate(plan.prepare):
         found = [m for m in launch.members if touches(m, wanted, held)]
         held |= {id(m.accesses[i].buffer) for m in found for i in m.writes}
         if found:
-            text.append(f"prepare {number} {launch.name}: only when parameters have changed")
+            prepared.append(f"prepare {number} {launch.name}: only when parameters have changed")
     total = sum(c.flops for c in inspection.costs) or 1
+    text: list[tuple[float, str]] = []
     for number, cost in enumerate(inspection.costs):
         if not any(touches(m, wanted, held) for m in cost.launch.members):
             continue
@@ -177,8 +182,11 @@ def kernels(inspection: Inspection, nodes: list[Node], profile: Profile | None) 
         labels = dict.fromkeys(inspection.names.get(n, "") for n in here if n not in wanted)
         mine = {inspection.names[n] for n in wanted}
         rest = [label for label in labels if label.startswith("%") and label not in mine]
-        text.append(line + (f"; also computes {', '.join(rest[:8])}" if rest else ""))
-    return text
+        line += f"; also computes {', '.join(rest[:4])}" if rest else ""
+        line += " …" if len(rest) > 4 else ""
+        work = max(cost.flops / OPERATIONS, cost.bytes)
+        text.append((profile.launches[number].seconds if profile is not None else work, line))
+    return [line for _, line in sorted(text, key=lambda pair: -pair[0])] + prepared
 
 
 def touches(launch: Launch, wanted: set[Node], held: set[int]) -> bool:

@@ -25,11 +25,12 @@ from ..plan.records.cost import LaunchCost, costs
 from ..plan.records.device import Card
 from .cards import cards_text
 from .explain import explain
-from .fused import fused_text, largest
+from .fused import choices, fused_text, largest
 from .plan_text import plan_text
 from .planning import planner_steps, planning_text
 from .profile import Profile, Timing
 from .record import Compiled, Snapshot
+from .remark_list import Remarks, remarks_text
 from .remarks import Remark, card_remarks, grouped, places, plan_remarks, step_remarks
 
 LARGEST = 6  # kernels in a summary
@@ -152,11 +153,13 @@ class Inspection:
         return [*planned, *card_remarks(self.code.kernels, self.cards), *passes]
 
     @cached_property
-    def remarks(self) -> list[str]:
+    def remarks(self) -> Remarks:
         """Why neighbours are in two kernels, those first that cost most bytes; what the planner
         chose, what passes did. Remarks of one kind are one line.
         """
-        return grouped(self.details)
+        label = lambda n: self.names.get(n, "?")  # noqa: E731
+        screen = lambda: remarks_text(self.plan.name, self.details, label)  # noqa: E731
+        return Remarks(grouped(self.details), screen)
 
     def name(self, n: Node) -> str:
         """A node as remarks call it: its label, its operator, the user's line."""
@@ -233,7 +236,7 @@ class Inspection:
 
     def profile(self, timing: Timing) -> Profile:
         """A measurement joined with costs, nodes and lines."""
-        return Profile(self.plan.name, timing, self.costs, self.plan.devices)
+        return Profile(self.plan.name, timing, self.costs, self.plan.devices, choices(self.plan))
 
     def planning(self, step: str | None = None) -> str:
         """The planner's steps with their times, or what one of them left."""

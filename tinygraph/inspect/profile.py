@@ -75,12 +75,19 @@ class Profile:
         launches: a Row for each launch, in the order of the plan.
         scopes: a Row for each of the outermost scopes: a launch counts for each by its nodes' work.
         devices: a Row for each device of a program that is placed.
+        why: how each convolution is computed and why, by where it is.
     """
 
     def __init__(
-        self, name: str, timing: Timing, costs: Sequence[LaunchCost], names: Sequence[str] = ()
+        self,
+        name: str,
+        timing: Timing,
+        costs: Sequence[LaunchCost],
+        names: Sequence[str] = (),
+        why: Mapping[str, str] | None = None,
     ):
         self.name, self.timing, self.costs, self.names = name, timing, list(costs), tuple(names)
+        self.why = why or {}
         self.seconds, self.peak = timing.seconds, timing.roofline
         self.total = sum(timing.launches) or 1e-12
 
@@ -212,10 +219,15 @@ def cells(row: Row) -> tuple[str, ...]:
         f"{row.gflops:,.1f}",
         f"{row.bandwidth:,.1f}",
         f"{100 * row.roofline:.0f} %",
-        row.hint,
+        f"{row.hint}, Winograd" if is_above_by_winograd(row) else row.hint,
         row.device,
         "; ".join(row.places),
     )
+
+
+def is_above_by_winograd(row: Row) -> bool:
+    """Whether a launch is above 100 % since it computes fewer operations than are counted."""
+    return row.roofline > 1.005 and row.hint == "compute" and "winograd" in row.name
 
 
 def columns(title: str, rows: Sequence[Row]) -> list[tuple[str, ...]]:

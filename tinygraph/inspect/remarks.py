@@ -44,13 +44,18 @@ class Remark:
     nodes: tuple[Node, ...] = ()
 
 
-def grouped(remarks: Iterable[Remark]) -> list[str]:
-    """A line for each kind of remark, those about most bytes first, else in their order."""
+def kinds_of(remarks: Iterable[Remark]) -> list[list[Remark]]:
+    """Remarks of one kind together: kinds, and remarks in them, about most bytes first."""
     kinds: dict[tuple[str, ...], list[Remark]] = {}
     for remark in remarks:
         kinds.setdefault(remark.kind or (remark.text,), []).append(remark)
     ranked = sorted(kinds.values(), key=lambda alike: -sum(r.bytes for r in alike))
-    return [one_line(sorted(alike, key=lambda r: -r.bytes)) for alike in ranked]
+    return [sorted(alike, key=lambda r: -r.bytes) for alike in ranked]
+
+
+def grouped(remarks: Iterable[Remark]) -> list[str]:
+    """A line for each kind of remark, those about most bytes first, else in their order."""
+    return [one_line(alike) for alike in kinds_of(remarks)]
 
 
 def one_line(alike: Sequence[Remark]) -> str:
