@@ -14,7 +14,7 @@ from tinygraph.autodiff import GradientError, check_grad, grad
 from tinygraph.graph.dump import dump
 from tinygraph.graph.interpret import run
 from tinygraph.graph.ir import Graph
-from tinygraph.graph.op import Kind, Op, input
+from tinygraph.graph.op import Kind, Op, constant, input
 from tinygraph.graph.origins import origins, scope
 from tinygraph.graph.verify import verify
 
@@ -148,3 +148,8 @@ def test_the_gradients_of_a_split_are_put_side_by_side():
     (value,) = run(Graph("g", (), (g,)))
     assert value.tolist() == [[2] * 7, [3] * 7, [2] * 7]
     check_grad(lambda x: ops.concat([ops.exp(p) for p in ops.split(x, 3, 0)], 1), np.ones((3, 2)))
+
+
+def test_random_numbers_are_the_same_in_any_precision():
+    seed, step = constant(3, "int32"), constant(1, "int32")
+    check_grad(lambda x: ops.dropout(x, 0.4, seed, step, 1) * x, np.linspace(-1, 1, 12))

@@ -56,3 +56,21 @@ def test_layers_that_differ_in_size_share_a_kernel():
     kernels = assemble(schedule(graph)).kernels
     assert len(kernels) == 1
     assert "float32(0.5)" in kernels[0].text and "literal0_bits = args[" in kernels[0].text
+
+
+@pytest.mark.parametrize(
+    "op", [o for o in RECORDS if o.kind is Kind.ELEMENTWISE], ids=lambda o: o.name
+)
+def test_every_scalar_function_in_an_epilogue(op):
+    """Python's twin of a product knows all that compiled code does."""
+    example = op.example()
+    x, w = input("x", 4, 5), input("w", 5, 7)
+    args = [
+        ops.less(x @ w, 0.2) if i.dtype == "bool" else ops.cast(x @ w, i.dtype)
+        for i in example.inputs
+    ]
+    graph = graph_of(op(*args, **dict(example.attrs)))
+    rng = np.random.default_rng(0)
+    arrays = [rng.uniform(0.1, 0.4, i.shape).astype("float32") for i in graph.inputs]
+    for got, want in zip(run_python(graph, *arrays), run(graph, *arrays), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)

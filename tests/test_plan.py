@@ -268,7 +268,15 @@ def reductions_that_read_each_others_results() -> Network:
     return network(ops.min(n, 0, keepdims=True) - ops.cast(ops.argmax(n, 0), "float32"))
 
 
+def looked_up_and_computed_again() -> Network:
+    """What the sum's other operand is made of is looked up in the same kernel."""
+    y, i = x(2, 3) * 2, x(2, 3, name="i")
+    found = ops.take_along_axis(y, ops.cast(i, "int32"), 0)
+    return network(ops.where(i < 0, y, 0) + found)
+
+
 HARD = [
+    looked_up_and_computed_again,
     columns_that_are_looked_up,
     reductions_that_read_each_others_results,
     output_that_is_broadcast,

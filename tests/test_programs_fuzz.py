@@ -2,37 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import time
-import zlib
-
 import numpy as np
-import pytest
 
 import tinygraph as tg
 from compiled import run_python
 from random_programs import Programmer, graph_and_values, program, types_agree
+from seeds import drawn, pytest_generate_tests  # noqa: F401  pytest finds it here
 from tinygraph.autodiff import GradientError, check_grad
 from tinygraph.graph.dtype import is_float
 from tinygraph.graph.interpret import run
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Seeds from 0 up; with --deep others in each run, the same in all its processes."""
-    deep = metafunc.config.getoption("--deep")
-    if "seed" in metafunc.fixturenames:
-        run_id = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(time.time_ns()))
-        first = zlib.crc32(run_id.encode()) if deep else 0
-        count = metafunc.function.deep if deep else metafunc.function.count
-        metafunc.parametrize("seed", range(first, first + count))
-
-
-def drawn(count: int, deep: int):
-    def mark(test):
-        test.count, test.deep = count, deep
-        return test
-
-    return mark
 
 
 def same(p: Programmer, results: list[np.ndarray], want: list[np.ndarray], how: str) -> None:

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from . import intrinsics, math
+from . import intrinsics, library
 
 # what the text may call apart from its own names; `bool`, `round` and `abs` are not Python's, which
 # know no arrays
 SCOPE: dict[str, Any] = {
     **{name: f for name, f in vars(intrinsics).items() if not name.startswith("_")},
-    **{name: f for name, f in vars(math).items() if not name.startswith("_")},
+    **library.functions(),
     "inf": np.inf,
     "nan": np.nan,
     "bool": np.bool_,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .ir import Graph, Node
-from .op import CONSTANT, PARAMETER, constant, input
+from .op import CONSTANT, OPS, PARAMETER, constant, input
 from .rewrite import rebuild
 from .types import Array, Type
 
@@ -21,7 +21,9 @@ def in_float64(graph: Graph) -> tuple[Graph, tuple[Node, ...]]:
             return parameters[n]
         if n.op is CONSTANT:
             return constant(n.attr("value").data, _wider(n.dtype))
-        return n.op(*n.inputs, **{k: _wider(v) for k, v in n.attrs})
+        made = n.op(*n.inputs, **{k: _wider(v) for k, v in n.attrs})
+        drawn = made.dtype == "float32" == n.dtype  # random bits are the same in any precision
+        return OPS["cast"](made, dtype="float64") if drawn else made
 
     made = rebuild(graph, wide, bodies=False)
     inputs = tuple(wide(i) for i in graph.inputs)

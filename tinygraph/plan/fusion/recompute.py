@@ -14,7 +14,7 @@ from ...graph.dtype import DTYPES
 from ...graph.ir import Node, Parameter, among, same
 from ...graph.op import Kind
 from ..indexing.index import Indices, Leaf
-from ..indexing.reads import element_reads
+from ..indexing.reads import element_reads, is_gather
 from ..records.reason import Reason
 from .absorb import reads_of
 from .group import LIMIT, Group
@@ -100,6 +100,8 @@ class Recomputation:
                     return None
         if any(isinstance(x, Parameter) for x in leaves):
             return None  # whose new value may have to wait for this reader
+        if any(is_gather(m) and self.fusion.root(m.inputs[0]) in index for m in reader.index):
+            return None  # what is looked up must be in memory
         return Recomputed(reader, index, frozenset(leaves))
 
     def needed_at(self, n: Node, group: Group, reader: Group) -> Indices | None:
