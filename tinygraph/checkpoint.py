@@ -19,7 +19,8 @@ from uuid import uuid4
 import numpy as np
 
 from .graph.world import world
-from .nn.module import Module, assign
+from .nn.assign import assign
+from .nn.module import Module
 from .nn.random import SEED, STEP
 from .optim import Optimizer
 

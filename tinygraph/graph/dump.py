@@ -31,7 +31,7 @@ from .ir import Graph, Node, Parameter
 from .methods import overload
 from .op import CONSTANT, INPUT, PARAMETER, Kind, define
 from .origins import origins
-from .short import ShortCall, Written
+from .short import DECLARED, ShortCall, Written, short
 from .types import Array, Type
 
 WIDTH = 100
@@ -325,4 +325,20 @@ def markdown(value: Graph | Node) -> str:
     return f"```\n{dump(value)}\n```"
 
 
-overload(dump=dump, markdown=markdown, canonical=canonical)
+def node_text(n: Node) -> str:
+    """A node in one line: what it is made of, its type, and where that was written.
+
+    <relu(conv2d): f32[64,6,28,28], net.py:12 in conv1>
+    """
+    if n.op.name in DECLARED:
+        fixed = isinstance(n, Parameter) and not n.state.trainable
+        head = " ".join(filter(None, (n.op.name, n.name)))
+        return f"<{head}: {n.type}{', not trainable' * fixed}>"
+    call = short(n) or ShortCall(n.op.name, n.inputs, n.attrs)
+    made = call_text(call, lambda i: i.name or i.op.name)
+    name = f"{n.name} = " if n.name else ""
+    where = "".join(f", {place}" for place in origins(n)[:1])
+    return f"<{name}{made}: {n.type}{where}>"
+
+
+overload(dump=dump, markdown=markdown, canonical=canonical, text=node_text)

@@ -102,7 +102,6 @@ MODULES = {
     "register_buffer": "a parameter whose state.trainable is False, as an attribute",
     "register_parameter": "self.name = tg.parameter(array)",
     "requires_grad_": "net.freeze(), net.freeze(False)",
-    "summary": "print(net), and program.cost() of a compiled one",
     "to": "tg.compile(..., backend='cuda')",
     "train": "net(x, training=True) where the graph of the training step is built",
     "zero_grad": "nothing: gradients are nodes, and none is kept",

@@ -105,8 +105,7 @@ class Node(ArrayMethods):
         return tuple(value for _, value in self.attrs if isinstance(value, Graph))
 
     def __repr__(self) -> str:
-        attrs = "".join(f", {k}={v!r}" for k, v in self.attrs)
-        return f"<{self.op.name}({len(self.inputs)} inputs{attrs}): {self.type}>"
+        return METHODS["text"](self)
 
     def _no_value(self, *_: Any, **__: Any) -> Any:
         raise TypeError(
@@ -340,6 +339,11 @@ class Graph:
     def parameters(self) -> tuple[Parameter, ...]:
         """The parameters among the nodes, those in the bodies of loops included."""
         return tuple(n for n in self.nodes if isinstance(n, Parameter))
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{n.name}: {n.type}" for n in self.inputs)
+        made = ", ".join(str(n.type) for n in self.outputs)
+        return f"<graph {self.name}({given}) -> {made}, {len(self.nodes)} nodes>"
 
     def __str__(self) -> str:
         return METHODS["dump"](self)

@@ -173,6 +173,8 @@ class Profile:
                 text += ["", *table(title, sorted(rows, key=lambda r: -r.seconds)[:ROWS])]
         return "\n".join([*text, "", *advice(self)])
 
+    __repr__ = __str__
+
     def head(self) -> str:
         threads, flops = self.peak.threads, sum(c.flops for c in self.costs)
         busy = self.total / (self.seconds * threads)

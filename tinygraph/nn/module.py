@@ -14,6 +14,11 @@ import numpy as np
 from ..graph import hints
 from ..graph.ir import Node, Parameter
 from ..graph.origins import scope
+from .assign import assign
+from .watch import WATCHED, Called
+
+if TYPE_CHECKING:
+    from .summary import Summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +89,53 @@ class Module:
         token = _CALLING.set(_Call(self.path, training))
         try:
             with scope(local) if local else nullcontext():
-                return self.forward(*inputs, training=training, **options)
+                return self._watched(inputs, {"training": training, **options})
         finally:
             _CALLING.reset(token)
+
+    def _watched(self, inputs: Any, options: dict[str, Any]) -> Any:
+        """What ``forward`` returns; the call is noted where somebody wants to know of it."""
+        if (watched := WATCHED.get()) is None:
+            return self.forward(*inputs, **options)
+        calls, depth = watched
+        calls.append(call := Called(self, depth, (inputs, options)))
+        token = WATCHED.set((calls, depth + 1))
+        try:
+            call.outputs = self.forward(*inputs, **options)
+        finally:
+            WATCHED.reset(token)
+        return call.outputs
+
+    def summary(self, *inputs: Any, training: bool = False, **options: Any) -> Summary:
+        """A table of layers: output shapes, parameters, multiply-adds, bytes; print it.
+
+        Args:
+            inputs: nodes, arrays, or shapes of float32 inputs, as a call takes them; an open size
+                counts as 1.
+            training: whether the call is for training.
+            options: of ``forward``.
+
+        Raises:
+            TypeError: no inputs.
+
+        Example:
+            >>> net = nn.Sequential(nn.Linear(784, 32), nn.ReLU(), nn.Linear(32, 10))
+            >>> print(net.summary((64, 784)))
+            layer  kind        output      parameters  multiply-adds  bytes
+                   Sequential  f32[64,10]      25,450      1,626,112  2,560
+              0    Linear      f32[64,32]      25,120      1,605,632  8,192
+              1    ReLU        f32[64,32]           0              0  8,192
+              2    Linear      f32[64,10]         330         20,480  2,560
+            25,450 parameters, 101,800 bytes; 1,626,112 multiply-adds
+        """
+        if not inputs:
+            raise TypeError(
+                "summary requires what the network is called with: net.summary(x), where x is a "
+                "node, an array or a shape"
+            )
+        from .summary import summarize  # which knows modules
+
+        return summarize(self, inputs, {"training": training, **options})
 
     def children(self) -> Iterator[tuple[str, Module]]:
         """The modules among the attributes, with their names, in order.
@@ -313,37 +362,3 @@ def _first_names(named: Iterator[tuple[str, Parameter]]) -> Iterator[tuple[str, 
         if p not in seen:
             seen.add(p)
             yield path, p
-
-
-def assign(
-    parameters: Mapping[str, Parameter], values: Mapping[str, Any], strict: bool = True
-) -> None:
-    """Sets parameters by name; or none, and raises one ValueError that lists what does not fit.
-
-    One that is shared needs a value under one of its names.
-    """
-    arrays = {name: np.asarray(v) for name, v in values.items()}
-    found = [(name, p, arrays[name]) for name, p in parameters.items() if name in arrays]
-    problems = _misnamed(parameters, arrays) if strict else []
-    first: dict[Parameter, str] = {}
-    for name, p, a in found:
-        other = first.setdefault(p, name)
-        if a.shape != p.shape:
-            problems.append(f"wrong shape: {name} is {p.shape}, got {a.shape}")
-        elif not np.can_cast(a.dtype, p.dtype, "same_kind"):
-            problems.append(f"wrong dtype: {name} is {p.dtype}, got {a.dtype.name}")
-        elif not np.array_equal(a, arrays[other], equal_nan=True):
-            problems.append(f"two values: {name} and {other} are one parameter")
-    if problems:
-        raise ValueError(f"{len(problems)} names do not fit:\n  " + "\n  ".join(problems))
-    for _, p, a in found:
-        p.value = a
-
-
-def _misnamed(parameters: Mapping[str, Parameter], arrays: Mapping[str, np.ndarray]) -> list[str]:
-    """Parameters without a value, values without a parameter."""
-    given = {p for name, p in parameters.items() if name in arrays}
-    named = {p: name for name, p in reversed(list(parameters.items()))}  # its first name
-    missing = [f"missing: {name} {p.shape}" for p, name in named.items() if p not in given]
-    extra = [f"unexpected: {n} {a.shape}" for n, a in arrays.items() if n not in parameters]
-    return [*reversed(missing), *extra]

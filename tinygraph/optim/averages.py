@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from .. import ops
 from ..autodiff import grad
 from ..graph.ir import Node, Parameter
 from ..graph.parameter import parameter
+from ..nn.assign import assign
 from ..nn.module import Module
 from .optimizer import Optimizer, Updates, state
 
@@ -37,6 +39,9 @@ class EMA:
         members = net.parameters() if isinstance(net, Module) else list(net)
         self.decay = decay
         self._averages = {p: _copy(p) for p in members}
+
+    def __repr__(self) -> str:
+        return f"EMA({len(self._averages)} parameters, decay={self.decay})"
 
     def updates(self, updates: Updates) -> Updates:
         """New averages, from what an optimizer's updates make of the parameters."""
@@ -79,6 +84,35 @@ class Accumulated:
         self.optimizer, self.runs = optimizer, runs
         self.count = state("accumulated.count", (), "int32")
         self._sums: dict[Parameter, Parameter] = {}
+
+    def __repr__(self) -> str:
+        return f"Accumulated({self.optimizer!r}, {self.runs})"
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copies of the optimizer's state, and of the sums."""
+        return self.optimizer.state_dict() | {k: p.value for k, p in self._named().items()}
+
+    def load_state_dict(self, values: Mapping[str, Any]) -> None:
+        """Sets all state, or none if names or shapes do not fit; after ``updates`` made it.
+
+        Args:
+            values: arrays by name, as ``state_dict`` returns them.
+
+        Raises:
+            ValueError: lists every missing, unexpected or misshapen name.
+        """
+        own = {k: v for k, v in values.items() if k.startswith("accumulated.")}
+        before = {k: p.value for k, p in self._named().items()}
+        assign(self._named(), own)
+        try:
+            self.optimizer.load_state_dict({k: v for k, v in values.items() if k not in own})
+        except ValueError:
+            assign(self._named(), before)
+            raise
+
+    def _named(self) -> dict[str, Parameter]:
+        sums = {f"accumulated.{k}": p for k, p in enumerate(self._sums.values())}
+        return {"accumulated.count": self.count, **sums}
 
     def updates(
         self, loss: Node, parameters: Sequence[Parameter], grads: Sequence[Node] | None = None
@@ -135,6 +169,9 @@ class Plateau:
         self.optimizer, self.factor, self.patience = optimizer, factor, patience
         self.threshold, self.least = threshold, least
         self.best, self.waited = float("inf"), 0
+
+    def __repr__(self) -> str:
+        return f"Plateau({self.optimizer!r}, factor={self.factor}, patience={self.patience})"
 
     def step(self, loss: float) -> bool:
         """Takes note of a result; True if the rate was lowered."""

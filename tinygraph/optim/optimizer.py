@@ -19,7 +19,7 @@ from ..autodiff import grad
 from ..graph.ir import Graph, Node, Parameter, among
 from ..graph.op import constant
 from ..graph.parameter import parameter
-from ..nn.module import assign
+from ..nn.assign import assign
 
 Schedule = Callable[[Node], Any]
 Updates = list[tuple[Parameter, Node]]
@@ -72,13 +72,25 @@ class Optimizer:
         >>> optimizer.lr.value = 0.01
     """
 
+    _given: tuple[tuple[Any, ...], dict[str, Any]]  # as it was written
+
     def __new__(cls, *given: Any, **options: Any) -> Self:
         if given and isinstance(given[0], (list, tuple)):
             raise TypeError(
                 f"{cls.__name__} takes a rate first, {cls.__name__}(lr=0.1): parameters are for "
                 "optimizer.updates(loss, parameters)"
             )
-        return super().__new__(cls)
+        made = super().__new__(cls)
+        made._given = given, options
+        return made
+
+    def __repr__(self) -> str:
+        given, options = self._given
+        if isinstance(self.lr, Parameter):
+            options = {k: v for k, v in options.items() if k != "lr"}
+            given = (float(self.lr.value), *given[1:])
+        shown = [_text(v) for v in given] + [f"{k}={_text(v)}" for k, v in options.items()]
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     def __init__(
         self,
@@ -264,6 +276,11 @@ def _require_reached(loss: Node, parameters: Sequence[Parameter]) -> None:
             f"the loss depends on none of the {len(parameters)} parameters ({names}, ...): "
             "they are another network's"
         )
+
+
+def _text(value: Any) -> str:
+    """A number with the digits that a user wrote, or what else was given."""
+    return f"{value:.7g}" if isinstance(value, float) else repr(value)
 
 
 def _node(rate: Any) -> Node:

@@ -8,14 +8,42 @@ Each is called with the node of the step counter, int32, 0 at first, and returns
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, ParamSpec
 
 from .. import ops
 from ..graph.ir import Node
 from .optimizer import Schedule
 
+P = ParamSpec("P")
 
+
+class _Named:
+    """A schedule that says what it is."""
+
+    def __init__(self, rate: Schedule, text: str):
+        self.rate, self.text = rate, text
+
+    def __call__(self, step: Node) -> Any:
+        return self.rate(step)
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def _named(function: Callable[P, Schedule]) -> Callable[P, Schedule]:
+    """Schedules of the function show its call."""
+
+    @wraps(function)
+    def make(*args: P.args, **kwargs: P.kwargs) -> Schedule:
+        shown = [repr(a) for a in args] + [f"{k}={v!r}" for k, v in kwargs.items()]
+        return _Named(function(*args, **kwargs), f"{function.__name__}({', '.join(shown)})")
+
+    return make
+
+
+@_named
 def step_decay(lr: float, every: int, factor: float = 0.1) -> Schedule:
     """lr * factor^floor(step / every); ``every`` is in steps.
 
@@ -27,6 +55,7 @@ def step_decay(lr: float, every: int, factor: float = 0.1) -> Schedule:
     return lambda step: lr * factor ** ops.floor(_float(step) / every)
 
 
+@_named
 def exponential(lr: float, decay: float, every: int = 1) -> Schedule:
     """lr * decay^(step / every); ``every`` is in steps.
 
@@ -36,6 +65,7 @@ def exponential(lr: float, decay: float, every: int = 1) -> Schedule:
     return lambda step: lr * ops.exp(_float(step) * (math.log(decay) / every))
 
 
+@_named
 def cosine(lr: float, steps: int, warmup: int = 0, final: float = 0.0) -> Schedule:
     """Half a cosine from lr down to ``final`` at ``steps`` (Loshchilov and Hutter, ICLR 2017).
 
@@ -70,6 +100,7 @@ def _float(step: Node) -> Node:
     return ops.cast(step, "float32")
 
 
+@_named
 def linear(lr: float, steps: int, final: float = 0.0) -> Schedule:
     """A line from lr to ``final`` at ``steps``, which it keeps.
 
@@ -79,6 +110,7 @@ def linear(lr: float, steps: int, final: float = 0.0) -> Schedule:
     return polynomial(lr, steps, 1.0, final)
 
 
+@_named
 def polynomial(lr: float, steps: int, power: float = 2.0, final: float = 0.0) -> Schedule:
     """final + (lr - final) * (1 - step / steps)^power, ``final`` from ``steps`` on.
 
@@ -101,6 +133,7 @@ def polynomial(lr: float, steps: int, power: float = 2.0, final: float = 0.0) ->
     return rate
 
 
+@_named
 def piecewise(boundaries: Sequence[int], rates: Sequence[float]) -> Schedule:
     """rates[k] between the k-th boundary and the next: one more rate than boundaries.
 
@@ -112,6 +145,7 @@ def piecewise(boundaries: Sequence[int], rates: Sequence[float]) -> Schedule:
     return join([lambda step, r=r: r for r in rates], boundaries, restart=False)  # type: ignore[misc]
 
 
+@_named
 def restarts(lr: float, period: int, factor: float = 1.0, final: float = 0.0) -> Schedule:
     """A cosine from lr to ``final`` every ``period`` steps; lr shrinks by ``factor`` each time.
 
@@ -138,6 +172,7 @@ def restarts(lr: float, period: int, factor: float = 1.0, final: float = 0.0) ->
     return rate
 
 
+@_named
 def one_cycle(
     lr: float, steps: int, warmup: float = 0.3, start: float = 1 / 25, final: float = 1e-4
 ) -> Schedule:
@@ -166,6 +201,7 @@ def one_cycle(
     return rate
 
 
+@_named
 def warmup(schedule: float | Schedule, steps: int, start: float = 0.0) -> Schedule:
     """``schedule``, multiplied by a line from ``start`` to 1 in the first ``steps``.
 
@@ -180,6 +216,7 @@ def warmup(schedule: float | Schedule, steps: int, start: float = 0.0) -> Schedu
     return rate
 
 
+@_named
 def join(
     schedules: Sequence[float | Schedule], boundaries: Sequence[int], restart: bool = True
 ) -> Schedule:

@@ -44,6 +44,28 @@ def node_cost(n: Node) -> int:
     return n.type.size
 
 
+def multiply_adds(n: Node) -> int:
+    """Products that are added up in one node: those of matrix products and convolutions."""
+    if n.op.kind is Kind.LOOP:
+        return int(n.attr("length")) * sum(map(multiply_adds, n.attr("body").nodes))
+    if n.op.kind is Kind.COMPOSITE and n.op.written_out is not None:
+        return sum(map(multiply_adds, between([n.op.written_out(n)], n.inputs)))
+    return (node_cost(n) + n.type.size) // 2 if n.op.kind is Kind.ANCHOR else 0
+
+
+def between(outputs: Iterable[Node], inputs: Iterable[Node]) -> list[Node]:
+    """The nodes that outputs are computed by from inputs and from parameters."""
+    done, stack = set(inputs), list(outputs)
+    found = []
+    while stack:
+        n = stack.pop()
+        if n not in done:
+            done.add(n)
+            found.append(n)
+            stack.extend(n.inputs)
+    return found
+
+
 def costs(plan: Plan) -> list[LaunchCost]:
     """One record for each launch of a run, in order; of a loop's, for all steps."""
     members = [m for launch in plan.launches for m in launch.members]
