@@ -158,9 +158,6 @@ REASONS = {  # by what the error says: what stands in the table
     r"requires a dtype of|requires (\w+), which tinygraph lacks|input of (\w+), which": (
         "a dtype that tinygraph lacks"
     ),
-    r"is no tensor|not a tensor|takes .*: optional|give sequences": (
-        "a sequence, optional value or text at the edge"
-    ),
     r"(\S+) \(([\w.:]+)\): is an operator that tinygraph lacks": "the operator {2}",
     r"needs \d+ operators? that tinygraph lacks: ([\w.:]+)": "the operator {1}",
     r"draws": "random numbers, which differ by definition",

@@ -185,6 +185,10 @@ def test_contributing_shows_the_same_table():
         assert set(needs) - {"infer", "ref"} <= shown <= {*needs, *may}, kind
 
 
+BITS = {"float_bits": "float32", "bits_float": "int32", "float64_bits": "float64",
+        "bits_float64": "int64"}  # fmt: skip
+
+
 def test_every_function_and_constructor_of_expressions_is_compiled():
     x = [tg.input(f"x{i}", 8) for i in range(4)]
     nodes = []
@@ -195,6 +199,8 @@ def test_every_function_and_constructor_of_expressions_is_compiled():
             text = f"random_uniform({', '.join(f'uint32({{{i}}})' for i in range(4))})"
         if name.startswith("shift"):
             text = f"K({name}(int32({{0}}), int32({{1}})))"
+        if name in BITS:
+            text = f"K({name}({BITS[name]}({{0}})))"
         if name == "where":
             text = "where({0} < {1}, {1}, {2})"
         if name == "isnan":

@@ -189,3 +189,22 @@ def test_an_epilogue_reads_and_writes_integers():
     want = tg.run(Graph("g", tuple(given), tuple(outputs)), x, w, *tables)
     check(run_python(Graph("g", tuple(given), tuple(outputs)), x, w, *tables), want)
     check(program(x, w, *tables), want)
+
+
+def test_bits_are_those_of_numpy():
+    """Between all dtypes of one width, in the interpreter and in generated Python."""
+    rng = np.random.default_rng(0)
+    for old in (d for d in DTYPES.values() if d.name != "bool"):
+        same = [d for d in DTYPES.values() if d.bits == old.bits and d.name != "bool"]
+        a = rng.integers(0, 256, (5, old.bytes), np.uint8).view(old.name).reshape(5)
+        x = tg.input("x", 5, dtype=old.name)
+        graph = Graph("bits", (x,), tuple(tg.bitcast(x, d.name) for d in same))
+        for found in (tg.run(graph, a), run_python(graph, a)):
+            for got, d in zip(found, same, strict=True):
+                assert got.dtype == d.name
+                np.testing.assert_array_equal(got.view(np.uint8), a.view(np.uint8), d.name)
+        for other in (d for d in DTYPES.values() if d.bits != old.bits):
+            with pytest.raises(tg.ShapeError, match=f"requires a dtype of {old.bits} bits"):
+                tg.bitcast(x, other.name)
+    with pytest.raises(tg.ShapeError, match="other than bool"):
+        tg.bitcast(tg.input("x", 5, dtype="uint8"), "bool")

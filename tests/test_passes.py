@@ -155,6 +155,17 @@ def test_stable_forms_survive_where_the_plain_ones_overflow():
     assert np.isfinite(soft).all()
 
 
+def test_a_variance_out_of_moments_does_not_cancel():
+    """As a layer normalization of Flax writes it: E[x^2] - E[x]^2."""
+    x = input("x", 8, 64)
+    m, r = ops.sum(x, 1) * (1 / 64), ops.sum(x * x, 1) * (1 / 64)
+    a = np.random.default_rng(0).normal(1000, 1, (8, 64)).astype(np.float32)
+    [got] = run(stabilize(graph_of(r - m * m)), a)
+    np.testing.assert_allclose(got, a.astype(np.float64).var(1), rtol=1e-5)
+    other = ops.sum(x * x, 1) * (1 / 63) - m * m  # not the mean
+    assert stabilize(graph_of(other)).outputs == (other,)
+
+
 def batch_norm_net(groups: int = 1, bias: bool = True) -> Graph:
     x = input("x", 2, 4, 5, 5)
     w = parameter("w", 6, 4 // groups, 3, 3, value=-0.3)

@@ -278,8 +278,9 @@ class Arithmetic:
         return Value(self.builder.fcmp_unordered("uno", value.ir, value.ir), "bool")
 
     def bitcast(self, x: Operand, dtype: str) -> Value:
-        source = "int32" if dtype == "float32" else "float32"
+        bits = DTYPES[dtype].bits
+        source = f"int{bits}" if is_float(dtype) else f"float{bits}"
         if isinstance(x, Value) and x.dtype != source:
             raise TypeError(f"the bits as {dtype} require {source}, got {x.dtype}")
-        bits = self.convert(x, source).ir
-        return Value(self.builder.bitcast(bits, vector_type(dtype, self.lanes)), dtype)
+        taken = self.convert(x, source).ir
+        return Value(self.builder.bitcast(taken, vector_type(dtype, self.lanes)), dtype)

@@ -163,6 +163,8 @@ PRIMITIVES: dict[str, Callable[..., Operand]] = {
     "shift_right": Arithmetic.shift_right,
     "float_bits": lambda arithmetic, x: arithmetic.bitcast(x, "int32"),
     "bits_float": lambda arithmetic, x: arithmetic.bitcast(x, "float32"),
+    "float64_bits": lambda arithmetic, x: arithmetic.bitcast(x, "int64"),
+    "bits_float64": lambda arithmetic, x: arithmetic.bitcast(x, "float64"),
 }
 
 SYMBOLS: dict[type[ast.AST], str] = {

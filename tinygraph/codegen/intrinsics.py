@@ -76,6 +76,16 @@ def bits_float(i: Number) -> Number:
     return np.asarray(i, np.int32).view(np.float32)[()]
 
 
+def float64_bits(x: Number) -> Number:
+    """The bits of a float64, as int64."""
+    return np.asarray(x, np.float64).view(np.int64)[()]
+
+
+def bits_float64(i: Number) -> Number:
+    """The float64 of these bits, given as int64."""
+    return np.asarray(i, np.int64).view(np.float64)[()]
+
+
 def isnan(x: Number) -> Number:
     return np.isnan(x)
 

@@ -193,6 +193,13 @@ class Importer:
                 (self.arrays[x],) = interpret(Graph("known", (), (x,)))
         return self.arrays[x]
 
+    def named(self, name: str) -> Value:
+        """The value of a name in the graph that is walked now."""
+        try:
+            return self.env[name]
+        except KeyError:
+            raise OnnxError(f"{self.model.file} has no value {name!r} at this place") from None
+
     def source(self, x: Node) -> str:
         """What a node depends on, as messages call it."""
         found = self.source_of(x)

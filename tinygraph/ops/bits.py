@@ -1,14 +1,21 @@
-"""Bits of integers: and, or, exclusive or, complement, shifts."""
+"""Bits: and, or, exclusive or, complement, shifts of integers; those of floats as integers."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from ..graph.op import Kind, Op, define, input
-from .arithmetic import integers
+from ..graph.dtype import DTYPES
+from ..graph.ir import Node
+from ..graph.op import Kind, Op, ShapeError, define, input
+from ..graph.types import Type
+from .arithmetic import integers, promote
+from .logic import cast, dtype_name
 
 __all__ = (
-    "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "left_shift", "right_shift"
+    "bitcast", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "left_shift",
+    "right_shift",
 )  # fmt: skip
 
 OTHERWISE = "only integers have bits"
@@ -44,3 +51,53 @@ bitwise_not: Op = define(
     vjp=lambda g, out, a: (None,),
     example=lambda: bitwise_not(input("a", 4, 3, dtype="int32")),
 )
+
+
+def _expr_bitcast(*, dtype: str) -> str:
+    double = "64" if DTYPES[dtype].bits == 64 else ""
+    return f"bits_float{double}({{0}})" if DTYPES[dtype].is_float else f"float{double}_bits({{0}})"
+
+
+def _infer_bitcast(x: Type, *, dtype: str) -> Type:
+    old, new = DTYPES[x.dtype], DTYPES[dtype]
+    if old.bits != new.bits or {old.kind, new.kind} != {"int", "float"}:
+        raise ShapeError(f"bitcast requires a dtype of as many bits as {x.dtype}, got {dtype}")
+    return Type(x.shape, dtype)
+
+
+BITCAST: Op = define(
+    "bitcast",
+    Kind.ELEMENTWISE,
+    infer=_infer_bitcast,
+    ref=lambda x, *, dtype: x.view(dtype),
+    expr=_expr_bitcast,
+    no_gradient="the bits of a number are no smooth function of it",
+    example=lambda: bitcast(input("x", 4, 3, dtype="int32"), "float32"),
+)
+
+
+def bitcast(x: Any, dtype: str) -> Node:
+    """The numbers of another dtype, of as many bits, that have x's bits.
+
+        tg.bitcast(tg.constant(1.0), "int32")  # 0x3f800000
+
+    Args:
+        x: any shape.
+        dtype: of x's width; not bool, whose bytes are 0 and 1 only.
+
+    Raises:
+        ShapeError: the dtypes are of different widths.
+    """
+    (x,) = promote("bitcast", (x,))
+    dtype = dtype_name("bitcast", dtype)
+    old, new = DTYPES[x.dtype], DTYPES[dtype]
+    if old.bits != new.bits or (new.kind == "bool" and old.kind != "bool"):
+        raise ShapeError(
+            f"bitcast requires a dtype of {old.bits} bits other than bool, got {dtype}"
+        )
+    if old.is_float == new.is_float:
+        return cast(x, dtype)
+    whole = f"int{old.bits}"
+    if old.is_float:
+        return cast(BITCAST(x, dtype=whole), dtype)
+    return BITCAST(cast(x, whole), dtype=dtype)

@@ -26,6 +26,8 @@ NAMES = {kind: name for name, kind in SCALARS.items()}
 RESULTS = {
     "float_bits": "int32",
     "bits_float": "float32",
+    "float64_bits": "int64",
+    "bits_float64": "float64",
     "random_uniform": "float32",
     "isnan": "bool",
 }

@@ -37,7 +37,10 @@ def if_(c: Applied) -> tuple[Value, ...]:
 def _chosen(c: Applied, condition: Node, a: Value, b: Value) -> Value:
     if a is None and b is None:
         return None
+    if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
+        return [_chosen(c, condition, x, y) for x, y in zip(a, b, strict=True)]
     if any(v is None or isinstance(v, list) for v in (a, b)):
+        c.known(0 if c.node.op == "If" else 1, "a condition")
         raise c.fault("has branches that give sequences, by a condition that is data")
     a, b = c.as_node(a), c.as_node(b)
     if a.type != b.type:

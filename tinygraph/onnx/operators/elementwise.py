@@ -260,6 +260,11 @@ def cast(c: Applied) -> Node:
     return ops.cast(c.x(0, dtype), dtype)
 
 
+@rule("BitCast")
+def bit_cast(c: Applied) -> Node:
+    return ops.bitcast(c.x(0), c.dtype("to"))
+
+
 @rule("CastLike")
 def cast_like(c: Applied) -> Node:
     dtype = str(c.value(1).dtype)

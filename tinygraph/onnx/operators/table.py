@@ -6,6 +6,7 @@ from . import (  # noqa: F401
     convolution,
     drawing,
     elementwise,
+    features,
     indexing,
     linear,
     normalization,
@@ -17,4 +18,5 @@ from . import (  # noqa: F401
     sampling,
     shaping,
     signal,
+    training,
 )

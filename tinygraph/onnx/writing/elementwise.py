@@ -9,7 +9,7 @@ import numpy as np
 from ...graph.dtype import is_float, is_integer
 from ...graph.ir import Node
 from ...ops.random import ROTATIONS
-from .writer import OnnxWriter, Value, writes
+from .writer import OnnxWriter, Value, tensor_type, writes
 
 SAME = {
     "abs": "Abs", "add": "Add", "sub": "Sub", "mul": "Mul", "exp": "Exp", "log": "Log",
@@ -39,6 +39,11 @@ def neg(w: OnnxWriter, n: Node, x: Value) -> Value:
 @writes("not_equal")
 def not_equal(w: OnnxWriter, n: Node, a: Value, b: Value) -> Value:
     return w.add("Not", w.add("Equal", a, b))
+
+
+@writes("bitcast")
+def bitcast(w: OnnxWriter, n: Node, x: Value) -> Value:
+    return w.add("BitCast", x, to=tensor_type(n.dtype))
 
 
 @writes("cast")

@@ -23,6 +23,7 @@ from .raising import raised
 from .writer import ITSELF, RULES, OnnxWriter, Value, declared
 
 OPSET, IR = 20, 9
+LATER = {"BitCast": 26}  # the opsets of operators that are newer
 INLINE = 2**30  # bytes of values in the file itself; protobuf ends at 2 GiB
 
 
@@ -63,10 +64,14 @@ def model(graph: Graph, updates: Sequence[Parameter], outputs: Sequence[str]) ->
     nodes = _alive(w.nodes, [o.name for o in made])
     return helper.make_model(
         helper.make_graph(nodes, graph.name or "graph", inputs, made, tensors),
-        opset_imports=[helper.make_opsetid("", OPSET)],
+        opset_imports=[helper.make_opsetid("", max(map(_opset, w.written), default=OPSET))],
         ir_version=IR,
         producer_name="tinygraph",
     )
+
+
+def _opset(op: str) -> int:
+    return LATER.get(op, OPSET)
 
 
 def _in_others(graph: Graph) -> Graph:

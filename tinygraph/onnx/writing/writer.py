@@ -50,6 +50,7 @@ class OnnxWriter:
 
     Attributes:
         nodes: what was written.
+        written: the operators of these, and of all bodies.
         tensors: constants by name; those of all bodies are the outermost graph's.
         batch: the name of the batch size n, a whole number without axes, if there is an open one.
     """
@@ -57,6 +58,7 @@ class OnnxWriter:
     def __init__(self) -> None:
         self.nodes: list[NodeProto] = []
         self.tensors: dict[str, TensorProto] = {}
+        self.written: set[str] = set()
         self.batch: Callable[[], Value] | None = None
         self.scope = ""
         self._numbers = count()
@@ -68,6 +70,7 @@ class OnnxWriter:
         """A writer of a subgraph: it shares names and constants."""
         other = OnnxWriter()
         other.tensors, other.scope, other.batch = self.tensors, self.scope, self.batch
+        other.written = self.written
         other._numbers, other._constants = self._numbers, self._constants
         return other
 
@@ -76,6 +79,7 @@ class OnnxWriter:
 
     def add(self, op: str, *inputs: Value, outputs: int = 1, **attributes: Any) -> Any:
         """Writes a node; returns the name of its result, or a list of ``outputs`` names."""
+        self.written.add(op)
         names = [self.fresh(op.lower()) for _ in range(outputs)]
         label = f"{self.scope}/{op}_{next(self._numbers)}" if self.scope else names[0]
         self.nodes.append(helper.make_node(op, list(inputs), names, name=label, **attributes))
