@@ -6,6 +6,7 @@ import contextlib
 import io
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -31,12 +32,23 @@ def trained(tmp_path_factory):
 
 def test_it_trains_and_shows_what_the_compiler_did(trained):
     weights, text = trained
-    (accuracy,) = re.findall(r"([\d.]+)% of the 2,000 digits held back are read right", text)
+    headline = text.rstrip().splitlines()[-1]
+    (accuracy,) = re.findall(r"^([\d.]+)% of the 2,000 digits held back are read right$", headline)
     assert float(accuracy) > 95
-    per_digit = [float(p) for p in re.findall(r"right (.*)", text)[-1].replace("%", "").split()]
-    assert len(per_digit) == 10 and min(per_digit) > 85
+    table = text[text.index("The digits held back: ") :].splitlines()[2:12]
+    rows = [[int(n) for n in re.findall(r"\d+(?![\d.]*%)(?=\s)", row)[:11]] for row in table]
+    counts = np.array(rows)[:, 1:]
+    assert [row[0] for row in rows] == list(range(10)) and counts.sum() == 2000
+    per_digit = [float(re.findall(r"([\d.]+)%", row)[0]) for row in table]
+    assert min(per_digit) > 85
+    assert np.allclose(per_digit, 100 * counts.diagonal() / counts.sum(axis=1), atol=0.06)
     assert text.count("graph predict(images: f32[500,1,28,28])") == 2
-    assert len(re.findall(r"epoch \d/3  loss", text)) == 3
+    assert len(re.findall(r"epoch \d/3  loss [\d.]+  val_accuracy [\d.]+%", text)) == 3
+    pictures = [Path(p) for p in re.findall(r"(\S+\.svg)$", text, re.MULTILINE)]
+    drawn = [ElementTree.parse(p).getroot() for p in pictures]
+    assert [p.stem for p in pictures] == ["learning_curve", "confusion_matrix", "mistakes"]
+    images = sum(1 for e in drawn[2].iter("{http://www.w3.org/2000/svg}image"))
+    assert images == min(2000 - counts.trace(), demo.MOST)
     modules = [Path(p) for p in re.findall(r"^  (/.*\.py)$", text, re.MULTILINE)]
     assert len(modules) == 2 and all("def " in p.read_text() for p in modules)
     assert str(weights) in text and weights.exists()

@@ -153,7 +153,9 @@ def _diagram(
         return LEFT + across, TOP + HEIGHT - (value - low) / (high - low) * HEIGHT
 
     parts = [text(LEFT, 15, title, "start", weight="bold")]
-    parts += [text(place(at, low)[0], TOP + HEIGHT + 18, f"{at:g}") for at in ticks(left, right)]
+    whole = bool(np.all(x == np.round(x)))  # epochs have no halves
+    x_ticks = [at for at in ticks(left, right) if at.is_integer() or not whole]
+    parts += [text(place(at, low)[0], TOP + HEIGHT + 18, f"{at:g}") for at in x_ticks]
     parts.append(text(LEFT + WIDTH / 2, TOP + HEIGHT + 38, x_label))
     for value in y_ticks:
         y = place(left, value)[1]
