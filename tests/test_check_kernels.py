@@ -24,6 +24,7 @@ from tinygraph.graph.ir import Graph
 from tinygraph.graph.op import OPS, Kind, define
 from tinygraph.ops.arithmetic import floats
 from tinygraph_cpu import runner
+from tinygraph_cpu.machine.features import Features
 
 HERE = Path(__file__).name
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -163,8 +164,8 @@ def test_machine_code_is_what_is_verified(monkeypatch):
     verified(graph, without=["fuse"])
     right, first = runner.symbol_of, list[str]()
 
-    def wrong(kernel: KernelCode) -> str:
-        first.append(right(kernel))
+    def wrong(kernel: KernelCode, features: Features) -> str:
+        first.append(right(kernel, features))
         return first[-2] if kernel.name == "tanh_1" else first[-1]
 
     monkeypatch.setattr(runner, "symbol_of", wrong)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import tinygraph as tg
 from random_networks import Network, networks
@@ -13,12 +14,17 @@ EXAMPLES = 15 if settings.default.max_examples < 1000 else 300
 
 
 @settings(max_examples=EXAMPLES)
-@given(net=networks(size=6, dtypes=("float32", "float32", "int32")))
-def test_random_graphs(net: Network):
+@given(
+    net=networks(size=6, dtypes=("float32", "float32", "int32")),
+    backend=st.sampled_from(["cpu", "cpu", "cpu:quick"]),
+)
+def test_random_graphs(net: Network, backend: str):
     graph, count = net.graph, len(net.graph.outputs) - len(net.updates)
     want = run(graph, *net.arrays)
     updates = list(zip(net.updates, graph.outputs[count:], strict=True))
-    program = tg.compile(graph.inputs, graph.outputs[:count], updates=updates, conv="implicit")
+    program = tg.compile(
+        graph.inputs, graph.outputs[:count], updates=updates, conv="implicit", backend=backend
+    )
     got = [*program(*net.arrays), *(p.value for p in net.updates)]
     for a, b in zip(got, want, strict=True):
         np.testing.assert_array_equal(a, b)

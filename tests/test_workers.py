@@ -17,7 +17,7 @@ from tinygraph_cpu import workers
 from tinygraph_cpu.compilation import compile_kernel, record_of
 from tinygraph_cpu.machine import processors
 from tinygraph_cpu.machine.features import Features, detect
-from tinygraph_cpu.workers import compile_kernels, with_progress
+from tinygraph_cpu.workers import compile_kernels
 
 ADD = """def {name}(part, tid, args):
     x = view_float32(args[0])
@@ -105,7 +105,7 @@ def test_a_thread_that_cannot_be_started_leaves_no_process(monkeypatch: pytest.M
 
 def test_a_worker_with_other_sources_takes_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "sources_digest", lambda: "of files that have changed since")
-    worker = workers._Process(deque(["a"]), deque(), {}, detect())
+    worker = workers._Process(deque(["a"]), deque(), {}, detect(), bool)
     worker.thread.join()
     assert not worker.ready and list(worker.jobs) == ["a"]
     worker.stop()
@@ -122,8 +122,8 @@ def test_processors_are_counted_where_the_system_cannot_tell(
 
 
 def test_what_fails_in_a_worker_is_raised_here() -> None:
-    bad = "def bad(part, tid, args):\n    y = view_float32(args[0])\n    y[0] = y[1] * 0.1\n"
-    with pytest.raises(ValueError, match="kernel bad computes in float64"):
+    bad = "def bad(part, tid, args):\n    y = view_float32(args[0])\n    y[0] = nothing\n"
+    with pytest.raises(ValueError, match="kernel bad: unknown name 'nothing'"):
         list(compile_kernels(kernels(3) | {"b": KernelCode("bad", bad)}, detect(), processes=2))
 
 
@@ -142,18 +142,41 @@ def test_a_main_module_without_a_guard_is_not_run_again(tmp_path: Path) -> None:
     assert done.stdout.split() == ["once", "4"]
 
 
-def test_progress_is_shown_on_terminals_only(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(workers, "PATIENCE", 0.0)
-    done = [("a", b""), ("b", b"")]
-    assert list(with_progress(iter(done), 2)) == done
-    assert capsys.readouterr().err == ""
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    assert list(with_progress(iter(done), 2)) == done
-    assert "\rtinygraph: 1 of 2 kernels" in (shown := capsys.readouterr().err)
-    assert shown.endswith("\r\033[K")
-
-
 def test_few_kernels_are_compiled_here() -> None:
     assert workers.default_processes(workers.PAYS) == 1
+
+
+def test_two_processes_share_the_kernels_of_one_program(tmp_path: Path) -> None:
+    """Each is compiled by one of them, and both have all."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\n"
+        "from pathlib import Path\n"
+        "import tinygraph_cpu.workers as workers\n"
+        "workers.PAYS = 1000\n"
+        "made, compile_kernel = [], workers.compile_kernel\n"
+        "def counted(kernel, *rest):\n"
+        "    made.append(kernel.name)\n"
+        "    return compile_kernel(kernel, *rest)\n"
+        "workers.compile_kernel = counted\n"
+        "import tinygraph as tg\n"
+        "x = tg.input('x', 40)\n"
+        "outputs = [tg.sort(tg.cumsum(tg.exp(x) * k)) for k in range(2, 30)]\n"
+        "own, other = (Path(sys.argv[1], name) for name in sys.argv[2:])\n"
+        "own.touch()\n"
+        "while not other.exists():\n"
+        "    pass\n"
+        "program = tg.compile([x], outputs, without=['fuse'])\n"
+        "print(len(made), len(program.inspection.compiled.code.kernels))\n"
+    )
+    env = os.environ | {"TINYGRAPH_CACHE": str(tmp_path / "cache")}
+    both = [
+        subprocess.Popen(
+            [sys.executable, script, tmp_path, *names], env=env, stdout=subprocess.PIPE, text=True
+        )
+        for names in (("a", "b"), ("b", "a"))
+    ]
+    counts = [[int(n) for n in process.communicate(timeout=120)[0].split()] for process in both]
+    (mine, total), (theirs, same) = counts
+    assert total == same and mine + theirs == total and mine and theirs
+    assert not list((tmp_path / "cache" / "kernel").glob(".*"))

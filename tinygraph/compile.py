@@ -39,7 +39,8 @@ def compile(
         updates: (parameter, new value) pairs; all new values are computed from old ones. Effects
             that the outputs reach, such as the running statistics of batch normalization, are
             added.
-        backend: ``name[:runtime[:architecture]]``: ``cpu``, ``cuda``, ``cuda:device``,
+        backend: ``name[:runtime[:architecture]]``: ``cpu``; ``cpu:quick``, which compiles sooner
+            to kernels that run several times slower; ``cuda``, ``cuda:device``,
             ``cuda:emulate``, ``cuda:ptx:sm_90``; by default what TINYGRAPH_BACKEND says, else
             ``cpu``.
         without: names to leave out: of passes, of the planner's steps ``absorb``, ``recompute``,

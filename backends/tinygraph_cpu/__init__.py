@@ -20,7 +20,7 @@ from tinygraph.graph.ir import Parameter
 from tinygraph.plan.records.device import Card
 
 from .costs.caches import measured
-from .machine.features import detect
+from .machine.features import QUICK, features_for
 
 if TYPE_CHECKING:
     from tinygraph.plan.records.plan import Plan
@@ -33,25 +33,26 @@ SHORT = 48  # steps of a loop below which vectors are narrow: three of the wides
 def target(runtime: str) -> Target:
     from .processor import CpuPrefetch, CpuTarget
 
-    features, caches = detect(), measured()
+    features, caches = features_for(runtime), measured()
     return CpuTarget(
         features.lanes,
         features.registers,
         devices=None,
+        winograd=not features.quick,
         caches=caches,
         prefetch=CpuPrefetch(limit=caches.last),
     )
 
 
 def fingerprint(runtime: str) -> str:
-    if runtime:
-        raise BackendError(f"backend 'cpu' has no runtime {runtime!r}: it is chosen as 'cpu'")
+    if runtime not in ("", QUICK):
+        raise BackendError(f"backend 'cpu' has no runtime {runtime!r}: it is 'cpu' or 'cpu:quick'")
     if os.name != "posix":
         raise BackendError(
             "backend 'cpu' does not support Windows: install tinygraph in WSL, where it runs as on "
             "Linux; tg.run computes graphs anywhere"
         )
-    return f"{detect()!r} {measured()!r} llvmlite {llvmlite.__version__}"
+    return f"{features_for(runtime)!r} {measured()!r} llvmlite {llvmlite.__version__}"
 
 
 def assemble(plan: Plan) -> Code:
@@ -63,7 +64,7 @@ def assemble(plan: Plan) -> Code:
 def build(code: Code, store: Store, runtime: str) -> None:
     from .kernels import compile_missing
 
-    compile_missing(code, store)
+    compile_missing(code, store, features_for(runtime))
 
 
 def cards(code: Code, store: Store, runtime: str) -> Sequence[Card]:
@@ -73,7 +74,7 @@ def cards(code: Code, store: Store, runtime: str) -> Sequence[Card]:
 def inner_loop(kernel: KernelCode, runtime: str) -> str:
     from .compilation import inner_loop
 
-    return inner_loop(kernel.record, detect()) if kernel.record is not None else ""
+    return inner_loop(kernel.record, features_for(runtime)) if kernel.record is not None else ""
 
 
 def load(
@@ -85,7 +86,7 @@ def load(
 ) -> Runner:
     from .runner import CpuRunner
 
-    return CpuRunner(code, constants, parameters, store)
+    return CpuRunner(code, constants, parameters, store, features_for(runtime))
 
 
 def examine() -> Sequence[Finding]:

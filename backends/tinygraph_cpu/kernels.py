@@ -12,10 +12,11 @@ import llvmlite
 import tinygraph_scalar
 from tinygraph import codegen
 from tinygraph.codegen.program import Code, KernelCode
+from tinygraph.compiler.progress import tell
 from tinygraph.compiler.sources import digest
 from tinygraph.compiler.store import Store
 
-from .machine.features import Features, detect
+from .machine.features import Features
 
 # What machine code depends on, apart from a kernel's own text or record.
 EMITTERS = (
@@ -51,24 +52,53 @@ def symbol(key: str) -> str:
     return PREFIX + key
 
 
-def symbol_of(kernel: KernelCode) -> str:
-    return symbol(object_key(kernel, detect()))
+def symbol_of(kernel: KernelCode, features: Features) -> str:
+    return symbol(object_key(kernel, features))
 
 
-def compile_missing(code: Code, store: Store) -> None:
+def compile_missing(code: Code, store: Store, features: Features) -> None:
     """Puts an object into the store (and this process' memory) for every kernel that has none."""
-    features = detect()
     missing: dict[str, KernelCode] = {}
     for kernel in code.kernels:
         key = object_key(kernel, features)
         if key not in BUILT and store.get("kernel", key) is None:
             missing[key] = kernel
     if missing:
-        from .workers import compile_kernels, with_progress
+        _compile_shared(missing, store, features)
 
-        jobs = {symbol(key): kernel for key, kernel in missing.items()}
-        for name, data in with_progress(compile_kernels(jobs, features), len(jobs)):
+
+def _compile_shared(missing: dict[str, KernelCode], store: Store, features: Features) -> None:
+    """Compiles kernels by key. Those that another process, or thread, compiles at the same time are
+    taken from the store when it is done.
+    """
+    from .compilation import compile_kernel
+    from .workers import compile_kernels
+
+    mine, total = set[str](), len(missing)
+
+    def wanted(name: str) -> bool:
+        key = name.removeprefix(PREFIX)
+        if key in mine or not store.claim("kernel", key):
+            return key in mine
+        mine.add(key)
+        return True
+
+    jobs = {symbol(key): kernel for key, kernel in missing.items()}
+    try:
+        for name, data in compile_kernels(jobs, features, wanted=wanted):
             keep(store, name.removeprefix(PREFIX), data)
+            del jobs[name]
+            tell(f"{total - len(jobs)} of {total} kernels")
+        for name, kernel in jobs.items():
+            key = name.removeprefix(PREFIX)
+            found = store.awaited("kernel", key)
+            if found is None:
+                mine.add(key)
+                keep(store, key, compile_kernel(kernel, name, features))
+            tell(f"{total} kernels, of which another process compiles the last")
+    finally:
+        for key in mine:
+            store.release("kernel", key)
 
 
 BUILT: dict[str, bytes] = {}  # objects that were not loaded yet, or that no folder keeps
@@ -79,9 +109,10 @@ def keep(store: Store, key: str, data: bytes) -> None:
     store.put("kernel", key, data)
 
 
-def fetch(kernels: Sequence[KernelCode], store: Store) -> dict[str, bytes] | None:
+def fetch(
+    kernels: Sequence[KernelCode], store: Store, features: Features
+) -> dict[str, bytes] | None:
     """Symbol and object of each kernel, in order; None if the store has lost one."""
-    features = detect()
     found: dict[str, bytes] = {}
     for kernel in kernels:
         key = object_key(kernel, features)

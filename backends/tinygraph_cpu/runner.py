@@ -26,6 +26,7 @@ from .driver.team import default_threads, team
 from .kernels import fetch, symbol_of
 from .machine import objects
 from .machine.addresses import address
+from .machine.features import Features
 from .prepared import Prepared
 
 KEPT = 4 << 20  # bytes of weights that stay in the second caches from one run to the next
@@ -63,12 +64,13 @@ class CpuRunner:
         constants: Sequence[np.ndarray],
         parameters: Sequence[Parameter],
         store: Store,
+        features: Features,
     ):
-        found = fetch(code.kernels, store)
+        found = fetch(code.kernels, store, features)
         if found is None:
             raise LookupError(f"the cache has lost a kernel of {code.name}")
         self.library = objects.load(found)
-        self.functions = [self.library.addresses[symbol_of(k)] for k in code.kernels]
+        self.functions = [self.library.addresses[symbol_of(k, features)] for k in code.kernels]
         self.code, self.parameters = code, list(parameters)
         self.prepared = Prepared(code, constants, parameters)
         self.constants = [self.copied(c) for c in constants]

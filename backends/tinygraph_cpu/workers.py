@@ -14,7 +14,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from base64 import b64decode, b64encode
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -30,18 +29,21 @@ from .machine.processors import allowed_cpus
 
 MOST = 4  # processes
 PAYS = 8  # kernels that a process must have to do
-PATIENCE = 2.0  # seconds until progress is shown
 
 Done = tuple[str, bytes]  # a symbol and the object that defines it
 
 
 def compile_kernels(
-    kernels: Mapping[str, KernelCode], features: Features, processes: int | None = None
+    kernels: Mapping[str, KernelCode],
+    features: Features,
+    processes: int | None = None,
+    wanted: Callable[[str], bool] = lambda symbol: True,
 ) -> Iterator[Done]:
     """Compiles {symbol: kernel}; objects in the order in which they are done.
 
     Args:
         processes: how many compile at once, this one included; by default as many as pay off.
+        wanted: asked before each begins; what is not wanted is left out.
 
     Raises:
         Exception: what compile_kernel raises for a kernel that is not legal.
@@ -52,10 +54,10 @@ def compile_kernels(
     loops.sort(key=lambda s: -len(kernels[s].text))
     jobs, made = deque([*loops, *emitted]), deque[Done]()
     count = default_processes(len(jobs)) if processes is None else processes
-    workers = list(started(count - 1, jobs, made, kernels, features))
+    workers = list(started(count - 1, jobs, made, kernels, features, wanted))
     try:
         while jobs or workers:
-            symbol = take(jobs.pop)
+            symbol = take(jobs.pop, wanted)
             if symbol is not None:
                 made.append((symbol, compile_kernel(kernels[symbol], symbol, features)))
             else:
@@ -80,28 +82,18 @@ def started(count: int, *shared: Any) -> Iterator[_Process]:
             return
 
 
-def take(pop: Callable[[], str]) -> str | None:
-    """A job from one end of the list; None if there is none left."""
+def take(pop: Callable[[], str], wanted: Callable[[str], bool]) -> str | None:
+    """The next job from one end of the list; None if there is none left."""
     try:
-        return pop()
+        while not wanted(symbol := pop()):
+            pass
     except IndexError:
         return None
+    return symbol
 
 
 def default_processes(kernels: int) -> int:
     return max(1, min(len(allowed_cpus()), MOST, kernels // PAYS))
-
-
-def with_progress(done: Iterator[Done], total: int) -> Iterator[Done]:
-    """The same; shows on a terminal how far they are, once it takes long."""
-    start, shown = time.monotonic(), False
-    for count, one in enumerate(done, 1):
-        yield one
-        if sys.stderr.isatty() and time.monotonic() - start > PATIENCE:
-            print(f"\rtinygraph: {count} of {total} kernels", end="", file=sys.stderr, flush=True)
-            shown = True
-    if shown:
-        print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
 class _Process:
@@ -113,8 +105,9 @@ class _Process:
         made: deque[Done],
         kernels: Mapping[str, KernelCode],
         features: Features,
+        wanted: Callable[[str], bool],
     ) -> None:
-        self.jobs, self.made, self.kernels = jobs, made, kernels
+        self.jobs, self.made, self.kernels, self.wanted = jobs, made, kernels, wanted
         self.ready = False
         told = json.dumps([sources_digest(), *astuple(features)])
         self.process = subprocess.Popen(
@@ -135,7 +128,7 @@ class _Process:
 
     def _serve(self) -> None:
         self.ready = self._answer() is not None
-        while self.ready and (symbol := take(self.jobs.popleft)) is not None:
+        while self.ready and (symbol := take(self.jobs.popleft, self.wanted)) is not None:
             code = self._compile(symbol)
             if code is None:
                 self.jobs.append(symbol)

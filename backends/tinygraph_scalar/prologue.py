@@ -7,7 +7,6 @@ The prologue is the lines ``n = args[3]`` and ``x = view_float32(args[0])`` with
 from __future__ import annotations
 
 import ast
-import re
 from dataclasses import dataclass
 from functools import reduce
 
@@ -24,11 +23,7 @@ class PrologueLine:
 
 
 def split_prologue(function: ast.FunctionDef) -> tuple[list[PrologueLine], list[ast.stmt]]:
-    """The prologue, and the statements after it.
-
-    Raises:
-        ValueError: they use ``args``.
-    """
+    """The prologue, and the statements after it."""
     statements = list(function.body)
     if ast.get_docstring(function, clean=False) is not None:
         del statements[0]
@@ -36,14 +31,18 @@ def split_prologue(function: ast.FunctionDef) -> tuple[list[PrologueLine], list[
     while statements and (parameter := _parameter(statements[0])):
         parameters.append(parameter)
         del statements[0]
-    if any(isinstance(n, ast.Name) and n.id == "args" for s in statements for n in ast.walk(s)):
-        raise ValueError(f"kernel {function.name} uses args after its prologue")
     return parameters, statements
 
 
 def lift_prologue(function: ast.FunctionDef) -> tuple[list[PrologueLine], ast.Module]:
-    """The prologue, and the function without it, its names as further parameters, for Numba."""
+    """The prologue, and the function without it, its names as further parameters, for Numba.
+
+    Raises:
+        ValueError: the function uses ``args`` after its prologue.
+    """
     parameters, statements = split_prologue(function)
+    if any(isinstance(n, ast.Name) and n.id == "args" for s in statements for n in ast.walk(s)):
+        raise ValueError(f"kernel {function.name} uses args after its prologue")
     names = [*ARGUMENTS[:2], *(p.name for p in parameters)]
     lifted = ast.FunctionDef(
         name=function.name,
@@ -56,9 +55,18 @@ def lift_prologue(function: ast.FunctionDef) -> tuple[list[PrologueLine], ast.Mo
 
 
 def _parameter(statement: ast.stmt) -> PrologueLine | None:
-    line = ast.unparse(statement)
-    if match := re.fullmatch(r"(\w+) = (?:(view_\w+)\()?args\[(\d+)\]\)?", line):
-        return PrologueLine(match[1], int(match[3]), match[2])
+    match statement:
+        case ast.Assign([ast.Name(name)], ast.Call(ast.Name(view), [word], [])):
+            return _line(name, word, view)
+        case ast.Assign([ast.Name(name)], word):
+            return _line(name, word, None)
+    return None
+
+
+def _line(name: str, word: ast.expr, view: str | None) -> PrologueLine | None:
+    match word:
+        case ast.Subscript(ast.Name("args"), ast.Constant(int() as slot)):
+            return PrologueLine(name, slot, view)
     return None
 
 

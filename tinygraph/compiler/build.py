@@ -17,6 +17,7 @@ from ..graph.locks import TABLES, new_lock
 from . import manifest
 from .key import program_key
 from .manifest import Built
+from .progress import progress
 from .source import Source
 from .store import Store
 
@@ -38,7 +39,7 @@ def build(source: Source, store: Store, key: str | None) -> Built:
     from .check_values import value_check
 
     check = value_check(source.graph) if source.options.verify == "values" else None
-    with rarely_collected():
+    with progress(source.graph.name), rarely_collected():
         made = source.translate(check)
         source.backend.build(made.code, store, source.runtime)
     text = module_text(made.code, made.plan, made.graph).encode()

@@ -25,6 +25,7 @@ from . import sources
 
 KINDS = {"program": ".json", "kernel": ".o", "source": ".py"}
 LIMIT = 1 << 30  # bytes
+CLAIMED = 10  # seconds for which others wait for who has begun to make an entry
 STALE = 3600  # seconds after which an unfinished file was left by a process that died
 
 # After the data, so that a source stays a Python module and an object an object.
@@ -123,6 +124,42 @@ class Store:
                 self._write(path, content)
         except OSError as error:
             self._switch_off(error)
+
+    def claim(self, kind: str, key: str) -> bool:
+        """Whether this process is the one to make an entry: it is not there, and no other process
+        has said in the last seconds that it makes it.
+        """
+        if self.path(kind, key).exists():
+            return False
+        mark = self._mark(kind, key)
+        try:
+            if time.time() - mark.stat().st_mtime < CLAIMED:
+                return False
+            _remove(mark)  # of a process that died
+        except OSError:
+            pass
+        try:
+            mark.touch(0o600, exist_ok=False)
+        except FileExistsError:
+            return False
+        except OSError:  # read-only: nobody shares anything
+            pass
+        return True
+
+    def release(self, kind: str, key: str) -> None:
+        """The entry is made, or will not be."""
+        _remove(self._mark(kind, key))
+
+    def awaited(self, kind: str, key: str) -> bytes | None:
+        """An entry that another process has claimed, once it is there; None if it gives up."""
+        while not self.claim(kind, key):
+            if (data := self.get(kind, key)) is not None:
+                return data
+            time.sleep(0.01)
+        return None
+
+    def _mark(self, kind: str, key: str) -> Path:
+        return self.folder / kind / f".{key}.claim"
 
     def entries(self) -> list[Entry]:
         """The entries, unused for longest first; removes what dead processes left."""

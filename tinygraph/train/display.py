@@ -8,6 +8,7 @@ import time
 from html import escape
 from typing import Any
 
+from ..compiler.progress import in_notebook
 from .callbacks import Callback
 from .run import Run
 
@@ -16,17 +17,11 @@ EVERY = 0.1  # seconds between changes of what a notebook shows
 
 def display() -> Callback:
     """The one that fits where this process writes to."""
-    if _in_notebook():
+    if in_notebook():
         return Notebook()
     if sys.stdout.isatty() and importlib.util.find_spec("rich"):
         return Bar()
     return Lines()
-
-
-def _in_notebook() -> bool:
-    shell = sys.modules.get("IPython")
-    running = shell.get_ipython() if shell is not None else None
-    return running is not None and hasattr(running, "kernel")
 
 
 def place(run: Run) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import llvmlite.binding as llvm
@@ -19,6 +19,7 @@ class Features:
         registers: vector registers.
         fma: whether it has a fused multiply-add.
         cpu, features: LLVM's names, as ``create_target_machine`` takes them.
+        quick: whether code that is compiled quickly is preferred to code that runs fast.
     """
 
     lanes: int
@@ -26,6 +27,17 @@ class Features:
     fma: bool
     cpu: str
     features: str
+    quick: bool = False
+
+
+QUICK = "quick"  # the runtime of ``backend="cpu:quick"``
+FEW = 8  # registers of a tile that is compiled quickly: a third of the instructions of a large one
+
+
+def features_for(runtime: str) -> Features:
+    """What code is compiled for; ``runtime`` is QUICK or empty."""
+    found = detect()
+    return replace(found, registers=FEW, quick=True) if runtime == QUICK else found
 
 
 def detect(level: str | None = None) -> Features:

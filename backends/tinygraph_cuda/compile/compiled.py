@@ -14,6 +14,7 @@ from pathlib import Path
 import tinygraph_scalar
 from tinygraph import codegen
 from tinygraph.codegen.program import Code, KernelCode
+from tinygraph.compiler.progress import tell
 from tinygraph.compiler.sources import digest
 from tinygraph.compiler.store import Store
 from tinygraph.plan.records.device import Card
@@ -67,7 +68,8 @@ PTX: dict[str, str] = {}  # by symbol: what several architectures are linked fro
 
 def compile_missing(code: Code, store: Store, architecture: str) -> None:
     """Puts every kernel that has none into the store."""
-    for kernel in code.kernels:
+    for number, kernel in enumerate(code.kernels):
+        tell(f"{number} of {len(code.kernels)} kernels")
         key = entry_key(kernel, architecture)
         built = find(key, store)
         missing = built is None or not store.path("kernel", key).exists()
