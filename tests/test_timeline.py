@@ -44,7 +44,7 @@ def test_every_part_is_run_once_and_after_what_it_waits_for(name, threads):
     }
     in_loops = {k for x in code.loops for k in range(x.first, x.last)}
     for p in run.parts:
-        assert 0 <= p.taken <= p.begin <= p.end and 0 <= p.thread < threads
+        assert 0 <= p.taken <= p.begin <= p.end <= run.seconds and 0 <= p.thread < threads
         for other in run.parts if p.launch not in in_loops else ():
             if other.launch in code.calls[p.launch].waits:
                 assert other.end <= p.begin

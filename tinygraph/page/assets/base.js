@@ -44,7 +44,7 @@ const flopsText = (x) => scaled(x, ["FLOP", "KFLOP", "MFLOP", "GFLOP", "TFLOP"])
 const timeText = (us) =>
   us >= 1e6 ? `${number(us / 1e6, 2)} s` : us >= 1e4 ? `${number(us / 1e3, 1)} ms`
     : us >= 1e3 ? `${number(us / 1e3, 2)} ms` : `${number(us, us < 10 ? 2 : us < 100 ? 1 : 0)} µs`;
-const percent = (x) => `${number(100 * x, x < 0.0995 ? 1 : 0)} %`;
+const percent = (x) => (x > 0 && x < 0.0005 ? "< 0.1 %" : `${number(100 * x, x < 0.0995 ? 1 : 0)} %`);
 const counted = (n, one) => `${number(n)} ${one}${n === 1 ? "" : "s"}`;
 const cut = (text, length) => (text.length > length ? `${text.slice(0, Math.max(length - 1, 1))}…` : text);
 

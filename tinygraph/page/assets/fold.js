@@ -1,7 +1,7 @@
 // Boxes within boxes: items, or kernels, grouped by module. A group is folded into one box, or a
 // frame around its own layered drawing.
 
-const BOX_W = 188, BOX_H = 46, FRAME = 14, FRAME_TOP = 34;
+const BOX_W = 180, BOX_H = 48, FRAME = 14, FRAME_TOP = 34, BETWEEN = 64;
 const LANES = ["forward", "backward", "update"];
 
 // things: [{id, path: [names], part, reads: [ids]}], each after what it reads. Returns a tree:
@@ -72,10 +72,10 @@ function drawn(things, open) {
     lane.y = lanes.length > 1 ? 40 : 0;
     emit(lane, 0, 0, out);
     out.lanes.push({ part: lane.part, x, width: lane.w });
-    x += lane.w + 90;
+    x += lane.w + BETWEEN;
     out.height = Math.max(out.height, lane.h + lane.y);
   }
-  out.width = x - 90;
+  out.width = x - BETWEEN;
   for (const { from, to } of across) out.edges.push(sideways(from, to));
   return out;
 }

@@ -2,10 +2,11 @@
 
 const DETAIL = 0.3; // zoom below which boxes have no text
 const FEW = 14; // boxes that are all shown at first
+const MANY = 44; // and more than are
 const MARGIN = 300; // around the view, within which boxes are drawn
 
 class GraphPane {
-  // things: see fold.js, and {title, sub, value, note, mark}; options: {colour(thing) -> css,
+  // things: see fold.js, and {title, sub, value, note, mark}; options: {colour(things) -> css,
   // onSelect(ids), label}
   constructor(root, options) {
     Object.assign(this, options, { root, open: new Set(), things: [], chosen: new Set(), hits: null });
@@ -34,14 +35,18 @@ class GraphPane {
     this.paint();
   }
 
-  // A network that is one module is shown by what that is made of.
+  // A module with most of the forward or backward part is shown by what it is made of, while that is
+  // not too much.
   open_up() {
-    for (let k = 0; k < 4 && this.drawn.boxes.length < FEW / 2; k++) {
-      const groups = this.drawn.boxes.filter((b) => b.children && b.children.length < 40).sort((a, b) => b.things.length - a.things.length);
+    const most = (b) => b.children && b.things[0].part !== "update" && 2 * b.things.length > this.things.filter((t) => t.part === b.things[0].part).length;
+    for (let k = 0; k < 4; k++) {
+      const groups = this.drawn.boxes.filter(most), before = new Set(this.open);
       if (!groups.length) return;
-      const { name, things } = groups[0];
-      groups.filter((g) => g.name === name && g.things.length * 2 > things.length).forEach((g) => this.open.add(g.key));
+      groups.forEach((g) => this.open.add(g.key));
       this.arrange();
+      if (this.drawn.boxes.length <= MANY) continue;
+      this.open = before;
+      return this.arrange();
     }
   }
 
@@ -79,6 +84,7 @@ class GraphPane {
     const { x, y, s } = this.view, { clientWidth: w, clientHeight: h } = this.canvas;
     this.size = { w, h };
     this.shift();
+    this.most = Math.max(1e-9, ...this.drawn.boxes.map((b) => this.amount(b.things)));
     const all = this.drawn.boxes.length < 400 || this.printing;
     const near = (X, Y, W, H) => all || ((X + W) * s + x > -MARGIN && X * s + x < w + MARGIN && (Y + H) * s + y > -MARGIN && Y * s + y < h + MARGIN);
     const simple = s < DETAIL && !this.printing;
@@ -91,6 +97,8 @@ class GraphPane {
     };
     this.labelled = new Set();
     const edges = this.drawn.edges.filter((e) => all || visible(e));
+    if (all) this.layers.edges.after(this.lights.near); // below the boxes, where those are soon drawn again
+    else this.scenes[1].prepend(this.lights.near);
     fill(this.layers.edges, simple ? simpleEdges(edges) : edges.map((e) => this.edge(e)));
     this.elements = new Map(this.drawn.boxes.filter((b) => near(b.X, b.Y, b.w, b.h)).map((b) => [b, simple ? this.simpleBox(b) : this.box(b)]));
     fill(this.layers.boxes, [...this.elements.values()]);
@@ -98,32 +106,27 @@ class GraphPane {
     if (this.hits) this.fade();
   }
 
-  colourOf(box) {
-    const values = box.things.map((t) => this.colour(t, box));
-    return values.length === 1 ? values[0] : this.colour(null, box);
-  }
-
   box(b) {
     const t = b.thing, part = b.things[0].part, group = b.children, value = this.value(b.things);
     const title = b.name || t.title;
     const sub = t ? (b.name ? t.sub : t.more) : this.groupText(b);
-    const room = b.w - 12 - (value ? 10 + 6.2 * value.length : 8) - (group ? 20 : 0);
+    const room = b.w - 12 - (value ? 10 + 6.6 * value.length : 8) - (group ? 20 : 0);
     const mark = b.things.some((x) => x.mark) ? (t ? t.mark : "changed") : "";
     const g = svg("g", { class: `box ${group ? "group" : ""} ${mark}`, transform: `translate(${b.X},${b.Y})`, data: { key: b.key } },
       group ? svg("rect", { class: "behind", x: 4, y: 4, width: b.w, height: b.h }) : null,
-      svg("rect", { class: "card", width: b.w, height: b.h, style: `fill:${this.colourOf(b)}` }),
+      svg("rect", { class: "card", width: b.w, height: b.h, style: `fill:${this.colour(b.things)}` }),
       svg("rect", { class: "stripe", x: 0, y: 6, width: 4, height: b.h - 12, style: `fill:${PARTS[part]}` }),
-      svg("text", { class: "name", x: 12, y: 19 }, cut(title || "?", Math.floor(room / 8))),
-      svg("text", { class: "sub", x: 12, y: 36 }, cut(plain(sub || ""), 26)),
-      value ? svg("text", { class: "value", x: b.w - (group ? 26 : 9), y: 19, "text-anchor": "end" }, value) : null,
+      svg("text", { class: "name", x: 12, y: 20 }, cut(title || "?", Math.floor(room / 8.2))),
+      svg("text", { class: "sub", x: 12, y: 38 }, cut(plain(sub || ""), 24)),
+      value ? svg("text", { class: "value", x: b.w - (group ? 26 : 9), y: 20, "text-anchor": "end" }, value) : null,
       group ? fold("+", b.w - 20, 6) : null,
-      mark ? svg("text", { class: "sign", x: b.w - 9, y: 37, "text-anchor": "end" }, { added: "+", changed: "~", gone: "−" }[mark]) : null,
+      mark ? svg("text", { class: "sign", x: b.w - 9, y: 39, "text-anchor": "end" }, { added: "+", changed: "~", gone: "−" }[mark]) : null,
       svg("title", {}, [b.name, t ? t.note : `${counted(b.things.length, "box").replace("boxs", "boxes")} inside`].filter(Boolean).join("\n")));
     return g;
   }
 
   simpleBox(b) {
-    return svg("rect", { class: "box card simple", x: b.X, y: b.Y, width: b.w, height: b.h, style: `fill:${this.colourOf(b)}`, data: { key: b.key } });
+    return svg("rect", { class: "box card simple", x: b.X, y: b.Y, width: b.w, height: b.h, style: `fill:${this.colour(b.things)}`, data: { key: b.key } });
   }
 
   groupText(b) {

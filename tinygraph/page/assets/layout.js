@@ -4,7 +4,7 @@
 // neighbours are in the mean, coordinates. Coordinates of a rank are the closest ones to those
 // wanted that keep distances: isotonic regression, by pooling adjacent violators.
 
-const GAP_X = 26, GAP_Y = 30, MOST_BENDS = 20000;
+const GAP_X = 22, GAP_Y = 30, MOST_BENDS = 20000;
 
 // nodes: [{w, h, top, bottom}] (top and bottom: kept in the first or last rank); edges: [[a, b]],
 // acyclic. Sets x, y (of the upper left corner) of every node; returns {width, height, bends,
@@ -138,17 +138,18 @@ function place(all, ranks) {
     r.forEach((k) => { all[k].c -= shift; });
   }
   const sweeps = all.length > 3000 ? 6 : 24;
+  const towards = (r, sides, heavy) => {
+    const wanted = r.map((k) => {
+      const near = sides.flatMap((side) => all[k][side]), weight = sum(near.map(([, w]) => w));
+      return weight ? [sum(near.map(([o, w]) => all[o].c * w)) / weight, all[k].real ? weight * heavy : weight] : [all[k].c, 0.1];
+    });
+    settle(r.map((k) => all[k]), wanted);
+  };
   for (let s = 0; s < sweeps; s++) {
     const sides = s >= sweeps - 2 ? ["up", "down"] : s % 2 ? ["down"] : ["up"];
-    for (const r of s % 2 ? [...ranks].reverse() : ranks) {
-      const wanted = r.map((k) => {
-        const near = sides.flatMap((side) => all[k][side]);
-        const weight = sum(near.map(([, w]) => w));
-        return weight ? [sum(near.map(([o, w]) => all[o].c * w)) / weight, weight] : [all[k].c, 0.1];
-      });
-      settle(r.map((k) => all[k]), wanted);
-    }
+    for (const r of s % 2 ? [...ranks].reverse() : ranks) towards(r, sides, 1);
   }
+  for (const r of ranks) towards(r, ["up"], 8); // chains run straight down; long edges step aside for boxes
   const left = Math.min(...all.map((v) => v.c - v.w / 2));
   all.forEach((v) => { v.x = v.c - v.w / 2 - left; });
   return Math.max(...all.map((v) => v.x + v.w));

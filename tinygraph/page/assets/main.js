@@ -72,7 +72,8 @@ class App {
     const make = (root, label, of) => {
       const graph = new GraphPane(root, {
         label,
-        colour: (t, box) => colourOf(of(graph), this.colourIn(of(graph)), unique((t ? [t] : box.things).flatMap((x) => x.kernels))),
+        colour: (things) => colourOf(of(graph), this.colourIn(of(graph)), kernelsIn(things), graph.most),
+        amount: (things) => amountOf(of(graph), this.colourIn(of(graph)), kernelsIn(things)),
         value: (things) => this.valueOf(things, of(graph)),
         onSelect: (ids) => this.picks(graph, ids),
       });
@@ -140,7 +141,7 @@ class App {
   header(chosen) {
     const { model } = this, c = model.cost;
     document.title = model.name;
-    fill($("title"), el("bdi", {}, plain(model.name)));
+    fill($("title"), this.models.length > 1 ? [] : el("bdi", {}, plain(model.name)));
     $("title").title = model.title;
     const facts = [
       model.timed ? [timeText(1e6 * model.profile.seconds), `on ${counted(model.profile.threads, "thread")}`] : null,
@@ -169,7 +170,7 @@ class App {
 
   legend() {
     const mode = this.colour, parts = LANES.filter((p) => this.graph.things.some((t) => t.part === p));
-    const scale = mode.of ? el("span", {}, `${mode.name}: `, "little", el("i", { class: "scale" }), "much") : null;
+    const scale = mode.total ? el("span", {}, `${mode.name}: `, "little", el("i", { class: "scale" }), "much") : null;
     const stage = this.graph.kernels ? [] : ["added", "changed", "gone"].filter((m) => this.graph.things.some((t) => t.mark === m)).map((m) => el("span", {}, el("i", { class: `key ${m}` }), m));
     fill($("legend"), scale, parts.length > 1 ? parts.map((p) => el("span", {}, el("i", { class: "key", style: `background:${PARTS[p]}` }), p)) : [], stage);
   }
@@ -279,6 +280,8 @@ class App {
 }
 
 const weight = (model, i) => (model.timed ? model.kernels[i].us : model.kernels[i].flops / 8 + model.kernels[i].bytes);
+
+const kernelsIn = (things) => unique(things.flatMap((t) => t.kernels));
 
 // The things that differ, and what is next to them.
 function different(things) {

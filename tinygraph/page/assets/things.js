@@ -55,13 +55,10 @@ const shapeOf = (type) => type.replace(/^f32(?=\[)/, "");
 
 // -- colours ---------------------------------------------------------------------------------------
 
-// The ways in which boxes can be coloured: a share from 0 to 1 of a kernel, or its colour.
+// The ways in which boxes can be coloured: an amount that kernels have, scaled by the most of any
+// box, a share from 0 to 1, or a kernel's own colour.
 function colourings(model) {
-  const most = (f) => Math.max(1e-9, ...model.run.map((i) => f(model.kernels[i])));
-  const by = (name, f, text) => {
-    const top = most(f);
-    return { name, text, of: (k) => f(k) / top, total: (ks) => sum(ks.map(f)) / top };
-  };
+  const by = (name, f, text) => ({ name, text, scaled: true, total: (ks) => sum(ks.map(f)) });
   const found = [
     by("operations", (k) => k.flops || 0, (ks) => flopsText(sum(ks.map((k) => k.flops || 0)))),
     by("bytes", (k) => k.bytes || 0, (ks) => bytesText(sum(ks.map((k) => k.bytes || 0)))),
@@ -70,7 +67,7 @@ function colourings(model) {
   ];
   if (model.devices.length) found.unshift({ name: "device", text: (ks) => unique(ks.map((k) => k.device)).join(" "), tint: (k) => hue(2 + model.devices.indexOf(k.device)) });
   if (model.timed) {
-    found.unshift({ name: "distance from the roofline", text: (ks) => percent(roofOf(ks)), of: (k) => Math.max(0, 1 - k.roof) ** 2, total: (ks) => Math.max(0, 1 - roofOf(ks)) ** 2 });
+    found.unshift({ name: "distance from the roofline", text: (ks) => percent(roofOf(ks)), total: (ks) => Math.max(0, 1 - roofOf(ks)) ** 2 });
     found.unshift(by("time", (k) => k.us || 0, (ks) => timeText(sum(ks.map((k) => k.us || 0)))));
   }
   return found;
@@ -79,9 +76,16 @@ function colourings(model) {
 // Of several kernels: the time that they need at best over the time taken.
 const roofOf = (ks) => sum(ks.map((k) => k.roof * k.us)) / (sum(ks.map((k) => k.us)) || 1);
 
-function colourOf(model, mode, kernels) {
-  const ks = kernels.map((i) => model.kernels[i]).filter((k) => k.part !== "prepare");
+const ran = (model, kernels) => kernels.map((i) => model.kernels[i]).filter((k) => k.part !== "prepare");
+
+// How much of what colours show some kernels have; the most of any box is as hot as it gets.
+function amountOf(model, mode, kernels) {
+  return mode.scaled ? mode.total(ran(model, kernels)) : 0;
+}
+
+function colourOf(model, mode, kernels, most) {
+  const ks = ran(model, kernels);
   if (!ks.length || mode.plain) return "var(--cold)";
   if (mode.tint) return ks.length === 1 ? mode.tint(ks[0]) : "var(--cold)";
-  return heat(mode.total(ks));
+  return heat(mode.total(ks) / (mode.scaled ? most : 1));
 }
