@@ -168,7 +168,7 @@ class GraphPane {
 
   paintMap() {
     const { width, height, boxes } = this.drawn, path = boxes.map(outline).join("");
-    const scale = Math.min(120 / Math.max(width, 1), 200 / Math.max(height, 1));
+    const scale = Math.min(100 / Math.max(width, 1), 150 / Math.max(height, 1));
     this.map.setAttribute("viewBox", `0 0 ${Math.max(width, 1)} ${Math.max(height, 1)}`);
     this.map.setAttribute("width", Math.max(24, width * scale));
     this.map.setAttribute("height", Math.max(24, height * scale));
