@@ -12,6 +12,7 @@ import pytest
 from exact_plans import agree, network, planned, state, x
 from targets import SMALL, WIDE
 from tinygraph import ops
+from tinygraph.autodiff import grad
 from tinygraph.graph.ir import Node
 from tinygraph.graph.op import input
 from tinygraph.ops.conv import CONV2D, CONV2D_INPUT_GRADIENT, CONV2D_WEIGHT_GRADIENT
@@ -143,6 +144,59 @@ def test_sequences_are_put_in_the_order_of_a_long_reduction(
     if reordered:  # the reduction is one walk
         assert (sizes["s"], sizes["k"]) == (1, length * batch)
         assert sizes["a_k"] == size + (copying.gap // 4 if size == 16 else 0)
+
+
+@pytest.mark.parametrize("rows, columns, turned", [(6, 7, True), (5, 6, False), (6, 5, False)])
+def test_a_reduction_across_the_rows_of_a_large_result_reads_a_copy_by_rows(rows, columns, turned):
+    copying = replace(SMALL.copying, turned=6)
+    a, b = x(2, 9, rows), input("b", 2, 9, columns)
+    target = replace(SMALL, copying=copying)
+    launches = agree(network(OUTER_SUM(a, ops.neg(b))), target=target).launches
+    assert any("reorder" in launch.name for launch in launches) == turned
+    (sizes,) = (launch.work.sizes for launch in launches if isinstance(launch.work, Tile))
+    assert (sizes["a_m"], sizes["a_k"]) == ((18, 1) if turned else (1, rows))
+
+
+@pytest.mark.parametrize("columns", [15, 16, 512])
+def test_what_is_multiplied_in_chunks_is_not_packed(columns):
+    """An input as B, across the rows of A: chunks of both are read from the cache as they are."""
+    a, b = input("a", 20000, 60), input("b", 20000, columns)
+    launches = planned(network(ops.transpose(a) @ b)).launches
+    assert not any("pack" in m.name for launch in launches for m in launch.members)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4, 5, 9])
+def test_gradients_to_weights_that_are_outputs_fill_the_lanes(channels):
+    """Stored otherwise than they are computed, they are copied: none is plain loops."""
+    for groups, across in ((1, "columns"), (channels, "batch")):
+        image = ops.transpose(x(2, 6, 5, channels), (0, 3, 1, 2))
+        w = state(channels, channels // groups, 3, 3)
+        y = ops.conv2d(image, w, padding=1, groups=groups)
+        g = ops.transpose(input("g", 2, 6, 5, channels), (0, 3, 1, 2))
+        plan = agree(network(*grad(ops.sum(y * g), [w])))
+        assert not any("plain loops" in remark for remark in plan.remarks)
+        tiles = [m.work for p in plan.launches for m in p.members if isinstance(m.work, Tile)]
+        if channels > 1:
+            assert [t.contraction.lanes_along for t in tiles] == [across]
+
+
+def test_a_carry_that_does_not_suit_its_product_is_copied_to_its_place():
+    """The history of a carry is stored in order, the gradient of weights by channels."""
+    image, g = x(2, 6, 5, 8), input("g", 3, 2, 6, 5, 8)
+
+    def by_channels(n: Node) -> Node:
+        return ops.transpose(ops.reshape(n, (2, 6, 5, 8, 1)), (0, 3, 4, 1, 2))
+
+    def step(h: Node, g: Node) -> tuple[Node, Node]:
+        scaled = by_channels(image * ops.clip(ops.max(h), 0, 1))
+        kind = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1)}
+        dw = CONV2D_WEIGHT_GRADIENT(scaled, by_channels(g), kernel=(3, 3), **kind)
+        return dw, dw
+
+    (last,), (history,) = ops.scan(step, input("h", 8, 1, 1, 3, 3), ops.clip(g, 0, 1))
+    plan = agree(network(last, history))
+    tiles = [m.work for p in plan.launches for m in p.members if isinstance(m.work, Tile)]
+    assert [t.contraction.lanes_along for t in tiles] == ["batch"]
 
 
 @pytest.mark.parametrize("left", [False, True], ids=["a", "a.T"])

@@ -46,7 +46,8 @@ class Toy:
     winograd: bool = False
     lowerings: tuple[Lowering, ...] = ()
     copying: Copying = Copying(  # noqa: RUF009
-        heavy=L2, few=16, many=64, reused=8, near=0, crowded=256, gap=16, deep=4, ways=4
+        heavy=L2, few=16, many=64, turned=64, reused=8, near=0, crowded=256, gap=16, deep=4,
+        ways=4,
     )
     shaping: Shaping = Shaping(unrolled=9, blocks=(16, 8, 4))  # noqa: RUF009
     prefetch: Prefetch | None = None

@@ -28,6 +28,7 @@ COPYING = Copying(
     heavy=1 << 20,
     few=128,
     many=512,
+    turned=512,
     reused=32,
     near=128 * 1024,
     crowded=2048,

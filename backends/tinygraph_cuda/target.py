@@ -22,6 +22,7 @@ COPYING = Copying(
     heavy=NEVER,
     few=0,
     many=NEVER,
+    turned=NEVER,
     reused=NEVER,
     near=0,
     crowded=2048,

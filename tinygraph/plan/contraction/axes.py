@@ -69,24 +69,29 @@ def assign_roles(
 
     Raises:
         Unsuitable: too many axes remain, or the columns are not contiguous in some operand of the
-            epilogue.
+            epilogue, or the batch, which would fill the lanes, is not where it is stored.
     """
     live = [a for a in axes[:outputs] if a.size > 1]
     batch = [a for a in live if a.a and a.b]
     columns = [a for a in live if a.b and not a.a]
-    if not columns and not strided:  # what is contiguous in the batch fills the lanes instead
-        columns = [a for a in batch if a.a == 1 and all(a.ops[w] == 1 for w in writes)]
-        batch = [a for a in batch if a not in columns]
     rows = [a for a in live if not a.b]
     reduce = [a for a in axes[outputs:] if a.size > 1]
+    if not columns and not strided:  # what is contiguous in the batch fills the lanes instead
+        columns = [a for a in batch if a.a == 1]
+        if any(a.ops[w] != 1 for a in columns for w in writes):
+            if prod(a.size for a in reduce) >= DOT:
+                raise Unsuitable("its batch is not contiguous where it is stored", stored=True)
+            columns = []
+        batch = [a for a in batch if a not in columns]
     empty = ONE if not axes else replace(ONE, ops=(0,) * len(axes[0].ops))
     column = join_all(sorted(columns, key=lambda a: -max(map(abs, a.ops), default=0))) or [empty]
-    if len(column) > 1 or (column[0].size > 1 and any(s not in (0, 1) for s in column[0].ops)):
-        raise Unsuitable("its columns are not contiguous where they are stored")
-    if column[0].size > 1 and any(column[0].ops[w] != 1 for w in writes):
-        raise Unsuitable("its columns are not contiguous where they are stored")
+    wide = column[0].size > 1
+    if len(column) > 1 or (wide and any(column[0].ops[w] != 1 for w in writes)):
+        raise Unsuitable("its columns are not contiguous where they are stored", stored=True)
+    if wide and any(s not in (0, 1) for s in column[0].ops):
+        raise Unsuitable("its columns are not contiguous in its epilogue")
     dots = not strided and column[0].size == 1 and is_dot(reduce)
-    packed = not dots and (pack or (not strided and column[0].size > 1 and column[0].b != 1))
+    packed = not dots and (pack or (not strided and wide and column[0].b != 1))
     both = not packed and any(abs(a.a) == 1 for a in rows)  # the reduction strides over A and B
     by_stride = sorted(reduce, key=lambda a: -abs(a.a) - both * abs(a.b))
     reduce = join_all(by_stride, packed)

@@ -21,12 +21,14 @@ from .reads import loops_of
 class Unsuitable(Exception):
     """A contraction cannot be laid out as tiles; the message is the remark.
 
-    ``repack``: it can, but a large operand would have to be repacked in every run.
+    ``repack``: it can, but a large operand would have to be repacked in every run; ``stored``: it
+    can, but for where its result is stored.
     """
 
-    def __init__(self, reason: str, repack: bool = False):
+    def __init__(self, reason: str, repack: bool = False, stored: bool = False):
         super().__init__(reason)
         self.repack = repack
+        self.stored = stored
 
 
 @dataclass(frozen=True, slots=True)

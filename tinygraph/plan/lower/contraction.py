@@ -26,7 +26,7 @@ from ..records.plan import Access, Launch, Location, Tile
 from ..records.reason import Reason
 from ..records.target import Cut
 from .anchored import Anchored
-from .copies import is_crowded, is_heavy, is_scattered
+from .copies import is_crowded, is_heavy, is_scattered, is_turned
 from .lowerer import Lowerer, Stores, label
 from .operands import Part, beyond_edges, epilogue_of_zero, padded
 
@@ -74,7 +74,7 @@ def with_epilogue(
         return tiles(work).naming(builder.values)
     except Unsuitable as why:
         s.memory.rollback(mark)
-        return Declined(str(why), why.repack)
+        return Declined(str(why), why.repack, why.stored)
 
 
 def epilogue_apart(
@@ -82,14 +82,15 @@ def epilogue_apart(
 ) -> Launches | Declined:
     """The contraction into memory of its own, and its epilogue as a kernel after it.
 
-    If it was declined for an operand that would be repacked, its operands change their roles.
+    If it was declined for an operand that would be repacked, its operands change their roles; if
+    for where it is stored, a kernel after it copies it there.
     """
     index = {anchor: group.index[anchor]}
     alone = replace(group, index=index, stores=[], swapped=why.repack)
     store = Write(anchor, anchor, group.index[anchor])
     mark, locations = s.memory.mark(), s.memory.locations
     kept = locations.get(anchor)
-    if kept is None or why.repack:
+    if kept is None or why.repack or why.stored:
         locations[anchor] = memory_for(s, alone, store, anchor)
     made = with_epilogue(s, alone, [(store, locations[anchor])], repack)
     if isinstance(made, Declined):
@@ -97,7 +98,7 @@ def epilogue_apart(
         return made
     if kept is not None and why.repack:
         s.memory.buffers.remove(kept.buffer)
-    others = [(x, p) for x, p in stores if x.dest is not anchor]
+    others = [(x, p) for x, p in stores if x.dest is not anchor or why.stored]
     if others:
         made.add(epilogue_launch(s, group, anchor, others))
         rest = (n for n in group.index if n is not anchor)
@@ -105,6 +106,8 @@ def epilogue_apart(
         s.remarks.append(
             f"{label(group)}: its epilogue is a kernel of its own, because {why.reason}"
         )
+    if kept is not None and why.stored:
+        locations[anchor] = kept
     return made
 
 
@@ -190,8 +193,9 @@ def tile(work: Anchored, part: Part) -> None:
         except Unsuitable as reason:
             failure = failure or reason
             continue
-        if s.target.packs and is_scattered(o.axes, o.roles, o.a, s.target):
-            axes, a = work.copies.reorder(o.axes, o.a, work.anchor.inputs[first])
+        turned = is_turned(o.axes, o.roles, o.a, s.target)
+        if s.target.packs and (turned or is_scattered(o.axes, o.roles, o.a, s.target)):
+            axes, a = work.copies.reorder(o.axes, o.a, work.anchor.inputs[first], turned)
             o = replace(o, axes=axes, a=a, roles=roles_of(work, problem, axes, o.b, o.source))
         whole = problem.axes == work.group.axes and not o.roles.batch
         way = cut_roles(o.roles, s.target, outermost(o.roles).size if whole else 1)
@@ -237,7 +241,8 @@ def oriented(work: Anchored, part: Part, order: tuple[int, int]) -> Oriented:
 
 def roles_of(work: Anchored, problem: Problem, axes: list[Axis], b: Access, source: Node) -> Roles:
     """The roles of a contraction's axes; B is packed if that is done once, if it is an input that
-    enough rows read, or if it crowds the cache.
+    enough rows read, or if it crowds the cache; but not where the reduction goes across A's rows
+    in chunks, which are read from the cache as they are stored.
 
     Raises:
         Unsuitable: it has none.
@@ -249,6 +254,10 @@ def roles_of(work: Anchored, problem: Problem, axes: list[Axis], b: Access, sour
     read_often = b.buffer.home == "input" and rows >= target.copying.reused
     kept = source in work.s.fixed or (read_often and b.buffer.bytes > target.copying.near)
     roles = sort(target.packs and kept)
+    if roles.packed and any(abs(axis.a) == 1 for axis in roles.rows):
+        plain = sort(False)
+        if not plain.packed and cut_roles(plain, target).chunk:
+            return plain
     crowded = target.packs and not roles.packed and is_crowded(roles, target)
     return sort(True) if crowded else roles
 

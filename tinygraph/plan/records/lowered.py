@@ -34,8 +34,9 @@ class Launches:
 @dataclass(frozen=True, slots=True)
 class Declined:
     """A lowering does not suit a group; ``repack``: it would have to repack a large operand every
-    time it runs.
+    time it runs; ``stored``: only where its result is stored is in the way.
     """
 
     reason: str
     repack: bool = False
+    stored: bool = False

@@ -90,6 +90,7 @@ class Copying:
         heavy: bytes of an operand that is not repacked in every run, if it is used for at most
             ``few`` rows.
         many: rows, or columns, for which a copy of the other operand pays.
+        turned: rows and columns of a result that is too large to be added up in chunks.
         reused: rows from which on it pays to pack a B that the caller gave.
         near: bytes of such a B that is near wherever its rows are, so that it is not packed.
         crowded: rows that are a multiple of this many bytes apart share few sets of a cache; 0: of
@@ -101,6 +102,7 @@ class Copying:
     heavy: int
     few: int
     many: int
+    turned: int
     reused: int
     near: int
     crowded: int
@@ -115,7 +117,8 @@ class Copying:
 
 NEVER = 1 << 62
 NO_COPIES = Copying(
-    heavy=NEVER, few=0, many=NEVER, reused=NEVER, near=0, crowded=0, gap=0, deep=NEVER, ways=NEVER
+    heavy=NEVER, few=0, many=NEVER, turned=NEVER, reused=NEVER, near=0, crowded=0, gap=0,
+    deep=NEVER, ways=NEVER,
 )
 
 
