@@ -9,7 +9,8 @@ import tinygraph as tg
 from tinygraph import models, nn, optim
 from tinygraph.compiler.backend import BackendError
 
-tinygraph_cpu = pytest.importorskip("tinygraph_cpu")
+pytest.importorskip("tinygraph_cpu.machine.features")
+import tinygraph_cpu
 from tinygraph_cpu.machine.features import FEW, detect, features_for
 
 
