@@ -27,14 +27,16 @@ needs_mpi = pytest.mark.skipif(
 
 
 def run_ranks(
-    ranks: int, program: str | list[str], *arguments: str, limit: float = 60, **environment: str
+    ranks: int, program: str | list[str], *arguments: str, limit: float = 100, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """The result of ``program``, a text or arguments of Python, on this many ranks.
 
-    After ``limit`` seconds all of it is killed, and the test fails.
+    After ``limit`` seconds all of it is killed, and the test fails; a text's ranks say before
+    where they are.
     """
     assert MPIEXEC is not None
-    python = ["-c", textwrap.dedent(program)] if isinstance(program, str) else program
+    watched = f"import faulthandler\nfaulthandler.dump_traceback_later({limit - 5}, exit=True)\n"
+    python = ["-c", watched + textwrap.dedent(program)] if isinstance(program, str) else program
     command = [MPIEXEC, "-n", str(ranks), sys.executable, *python, *arguments]
     path = os.pathsep.join(map(str, (ROOT, ROOT / "backends", ROOT / "tests")))
     env = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"} | environment

@@ -14,7 +14,7 @@ from ranks import needs_mpi, on_threads, right, run_ranks
 from tinygraph import distributed as dist
 from tinygraph import nn, optim
 from tinygraph.distributed.split import split
-from tinygraph.distributed.tree import ShardSum, pieces, shards_of
+from tinygraph.ranks.tree import ShardSum, pieces, shards_of
 
 # ------------------------------------------------------------------ the sum
 
@@ -139,7 +139,7 @@ def test_it_refuses_what_cannot_be_averaged():
 def test_batches_hold_the_examples_of_the_whole():
     images, labels = data(22)
     whole = next(iter(tg.data.Batches(images, labels, batch_size=10, seed=4).epoch(1)))
-    cut = next(iter(dist.Batches(images, labels, batch_size=10, seed=4, shards=3).epoch(1)))
+    cut = next(iter(dist.ShardedBatches(images, labels, batch_size=10, seed=4, shards=3).epoch(1)))
     for a, b in zip(whole, cut, strict=True):
         np.testing.assert_array_equal(a, np.concatenate([b[s] for s in range(3)]))
     with pytest.raises(ValueError, match="same number of shards"):
@@ -154,7 +154,7 @@ def test_without_a_launcher_no_mpi_is_imported():
 
 
 def test_a_launcher_without_mpi4py_is_one_clear_line(monkeypatch):
-    from tinygraph.graph import world
+    from tinygraph.ranks import world
 
     monkeypatch.setattr(world, "_found", None)
     monkeypatch.setenv("PMI_SIZE", "2")
@@ -172,7 +172,7 @@ TRAIN = """
     from tinygraph.cli.demo import digest
     net, sgd, step, *_ = build(shards=6)
     images, labels = data(101)  # batches of 26 and 23: neither shards nor ranks divide them
-    batches = dist.Batches(images, labels, batch_size=26, shards=6, last="keep")
+    batches = dist.ShardedBatches(images, labels, batch_size=26, shards=6, last="keep")
     first, last, file = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     if first:
         checkpoint.load(file, net, sgd)
@@ -208,3 +208,77 @@ def test_the_demo_prints_one_digest(tmp_path):
         text = right(run_ranks(ranks, command, "--output", str(tmp_path / "w.npz")))
         found.add(re.search(r"digest (\w{16})", text).group(1))
     assert len(found) == 1
+
+
+FAIL = """
+    import os, signal, sys, time
+    from test_distributed import build, data
+    from tinygraph import checkpoint, distributed as dist, settings
+    net, sgd, step, *_ = build(shards=6)
+    x, y = data(24)
+    for i in range(6):
+        if i == 3:
+            settings.timeout = 3  # not before: to compile may take one rank longer than another
+        if i == 3 and dist.rank() == 1:
+            how = sys.argv[1]
+            if how == "raise":
+                raise RuntimeError("no more data")
+            if how == "exit":
+                sys.exit(0)
+            os.kill(os.getpid(), {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}[how])
+        step(x, y)
+        if i == 1:
+            checkpoint.save(sys.argv[2], net, sgd, step=i)
+"""
+
+
+@needs_mpi
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("raise", "rank 1 of 3 ends all ranks in step 3 of train: RuntimeError: no more data"),
+        ("exit", "step 4 of train: rank 1 has ended, at step 3 of train; waited for "),
+        ("stop", r"step 4 of train: rank 1 did not take part within \d"),
+        ("kill", r"EXIT CODE: 9|rank 1 \(process \d+\) has died"),  # the launcher may be faster
+    ],
+)
+def test_one_rank_that_fails_ends_all(how, message, tmp_path):
+    file = tmp_path / "w.npz"
+    done = run_ranks(3, FAIL, how, str(file))
+    assert done.returncode != 0
+    assert re.search(message, done.stderr + done.stdout), done.stderr
+    net, sgd, *_ = build(shards=6)
+    assert tg.checkpoint.load(file, net, sgd) == {"step": 1}  # whole
+
+
+DIFFER = """
+    import os, sys
+    from tinygraph import distributed as dist, nn
+    import tinygraph as tg
+    what, other = sys.argv[1], dist.rank() == 1
+    if what == "cpu" and other:
+        tg.settings.cpu = "x86-64-v3"
+    layer = nn.Linear(3, 3 if what == "program" and other else 2)
+    if what == "seed" and other:
+        nn.manual_seed(5)
+    x = tg.input("x", None, 3)
+    updates = tg.optim.SGD(0.1).updates(tg.mean(layer(x)), layer.parameters())
+    shards = 4 if what == "shards" and other else 2
+    dist.data_parallel([x], [tg.mean(layer(x))], updates=updates, shards=shards)
+"""
+
+
+@needs_mpi
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("program", "in the program"),
+        ("seed", "in the seed: 5 instead of 0"),
+        ("shards", "in the number of shards: 4 instead of 2"),
+        ("cpu", "in the processor that it compiles for"),
+    ],
+)
+def test_ranks_that_differ_are_refused_at_the_start(what, message):
+    done = run_ranks(2, DIFFER, what)
+    assert done.returncode != 0
+    assert f"rank 1 differs from rank 0 {message}" in done.stderr

@@ -43,6 +43,10 @@ def test_compiled(seed: int) -> None:
 
 
 NOT_DRAWN = {
+    **dict.fromkeys(
+        ("all_gather", "all_reduce", "broadcast", "reduce", "reduce_scatter"),
+        "several ranks: test_collectives.py",
+    ),
     "of_batch": "open batch sizes: test_batch.py",
     "place": "several devices: test_placement.py",
     "placeholder": "parsed text without its constants: test_language.py",

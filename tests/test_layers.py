@@ -25,6 +25,7 @@ PACKAGES = [
 # Lowest first; rooms of one line do not import each other.
 FLOORS = [
     ["tinygraph.settings"],
+    ["tinygraph.ranks"],
     ["tinygraph.graph"],
     ["tinygraph.ops", "tinygraph.tracebacks"],
     ["tinygraph.autodiff"],

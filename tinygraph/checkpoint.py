@@ -18,11 +18,11 @@ from uuid import uuid4
 
 import numpy as np
 
-from .graph.world import world
 from .nn.assign import assign
 from .nn.module import Module
 from .nn.random import SEED, STEP
 from .optim import Optimizer
+from .ranks.world import world
 
 if TYPE_CHECKING:
     from zipfile import ZipFile, ZipInfo

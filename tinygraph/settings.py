@@ -146,7 +146,7 @@ class Settings:
     cpu = Setting[str](
         "TINYGRAPH_CPU", _one_of("native", "x86-64-v3", "x86-64-v2"), lambda: "native"
     )
-    timeout = Setting[float]("TINYGRAPH_TIMEOUT", _seconds, lambda: 60.0)
+    timeout = Setting[float]("TINYGRAPH_TIMEOUT", _seconds, lambda: 300.0)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not isinstance(getattr(type(self), name, None), Setting):

@@ -22,6 +22,7 @@ from .driver.driver import driver
 from .driver.interrupt import desk
 from .driver.launch_table import LaunchTable, TableEntry
 from .driver.log import Log
+from .driver.port import port
 from .driver.team import default_threads, team
 from .kernels import fetch, symbol_of
 from .machine import objects
@@ -87,6 +88,7 @@ class CpuRunner:
         self.scratch = aligned(Type((max(self.threads * code.scratch, 1),), "uint8"))
         self.bases = {("arena", 0): self.arena.ctypes.data}
         self.bases["scratch", 0] = self.scratch.ctypes.data
+        self.bases["port", 0] = port().ctypes.data
         self.bases |= {("constant", i): c.ctypes.data for i, c in enumerate(self.constants)}
         self.bases |= {
             ("parameter", i): p.state.read().ctypes.data for i, p in enumerate(self.parameters)

@@ -11,7 +11,7 @@ import os
 import pickle
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from mpi4py import MPI
@@ -20,6 +20,7 @@ from tinygraph.settings import settings
 
 from . import failures
 
+SHORT = 256  # bytes of a gathered value that are sent with its length
 LOOKS = 64  # at requests between two naps
 NAPS = (0.0, 2e-5, 5e-5, 2e-4, 1e-3)  # seconds, the longer the wait, the longer
 DATA, VALUE, LEFT = 1, 2, 3  # tags
@@ -27,7 +28,7 @@ CHECK = 0.05  # seconds between two looks at whether the others are still there
 
 
 class Connection:
-    """The ranks of MPI's world; see ``tinygraph.graph.world.World``."""
+    """The ranks of MPI's world; see ``tinygraph.ranks.world.World``."""
 
     def __init__(self) -> None:
         self.comm = MPI.COMM_WORLD.Dup()
@@ -54,15 +55,22 @@ class Connection:
         self._wait(requests, sources)
 
     def gather(self, value: Any) -> list[Any]:
-        data = pickle.dumps(value)
-        sizes = [np.zeros(1, np.int64) for _ in range(self.size)]
-        own = np.array([len(data)], np.int64)
-        self.exchange([own] * self.size, sizes)
-        sizes[self.rank][:] = own
-        texts = [np.zeros(int(n[0]), np.uint8) for n in sizes]
-        self.exchange([np.frombuffer(data, np.uint8)] * self.size, texts)
-        texts[self.rank][:] = np.frombuffer(data, np.uint8)
-        return [pickle.loads(t.tobytes()) for t in texts]
+        data = np.frombuffer(pickle.dumps(value), np.uint8)
+        own = np.zeros(SHORT, np.uint8)  # the length, and all of a value that is short
+        own[:8] = np.array([data.size]).view(np.uint8)
+        own[8 : 8 + data.size] = data[: SHORT - 8]
+        first = [np.empty(SHORT, np.uint8) for _ in range(self.size)]
+        self.exchange([own] * self.size, first)
+        first[self.rank] = own
+        sizes = [int(f[:8].view(np.int64)[0]) for f in first]
+        rest = [np.empty(max(n - (SHORT - 8), 0), np.uint8) for n in sizes]
+        self.exchange([data[SHORT - 8 :]] * self.size, rest)
+        rest[self.rank] = data[SHORT - 8 :]
+        found = (np.concatenate([f[8:], r])[:n] for f, r, n in zip(first, rest, sizes, strict=True))
+        return [pickle.loads(f.tobytes()) for f in found]
+
+    def end(self, why: str) -> NoReturn:
+        failures.end(self, why)
 
     def _wait(self, requests: list[MPI.Request], peers: list[tuple[str, int, int]]) -> None:
         """Until requests are complete. If a rank is missing, all ranks end."""

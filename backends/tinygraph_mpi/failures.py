@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from mpi4py import MPI
 
+from tinygraph.ranks.world import FAILED
+
 if TYPE_CHECKING:
     from .connection import Connection
-
-FAILED = 70  # exit status of ranks that end because another one failed: EX_SOFTWARE
 
 
 def end(world: Connection, why: str) -> NoReturn:

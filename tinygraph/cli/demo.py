@@ -139,7 +139,7 @@ def demonstrate_ranks(arguments: argparse.Namespace) -> None:
     (images, labels), held_back = digits()
     nn.manual_seed(arguments.seed)
     net, shards, first = models.lenet5(), arguments.shards, dist.rank() == 0
-    batches = dist.Batches(
+    batches = dist.ShardedBatches(
         images, labels, batch_size=BATCH, shards=shards, seed=arguments.seed, transform=WARP
     )
     loss, optimizer, updates, inputs = training(net, None, arguments.epochs * len(batches))

@@ -18,6 +18,9 @@ import numpy as np
 from ..graph.dtype import DTYPES
 from ..plan.records.body import Body, Statement  # noqa: F401  (generated modules write records)
 from ..plan.records.contraction import Contraction, Edge, TileOperand  # noqa: F401  (records name it)
+from ..ranks.collectives import KINDS as _KINDS
+from ..ranks.collectives import collective as _collective
+from ..ranks.world import world as _world
 from . import intrinsics as _intrinsics
 from . import library as _library
 from .contraction import MemoryView
@@ -94,6 +97,14 @@ def active_memory() -> MemoryView:
     return AddressSpace.active[-1].view
 
 
+def communicate(
+    port: Any, memory: Flat, kind: int, size: int, dtype: int, root: int, ranks: int
+) -> None:
+    """What all ranks compute together, in place."""
+    part = memory.block[memory.start : memory.start + size]
+    _collective(_world(), _KINDS[kind], part, root)
+
+
 def contraction(part: int, tid: int, args: Sequence[int], spec: Contraction) -> None:
     """The contraction of the compiled code, by NumPy."""
     _contraction(part, tid, args, spec, active_memory())
@@ -125,6 +136,7 @@ def execute(text: str, code: Code, blocks: Mapping[tuple[str, int], np.ndarray])
         ("arena", 0): np.full(code.arena + 64, 0xA5, np.uint8),
         ("prepared", 0): np.full(code.prepared + 64, 0xA5, np.uint8),
         ("scratch", 0): np.full(code.scratch, 0xA5, np.uint8),
+        ("port", 0): np.zeros(64, np.uint8),
     })  # fmt: skip
     module: dict[str, Any] = {}
     exec(compile(text, f"<{code.name}>", "exec"), module)  # our own text

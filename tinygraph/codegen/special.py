@@ -10,7 +10,7 @@ from typing import Any
 
 from ..graph.op import Op
 from ..graph.record import error
-from ..plan.records.plan import Access, Special
+from ..plan.records.plan import PORT, Access, Special
 from .writer import Address, Writer, WrittenKernel
 
 BUILTINS = ("range", "min", "max", "abs", "int", "float", "bool")
@@ -73,6 +73,9 @@ class TemplateWriter(Writer):
 
     def array(self, name: str, operand: Any) -> str:
         return self.argument(name, Address(operand.access), operand.dtype)
+
+    def port(self, name: str) -> str:
+        return self.argument(name, Address(Access(PORT, 0, (), "int64")), "int64")
 
     def loops(
         self, axes: Iterable[int], shape: Sequence[int], strides: Mapping[str, Sequence[int]]

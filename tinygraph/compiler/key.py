@@ -13,8 +13,12 @@ from .sources import sources_digest
 
 
 def program_key(source: Source) -> str | None:
-    """None where the code depends on something without a version: a user's pass or operator."""
+    """None where the code depends on something without a version: a user's pass or operator. Or
+    where all ranks check values together, of which none may find what another has stored.
+    """
     graph, options = source.graph, source.options
+    if options.verify and any(n.op.ordered for n in graph.everywhere):
+        return None
     others = (p for p in options.passes if p not in PIPELINE)
     versions = {p.__name__: getattr(p, "version", None) for p in others}
     versions |= {n.op.name: n.op.version for n in graph.everywhere if not n.op.built_in}

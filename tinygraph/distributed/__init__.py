@@ -12,14 +12,22 @@ Without a launcher every program runs alone, rank 0 of 1, and needs no MPI.
 
 from __future__ import annotations
 
-from ..graph.world import DistributedError as DistributedError
-from ..graph.world import world as _world
-from .batches import Batches as Batches
+from ..ranks.world import DistributedError as DistributedError
+from ..ranks.world import world as _world
+from .batches import ShardedBatches as ShardedBatches
 from .data_parallel import DataParallel as DataParallel
 from .data_parallel import data_parallel as data_parallel
 
-__all__ = ["Batches", "DataParallel", "DistributedError", "barrier", "data_parallel", "local_rank",
-           "rank", "size"]  # fmt: skip
+__all__ = [
+    "DataParallel",
+    "DistributedError",
+    "ShardedBatches",
+    "barrier",
+    "data_parallel",
+    "local_rank",
+    "rank",
+    "size",
+]
 
 
 def rank() -> int:

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..data import Batches as WholeBatches
-from ..graph.world import world
-from .tree import shards_of
+from ..data import Batches
+from ..ranks.tree import shards_of
+from ..ranks.world import world
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class Sharded:
             if sorted(value.parts) != list(held):
                 raise ValueError(
                     f"the batch is cut for shards {sorted(value.parts)}, this rank holds "
-                    f"{list(held)}: give Batches the same number of shards as data_parallel"
+                    f"{list(held)}: give ShardedBatches the same number of shards as data_parallel"
                 )
             return value
         array = np.asarray(value)
@@ -49,8 +49,8 @@ def rows(count: int, shard: int, shards: int) -> slice:
     return slice(count * shard // shards, count * (shard + 1) // shards)
 
 
-class Batches(WholeBatches):
-    """``tinygraph.data.Batches`` for ``data_parallel``: each rank makes its shards only.
+class ShardedBatches(Batches):
+    """``Batches`` for ``data_parallel``: each rank makes its shards only.
 
     The order follows from (seed, epoch), what ``transform`` draws from the shard too: the same
     examples at any number of ranks. ``batch_size`` is that of the global batch, ``options`` are

@@ -17,12 +17,12 @@ from ..graph.op import input
 from ..graph.rewrite import substitute
 from ..graph.state import aligned
 from ..graph.types import Type
-from ..graph.world import DistributedError, World, world
 from ..ops.random import SEED, STEP
 from ..passes import Update
+from ..ranks.tree import ShardSum, shards_of
+from ..ranks.world import DistributedError, World, world
 from .batches import Sharded
 from .split import flat, split, unflat
-from .tree import ShardSum, shards_of
 
 
 class DataParallel:
@@ -102,7 +102,7 @@ class DataParallel:
 
         Args:
             arrays: the whole batch, the same on every rank, of which this one reads its shards; or
-                what ``dist.Batches`` gives, which is those shards alone.
+                what ``dist.ShardedBatches`` gives, which is those shards alone.
         """
         self._steps += 1
         self.world.doing = f"step {self._steps} of {self.name}"

@@ -95,6 +95,8 @@ class Op:
         commutative: its two inputs may be swapped; patterns are then matched both ways.
         costly: its result is rather kept for a gradient than computed again.
         nonnegative: no result is below zero or -0.0, whatever the inputs are; NaN is possible.
+        ordered: all ranks compute it together: its kernels run in one order, each alone in its
+            launch and in every run.
         transparent: a VIEW that matters to gradients or names only: the first pass puts its first
             input in its place.
         row_major: a VIEW of the same elements in the same order, as reshape; it has no ``loops``.
@@ -122,6 +124,7 @@ class Op:
     commutative: bool = False
     costly: bool = False
     nonnegative: bool = False
+    ordered: bool = False
     transparent: bool = False
     row_major: bool = False
     defined: str = ""

@@ -41,7 +41,10 @@ FIELDS: dict[Kind, tuple[tuple[str, ...], tuple[str, ...]]] = {
     Kind.REDUCE: (("infer", "ref", "loops", "fold"), ("expr", "stacked")),
     Kind.VIEW: (("infer", "ref", "loops"), ("transparent", "row_major", "stacked")),
     Kind.ANCHOR: (("infer", "ref", "loops", "fold", "expr"), ("stacked",)),
-    Kind.OPAQUE: (("infer", "ref", "template"), ("parts", "backend_templates", "stacked")),
+    Kind.OPAQUE: (
+        ("infer", "ref", "template"),
+        ("parts", "backend_templates", "stacked", "ordered"),
+    ),
     Kind.COMPOSITE: (("infer", "ref", "written_out"), ("stacked",)),
     Kind.JOIN: (("infer", "ref"), ("stacked",)),
     Kind.LOOP: (("infer", "ref"), ()),

@@ -69,6 +69,9 @@ class KernelWriter(Protocol):
     def argument(self, name: str, value: int) -> str:
         """Binds a name to a number, which is not part of the text."""
 
+    def port(self, name: str) -> str:
+        """Binds a name to where kernels call out of compiled code, for ``communicate``."""
+
     def line(self, text: str) -> None:
         """Adds a line at the current depth."""
 

@@ -6,6 +6,7 @@ from .arithmetic import *
 from .arranging import *
 from .attention import *
 from .bits import *
+from .collective import *
 from .convolution import *
 from .ctc import *
 from .distance import *

@@ -17,7 +17,7 @@ def fold(n: Node) -> Node | None:
 
     A filled array stays a broadcast of one number: nothing is stored, and consumers absorb it.
     """
-    if not n.inputs or n.op.ref is None or n.op.kind is Kind.LOOP:
+    if not n.inputs or n.op.ref is None or n.op.ordered or n.op.kind is Kind.LOOP:
         return None
     numbers = [filled(i) for i in n.inputs]
     if None not in numbers and n.type.size:

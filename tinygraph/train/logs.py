@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from uuid import uuid4
 
-from ..graph.world import world
+from ..ranks.world import world
 from .callbacks import Callback
 from .events import EventFile
 from .run import Run

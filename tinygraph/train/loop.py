@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..data.feed import Data, called, epoch_of, length_of
-from ..graph.world import world
+from ..ranks.world import world
 from .callbacks import Callback, Function
 from .display import display
 from .evaluation import Metrics, validate

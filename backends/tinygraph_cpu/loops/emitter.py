@@ -123,6 +123,8 @@ class KernelEmitter(ExpressionEmitter):
                 self.repeat(test, body)
             case ast.If(test=test, body=body, orelse=orelse):
                 self.branch(test, body, orelse)
+            case ast.Expr(ast.Call(ast.Name("communicate"), [port, memory, *numbers], [])):
+                self.communicate(port, memory, numbers)
             case ast.Break() if self.loops:
                 self.builder.branch(self.loops[-1].end)
             case ast.Continue() if self.loops:
@@ -217,6 +219,15 @@ class KernelEmitter(ExpressionEmitter):
             if not b.block.is_terminated:
                 b.branch(end)
         b.position_at_end(end)
+
+    def communicate(self, port: ast.expr, memory: ast.expr, numbers: list[ast.expr]) -> None:
+        """Calls the function whose address is the port's first word."""
+        views = [self.names.known[ast.unparse(x)] for x in (port, memory)]
+        addresses = [x.address for x in views if isinstance(x, View)]
+        kind = ir.FunctionType(ir.VoidType(), [I64] * (1 + len(numbers))).as_pointer()
+        function = self.builder.inttoptr(self.builder.load(addresses[0]), kind)
+        words = [self.builder.ptrtoint(addresses[1], I64), *map(self.index, numbers)]
+        self.builder.call(function, words)
 
     def blocks(self, *names: str) -> list[ir.Block]:
         return [self.builder.append_basic_block(name) for name in names]

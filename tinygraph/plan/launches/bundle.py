@@ -76,7 +76,7 @@ class Slots:
     def room(self, launch: Launch, earliest: int) -> int:
         """The first slot that has room for the launch, or the number of a new one."""
         best = len(self.members)
-        if isinstance(launch.work, Repeat):
+        if launch.ordered or isinstance(launch.work, Repeat):
             return best
         buffers = arena(launch)
         more = sum(b.rounded for b in buffers if b not in self.span)
@@ -85,7 +85,8 @@ class Slots:
         for slot in reversed(range(earliest, best)):
             less = sum(b.rounded for b in done if self.span[b][1] <= slot)
             fits = max(self.live[slot], behind - less) + more <= self.limit
-            if (fits or not more) and not isinstance(self.members[slot][0].work, Repeat):
+            first = self.members[slot][0]
+            if (fits or not more) and not (first.ordered or isinstance(first.work, Repeat)):
                 best = slot
             behind = max(behind, self.live[slot])
         return best

@@ -10,6 +10,8 @@ from ..fusion.group import Group
 from ..fusion.state import Fusion
 from ..records.plan import Launch, Loop
 
+ORDER = 0  # stands for a buffer that all ordered launches write
+
 
 def order_groups(fusion: Fusion, before: dict[int, set[int]]) -> list[Group]:
     """The groups in an order in which each comes after those that it waits for."""
@@ -40,13 +42,16 @@ def order_groups(fusion: Fusion, before: dict[int, set[int]]) -> list[Group]:
 
 def waits(launches: Sequence[Launch], loops: Sequence[Loop] = ()) -> None:
     """Sets what each launch waits for: the writers of what it reads, all users of what it
-    overwrites.
+    overwrites; an ordered launch, the ordered one before it.
     """
     writers: dict[int, list[int]] = {}
     readers: dict[int, list[int]] = {}
     for number, launch in enumerate(launches):
         needs: set[int] = set()
         writes = launch.writes
+        if launch.ordered:
+            needs |= set(writers.get(ORDER, ()))
+            writers[ORDER] = [number]
         for i, access in enumerate(launch.accesses):
             key = id(access.buffer)
             needs |= set(writers.get(key, ()))
@@ -70,6 +75,7 @@ def conflicts(launches: Sequence[Launch], loop: Loop) -> None:
     for number in range(loop.first, loop.last):
         launch = launches[number]
         writes = {id(launch.accesses[i].buffer) for i in launch.writes}
+        writes |= {ORDER} if launch.ordered else set()
         touched[number] = writes, writes | {id(a.buffer) for a in launch.accesses}
     for number in range(loop.first, loop.last):
         writes, all = touched[number]

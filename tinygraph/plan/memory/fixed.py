@@ -37,6 +37,7 @@ def unchanging(
         if (
             (n.op is not INPUT or n in invariant)
             and n.op.kind is not Kind.LOOP
+            and not n.op.ordered
             and n not in changing
             and all(i in fixed for i in n.inputs)
         ):

@@ -54,6 +54,9 @@ class Buffer:
         return self.offset <= other.offset and other.offset + other.bytes <= end
 
 
+PORT = Buffer("port", 64, "port")  # whose first word says where kernels call out of compiled code
+
+
 @dataclass(frozen=True, slots=True)
 class Location:
     """Where a value is stored: ``buffer[offset + sum of index * stride]``, in elements.
@@ -294,6 +297,13 @@ class Launch:
         if isinstance(self.work, Bundle | Repeat):
             for member in self.work.launches:
                 member.put(device)
+
+    @property
+    def ordered(self) -> bool:
+        """Whether all ranks make it together, or one that it is made of."""
+        if isinstance(self.work, Bundle | Repeat):
+            return any(x.ordered for x in self.work.launches)
+        return isinstance(self.work, Special) and self.work.op.ordered
 
     @property
     def accesses(self) -> tuple[Access, ...]:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 
 # How many ranks there are: by the launchers of MPICH, Intel MPI and Cray, of Open MPI, of PMIx.
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS", "PMIX_SIZE")
+FAILED = 70  # exit status where a rank ends all: EX_SOFTWARE
 RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK")
 
 
@@ -47,6 +49,9 @@ class World(Protocol):
     def gather(self, value: Any) -> list[Any]:
         """A small value of each rank, in their order, for all of them."""
 
+    def end(self, why: str) -> NoReturn:
+        """Ends all ranks with this message."""
+
 
 class Alone:
     """The only rank."""
@@ -58,6 +63,10 @@ class Alone:
 
     def gather(self, value: Any) -> list[Any]:
         return [value]
+
+    def end(self, why: str) -> NoReturn:
+        print(f"tinygraph: {why}", file=sys.stderr, flush=True)
+        os._exit(FAILED)
 
 
 _found: World | None = None

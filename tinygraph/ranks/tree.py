@@ -14,7 +14,7 @@ from functools import cache
 
 import numpy as np
 
-from ..graph.world import World
+from .world import World
 
 Subtree = tuple[int, int]  # its first shard, and how many
 

@@ -1,0 +1,45 @@
+"""Where kernels call out of compiled code, to what all ranks compute together."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+
+import numpy as np
+
+from tinygraph.graph.dtype import DTYPES
+from tinygraph.ranks.collectives import KINDS, collective
+from tinygraph.ranks.world import DistributedError, world
+
+from .launch_table import words
+
+_I64 = ctypes.c_int64
+_FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p, _I64, _I64, _I64, _I64, _I64)
+_NUMPY = [np.dtype(d.numpy) for d in DTYPES.values()]
+
+
+def _communicate(address: int, kind: int, size: int, dtype: int, root: int, ranks: int) -> None:
+    """An error ends this process, and with it all ranks: native code cannot raise it."""
+    found = world()
+    try:
+        if found.size != ranks:
+            raise DistributedError(f"a program of {ranks} ranks runs on {found.size}")
+        kind_of = _NUMPY[dtype]
+        bytes = (ctypes.c_uint8 * (size * kind_of.itemsize)).from_address(address)
+        memory = np.ctypeslib.as_array(bytes).view(kind_of)
+        collective(found, KINDS[kind], memory, root)
+    except BaseException as error:
+        found.end(f"{KINDS[kind]} of {size:,} {_NUMPY[dtype].name}: {error}")
+
+
+@cache
+def port() -> np.ndarray:
+    """A block whose first word is the address of the function that kernels call."""
+    block = words(8)
+    function = _FUNCTION(_communicate)
+    _kept.append(function)
+    block[0] = ctypes.cast(function, ctypes.c_void_p).value
+    return block
+
+
+_kept: list[object] = []

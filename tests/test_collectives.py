@@ -1,0 +1,162 @@
+"""Operators that all ranks compute together: values, gradients, order; alone and under mpiexec."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+import tinygraph as tg
+from ranks import needs_mpi, on_threads, right, run_ranks
+from tinygraph.compiler.backend import BackendError
+from tinygraph.ranks.collectives import KINDS, collective
+from tinygraph.ranks.world import DistributedError
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 5])
+@pytest.mark.parametrize("dtype", ["float32", "int32", "float16"])
+def test_arrays_of_all_ranks(ranks, dtype):
+    n = 4 * ranks
+    values = np.random.default_rng(0).integers(-9, 9, (ranks, n)).astype(dtype)
+    total, last = values.sum(0, dtype=dtype), ranks - 1
+
+    def results(world):
+        found = {}
+        for kind in KINDS:
+            found[kind] = values[world.rank].copy()
+            collective(world, kind, found[kind], last if kind in ("broadcast", "reduce") else 0)
+        return found
+
+    for rank, found in enumerate(on_threads(ranks, results)):
+        np.testing.assert_array_equal(found["all_reduce"], total)
+        np.testing.assert_array_equal(found["broadcast"], values[last])
+        np.testing.assert_array_equal(found["reduce"], total if rank == last else 0 * total)
+        np.testing.assert_array_equal(found["reduce_scatter"][:4], np.split(total, ranks)[rank])
+        np.testing.assert_array_equal(found["all_gather"], values[:, :4].ravel())
+
+
+def test_ranks_that_compute_something_else_are_named():
+    def wrong(world):
+        memory = np.zeros(3 + world.rank, np.float32)
+        with pytest.raises(DistributedError, match=r"rank \d computes all_reduce of \d float32, "):
+            collective(world, "all_reduce", memory)
+
+    on_threads(2, wrong)
+
+
+def test_alone_they_are_identities_with_gradients():
+    x = tg.input("x", 4, 3)
+    rng = np.random.default_rng(0)
+    for f in (tg.all_reduce, tg.reduce_scatter, tg.all_gather, tg.broadcast):
+        y = f(tg.transpose(x))
+        graph = tg.Graph("g", (x,), (y, tg.grad(tg.sum(y * y), [x])[0]))
+        assert tg.dump(tg.parse(tg.dump(graph))) == tg.dump(graph)
+        value = rng.standard_normal((4, 3)).astype(np.float32)
+        for found in (tg.run(graph, value), tg.compile([x], graph.outputs, verify="values")(value)):
+            np.testing.assert_array_equal(found[0], value.T)
+            np.testing.assert_array_equal(found[1], 2 * value)
+
+
+def test_they_run_in_one_order_in_every_run():
+    x, w = tg.input("x", 8), tg.parameter((8,), "w", initial=lambda: np.ones(8))
+    values = [tg.all_reduce(w), tg.all_reduce(tg.constant(np.ones(8, np.float32)))]
+    values += [tg.all_reduce(x + i) for i in range(5)]
+    plan = tg.compile([x], values).inspection.plan
+    ordered = [i for i, launch in enumerate(plan.launches) if launch.ordered]
+    assert len(ordered) == 7 and not any(x.ordered for x in plan.prepare)
+    assert not any(x.ordered for launch in plan.launches for x in launch.members[1:])
+    for before, after in pairwise(ordered):
+        seen, open = set(), [after]
+        while open:
+            seen.add(n := open.pop())
+            open += plan.launches[n].waits
+        assert before in seen
+
+
+def test_in_a_loop_each_waits_for_the_one_of_the_step_before():
+    x = tg.input("x", 5, 4)
+
+    def step(carry, row):
+        total = tg.all_reduce(carry + row)
+        return total, tg.all_reduce(total * row)
+
+    (end,), (rows,) = tg.scan(step, tg.constant(np.zeros(4, np.float32)), [x])
+    program = tg.compile([x], [end, rows])
+    value = np.arange(20, dtype=np.float32).reshape(5, 4)
+    np.testing.assert_array_equal(program(value)[0], value.sum(0))
+    plan = program.inspection.plan
+    for loop in plan.loops:
+        ordered = [i for i in range(loop.first, loop.last) if plan.launches[i].ordered]
+        assert len(ordered) == 2 and ordered[-1] in plan.launches[ordered[0]].back
+
+
+def test_devices_without_them_refuse():
+    x = tg.input("x", 4)
+    with pytest.raises(BackendError, match="all_reduce"):
+        tg.compile([x], [tg.all_reduce(x)], backend="cuda:ptx")
+
+
+def test_what_they_take():
+    with pytest.raises(tg.ShapeError, match="all_reduce requires numbers"):
+        tg.all_reduce(tg.input("x", 3, dtype="bool"))
+    with pytest.raises(tg.ShapeError, match="root among the 1 ranks"):
+        tg.broadcast(tg.input("x", 3), 1)
+    with pytest.raises(tg.ShapeError, match="all_gather requires a first axis"):
+        tg.all_gather(tg.input("x"))
+    with pytest.raises(tg.ShapeError, match="reduce_scatter requires a first axis"):
+        tg.reduce_scatter(tg.input("x"))
+
+
+VALUES = """
+    import sys, numpy as np, tinygraph as tg
+    from tinygraph import distributed as dist
+    r, n = dist.rank(), dist.size()
+    x = tg.input("x", 12, 5)
+    t = tg.transpose(x)
+    w = np.random.default_rng(0).standard_normal((n, 12, 5)).astype("float32")
+    outs = [tg.all_reduce(x * 2) + 1, tg.reduce_scatter(x), tg.all_gather(t),
+            tg.broadcast(x + 1, n - 1), tg.all_reduce(t)]
+    (g,) = tg.grad(sum(tg.sum(o * o) for o in outs), [x])
+    graph = tg.Graph("g", (x,), (*outs, g))
+    assert tg.dump(tg.parse(tg.dump(graph))) == tg.dump(graph)
+    s = w.sum(0)
+    want = [2 * s + 1, np.split(s, n)[r], np.concatenate([a.T for a in w]), w[n - 1] + 1, s.T]
+    last = 2 * n * (w[r] + 1) if r == n - 1 else 0
+    want.append(4 * n * (2 * s + 1) + 2 * s + 2 * n * w[r] + last + 2 * n * s)
+    program = tg.compile([x], [*outs, g], verify="values")
+    for found in (program(w[r]), tg.run(graph, w[r])):
+        for a, b in zip(found, want, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+    print("right")
+"""
+
+FUZZ = """
+    import numpy as np, tinygraph as tg
+    from tinygraph import distributed as dist
+    r, n = dist.rank(), dist.size()
+    for seed in range(25):
+        rng = np.random.default_rng(seed)
+        x = tg.input("x", 6, 4)
+        values = [x]
+        for _ in range(8):
+            a, b = (values[i] for i in rng.integers(0, len(values), 2))
+            values.append([
+                lambda: tg.all_reduce(a), lambda: tg.broadcast(a, int(rng.integers(n))),
+                lambda: tg.tanh(a) + b, lambda: a * b, lambda: tg.all_gather(a)[6 * (n - 1):],
+                lambda: tg.all_gather(tg.reduce_scatter(a)),
+            ][rng.integers(6)]())
+        outs = [values[-1], tg.grad(tg.sum(tg.tanh(values[-1])), [x])[0]]
+        value = np.random.default_rng((seed, r)).standard_normal((6, 4)).astype("float32")
+        found, want = tg.compile([x], outs)(value), tg.run(tg.Graph("g", (x,), tuple(outs)), value)
+        for a, b in zip(found, want, strict=True):
+            np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4, err_msg=str(seed))
+    print("right")
+"""
+
+
+@needs_mpi
+@pytest.mark.parametrize("ranks", [2, 3])
+@pytest.mark.parametrize("program", [VALUES, FUZZ], ids=["values", "fuzz"])
+def test_values_and_gradients_on_ranks(ranks, program):
+    assert right(run_ranks(ranks, program)).split() == ["right"] * ranks
