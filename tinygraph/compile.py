@@ -29,6 +29,7 @@ def compile(
     check_nan: bool = False,
     conv: str | Mapping[str, str] | None = None,
     seed: int | None = None,
+    keep_parameters: bool = True,
     name: str | None = None,
 ) -> Program:
     """Compiles a function of ``inputs`` that returns ``outputs`` and makes ``updates``.
@@ -58,6 +59,10 @@ def compile(
         conv: overrules how convolutions are computed: one word for all, or words by the names of
             layers (scopes) or nodes.
         seed: of dropout in this program, instead of what ``tg.manual_seed`` set.
+        keep_parameters: ``False`` releases, at the first call, the values of the parameters that
+            this program has packed and transformed for itself, and that no other one reads. To read
+            one afterwards is an error, until it has a value again, which the next call prepares
+            anew and releases. Inputs must have fixed sizes: each batch size may prepare otherwise.
         name: of the program, for dumps and profiles.
 
     Raises:
@@ -92,8 +97,11 @@ def compile(
     )
     if seed is not None:
         whole = seeded(whole, seed)
-    kind = FixedProgram if batch_axis(whole) is None else BatchProgram
-    return kind(whole, tuple(p for p, _ in pairs), options, check_nan)
+    updated = tuple(p for p, _ in pairs)
+    if batch_axis(whole) is None:
+        return FixedProgram(whole, updated, options, check_nan, keep_parameters)
+    checks.kept(whole, keep_parameters)
+    return BatchProgram(whole, updated, options, check_nan)
 
 
 def seeded(graph: Graph, seed: int) -> Graph:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -16,7 +17,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from tinygraph.codegen.program import Argument, Code, Work
+from tinygraph.codegen.program import Argument, Call, Code, Work
 from tinygraph.graph.ir import Parameter
 from tinygraph.graph.state import aligned
 from tinygraph.graph.types import Type
@@ -32,12 +33,34 @@ class Share:
         places: the address of each value.
         kept: what has to stay in memory for that; the parameters, whose identities are in the key,
             too.
+        versions: of the parameters that the values were made from; None before they are made.
     """
 
     known: ClassVar[WeakValueDictionary[tuple[Any, ...], Share]] = WeakValueDictionary()
 
     def __init__(self, places: tuple[int, ...], kept: Sequence[Any]):
         self.places, self.kept = places, kept
+        self.versions: tuple[int, ...] | None = None
+
+
+@dataclass(slots=True)
+class Together:
+    """What kernels make of each other, or at once, in one program.
+
+    Attributes:
+        values: the prepared values, by number; temporary ones are numbered among themselves.
+        calls: the kernels, in the order in which they run.
+        parameters: numbers of those that they read.
+    """
+
+    values: list[int]
+    temporary: list[int]
+    calls: list[Call]
+    parameters: list[int]
+    share: Share = field(init=False)
+
+    def works(self) -> Iterator[Work]:
+        return (w for call in self.calls for w in call.work)
 
 
 class Prepared:
@@ -46,6 +69,7 @@ class Prepared:
     Attributes:
         starts: where the values begin in the program's places.
         addresses: where they are in memory.
+        groups: what is prepared apart from the rest, in order.
         own: bytes of those that no other program had prepared.
     """
 
@@ -55,39 +79,38 @@ class Prepared:
         self.starts = code.pieces
         self.sizes = [b - a for a, b in pairwise((*code.pieces, code.prepared))]
         self.addresses = [0] * len(self.starts)
-        self.shares: list[Share] = []
-        works = [w for call in code.prepare for w in call.work]
-        new: list[tuple[list[int], tuple[Any, ...] | None]] = []
-        for pieces, mine in self.together(works):
-            key = self.key(code, pieces, mine, constants, parameters)
+        self.groups = list(self.together(code.prepare))
+        new: list[tuple[Together, tuple[Any, ...] | None]] = []
+        for group in self.groups:
+            key = self.key(code, group, constants, parameters)
             share = Share.known.get(key) if key is not None else None
             if share is None:
-                new.append((pieces, key))
+                new.append((group, key))
             else:
-                self.take(pieces, share)
-        self.own = sum(self.sizes[p] for pieces, _ in new for p in pieces)
+                self.take(group, share)
+        self.own = sum(self.sizes[p] for group, _ in new for p in group.values)
         self.allocate(new, parameters)
 
     def allocate(
-        self, new: Sequence[tuple[list[int], tuple[Any, ...] | None]], parameters: Sequence[Any]
+        self, new: Sequence[tuple[Together, tuple[Any, ...] | None]], parameters: Sequence[Any]
     ) -> None:
         """Memory for new values, in the order of their places: what is read one after the other
         is fetched as one stream.
         """
         memory = aligned(Type((max(self.own, 1),), "uint8"), "prepared weights")
         at = memory.ctypes.data
-        for piece in sorted(p for pieces, _ in new for p in pieces):
+        for piece in sorted(p for group, _ in new for p in group.values):
             self.addresses[piece] = at
             at += self.sizes[piece]
-        for pieces, key in new:
-            share = Share(tuple(self.addresses[p] for p in pieces), (memory, parameters))
-            self.take(pieces, share)
+        for group, key in new:
+            read = [parameters[i] for i in group.parameters]
+            self.take(group, Share(tuple(self.addresses[p] for p in group.values), (memory, read)))
             if key is not None:
-                Share.known[key] = share
+                Share.known[key] = group.share
 
-    def take(self, pieces: Sequence[int], share: Share) -> None:
-        self.shares.append(share)
-        for piece, address in zip(pieces, share.places, strict=True):
+    def take(self, group: Together, share: Share) -> None:
+        group.share = share
+        for piece, address in zip(group.values, share.places, strict=True):
             self.addresses[piece] = address
 
     def piece(self, offset: int) -> int:
@@ -99,32 +122,53 @@ class Prepared:
         piece = self.piece(offset)
         return self.addresses[piece] + offset - self.starts[piece]
 
-    def together(self, works: Sequence[Work]) -> Iterator[tuple[list[int], list[Work]]]:
-        """The values that kernels make of each other, or at once, with the work on them."""
-        group = {piece: [piece] for piece in range(len(self.starts))}
-        touched = [
-            [self.piece(a[2]) for a in w.arguments if type(a) is tuple and a[0] == "prepared"]
-            for w in works
+    def together(self, calls: Sequence[Call]) -> Iterator[Together]:
+        """The groups: what kernels have in common with others, directly or not."""
+        joined: dict[tuple[str, int], list[tuple[str, int]]] = {}
+        for work in (w for call in calls for w in call.work):
+            touched = dict.fromkeys(self.named(work))
+            merged = [*dict.fromkeys(x for name in touched for x in joined.get(name, [name]))]
+            joined.update((name, merged) for name in merged)
+        for names in {id(names): names for names in joined.values()}.values():
+            mine = [
+                replace(call, work=tuple(w for w in call.work if self.named(w)[0] in names))
+                for call in calls
+            ]
+            mine = [call for call in mine if call.work]
+            read = (a for c in mine for w in c.work for a in w.arguments if type(a) is tuple)
+            yield Together(
+                sorted(number for home, number in names if home == "prepared"),
+                [number for home, number in names if home == "temporary"],
+                [replace(c, waits=(i - 1,) if i else ()) for i, c in enumerate(mine)],
+                sorted({number for home, number, _ in read if home == "parameter"}),
+            )
+
+    def named(self, work: Work) -> list[tuple[str, int]]:
+        """The prepared and temporary values that a kernel reads and writes."""
+        places = [a for a in work.arguments if type(a) is tuple]
+        return [
+            (home, self.piece(offset) if home == "prepared" else number)
+            for home, number, offset in places
+            if home in ("prepared", "temporary")
         ]
-        for pieces in touched:
-            joined = sorted({p for piece in pieces for p in group[piece]})
-            group.update(dict.fromkeys(joined, joined))
-        for first, pieces in group.items():
-            if pieces[0] == first:
-                yield pieces, [w for w, t in zip(works, touched, strict=True) if t[:1] and
-                               t[0] in pieces]  # fmt: skip
 
     def key(
         self,
         code: Code,
-        pieces: Sequence[int],
-        works: Sequence[Work],
+        group: Together,
         constants: Sequence[np.ndarray],
         parameters: Sequence[Parameter],
     ) -> tuple[Any, ...] | None:
         """Equal for values that are the same; None if they depend on no parameter, whose lock
         keeps programs apart.
         """
+        if not group.parameters:
+            return None
+        places = [a for w in group.works() for a in w.arguments if type(a) is tuple]
+        begins: dict[int, int] = {}  # of temporary values
+        for home, number, offset in places:
+            if home == "temporary":
+                begins[number] = min(offset, begins.get(number, offset))
 
         def argument(a: Argument) -> Any:
             match a:
@@ -132,16 +176,15 @@ class Prepared:
                     return ("parameter", id(parameters[number].state), offset)
                 case ("constant", number, offset):
                     return ("constant", sha256(constants[number].tobytes()).digest(), offset)
+                case ("temporary", number, offset):
+                    return ("temporary", group.temporary.index(number), offset - begins[number])
                 case ("prepared", _, offset):
                     piece = self.piece(offset)
-                    return ("prepared", pieces.index(piece), offset - self.starts[piece])
+                    return ("prepared", group.values.index(piece), offset - self.starts[piece])
             return a
 
         done = tuple(
             (code.kernels[w.kernel].key, w.parts, w.steps, tuple(map(argument, w.arguments)))
-            for w in works
+            for w in group.works()
         )
-        named = (a for *_, args in done for a in args if type(a) is tuple)
-        if not any(a[0] == "parameter" for a in named):
-            return None
-        return (tuple(self.sizes[p] for p in pieces), done)
+        return (tuple(self.sizes[p] for p in group.values), done)

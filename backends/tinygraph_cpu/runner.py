@@ -90,18 +90,25 @@ class CpuRunner:
         self.bases["scratch", 0] = self.scratch.ctypes.data
         self.bases["port", 0] = port().ctypes.data
         self.bases |= {("constant", i): c.ctypes.data for i, c in enumerate(self.constants)}
-        self.bases |= {
-            ("parameter", i): p.state.read().ctypes.data for i, p in enumerate(self.parameters)
-        }
+        for number in self.read_in_runs():
+            state = self.parameters[number].state
+            self.bases["parameter", number] = state.read().ctypes.data
+            state.readers.add(self)
         self.blocks: list[np.ndarray] = []
         self.words: dict[tuple[str, int], list[tuple[c_int64, int]]] = {}
         self.columns: list[tuple[str, int, np.ndarray, np.ndarray]] = []
         self.table = self.tabulate(code.calls, code.loops, len(code.devices))
-        self.prepare = self.tabulate(code.prepare) if code.prepare else None
+        self.tables: dict[int, tuple[dict[int, int], LaunchTable]] = {}  # of groups that prepare
         self.read, self.written = (
             [(number, words) for (home, number), words in self.words.items() if home == kind]
             for kind in ("input", "output")
         )
+
+    def read_in_runs(self) -> list[int]:
+        """Numbers of the parameters that a run touches."""
+        works = (w for call in self.code.calls for w in call.work)
+        places = (a for w in works for a in w.arguments if type(a) is tuple)
+        return sorted({number for home, number, _ in places if home == "parameter"})
 
     @property
     def alone(self) -> bool:
@@ -176,6 +183,8 @@ class CpuRunner:
             places = offset + moves.get(i, 0) * np.arange(steps)
             if home == "prepared":
                 block[:, i] = self.prepared.address(offset) + places - offset
+            elif home == "temporary":
+                block[:, i] = self.bases["arena", 0] + places
             elif home not in ("input", "output"):
                 block[:, i] = self.bases[home, number] + places
             elif steps == 1:
@@ -200,9 +209,32 @@ class CpuRunner:
             column[:] = address(array) + places
 
     def refresh(self) -> None:
-        """Runs what depends on parameters only."""
-        if self.prepare is not None:
-            self.team.run(self.prepare, self.threads)
+        """Prepares what is not yet, or no longer, made from the values that parameters have."""
+        self.refresh_and_release("")
+
+    def refresh_and_release(self, why: str) -> None:
+        """As ``refresh``, and releases parameters as soon as what is made of them is prepared."""
+        groups = self.prepared.groups
+        last = {number: i for i, group in enumerate(groups) for number in group.parameters}
+        for i, group in enumerate(groups):
+            states = {number: self.parameters[number].state for number in group.parameters}
+            versions = tuple(state.version for state in states.values())
+            if versions != group.share.versions:
+                self.team.run(self.preparing(i), self.threads)
+                group.share.versions = versions
+            for number, state in states.items():
+                if why and last[number] == i:
+                    state.release(why)
+
+    def preparing(self, number: int) -> LaunchTable:
+        """The table that prepares a group, with the addresses that parameters have now."""
+        group = self.prepared.groups[number]
+        now = {i: self.parameters[i].state.read().ctypes.data for i in group.parameters}
+        known = self.tables.get(number)
+        if known is None or known[0] != now:
+            self.bases |= {("parameter", i): address for i, address in now.items()}
+            known = self.tables[number] = now, self.tabulate(group.calls)
+        return known[1]
 
     def __call__(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
         self.bind(inputs, outputs)

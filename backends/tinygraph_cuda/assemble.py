@@ -25,7 +25,7 @@ the prepared memory's buffers have a number each.
 
 def assemble(plan: Plan) -> Code:
     """The code of a plan; its places in the arena and the prepared memory number ``buffers``."""
-    shared = [b for b in plan.buffers if b.home in ("arena", "prepared")]
+    shared = [b for b in plan.buffers if b.home in ("arena", "prepared", "temporary")]
     numbers = {id(b): number for number, b in enumerate(shared)}
 
     def resolve(argument: int | Address) -> Argument:

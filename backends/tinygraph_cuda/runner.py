@@ -62,6 +62,7 @@ class CudaRunner:
             }
         sizes = {"arena": self.code.arena, "prepared": self.code.prepared}
         shared = {home: self.alloc(size, home) for home, size in sizes.items()}
+        shared["temporary"] = shared["arena"]
         return {
             (home, number): shared[home] + offset
             for number, (home, offset, _) in enumerate(self.code.buffers)

@@ -75,6 +75,8 @@ def run_kernel(made: CudaKernel, blocks: Blocks) -> None:
     for argument in made.arguments:
         if isinstance(argument, Address):
             home, number, offset = pointer(argument.access)
+            if home == "temporary":
+                home, number = "arena", 0
             if (home, number) not in starts:
                 starts[home, number] = memory.upload(blocks[home, number], f"{home} {number}")
             arguments.append(starts[home, number] + offset)

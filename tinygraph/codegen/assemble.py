@@ -193,8 +193,10 @@ def resolve(argument: int | Address) -> Argument:
 
 
 def pointer(access: Access) -> Pointer:
-    """Where an access begins: buffers of the arena share one block, prepared ones another."""
+    """Where an access begins: buffers of the arena share one block, prepared ones another.
+    Temporary values are in the arena's, and numbered nevertheless.
+    """
     buffer = access.buffer
-    shared = buffer.home in ("arena", "prepared")
+    shared = buffer.home in ("arena", "prepared", "temporary")
     offset = access.offset * DTYPES[access.dtype].bytes + (buffer.offset if shared else 0)
-    return (buffer.home, 0 if shared else buffer.number, offset)
+    return (buffer.home, buffer.number, offset)

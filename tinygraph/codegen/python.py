@@ -75,7 +75,8 @@ class AddressSpace:
         self.active.pop()
 
     def address(self, home: str, number: int, offset: int) -> int:
-        return self.starts[home, number] + offset
+        key = ("arena", 0) if home == "temporary" else (home, number)
+        return self.starts[key] + offset
 
     def flat(self, address: int, dtype: str) -> Flat:
         """The block that contains an address, indexed from there."""

@@ -74,6 +74,16 @@ class Twofold(Runner, Protocol):
 
 
 @runtime_checkable
+class Frugal(Runner, Protocol):
+    """A runner that can release parameters whose values it has in another form."""
+
+    def refresh_and_release(self, why: str) -> None:
+        """As ``refresh``; what no run of any program reads is then released
+        (``ParameterState.release``), and ``why`` says so to those who look for it.
+        """
+
+
+@runtime_checkable
 class Recorder(Protocol):
     """A runner that can also tell what each thread did when; profiles then have a timeline."""
 

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ..graph.batch import batch_axis
 from ..graph.ir import Graph, Node, Parameter, among
 from ..graph.op import INPUT, Kind
 from ..graph.origins import described, origins
@@ -28,6 +29,16 @@ def nodes(given: Any, what: str) -> tuple[Node, ...]:
         if not isinstance(n, Node):
             raise TypeError(f"{what}[{number}] must be a node, got {type(n).__name__}")
     return found
+
+
+def kept(graph: Graph, keep_parameters: bool) -> None:
+    """Raises ValueError if parameters are not kept though a batch size is open."""
+    if not keep_parameters:
+        sizes = next(i for i in graph.inputs if batch_axis(Graph("", (i,), (i,))) is not None)
+        raise ValueError(
+            f"keep_parameters=False requires inputs of fixed sizes, {described(sizes)} has a batch "
+            "size that is bound at the call: each size may pack the parameters in another way"
+        )
 
 
 def pairs(given: Iterable[Any]) -> tuple[Update, ...]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from ..graph.ir import Graph, Node, Parameter
 from ..graph.locks import Locks, SharedLock
 from ..graph.state import ParameterState, shared_lock
 from ..settings import settings, temporary_folder
-from .backend import Assembler, Runner, Twofold, find
+from .backend import Assembler, BackendError, Frugal, Runner, Twofold, find
 from .build import obtain
 from .callers import Callers
 from .options import Options
@@ -42,6 +42,7 @@ class FixedProgram(Program):
         updates: tuple[Parameter, ...],
         options: Options,
         check_nan: bool,
+        keep_parameters: bool = True,
     ):
         super().__init__(graph, updates, options, check_nan)
         backend, runtime = find(options.backend)
@@ -53,6 +54,7 @@ class FixedProgram(Program):
         nodes = graph.outputs[: len(self.types)]
         self.outputs = Outputs(graph.name, nodes, self.parameters)
         self._load()
+        self._prepare = self._runner.refresh if keep_parameters else self._releasing()
         self._callers = self._beside(self._lock)
         self._follows = self._runner.memory is not None or bool(self.built.code.prepare)
         if settings.dump is not None:
@@ -81,6 +83,16 @@ class FixedProgram(Program):
             except KernelError as error:
                 self._show(error, (error.node, *error.nodes), error.values)
                 raise
+
+    def _releasing(self) -> Callable[[], None]:
+        """As the runner's ``refresh``; parameters do not keep what no run reads."""
+        if not isinstance(self._runner, Frugal):
+            raise BackendError(
+                f"backend {self.options.backend!r} cannot release parameters: compile "
+                f"{self.graph.name} without keep_parameters=False"
+            )
+        why = f"program {self.graph.name}, compiled with keep_parameters=False, has its own copies"
+        return partial(self._runner.refresh_and_release, why)
 
     def _beside(self, lock: SharedLock | Locks) -> Callers | None:
         """The callers that may run at a time, if they may."""
@@ -173,7 +185,7 @@ class FixedProgram(Program):
             return
         versions = tuple([s.version for s in self._watched])
         if versions != self._prepared:
-            self._runner.refresh()
+            self._prepare()
             self._prepared = versions
 
     def _check(self, inputs: Sequence[np.ndarray]) -> None:

@@ -6,7 +6,7 @@ import mmap
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
-from weakref import finalize
+from weakref import WeakSet, finalize
 
 import numpy as np
 
@@ -27,7 +27,9 @@ class DeviceMemory(Protocol):
 
 
 class LostValueError(RuntimeError):
-    """A parameter has no value: a program that failed midway had begun to change it."""
+    """A parameter has no value: a program that failed midway had begun to change it, or one that
+    was compiled with ``keep_parameters=False`` has released it.
+    """
 
 
 class ParameterState:
@@ -67,6 +69,8 @@ class ParameterState:
         self._copies: dict[DeviceMemory, int] = {}  # addresses
         self._newest: set[DeviceMemory | None] = {None}  # where the current value is
         self._lost = ""  # why there is no value
+        self._released = ""  # why there is none any more in the host's memory
+        self.readers: WeakSet[object] = WeakSet()  # that have the address of the host's memory
         self.lock = self.unused
 
     @property
@@ -104,6 +108,11 @@ class ParameterState:
             raise LostValueError(
                 f"the value of {self._described()} is lost: {self._lost}. Assign another, or load "
                 "a checkpoint with all that this program updates"
+            )
+        if self._released:
+            raise LostValueError(
+                f"the value of {self._described()} is released: {self._released}. Assign another, "
+                "or load a checkpoint"
             )
         if self._array is None:
             array = self._allocate()
@@ -152,6 +161,14 @@ class ParameterState:
         self._lost = why
         ParameterState.moved = True
 
+    def release(self, why: str) -> None:
+        """Lets go of the value, unless a program reads it in its runs, or in another memory. Who
+        needs it afterwards is told why it is gone.
+        """
+        with self.held():
+            if not self.readers and not self._copies and not self._lost:
+                self._array, self._released = None, why
+
     def _described(self) -> str:
         return f"parameter {self.name or 'without a name'}: {self.type}"
 
@@ -167,7 +184,7 @@ class ParameterState:
                 self._array = self._allocate()
             self._array[...] = value
             self._newest = {None}
-            self._lost = ""
+            self._lost = self._released = ""
             self.version += 1
 
     def _checked(self, value: Any) -> np.ndarray:
@@ -195,10 +212,11 @@ def shared_lock(states: Iterable[ParameterState]) -> SharedLock | Locks:
     return Locks(found) if len(found) > 1 else found.pop()
 
 
-HUGE = 2 << 20  # bytes from which on an array gets pages of its own
+HUGE = 2 << 20  # bytes of a huge page
+APART = 128 << 10  # bytes from which on an array gets pages of its own, that go with it
 
 
-def huge(size: int) -> mmap.mmap:
+def pages(size: int) -> mmap.mmap:
     """Anonymous memory of this process alone, in huge pages where those can be asked for.
 
     Memory that is shared with children, mmap's default, hardly ever gets them, and what a child
@@ -207,7 +225,7 @@ def huge(size: int) -> mmap.mmap:
     if not hasattr(mmap, "MAP_PRIVATE"):
         return mmap.mmap(-1, size)
     memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
+    if size >= HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
         memory.madvise(mmap.MADV_HUGEPAGE)
     return memory
 
@@ -223,7 +241,7 @@ def aligned(type: Type, what: str = "an array") -> np.ndarray:
     """
     size = type.bytes + 64
     try:
-        raw = np.frombuffer(huge(size), np.uint8) if size >= HUGE else np.zeros(size, np.uint8)
+        raw = np.frombuffer(pages(size), np.uint8) if size >= APART else np.zeros(size, np.uint8)
     except (OSError, OverflowError):
         gib = type.bytes / (1 << 30)
         raise MemoryError(f"{what} of {gib:,.1f} GiB does not fit in memory") from None

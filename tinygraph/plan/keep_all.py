@@ -14,7 +14,7 @@ def keep_all(plan: Plan, outputs: int) -> list[Buffer]:
     Returns:
         The buffers that became outputs, in the order of their numbers.
     """
-    kept = [b for b in plan.buffers if b.home in ("arena", "prepared")]
+    kept = [b for b in plan.buffers if b.home in ("arena", "prepared", "temporary")]
     for number, buffer in enumerate(kept, outputs):
         buffer.home, buffer.number, buffer.offset = "output", number, 0
     first = len(plan.prepare)

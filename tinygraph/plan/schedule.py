@@ -22,7 +22,7 @@ from .launches.side_by_side import side_by_side
 from .lower.groups import lower as lower_group
 from .lower.lowerer import Lowerer
 from .memory.arena import place_buffers
-from .memory.fixed import fixed_nodes, is_fixed, unchanging
+from .memory.fixed import fixed_nodes, is_fixed, make_temporary, unchanging
 from .memory.layout import Layout
 from .memory.memory import Memory
 from .memory.stores import sources, store_outputs, store_values
@@ -188,6 +188,10 @@ def lower(p: Planning) -> None:
         p.launches.extend(made, fixed)
 
 
+def release(p: Planning) -> None:
+    make_temporary(p.memory.buffers, p.launches.run)
+
+
 def bundle(p: Planning) -> None:
     p.launches.prepare = bundling.bundle(p.launches.prepare, p.target)
     p.launches.run = [bundled_step(x, p.target) for x in p.launches.run]
@@ -260,7 +264,7 @@ def stored(p: Planning) -> list[tuple[Node, Location]]:
     for n, at in p.memory.locations.items():
         if isinstance(n, Slot):
             found.append((outputs[n.number + count * (n.kind == "update")], at))
-        elif at.buffer.home in ("arena", "prepared", "output"):  # no view of a source
+        elif at.buffer.home in ("arena", "prepared", "temporary", "output"):  # no view of a source
             found.append((n, at))
     layout = p.layout()
     return [*found, *((n, layout.of(n)) for n in p.fusion.housed)]
@@ -277,6 +281,7 @@ STEPS: tuple[Callable[[Planning], None], ...] = (
     join_siblings,  # groups that read the same values over the same axes become one
     store,  # what each group stores; parameters are overwritten after all that read them
     lower,  # groups become launches: contractions, nests, templates, loops
+    release,  # values that only prepare others do not stay
     bundle,  # small independent launches go out as one
     order,  # side by side on several devices; what each launch waits for
     allocate,  # buffers of the arena share memory where they are not live at once

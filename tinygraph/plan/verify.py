@@ -56,7 +56,7 @@ class Region:
     @property
     def absolute(self) -> tuple[str, int, int, int]:
         """Home, number, first and last byte in memory that buffers may share."""
-        shared = self.buffer.home in ("arena", "prepared")
+        shared = self.buffer.home in ("arena", "prepared", "temporary")
         base = self.buffer.offset if shared else 0
         return (
             self.buffer.home,
@@ -270,9 +270,13 @@ def allowed(
         raise PlanError(
             f"{launch.name} writes {buffer.name}, which is prepared before the run", launch
         )
+    if not preparing and buffer.home == "temporary":
+        raise PlanError(
+            f"{launch.name} touches {buffer.name}, which is gone when the run is prepared", launch
+        )
     if writes and buffer.home in ("input", "constant"):
         raise PlanError(f"{launch.name} writes {buffer.name}, which is the caller's", launch)
-    return buffer.home in ("arena", "prepared")
+    return buffer.home in ("arena", "prepared", "temporary")
 
 
 # ----------------------------------------------------------------- which launch touched which bytes

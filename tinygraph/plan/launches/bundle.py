@@ -110,8 +110,9 @@ class Slots:
 
 
 def arena(launch: Launch) -> list[Buffer]:
-    """The buffers of the arena that a launch touches."""
-    return list(dict.fromkeys(a.buffer for a in launch.accesses if a.buffer.home == "arena"))
+    """The buffers of the arena's memory that a launch touches."""
+    homes = ("arena", "temporary")
+    return list(dict.fromkeys(a.buffer for a in launch.accesses if a.buffer.home in homes))
 
 
 def one(members: list[Launch], target: Target) -> Launch:

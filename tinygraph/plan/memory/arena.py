@@ -13,6 +13,7 @@ from ..records.plan import Access, Buffer, Launch, Loop, Plan
 
 Interval = tuple[int, int]  # of addresses in the arena
 Placed = tuple[int, int, Buffer]  # where a buffer is
+Taken = Callable[[Buffer, Iterable[Placed]], list[Interval]]
 
 
 def place_buffers(plan: Plan) -> None:
@@ -22,27 +23,40 @@ def place_buffers(plan: Plan) -> None:
     for number, launch in enumerate(plan.launches):
         for access in launch.accesses:
             touch(access, number)
+    for number, launch in enumerate(plan.prepare):
+        for access in launch.accesses:
+            if access.buffer.home == "temporary":
+                touch(access, number)
     for loop in plan.loops:
         extend(plan.launches, loop)
-    live = [b for b in plan.buffers if b.home == "arena" and b.first >= 0]
-    bytes = live_bytes(live, len(plan.launches))
-    plan.live_bound = max(bytes)
     taken = Devices(plan).taken if len(plan.devices) > 1 else taken_in_turn
-    for order in orders(bytes.index(plan.live_bound)):
-        offsets, size = pack_buffers(sorted(live, key=order), taken)
-        if not plan.arena or size < plan.arena:
-            plan.arena = size
-            for buffer, offset in offsets:
-                buffer.offset = offset
-        if plan.arena == plan.live_bound:
-            break
+    plan.live_bound, arena = place(plan.buffers, "arena", len(plan.launches), taken)
+    _, temporary = place(plan.buffers, "temporary", len(plan.prepare), taken_in_turn)
+    plan.arena = max(arena, temporary)
     # in the order in which they are read, so that they can be fetched as one stream
     for buffer in sorted(plan.buffers, key=lambda b: (b.first < 0, b.first)):
         if buffer.home == "prepared":
             buffer.offset, plan.prepared = plan.prepared, plan.prepared + buffer.rounded
-    reuse_waits(plan.launches)
+    reuse_waits(plan.prepare, "temporary")
+    reuse_waits(plan.launches, "arena")
     for loop in plan.loops:
         reuse_back(plan.launches, loop)
+
+
+def place(buffers: Iterable[Buffer], home: str, launches: int, taken: Taken) -> tuple[int, int]:
+    """Sets offsets of the buffers of a home; (bytes that are live at the peak, bytes in all)."""
+    live = [b for b in buffers if b.home == home and b.first >= 0]
+    bytes = live_bytes(live, launches)
+    bound, best = max(bytes), -1
+    for order in orders(bytes.index(bound)):
+        offsets, size = pack_buffers(sorted(live, key=order), taken)
+        if best < 0 or size < best:
+            best = size
+            for buffer, offset in offsets:
+                buffer.offset = offset
+        if best == bound:
+            break
+    return bound, best
 
 
 def orders(peak: int) -> tuple[Callable[[Buffer], tuple[int, ...]], ...]:
@@ -114,7 +128,7 @@ class Devices:
 
 
 def pack_buffers(
-    buffers: Iterable[Buffer], taken: Callable[[Buffer, Iterable[Placed]], list[Interval]]
+    buffers: Iterable[Buffer], taken: Taken
 ) -> tuple[list[tuple[Buffer, int]], int]:
     """An offset for each buffer, in the given order: the tightest gap among those that are live
     with it.
@@ -181,15 +195,16 @@ def reuse_back(launches: Sequence[Launch], loop: Loop) -> None:
     reduce_back(launches, loop)
 
 
-def reuse_waits(launches: Sequence[Launch]) -> None:
-    """A launch that first writes a buffer waits for all that used what was there before."""
+def reuse_waits(launches: Sequence[Launch], home: str) -> None:
+    """A launch that first writes a buffer of a home waits for all that used what was there before.
+    """
     seen: dict[int, Buffer] = {}
     users: dict[int, set[int]] = {}
     for number, launch in enumerate(launches):
         more: set[int] = set()
         for access in launch.accesses:
             buffer = access.buffer
-            if buffer.home != "arena":
+            if buffer.home != home:
                 continue
             if id(buffer) not in seen:
                 for key, other in list(seen.items()):

@@ -8,6 +8,7 @@ from ...graph.ir import Graph, Node
 from ...graph.op import INPUT, Kind
 from ..fusion.group import Group
 from ..fusion.state import Fusion
+from ..records.plan import Buffer, Launch
 
 
 def fixed_nodes(
@@ -43,6 +44,16 @@ def unchanging(
         ):
             fixed.add(n)
     return fixed
+
+
+def make_temporary(buffers: Iterable[Buffer], launches: Iterable[Launch]) -> None:
+    """Prepared values that no launch of a run reads, such as weights before they are packed, go as
+    soon as they have been used.
+    """
+    read = {id(a.buffer) for launch in launches for a in launch.accesses}
+    gone = (b for b in buffers if b.home == "prepared" and id(b) not in read)
+    for number, buffer in enumerate(gone):
+        buffer.home, buffer.number = "temporary", number
 
 
 def is_fixed(group: Group, fixed: Set[Node]) -> bool:

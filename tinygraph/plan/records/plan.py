@@ -21,12 +21,12 @@ class Buffer:
     """Memory that kernels read and write.
 
     Attributes:
-        home: 'arena' (reused between launches), 'prepared' (kept between runs), 'scratch' (of this
-            size for every thread, used within one part), 'input', 'output', 'parameter',
-            'constant'.
-        number: of the input, output, parameter or constant.
+        home: 'arena' (reused between launches), 'prepared' (kept between runs), 'temporary' (in the
+            arena's memory while a run is prepared), 'scratch' (of this size for every thread, used
+            within one part), 'input', 'output', 'parameter', 'constant'.
+        number: of the input, output, parameter, constant or temporary value.
         offset: in bytes, from the start of the arena or of the prepared memory.
-        first, last: the launches between which an arena buffer is live.
+        first, last: the launches between which a buffer of the arena's memory is live.
         gap: unused bytes after each row; they belong to the launch that touches the row.
     """
 

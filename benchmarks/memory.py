@@ -1,0 +1,117 @@
+"""Peak memory, inference and training steps, each in a process of its own, next to PyTorch's.
+
+    python benchmarks/memory.py                          every row of compare.py
+    python benchmarks/memory.py resnet50-b1 --threads 2 --json out.json
+
+Megabytes of the process at its largest resident size, after three calls with freshly drawn
+weights and kernels from the cache; in brackets, less that of the process once it had imported its
+library. PyTorch runs in the faster format for images, channels last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+LIBRARIES = ("tinygraph", "torch")
+
+
+def child(library: str, row: str, threads: int) -> dict[str, float]:
+    """Megabytes of this process at its peak, and when it had imported the library."""
+    import peers
+    from networks import NETWORKS
+
+    name, size, *training = row.split("-")
+    inputs, labels = NETWORKS[name].batch(int(size[1:]))
+    if library == "torch":
+        peers._torch(threads)
+    before = _resident()
+    make = _torch_run if library == "torch" else _tinygraph_run
+    run = make(name, inputs, labels, threads, bool(training))
+    for _ in range(3):
+        run()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"peak_mb": peak, "more_mb": peak - before}
+
+
+def _tinygraph_run(name, inputs, labels, threads, training) -> Callable[[], object]:
+    import peers
+    from networks import NETWORKS
+
+    net = NETWORKS[name].tinygraph()
+    if training:
+        return peers.tinygraph_training(net, inputs, labels, threads)
+    return peers.tinygraph_inference(net, inputs, threads)
+
+
+def _torch_run(name, inputs, labels, threads, training) -> Callable[[], object]:
+    import peers
+    import torch
+    import torch_networks
+    from networks import NETWORKS
+
+    network = NETWORKS[name]
+    module = getattr(torch_networks, network.torch)(*network.arguments)
+    x, y = torch.from_numpy(inputs), torch.from_numpy(labels).long()
+    if x.ndim == 4:
+        module, x = module.to(memory_format=torch.channels_last), peers._channels_last(x)
+    if training:
+        return peers._torch_training(peers._without_dropout(module), x, y)
+    return peers._torch_inference(module.eval(), x)
+
+
+def _resident() -> float:
+    """Megabytes of memory in use now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def measure(row: str, threads: int) -> dict[str, dict[str, float]]:
+    """Peaks by library; the first process of tinygraph only fills the cache."""
+    _spawn("tinygraph", row, threads)
+    found = [x for x in LIBRARIES if importlib.util.find_spec(x)]
+    return {library: _spawn(library, row, threads) for library in found}
+
+
+def _spawn(library: str, row: str, threads: int) -> dict[str, float]:
+    command = [sys.executable, __file__, "--child", library, row, "--threads", str(threads)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{library} {row} failed:\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("rows", nargs="*", metavar="row")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--child", choices=LIBRARIES, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        print(json.dumps(child(options.child, options.rows[0], options.threads)))
+        return
+    from compare import ROWS
+
+    results = {}
+    print("| | tinygraph MB | PyTorch MB | ratio |\n|---|---:|---:|---:|")
+    for row in options.rows or ROWS:
+        results[row] = peaks = measure(row, options.threads)
+        cells = [f"{p['peak_mb']:.0f} ({p['more_mb']:.0f})" for p in peaks.values()]
+        ratio = ""
+        if "torch" in peaks:
+            ratio = f"{peaks['tinygraph']['peak_mb'] / peaks['torch']['peak_mb']:.2f}"
+        print(f"| {row} | {' | '.join(cells)} | {ratio} |", flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

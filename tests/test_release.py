@@ -1,0 +1,119 @@
+"""What nothing reads at run time does not stay: folded weights, and parameters on request."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tinygraph as tg
+from tinygraph import nn, optim
+from tinygraph.graph.state import LostValueError
+
+
+class Folded(nn.Module):
+    """A batch normalization that goes into the weights before it, twice, and a product."""
+
+    def __init__(self) -> None:
+        self.first, self.norm = nn.Conv2d(8, 48, 3, padding=1, bias=False), nn.BatchNorm2d(48)
+        self.second, self.other = nn.Conv2d(48, 64, 1, bias=False), nn.BatchNorm2d(64)
+        self.last = nn.Linear(64, 10)
+
+    def forward(self, x: tg.Node, training: bool = False) -> tg.Node:
+        x = tg.relu(self.norm(self.first(x), training=training))
+        return self.last(tg.mean(self.other(self.second(x), training=training), (2, 3)))
+
+
+def images(n: int = 2) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((n, 8, 12, 12), "float32")
+
+
+def compiled(net: nn.Module, n: int | None = 2, **options) -> tg.Program:
+    x = tg.input("x", n, 8, 12, 12)
+    return tg.compile([x], [net(x)], name="predict", **options)
+
+
+def weights(net: nn.Module) -> dict[str, np.ndarray | None]:
+    return {p.name: p.state.memory for p in net.parameters()}
+
+
+def test_folded_weights_go_when_they_are_packed() -> None:
+    net = Folded()
+    program = compiled(net)
+    plan = program.inspection.plan
+    read = {id(a.buffer) for launch in plan.launches for a in launch.accesses}
+    assert any(b.home == "temporary" for b in plan.buffers)
+    assert all(id(b) in read for b in plan.buffers if b.home == "prepared")
+    largest = max(b.bytes for b in plan.buffers if b.home == "temporary")
+    assert largest <= plan.arena
+    np.testing.assert_allclose(program(images())[0], tg.run(program.graph, images())[0], 1e-4, 1e-4)
+
+
+def test_temporary_values_share_memory_and_are_in_order() -> None:
+    """Many folded weights, each larger than what may be live in any case."""
+    x = tg.input("x", 1, 4, 800)
+    layers = [tg.parameter(np.full((800, 800), i, "float32"), f"w{i}") for i in range(1, 6)]
+    scale = tg.parameter(np.float32(0.5), "scale")
+    out = x
+    for w in layers:
+        out = tg.tanh(out @ (w * scale))
+    program = tg.compile([x], [out])
+    plan = program.inspection.plan
+    held = [b for b in plan.buffers if b.home == "temporary"]
+    assert len(held) == 5 and plan.arena < 2 * held[0].rounded
+    given = np.linspace(-1e-3, 1e-3, 3200, dtype="float32").reshape(1, 4, 800)
+    np.testing.assert_allclose(program(given)[0], tg.run(program.graph, given)[0], 1e-4, 1e-5)
+    scale.value = np.float32(0.25)
+    np.testing.assert_allclose(program(given)[0], tg.run(program.graph, given)[0], 1e-4, 1e-5)
+
+
+def test_parameters_are_released_and_come_back() -> None:
+    net, given = Folded(), images()
+    want, state = compiled(net)(given)[0], net.state_dict()
+    program = compiled(net, keep_parameters=False)
+    np.testing.assert_array_equal(program(given)[0], want)
+    gone = [name for name, memory in weights(net).items() if memory is None]
+    assert {"first.weight", "second.weight", "last.weight", "norm.weight"} <= set(gone)
+    message = (
+        r"first.weight: f32\[48,8,3,3\] is released: program predict, compiled with "
+        r"keep_parameters=False, has its own copies. Assign another, or load a checkpoint"
+    )
+    with pytest.raises(LostValueError, match=message):
+        net.state_dict()
+    with pytest.raises(LostValueError, match="is released"):
+        tg.run(program.graph, given)
+    net.load_state_dict({name: value * 2 for name, value in state.items()})
+    twice = program(given)[0]
+    np.testing.assert_array_equal(program(given)[0], twice)
+    assert weights(net)["first.weight"] is None
+    net.load_state_dict(state)
+    np.testing.assert_array_equal(program(given)[0], want)
+
+
+def test_what_a_program_reads_in_its_runs_is_kept() -> None:
+    net, given = Folded(), images()
+    x, label = tg.input("x", 2, 8, 12, 12), tg.input("label", 2, dtype="int32")
+    loss = nn.cross_entropy(net(x, training=True), label)
+    updates = optim.SGD(lr=0.1).updates(loss, net.parameters())
+    step = tg.compile([x, label], [loss], updates=updates)
+    program = compiled(net, keep_parameters=False)
+    first = program(given)[0]
+    assert all(memory is not None for memory in weights(net).values())
+    step(given, np.array([1, 2], "int32"))
+    assert (program(given)[0] != first).any()
+    net.state_dict()
+
+
+def test_a_program_that_prepares_the_same_needs_no_parameters() -> None:
+    net, given = Folded(), images()
+    want = compiled(net, keep_parameters=False)
+    result = want(given)[0]
+    np.testing.assert_array_equal(compiled(net)(given)[0], result)
+    with pytest.raises(LostValueError, match="is released"):
+        compiled(net, without=["fold_batch_norm"])(given)
+
+
+def test_refuses_open_sizes_and_backends_that_release_nothing() -> None:
+    with pytest.raises(ValueError, match=r"fixed sizes, input x f32\[n,8,12,12\]"):
+        compiled(Folded(), None, keep_parameters=False)
+    with pytest.raises(tg.BackendError, match="'cuda:emulate' cannot release"):
+        compiled(Folded(), backend="cuda:emulate", keep_parameters=False)
