@@ -15,6 +15,7 @@ from onnx.reference import ReferenceEvaluator
 
 import onnx_models
 import tinygraph as tg
+from onnx_models import Writer
 from tinygraph.onnx.module import OnnxModule
 
 
@@ -332,3 +333,38 @@ def test_operators_of_the_optimizer() -> None:
         }, outputs=2),
     ):  # fmt: skip
         np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-4)
+
+
+def test_weights_that_are_nodes_and_those_of_branches_are_parameters(tmp_path: Path) -> None:
+    """As Paddle writes them, and as a network for two rates has them."""
+    w, helper = Writer(), onnx.helper
+    value = onnx.numpy_helper.from_array(np.full((3, 2), 2, np.float32))
+    scale = w("Constant", value=value)
+    branches = []
+    for k in (1.0, 5.0):
+        inner = Writer()
+        y = inner("MatMul", "x", inner.tensor(np.full((3, 2), k), name="weight"))
+        made = helper.make_tensor_value_info(y, onnx.TensorProto.FLOAT, None)
+        branches.append(helper.make_graph(inner.nodes, "b", [], [made], inner.tensors))
+    y = w("If", "fast", then_branch=branches[0], else_branch=branches[1])
+    y = w("Add", w("MatMul", "x", scale), y)
+    model = w.model({"x": [1, 3], "fast": (onnx.TensorProto.BOOL, [])}, [y])
+    (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
+    net = tg.onnx.load(tmp_path / "net.onnx", constants={"fast": False})
+    assert set(net.named_parameters()) == {scale, "weight", "weight.2"}
+    x = tg.input("x", 1, 3)
+    (got,) = tg.run(tg.Graph("g", (x,), (net(x),)), np.ones((1, 3), np.float32))
+    np.testing.assert_array_equal(got, [[21, 21]])
+
+
+def test_whole_numbers_of_any_operator_are_sizes(tmp_path: Path) -> None:
+    """As multi-head attention of torch.onnx cuts a shape: at places that Mod gives."""
+    w = Writer()
+    shape = w("Shape", "x")
+    first = w("Reshape", w("Mod", w.ints(-2), w.ints(3)), w.ints(1))
+    front = w("Slice", shape, w.ints(0), first, w.ints(0))
+    everything = w("Slice", "x", w.ints(0), w.ints(10**9), w.ints(0))  # tf2onnx: to the end
+    y = w("Reshape", everything, w("Concat", front, w.ints(6, 2, 2), axis=0))
+    net = loaded(w.model({"x": ["n", 6, 4]}, [y]), tmp_path)
+    assert net(tg.input("x", 5, 6, 4)).shape == (5, 6, 2, 2)
+    assert str(net(tg.input("x", None, 6, 4)).shape[0]) == "n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ STATISTICS = {"BatchNormalization": (3, 4)}  # buffers: no gradient changes them
 
 
 class State:
-    """The parameters of a model, by the names of its tensors.
+    """The parameters of a model, by the names of its tensors, those of branches included.
 
     Floats of more than one element are parameters, unless they are read as settings only.
     """
@@ -33,18 +33,27 @@ class State:
         self.tensors: dict[Parameter, FileTensor] = {}
         self.buffers: set[str] = set()
         self.dropouts: dict[str, Dropout] = {}
-        settings, statistics = _read_as(graph, SETTINGS), _read_as(graph, STATISTICS)
-        for name, t in graph.tensors.items():
-            if is_float(t.dtype) and t.size > 1 and settings.get(name) is not True:
-                p = self.parameters[name] = _parameter(t)
-                self.tensors[p] = t
-                if statistics.get(name) is True:
-                    p.state.trainable = False
-                    self.buffers.add(name)
+        self._made: dict[FileTensor, Parameter] = {}
+        for g in _graphs(graph):
+            settings, statistics = _read_as(g, SETTINGS), _read_as(g, STATISTICS)
+            for name, t in g.tensors.items():
+                if is_float(t.dtype) and t.size > 1 and settings.get(name) is not True:
+                    self._add(t, statistics.get(name) is True)
+
+    def _add(self, t: FileTensor, buffer: bool) -> None:
+        name, number = t.name, 1
+        while name in self.parameters:  # two branches may have tensors of one name
+            number += 1
+            name = f"{t.name}.{number}"
+        p = self.parameters[name] = self._made[t] = _parameter(t, name)
+        self.tensors[p] = t
+        if buffer:
+            p.state.trainable = False
+            self.buffers.add(name)
 
     def value(self, t: FileTensor) -> Any:
         """A tensor as the value that nodes read."""
-        p = self.parameters.get(t.name)
+        p = self._made.get(t)
         return t.array if p is None else p
 
     def initial(self, p: Node) -> np.ndarray:
@@ -70,8 +79,17 @@ class State:
         return ops.effect(ops.random_uniform(shape, SEED, STEP, stream), STEP, STEP + 1)
 
 
-def _parameter(t: FileTensor) -> Parameter:
-    return parameter(t.shape, t.name, dtype=t.dtype, initial=lambda: t.array)
+def _parameter(t: FileTensor, name: str) -> Parameter:
+    return parameter(t.shape, name, dtype=t.dtype, initial=lambda: t.array)
+
+
+def _graphs(graph: GraphRecord) -> Iterator[GraphRecord]:
+    """A graph, and those within it."""
+    yield graph
+    for n in graph.nodes:
+        for value in n.attributes.values():
+            if isinstance(value, GraphRecord):
+                yield from _graphs(value)
 
 
 def _read_as(graph: GraphRecord, places: Mapping[str, tuple[int, ...]]) -> dict[str, bool]:

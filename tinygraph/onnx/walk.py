@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..graph.convert import ShapeError
+from ..graph.dtype import is_integer
 from ..graph.interpret import run as interpret
 from ..graph.ir import Graph, Node, Parameter
 from ..graph.op import INPUT, OF_BATCH
@@ -82,7 +83,7 @@ class Importer:
         self.env = env
         self.top = self.top if outer else env
         for name, t in graph.tensors.items():
-            env.values[name] = self.state.value(t) if outer is None else t.array
+            env.values[name] = self.state.value(t)
         env.values.update(given)
         for n in graph.nodes:
             self.step(n, env)
@@ -138,8 +139,16 @@ class Importer:
             return self.inlined(c)
         if (n.domain, n.op) in RULES:
             made = RULES[n.domain, n.op](c)
-            return list(made) if isinstance(made, tuple) else [made]
+            return [self.settled(v) for v in (made if isinstance(made, tuple) else (made,))]
         return self.inlined(c)
+
+    def settled(self, x: Value) -> Value:
+        """Whole numbers that depend on no input as an array, which shapes can be made of."""
+        if not isinstance(x, Node) or not is_integer(x.dtype):
+            return x
+        few = not any(isinstance(k, Size) for k in x.shape) and x.type.size <= known.FEW
+        found = self.evaluated(x) if few else None
+        return x if found is None else found
 
     def check_size(self, n: NodeRecord, shape: Sequence[Any], dtype: Any = "int64") -> None:
         """A few bytes in a file can ask for any amount of memory.

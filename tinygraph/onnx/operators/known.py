@@ -17,6 +17,7 @@ from ...graph.size import Size
 from .rules import Applied, Value
 
 MOST = 1 << 16  # elements of an array that is computed here: more are nodes
+FEW = 64  # elements of nodes that are computed at once: a shape has no more
 
 
 def settled(array: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from ...graph.op import constant
 from ...graph.size import Size
 from .rules import Applied, number, rule
 
-FAR = (1 << 31) - 1  # what exporters write for "to the end" is at least this
+FAR = 10**9  # what exporters write for "to the end" is at least this
 
 
 @rule("Reshape")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,10 @@ class FileReader:
         for v in outputs:
             if v.name not in known:
                 raise OnnxError(f"{self.file} has the output {v.name!r}, which nothing computes")
-        return GraphRecord(proto.name, free, outputs, nodes, tensors)
+        for n in filter(_is_tensor, nodes):  # Paddle writes weights as nodes
+            tensors[n.outputs[0]] = replace(n.attributes["value"], name=n.outputs[0])
+        rest = tuple(n for n in nodes if not _is_tensor(n))
+        return GraphRecord(proto.name, free, outputs, rest, tensors)
 
     def function(self, proto: Any) -> FunctionRecord:
         """A function of the file, with the opsets that it names."""
@@ -293,6 +297,10 @@ class FileReader:
                 f"{self.file}:{stuck.number} {stuck.name or '(no name)'} ({stuck.op}) is part of a "
                 "cycle: it needs its own result"
             )
+
+
+def _is_tensor(n: NodeRecord) -> bool:
+    return (n.domain, n.op) == ("", "Constant") and n.given == {"value"} and bool(n.outputs[0])
 
 
 def _reads(n: NodeRecord) -> Iterator[str]:
