@@ -10,6 +10,8 @@ import pytest
 import tinygraph as tg
 from compiled import graph_of, run_python
 from tinygraph.graph.ir import Node
+from tinygraph.ops import sorting_template
+from tinygraph.ops.sorting_template import SHORT
 
 SHAPES = [((1,), 0), ((5, 7), 1), ((5, 7), 0), ((3, 1, 4), 1), ((300,), 0), ((4, 33, 3), -2)]
 DTYPES = ["float32", "int32", "uint8", "float64", "int64", "bool"]
@@ -58,6 +60,18 @@ def test_sort(dtype: str, shape: tuple[int, ...], axis: int) -> None:
     first = np.arange(shape[axis]).reshape([-1 if k == axis % len(shape) else 1
                                             for k in range(len(shape))]) == 0  # fmt: skip
     assert (later | ~ties | first).all()
+
+
+@pytest.mark.parametrize("n", [2, SHORT - 1, SHORT, SHORT + 1, 3 * SHORT, 1000])
+@pytest.mark.parametrize("bad", [0, sorting_template.BAD])
+def test_rows_around_the_length_that_is_sorted_by_ranks(n, bad, monkeypatch) -> None:
+    """In orders that are bad for pivots, too; without any steps, all longer ones go in a heap."""
+    monkeypatch.setattr(sorting_template, "BAD", bad)
+    up = np.arange(n, dtype=np.float32)
+    rows = up, up[::-1], up * 0, np.tile(up[: n // 2], 2)[:n], drawn((n,), "float32"), np.sin(up)
+    a = np.stack([np.resize(row, n) for row in rows])
+    for descending in (False, True):
+        check(tg.argsort(tg.input("x", *a.shape), 1, descending), a)
 
 
 @pytest.mark.parametrize("k", [0, 1, 3, 30, 300])
