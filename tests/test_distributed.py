@@ -146,6 +146,22 @@ def test_batches_hold_the_examples_of_the_whole():
         build(shards=4)[2](*cut)
 
 
+def test_inference_takes_any_number_of_examples():
+    nn.manual_seed(0)
+    layer = nn.Linear(6, 3)
+    for size in (4, None):
+        x = tg.input("x", size, 6)
+        predict = tg.compile([x], [layer(x), tg.sum(x, axis=1)])
+        for n in (1, 4, 10):
+            rows, sums = dist.batch_inference(predict, data(n)[0])
+            np.testing.assert_allclose(rows, tg.run(layer(tg.constant(data(n)[0]))), rtol=1e-5)
+            np.testing.assert_allclose(sums, data(n)[0].sum(1), rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="an axis of examples first"):
+        dist.batch_inference(tg.compile([x], [tg.mean(layer(x))]), data(3)[0])
+    with pytest.raises(ValueError, match="arrays of one length"):
+        dist.batch_inference(predict, data(3)[0], data(4)[0])
+
+
 def test_without_a_launcher_no_mpi_is_imported():
     text = "import sys, tinygraph.distributed as d; d.barrier(); print(d.rank(), d.size(), " \
            "'mpi4py' in sys.modules)"  # fmt: skip
@@ -208,6 +224,23 @@ def test_the_demo_prints_one_digest(tmp_path):
         text = right(run_ranks(ranks, command, "--output", str(tmp_path / "w.npz")))
         found.add(re.search(r"digest (\w{16})", text).group(1))
     assert len(found) == 1
+
+
+INFER = """
+    import numpy as np, tinygraph as tg
+    from test_distributed import data
+    from tinygraph import distributed as dist, nn
+    layer = nn.Linear(6, 3)
+    x = tg.input("x", 4, 6)
+    scores, = dist.batch_inference(tg.compile([x], [layer(x)]), data(22)[0])
+    print(hash(scores.tobytes()))
+"""
+
+
+@needs_mpi
+def test_inference_has_the_same_bits_at_any_number_of_ranks():
+    found = [right(run_ranks(n, INFER, PYTHONHASHSEED="0")).split() for n in (1, 3)]
+    assert len(found[1]) == 3 and len({h for each in found for h in each}) == 1
 
 
 FAIL = """

@@ -17,12 +17,14 @@ from ..ranks.world import world as _world
 from .batches import ShardedBatches as ShardedBatches
 from .data_parallel import DataParallel as DataParallel
 from .data_parallel import data_parallel as data_parallel
+from .inference import batch_inference as batch_inference
 
 __all__ = [
     "DataParallel",
     "DistributedError",
     "ShardedBatches",
     "barrier",
+    "batch_inference",
     "data_parallel",
     "local_rank",
     "rank",
