@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 import tinygraph as tg
 import tinygraph.page as page_module
+from tinygraph.graph.diff import differences
 from tinygraph.page.page import SCRIPTS, asset, page
 from tinygraph.page.record import record
 from tinygraph.settings import settings
@@ -62,6 +65,16 @@ def test_every_node_leads_to_kernels_and_to_what_was_written(name):
         assert n in computed or (computed.issuperset(item["near"]) and item["near"]), item
 
 
+def test_a_stage_counts_what_the_difference_counts():
+    inputs, outputs, updates = WHOLE["lenet5_step"]()
+    steps = tg.compile(inputs, outputs, updates=updates, name="lenet5_step").inspection.steps
+    stages = {s["name"]: s for s in recorded("lenet5_step")["stages"]}
+    for a, b in pairwise(steps):
+        found = Counter((x.sign, x.twin) for x in differences(a.graph, b.graph) if x.counts)
+        counts = [len(stages[b.name][key]) for key in ("gone", "added", "changed")]
+        assert counts == [found["-", False], found["+", False], found["+", True]], b.name
+
+
 def test_every_asset_is_part_of_the_page_and_none_ends_a_script():
     folder = Path(page_module.__file__).parent / "assets"
     assert {p.stem for p in folder.glob("*.js")} == {*SCRIPTS}
@@ -77,7 +90,7 @@ def test_the_page_of_a_program_from_the_store_is_that_of_a_fresh_one(tmp_path, m
     monkeypatch.setattr(settings, "cache", tmp_path / "cache")
     pages, fresh = [], []
     for _ in range(2):
-        inputs, outputs, updates = WHOLE["lenet5_step"]()
+        inputs, outputs, updates = WHOLE["lenet5"]()
         program = tg.compile(inputs, outputs, updates=updates, name="two")
         fresh.append(program.built.compiled is not None)
         pages.append(program.view(tmp_path / "page.html").read_bytes())

@@ -6,7 +6,6 @@ items of a loop's body are those of the graph around it, before the loop itself.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -112,7 +111,9 @@ class Items:
     # ------------------------------------------------------------------ numbers
 
     def add(self, graph: Graph) -> None:
-        """Numbers the lines of a stage: a twin's number, else a new one."""
+        """Numbers the lines of a stage: a twin's number, if there is one of those that read the
+        same, else a new one.
+        """
         if self.whole and same(graph.outputs, self.outputs):  # equal graphs are the same nodes
             self.stages.append(self.stages[-1])
             self.whole.append(self.whole[-1])
@@ -124,16 +125,22 @@ class Items:
         for line, _ in found:
             if line.node in before and before[line.node] in self.stages[-1]:
                 mine[line.node] = before[line.node]
-        taken, waiting = set(mine.values()), dict[Any, deque[int]]()
+        taken, waiting = set(mine.values()), dict[Any, list[int]]()
+        old: dict[int, list[int]] = {}
         for number, line in self.stages[-1].items() if self.stages else ():
             if number not in taken:
-                waiting.setdefault(key(line), deque()).append(number)
+                waiting.setdefault(key(line), []).append(number)
+                old[number] = [before.get(x, -1) for x in line.operands]
         stage: dict[int, StageLine] = {}
         for line, others in found:
             n = line.node
             if n not in mine:
-                twins = waiting.get(key(line))
-                mine[n] = twins.popleft() if twins else self.new(line)
+                reads = [mine.get(x, before.get(x, -1)) for x in line.operands]
+                twins = waiting.get(key(line), [])
+                closest = [t for t in twins if old[t] == reads] or twins
+                mine[n] = closest[0] if closest else self.new(line)
+                if closest:
+                    twins.remove(mine[n])
             self.layers[n] = self.table[mine[n]]["scope"]
             stage[mine[n]] = line
             mine |= dict.fromkeys(others, mine[n])

@@ -110,7 +110,7 @@ class GraphPane {
     const t = b.thing, part = b.things[0].part, group = b.children, value = this.value(b.things);
     const title = b.name || t.title;
     const sub = t ? (b.name ? t.sub : t.more) : this.groupText(b);
-    const room = b.w - 12 - (value ? 10 + 6.6 * value.length : 8) - (group ? 20 : 0);
+    const room = b.w - 12 - (value ? 14 + 6.8 * value.length : 8) - (group ? 20 : 0);
     const mark = b.things.some((x) => x.mark) ? (t ? t.mark : "changed") : "";
     const g = svg("g", { class: `box ${group ? "group" : ""} ${mark}`, transform: `translate(${b.X},${b.Y})`, data: { key: b.key } },
       group ? svg("rect", { class: "behind", x: 4, y: 4, width: b.w, height: b.h }) : null,

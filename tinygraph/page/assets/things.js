@@ -13,7 +13,7 @@ function kernelThings(model) {
     }
     return {
       id, reads, part: k.part, path: k.layer ? k.layer.split(".") : [], title: k.what,
-      sub: k.what, more: `${k.shape} ${k.how}`, shape: k.shape, words: [k.what.split(" + ")[0]], kernels: [id],
+      sub: k.what, more: `${k.shape} ${k.how}`, shape: k.shape, copy: k.how === "copy", words: [k.what.split(" + ")[0]], kernels: [id],
       note: [k.what, k.product, k.shape, k.how].filter(Boolean).join("\n"),
     };
   }));
@@ -25,7 +25,7 @@ function withReaders(things) {
   things.forEach((t) => t.reads.forEach((r) => { if (!reader.has(r)) reader.set(r, t); }));
   for (const t of things) {
     const { path, part } = reader.get(t.id) || {};
-    if (!t.path.length && !t.reads.length && path) Object.assign(t, { path, part });
+    if (t.copy && !t.path.length && !t.reads.length && path) Object.assign(t, { path, part });
   }
   return things;
 }
@@ -71,7 +71,7 @@ const shapeOf = (type) => type.replace(/^f32(?=\[)/, "");
 function colourings(model) {
   const by = (name, f, text) => ({ name, text, scaled: true, total: (ks) => sum(ks.map(f)) });
   const found = [
-    by("operations", (k) => k.flops || 0, (ks) => flopsText(sum(ks.map((k) => k.flops || 0)))),
+    by("operations", (k) => k.flops || 0, (ks) => flopsText(sum(ks.map((k) => k.flops || 0))).replace(/ ?FLOP/, "")),
     by("bytes", (k) => k.bytes || 0, (ks) => bytesText(sum(ks.map((k) => k.bytes || 0)))),
     { name: "part", text: () => "", plain: true },
     { name: "kernel", text: () => "", tint: (k) => hue(k.launch * 8 + k.member) },
