@@ -223,3 +223,53 @@ def test_tiny_transformer(example, tmp_path, capsys):
     assert found["least attention in all"] == pytest.approx(1, abs=1e-5)
     assert "layer 2, head 4" in labels(tmp_path / "transformer_heads.svg")
     assert "\nAnd " in capsys.readouterr().out
+
+
+def test_gan(example, tmp_path):
+    found = example(tmp_path)
+    assert found["points in a cloud"] > 0.6  # of points anywhere in the square, 0.11
+    assert found["clouds with points"] >= 4
+    assert labels(tmp_path / "gan.svg") == {"data", "generated"}
+
+
+def test_vae(example, tmp_path):
+    found = example(tmp_path, epochs=3)
+    assert found["loss"] < 145 < found["first loss"]  # nats a picture
+    assert found["ink of drawn digits"] == pytest.approx(found["ink of digits"], rel=0.3)
+    assert (tmp_path / "vae.svg").exists()
+
+
+def test_segmentation(example, tmp_path):
+    found = example(tmp_path)
+    assert found["IoU"] > 0.7 > 0.4 > found["IoU of a threshold"]
+    assert labels(tmp_path / "segmentation.svg") == {"image", "mask", "found"}
+
+
+def test_masked_gru(example):
+    found = example()
+    assert found["mean squared error"] < 0.02 * found["of the mean"]
+    assert found["R2"] > 0.98 and found["change with what is after the end"] == 0
+
+
+def test_pinn(example, tmp_path):
+    found = example(tmp_path)
+    assert found["largest error"] < 3e-3
+    assert "sin(pi x)" in labels(tmp_path / "pinn.svg")
+
+
+def test_fine_tuning(example):
+    found = example()
+    assert found["from nothing"] + 0.1 < found["all, at two rates"] > 0.65
+    assert found["new head"] < found["all, at two rates"]
+
+
+def test_vision_transformer(example):
+    found = example(epochs=3)
+    assert found["parameters"] == 41_770
+    assert found["accuracy"] > 0.75 and abs(found["accuracy"] - found["f1_score"]) < 0.02
+
+
+def test_word2vec(example):
+    found = example(epochs=5)
+    assert found["loss"] < 0.8 * found["first loss"]
+    assert found["of related words"] > found["of any words"] + 0.2
