@@ -18,7 +18,10 @@ ROOTS = [ROOT, ROOT / "tinygraph", ROOT / "backends"]
 NAMED = re.compile(r"(?<![\w/.*<])(?:[\w.-]+/)*[\w.-]+\.(?:py|md|svg|npz|gz)\b(?![\w/(])")
 FOLDER = re.compile(r"`((?:\w+/)+)`")
 # of a user, or written by a command
-NOT_OURS = {"DIR/run.py", "report.md", "net.py", "tour.py", "x.npz"}
+NOT_OURS = {
+    "DIR/run.py", "report.md", "net.py", "tour.py", "x.npz", "best.npz", "run.npz", "curve.svg",
+    "my_file.py", "confusion.svg", "net.svg", "FILE.py",
+}  # fmt: skip
 BLOCK = re.compile(r"```(\w*)\n(.*?)```\n(?:\nIt prints\n)?(?:\n```\n(.*?)```\n)?", re.DOTALL)
 
 

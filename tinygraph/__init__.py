@@ -34,7 +34,7 @@ from .settings import settings
 from .view import view
 
 if _TYPE_CHECKING:
-    from . import data, extend, metrics, pictures, train
+    from . import data, distributed, extend, metrics, pictures, train
 
 __version__ = "0.1.0"
 
@@ -57,6 +57,7 @@ __all__ = [
     "data",
     "device",
     "diff",
+    "distributed",
     "dump",
     "extend",
     "grad",
@@ -81,7 +82,8 @@ __all__ += ops.__all__
 
 tracebacks.install()
 
-_WHEN_USED = ("data", "extend", "metrics", "pictures", "train")  # not by ``import tinygraph``
+# Imported then, not by ``import tinygraph``.
+_WHEN_USED = ("data", "distributed", "extend", "metrics", "pictures", "train")
 
 
 def __dir__() -> list[str]:

@@ -52,8 +52,8 @@ def diff(before: Graph, after: Graph, names: tuple[str, str] | None = None) -> s
     Example:
         >>> x = tg.input("x", 2)
         >>> print(tg.diff(tg.Graph("f", (x,), (x + 1,)), tg.Graph("f", (x,), (x + 2,))))
-        --- f: 1 nodes
-        +++ f: 1 nodes
+        --- f: 1 node
+        +++ f: 1 node: 1 gone, 1 added
         - %0' = add(x, 1.0) : f32[2]
         + %0 = add(x, 2.0) : f32[2]
         - return %0'

@@ -87,6 +87,10 @@ def bitcast(x: Any, dtype: str) -> Node:
 
     Raises:
         ShapeError: the dtypes are of different widths.
+
+    Example:
+        >>> tg.run(tg.bitcast(tg.constant([1.0]), "int32"))
+        array([1065353216], dtype=int32)
     """
     (x,) = promote("bitcast", (x,))
     dtype = dtype_name("bitcast", dtype)
