@@ -1,6 +1,7 @@
 """The functions of ``tg.ops``, and of ``tg``: what each module lists in its ``__all__``."""
 
 from .activation import *
+from .adaptive import *
 from .along import *
 from .arithmetic import *
 from .arranging import *
