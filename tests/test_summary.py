@@ -142,3 +142,20 @@ def test_accumulated_gradients_are_saved():
         assert (other.state_dict()[name] == value).all()
     with pytest.raises(ValueError):
         other.load_state_dict({})
+
+
+def test_a_program_whose_batch_is_open_is_shown_before_its_first_call():
+    x = tg.input("x", None, 3)
+    program = compile([x], [tg.relu(x)], name="rectify")
+    assert "bind(n)" in str(program) and "relu" in program._repr_markdown_()
+    assert "<svg" in program._repr_html_()
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2, 2))
+    image = tg.input("image", None, 1, 3, 3)
+    loss = nn.cross_entropy(net(image, training=True), tg.input("y", None, dtype="int32"))
+    assert (
+        "<svg" in loss._repr_html_() and "<svg" in tg.grad(loss, net.parameters())[0]._repr_html_()
+    )
+    sequence = tg.input("sequence", 5, None, 4)
+    assert "<svg" in nn.GRU(4, 3)(sequence)[0]._repr_html_()
+    program(np.zeros((2, 3), np.float32))
+    assert "bind(n)" not in str(program) and "<svg" in program._repr_html_()

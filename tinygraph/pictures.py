@@ -292,8 +292,9 @@ def svg(width: float, height: float, parts: Iterable[str]) -> str:
         '<svg'
     """
     size = f'width="{width:g}" height="{height:g}"'
+    fit = f'{size} viewBox="0 0 {width:g} {height:g}" style="max-width:100%;height:auto"'
     return "\n".join([
-        f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="13">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {fit} font-family="sans-serif" font-size="13">',
         f'<rect {size} fill="white"/>', *parts, "</svg>\n",
     ])  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -105,6 +106,23 @@ class BatchProgram(Program):
 
     def page_record(self) -> tuple[Inspection, str, Profile | None]:
         return self.bound.page_record()
+
+    def __str__(self) -> str:
+        if self.latest is None:
+            return f"{self!r}\n  its kernels are planned when it is first called, or by bind(n)"
+        return super().__str__()
+
+    def _repr_html_(self) -> str:
+        if self.latest is not None:
+            return super()._repr_html_()
+        from ..page.notebook import graph_html
+
+        return f"<pre>{html.escape(str(self))}</pre>{graph_html(self.graph)}"
+
+    def _repr_markdown_(self) -> str:
+        if self.latest is not None:
+            return super()._repr_markdown_()
+        return f"```\n{self}\n\n{self.graph}\n```"
 
     def __repr__(self) -> str:
         bound = ", ".join(map(str, self.sizes)) or "none yet"

@@ -29,6 +29,13 @@ def bind(graph: Graph, n: int) -> Graph:
         ValueError: n is less than 0.
         ShapeError: an operator does not take the shapes that n gives.
     """
+    new = bound_nodes(graph, n)
+    inputs, outputs = (tuple(new[x] for x in each) for each in (graph.inputs, graph.outputs))
+    return Graph(graph.name, inputs, outputs)
+
+
+def bound_nodes(graph: Graph, n: int) -> dict[Node, Node]:
+    """What each node of the graph becomes in ``bind(graph, n)``."""
     if n < 0:
         raise ValueError(f"a batch has 0 examples or more, got n = {n}")
     new: dict[Node, Node] = {}
@@ -37,8 +44,7 @@ def bind(graph: Graph, n: int) -> Graph:
             new[old] = carry(_bound(old, tuple(new[i] for i in old.inputs), n), old)
         if old.op is INPUT:
             set_origins(new[old], origins(old))
-    inputs, outputs = (tuple(new[x] for x in each) for each in (graph.inputs, graph.outputs))
-    return Graph(graph.name, inputs, outputs)
+    return new
 
 
 def _bound(old: Node, inputs: tuple[Node, ...], n: int) -> Node:

@@ -22,7 +22,7 @@ from .watch import WATCHED, Called
 HEAD = ("layer", "kind", "output", "parameters", "multiply-adds", "bytes")
 STORED = {"float64": "float32", "int64": "int32"}  # NumPy's defaults, and those of inputs
 STYLE = (
-    "display:grid;grid-template-columns:16em 12em 16em 8em 9em 8em;"
+    "display:grid;grid-template-columns:11em 11em 12em 8em 9em 8em;"
     "font-family:monospace;white-space:pre"
 )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any
 
+from ..graph.batch import batch_axis, bound_nodes
 from ..graph.dump import dump
 from ..graph.ir import Graph, Node
 from ..graph.op import INPUT
@@ -16,6 +17,8 @@ from ..plan.records.cost import node_cost
 from . import svg
 from .items import Items
 from .record import record
+
+SOME = 8  # examples in a batch of any size
 
 
 def program_html(text: str, inspection: Inspection, title: str, profile: Profile | None) -> str:
@@ -35,18 +38,30 @@ def graph_html(value: Graph | Node) -> str:
     return f"{picture}<details>{text}<pre>{escape(dump(value))}</pre></details>"
 
 
+def _of_some(graph: Graph) -> dict[Node, Node]:
+    """What nodes are in a batch of ``SOME``, where the batch size is open: shares need numbers."""
+    if batch_axis(graph) is None:
+        return {}
+    new = bound_nodes(graph, SOME)
+    for old, bound in list(new.items()):
+        for body, its in zip(old.bodies, bound.bodies, strict=False):
+            new |= zip(body.nodes, its.nodes, strict=False)
+    return new
+
+
 def lines(graph: Graph) -> Iterator[dict[str, Any]]:
     """The lines of a graph, as pictures take kernels."""
     items = Items([Snapshot("graph", graph)])
+    some = _of_some(graph)
     for number, line in items.stages[0].items():
-        item = items.table[number]
+        item, written = items.table[number], (line.node, *line.call.inner)
         yield {
             "part": item["part"],
             "layer": item["scope"] or item.get("call", ""),
             "what": item["op"],
             "reads": items.operands[number],
             "writes": [number],
-            "flops": line.steps * sum(map(node_cost, (line.node, *line.call.inner))),
-            "bytes": line.node.type.bytes,
+            "flops": line.steps * sum(node_cost(some.get(n, n)) for n in written),
+            "bytes": some.get(line.node, line.node).type.bytes,
             "value": str(line.node.type).removeprefix("f32"),
         }
