@@ -9,8 +9,10 @@ import pytest
 
 import tinygraph as tg
 from ranks import needs_mpi, on_threads, right, run_ranks
+from tinygraph.__main__ import main
 from tinygraph.compiler.backend import BackendError
 from tinygraph.ranks.collectives import KINDS, collective
+from tinygraph.ranks.forecast import bytes_a_second, sum_seconds
 from tinygraph.ranks.world import DistributedError
 
 
@@ -95,6 +97,32 @@ def test_devices_without_them_refuse():
     x = tg.input("x", 4)
     with pytest.raises(BackendError, match="all_reduce"):
         tg.compile([x], [tg.all_reduce(x)], backend="cuda:ptx")
+
+
+def test_the_cost_of_a_program_names_the_bytes_that_a_rank_sends():
+    x = tg.input("x", 8, 3)
+    text = tg.dump(tg.Graph("g", (x,), (tg.all_reduce(x), tg.broadcast(x))))
+    assert tg.compile([x], tg.parse(text).outputs).cost()["communicated_bytes"] == 0
+    graph = tg.parse(text.replace("ranks=1", "ranks=4"))
+    sent = tg.compile(graph.inputs, graph.outputs).cost()["communicated_bytes"]
+    assert sent == 3 * (8 * 3 * 4 * 3 // 4)
+
+
+def test_the_forecast_agrees_with_what_was_measured():
+    """28 MB between hosts at 1 Gbit/s, 120 MB/s of payload: 2, 3 and 4 ranks."""
+    for ranks, seconds in ((2, 0.246), (3, 0.392), (4, 0.434)):
+        assert abs(sum_seconds(ranks, 28e6, 120e6) / seconds - 1) < 0.25
+    assert bytes_a_second("10gbit") == 1.25e9 and bytes_a_second("2.5Mbit") == 312_500
+    for wrong in ("10", "gbit", "0gbit", "10gbyte"):
+        with pytest.raises(ValueError, match="as in 10gbit"):
+            bytes_a_second(wrong)
+
+
+def test_the_command_prints_the_forecast(capsys):
+    main(["scaling", "lenet5", "--batch", "2", "--ranks", "8", "--rate", "1gbit", "--repeat", "2"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [int(x.split()[0]) for x in lines[2:]] == [1, 2, 4, 8]
+    assert lines[2].split()[1] == "0.00" and lines[2].endswith("100.0%")
 
 
 def test_what_they_take():

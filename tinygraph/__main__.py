@@ -18,6 +18,7 @@ COMMANDS = {
     "show": "tinygraph.cli.show",
     "view": "tinygraph.cli.view",
     "profile": "tinygraph.cli.profile",
+    "scaling": "tinygraph.cli.scaling",
     "check": "tinygraph.cli.check",
     "compare": "tinygraph.cli.compare",
     "export": "tinygraph.cli.export",

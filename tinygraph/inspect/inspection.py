@@ -21,7 +21,7 @@ from ..graph.diff import diff
 from ..graph.dump import all_labels, dot, dump
 from ..graph.ir import Node, Parameter
 from ..graph.origins import origins
-from ..plan.records.cost import LaunchCost, costs
+from ..plan.records.cost import LaunchCost, communicated, costs
 from ..plan.records.device import Card
 from .cards import cards_text
 from .explain import explain
@@ -201,6 +201,7 @@ class Inspection:
             "input_bytes": home["input"],
             "output_bytes": home["output"],
             "transferred_bytes": sum(t.bytes for t in self.plan.transfers),
+            "communicated_bytes": communicated(self.plan),
             "launches": len(self.plan.launches),
             "kernels": len(self.code.kernels),
             **{k: max(getattr(card, k) for card in self.cards) for k in TAKEN if self.cards},

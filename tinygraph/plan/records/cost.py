@@ -15,6 +15,7 @@ from math import prod
 from ...graph.dtype import DTYPES
 from ...graph.ir import Node
 from ...graph.op import Kind
+from ...ranks.collectives import sent_bytes
 from .body import Statement
 from .device import Card
 from .plan import Access, Emitted, Fold, Launch, Nest, Plan, Special, Tile
@@ -167,3 +168,15 @@ def elements(access: Access, sizes: Sequence[int]) -> int:
         else:
             repeated *= steps + 1
     return run * repeated
+
+
+def communicated(plan: Plan) -> int:
+    """Bytes that a rank sends in a run, to others that compute together with it."""
+    return sum(
+        plan.steps(number)
+        * sent_bytes(launch.work.op.name, n.type.bytes, int(n.attr("ranks")))
+        for number, launch in enumerate(plan.launches)
+        if isinstance(launch.work, Special) and launch.ordered
+        for n in launch.nodes
+        if n.op is launch.work.op
+    )

@@ -1,0 +1,33 @@
+"""How long a sum over ranks takes: a model of what ``ShardSum`` does.
+
+Each rank sends each other one its slice of what it has, adds up its own slice, and sends the sum to
+all others. A message costs ``alpha`` seconds and its bytes at ``rate``; additions go at ``add``.
+"""
+
+from __future__ import annotations
+
+import re
+
+UNITS = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9}
+
+
+def sum_seconds(
+    ranks: int, bytes: float, rate: float, alpha: float = 15e-6, add: float = 8e9
+) -> float:
+    """Seconds of the sum of an array of ``bytes``, over ranks whose links carry ``rate`` bytes a
+    second each way.
+    """
+    part = (ranks - 1) / ranks * bytes
+    return 2 * (ranks - 1) * alpha + 2 * part / rate + part / add
+
+
+def bytes_a_second(text: str) -> float:
+    """A rate such as 10gbit or 100mbit, in bits a second, as bytes.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([kmg]?)bit", text.lower())
+    if not found or not float(found[1]):
+        raise ValueError(f"a rate is a number of bits a second, as in 10gbit, got {text!r}")
+    return float(found[1]) * UNITS[found[2]] / 8
