@@ -9,7 +9,7 @@ import xml.dom.minidom
 import numpy as np
 import pytest
 
-from tinygraph import metrics, pictures
+from tinygraph import metrics, pictures, train
 
 RNG = np.random.default_rng(7)
 SCORES = RNG.normal(size=(40, 4)).round(1)  # rounded: there are ties
@@ -153,3 +153,10 @@ def test_pictures_are_svg_files(tmp_path):
     drawn(path.read_text())
     with pytest.raises(ValueError, match=r"ending in \.svg; got 'a.png'"):
         pictures.save(tmp_path / "a.png", "")
+
+
+def test_names_of_other_libraries_are_explained():
+    with pytest.raises(AttributeError, match=r"no metrics.mae: metrics.mean_absolute_error"):
+        metrics.mae  # noqa: B018
+    with pytest.raises(AttributeError, match=r"no train.ModelCheckpoint: train.Checkpoint"):
+        train.ModelCheckpoint  # noqa: B018

@@ -10,9 +10,11 @@ they are.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from .graph import hints
 
 __all__ = [
     "Share",
@@ -302,3 +304,9 @@ def _alike(name: str, predictions: Any, targets: Any) -> tuple[np.ndarray, np.nd
             f"{list(predictions.shape)} and {list(targets.shape)}"
         )
     return predictions, targets
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        hints.missing("metrics", name, hints.METRICS, __all__)

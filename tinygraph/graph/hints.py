@@ -122,6 +122,22 @@ DATA = {
     "random_split": "a[:n], a[n:] of arrays", "train_test_split": "a[:n], a[n:] of arrays",
 }  # fmt: skip
 
+TRAINING = {
+    "CSVLogger": "train.CSVLog(path)", "LearningRateScheduler": "a schedule in place of the rate",
+    "ModelCheckpoint": "train.Checkpoint(path, net, optimizer)",
+    "ReduceLROnPlateau": "optim.Plateau, stepped by a function among the callbacks",
+    "SummaryWriter": "train.TensorBoard(folder)", "TensorBoardLogger": "train.TensorBoard(folder)",
+    "Trainer": "train.fit(step, batches, epochs)", "plot": "history.learning_curve(path)",
+}  # fmt: skip
+
+METRICS = {
+    "accuracy_score": "metrics.accuracy", "auc": "metrics.roc_auc", "auroc": "metrics.roc_auc",
+    "f1": "metrics.f1_score", "mae": "metrics.mean_absolute_error",
+    "mean_squared_error": "np.mean((predictions - targets) ** 2)",
+    "r2": "metrics.r2_score", "roc_auc_score": "metrics.roc_auc",
+    "top_k_accuracy_score": "metrics.top_k_accuracy", "topk": "metrics.top_k_accuracy",
+}  # fmt: skip
+
 KEYWORDS = {
     "dim": "axis", "dims": "axis", "keepdim": "keepdims", "unbiased": "ddof=1 or ddof=0",
     "correction": "ddof", "input": "x", "axes": "axis", "a_min": "min", "a_max": "max",

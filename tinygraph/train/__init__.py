@@ -6,6 +6,9 @@ history = train.fit(step, batches, epochs=20, validation=(check, test),
 history.learning_curve("curve.svg")
 """
 
+from typing import TYPE_CHECKING
+
+from ..graph import hints
 from .callbacks import Callback, Checkpoint, EarlyStopping
 from .evaluation import Evaluation, classify, evaluate, validate
 from .history import Epoch, History
@@ -30,3 +33,8 @@ __all__ = [
     "fit",
     "validate",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        hints.missing("train", name, hints.TRAINING, __all__)

@@ -94,7 +94,7 @@ def fit(
 
 
 def _train(step: Step, data: Data, run: Run, hooks: Sequence[Callback]) -> None:
-    run.losses = []
+    run.losses, run.total = [], 0.0
     for batch in epoch_of(data, run.epoch):
         run.outputs = called(step, batch)
         loss = float(run.outputs[0])
@@ -104,6 +104,7 @@ def _train(step: Step, data: Data, run: Run, hooks: Sequence[Callback]) -> None:
                 "compile with check_nan=True to see which node began it"
             )
         run.losses.append(loss)
+        run.total += loss
         for hook in hooks:
             hook.on_batch_end(run)
     if not run.losses:

@@ -19,7 +19,7 @@ class Run:
         history: the epochs that have ended.
         epoch: the number of the current one, from 0.
         outputs: what the last step returned.
-        losses: of the current epoch's steps so far.
+        losses: of the current epoch's steps so far; ``total`` is their sum.
         stopped: why training stops after this epoch, or nothing.
 
     Example:
@@ -36,12 +36,13 @@ class Run:
     epoch: int = 0
     outputs: Sequence[Any] = ()
     losses: list[float] = field(default_factory=list)
+    total: float = 0.0
     stopped: str = ""
 
     @property
     def loss(self) -> float:
         """The mean loss of the current epoch so far; NaN before its first step."""
-        return sum(self.losses) / len(self.losses) if self.losses else float("nan")
+        return self.total / len(self.losses) if self.losses else float("nan")
 
     def stop(self, why: str) -> None:
         """Training ends after this epoch.
