@@ -287,7 +287,7 @@ KEYS = [
     (MASK2, slice(None, 2)), (I64(2), np.array([0])), ([0], None, [1]),
     (slice(None, None, -1), [1]),
     (1, ..., [0, 1]), ([0, 1], ALL, 2), (np.arange(5)[:, None], [0, 3]), [], np.zeros(0, int),
-    np.zeros(5, bool), (slice(0, 0), [1, 1]),
+    np.zeros(5, bool), (slice(0, 0), [1, 1]), range(2), (ALL, range(3, 0, -2)),
 ]  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from hypothesis.strategies import sampled_from
 from exact_plans import agree, network, planned, state, x
 from random_networks import Network, integers, networks
 from tinygraph import ops
+from tinygraph.autodiff import grad
 from tinygraph.graph.ir import Node
 from tinygraph.graph.op import constant
 from tinygraph.graph.parameter import parameter
@@ -275,7 +276,18 @@ def looked_up_and_computed_again() -> Network:
     return network(ops.where(i < 0, y, 0) + found)
 
 
+def parts_of_a_concat_that_are_read_together() -> Network:
+    """What reads the parts does not join what writes them: the whole is in memory first."""
+    n = x(1, 1, 8, 8)
+    y = ops.relu(n)
+    both = ops.concat([y, y * 2], 1)
+    gated = both[:, :1] * ops.clip(both[:, 1:], 0, 2)
+    result = ops.clip(gated / (y * y + 1), 0, 2)
+    return network(result, *grad(ops.sum(result * result), [n]))
+
+
 HARD = [
+    parts_of_a_concat_that_are_read_together,
     looked_up_and_computed_again,
     columns_that_are_looked_up,
     reductions_that_read_each_others_results,

@@ -10,6 +10,7 @@ import pytest
 
 import tinygraph as tg
 from compiled import graph_of, run_python
+from tinygraph import nn
 from tinygraph.autodiff import GradientError, grad
 from tinygraph.compiler.arguments import draw
 from tinygraph.graph.dtype import is_float
@@ -93,6 +94,9 @@ FUNCTIONS = {
     "var": tg.var(EMPTY, 0),
     "sample variance": tg.var(EMPTY, 0, ddof=1),
     "softmax": tg.softmax(EMPTY),
+    "softmax of nothing": tg.softmax(X[:, :0]),
+    "log_softmax of nothing": tg.log_softmax(X[:, :0]),
+    "attention to nothing": tg.scaled_dot_product_attention(X, EMPTY, EMPTY),
     "cross_entropy": tg.cross_entropy(EMPTY, tg.input("y", 0, dtype="int32")),
     "concat": tg.concat([EMPTY, X * 2, EMPTY], 0),
     "concat of nothing": tg.concat([EMPTY, EMPTY], 0),
@@ -179,3 +183,42 @@ def test_sums_of_repeated_values_of_which_there_are_none(shape, to):
     y = tg.sum(tg.broadcast_to(x, to), (0, 1))
     (found,) = tg.compile([x], [y])(np.full(shape, np.inf, np.float32))
     assert found == 0
+
+
+LAYERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
+    "Linear": (nn.Linear(4, 2), (4,)),
+    "Conv1d": (nn.Conv1d(3, 2, 3), (3, 5)),
+    "Conv2d": (nn.Conv2d(3, 2, 3), (3, 5, 5)),
+    "Conv3d": (nn.Conv3d(1, 1, 2), (1, 3, 3, 3)),
+    "ConvTranspose2d": (nn.ConvTranspose2d(3, 2, 3), (3, 5, 5)),
+    "LayerNorm": (nn.LayerNorm(4), (4,)),
+    "RMSNorm": (nn.RMSNorm(4), (4,)),
+    "GroupNorm": (nn.GroupNorm(1, 3), (3, 4, 4)),
+    "InstanceNorm2d": (nn.InstanceNorm2d(3), (3, 4, 4)),
+    "LocalResponseNorm": (nn.LocalResponseNorm(3), (3, 4, 4)),
+    "MaxPool2d": (nn.MaxPool2d(2), (3, 4, 4)),
+    "AvgPool2d": (nn.AvgPool2d(2), (3, 4, 4)),
+    "L2Pool2d": (nn.L2Pool2d(2), (3, 4, 4)),
+    "CenterWeightedPool2d": (nn.CenterWeightedPool2d(3), (3, 4, 4)),
+    "AdaptiveAvgPool2d": (nn.AdaptiveAvgPool2d(2), (3, 4, 4)),
+    "AdaptiveMaxPool2d": (nn.AdaptiveMaxPool2d(2), (3, 5, 4)),
+    "Upsample": (nn.Upsample(scale_factor=2), (3, 3, 3)),
+    "LSTM": (nn.LSTM(4, 3, batch_first=True), (5, 4)),
+    "GRU": (nn.GRU(4, 3, batch_first=True, bidirectional=True), (2, 4)),
+    "RNN": (nn.RNN(4, 3, batch_first=True), (3, 4)),
+    "GRU of no steps": (nn.GRU(4, 3), (2, 4)),
+    "MultiHeadAttention": (nn.MultiHeadAttention(4, 2), (3, 4)),
+    "TransformerEncoderLayer": (nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0), (3, 4)),
+    "PReLU": (nn.PReLU(), (4,)),
+}
+
+
+@pytest.mark.parametrize("size", [0, 1])
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers(name: str, size: int) -> None:
+    """Of no examples, and of one: their values, and gradients together with them."""
+    layer, shape = LAYERS[name]
+    x = tg.input("x", size, *shape)
+    y = layer(x, training=True)
+    y = y[0] if isinstance(y, tuple) else y
+    agree(y, *tg.grad(tg.sum(y * y), [*layer.parameters(), x]))

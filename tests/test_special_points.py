@@ -116,6 +116,10 @@ REDUCTIONS: dict[str, Callable[[Node], Node]] = {
     "layer_norm": tg.layer_norm,
     "l2_pool2d": lambda x: tg.l2_pool2d(tg.reshape(x, (1, 1, 2, 3)), (2, 3)),
     "max": lambda x: tg.max(x, 1),
+    **{f"norm {p}": lambda x, p=p: tg.norm(x, p, 1) for p in (None, 1, 3, 2.5, 0.5, math.inf)},
+    **{
+        f"lp_pool {p}": lambda x, p=p: tg.lp_pool(x[None, None], p, (2, 3)) for p in (0.5, 1, 2, 3)
+    },
     "local_response_norm": lambda x: tg.local_response_norm(x[None], 3),
     "batch_norm": lambda x: tg.batch_norm_training(x, None, None)[0],
     "cross_entropy": lambda x: tg.cross_entropy(x, tg.constant(np.array([0, 2], "int32"))),
@@ -148,3 +152,18 @@ def test_centred_rmsprop_survives_steady_gradients() -> None:
     for _ in range(300):
         step()
     assert np.isfinite(p.value).all()
+
+
+def test_what_is_masked_out_altogether_has_no_gradient() -> None:
+    x, a = tg.input("x", 2, 2), np.array([[-np.inf, -np.inf], [0, 0]], "float32")
+    y = tg.logsumexp(x, 1)
+    value, gradient = tg.compile([x], [y, *tg.grad(tg.sum(y), [x])])(a)
+    np.testing.assert_allclose(value, [-np.inf, np.log(2)], rtol=1e-6)
+    np.testing.assert_allclose(gradient, [[0, 0], [0.5, 0.5]])
+
+
+def test_norms_where_some_elements_are_zero() -> None:
+    x, a = tg.input("x", 2), np.array([0, 4], "float32")
+    for p, want in ((0.5, [0, 1]), (3, [0, 1]), (1.5, [0, 1])):
+        (g,) = run(graph_of(*tg.grad(tg.norm(x, p), [x])), a)
+        np.testing.assert_allclose(g, want, rtol=1e-6)

@@ -69,6 +69,17 @@ def as_array(value: Any) -> np.ndarray:
     return np.asarray(value)
 
 
+def flag(name: str, value: Any) -> bool:
+    """True or False.
+
+    Raises:
+        ShapeError: it is neither; text and numbers are not asked whether they are true.
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise ShapeError(f"{name} requires True or False, got {value!r}")
+    return bool(value)
+
+
 def numbers(name: str, value: Any, dtype: str | None = None) -> np.ndarray:
     """A number, list or array as an array of ``dtype``; None: of the dtype that it has.
 

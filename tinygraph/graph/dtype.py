@@ -89,8 +89,10 @@ class DType:
 
     def holds(self, value: Any) -> bool:
         """True if a number keeps its value in this format; any real number does in a float."""
+        if not isinstance(value, (int, float, np.number)):
+            return False
         if self.is_float:
-            return True
+            return not isinstance(value, bool)
         return bool(self.least <= value <= self.greatest) and value == int(value)
 
 

@@ -224,8 +224,8 @@ def define(name: str, kind: Kind, **fields: Any) -> Op:
 def promote(name: str, inputs: tuple[Any, ...]) -> tuple[Node, ...]:
     """Numbers and arrays among nodes become constants; nodes stay.
 
-    Numbers and lists take the dtype of the nodes, if it can hold them. Arrays have their own, but
-    integers become the nodes' integers where none changes.
+    Numbers, those in arrays without axes too, and lists take the dtype of the nodes, if it can hold
+    them. Other arrays have their own, but integers become the nodes' where none changes.
 
     Args:
         name: of the operator, for errors; ``inputs``: what it was given.
@@ -246,7 +246,7 @@ def _constant(name: str, value: Any, dtype: str | None) -> Node:
     kind = array.dtype.kind
     if dtype is None:
         return constant(value if array.ndim == 0 else array)
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray) and value.ndim:
         fits = kind in "iu" and is_integer(dtype) and holds(dtype, array)
         return CONSTANT(value=Array.of(array.astype(dtype) if fits else array))
     if (kind == "b") != (dtype == "bool") or (kind == "f" and not is_float(dtype)):

@@ -13,7 +13,7 @@ from .indexing import split
 from .logic import equal, less, where
 from .math import erf, exp, expm1, log, sigmoid, softplus, tanh
 from .reduce import max, sum
-from .view import Axes, normalize_axes, reshape
+from .view import Axes, normalize_axes, normalize_axis, reshape
 
 __all__ = (
     "celu", "elu", "gelu", "glu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu",
@@ -211,8 +211,15 @@ def softmax(x: Node, axis: int = -1) -> Node:
         array([0.5, 0.5], dtype=float32)
     """
     (x,) = promote("softmax", (x,))
-    e = exp(x - stop_gradient(max(x, axis, keepdims=True)))
+    e = exp(_below_zero("softmax", x, axis))
     return e / sum(e, axis, keepdims=True)
+
+
+def _below_zero(name: str, x: Node, axis: int) -> Node:
+    """x less its maximum along ``axis``; nothing, where the axis has no elements."""
+    if x.shape[normalize_axis(name, axis, x.ndim)] == 0:
+        return x
+    return x - stop_gradient(max(x, axis, keepdims=True))
 
 
 def log_softmax(x: Node, axis: int = -1) -> Node:
@@ -226,7 +233,7 @@ def log_softmax(x: Node, axis: int = -1) -> Node:
         array([-0.6931472, -0.6931472], dtype=float32)
     """
     (x,) = promote("log_softmax", (x,))
-    centred = x - stop_gradient(max(x, axis, keepdims=True))
+    centred = _below_zero("log_softmax", x, axis)
     return centred - log(sum(exp(centred), axis, keepdims=True))
 
 
@@ -245,7 +252,9 @@ def logsumexp(x: Node, axis: Axes = None, keepdims: bool = False) -> Node:
     axes = normalize_axes("logsumexp", axis, x.ndim)
     top = stop_gradient(max(x, axes, keepdims=True))
     shift = where(equal(abs(top), math.inf), 0, top)
-    total = log(sum(exp(x - shift), axes, keepdims=True)) + shift
+    total = sum(exp(x - shift), axes, keepdims=True)
+    nothing = equal(total, 0)  # its logarithm has no slope there, rather than 0 / 0
+    total = where(nothing, -math.inf, log(where(nothing, 1, total)) + shift)
     return (
         total
         if keepdims

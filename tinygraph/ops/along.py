@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graph.convert import numbers
+from ..graph.convert import flag, numbers
 from ..graph.dtype import DTYPES, is_float, is_integer
 from ..graph.ir import Node
 from ..graph.op import (
@@ -313,6 +313,7 @@ def linear_recurrence(a: Any, b: Any, axis: int = 0, reverse: bool = False) -> N
     a, b = promote("linear_recurrence", (a, b))
     shape = (a * 0 + b).shape if a.shape != b.shape else a.shape
     axis = normalize_axis("linear_recurrence", axis, len(shape))
+    reverse = flag("linear_recurrence reverse", reverse)
     return RECURRENCE(broadcast_to(a, shape), broadcast_to(b, shape), axis=axis, reverse=reverse)
 
 
@@ -330,7 +331,7 @@ def cumprod(x: Any, axis: int = 0, reverse: bool = False) -> Node:
         array([ 2.,  6., 24.], dtype=float32)
     """
     (x,) = promote("cumprod", (x,))
-    axis = normalize_axis("cumprod", axis, x.ndim)
+    axis, reverse = normalize_axis("cumprod", axis, x.ndim), flag("cumprod reverse", reverse)
     x = cast(x, DTYPES[x.dtype].accumulator)
     step = axis_index(x.shape, axis)
     first = equal(step, x.shape[axis] - 1 if reverse else 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from ..graph.convert import flag
 from ..graph.ir import Node
 from ..graph.op import ShapeError, broadcast_shapes
 from .activation import softmax
@@ -76,7 +77,7 @@ def attention_weights(q: Node, k: Node, mask: Node | None = None, causal: bool =
         raise ShapeError(f"a mask must broadcast to the scores {scores.type}, got {mask.type}")
     if mask is not None and mask.dtype != "bool":
         scores, mask = scores + mask, None
-    if causal:
+    if flag("attention causal", causal):
         past = less_equal(axis_index(scores.shape[-2:], 1), axis_index(scores.shape[-2:], 0))
         mask = past if mask is None else logical_and(mask, past)
     if mask is not None:

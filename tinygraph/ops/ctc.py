@@ -55,8 +55,8 @@ def ctc_loss(
         >>> tg.ctc_loss(logp, labels, tg.constant([12], "int32"), n).shape
         ()
     """
-    logp, targets, steps, labels = promote(
-        "ctc_loss", (logp, targets, input_lengths, target_lengths)
+    logp, targets, steps, labels = (  # each has a dtype of its own
+        promote("ctc_loss", (v,))[0] for v in (logp, targets, input_lengths, target_lengths)
     )
     counts = all(is_integer(n.dtype) for n in (targets, steps, labels))
     if logp.ndim != 3 or not is_float(logp.dtype) or not counts or targets.ndim != 2:

@@ -14,7 +14,7 @@ from .arithmetic import abs, mul
 from .arranging import diagonal
 from .linalg import matmul
 from .logic import cast, not_equal
-from .math import root
+from .math import root, size_power
 from .reduce import max, min, sum
 from .view import Axes, normalize_axes, reshape, transpose
 
@@ -199,4 +199,5 @@ def norm(x: Any, ord: float | None = None, axis: Axes = None, keepdims: bool = F
         return (max if ord > 0 else min)(abs(x), axes, keepdims)
     if ord == 0:
         return sum(cast(not_equal(x, 0), x.dtype), axes, keepdims)
-    return sum(abs(x) ** ord, axes, keepdims) ** (1 / ord)
+    total = sum(size_power(x, ord), axes, keepdims)
+    return root(total, ord) if ord > 0 else total ** (1 / ord)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graph.convert import numbers, whole, wholes
+from ..graph.convert import flag, numbers, whole, wholes
 from ..graph.dtype import DTYPES, is_integer
 from ..graph.ir import Node
 from ..graph.op import (
@@ -276,4 +276,5 @@ def cumsum(x: Node, axis: int = 0, reverse: bool = False) -> Node:
     """
     (x,) = promote("cumsum", (x,))
     x = cast(x, DTYPES[x.dtype].accumulator)
+    reverse = flag("cumsum reverse", reverse)
     return CUMSUM(x, axis=normalize_axis("cumsum", axis, x.ndim), reverse=reverse)

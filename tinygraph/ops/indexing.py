@@ -60,7 +60,7 @@ def getitem(x: Node, key: Any) -> Node:
 
 
 def _is_array(key: Any) -> bool:
-    return isinstance(key, (Node, np.ndarray, list))
+    return isinstance(key, (Node, np.ndarray, list, range))
 
 
 def _without_masks(x: Node, keys: tuple[Any, ...]) -> list[Any]:

@@ -10,6 +10,7 @@ import numpy as np
 from ..graph.dtype import is_float
 from ..graph.ir import Node
 from ..graph.op import Kind, Op, define, input, promote
+from .arithmetic import abs as magnitude
 from .arithmetic import div, floats, mul, neg, sub
 from .identity import loops_first
 from .logic import equal, where
@@ -285,7 +286,18 @@ def reciprocal(x: Any) -> Node:
     return div(1, x)
 
 
-def root(x: Node) -> Node:
-    """sqrt(x) with the gradient 0 where x is 0: for norms and deviations, as in PyTorch."""
+def root(x: Node, degree: float = 2) -> Node:
+    """x ** (1 / degree) with the gradient 0 at 0: for norms and deviations, as in PyTorch."""
     nothing = equal(x, 0)
-    return where(nothing, 0, sqrt(where(nothing, 1, x)))
+    some = where(nothing, 1, x)
+    return where(nothing, 0, sqrt(some) if degree == 2 else pow(some, 1 / degree))
+
+
+def size_power(x: Node, exponent: float) -> Node:
+    """abs(x) ** exponent; below 1, where the slope at 0 is infinite, with the gradient 0 there."""
+    if exponent == 1:
+        return magnitude(x)
+    if exponent >= 1 or exponent < 0:
+        return pow(magnitude(x), exponent)
+    nothing = equal(x, 0)
+    return where(nothing, 0, pow(magnitude(where(nothing, 1, x)), exponent))

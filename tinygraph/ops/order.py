@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graph.convert import whole
+from ..graph.convert import flag, whole
 from ..graph.ir import Node
 from ..graph.op import Kind, Op, ShapeError, define, input, promote
 from ..graph.types import Type
@@ -60,7 +60,8 @@ def _ordered(name: str, x: Any, axis: int) -> tuple[Node, int]:
 
 def _places(x: Node, axis: int, count: Any, descending: bool) -> Node:
     keys = cast(x, "uint8") if x.dtype == "bool" else x
-    return ARGSORT(keys, axis=axis, count=count, descending=descending)
+    down = flag("the direction of an order", descending)
+    return ARGSORT(keys, axis=axis, count=count, descending=down)
 
 
 def argsort(x: Any, axis: int = -1, descending: bool = False) -> Node:

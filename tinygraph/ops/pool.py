@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from ..graph.convert import flag
 from ..graph.dtype import DTYPES
 from ..graph.ir import Node
 from ..graph.op import ShapeError, constant
-from .arithmetic import abs, floor_divide, mod
+from .arithmetic import floor_divide, mod
 from .convolution import border_of, pair, sizes_of
 from .logic import cast
-from .math import pow, root
+from .math import root, size_power
 from .source import axis_index
 from .window import WINDOW_MAX, WINDOW_MAX_INDEX, WINDOW_SUM
 from .window_weighted import WINDOW_WEIGHTED
@@ -106,10 +107,8 @@ def _windows(
             f"{name} requires kernel_size and stride of at least 1 and padding below kernel_size, "
             f"got kernel_size={kernel_size}, stride={stride}, padding={padding}{spaced}"
         )
-    image = x.shape[2:]
-    count = tuple(
-        _count(image[a], spans[a], steps[a], border[a], ceil_mode) for a in range(rank)
-    )
+    image, up = x.shape[2:], flag(f"{name} ceil_mode", ceil_mode)
+    count = tuple(_count(image[a], spans[a], steps[a], border[a], up) for a in range(rank))
     if min(count) < 1:
         raise ShapeError(
             f"{name} requires windows that fit the padded image, "
@@ -306,9 +305,8 @@ def lp_pool(
     if not p > 0:
         raise ShapeError(f"lp_pool requires p above 0, got {p}")
     windows = _windows("lp_pool", x, kernel_size, stride, padding, ceil_mode, dilation)
-    powers = x * x if p == 2 else abs(x) if p == 1 else pow(abs(x), p)
-    sums = WINDOW_SUM(powers, **windows.attrs(x))
-    return root(sums) if p == 2 else sums if p == 1 else pow(sums, 1 / p)
+    sums = WINDOW_SUM(x * x if p == 2 else size_power(x, p), **windows.attrs(x))
+    return sums if p == 1 else root(sums, p)
 
 
 def center_weights(kernel_size: Any) -> np.ndarray:

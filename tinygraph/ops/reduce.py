@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..graph.convert import flag
 from ..graph.dtype import DTYPES, is_float
 from ..graph.ir import Node
 from ..graph.op import Index, Kind, Loops, Op, Read, ShapeError, Stacked, define, input, promote
@@ -36,8 +37,7 @@ def _infer(name: str) -> Callable[..., Type]:
     def infer(x: Type, *, axis: tuple[int, ...], keepdims: bool) -> Type:
         if builtins.any(not 0 <= a < len(x.shape) for a in axis) or len(set(axis)) != len(axis):
             raise ShapeError(f"{name} requires different axes of {x}, got {axis}")
-        if not isinstance(keepdims, bool):
-            raise ShapeError(f"{name} requires True or False for keepdims, got {keepdims!r}")
+        flag(f"{name} keepdims", keepdims)
         if x.dtype == "bool":
             raise ShapeError(f"{name} requires numbers, got bool; convert with tg.cast")
         if name != "sum" and builtins.any(x.shape[a] == 0 for a in axis):

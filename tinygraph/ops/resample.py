@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graph.convert import whole, wholes
+from ..graph.convert import flag, whole, wholes
 from ..graph.dtype import is_float
 from ..graph.ir import Node
 from ..graph.op import Kind, Op, ShapeError, constant, define, input, promote
@@ -138,6 +138,9 @@ def resize(
     ):
         if value not in known:
             raise ShapeError(f"resize requires {name} of {', '.join(known)}, got {value!r}")
+    exclude_outside = flag("resize exclude_outside", exclude_outside)
+    antialias = flag("resize antialias", antialias)
+    _, border = promote("resize", (x, outside))
     tables: dict[int, Table] = {}
     beyond: list[tuple[int, np.ndarray]] = []
     for k, (axis, n) in enumerate(zip(where_to, sizes, strict=True)):
@@ -157,7 +160,7 @@ def resize(
         raise ShapeError(f"resize with mode {mode!r} requires floats, got {x.type}; use tg.cast")
     y = _resampled(x, tables) if tables else x
     for axis, mask in beyond:
-        y = where(reshape(constant(mask), (-1, *(1,) * (y.ndim - axis - 1))), outside, y)
+        y = where(reshape(constant(mask), (-1, *(1,) * (y.ndim - axis - 1))), border, y)
     return y
 
 
@@ -224,7 +227,8 @@ def interpolate(
         scale = _each("scale_factor", scale_factor, count)
         size = [math.floor(x.shape[a] * s) for a, s in zip(axes, scale, strict=True)]
     new = [int(whole("interpolate size", n)) for n in _each("size", size, count)]
-    coordinates = "align_corners" if align_corners else "half_pixel"
+    align = flag("interpolate align_corners", align_corners)
+    coordinates = "align_corners" if align else "half_pixel"
     return resize(
         x,
         new,

@@ -93,8 +93,13 @@ def one_nest(fusion: Fusion, first: Group, second: Group) -> bool:
     both = replace(first, index={**first.index, **second.index})
     if any(is_gather(n) and fusion.root(n.inputs[0]) in both.index for n in both.index):
         return False  # what is looked up must be in memory
-    return all(
-        leaf is not None
-        and (leaf.root not in both.index or leaf == Leaf(leaf.root, both.index[leaf.root]))
-        for leaf in fusion.leaves(both)
-    )
+
+    def fits(leaf: Leaf | None) -> bool:
+        if leaf is None:
+            return False
+        if leaf.root in both.index:
+            return leaf == Leaf(leaf.root, both.index[leaf.root])
+        writers = fusion.writers.get(leaf.root, ())  # of parts: it is whole when they are through
+        return first not in writers and second not in writers
+
+    return all(map(fits, fusion.leaves(both)))

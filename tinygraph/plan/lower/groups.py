@@ -20,11 +20,12 @@ LOWERINGS = (
 
 def lower(s: Lowerer, group: Group) -> Launches:
     """The launches of a group; none if nothing asks for its values."""
-    group.stores = [x for x in group.stores if x.value.type.size]
     repeats = group.opaque is not None and group.opaque.op.kind is Kind.LOOP
-    if not (group.stores or repeats):
+    places = {} if repeats else {x: s.layout.destination(group, x) for x in group.stores}
+    stores = [(x, place) for x, place in places.items() if x.value.type.size]
+    group.stores = [x for x in group.stores if x.value.type.size]  # loops may read the others
+    if not (stores or repeats):
         return Launches()
-    stores = [] if repeats else [(x, s.layout.destination(group, x)) for x in group.stores]
     for lowering in LOWERINGS:
         made = lowering(s, group, stores)
         if isinstance(made, Launches):
