@@ -142,6 +142,10 @@ def test_levels_of_another_architecture_are_refused(monkeypatch):
     with pytest.raises(ValueError, match=r"x86-64-v3 is a level of x86-64, which this processor"):
         features._features.__wrapped__("x86-64-v3")
     assert features._features.__wrapped__("native").lanes
+    assert features._features.__wrapped__("armv8-a").registers == 32
+    monkeypatch.setattr(features.llvm, "get_process_triple", lambda: "x86_64-unknown-linux-gnu")
+    with pytest.raises(ValueError, match="armv8-a is a level of aarch64, which this processor"):
+        features._features.__wrapped__("armv8-a")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@
     TINYGRAPH_DUMP      settings.dump      a folder that gets every stage as a file
     TINYGRAPH_VERIFY    settings.verify    ``values``: check what passes and kernels compute
     TINYGRAPH_CUDA      settings.cuda      what ``backend="cuda"`` is: auto, device, emulate or ptx
-    TINYGRAPH_CPU       settings.cpu       native, or the x86-64 level to compile for
+    TINYGRAPH_CPU       settings.cpu       native, x86-64-v3, x86-64-v2 or armv8-a
     TINYGRAPH_TIMEOUT   settings.timeout   seconds that a rank waits for another before all end
 
 A variable is read whenever its attribute is, so it may change while the process runs. An attribute
@@ -144,7 +144,9 @@ class Settings:
         "TINYGRAPH_CUDA", _one_of("auto", "device", "emulate", "ptx"), lambda: "auto"
     )
     cpu = Setting[str](
-        "TINYGRAPH_CPU", _one_of("native", "x86-64-v3", "x86-64-v2"), lambda: "native"
+        "TINYGRAPH_CPU",
+        _one_of("native", "x86-64-v3", "x86-64-v2", "armv8-a"),
+        lambda: "native",
     )
     timeout = Setting[float]("TINYGRAPH_TIMEOUT", _seconds, lambda: 300.0)
 

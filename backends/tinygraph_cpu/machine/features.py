@@ -40,25 +40,38 @@ def features_for(runtime: str) -> Features:
     return replace(found, registers=FEW, quick=True) if runtime == QUICK else found
 
 
+# What TINYGRAPH_CPU can ask for instead of the processor at hand: where LLVM's triples begin so.
+LEVELS = {
+    "x86-64-v3": (("x86_64",), Features(8, 16, True, "x86-64-v3", "")),
+    "x86-64-v2": (("x86_64",), Features(4, 16, False, "x86-64-v2", "")),
+    "armv8-a": (("aarch64", "arm64"), Features(4, 32, True, "generic", "+neon")),
+}
+
+
 def detect(level: str | None = None) -> Features:
-    """The host's features, or those of an x86-64 level.
+    """The host's features, or those of a level.
 
     Args:
-        level: ``native``, ``x86-64-v2`` or ``x86-64-v3``; by default settings.cpu.
+        level: ``native``, or one of ``LEVELS``; by default settings.cpu.
+
+    Raises:
+        ValueError: there is no such level, or it is of other processors.
     """
     return _features(level or settings.cpu)
 
 
 @cache
 def _features(level: str) -> Features:
-    if level != "native" and not llvm.get_process_triple().startswith("x86_64"):
-        raise ValueError(f"TINYGRAPH_CPU={level} is a level of x86-64, which this processor is not")
-    if level == "x86-64-v2":
-        return Features(4, 16, False, level, "")
-    if level == "x86-64-v3":
-        return Features(8, 16, True, level, "")
     if level != "native":
-        raise ValueError(f"TINYGRAPH_CPU requires native, x86-64-v3 or x86-64-v2, got {level!r}")
+        if level not in LEVELS:
+            raise ValueError(f"TINYGRAPH_CPU requires native, {', '.join(LEVELS)}; got {level!r}")
+        triples, features = LEVELS[level]
+        if not llvm.get_process_triple().startswith(triples):
+            of = triples[0].replace("_", "-")
+            raise ValueError(
+                f"TINYGRAPH_CPU={level} is a level of {of}, which this processor is not"
+            )
+        return features
     flags = llvm.get_host_cpu_features()
     cpu, features = llvm.get_host_cpu_name(), flags.flatten()
     if flags.get("neon"):
