@@ -86,6 +86,11 @@ def array(value: Any) -> Any:
     return np.asarray(value) if np.isscalar(value) else value
 
 
+def elements(case: Case) -> int:
+    """Of all inputs and outputs of the first set."""
+    return sum(np.size(v) for v in _flat([array(v) for each in case.sets[0] for v in each]))
+
+
 def check(case: Case, backend: str | None = None) -> None:
     """Imports a case's model, runs it and compares all outputs.
 

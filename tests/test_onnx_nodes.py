@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("onnx", reason="requires tinygraph[onnx]", exc_type=Exception)
@@ -13,6 +14,7 @@ import onnx_nodes
 import tinygraph as tg
 
 CHUNKS = 16
+EMULATED = 8  # cases run on the emulated GPU
 COMPILED = 24  # every so many cases are compiled: kernels are tested elsewhere
 
 
@@ -32,6 +34,17 @@ def test_the_interpreter_passes(number: int) -> None:
 def test_compiled_programs_pass(number: int) -> None:
     for case in _chunk(number, COMPILED):
         onnx_nodes.check(case, "cpu")
+
+
+@pytest.mark.parametrize("number", range(EMULATED))
+def test_the_emulated_gpu_passes(number: int) -> None:
+    """A sample of what is small enough for the emulator."""
+    pytest.importorskip("numba_cuda", reason="requires numba-cuda")
+    refused = onnx_nodes.refused()
+    passed = (c for c in onnx_nodes.cases().values() if c.name not in refused)
+    kept = [c for c in passed if onnx_nodes.elements(c) < 300]
+    chosen = np.random.default_rng(0).choice(len(kept), EMULATED, replace=False)
+    onnx_nodes.check(kept[chosen[number]], "cuda:emulate")
 
 
 def test_what_is_not_passed_is_refused_for_the_reason_in_the_table() -> None:
