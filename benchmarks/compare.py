@@ -1,4 +1,4 @@
-"""tinygraph against PyTorch, ONNX Runtime, OpenVINO, MNN and ncnn: same networks and weights.
+"""tinygraph against PyTorch, ONNX Runtime, OpenVINO, MNN, ncnn and JAX: same networks and weights.
 
     python benchmarks/compare.py                              every row
     python benchmarks/compare.py googlenet-b1 lenet-b64-train --threads 2 --json out.json

@@ -15,6 +15,7 @@ COLOURS = {
     "openvino": "#2f6db5",
     "mnn": "#8e6bbf",
     "ncnn": "#c2a83e",
+    "jax": "#4a9aa8",
 }
 
 

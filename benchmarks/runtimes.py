@@ -1,4 +1,4 @@
-"""Runtimes for trained networks: ONNX Runtime, OpenVINO, MNN, ncnn, from one exported file.
+"""Runtimes for trained networks: ONNX Runtime, OpenVINO, MNN, ncnn, JAX, from one exported file.
 
 Each takes the file, the inputs and the number of threads, and returns a function without arguments
 that runs the network once, in float32.
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jax_network import jax_network
 
 Run = Callable[[], np.ndarray]
 
@@ -132,4 +133,5 @@ RUNTIMES: dict[str, Callable[[Path, np.ndarray, int], Run]] = {
     "openvino": openvino,
     "mnn": mnn,
     "ncnn": ncnn,
+    "jax": jax_network,
 }

@@ -40,6 +40,10 @@ def test_a_row_without_peers():
     assert "| LeNet-5 batch 1, inference |" in done.stdout
 
 
+def test_every_contender_has_a_colour(compare):
+    assert {"tinygraph", *compare.peers.PEERS} == compare.picture.COLOURS.keys()
+
+
 @pytest.fixture
 def every_layer(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
