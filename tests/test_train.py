@@ -113,6 +113,16 @@ def test_a_function_may_validate():
 # ---------------------------------------------------------------- data
 
 
+def test_a_score_is_one_number_of_an_epoch():
+    """And epochs may be run one at a time."""
+    scores = iter([0.5, 0.25])
+    for number in range(2):
+        (epoch,) = fit(lambda: [1.0], [()], number + 1, first=number, score=lambda: next(scores),
+                       show=False)  # fmt: skip
+        assert (epoch.number, epoch.score) == (number, [0.5, 0.25][number])
+    assert Epoch(0, 1.0, 0.1).score is None
+
+
 def test_any_iterable_is_data():
     seen = []
 

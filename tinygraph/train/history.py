@@ -37,6 +37,11 @@ class Epoch:
     seconds: float
     values: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def score(self) -> float | None:
+        """What ``fit(score=...)`` found."""
+        return self.values.get("score")
+
     def __str__(self) -> str:
         found = {"loss": self.loss, **self.values}
         return "  ".join(f"{k} {shown(v)}" for k, v in found.items()) + f"  {self.seconds:.1f} s"

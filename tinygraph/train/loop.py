@@ -26,6 +26,7 @@ def fit(
     *,
     validation: Validation | None = None,
     metrics: Metrics = (),
+    score: Callable[[], float] | None = None,
     callbacks: Iterable[Callback | Callable[[Run], object]] = (),
     first: int = 0,
     show: bool = True,
@@ -47,6 +48,8 @@ def fit(
             into the history as ``val_loss``, ``val_accuracy`` and so on; or a function that
             returns numbers by name, which get the same prefix.
         metrics: functions (predictions, targets) -> number, of the validation; see ``metrics``.
+        score: after each epoch, a function that returns one number, which is ``score`` in the
+            history.
         callbacks: ``Callback`` objects, or functions of the run, called after each epoch.
         first: the epoch to continue with after a checkpoint of one's own, with the batches of an
             unbroken run; ``Checkpoint(resume=True)`` does all of that.
@@ -83,6 +86,8 @@ def fit(
             start = time.perf_counter()
             _train(step, data, run, hooks)
             values = _validated(validation, metrics)
+            if score is not None:
+                values["score"] = score()
             seconds = time.perf_counter() - start
             run.history.append(Epoch(run.epoch, run.loss, seconds, values))
             for hook in hooks:
