@@ -51,6 +51,7 @@ JUMPING |= elementwise({
     "more bits": lambda x: _float(
         tg.right_shift(tg.bitwise_not(_int(x)), 1) + tg.left_shift(_int(x), 2)
     ),
+    "bitcast": lambda x: _float(tg.bitcast(tg.cast(x, "float64"), "int64") > 0),
     "argsort": lambda x: _float(tg.argsort(x)),
     "one_hot": lambda x: tg.one_hot(_int(tg.abs(x)), 5),
     "logic": lambda x: _float(tg.logical_xor(x > 1, tg.logical_not(tg.isfinite(x)))),
