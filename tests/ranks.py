@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tinygraph.ranks.world import world
+
 ROOT = Path(__file__).parent.parent
 MPIEXEC = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}"
                        + os.environ.get("PATH", ""))  # fmt: skip
@@ -60,6 +62,13 @@ def right(result: subprocess.CompletedProcess[str]) -> str:
     """What a program printed that ended well."""
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
+
+
+def say(text: str) -> None:
+    """Prints a line of each rank, by rank 0: what ranks print themselves gets mixed."""
+    lines = world().gather(text)
+    if world().rank == 0:
+        print("\n".join(lines))
 
 
 class ThreadWorld:

@@ -138,6 +138,7 @@ def test_what_they_take():
 
 VALUES = """
     import sys, numpy as np, tinygraph as tg
+    from ranks import say
     from tinygraph import distributed as dist
     r, n = dist.rank(), dist.size()
     x = tg.input("x", 12, 5)
@@ -156,11 +157,12 @@ VALUES = """
     for found in (program(w[r]), tg.run(graph, w[r])):
         for a, b in zip(found, want, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
-    print("right")
+    say("right")
 """
 
 FUZZ = """
     import numpy as np, tinygraph as tg
+    from ranks import say
     from tinygraph import distributed as dist
     r, n = dist.rank(), dist.size()
     for seed in range(25):
@@ -179,7 +181,7 @@ FUZZ = """
         found, want = tg.compile([x], outs)(value), tg.run(tg.Graph("g", (x,), tuple(outs)), value)
         for a, b in zip(found, want, strict=True):
             np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4, err_msg=str(seed))
-    print("right")
+    say("right")
 """
 
 

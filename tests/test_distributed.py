@@ -183,6 +183,7 @@ def test_a_launcher_without_mpi4py_is_one_clear_line(monkeypatch):
 
 TRAIN = """
     import sys, numpy as np
+    from ranks import say
     from test_distributed import build, data
     from tinygraph import checkpoint, distributed as dist
     from tinygraph.cli.demo import digest
@@ -196,7 +197,7 @@ TRAIN = """
         for batch in batches.epoch(epoch):
             loss, = step(*batch)
     checkpoint.save(file, net, sgd)
-    print(float(loss), digest({**net.state_dict(), **sgd.state_dict()}))
+    say(f"{float(loss)} {digest({**net.state_dict(), **sgd.state_dict()})}")
 """
 
 
@@ -228,12 +229,13 @@ def test_the_demo_prints_one_digest(tmp_path):
 
 INFER = """
     import numpy as np, tinygraph as tg
+    from ranks import say
     from test_distributed import data
     from tinygraph import distributed as dist, nn
     layer = nn.Linear(6, 3)
     x = tg.input("x", 4, 6)
     scores, = dist.batch_inference(tg.compile([x], [layer(x)]), data(22)[0])
-    print(hash(scores.tobytes()))
+    say(str(hash(scores.tobytes())))
 """
 
 

@@ -46,8 +46,8 @@ def save(
 ) -> None:
     """Writes a module's values, and with an optimizer all that a run needs to continue.
 
-    The file appears whole or not at all. Of several ranks, which all call it, rank 0 writes the
-    file, and all return after that.
+    The file appears whole or not at all. Of several ranks that call it, rank 0 writes the file;
+    the others return at once.
 
     Args:
         path: ends in .safetensors or .npz.
@@ -71,10 +71,8 @@ def save(
         if np.asarray(number).dtype.kind not in "biuf":
             raise TypeError(f"a checkpoint keeps numbers, got {name}={number!r}")
         arrays[NUMBER + name] = np.asarray(number)
-    ranks = world()
-    if ranks.rank == 0:
+    if world().rank == 0:
         write_arrays(path, arrays)
-    ranks.gather(None)
 
 
 def _named(optimizer: Optimizers | None) -> list[tuple[str, Optimizer]]:

@@ -42,15 +42,20 @@ class Connection:
         self.cpus = _share_processors(local.allgather(_cpus()), self.local_rank)
 
     def exchange(self, send: Sequence[np.ndarray], receive: Sequence[np.ndarray]) -> None:
+        self._exchange(send, receive, DATA)
+
+    def _exchange(
+        self, send: Sequence[np.ndarray], receive: Sequence[np.ndarray], tag: int
+    ) -> None:
         requests: list[MPI.Request] = []
         sources: list[tuple[str, int, int]] = []
         for distance in range(1, self.size):
             to, source = (self.rank + distance) % self.size, (self.rank - distance) % self.size
             if receive[source].size:
-                requests.append(self.comm.Irecv(_bytes(receive[source]), source, DATA))
+                requests.append(self.comm.Irecv(_bytes(receive[source]), source, tag))
                 sources.append(("from", source, receive[source].nbytes))
             if send[to].size:
-                requests.append(self.comm.Isend(_bytes(send[to]), to, DATA))
+                requests.append(self.comm.Isend(_bytes(send[to]), to, tag))
                 sources.append(("to", to, send[to].nbytes))
         self._wait(requests, sources)
 
@@ -60,11 +65,11 @@ class Connection:
         own[:8] = np.array([data.size]).view(np.uint8)
         own[8 : 8 + data.size] = data[: SHORT - 8]
         first = [np.empty(SHORT, np.uint8) for _ in range(self.size)]
-        self.exchange([own] * self.size, first)
+        self._exchange([own] * self.size, first, VALUE)
         first[self.rank] = own
         sizes = [int(f[:8].view(np.int64)[0]) for f in first]
         rest = [np.empty(max(n - (SHORT - 8), 0), np.uint8) for n in sizes]
-        self.exchange([data[SHORT - 8 :]] * self.size, rest)
+        self._exchange([data[SHORT - 8 :]] * self.size, rest, VALUE)
         rest[self.rank] = data[SHORT - 8 :]
         found = (np.concatenate([f[8:], r])[:n] for f, r, n in zip(first, rest, sizes, strict=True))
         return [pickle.loads(f.tobytes()) for f in found]
@@ -75,10 +80,11 @@ class Connection:
     def _wait(self, requests: list[MPI.Request], peers: list[tuple[str, int, int]]) -> None:
         """Until requests are complete. If a rank is missing, all ranks end."""
         began = checked = 0.0
-        rounds = 0
+        rounds, done = 0, [MPI.Status() for _ in requests]
         while True:
             for _ in range(LOOKS):
-                if MPI.Request.Testall(requests):
+                if MPI.Request.Testall(requests, done):
+                    self._complete(done, peers)
                     return
             now = time.monotonic()
             began, checked = began or now, checked or now
@@ -87,6 +93,13 @@ class Connection:
                 self._look_for_missing(requests, peers, now - began)
             time.sleep(NAPS[min(rounds // 20, len(NAPS) - 1)])
             rounds += 1
+
+    def _complete(self, done: list[MPI.Status], peers: list[tuple[str, int, int]]) -> None:
+        """That each rank has sent as much as was waited for: no other message came in its place."""
+        for status, (way, rank, bytes) in zip(done, peers, strict=True):
+            if way == "from" and (got := status.Get_count(MPI.BYTE)) != bytes:
+                self.end(f"rank {rank} sent {got:,} bytes where {bytes:,} are due: ranks do not "
+                         "make the same steps")  # fmt: skip
 
     def _look_for_missing(
         self, requests: list[MPI.Request], peers: list[tuple[str, int, int]], waited: float
