@@ -19,15 +19,19 @@ FACTOR = 1103515245  # of the numbers that pivots are drawn by, as in the C stan
 BAD = 4  # times n log n steps until pivots count as bad
 
 
-def after(dtype: str, descending: bool, a: str, i: str, b: str, j: str) -> str:
-    """The text of: element a at place i comes after element b at place j. Nothing in it branches.
+def after(
+    dtype: str, descending: bool, a: str, i: str, b: str, j: str, branches: bool = True
+) -> str:
+    """The text of: element a at place i comes after element b at place j; without ``branches`` all
+    of it is computed, which is faster where the answer cannot be guessed.
     """
     high, low = (b, a) if descending else (a, b)
+    both, either = ("and", "or") if branches else ("&", "|")
     if not is_float(dtype):
-        return f"(({high} > {low}) | (({a} == {b}) & ({i} > {j})))"
-    above = f"({high} > {low}) | (({high} != {high}) & ({low} == {low}))"
-    same = f"({a} == {b}) | (({a} != {a}) & ({b} != {b}))"
-    return f"({above} | (({same}) & ({i} > {j})))"
+        return f"(({high} > {low}) {either} (({a} == {b}) {both} ({i} > {j})))"
+    above = f"({high} > {low}) {either} (({high} != {high}) {both} ({low} == {low}))"
+    same = f"({a} == {b}) {either} (({a} != {a}) {both} ({b} != {b}))"
+    return f"({above} {either} (({same}) {both} ({i} > {j})))"
 
 
 def sorted_indices(k: KernelWriter) -> None:
@@ -60,8 +64,8 @@ def sorted_indices(k: KernelWriter) -> None:
     _sorted_heap(k, m)
 
 
-def _after(k: KernelWriter, a: str, i: str, b: str, j: str) -> str:
-    return after(k.inputs[0].dtype, k.attrs["descending"], a, i, b, j)
+def _after(k: KernelWriter, a: str, i: str, b: str, j: str, branches: bool = True) -> str:
+    return after(k.inputs[0].dtype, k.attrs["descending"], a, i, b, j, branches)
 
 
 def _lines(k: KernelWriter, text: str) -> None:
@@ -106,7 +110,7 @@ while waiting > 0:
 
 def _ranked(k: KernelWriter) -> None:
     """Puts each of the ``size`` places from ``y_at`` on where as many come before it as do."""
-    later = _after(k, "value", "own", "values[o]", "places[o]")
+    later = _after(k, "value", "own", "values[o]", "places[o]", False)
     _lines(k, f"""
 for e in range(size):
     places[e] = y[y_at + e * y_s]
@@ -146,7 +150,7 @@ for e in range(1, size):
     other = x[x_at + item * x_s]
     y[y_at + e * y_s] = y[y_at + (hole + 1) * y_s]
     y[y_at + (hole + 1) * y_s] = int32(item)
-    hole += int64({_after(k, 'value', 'middle', 'other', 'item')})
+    hole += int64({_after(k, 'value', 'middle', 'other', 'item', False)})
 y[y_at] = y[y_at + hole * y_s]
 y[y_at + hole * y_s] = int32(middle)
 left_next = int64(hole + hole < size)
