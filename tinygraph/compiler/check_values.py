@@ -17,7 +17,7 @@ import numpy as np
 from ..graph.dtype import is_float
 from ..graph.dump import dump
 from ..graph.interpret import evaluate, inputs_by_node, run
-from ..graph.ir import Graph, Node, among
+from ..graph.ir import Graph, Node, among, same_nodes
 from ..graph.op import INPUT, PARAMETER, Kind, input
 from ..graph.origins import origins
 from ..graph.rewrite import substitute
@@ -213,6 +213,7 @@ def _ending_in(graph: Graph, n: Node) -> Graph:
     return Graph(graph.name, tuple(i for i in graph.inputs if i in needed), (n,))
 
 
+@same_nodes
 @dataclass(frozen=True)
 class FirstNan:
     """The first node that made a NaN from none, in words and with its values."""

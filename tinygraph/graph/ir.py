@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -22,6 +23,24 @@ from .types import Array, Type
 
 if TYPE_CHECKING:
     from .op import Op
+
+T = TypeVar("T")
+
+
+def same_nodes(kind: type[T]) -> type[T]:
+    """Makes a dataclass compare the tuple of its fields, in which one node is equal to itself.
+
+    From Python 3.13 on dataclasses compare field by field: of nodes that is a node, not a bool.
+    """
+    parts = attrgetter(*(f.name for f in fields(kind) if f.compare))  # type: ignore[arg-type]
+
+    def equal(self: object, other: object) -> bool:
+        if other.__class__ is not self.__class__:
+            return NotImplemented
+        return (parts(self),) == (parts(other),)  # of one field, parts() is no tuple
+
+    kind.__eq__ = equal  # type: ignore[method-assign]
+    return kind
 
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)

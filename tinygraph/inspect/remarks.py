@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ..codegen.program import KernelCode
-from ..graph.ir import Graph, Node, among
+from ..graph.ir import Graph, Node, among, same_nodes
 from ..graph.op import INPUT, PARAMETER, Kind
 from ..graph.origins import Origin, origins
 from ..plan.records.cost import computes
@@ -78,6 +78,7 @@ def size_text(bytes: int) -> str:
 # -- neighbours in two kernels ---------------------------------------------------------------------
 
 
+@same_nodes
 @dataclass(frozen=True, slots=True)
 class Apart:
     """A value, and a node that reads it in another kernel.

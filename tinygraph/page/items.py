@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..graph.dump import SOURCES, inline, literal
-from ..graph.ir import Graph, Node, Parameter, same
+from ..graph.ir import Graph, Node, Parameter, same, same_nodes
 from ..graph.op import CONSTANT, INPUT
 from ..graph.origins import Origin, origins
 from ..graph.short import ShortCall, Written
@@ -21,6 +21,7 @@ from ..inspect.words import is_update
 FORWARD, BACKWARD, UPDATE = "forward", "backward", "update"
 
 
+@same_nodes
 @dataclass(frozen=True, slots=True)
 class StageLine:
     """A node with a line of its own.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ..graph.ir import Graph, Node, among, position, same
+from ..graph.ir import Graph, Node, among, position, same, same_nodes
 from ..graph.op import Kind, Stacked
 from ..graph.origins import built_from, origins
 from ..graph.rewrite import Event, carry, is_filled, substitute
@@ -22,6 +22,7 @@ from ..ops.view import RESHAPE, TRANSPOSE, reshape
 from .vectorize import vectorized, vectorizes
 
 
+@same_nodes
 @dataclass(frozen=True)
 class Hoisted:
     """A loop that does less, and the nodes that replace the results of the old one."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import prod
 
-from ...graph.ir import Node
+from ...graph.ir import Node, same_nodes
 from ...graph.op import Index, Kind, Read
 
 Sizes = tuple[int, ...]
@@ -151,6 +151,7 @@ class Condition:
     size: int
 
 
+@same_nodes
 @dataclass(frozen=True, slots=True)
 class Leaf:
     """A value as a nest reads it, views composed away.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 
-from ...graph.ir import Node
+from ...graph.ir import Node, same_nodes
 from ..contraction.axes import assign_roles, cut_roles, epilogue, make_tile
 from ..contraction.axis import Axis, Roles
 from ..contraction.edges import axes_of, edges_of
@@ -166,6 +166,7 @@ def in_place(work: Anchored) -> list[Part] | None:
     return found
 
 
+@same_nodes
 @dataclass(frozen=True, slots=True)
 class Oriented:
     """A contraction with one of its operands as A, the other as B: the axes of both and of the

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...graph.ir import Node
+from ...graph.ir import Node, same_nodes
 from ...graph.op import Index, Op
 from .body import Statement
 from .contraction import Contraction
@@ -336,6 +336,7 @@ class Launch:
         return frozenset({len(self.work.operands) - 1})
 
 
+@same_nodes
 @dataclass(frozen=True, slots=True)
 class Transfer:
     """A value in ``buffer`` that one device computes and another reads."""

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-from ...graph.ir import Node
+from ...graph.ir import Node, same_nodes
 from ..contraction.axis import Axis, join_all
 from ..indexing.index import Leaf
 from ..indexing.phases import Unsuitable
@@ -52,6 +52,7 @@ class Windowed:
         return self.taps[0].size
 
 
+@same_nodes
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Convolution(Windowed):
     """An anchor as a convolution; the node ``source`` is its weights."""
@@ -78,6 +79,7 @@ class Gradient(Windowed):
         return prod(x.size for x in self.channels)
 
 
+@same_nodes
 @dataclass(frozen=True, slots=True)
 class WindowProduct:
     """An anchor's loops, one operand of which is read through windows.
