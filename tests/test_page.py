@@ -24,11 +24,15 @@ NETWORKS = ("lenet5", "lenet5_step", "alexnet", "googlenet", "resnet50", "lstm_s
 
 
 @cache
+def compiled(name: str) -> tg.Program:
+    inputs, outputs, updates = WHOLE[name]()
+    return tg.compile(inputs, outputs, updates=updates, name=name)
+
+
+@cache
 def recorded(name: str) -> dict:
     """The record of a network, as JSON gives it back."""
-    inputs, outputs, updates = WHOLE[name]()
-    program = tg.compile(inputs, outputs, updates=updates, name=name)
-    return json.loads(json.dumps(record(*program.page_record()), allow_nan=False))
+    return json.loads(json.dumps(record(*compiled(name).page_record()), allow_nan=False))
 
 
 def lasting(data: dict) -> dict:
@@ -65,11 +69,10 @@ def test_every_node_leads_to_kernels_and_to_what_was_written(name):
         assert n in computed or (computed.issuperset(item["near"]) and item["near"]), item
 
 
-def test_a_stage_counts_what_the_difference_counts():
-    inputs, outputs, updates = WHOLE["lenet5_step"]()
-    steps = tg.compile(inputs, outputs, updates=updates, name="lenet5_step").inspection.steps
-    stages = {s["name"]: s for s in recorded("lenet5_step")["stages"]}
-    for a, b in pairwise(steps):
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_stage_counts_what_the_difference_counts(name):
+    stages = {s["name"]: s for s in recorded(name)["stages"]}
+    for a, b in pairwise(compiled(name).inspection.steps):
         found = Counter((x.sign, x.twin) for x in differences(a.graph, b.graph) if x.counts)
         counts = [len(stages[b.name][key]) for key in ("gone", "added", "changed")]
         assert counts == [found["-", False], found["+", False], found["+", True]], b.name

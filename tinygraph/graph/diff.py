@@ -9,21 +9,20 @@
 
 Nodes are called what they are in the dump of the second graph; those that only the first one has,
 what they are in its dump, followed by a '. A node whose operands are not those of its twin is
-shown twice; what only reads it is as before. A node that both graphs have is its own twin, wherever
-it stands. The heading counts nodes; what a loop repeats is shown with it, and not counted.
+shown twice; what only reads it is as before; ``twins`` tells which are. The heading counts nodes,
+those in the bodies of loops too, which are shown, indented, above the loop.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from difflib import SequenceMatcher
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import groupby
 
-from .dump import SOURCES, WIDTH, call_text, labels, literal, wrap
+from .dump import WIDTH, call_text, labels, wrap
 from .ir import Graph, Node
-from .short import ShortCall, Written
+from .twins import Changes, Line, changes, lines
 
 CONTEXT = 2  # nodes that are shown around a difference
 
@@ -34,7 +33,7 @@ class DiffLine:
 
     Attributes:
         twin: whether the other graph has a node that takes its place.
-        counts: whether it is a node of the graph itself.
+        counts: whether it is a node.
     """
 
     sign: str
@@ -60,17 +59,17 @@ def diff(before: Graph, after: Graph, names: tuple[str, str] | None = None) -> s
         + return %0
     """
     old, new = names or (before.name, after.name)
-    lines = list(differences(before, after))
+    found = list(differences(before, after))
     heading = [
-        f"{sign} {name}: {nodes_text(len(Written(graph).calls))}"
+        f"{sign} {name}: {nodes_text(len(dict(lines(graph))))}"
         for sign, name, graph in (("---", old, before), ("+++", new, after))
     ]
-    kinds = Counter((line.sign, line.twin) for line in lines if line.counts)
+    kinds = Counter((line.sign, line.twin) for line in found if line.counts)
     counts = {"gone": kinds["-", False], "added": kinds["+", False]}
     counts["with other operands"] = kinds["+", True]
-    found = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-    heading[1] += f": {found}" if found else ""
-    return "\n".join([*heading, *with_context(lines)])
+    words = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    heading[1] += f": {words}" if words else ""
+    return "\n".join([*heading, *with_context(found)])
 
 
 def nodes_text(count: int) -> str:
@@ -78,59 +77,68 @@ def nodes_text(count: int) -> str:
 
 
 def differences(before: Graph, after: Graph) -> Iterator[DiffLine]:
-    """The nodes of both in one order; twins agree in all but the operands that are computed."""
-    old, new = labels(before), labels(after)
-    calls = Written(before).calls, Written(after).calls
-    first, second = map(list, calls)
-    both = calls[0].keys() & calls[1].keys()
-    matcher = SequenceMatcher(
-        None,
-        [id(n) if n in both else key(n, call, old) for n, call in calls[0].items()],
-        [id(n) if n in both else key(n, call, new) for n, call in calls[1].items()],
-        autojunk=False,
-    )
-    old |= {n: new[n] for n in both}
-    for i, k, size in matcher.get_matching_blocks():
-        old |= {a: new[b] for a, b in zip(first[i : i + size], second[k : k + size], strict=True)}
-    for tag, i, j, k, m in matcher.get_opcodes():
-        if tag == "equal":
-            for a, b in zip(first[i:j], second[k:m], strict=True):
-                yield from pair(text(a, calls[0][a], old), text(b, calls[1][b], new))
-                yield from of_bodies(a, b)
+    """The lines of both graphs in the order of the second; those that are gone, where they were."""
+    found = changes(before, after)
+    called = {n: f"{line.names[n]}'" for n, line in found.before.items()}
+    called |= {m: found.after[n].names[n] for n, m in found.twins.items()}
+    changed = set(found.changed)
+    for n, gone in in_order(found):
+        line = (found.before if gone else found.after)[n]
+        twin = None if gone else found.twins.get(n)
+        bodies = zip(twin.bodies, n.bodies, strict=True) if twin is not None else ()
+        for old, new in bodies:
+            if old.digest != new.digest:
+                yield from results(old, new, called, "    " * (line.depth + 1))
+        if gone:
+            yield DiffLine("-", text(line, called), twin=False)
+        elif twin is None:
+            yield DiffLine("+", text(line), twin=False)
         else:
-            gone = [n for n in first[i:j] if n not in both]
-            old |= {n: f"{old[n]}'" for n in gone}
-            yield from (DiffLine("-", text(n, calls[0][n], old), False) for n in gone)
-            for n in second[k:m]:
-                yield DiffLine(" " if n in both else "+", text(n, calls[1][n], new), n in both)
-    results = (
-        "return " + ", ".join(names[o] for o in graph.outputs)
+            if n in changed:
+                yield DiffLine("-", text(found.before[twin], called))
+            yield DiffLine("+" if n in changed else " ", text(line))
+    yield from results(before, after, called)
+
+
+def in_order(found: Changes) -> Iterator[tuple[Node, bool]]:
+    """The lines of the second graph, and between them those that are gone (True)."""
+    later = {m: n for n, m in found.twins.items()}
+    order = list(found.after)
+    at = {n: k for k, n in enumerate(order)}
+    done = 0
+    for m in found.before:
+        if m not in later:
+            yield m, True
+            continue
+        upto = max(done, at[later[m]] + 1)
+        yield from ((n, False) for n in order[done:upto])
+        done = upto
+    yield from ((n, False) for n in order[done:])
+
+
+def results(
+    before: Graph, after: Graph, called: dict[Node, str], indent: str = ""
+) -> Iterator[DiffLine]:
+    """What two graphs, or bodies of loops, return."""
+    old, new = labels(before) | called, labels(after)
+    a, b = (
+        f"{indent}return {', '.join(names[o] for o in graph.outputs)}"
         for graph, names in ((before, old), (after, new))
     )
-    yield from (replace(line, counts=False) for line in pair(*results))
+    signs = ((" ", b),) if a == b else (("-", a), ("+", b))
+    yield from (DiffLine(sign, words, counts=False) for sign, words in signs)
 
 
-def key(n: Node, call: ShortCall, names: dict[Node, str]) -> tuple:
-    """Equal for nodes that may be twins."""
-    reads = tuple(names[i] if i.op in SOURCES else "%" for i in call.operands)
-    attrs = tuple((k, literal(v)) for k, v in call.attrs if not isinstance(v, Graph))
-    return (call.name, n.type, n.name, reads, attrs)
+def text(line: Line, called: Mapping[Node, str] | None = None) -> str:
+    """A line of a dump; ``called`` are other names for some nodes."""
+    shown = dict(zip(line.call.operands, line.operands, strict=True))
 
+    def name(n: Node) -> str:
+        n = shown.get(n, n)
+        return (called or {}).get(n) or line.names[n]
 
-def text(n: Node, call: ShortCall, names: dict[Node, str]) -> str:
-    return f"{names[n]} = {call_text(call, names.__getitem__)} : {n.type}"
-
-
-def pair(old: str, new: str) -> Iterator[DiffLine]:
-    yield from (DiffLine(" ", new),) if old == new else (DiffLine("-", old), DiffLine("+", new))
-
-
-def of_bodies(a: Node, b: Node) -> Iterator[DiffLine]:
-    """The differences within the graphs that two loops repeat."""
-    for x, y in zip(a.bodies, b.bodies, strict=True):
-        if x.digest != y.digest:
-            for line in differences(x, y):
-                yield replace(line, text=f"    {line.text}", counts=False)
+    call = call_text(line.call, name)
+    return f"{'    ' * line.depth}{name(line.node)} = {call} : {line.node.type}"
 
 
 def with_context(lines: list[DiffLine]) -> Iterator[str]:

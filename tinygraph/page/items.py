@@ -15,6 +15,7 @@ from ..graph.ir import Graph, Node, Parameter, same, same_nodes
 from ..graph.op import CONSTANT, INPUT
 from ..graph.origins import Origin, origins
 from ..graph.short import ShortCall, Written
+from ..graph.twins import Changes, changes
 from ..inspect.record import Snapshot
 from ..inspect.words import is_update
 
@@ -77,6 +78,7 @@ class Items:
     Attributes:
         table: what is known of each item, by number.
         stages: for each step of the compilation, its lines with their items' numbers.
+        changes: for each step, what differs from the one before.
         known: the origins that items refer to, by number; ``places`` has their numbers.
         last: for each node of the optimized graph, the item that shows it.
     """
@@ -88,7 +90,8 @@ class Items:
         self.stages: list[dict[int, StageLine]] = []
         self.whole: list[dict[Node, int]] = []
         self.layers: dict[Node, str] = {}
-        self.outputs: tuple[Node, ...] = ()
+        self.graph: Graph | None = None
+        self.changes: list[Changes] = []
         self.parameters = {p.name for step in steps[:1] for p in step.graph.parameters}
         for step in steps:
             self.add(step.graph)
@@ -112,36 +115,26 @@ class Items:
     # ------------------------------------------------------------------ numbers
 
     def add(self, graph: Graph) -> None:
-        """Numbers the lines of a stage: a twin's number, if there is one of those that read the
-        same, else a new one.
+        """Numbers the lines of a stage: the number of a line's twin in the one before, else a new
+        one.
         """
-        if self.whole and same(graph.outputs, self.outputs):  # equal graphs are the same nodes
+        if self.graph and same(graph.outputs, self.graph.outputs):  # equal graphs, the same nodes
             self.stages.append(self.stages[-1])
             self.whole.append(self.whole[-1])
+            self.changes.append(self.changes[-1])
             return
-        self.outputs = graph.outputs
         before = self.whole[-1] if self.whole else {}
-        found = list(lines(graph))
+        change = changes(self.graph or graph, graph)
+        self.changes.append(change)
+        self.graph = graph
         mine: dict[Node, int] = {}
-        for line, _ in found:
-            if line.node in before and before[line.node] in self.stages[-1]:
-                mine[line.node] = before[line.node]
-        taken, waiting = set(mine.values()), dict[Any, list[int]]()
-        old: dict[int, list[int]] = {}
-        for number, line in self.stages[-1].items() if self.stages else ():
-            if number not in taken:
-                waiting.setdefault(key(line), []).append(number)
-                old[number] = [before.get(x, -1) for x in line.operands]
         stage: dict[int, StageLine] = {}
-        for line, others in found:
+        for line, others in lines(graph):
             n = line.node
-            if n not in mine:
-                reads = [mine.get(x, before.get(x, -1)) for x in line.operands]
-                twins = waiting.get(key(line), [])
-                closest = [t for t in twins if old[t] == reads] or twins
-                mine[n] = closest[0] if closest else self.new(line)
-                if closest:
-                    twins.remove(mine[n])
+            twin = change.twins.get(n) if before else None
+            mine[n] = self.new(line) if twin is None else before[twin]
+            if twin is not None:
+                self.also(mine[n], n)
             self.layers[n] = self.table[mine[n]]["scope"]
             stage[mine[n]] = line
             mine |= dict.fromkeys(others, mine[n])
@@ -158,6 +151,11 @@ class Items:
         if record["part"] == UPDATE and not record["scope"]:
             record["scope"] = self.updated(line)
         return self.put(record | ({"attrs": attrs} if attrs else {}))
+
+    def also(self, number: int, n: Node) -> None:
+        """Notes where a node comes from that is the twin of an item."""
+        record = self.table[number]
+        record["places"] = list(dict.fromkeys((*record["places"], *map(self.place, origins(n)))))
 
     def updated(self, line: StageLine) -> str:
         """The layer of the parameter that an update is about, as far as its operands tell."""
@@ -240,11 +238,3 @@ def reach(start: int, way: Mapping[int, Sequence[int]], computed: Container[int]
                 stack.append(k)
             seen.add(k)
     return list(dict.fromkeys(found))
-
-
-def key(line: StageLine) -> tuple[Any, ...]:
-    """Equal for lines of two stages that are twins."""
-    n = line.node
-    reads = tuple(id(x) if x.op in SOURCES else 0 for x in line.operands)
-    attrs = tuple((k, literal(v)) for k, v in line.call.attrs if not isinstance(v, Graph))
-    return (line.call.name, n.type, n.name, reads, attrs, origins(n))

@@ -37,22 +37,18 @@ def stages(steps: Sequence[Snapshot], items: Items) -> list[dict[str, Any]]:
 def stage(steps: Sequence[Snapshot], number: int, items: Items) -> dict[str, Any]:
     step, mine = steps[number], items.stages[number]
     numbers, label = items.whole[number], all_labels(step.graph)
-    before = items.stages[number - 1] if number else mine
     old = items.whole[number - 1] if number else numbers
-    reads = {k: operands(line, numbers) for k, line in mine.items()}
-    changed = [
-        k for k, line in mine.items() if k in before and operands(before[k], old) != reads[k]
-    ]
+    change = items.changes[number]
     return {
         "name": step.name,
         "about": about(step.name) if number else WRITTEN,
         "items": list(mine),
         "labels": [label[line.node] for line in mine.values()],
-        "reads": list(reads.values()),
+        "reads": [operands(line, numbers) for line in mine.values()],
         "outputs": [numbers[o] for o in step.graph.outputs],
-        "added": [k for k in mine if k not in before],
-        "changed": changed,
-        "gone": [k for k in before if k not in mine],
+        "added": [numbers[n] for n in change.added],
+        "changed": [numbers[n] for n in change.changed],
+        "gone": [old[n] for n in change.gone],
         "rules": rules(step, old, numbers),
     }
 
