@@ -17,6 +17,7 @@ from tinygraph.plan.records.target import Copying, Cut, Lowering, OperatorKernel
 from .attention.work import AttentionKernel
 from .costs.caches import LINE, NOMINAL, Caches
 from .costs.tiles import CHUNK, Core, tile_cycles
+from .forecast import part_cycles
 from .winograd.lower import winograd_launches
 from .winograd.records import WinogradTile
 
@@ -126,6 +127,10 @@ class CpuTarget:
         """Small counts are rounded up to even, so that two threads share evenly."""
         count = round(work / GRAIN)
         return count + count % 2 if 1 < count < 8 else min(count, 64)
+
+    def part_times(self, launch: Launch) -> list[float]:
+        """In cycles of a core."""
+        return part_cycles(launch, self.core)
 
     def duration(self, operations: int, bytes: int) -> float:
         """In bytes read."""

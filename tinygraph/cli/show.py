@@ -16,6 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--since", metavar="STAGE", help="what all passes after this one changed")
     parser.add_argument("--layers", action="store_true", help="a graph with a line for each layer")
     parser.add_argument("--lines", action="store_true", help="with the lines that built it")
+    parser.add_argument("--threads", type=int, metavar="N", help="with a forecast of how well the "
+                        "parts fill so many threads")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="kernels, costs and remarks as JSON")
 
 
@@ -30,5 +32,8 @@ def main(arguments: argparse.Namespace) -> None:
             print(program.dump(arguments.stage, lines=arguments.lines, scopes=arguments.layers))
         else:
             print(f"{program}\n  stages   {', '.join(program.stages)}")
+            if arguments.threads:
+                busy = program.cost(arguments.threads)["utilization_percent"]
+                print(f"  forecast {arguments.threads} threads compute {busy} % of the time")
     except (OSError, ValueError, ImportError, TypeError) as error:
         sys.exit(f"python -m tinygraph show: {error}")

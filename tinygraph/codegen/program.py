@@ -7,7 +7,7 @@ else of the compiler is imported here, since this is what a program that is know
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,10 +120,15 @@ class Code:
 
     def order(self) -> Iterator[tuple[int, int]]:
         """The calls of a run one after the other: (number, step of its loop, else 0)."""
-        ends = {x.first: x for x in self.loops}
-        number = 0
-        while number < len(self.calls):
-            loop = ends.get(number, CallLoop(number, number + 1, 1))
-            for step in range(loop.length):
-                yield from ((call, step) for call in range(loop.first, loop.last))
-            number = loop.last
+        return in_order(len(self.calls), self.loops)
+
+
+def in_order(calls: int, loops: Iterable[CallLoop]) -> Iterator[tuple[int, int]]:
+    """So many calls one after the other, loops written out: (number, step of its loop, else 0)."""
+    ends = {x.first: x for x in loops}
+    number = 0
+    while number < calls:
+        loop = ends.get(number, CallLoop(number, number + 1, 1))
+        for step in range(loop.length):
+            yield from ((call, step) for call in range(loop.first, loop.last))
+        number = loop.last

@@ -101,6 +101,9 @@ class BatchProgram(Program):
     def source_path(self) -> str:
         return self.bound.source_path
 
+    def cost(self, threads: int | None = None) -> dict[str, int]:
+        return self.bound.cost(threads)
+
     def explain(self, name: str) -> str:
         return self.bound.explain(name)
 

@@ -12,6 +12,7 @@ import numpy as np
 from ..graph.ir import Graph, Node, Parameter
 from ..graph.locks import Locks, SharedLock
 from ..graph.state import ParameterState, shared_lock
+from ..plan.records.target import Timed
 from ..settings import settings, temporary_folder
 from .backend import Assembler, BackendError, Frugal, Runner, Twofold, find
 from .build import obtain
@@ -243,6 +244,23 @@ class FixedProgram(Program):
             path = temporary_folder() / path.name
             path.write_text(self.inspection.dump("source"))
         return str(path)
+
+    def cost(self, threads: int | None = None) -> dict[str, int]:
+        found = self.inspection.cost()
+        if threads is not None:
+            found |= {"threads": threads, "utilization_percent": self._utilization(threads)}
+        return found
+
+    def _utilization(self, threads: int) -> int:
+        from ..inspect.forecast import forecast
+
+        target = self.source.backend.target(self.source.runtime)
+        if not isinstance(target, Timed):
+            raise ValueError(
+                f"cost(threads={threads}) requires a backend whose threads share launches, "
+                f"not {self.options.backend!r}"
+            )
+        return round(100 * forecast(self.inspection.plan, target.part_times, threads).utilization)
 
     def explain(self, name: str) -> str:
         return self.inspection.explain(name, self._profile)

@@ -262,15 +262,23 @@ class Program(ABC):
         """
         return self.inspection.to_networkx()
 
-    def cost(self) -> dict[str, int]:
+    @abstractmethod
+    def cost(self, threads: int | None = None) -> dict[str, int]:
         """Operations, bytes, memory, launches and kernels of one call, before anything runs.
+
+        Args:
+            threads: adds a forecast for so many threads, by the backend's estimates of how long
+                parts take: ``utilization_percent``, the share of the threads' time in which they
+                compute. That they wait for each other shows, not that all wait for one memory.
+
+        Raises:
+            ValueError: there is no forecast, for this backend or for a program that is placed.
 
         Example:
             >>> x = tg.input("x", 64, 64)
             >>> tg.compile([x], [x @ x]).cost()["flops"]  # a multiplication and an addition each
             520192
         """
-        return self.inspection.cost()
 
     def costs(self) -> list[LaunchCost]:
         """Operations and bytes of each launch.

@@ -34,12 +34,12 @@ def portions(n: int, parts: int) -> list[int]:
     return [-(-n * (i + 1) // parts) - -(-n * i // parts) for i in range(parts)]
 
 
-def busy(times: Sequence[float]) -> float:
-    """Time of all threads until the last is ready, for small teams together, if parts that take so
+def busy(times: Sequence[float], teams: Sequence[int] = TEAMS) -> float:
+    """Time of all threads until the last is ready, for some teams together, if parts that take so
     long are begun in order.
     """
     total = 0.0
-    for team in TEAMS:
+    for team in teams:
         until = [0.0] * team
         for time in times:
             heapreplace(until, until[0] + time)

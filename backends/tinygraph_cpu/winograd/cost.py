@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -33,6 +34,8 @@ CACHE = 600 * 1024  # bytes that a part's data should fit in: most of L2
 NEAR, FAR = 8.5, 24.0  # bytes a cycle and core of weights, again and for the first time
 COPIED = 4.0  # cycles to put an element of a strided convolution's image into its block
 PART = 3_500  # cycles to start a part
+LARGE = (8, 16)  # threads for which parts should suffice, if it costs small teams next to nothing
+NOTICED = 1.08  # of estimated cycles: two threads take the same time, measured
 MOST = 512  # tiles of a part: scratch memory is bounded
 ROWS = (4, 6, 7, 8, 9, 13, 14)  # of register tiles: few, so that layers share kernels
 
@@ -60,10 +63,22 @@ def choose(c: Convolution, core: Core, wanted: int | None = None) -> Choice:
     for option in sorted(options, key=rank):  # waiting is added to those only that may be best
         if best is not None and option.cycles > best.cycles:
             break
-        waited = replace(option, cycles=option.cycles * waiting(c, option, core))
+        waited = replace(option, cycles=option.cycles * waiting(c, option, core, TEAMS))
         best = waited if best is None else min(best, waited, key=rank)
     assert best is not None
-    return best
+    return shared_out(c, best, core)
+
+
+def shared_out(c: Convolution, way: Choice, core: Core) -> Choice:
+    """The same transforms in parts for larger teams too, where small ones hardly notice; with the
+    cycles of the way that suits those best, so that nothing else is decided otherwise.
+    """
+    most = NOTICED * way.cycles
+    options = [o for o in options_of(c, way.m, core) if o.cycles <= most]  # before any waiting
+    waited = [(o.cycles * waiting(c, o, core, TEAMS), o) for o in options]
+    near = [(cycles, o) for cycles, o in waited if cycles <= most]
+    rank = lambda x: (round(waiting(c, x[1], core, LARGE), 2), x[0])  # noqa: E731
+    return replace(min(near, key=rank)[1], cycles=way.cycles)
 
 
 def options_of(c: Convolution, m: int, core: Core) -> list[Choice]:
@@ -133,8 +148,10 @@ def cycles(c: Convolution, way: Choice, core: Core) -> float:
     return copied + c.group.size * total
 
 
-def waiting(c: Convolution, o: Choice, core: Core) -> float:
-    """How much longer all threads take than their parts, until the last is done."""
+def waiting(c: Convolution, o: Choice, core: Core, teams: Sequence[int]) -> float:
+    """How much longer all threads take than their parts, until the last is done; on an average of
+    teams.
+    """
     n, k = o.m + c.r - 1, c.channel.size
     tiles_y, tiles_x = (-(-x.size // o.m) for x in c.outputs)
     lines, columns = c.batch.size * tiles_y, -(-c.column.size // core.lanes)
@@ -148,7 +165,7 @@ def waiting(c: Convolution, o: Choice, core: Core) -> float:
         for r in rows
         for b in blocks
     ]
-    return busy(times) / len(TEAMS) / sum(times)
+    return busy(times, teams) / len(teams) / sum(times)
 
 
 def input_cycles(n: int, m: int) -> float:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ...graph.ir import Node
 from .lowered import Launches
@@ -223,6 +223,15 @@ class Target(Protocol):
 
     def duration(self, operations: int, bytes: int) -> float:
         """An estimate of a launch's time, in any unit; launches are ordered by it."""
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """A target that knows how long the parts of its launches take."""
+
+    def part_times(self, launch: Launch) -> Sequence[float]:
+        """An estimate for each part, in their order, in any unit; for a launch that is no bundle.
+        """
 
 
 @dataclass(frozen=True, slots=True)
