@@ -41,6 +41,10 @@ def padded(work: Anchored) -> Iterator[Part]:
     """
     n, group = work.anchor, work.group
     reads = [operand_indices(n, number) for number in (0, 1)]
+    if any(low > high for at in reads for low, high in reach(at, group.axes)):
+        for problem in phases(group.axes, len(n.shape), reads):  # no tap reaches any of them
+            yield from parts(work, problem, [])
+        return
     locations = [readable(work, x, at) for x, at in zip(n.inputs, reads, strict=True)]
     for problem in phases(group.axes, len(n.shape), [at for _, at in locations]):
         views = [
