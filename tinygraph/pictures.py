@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # for all eyes (Okabe and Ito, 2008)
-LINE = 20  # pixels, of text
+TEXT_HEIGHT = 20  # pixels, of text
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 480, 280, 60, 30, 45  # of curves; of their margins
 CELL = 44  # pixels, of a confusion matrix
 Values = Sequence[float] | np.ndarray
@@ -89,14 +89,14 @@ def gallery(
     y = 0
     for k, (caption, image) in enumerate(images):
         x = 4 + k % columns * (width + 6)
-        y = LINE * bool(title) + k // columns * (height + LINE + 4)
+        y = TEXT_HEIGHT * bool(title) + k // columns * (height + TEXT_HEIGHT + 4)
         data = b64encode(png(image.repeat(zoom, 0).repeat(zoom, 1))).decode()
         parts.append(text(x + width / 2, y + 15, caption))
         parts.append(
-            f'<image x="{x}" y="{y + LINE}" width="{zoom * image.shape[1]}" '
+            f'<image x="{x}" y="{y + TEXT_HEIGHT}" width="{zoom * image.shape[1]}" '
             f'height="{zoom * image.shape[0]}" href="data:image/png;base64,{data}"/>'
         )
-    return svg(max(columns * (width + 6) + 2, 8 * len(title)), y + height + LINE + 4, parts)
+    return svg(max(columns * (width + 6) + 2, 8 * len(title)), y + height + TEXT_HEIGHT + 4, parts)
 
 
 def curves(x: Values, ys: Mapping[str, Values], x_label: str, y_label: str, title: str = "") -> str:
@@ -167,7 +167,7 @@ def _diagram(
         colour = COLOURS[k % len(COLOURS)]
         points = [place(*p) for p in zip(x, np.asarray(line, float), strict=True)]
         parts += _line(points, colour)
-        parts.append(text(LEFT + WIDTH + 12, TOP + LINE * (k + 1), name, "start", colour))
+        parts.append(text(LEFT + WIDTH + 12, TOP + TEXT_HEIGHT * (k + 1), name, "start", colour))
     return parts
 
 
@@ -213,7 +213,7 @@ def confusion_matrix(
         5
     """
     names = [str(k) for k in range(len(matrix))] if names is None else names
-    left, top = 40 + 8 * max(map(len, names), default=0), LINE * bool(title) + 50
+    left, top = 40 + 8 * max(map(len, names), default=0), TEXT_HEIGHT * bool(title) + 50
     side = CELL * len(matrix)
     parts = [text(4, 15, title, "start", weight="bold")]
     parts.append(text(left + side / 2, top - 30, "predicted"))

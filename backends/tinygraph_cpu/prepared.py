@@ -23,7 +23,7 @@ from tinygraph.graph.state import aligned
 from tinygraph.graph.types import Type
 
 
-class Share:
+class PreparedMemory:
     """Values that are prepared together, in memory that programs have in common.
 
     It changes only while none of them runs, since who prepares holds the lock of a parameter that
@@ -36,7 +36,7 @@ class Share:
         versions: of the parameters that the values were made from; None before they are made.
     """
 
-    known: ClassVar[WeakValueDictionary[tuple[Any, ...], Share]] = WeakValueDictionary()
+    known: ClassVar[WeakValueDictionary[tuple[Any, ...], PreparedMemory]] = WeakValueDictionary()
 
     def __init__(self, places: tuple[int, ...], kept: Sequence[Any]):
         self.places, self.kept = places, kept
@@ -57,7 +57,7 @@ class Together:
     temporary: list[int]
     calls: list[Call]
     parameters: list[int]
-    share: Share = field(init=False)
+    share: PreparedMemory = field(init=False)
 
     def works(self) -> Iterator[Work]:
         return (w for call in self.calls for w in call.work)
@@ -83,7 +83,7 @@ class Prepared:
         new: list[tuple[Together, tuple[Any, ...] | None]] = []
         for group in self.groups:
             key = self.key(code, group, constants, parameters)
-            share = Share.known.get(key) if key is not None else None
+            share = PreparedMemory.known.get(key) if key is not None else None
             if share is None:
                 new.append((group, key))
             else:
@@ -104,11 +104,12 @@ class Prepared:
             at += self.sizes[piece]
         for group, key in new:
             read = [parameters[i] for i in group.parameters]
-            self.take(group, Share(tuple(self.addresses[p] for p in group.values), (memory, read)))
+            addresses = tuple(self.addresses[p] for p in group.values)
+            self.take(group, PreparedMemory(addresses, (memory, read)))
             if key is not None:
-                Share.known[key] = group.share
+                PreparedMemory.known[key] = group.share
 
-    def take(self, group: Together, share: Share) -> None:
+    def take(self, group: Together, share: PreparedMemory) -> None:
         group.share = share
         for piece, address in zip(group.values, share.places, strict=True):
             self.addresses[piece] = address

@@ -155,7 +155,7 @@ class Backend(Protocol):
 
 
 @runtime_checkable
-class Assembler(Protocol):
+class Disassembler(Protocol):
     """A backend that can also show machine code; the pages of its programs then have it."""
 
     def inner_loop(self, kernel: KernelCode, runtime: str) -> str:

@@ -14,7 +14,7 @@ from ..graph.locks import Locks, SharedLock
 from ..graph.state import ParameterState, shared_lock
 from ..plan.records.target import Timed
 from ..settings import settings, temporary_folder
-from .backend import Assembler, BackendError, Frugal, Runner, Twofold, find
+from .backend import BackendError, Disassembler, Frugal, Runner, Twofold, find
 from .build import obtain
 from .callers import Callers
 from .options import Options
@@ -229,7 +229,7 @@ class FixedProgram(Program):
 
         source, compiled = self.source, self.built.compiled or self.source.translate()
         cards = source.backend.cards(self.built.code, default_store(), source.runtime)
-        loop = source.backend.inner_loop if isinstance(source.backend, Assembler) else None
+        loop = source.backend.inner_loop if isinstance(source.backend, Disassembler) else None
         return Inspection(
             compiled,
             self.parameters,

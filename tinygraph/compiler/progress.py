@@ -19,14 +19,14 @@ EVERY = 0.1  # seconds between changes
 LOG = logging.getLogger("tinygraph")
 
 
-class Line(Protocol):
+class StatusLine(Protocol):
     """A line that changes in place."""
 
     def show(self, text: str) -> None: ...
     def end(self, text: str) -> None: ...
 
 
-class Terminal:
+class TerminalLine:
     def show(self, text: str) -> None:
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
@@ -35,7 +35,7 @@ class Terminal:
         self.show("")
 
 
-class Notebook:
+class NotebookLine:
     handle: Any = None
 
     def show(self, text: str) -> None:
@@ -60,7 +60,7 @@ class Progress:
         line: where it is shown, if anywhere.
     """
 
-    def __init__(self, name: str, line: Line | None) -> None:
+    def __init__(self, name: str, line: StatusLine | None) -> None:
         self.name, self.line = name, line
         self.began = self.shown = time.monotonic()
         self.visible = False
@@ -103,10 +103,10 @@ def tell(text: str) -> None:
         current.tell(text)
 
 
-def _line() -> Line | None:
+def _line() -> StatusLine | None:
     if in_notebook():
-        return Notebook()
-    return Terminal() if sys.stderr.isatty() else None
+        return NotebookLine()
+    return TerminalLine() if sys.stderr.isatty() else None
 
 
 def in_notebook() -> bool:

@@ -22,7 +22,7 @@ from itertools import groupby
 
 from .dump import WIDTH, call_text, labels, wrap
 from .ir import Graph, Node
-from .twins import Changes, Line, changes, lines
+from .twins import Changes, NodeLine, changes, lines
 
 CONTEXT = 2  # nodes that are shown around a difference
 
@@ -129,7 +129,7 @@ def results(
     yield from (DiffLine(sign, words, counts=False) for sign, words in signs)
 
 
-def text(line: Line, called: Mapping[Node, str] | None = None) -> str:
+def text(line: NodeLine, called: Mapping[Node, str] | None = None) -> str:
     """A line of a dump; ``called`` are other names for some nodes."""
     shown = dict(zip(line.call.operands, line.operands, strict=True))
 

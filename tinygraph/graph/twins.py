@@ -20,7 +20,7 @@ from .short import ShortCall, Written
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Line:
+class NodeLine:
     """A node as its graph's dump shows it.
 
     Attributes:
@@ -48,8 +48,8 @@ class Changes:
         changed: lines of the second graph whose twin has other operands, or repeats another body.
     """
 
-    before: dict[Node, Line]
-    after: dict[Node, Line]
+    before: dict[Node, NodeLine]
+    after: dict[Node, NodeLine]
     twins: dict[Node, Node]
     gone: list[Node]
     added: list[Node]
@@ -73,20 +73,20 @@ def changes(before: Graph, after: Graph) -> Changes:
     )
 
 
-def lines(graph: Graph, depth: int = 0) -> Iterator[tuple[Node, Line]]:
+def lines(graph: Graph, depth: int = 0) -> Iterator[tuple[Node, NodeLine]]:
     """The lines of a graph in order, those of a loop's body above the loop."""
     written, names = Written(graph), labels(graph)
     for n, call in written.calls.items():
         for body in n.bodies:
             yield from lines(body, depth + 1)
         operands = tuple(written.shown.get(x, x) for x in call.operands)
-        yield n, Line(n, call, names, operands, depth)
+        yield n, NodeLine(n, call, names, operands, depth)
 
 
-def paired(first: Mapping[Node, Line], second: Mapping[Node, Line]) -> dict[Node, Node]:
+def paired(first: Mapping[Node, NodeLine], second: Mapping[Node, NodeLine]) -> dict[Node, Node]:
     """The twins of lines of the second graph, in its order."""
     found = {n: n for n in second if n in first}
-    free: dict[Any, list[Line]] = {}
+    free: dict[Any, list[NodeLine]] = {}
     for n, line in first.items():
         if n not in found:
             free.setdefault(key(line), []).append(line)
@@ -102,7 +102,7 @@ def paired(first: Mapping[Node, Line], second: Mapping[Node, Line]) -> dict[Node
     return {n: found[n] for n in second if n in found}
 
 
-def key(line: Line) -> tuple[Any, ...]:
+def key(line: NodeLine) -> tuple[Any, ...]:
     """Equal for lines that may be twins."""
     n = line.node
     reads = tuple(line.names[x] if x.op in SOURCES else "%" for x in line.operands)
@@ -110,21 +110,21 @@ def key(line: Line) -> tuple[Any, ...]:
     return (line.call.name, n.type, n.name, reads, attrs)
 
 
-def closeness(a: Line, b: Line, twins: Mapping[Node, Node]) -> tuple[bool, ...]:
+def closeness(a: NodeLine, b: NodeLine, twins: Mapping[Node, Node]) -> tuple[bool, ...]:
     """How alike two lines of one key are."""
     near = [[(o.scope, o.how) for o in places(line)] for line in (a, b)]
     return not differs(a, b, twins), same_place(a, b), near[0] == near[1]
 
 
-def same_place(a: Line, b: Line) -> bool:
+def same_place(a: NodeLine, b: NodeLine) -> bool:
     return places(a) == places(b)
 
 
-def places(line: Line) -> tuple[Origin, ...]:
+def places(line: NodeLine) -> tuple[Origin, ...]:
     return origins(line.node)
 
 
-def differs(a: Line, b: Line, twins: Mapping[Node, Node]) -> bool:
+def differs(a: NodeLine, b: NodeLine, twins: Mapping[Node, Node]) -> bool:
     """Whether twins read what are no twins, or repeat bodies that are not the same."""
     reads = zip(a.operands, b.operands, strict=True)
     bodies = zip(a.node.bodies, b.node.bodies, strict=True)

@@ -28,7 +28,7 @@ STYLE = (
 
 
 @dataclass(frozen=True)
-class Row:
+class LayerRow:
     """A call of a layer.
 
     Attributes:
@@ -62,13 +62,13 @@ class Summary:
     """The layers of a network in the order of their calls; print it.
 
     Attributes:
-        rows: a ``Row`` for each call; the first is the network's.
+        rows: a ``LayerRow`` for each call; the first is the network's.
         parameters: elements of all parameters, those that no call used included.
         bytes: of the parameters.
         buffers: elements of the buffers, such as running statistics.
     """
 
-    rows: Sequence[Row]
+    rows: Sequence[LayerRow]
     parameters: int
     bytes: int
     buffers: int
@@ -158,11 +158,11 @@ def _parameters(module: Module) -> Iterator[Parameter]:
     return (p for _, inner in module.named_modules() for p in _own(inner))
 
 
-def _row(call: Called, parameters: set[Parameter]) -> Row:
+def _row(call: Called, parameters: set[Parameter]) -> LayerRow:
     outputs = list(_nodes(call.outputs))
     work = sum(map(multiply_adds, between(outputs, _nodes(call.inputs))))
     path = call.module.path
-    return Row(
+    return LayerRow(
         call.depth,
         path.rpartition(".")[2] if call.depth else path,
         type(call.module).__name__,

@@ -48,7 +48,7 @@ class Callback:
         """After the last epoch, and when an exception ends the training."""
 
 
-class Function(Callback):
+class AfterEpoch(Callback):
     """A function of the run, as a callback."""
 
     def __init__(self, function: Callable[[Run], object]):

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..data.feed import Data, called, epoch_of, length_of
 from ..ranks.world import world
-from .callbacks import Callback, Function
+from .callbacks import AfterEpoch, Callback
 from .display import display
 from .evaluation import Metrics, validate
 from .history import Epoch, History
@@ -72,7 +72,7 @@ def fit(
     if metrics and not isinstance(validation, tuple):
         raise ValueError("metrics are of a validation: validation=(program, data)")
     run = Run(epochs, length_of(data))
-    hooks = [c if isinstance(c, Callback) else Function(c) for c in callbacks]
+    hooks = [c if isinstance(c, Callback) else AfterEpoch(c) for c in callbacks]
     hooks += [display()] if show and world().rank == 0 else []
     for hook in hooks:
         hook.restore(run)

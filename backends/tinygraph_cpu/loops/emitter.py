@@ -39,7 +39,7 @@ class Variable:
 
 
 @dataclass(frozen=True, slots=True)
-class Loop:
+class Exits:
     """Where ``continue`` and ``break`` go."""
 
     next: ir.Block
@@ -69,7 +69,7 @@ class Names(Mapping[str, Operand]):
         return len(self.known)
 
 
-class KernelEmitter(ExpressionEmitter):
+class StatementEmitter(ExpressionEmitter):
     """Emits the statements of a kernel into a function without blocks.
 
     Args:
@@ -83,7 +83,7 @@ class KernelEmitter(ExpressionEmitter):
         super().__init__(IndexArithmetic(self.builder, 1))
         self.names = Names(self.builder)
         self.names.known.update(names)
-        self.loops: list[Loop] = []
+        self.loops: list[Exits] = []
 
     def emit(self, statements: list[ast.stmt]) -> None:
         start = self.builder.block
@@ -186,7 +186,7 @@ class KernelEmitter(ExpressionEmitter):
         b.cbranch(b.icmp_signed(before, b.load(counter), stop), inside, end)
         b.position_at_end(inside)
         self.set(name, Value(b.load(counter), "int64"))
-        self.inside(Loop(following, end), body)
+        self.inside(Exits(following, end), body)
         b.position_at_end(following)
         b.store(b.add(b.load(counter), step, flags=("nsw",)), counter)
         b.branch(head)
@@ -199,10 +199,10 @@ class KernelEmitter(ExpressionEmitter):
         b.position_at_end(head)
         b.cbranch(self.condition(test), inside, end)
         b.position_at_end(inside)
-        self.inside(Loop(head, end), body)
+        self.inside(Exits(head, end), body)
         b.position_at_end(end)
 
-    def inside(self, loop: Loop, body: list[ast.stmt]) -> None:
+    def inside(self, loop: Exits, body: list[ast.stmt]) -> None:
         self.loops.append(loop)
         self.suite(body)
         self.loops.pop()

@@ -21,7 +21,7 @@ from tinygraph_cpu.machine import objects
 from tinygraph_scalar.arithmetic import Value, scalar_type
 from tinygraph_scalar.prologue import ARGUMENTS, PrologueLine, split_prologue
 
-from .emitter import KernelEmitter, View
+from .emitter import StatementEmitter, View
 from .functions import I64
 
 
@@ -68,7 +68,7 @@ def kernel_module(function: ast.FunctionDef, symbol: str) -> str:
         )
     }  # fmt: skip
     try:
-        KernelEmitter(inner, names).emit(body)
+        StatementEmitter(inner, names).emit(body)
     except (TypeError, NameError, NotImplementedError) as error:
         raise ValueError(f"kernel {function.name}: {error}") from error
     _define_entry(module, inner, symbol, parameters)

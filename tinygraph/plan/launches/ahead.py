@@ -32,7 +32,7 @@ def fetch_ahead(plan: Plan, prefetch: Prefetch | None) -> None:
     weights.sort(key=lambda b: (b.first, b.home, b.offset))
     for member in (m for x in plan.launches for m in x.members):
         member.ahead = own_columns(member, prefetch)
-    stream = Stream([b for b in weights if b.bytes <= prefetch.limit])
+    stream = WeightStream([b for b in weights if b.bytes <= prefetch.limit])
     read, missing = [0] * len(plan.launches), [0] * len(plan.launches)
     for b in weights:  # what fits no cache is read by its launch alone, which has no time then
         (read if b.bytes <= prefetch.limit else missing)[b.first] += b.rounded
@@ -63,7 +63,7 @@ def own_columns(launch: Launch, prefetch: Prefetch) -> Ahead | None:
     return Ahead(Access(b, TURN * part, (), "uint8"), part)
 
 
-class Stream:
+class WeightStream:
     """Buffers, one after the other; pieces of the stream are contiguous in memory."""
 
     def __init__(self, buffers: list[Buffer]):
@@ -85,7 +85,9 @@ class Stream:
         return Access(self.buffers[number], position - self.starts[number], (), "uint8")
 
 
-def share_out(members: list[tuple[Launch, float]], stream: Stream, start: int, end: int) -> None:
+def share_out(
+    members: list[tuple[Launch, float]], stream: WeightStream, start: int, end: int
+) -> None:
     """A stretch of the stream among launches that go out as one, by what they can fetch."""
     edges = [0.0, *accumulate(bytes for _, bytes in members)]
     scale = (end - start) / edges[-1]
