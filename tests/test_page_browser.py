@@ -187,3 +187,38 @@ def test_two_programs_side_by_side(browser, tmp_path):
     browser.click(".compare tbody tr")
     assert browser.run("document.querySelector('#before .around').getAttribute('d')")
     assert browser.errors == []
+
+
+def compared(browser, path) -> list[list[str]]:
+    """The table of kernels: sign, layer, what, first, second, their ratio, how, output."""
+    browser.errors.clear()
+    browser.open(path)
+    rows = browser.run("[...document.querySelectorAll('.compare tbody tr')].map("
+                       "(row) => [...row.children].map((cell) => cell.textContent))")  # fmt: skip
+    assert browser.errors == []
+    return rows
+
+
+def two_layers(batch, dtype="float32", backend="cpu"):
+    x = tg.input("x", batch, 12, dtype=dtype)
+    with tg.scope("first"):
+        y = tg.relu(x @ np.ones((12, 20), dtype))
+    with tg.scope("second"):
+        y = tg.softmax(y * 2, axis=1)
+    return tg.compile([x], [y], name="two", backend=backend)
+
+
+OTHERS = [{"batch": 64}, {"dtype": "float64"}, {"backend": "cuda:emulate"}]
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_kernels_of_two_programs_are_paired_by_what_they_compute(browser, tmp_path, other):
+    programs = two_layers(1), two_layers(**{"batch": 1} | other)
+    rows = compared(browser, tg.view(*programs, tmp_path / "two.html"))
+    assert {row[1] for row in rows} == {"first", "second"}
+    assert not {"+", "−"} & {row[0] for row in rows}
+    for sign, _, what, _, _, times, how, output in rows:
+        assert (sign == "~") == ("→" in what + how)
+        assert ("→" in output) == ("backend" not in other)
+        assert times == "64 ×" or "batch" not in other
+        assert output == "f32[1,20] → f64[1,20]" or "dtype" not in other

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ..graph.dtype import DTYPES
 from ..graph.ir import Node
 from ..graph.op import Kind
 from ..graph.origins import origins
@@ -82,6 +83,7 @@ def described(
 ) -> dict[str, Any]:
     """A kernel in the users' words."""
     anchors = [n for n in m.nodes if n.op.kind is Kind.ANCHOR]
+    made = results(m, readers)
     reasons = dict.fromkeys(why[key] for n in anchors for key in (place(n),) if key in why)
     return {
         "name": m.name,
@@ -90,7 +92,8 @@ def described(
         "how": how(m, why),
         "why": "; ".join(reasons),
         "product": sizes_text([product(m)]),
-        "shape": shape_text(results(m, readers)),
+        "shape": shape_text(made),
+        "dtype": "/".join(dict.fromkeys(DTYPES[n.dtype].short for n in made)),
         "work": work_text(m),
         "note": m.note,
         "part": main_part(m),

@@ -1,32 +1,39 @@
 // Two programs side by side: what differs in totals, kernels, times, memory, and the graph.
 
 // Pairs of kernels that compute the same in the same layer: [number in a, number in b], null where
-// one program has no such kernel.
+// one program has no such kernel. Those with the same functions are paired first, in order; then,
+// since devices, sizes and dtypes are fused differently, those with the same first function, and
+// then those that have any operator in common.
 function paired(a, b) {
-  const named = (m) => {
-    const found = new Map(), seen = new Map();
-    for (const i of m.run) {
-      const k = m.kernels[i], name = `${k.part} ${k.layer} ${k.what}`, count = (seen.get(name) || 0) + 1;
-      seen.set(name, count);
-      found.set(`${name} ${count}`, i);
+  const place = (k) => `${k.part} ${k.layer}`, operators = (m, k) => unique(k.items.map((n) => m.items[n].op));
+  const ways = [
+    (m, k) => [`${place(k)} ${k.what}`],
+    (m, k) => [`${place(k)} ${k.what.split(" ")[0]}`],
+    (m, k) => operators(m, k).map((op) => `${place(k)} ${op}`),
+  ];
+  const twin = new Map(), taken = new Set();
+  for (const names of ways) {
+    const free = new Map();
+    for (const j of b.run) if (!taken.has(j)) names(b, b.kernels[j]).forEach((name) => pushed(free, name, j));
+    for (const i of a.run) {
+      if (twin.has(i)) continue;
+      const j = names(a, a.kernels[i]).flatMap((name) => free.get(name) || []).find((other) => !taken.has(other));
+      if (j !== undefined) { twin.set(i, j); taken.add(j); }
     }
-    return found;
-  };
-  const [mine, theirs] = [named(a), named(b)];
-  const pairs = [...mine].map(([name, i]) => [i, theirs.get(name) ?? null]);
-  const known = new Set(mine.keys());
-  return [...pairs, ...[...theirs].filter(([name]) => !known.has(name)).map(([, i]) => [null, i])];
+  }
+  return [...a.run.map((i) => [i, twin.get(i) ?? null]), ...b.run.filter((j) => !taken.has(j)).map((j) => [null, j])];
 }
 
-// How a pair differs: "gone" (only in the first), "added" (only in the second), "changed", "".
+// How a pair differs: "gone" (only in the first), "added" (only in the second), "changed" (fused,
+// computed or placed differently), "resized" (the same, of other shapes or dtypes), "".
 function difference(a, b, [i, j]) {
   if (j === null) return "gone";
   if (i === null) return "added";
-  const [k, l] = [a.kernels[i], b.kernels[j]];
-  return ["how", "shape", "flops", "bytes", "device"].some((f) => k[f] !== l[f]) ? "changed" : "";
+  const [k, l] = [a.kernels[i], b.kernels[j]], differ = (fields) => fields.some((f) => k[f] !== l[f]);
+  return differ(["what", "how", "device"]) ? "changed" : differ(["dtype", "shape", "product", "flops", "bytes"]) ? "resized" : "";
 }
 
-// The other program's kernels, marked by how they differ.
+// The other program's kernels, marked by how they differ; not those that are of other shapes or dtypes only.
 function markedThings(model, marks) {
   return kernelThings(model).map((t) => ({ ...t, mark: marks.get(t.id) || undefined }));
 }
@@ -62,23 +69,32 @@ class ComparePane {
       el("tbody", {}, totals.map(([name, of, text]) => el("tr", {}, el("td", { class: "left" }, name), el("td", {}, text(of(a))), el("td", {}, text(of(b))), el("td", {}, ratio(of(a), of(b)))))));
     const weight = (m, i) => (i === null ? 0 : timed ? m.kernels[i].us : m.kernels[i].flops / 8 + m.kernels[i].bytes);
     const rows = [...this.pairs].sort((p, q) => Math.abs(weight(b, q[1]) - weight(a, q[0])) - Math.abs(weight(b, p[1]) - weight(a, p[0])));
-    const value = (m, i) => (i === null ? "—" : timed ? timeText(m.kernels[i].us) : m.kernels[i].flops ? flopsText(m.kernels[i].flops) : bytesText(m.kernels[i].bytes));
+    const amount = (m, i) => (timed ? m.kernels[i].us : m.kernels[i].flops || m.kernels[i].bytes);
+    const value = (m, i) => (i === null ? "—" : (timed ? timeText : m.kernels[i].flops ? flopsText : bytesText)(amount(m, i)));
+    const fields = ["how", "shape", ...(a.devices.length + b.devices.length ? ["device"] : [])];
     this.rows = [];
     const body = rows.map((p) => {
       const [i, j] = p, k = i === null ? b.kernels[j] : a.kernels[i], sign = difference(a, b, p);
-      const ways = [a, b].map((m, s) => (p[s] === null ? "—" : m.kernels[p[s]].how));
       const row = el("tr", { class: sign, onclick: () => this.pick(p) }, el("td", { class: `left difference ${sign}` }, { gone: "−", added: "+", changed: "~" }[sign] || ""),
-        el("td", { class: "left" }, el("bdi", {}, k.layer)), el("td", { class: "left" }, part(k), el("bdi", {}, k.what)),
-        el("td", {}, value(a, i)), el("td", {}, value(b, j)), el("td", {}, i === null || j === null ? "" : ratio(weight(a, i), weight(b, j))),
-        el("td", { class: "left" }, ways[0] === ways[1] ? ways[0] : `${ways[0]} → ${ways[1]}`));
+        el("td", { class: "left" }, el("bdi", {}, k.layer)), el("td", { class: "left" }, part(k), this.both(p, "what")),
+        el("td", {}, value(a, i)), el("td", {}, value(b, j)), el("td", {}, i === null || j === null ? "" : ratio(amount(a, i), amount(b, j))),
+        fields.map((f) => el("td", { class: "left" }, this.both(p, f))));
       this.rows.push([p, row]);
       return row;
     });
-    const head = ["", "layer", "what", "first", "second", "second / first", "how"].map((t, i) => el("th", { class: i < 3 || i > 5 ? "left" : "" }, t));
+    const columns = ["", "layer", "what", "first", "second", "second / first", "how", "output", "on"].slice(0, 6 + fields.length);
+    const head = columns.map((t, i) => el("th", { class: i < 3 || i > 5 ? "left" : "" }, t));
     const count = (sign) => this.pairs.filter((p) => difference(a, b, p) === sign).length;
-    fill(this.root, summary, el("p", { class: "note" }, `${count("")} kernels are alike, ${count("changed")} differ (~), ${count("gone")} are in the first only (−), ${count("added")} in the second only (+). Those whose ${timed ? "time" : "work"} differs most come first.`),
+    fill(this.root, summary, el("p", { class: "note" }, `${count("")} kernels are alike, ${count("resized")} the same on other shapes or dtypes, ${count("changed")} are fused or computed differently (~), ${count("gone")} are in the first only (−), ${count("added")} in the second only (+). Those whose ${timed ? "time" : "work"} differs most come first.`),
       el("table", { class: "compare" }, el("thead", {}, el("tr", {}, head)), el("tbody", {}, body)));
     this.choose(this.app.related);
+  }
+
+  // What both kernels of a pair have in a field: one text where it is the same.
+  both([i, j], field) {
+    const [x, y] = [[this.a, i], [this.b, j]].map(([m, n]) => (n === null ? null : valueIn(m.kernels[n], field)));
+    if (x === null || y === null || x === y) return el("bdi", {}, plain(x ?? y));
+    return [el("bdi", {}, plain(x)), el("b", { class: "difference changed" }, " → "), el("bdi", {}, plain(y))];
   }
 
   pick([i, j]) {
@@ -92,5 +108,7 @@ class ComparePane {
     for (const [p, row] of this.rows || []) row.classList.toggle("chosen", p[side] !== null && related.kernels.has(p[side]));
   }
 }
+
+const valueIn = (k, field) => (field === "shape" ? `${k.dtype}${k.shape}` : k[field] || "—");
 
 const ratio = (a, b) => (a && b ? (Math.abs(b / a - 1) < 0.005 ? "=" : `${number(b / a, b / a < 10 ? 2 : 0)} ×`) : "");
