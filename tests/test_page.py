@@ -122,3 +122,13 @@ def test_lines_of_kernels_name_the_nodes_that_they_compute():
     assert "conv2d" in found["acc + x1"]
     ended = [t for t in found if t.startswith("acc[row] += ")]
     assert all("conv2d" in op or op == "matmul" for t in ended for op in found[t])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_copies_stand_in_the_part_of_what_reads_them(name):
+    run = [k for k in recorded(name)["kernels"] if k["part"] != "prepare"]
+    for at, copy in enumerate(run):
+        if copy["what"] in ("copy", "pack"):
+            uses = [k for k in run[at + 1 :] if {*copy["writes"]} & {*k["reads"], *k["writes"]}]
+            assert not uses or copy["part"] in {k["part"] for k in uses}, copy
+            assert not uses or copy["layer"] or not any(k["layer"] for k in uses), copy

@@ -60,7 +60,21 @@ def kernels(
             if inspection.cards:
                 record["cards"] = [card(inspection, w.kernel, w.parts) for w in work]
         found.append(record)
+    stand_with_readers([k for k in found if k["part"] != PREPARE])
     return found
+
+
+def stand_with_readers(run: Sequence[dict[str, Any]]) -> None:
+    """Copies, as of parameters and of what a loop begins with, belong to the part of the next
+    kernel that reads the copy, or goes on writing it; and to its layer, if they have none.
+    """
+    for k, copy in reversed(list(enumerate(run))):
+        if copy["how"] == "copy":
+            made = set(copy["writes"])
+            uses = (r for r in run[k + 1 :] if made & {*r["reads"], *r["writes"]})
+            reader = next(uses, copy)
+            copy["layer"] = copy["layer"] or reader["layer"]
+            copy |= {"part": reader["part"], "parts_of": [reader["part"]]}
 
 
 def launched(

@@ -3,7 +3,7 @@
 // Kernels, in the order of the run; one reads another that wrote a buffer of its last.
 function kernelThings(model) {
   const wrote = new Map(), read = new Set();
-  return withReaders(model.run.map((id) => {
+  return model.run.map((id) => {
     const k = model.kernels[id];
     const reads = unique(k.reads.flatMap((b) => wrote.get(b) || [])).filter((r) => r !== id);
     k.reads.forEach((b) => read.add(b));
@@ -13,21 +13,10 @@ function kernelThings(model) {
     }
     return {
       id, reads, part: k.part, path: k.layer ? k.layer.split(".") : [], title: k.what,
-      sub: k.what, more: `${k.shape} ${k.how}`, shape: k.shape, copy: k.how === "copy", words: [k.what.split(" + ")[0]], kernels: [id],
+      sub: k.what, more: `${k.shape} ${k.how}`, shape: k.shape, words: [k.what.split(" + ")[0]], kernels: [id],
       note: [k.what, k.product, k.shape, k.how].filter(Boolean).join("\n"),
     };
-  }));
-}
-
-// Copies of inputs and parameters, which are of no layer, stand with what reads them.
-function withReaders(things) {
-  const reader = new Map();
-  things.forEach((t) => t.reads.forEach((r) => { if (!reader.has(r)) reader.set(r, t); }));
-  for (const t of things) {
-    const { path, part } = reader.get(t.id) || {};
-    if (t.copy && !t.path.length && !t.reads.length && path) Object.assign(t, { path, part });
-  }
-  return things;
+  });
 }
 
 // The nodes of a stage; with `before`, those that are gone since, too.
