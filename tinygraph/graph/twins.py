@@ -67,9 +67,7 @@ def changes(before: Graph, after: Graph) -> Changes:
         twins,
         gone=[n for n in first if n not in taken],
         added=[n for n in second if n not in twins],
-        changed=[
-            n for n, m in twins.items() if n is not m and differs(first[m], second[n], twins)
-        ],
+        changed=[n for n, m in twins.items() if n is not m and differs(first[m], second[n], twins)],
     )
 
 
