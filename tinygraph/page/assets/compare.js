@@ -1,15 +1,16 @@
 // Two programs side by side: what differs in totals, kernels, times, memory, and the graph.
 
 // Pairs of kernels that compute the same in the same layer: [number in a, number in b], null where
-// one program has no such kernel. Those with the same functions are paired first, in order; then,
-// since devices, sizes and dtypes are fused differently, those with the same first function, and
-// then those that have any operator in common.
+// one program has no such kernel. Those with the same functions are paired first, if their outputs
+// are alike, too, then in order; then, since devices, sizes and dtypes are fused differently, those
+// with the same first function, and then those that have any operator in common.
 function paired(a, b) {
-  const place = (k) => `${k.part} ${k.layer}`, operators = (m, k) => unique(k.items.map((n) => m.items[n].op));
+  const inPart = (k, names) => k.parts_of.flatMap((p) => names.map((name) => `${p} ${k.layer} ${name}`));
   const ways = [
-    (m, k) => [`${place(k)} ${k.what}`],
-    (m, k) => [`${place(k)} ${k.what.split(" ")[0]}`],
-    (m, k) => operators(m, k).map((op) => `${place(k)} ${op}`),
+    (m, k) => [`${k.layer} ${k.what} ${k.shape}`],
+    (m, k) => [`${k.layer} ${k.what}`],
+    (m, k) => inPart(k, [k.what.split(" ")[0]]),
+    (m, k) => inPart(k, unique(k.items.map((n) => m.items[n].op))),
   ];
   const twin = new Map(), taken = new Set();
   for (const names of ways) {
