@@ -45,7 +45,7 @@ NUMPY = {
     "reshape": lambda i: tg.reshape(X, i(2), i(-1)),
     "broadcast_to": lambda i: tg.broadcast_to(X, (i(3), 2, 4, 8, 8)),
     "zeros": lambda i: tg.zeros((i(4), i(8))) + X[0, 0, 0],
-    "arange": lambda i: tg.arange(i(8), dtype="float32") + X,
+    "arange": lambda i: tg.arange(i(8), "float32") + X,
     "one_hot": lambda i: tg.one_hot(tg.argmax(X, 1), i(4)),
     "cumsum": lambda i: tg.cumsum(X, i(1)),
     "pad": lambda i: tg.pad(X, i(1)),

@@ -260,12 +260,13 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Node:
 # -- made ------------------------------------------------------------------------------------------
 
 
-def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: str | None = None) -> Node:
+def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None) -> Node:
     """start, start + step, ... below stop; of one number, 0, 1, ... below it. As numpy.arange.
 
     Args:
         start, stop, step: numbers; a single whole number may be the open size of an axis.
-        dtype: by default int32, or float32 if one of the numbers is a float.
+        dtype: by default int32, or float32 if one of the numbers is a float; it may also stand in
+            the place of ``stop``.
 
     Raises:
         ShapeError: the step is 0, something is no number, or the dtype cannot hold it.
@@ -275,8 +276,8 @@ def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: str | None = N
         >>> tg.run(tg.arange(1, 8, 3))
         array([1, 4, 7], dtype=int32)
     """
-    if isinstance(stop, str):
-        raise ShapeError(f"arange requires a number as stop, got {stop!r}; write dtype={stop!r}")
+    if isinstance(stop, (str, type, np.dtype)) and dtype is None:  # arange(8, "float32")
+        stop, dtype = None, stop
     if stop is None:
         start, stop = 0, start
     if isinstance(stop, Size):
