@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ... import ops
 from ...graph.ir import Graph, Node
 from ...graph.op import CONSTANT, ShapeError
-from .products import correlated, grouped, window
+from .products import after, correlated, grouped, window
 from .writer import OnnxWriter, Value
 
 
@@ -174,9 +175,80 @@ def _biased(w: OnnxWriter, n: Node, x: Value, kernel: Value, bias: Value) -> Val
     )  # fmt: skip
 
 
+def local_response_norm(n: Node, graph: Graph) -> Raised | None:
+    """x times a power of add(mul(sums, alpha / size), k); an even window is off ONNX's by one."""
+    x, exponent = n.inputs[0], below(n, 1, 1)
+    power = -(number(exponent) or 0) if exponent is not None else 0
+    forms = ((0, 0), 0.75), ((1, 0), 0.5), ((1,), 1.0), ((0,), power)
+    for path, beta in forms:
+        base = below(n, 1, *path)
+        sums, share = (below(base, 0, 0), below(base, 0, 1)) if base is not None else (None, None)
+        if base is None or sums is None or share is None or sums.op.name != "window_sum":
+            continue
+        k, part, size = number(base.inputs[1]), number(share), sums.attr("kernel")[1]
+        if n.dtype != "float32" or size % 2 == 0 or k is None or part is None:
+            continue
+        options = {"alpha": part * size, "beta": beta}
+        if rebuilt(n, lambda: ops.local_response_norm(x, size, k=k, **options)):  # noqa: B023
+            return simple("LRN", x, size=size, bias=k, **options)
+    return None
+
+
+def pool(sums: Node, build: Callable[..., Node], n: Node) -> dict[str, Any] | None:
+    """The attributes of a pool of ONNX, if ``build`` makes the node of such windows.
+
+    Windows that hang over the image, as with ceil_mode, are written with padding.
+    """
+    if sums.op.name != "window_sum" or sums.ndim < 3:
+        return None
+    kernel, stride, before = (sums.attr(k)[2:] for k in ("kernel", "stride", "padding"))
+    dilation = sums.attr("dilation", ())[2:] or (1,) * len(kernel)
+    spans = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
+    image, out = sums.inputs[0].shape[2:], sums.shape[2:]
+    each = zip(image, out, spans, stride, before, strict=True)
+    ends = [max(after(*sizes), 0) for sizes in each]
+    if any(max(p) >= k for *p, k in zip(before, ends, kernel, strict=True)):
+        return None  # runtimes refuse padding as wide as the kernel
+    pads = tuple(zip(before, ends, strict=True))
+    if not rebuilt(n, lambda: build(kernel, stride, pads, dilation=dilation)):
+        return None
+    attributes = {"kernel_shape": kernel, "strides": stride, "pads": [*before, *ends]}
+    return attributes | ({"dilations": dilation} if max(dilation) > 1 else {})
+
+
+def average_pool(n: Node, graph: Graph) -> Raised | None:
+    """Sums of windows times one number, or a number for each place where padding does not count."""
+    sums = n.inputs[0]
+    if (x := below(sums, 0)) is None:
+        return None
+    for counted in (True, False):
+        if found := pool(sums, partial(ops.avg_pool, x, count_include_pad=counted), n):
+            return simple("AveragePool", x, count_include_pad=int(counted), **found)
+    return None
+
+
+def lp_pool(n: Node, graph: Graph) -> Raised | None:
+    """Sums of windows over powers, and their root unless the power is 1."""
+    sums, inverse = (n, None) if n.op.name == "window_sum" else (below(n, 2, 0, 2), below(n, 2, 1))
+    if sums is None or n.dtype != "float32":
+        return None
+    degree = number(inverse) if inverse is not None else None
+    p = round(1 / degree) if degree else 1 if sums is n else 2
+    x = below(sums, 0, 0)
+    if p > 2:  # powers of abs(x), of which small ones are products
+        while x is not None and x.op.name == "mul":
+            x = x.inputs[0]
+        x = below(x, 0) if x is not None else None
+    if x is None or not (found := pool(sums, partial(ops.lp_pool, x, p), n)):
+        return None
+    return simple("LpPool", x, p=p, **found)
+
+
 GUESSES: dict[str, tuple[Callable[[Node, Graph], Raised | None], ...]] = {
     "div": (softmax, mean),
     "sub": (log_softmax,),
-    "mul": (gelu, mean),
+    "mul": (gelu, mean, average_pool, local_response_norm),
+    "where": (lp_pool,),
+    "window_sum": (lp_pool,),
     "add": (batch_norm, layer_norm, conv, gemm),
 }
