@@ -121,60 +121,6 @@ def test_networks_are_written_in_operators_of_their_own(tmp_path: Path) -> None:
     assert {"LayerNormalization", "Gelu", "Softmax", "Gemm", "ReduceMean"} <= found
 
 
-X = (2, 5, 9, 8)
-RAISED: dict[str, tuple[str, Callable[[Node], Node], tuple[int, ...]]] = {
-    "average": ("AveragePool", lambda x: tg.avg_pool2d(x, 3, 2), X),
-    "average, padding counts": ("AveragePool", lambda x: tg.avg_pool2d(x, 3, 2, 1), X),
-    "average of what is there": (
-        "AveragePool", lambda x: tg.avg_pool2d(x, 3, 2, 1, count_include_pad=False), X,
-    ),
-    "average, hanging over": (
-        "AveragePool", lambda x: tg.avg_pool2d(x, (2, 3), 3, 0, True, count_include_pad=False), X,
-    ),
-    "average of three axes": (
-        "AveragePool", lambda x: tg.avg_pool(x, 2, 1, ((0, 1), (1, 0), (1, 1))), (1, 2, 3, 4, 5),
-    ),
-    "average with gaps": ("AveragePool", lambda x: tg.avg_pool(x, 3, 2, 1, dilation=2), X),
-    "L1": ("LpPool", lambda x: tg.lp_pool(x - 0.5, 1, 3), X),
-    "L2": ("LpPool", lambda x: tg.l2_pool2d(x, 3, 2, 1), X),
-    "L2, hanging over": ("LpPool", lambda x: tg.l2_pool2d(x, 2, 2, 0, True), X),
-    "L3": ("LpPool", lambda x: tg.lp_pool(x - 0.5, 3, 3, 2), X),
-    "L7 of one axis": ("LpPool", lambda x: tg.lp_pool(x - 0.5, 7, 3, 2), (2, 3, 9)),
-    "response": ("LRN", lambda x: tg.local_response_norm(x, 5, 1.0), X),
-    "response, root": ("LRN", lambda x: tg.local_response_norm(x, 3, 0.5, 0.5, 2.0), X),
-    "response, whole": ("LRN", lambda x: tg.local_response_norm(x, 1, 0.5, 1.0), X),
-    "response, other power": ("LRN", lambda x: tg.local_response_norm(x, 3, 0.5, 0.6, 2.0), X),
-}  # fmt: skip
-
-
-def raised(build: Callable[[Node], Node], shape: Sequence[int], path: Path) -> list[str]:
-    """The operators of the file, which computes what the graph does."""
-    x = tg.input("x", *shape)
-    graph = Graph("raised", (x,), (build(x),))
-    tg.onnx.save(graph, path)
-    check(path, graph, values([x]))
-    return [n.op_type for n in onnx.load(path).graph.node if n.op_type not in ("Identity", "Sub")]
-
-
-@pytest.mark.parametrize("name", RAISED)
-def test_patterns_become_operators(name: str, tmp_path: Path) -> None:
-    op, build, shape = RAISED[name]
-    assert raised(build, shape, tmp_path / "raised.onnx") == [op]
-
-
-NOT_RAISED: dict[str, Callable[[Node], Node]] = {
-    "what hangs over does not count": lambda x: tg.avg_pool2d(x, 3, 2, 1, True),
-    "windows over channels": lambda x: tg.local_response_norm(x, 4, 1.0),
-    "a power that is no whole number": lambda x: tg.lp_pool(x, 2.5, 3),
-    "weighted": lambda x: tg.center_weighted_pool2d(x, 3),
-}
-
-
-@pytest.mark.parametrize("name", NOT_RAISED)
-def test_what_onnx_means_otherwise_is_not_raised(name: str, tmp_path: Path) -> None:
-    assert len(raised(NOT_RAISED[name], X, tmp_path / "raised.onnx")) > 1
-
-
 STEPS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "lenet5": (models.lenet5, (4, 1, 28, 28)),
     "lstm": (lambda: models.lstm(4, 6, 3), (4, 5, 4)),
@@ -225,6 +171,20 @@ def test_loops_of_all_kinds(tmp_path: Path) -> None:
     graph = Graph("loops", (x, h, w), (*outs, *tg.grad(total, [x, h, w])))
     tg.onnx.save(graph, tmp_path / "loop.onnx")
     check(tmp_path / "loop.onnx", graph, values(graph.inputs))
+
+
+def test_loops_in_loops_read_what_is_outside_both(tmp_path: Path) -> None:
+    x, w = tg.input("x", 5, 4, 3), tg.input("w", 3)
+    v = tg.exp(w) * 3.0
+
+    def rows(carry: Node, each: Node) -> Node:
+        (last,), _ = tg.scan(lambda h, r: tg.tanh(h * v + r + tg.sqrt(v)), carry, each)
+        return last
+
+    (last,), _ = tg.scan(rows, tg.zeros(3), x)
+    graph = Graph("nested", (x, w), (last,))
+    tg.onnx.save(graph, tmp_path / "nested.onnx")
+    check(tmp_path / "nested.onnx", graph, values(graph.inputs))
 
 
 def test_devices_are_left_out(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +60,8 @@ def model(graph: Graph, updates: Sequence[Parameter], outputs: Sequence[str]) ->
         name = _unique(taken, label)
         w.nodes.append(helper.make_node("Identity", [result], [name], name=f"output_{name}"))
         made.append(declared(name, n.dtype, n.shape))
-    tensors = [*values.values(), *w.tensors.values()]
-    nodes = _alive(w.nodes, [o.name for o in made])
+    nodes, read = _alive(w.nodes, [o.name for o in made])
+    tensors = [*values.values(), *(t for name, t in w.tensors.items() if name in read)]
     return helper.make_model(
         helper.make_graph(nodes, graph.name or "graph", inputs, made, tensors),
         opset_imports=[helper.make_opsetid("", max(map(_opset, w.written), default=OPSET))],
@@ -120,16 +120,22 @@ def _unique(taken: Counter[str], name: str) -> str:
     return name if taken[name] == 1 else f"{name}_{taken[name]}"
 
 
-def _alive(nodes: Sequence[Any], outputs: Sequence[str]) -> list[Any]:
-    """The nodes that outputs need; reshapes that others replaced go."""
+def _alive(nodes: Sequence[Any], outputs: Sequence[str]) -> tuple[list[Any], set[str]]:
+    """The nodes that outputs need, and the values these read; reshapes that others replaced go."""
     needed, kept = set(outputs), []
     for node in reversed(nodes):
         if needed.intersection(node.output):
             kept.append(node)
-            needed.update(node.input)
-            for attribute in node.attribute:
-                needed.update(i for inner in attribute.g.node for i in inner.input)
-    return kept[::-1]
+            needed.update(_read(node))
+    return kept[::-1], needed
+
+
+def _read(node: Any) -> Iterator[str]:
+    """What a node reads, and the nodes of its bodies, and of theirs."""
+    yield from node.input
+    for attribute in node.attribute:
+        for inner in attribute.g.node:
+            yield from _read(inner)
 
 
 def write(made: onnx.ModelProto, path: str | Path) -> None:

@@ -9,7 +9,7 @@ from ...graph.ir import Node
 from ...graph.op import CONSTANT
 from ...graph.origins import origins
 from . import elementwise, loops, products, resampling, shaping, windows  # noqa: F401
-from .raising import Raised
+from .patterns import Raised
 from .writer import RULES, OnnxWriter, Value
 
 

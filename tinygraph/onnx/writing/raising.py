@@ -1,30 +1,18 @@
-"""Patterns that are one operator of ONNX, so that other runtimes fuse them.
-
-Nodes are interned: a pattern is found by guessing what it was made of, making it again, and looking
-whether that gives the same node. What a raised node replaced is written only if others read it.
-"""
+"""Patterns that are one operator of ONNX, so that other runtimes fuse them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from ... import ops
 from ...graph.ir import Graph, Node
-from ...graph.op import CONSTANT, ShapeError
+from .layers import last_or_all, recurrent
+from .patterns import Raised, below, number, rebuilt, simple
 from .products import after, correlated, grouped, window
 from .writer import OnnxWriter, Value
-
-
-@dataclass(frozen=True)
-class Raised:
-    """A node as one of ONNX's operators: what it reads, and how it is written."""
-
-    inputs: tuple[Node, ...]
-    write: Callable[..., Value]
 
 
 def raised(graph: Graph) -> dict[Node, Raised]:
@@ -37,34 +25,6 @@ def raised(graph: Graph) -> dict[Node, Raised]:
                 found[n] = made
                 break
     return found
-
-
-def simple(op: str, *inputs: Node, **attributes: Any) -> Raised:
-    return Raised(inputs, lambda w, *xs: w.add(op, *xs, **attributes))
-
-
-def number(n: Node) -> float | None:
-    """The number that a constant is, if it is one."""
-    if n.op is not CONSTANT or n.type.size != 1:
-        return None
-    return float(n.attr("value").data.reshape(-1)[0])
-
-
-def rebuilt(n: Node, build: Callable[[], Node]) -> bool:
-    """Whether this builds the node."""
-    try:
-        return build() is n
-    except (ShapeError, ValueError, TypeError):
-        return False
-
-
-def below(n: Node, *path: int) -> Node | None:
-    """The node that is reached by these inputs, if there are so many."""
-    for i in path:
-        if i >= len(n.inputs):
-            return None
-        n = n.inputs[i]
-    return n
 
 
 def softmax(n: Node, graph: Graph) -> Raised | None:
@@ -246,6 +206,8 @@ def lp_pool(n: Node, graph: Graph) -> Raised | None:
 
 GUESSES: dict[str, tuple[Callable[[Node, Graph], Raised | None], ...]] = {
     "div": (softmax, mean),
+    "scan": (recurrent,),
+    "slice": (last_or_all,),
     "sub": (log_softmax,),
     "mul": (gelu, mean, average_pool, local_response_norm),
     "where": (lp_pool,),
