@@ -56,11 +56,12 @@ def check(path: Path, graph: Graph, arrays: list[np.ndarray], runtime: bool = Tr
         near(session.run(None, feeds), want)
 
 
-def near(got: Sequence[np.ndarray], want: Sequence[np.ndarray]) -> None:
+def near(got: Sequence[np.ndarray], want: Sequence[np.ndarray], share: float = 2e-6) -> None:
+    """Equal but for rounding: a share of the largest number."""
     for a, b in zip(got, want, strict=False):
         assert a.shape == b.shape and a.dtype == b.dtype
         scale = max(1.0, float(np.abs(b[np.isfinite(b)]).max(initial=0)))
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-6 * scale)
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=share * scale)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

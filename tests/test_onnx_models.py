@@ -1,0 +1,87 @@
+"""Every network of tinygraph.models as an ONNX file: valid, read back, run by ONNX Runtime.
+
+Values are the interpreter's here, so that large networks need no compiling; test_onnx_save.py
+compiles small ones of all kinds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("onnx", reason="requires tinygraph[onnx]", exc_type=Exception)
+
+import onnx
+
+import tinygraph as tg
+from test_onnx_save import near, onnxruntime, values
+from tinygraph import models, nn
+from tinygraph.graph.ir import Graph, Node
+
+IMAGE = (1, 3, 32, 32)
+WORDS = (2, 7)
+DEEP = 1e-5  # of the largest number, after up to 150 layers' rounding
+DEPTHS = (18, 34, 50, 101, 152)
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "Bert": (lambda: models.Bert(11, 9, 12, 2, 3), WORDS),
+    "CharLanguageModel": (lambda: models.CharLanguageModel(11, 6, 2, 4), WORDS),
+    "SequenceClassifier": (lambda: models.SequenceClassifier(nn.LSTM(4, 6), 3), (2, 5, 4)),
+    "TransformerClassifier": (lambda: models.TransformerClassifier(11, 3, 9, 12, 1, 3), WORDS),
+    "TransformerLanguageModel": (lambda: models.TransformerLanguageModel(11, 9, 12, 1, 3), WORDS),
+    "VisionTransformer": (lambda: models.VisionTransformer(32, 16, 2, 3, 12), (1, 3, 32, 32)),
+    "alexnet": (lambda: models.alexnet("original", 10, 64), (1, 3, 227, 227)),
+    "densenet121": (lambda: models.densenet121(10), IMAGE),
+    "efficientnet_b0": (lambda: models.efficientnet_b0(10), IMAGE),
+    "googlenet": (lambda: models.googlenet("paper", 10), (1, 3, 64, 64)),
+    "inception_v3": (lambda: models.inception_v3(10), (1, 3, 75, 75)),
+    "lenet5": (models.lenet5, (2, 1, 28, 28)),
+    "lstm": (lambda: models.lstm(4, 6, 3, num_layers=2), (2, 5, 4)),
+    "mobilenet_v2": (lambda: models.mobilenet_v2(10), IMAGE),
+    **{f"resnet{n}": (lambda n=n: getattr(models, f"resnet{n}")(10), IMAGE) for n in DEPTHS},
+    "resnext50": (lambda: models.resnext50(10), IMAGE),
+    "rnn": (lambda: models.rnn(4, 6, 3), (2, 5, 4)),
+    "shufflenet_v2": (lambda: models.shufflenet_v2(10), IMAGE),
+    "squeezenet": (lambda: models.squeezenet(10), IMAGE),
+    "unet": (lambda: models.unet(2, 1, 4), (1, 1, 32, 32)),
+    "vgg16": (lambda: models.vgg16(10, 64), IMAGE),
+}
+AS_ANOTHER = {"bert_base": "Bert", "vit_b_16": "VisionTransformer"}  # of other sizes
+LARGE = {
+    "densenet121",
+    "inception_v3",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnext50",
+    "vgg16",
+}
+
+
+def flat(made: object) -> list[Node]:
+    return [made] if isinstance(made, Node) else [n for part in made for n in flat(part)]  # type: ignore[attr-defined]
+
+
+def test_every_network_is_here() -> None:
+    assert {*NETWORKS, *AS_ANOTHER, "auxiliary_loss"} == set(models.__all__)
+    assert set(AS_ANOTHER.values()) <= set(NETWORKS)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_come_back(name: str, tmp_path: Path, pytestconfig: pytest.Config) -> None:
+    if name in LARGE and not pytestconfig.getoption("--deep"):
+        pytest.skip("takes seconds: --deep")
+    build, shape = NETWORKS[name]
+    x = tg.input("x", *shape, dtype="int32" if shape == WORDS else "float32")
+    graph = Graph(name, (x,), tuple(flat(build()(x))))
+    path = tmp_path / "net.onnx"
+    tg.onnx.save(graph, path)
+    onnx.checker.check_model(str(path), full_check=True)
+    arrays = values([x])
+    want = tg.run(graph, *arrays)
+    near(tg.run(Graph("back", (x,), tuple(flat(tg.onnx.load(path)(x)))), *arrays), want, DEEP)
+    if onnxruntime is not None:
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        near(session.run(None, {"x": arrays[0]}), want, DEEP)
