@@ -1,9 +1,10 @@
-"""Loops that are ONNX's LSTM or GRU: those of nn.LSTM and nn.GRU without lengths."""
+"""Loops that are ONNX's LSTM, GRU or RNN: those of such layers of nn without lengths."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ... import ops
@@ -13,8 +14,58 @@ from ...ops.loop import ITEM, LoopRoles
 from .patterns import Raised, below, rebuilt
 from .writer import OnnxWriter, Value
 
-ORDERS = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2)}  # where ONNX's gates are among ours
-OTHERS: dict[str, dict[str, Any]] = {"LSTM": {}, "GRU": {"linear_before_reset": 1}}
+Steps = Callable[..., tuple[Node, ...]]
+
+
+def _lstm(weight: Node, bias: Node | None) -> Steps:
+    def step(h: Node, c: Node, row: Node) -> tuple[Node, ...]:
+        after = lstm_step(row + h @ weight, (h, c))
+        return (*after, after[0])
+
+    return step
+
+
+def _gru(weight: Node, bias: Node | None) -> Steps:
+    def step(h: Node, row: Node) -> tuple[Node, ...]:
+        kept = h @ weight
+        after = gru_step(row, kept if bias is None else kept + bias, h)
+        return after, after
+
+    return step
+
+
+def _rnn(function: Callable[[Node], Node], weight: Node, bias: Node | None) -> Steps:
+    def step(h: Node, row: Node) -> tuple[Node, ...]:
+        after = function(row + h @ weight)
+        return after, after
+
+    return step
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An operator of ONNX.
+
+    Attributes:
+        op, options: its name, and attributes.
+        states: carries of a step.
+        order: where its gates are among those of nn.
+        steps: the step of nn, from the state's weight and bias.
+    """
+
+    op: str
+    states: int
+    order: tuple[int, ...]
+    steps: Callable[[Node, Node | None], Steps]
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+CELLS = (
+    Cell("LSTM", 2, (0, 3, 1, 2), _lstm),
+    Cell("GRU", 1, (1, 0, 2), _gru, {"linear_before_reset": 1}),
+    Cell("RNN", 1, (0,), partial(_rnn, ops.tanh), {"activations": ["Tanh"]}),
+    Cell("RNN", 1, (0,), partial(_rnn, ops.relu), {"activations": ["Relu"]}),
+)
 
 
 @dataclass(frozen=True)
@@ -22,23 +73,22 @@ class Layer:
     """One layer in one direction.
 
     Attributes:
-        op: LSTM or GRU.
+        cell: which operator it is.
         loop: the loop that it was.
         x: [steps, n, inputs].
         weights: [inputs, gates] and [hidden, gates].
         biases: of what x gives, and of what the state gives.
     """
 
-    op: str
+    cell: Cell
     loop: LoopRoles
     x: Node
     weights: tuple[Node, Node]
     biases: tuple[Node | None, Node | None]
-    turned: tuple[bool, ...] = field(init=False)
 
-    def __post_init__(self) -> None:
-        turned = tuple(m.op.name == "transpose" for m in self.weights)
-        object.__setattr__(self, "turned", turned)
+    @property
+    def turned(self) -> list[bool]:
+        return [m.op.name == "transpose" for m in self.weights]
 
     def raised(self) -> Raised:
         matrices = (m.inputs[0] if t else m for m, t in zip(self.weights, self.turned, strict=True))
@@ -56,9 +106,9 @@ class Layer:
         ]
         starts = [w.reshape(s, state, (1, *state)) for s in others[2:first]]
         y, *ends = w.add(
-            self.op, x, *w_r, self.bias(w, list(others[first:])), "", *starts,
+            self.cell.op, x, *w_r, self.bias(w, list(others[first:])), "", *starts,
             outputs=1 + len(starts), hidden_size=state[1],
-            direction="reverse" if loop.reverse else "forward", **OTHERS[self.op],
+            direction="reverse" if loop.reverse else "forward", **self.cell.options,
         )  # fmt: skip
         y = w.reshape(y, (loop.length, 1, *state), (loop.length, *state))
         parts = (y, starts[0]) if loop.reverse else (starts[0], y)
@@ -67,7 +117,7 @@ class Layer:
 
     def by_gate(self, w: OnnxWriter, x: Value, *rest: int) -> Value:
         """x[gates * hidden, *rest] in ONNX's order of gates, as [1, gates * hidden, *rest]."""
-        order = ORDERS[self.op]
+        order = self.cell.order
         hidden = self.loop.initial[0].shape[1]
         rows = len(order) * hidden
         apart = w.reshape(x, (rows, *rest), (len(order), hidden, *rest))
@@ -107,35 +157,16 @@ def layer(n: Node, graph: Graph) -> Layer | None:
     inner = loop.given[1] if len(loop.given) > 1 else None
     if bias is not None and bias.shape != rows.shape[2:]:
         return None
-    op = "LSTM" if len(loop.initial) == 2 else "GRU"
-    if not _steps(n, loop, STEPS[op](weights[1], inner)):
+    cells = (c for c in CELLS if c.states == len(loop.initial))
+    cell = next((c for c in cells if _makes(n, loop, c.steps(weights[1], inner))), None)
+    if cell is None:
         return None
     if any(not _only_last(u, graph, loop) for u in graph.users[n] if u.attr("index") == 1):
         return None
-    return Layer(op, loop, product.inputs[0], weights, (bias, inner))
+    return Layer(cell, loop, product.inputs[0], weights, (bias, inner))
 
 
-def _lstm(weight: Node, bias: Node | None) -> Callable[..., tuple[Node, ...]]:
-    def step(h: Node, c: Node, row: Node) -> tuple[Node, ...]:
-        after = lstm_step(row + h @ weight, (h, c))
-        return (*after, after[0])
-
-    return step
-
-
-def _gru(weight: Node, bias: Node | None) -> Callable[..., tuple[Node, ...]]:
-    def step(h: Node, row: Node) -> tuple[Node, ...]:
-        kept = h @ weight
-        after = gru_step(row, kept if bias is None else kept + bias, h)
-        return after, after
-
-    return step
-
-
-STEPS = {"LSTM": _lstm, "GRU": _gru}
-
-
-def _steps(n: Node, loop: LoopRoles, step: Callable[..., tuple[Node, ...]]) -> bool:
+def _makes(n: Node, loop: LoopRoles, step: Steps) -> bool:
     """Whether these steps make the loop."""
 
     def build() -> Node:
