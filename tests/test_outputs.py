@@ -101,7 +101,7 @@ def test_memory_of_a_parameter_is_refused() -> None:
     x, w = tg.input("x", 4, 4), tg.parameter(np.ones((4, 4), "float32"), "w")
     run = tg.compile([x], [x @ w])
     with pytest.raises(ValueError, match="shares memory with parameter w"):
-        run(np.ones((4, 4), "float32"), out=w.state.memory)
+        run(np.ones((4, 4), "float32"), out=w.state.read())
 
 
 @pytest.mark.parametrize("make", [

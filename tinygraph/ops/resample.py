@@ -98,7 +98,7 @@ def resize(
     exclude_outside: bool = False,
     antialias: bool = False,
     region: Sequence[tuple[float, float]] | None = None,
-    outside: float = 0.0,
+    outside: float = 0,
 ) -> Node:
     """x with new sizes along ``axes``, its values interpolated: all that ONNX's Resize can do.
 

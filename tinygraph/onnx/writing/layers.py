@@ -69,7 +69,7 @@ CELLS = (
 
 
 @dataclass(frozen=True)
-class Layer:
+class RaisedLayer:
     """One layer in one direction.
 
     Attributes:
@@ -136,7 +136,7 @@ class Layer:
         return w.add("Concat", *parts, axis=1)
 
 
-def layer(n: Node, graph: Graph) -> Layer | None:
+def layer(n: Node, graph: Graph) -> RaisedLayer | None:
     """The layer that a loop is, if nothing reads c of all its steps, which ONNX does not give.
 
     Where gradients go through the same steps once more, loops stay what they are: readers merge
@@ -163,7 +163,7 @@ def layer(n: Node, graph: Graph) -> Layer | None:
         return None
     if any(not _only_last(u, graph, loop) for u in graph.users[n] if u.attr("index") == 1):
         return None
-    return Layer(cell, loop, product.inputs[0], weights, (bias, inner))
+    return RaisedLayer(cell, loop, product.inputs[0], weights, (bias, inner))
 
 
 def _makes(n: Node, loop: LoopRoles, step: Steps) -> bool:
