@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("onnx", reason="requires tinygraph[onnx]", exc_type=Exception)
 
-import fine_tuning
+import onnx_fine_tuning as fine_tuning
 import tinygraph as tg
 from tinygraph import models, nn, optim
 from tinygraph.onnx.module import OnnxModule

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-import fine_tuning
+import onnx_fine_tuning as fine_tuning
 from benchmarks.torch_networks import LeNet5, ResNet50
 
 
