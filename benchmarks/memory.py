@@ -10,15 +10,11 @@ library. PyTorch runs in the faster format for images, channels last.
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import json
-import os
-import resource
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
+
+import processes
 
 LIBRARIES = ("tinygraph", "torch")
 
@@ -32,12 +28,12 @@ def child(library: str, row: str, threads: int) -> dict[str, float]:
     inputs, labels = NETWORKS[name].batch(int(size[1:]))
     if library == "torch":
         peers._torch(threads)
-    before = _resident()
+    before = processes.resident()
     make = _torch_run if library == "torch" else _tinygraph_run
     run = make(name, inputs, labels, threads, bool(training))
     for _ in range(3):
         run()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = processes.peak()
     return {"peak_mb": peak, "more_mb": peak - before}
 
 
@@ -67,34 +63,15 @@ def _torch_run(name, inputs, labels, threads, training) -> Callable[[], object]:
     return peers._torch_inference(module.eval(), x)
 
 
-def _resident() -> float:
-    """Megabytes of memory in use now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
 def measure(row: str, threads: int) -> dict[str, dict[str, float]]:
     """Peaks by library; the first process of tinygraph only fills the cache."""
-    _spawn("tinygraph", row, threads)
+    processes.spawn(__file__, "tinygraph", row, threads)
     found = [x for x in LIBRARIES if importlib.util.find_spec(x)]
-    return {library: _spawn(library, row, threads) for library in found}
-
-
-def _spawn(library: str, row: str, threads: int) -> dict[str, float]:
-    command = [sys.executable, __file__, "--child", library, row, "--threads", str(threads)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{library} {row} failed:\n{done.stderr}")
-    return json.loads(done.stdout.splitlines()[-1])
+    return {library: processes.spawn(__file__, library, row, threads) for library in found}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("rows", nargs="*", metavar="row")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--child", choices=LIBRARIES, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = processes.parser(__doc__, LIBRARIES).parse_args()
     if options.child:
         print(json.dumps(child(options.child, options.rows[0], options.threads)))
         return

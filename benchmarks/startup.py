@@ -3,22 +3,19 @@
     python benchmarks/startup.py [row] [--threads 2] [--json out.json]
 
 Cold: an empty cache. Warm: the same once more. Seconds are those of building the graph and of
-compile(), weights apart, and of the first call; memory is the largest resident size after three
+compile(), weights processes, and of the first call; memory is the largest resident size after three
 calls, less that of the process before it built anything.
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import json
-import os
-import resource
-import subprocess
-import sys
 import tempfile
 import time
-from pathlib import Path
+from functools import partial
+
+import processes
 
 ROWS = ("lenet-b1", "lenet-b64-train", "googlenet-b1", "googlenet-b8-train", "alexnet-b1")
 LIBRARIES = ("tinygraph", "torch-nhwc")
@@ -34,7 +31,7 @@ def child(library: str, row: str, threads: int) -> dict[str, float]:
     images, labels = network.batch(int(size[1:]))
     if library == "torch-nhwc":
         torch = peers._torch(threads)
-    before = _resident()
+    before = processes.resident()
     net = network.build()
     start = time.perf_counter()
     if library == "tinygraph" and training:
@@ -53,46 +50,26 @@ def child(library: str, row: str, threads: int) -> dict[str, float]:
     run()
     first = time.perf_counter()
     run(), run()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"compile_s": compiled - start, "first_s": first - compiled, "peak_mb": peak - before}
-
-
-def _resident() -> float:
-    """Megabytes of memory in use now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    more = processes.peak() - before
+    return {"compile_s": compiled - start, "first_s": first - compiled, "peak_mb": more}
 
 
 def measure(row: str, threads: int) -> dict[str, dict[str, float]]:
     """Times of cold and warm starts of tinygraph, and PyTorch's memory next to the warm one's."""
     with tempfile.TemporaryDirectory() as cache:
-        starts = {state: _spawn("tinygraph", row, threads, cache) for state in ("cold", "warm")}
+        start = partial(processes.spawn, __file__, row=row, threads=threads, TINYGRAPH_CACHE=cache)
+        starts = {state: start("tinygraph") for state in ("cold", "warm")}
         if importlib.util.find_spec("torch"):
-            starts["torch"] = _spawn("torch-nhwc", row, threads, cache)
+            starts["torch"] = start("torch-nhwc")
         return starts
 
 
-def _spawn(library: str, row: str, threads: int, cache: str) -> dict[str, float]:
-    command = [sys.executable, __file__, "--child", library, row, "--threads", str(threads)]
-    done = subprocess.run(
-        command, env={**os.environ, "TINYGRAPH_CACHE": cache}, capture_output=True, text=True
-    )
-    if done.returncode:
-        raise RuntimeError(f"{library} {row} failed:\n{done.stderr}")
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("rows", nargs="*", default=list(ROWS), metavar="row")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--child", choices=LIBRARIES, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = processes.parser(__doc__, LIBRARIES).parse_args()
     if options.child:
         print(json.dumps(child(options.child, options.rows[0], options.threads)))
         return
-    results = {row: measure(row, options.threads) for row in options.rows}
+    results = {row: measure(row, options.threads) for row in options.rows or ROWS}
     print(
         "| | cold compile s | warm compile s | first call s | peak MB | PyTorch's |\n"
         "|---|---:|---:|---:|---:|---:|"
