@@ -55,5 +55,14 @@ def test_the_log_says_when_a_long_one_is_done(seconds, lines, caplog, monkeypatc
     assert [r.message for r in caplog.records] == ["compiled step in 3.0 s"] * lines
 
 
+def test_the_log_says_that_one_failed(caplog, monkeypatch):
+    caplog.set_level(logging.INFO, "tinygraph")
+    times = iter([0.0, 2.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(times))
+    with pytest.raises(KeyError), progress.progress("step"):
+        raise KeyError
+    assert [r.message for r in caplog.records] == ["did not compile step in 2.0 s"]
+
+
 def test_nothing_is_told_outside_of_a_compile():
     progress.tell("nothing")

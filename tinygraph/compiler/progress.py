@@ -73,9 +73,10 @@ class Progress:
         self.shown, self.visible = now, True
         self.line.show(f"tinygraph: compiling {self.name}: {text}, {now - self.began:.0f} s")
 
-    def end(self) -> None:
+    def end(self, done: bool) -> None:
         seconds = time.monotonic() - self.began
-        text = f"compiled {self.name} in {seconds:.1f} s"
+        what = "compiled" if done else "did not compile"
+        text = f"{what} {self.name} in {seconds:.1f} s"
         if self.visible and self.line is not None:
             self.line.end(f"tinygraph: {text}")
         if seconds >= PATIENCE:
@@ -89,12 +90,13 @@ _CURRENT: ContextVar[Progress | None] = ContextVar("progress", default=None)
 def progress(name: str) -> Iterator[None]:
     """What is told in it is about the compile of ``name``."""
     current = Progress(name, _line())
-    token = _CURRENT.set(current)
+    token, done = _CURRENT.set(current), False
     try:
         yield
+        done = True
     finally:
         _CURRENT.reset(token)
-        current.end()
+        current.end(done)
 
 
 def tell(text: str) -> None:
