@@ -295,6 +295,7 @@ PROLOGUE = "def bad(part, tid, args):\n    y = view_float32(args[0])\n    n = ar
     ("body", "message"),
     [
         ("    y[0] = float32(args[2])", "args is no view"),
+        ("    t = float32(args[2])\n    y[0] = t", "args is no view"),
         ("    y[0] = y[1] * where(n < 2, 0.1, 0.2) + x64()", "unknown function 'x64'"),
         ("    y[0] = float32(n) / double(n)", "unknown function 'double'"),
         ("    y[0] = y[1] + n", "float32 meets int64"),

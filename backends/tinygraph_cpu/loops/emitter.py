@@ -17,6 +17,7 @@ from llvmlite import ir
 
 from tinygraph.graph.dtype import DTYPES
 from tinygraph_scalar.arithmetic import Operand, Value, scalar_type
+from tinygraph_scalar.prologue import reads_memory
 from tinygraph_scalar.scalar import SYMBOLS, ExpressionEmitter
 
 from .functions import FLOAT64, FUNCTIONS, I64, IndexArithmetic, computes_in_float64
@@ -238,9 +239,9 @@ class StatementEmitter(ExpressionEmitter):
         match node:
             case ast.Subscript():
                 return self.read(node)
-            case ast.IfExp(test=test, body=body, orelse=orelse) if reads(body) or reads(orelse):
-                return self.choose(test, body, orelse)
-            case ast.BoolOp(op=op, values=[first, *rest]) if any(map(reads, rest)):
+            case ast.IfExp(test=test, body=x, orelse=y) if reads_memory(x) or reads_memory(y):
+                return self.choose(test, x, y)
+            case ast.BoolOp(op=op, values=[first, *rest]) if any(map(reads_memory, rest)):
                 last = ast.BoolOp(op, rest) if len(rest) > 1 else rest[0]
                 sides = (last, _FALSE) if isinstance(op, ast.And) else (_TRUE, last)
                 return self.arithmetic.convert(self.choose(first, *sides), "bool")
@@ -306,11 +307,6 @@ class StatementEmitter(ExpressionEmitter):
 
 _TRUE, _FALSE = ast.Constant(True), ast.Constant(False)
 _LITERALS = {bool: "bool", int: "int64", float: "float32"}
-
-
-def reads(node: ast.expr) -> bool:
-    """Whether an expression reads memory."""
-    return any(isinstance(each, ast.Subscript) for each in ast.walk(node))
 
 
 def _fits(dtype: str, name: str) -> bool:

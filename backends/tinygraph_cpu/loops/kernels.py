@@ -19,7 +19,7 @@ from tinygraph.codegen import library
 from tinygraph.codegen.nest import SHORT_ROWS
 from tinygraph_cpu.machine import objects
 from tinygraph_scalar.arithmetic import Value, scalar_type
-from tinygraph_scalar.prologue import ARGUMENTS, PrologueLine, split_prologue
+from tinygraph_scalar.prologue import PrologueLine, split_prologue
 
 from .emitter import StatementEmitter, View
 from .functions import I64
@@ -59,14 +59,10 @@ def kernel_module(function: ast.FunctionDef, symbol: str) -> str:
     parameters, body = split_prologue(function)
     module = ir.Module(symbol, context=ir.Context())
     inner = _define(module, f"{symbol}.body", parameters)
-    values = (Value(x, "int64") for x in inner.args)
-    names = {
-        name: View(value.ir, p.view.removeprefix("view_")) if p and p.view else value
-        for name, p, value in zip(
-            (*ARGUMENTS[:2], *(p.name for p in parameters)), (None, None, *parameters), values,
-            strict=True,
-        )
-    }  # fmt: skip
+    part, tid, *given = inner.args
+    names: dict[str, Value | View] = {"part": Value(part, "int64"), "tid": Value(tid, "int64")}
+    for p, value in zip(parameters, given, strict=True):
+        names[p.name] = View(value, p.dtype) if p.dtype else Value(value, "int64")
     try:
         StatementEmitter(inner, names).emit(body)
     except (TypeError, NameError, NotImplementedError) as error:
@@ -77,8 +73,9 @@ def kernel_module(function: ast.FunctionDef, symbol: str) -> str:
 
 def _define(module: ir.Module, symbol: str, parameters: Sequence[PrologueLine]) -> ir.Function:
     """``symbol(part, tid, parameters)``; its pointers share no memory."""
-    views = (p.view and p.view.removeprefix("view_") for p in parameters)
-    kinds = [scalar_type(d, memory=True).as_pointer() if d else I64 for d in views]
+    kinds = [
+        scalar_type(p.dtype, memory=True).as_pointer() if p.dtype else I64 for p in parameters
+    ]
     inner = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64, I64, *kinds]), symbol)
     inner.linkage = "internal"
     inner.attributes.add("noinline")  # as parameters of a function, pointers keep their noalias
@@ -98,7 +95,7 @@ def _define_entry(
     values = list(entry.args[:2])
     for parameter, want in zip(parameters, inner.args[2:], strict=True):
         word = b.load(b.gep(entry.args[2], [I64(parameter.slot)]))
-        values.append(b.inttoptr(word, want.type) if parameter.view else word)
+        values.append(b.inttoptr(word, want.type) if parameter.dtype else word)
     b.call(inner, values)
     b.ret_void()
 

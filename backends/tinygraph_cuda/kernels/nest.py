@@ -16,9 +16,9 @@ from tinygraph.codegen.nest import NestWriter
 from tinygraph.codegen.steps import initial
 from tinygraph.codegen.writer import Address
 from tinygraph.plan.records.plan import Fold, Load, Nest, NestStatement, Put
-from tinygraph_scalar.prologue import lift_prologue
 
 from .kernel import MOST_BLOCKS, THREADS, CudaKernel, require_32_bits
+from .lifted import lift_prologue
 from .reader import VECTOR
 from .team import COLUMNS, THREAD, WARP_TEAM, choose, combine
 from .wide import WideWriter, is_wide
@@ -42,7 +42,7 @@ def emit(nest: Nest) -> CudaKernel:
     read = {n.id for n in ast.walk(body) if isinstance(n, ast.Name)}
     kept = list({p.name: p for p in parameters if p.name in read}.values())  # some are named twice
     body.args.args = [ast.arg(p.name) for p in kept]
-    signature = (f"{p.view.removeprefix('view_')}*" if p.view else "int32" for p in kept)
+    signature = (f"{p.dtype}*" if p.dtype else "int32" for p in kept)
     arguments = tuple(made.arguments[p.slot] for p in kept)
     require_32_bits(*(a for a in arguments if not isinstance(a, Address)))
     elements = THREADS // writer.team.lanes * (VECTOR if writer.wide else 1)
