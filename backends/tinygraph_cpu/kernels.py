@@ -12,7 +12,6 @@ import llvmlite
 import tinygraph_scalar
 from tinygraph import codegen
 from tinygraph.codegen.program import Code, KernelCode
-from tinygraph.compiler.progress import tell
 from tinygraph.compiler.sources import digest
 from tinygraph.compiler.store import Store
 
@@ -71,6 +70,8 @@ def _compile_shared(missing: dict[str, KernelCode], store: Store, features: Feat
     """Compiles kernels by key. Those that another process, or thread, compiles at the same time are
     taken from the store when it is done.
     """
+    from tinygraph.compiler.progress import tell
+
     from .compilation import compile_kernel
     from .workers import compile_kernels
 

@@ -17,7 +17,6 @@ from ..graph.locks import TABLES, new_lock
 from . import manifest
 from .key import program_key
 from .manifest import Built
-from .progress import progress
 from .source import Source
 from .store import Store
 
@@ -37,6 +36,7 @@ def build(source: Source, store: Store, key: str | None) -> Built:
     """Compiles. Everything that a later process does not need is imported here."""
     from ..codegen.module import module_text
     from .check_values import value_check
+    from .progress import progress
 
     check = value_check(source.graph) if source.options.verify == "values" else None
     with progress(source.graph.name), rarely_collected():

@@ -14,7 +14,6 @@ from pathlib import Path
 import tinygraph_scalar
 from tinygraph import codegen
 from tinygraph.codegen.program import Code, KernelCode
-from tinygraph.compiler.progress import tell
 from tinygraph.compiler.sources import digest
 from tinygraph.compiler.store import Store
 from tinygraph.plan.records.device import Card
@@ -68,6 +67,8 @@ PTX: dict[str, str] = {}  # by symbol: what several architectures are linked fro
 
 def compile_missing(code: Code, store: Store, architecture: str) -> None:
     """Puts every kernel that has none into the store."""
+    from tinygraph.compiler.progress import tell
+
     for number, kernel in enumerate(code.kernels):
         tell(f"{number} of {len(code.kernels)} kernels")
         key = entry_key(kernel, architecture)
