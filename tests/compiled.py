@@ -10,6 +10,7 @@ from targets import schedule
 from tinygraph.codegen.assemble import assemble
 from tinygraph.codegen.module import module_text
 from tinygraph.codegen.python import execute
+from tinygraph.graph.dtype import DTYPES
 from tinygraph.graph.ir import Graph, Node
 from tinygraph.graph.op import INPUT
 from tinygraph.plan.records.plan import Plan
@@ -27,7 +28,7 @@ def run_python(
 
 def execute_plan(plan: Plan, graph: Graph, *arrays: np.ndarray) -> list:
     code = assemble(plan)
-    outputs = [np.zeros(o.shape, o.dtype) for o in graph.outputs]
+    outputs = [np.zeros(o.shape, DTYPES[o.dtype].numpy) for o in graph.outputs]
     blocks = {("input", i): np.ascontiguousarray(a) for i, a in enumerate(arrays)}
     blocks |= {("output", i): o.reshape(-1) for i, o in enumerate(outputs)}
     blocks |= {

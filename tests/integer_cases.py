@@ -13,7 +13,7 @@ import numpy as np
 import tinygraph as tg
 from compiled import graph_of
 from tinygraph.compiler.arguments import draw
-from tinygraph.graph.dtype import DTYPES
+from tinygraph.graph.dtype import DTYPES, astype
 from tinygraph.graph.ir import Graph, Node
 from tinygraph.graph.op import CONSTANT, INPUT
 from tinygraph.graph.rewrite import rebuild
@@ -25,7 +25,7 @@ FLOATS = np.array([-70000.5, -300.75, -129, -1.5, -0.5, 0, 0.5, 200.75, 300.25, 
 def ends(dtype: str) -> np.ndarray:
     """The limits of a dtype and what is near them, 0 and numbers around it; some floats."""
     if DTYPES[dtype].is_float:
-        return np.array([0, 1, -1, 0.5, -2.5, 100, -100, 3e4], dtype)
+        return astype([0, 1, -1, 0.5, -2.5, 100, -100, 3e4], dtype)
     low, high = int(DTYPES[dtype].least), int(DTYPES[dtype].greatest)
     near = (low, low + 1, low // 2, -1, 0, 1, 2, high // 2, high // 2 + 1, high - 1, high)
     return np.array(sorted({v for v in near if low <= v <= high}), dtype)

@@ -19,7 +19,7 @@ def scope(dtype: str) -> dict[str, Any]:
     """The names that scalar expressions may use, and K for ``dtype``."""
     names = {
         **library.functions(),
-        **{d.constructor: d.numpy.type for d in DTYPES.values()},
+        **{d.constructor: d.numpy.type for d in DTYPES.values() if not d.carrier},
         "inf": math.inf,
         "nan": math.nan,
     }

@@ -14,6 +14,8 @@ import onnx
 from onnx import numpy_helper
 
 import tinygraph as tg
+from tinygraph.graph.convert import as_array
+from tinygraph.graph.dtype import DTYPES, name_of, widened
 from tinygraph.graph.interpret import run
 from tinygraph.onnx.module import OnnxModule
 from tinygraph.onnx.reading.file import from_proto
@@ -147,11 +149,15 @@ def _input(name: str, value: Any) -> Any:
 
 
 def compare(case: Case, got: np.ndarray, want: np.ndarray) -> None:
+    want = as_array(want)  # ml_dtypes' bfloat16 as ours
     assert (got.shape, got.dtype) == (want.shape, want.dtype), case.name
+    eps = DTYPES[name_of(want.dtype)].eps if want.dtype.kind in "fV" else 0
+    got, want = widened(got), widened(want)
     if want.dtype.kind == "f":
         rounding = 1e-7 * float(np.nanmax(np.abs(want), initial=0, where=np.isfinite(want)))
         atol = max(case.atol, rounding)
-        np.testing.assert_allclose(got, want, rtol=case.rtol, atol=atol, err_msg=case.name)
+        rtol = max(case.rtol, 2 * eps)  # of 16 bits, results of two roundings may differ so much
+        np.testing.assert_allclose(got, want, rtol=rtol, atol=atol, err_msg=case.name)
     else:
         np.testing.assert_array_equal(got, want, err_msg=case.name)
 

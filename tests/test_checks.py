@@ -45,7 +45,7 @@ def compiled(*args: Any, **options: Any) -> Callable[[], Any]:
         (lambda: optim.SGD(0.1).updates(tg.sum(y), [p]), r"depends on none of the 1 parameters"),
         (lambda: tg.input("x", (4, 3)), r"test_checks.py:\d+: input 'x' requires sizes .*\(4, 3\)"),
         (lambda: tg.input("x", -1), r"test_checks.py:\d+: input 'x' requires sizes from 0 up"),
-        (lambda: tg.input("x", 3, dtype="float16"), r"input 'x' requires a dtype of float32, "),
+        (lambda: tg.input("x", 3, dtype="float8"), r"input 'x' requires a dtype of float32, "),
         (lambda: tg.input(4, 3), r"input requires a name, then sizes, got the name 4"),
         (lambda: np.asarray(y), r"a node has no value while the graph is built"),
         (lambda: float(tg.sum(y)), r"a node has no value while the graph is built"),

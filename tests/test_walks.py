@@ -49,7 +49,7 @@ SIZES = [1, 3, 4, 5, 8, 9, 13]  # around the tile of SMALL, and around the axes 
 
 
 def numbers(shape: tuple[int, ...], dtype: str = "float32") -> np.ndarray:
-    return (np.arange(prod(shape)).reshape(shape) % 97).astype(dtype)
+    return tg.astype(np.arange(prod(shape)).reshape(shape) % 97, dtype)
 
 
 def check(walk: str, shape: tuple[int, ...], dtype: str = "float32") -> list[Nest]:

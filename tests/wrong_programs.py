@@ -105,7 +105,7 @@ def integers_where_floats_are_needed() -> None:
 
 @wrong
 def an_unknown_dtype() -> None:
-    tg.input("x", 3, dtype="float16")
+    tg.input("x", 3, dtype="float8")
 
 
 @wrong

@@ -17,6 +17,7 @@ from .compiler.backend import BackendError
 from .compiler.program import Program
 from .graph import hints as _hints
 from .graph.diff import diff
+from .graph.dtype import astype
 from .graph.dump import dump
 from .graph.interpret import run
 from .graph.ir import Graph, Node, Parameter
@@ -50,6 +51,7 @@ __all__ = [
     "ShapeError",
     "Type",
     "VerifyError",
+    "astype",
     "check_grad",
     "checkpoint",
     "compile",

@@ -12,6 +12,7 @@ import numpy as np
 
 from tinygraph.codegen.program import Call, CallLoop, Code, Work
 from tinygraph.compiler.store import Store
+from tinygraph.graph.dtype import name_of
 from tinygraph.graph.ir import Parameter
 from tinygraph.graph.state import aligned
 from tinygraph.graph.types import Type
@@ -122,7 +123,7 @@ class CpuRunner:
 
     @staticmethod
     def copied(constant: np.ndarray) -> np.ndarray:
-        memory = aligned(Type(constant.shape, constant.dtype.name))
+        memory = aligned(Type(constant.shape, name_of(constant.dtype)))
         memory[...] = constant
         return memory
 

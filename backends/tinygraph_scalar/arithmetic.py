@@ -14,7 +14,9 @@ from typing import Any
 
 from llvmlite import ir
 
-from tinygraph.graph.dtype import DTYPES, is_float
+from tinygraph.graph.dtype import DTYPES, astype, is_float
+
+from . import narrow
 
 # never nnan or ninf, or NaN would not propagate; reassoc would undo the polynomials' care
 # Never arcp: by reciprocal, 0 / 1e-40 and 1 / sqrt(0) would be NaN. Never nsz: 1 / (x + 0) tells.
@@ -58,9 +60,11 @@ Operand = Value | bool | int | float
 
 
 def scalar_type(dtype: str, memory: bool = False) -> ir.Type:
-    """A number of ``dtype`` in a register; a bool has one bit there, and eight in ``memory``."""
+    """A number of ``dtype`` in a register; a bool has one bit there, and eight in ``memory``. A
+    float of memory only is its bits.
+    """
     kind = DTYPES[dtype]
-    if kind.is_float:
+    if kind.is_float and not kind.compute:
         return ir.FloatType() if kind.bits == 32 else ir.DoubleType()
     return ir.IntType(1 if kind.kind == "bool" and not memory else kind.bits)
 
@@ -72,11 +76,13 @@ def vector_type(dtype: str, lanes: int) -> ir.Type:
 def suffix(dtype: str) -> str:
     """How the names of LLVM's functions call an element in memory: f32, i8."""
     kind = DTYPES[dtype]
-    return f"{'f' if kind.is_float else 'i'}{kind.bits}"
+    return f"{'f' if kind.is_float and not kind.compute else 'i'}{kind.bits}"
 
 
 def constant(value: float, dtype: str, lanes: int) -> ir.Constant:
-    number = float(value) if is_float(dtype) else int(value)
+    if DTYPES[dtype].compute:
+        value = int(astype(value, dtype).view("uint16"))
+    number = float(value) if is_float(dtype) and not DTYPES[dtype].compute else int(value)
     return ir.Constant(vector_type(dtype, lanes), number if lanes == 1 else [number] * lanes)
 
 
@@ -104,6 +110,11 @@ class Arithmetic:
             return x
         if dtype == "bool":
             return self.compare("!=", x, 0)
+        if DTYPES[x.dtype].compute:
+            return self.convert(Value(narrow.widen(self, x.ir, x.dtype), "float32"), dtype)
+        if DTYPES[dtype].compute:
+            wide = self.convert(x, "float32").ir
+            return Value(narrow.narrow(self, wide, dtype), dtype)
         b, to, to_float = self.builder, vector_type(dtype, self.lanes), is_float(dtype)
         if x.is_float and to_float:
             return Value((b.fpext if dtype == "float64" else b.fptrunc)(x.ir, to), dtype)
@@ -144,6 +155,7 @@ class Arithmetic:
             case "~" if not x.is_float:
                 return Value(b.not_(x.ir), x.dtype)
             case "-" if x.dtype != "bool":
+                self.require_arithmetic(x.dtype)
                 return Value((b.fneg if x.is_float else b.neg)(x.ir), x.dtype)
         raise TypeError(f"{symbol} of {x.dtype}: convert it")
 
@@ -151,6 +163,7 @@ class Arithmetic:
         if not isinstance(left, Value) and not isinstance(right, Value):
             return FOLD[symbol](left, right)
         x, y = self.together(left, right)
+        self.require_arithmetic(x.dtype)
         if x.dtype == "bool" and symbol in ("+", "-", "*"):
             x, y = self.convert(x, "int32"), self.convert(y, "int32")
         if symbol in ("//", "%"):
@@ -162,6 +175,14 @@ class Arithmetic:
             name = "lshr"
         flags = {"flags": FAST} if x.is_float else {}
         return Value(getattr(self.builder, name)(x.ir, y.ir, **flags), x.dtype)
+
+    def require_arithmetic(self, dtype: str) -> None:
+        """
+        Raises:
+            TypeError: a dtype is one of memory only.
+        """
+        if DTYPES[dtype].compute:
+            raise TypeError(f"arithmetic of {dtype}, a format of memory: convert it")
 
     def divide(self, x: Value, y: Value, remainder: bool) -> Value:
         """Integer division that rounds down, as Python's; by zero it gives 0, as NumPy's.
@@ -230,6 +251,7 @@ class Arithmetic:
 
     def compare(self, symbol: str, left: Operand, right: Operand) -> Value:
         x, y = self.together(left, right)
+        self.require_arithmetic(x.dtype)
         b = self.builder
         if x.is_float:
             compare = b.fcmp_unordered if symbol == "!=" else b.fcmp_ordered
@@ -259,6 +281,7 @@ class Arithmetic:
         """One of LLVM's functions of floats, all of one dtype."""
         floats = [x.dtype for x in args if isinstance(x, Value)] or ["float32"]
         dtype = floats[0]
+        self.require_arithmetic(dtype)
         if set(floats) - {dtype} or not is_float(dtype):
             raise TypeError(f"{name} requires floats of one dtype, got {', '.join(floats)}")
         values = [self.convert(x, dtype).ir for x in args]
@@ -275,6 +298,7 @@ class Arithmetic:
 
     def isnan(self, x: Operand) -> Value:
         value = self.convert(x, "float32") if not isinstance(x, Value) else x
+        self.require_arithmetic(value.dtype)
         return Value(self.builder.fcmp_unordered("uno", value.ir, value.ir), "bool")
 
     def bitcast(self, x: Operand, dtype: str) -> Value:

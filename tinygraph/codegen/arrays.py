@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..graph.dtype import DTYPES
 from . import intrinsics, library
 
 # what the text may call apart from its own names; `bool`, `round` and `abs` are not Python's, which
@@ -28,10 +29,17 @@ SCOPE: dict[str, Any] = {
 }
 
 
+def carried(dtype: str) -> str:
+    """The dtype of NumPy's arrays for values of ``dtype``, of which memory may have another."""
+    return DTYPES[dtype].compute if DTYPES[dtype].carrier else dtype
+
+
 def evaluate(text: str, names: Mapping[str, Any], dtype: str) -> np.ndarray:
     """The value of `text` over `names`, arrays that broadcast, as an array of `dtype`."""
     with np.errstate(all="ignore"):
-        return np.asarray(eval(_code(text), {"__builtins__": {}, **SCOPE}, dict(names)), dtype)
+        return np.asarray(
+            eval(_code(text), {"__builtins__": {}, **SCOPE}, dict(names)), carried(dtype)
+        )
 
 
 @lru_cache(maxsize=4096)

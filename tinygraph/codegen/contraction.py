@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ..graph.dtype import DTYPES
+from ..graph.dtype import DTYPES, astype
 from ..plan.records.contraction import EDGE, FIELDS, TILE_OPERAND, Contraction
-from .arrays import evaluate
+from .arrays import carried, evaluate
 
 # (address, dtype) -> the memory from that address on, as a flat array
 MemoryView = Callable[[int, str], np.ndarray]
@@ -142,8 +142,11 @@ def _epilogue(
             memory, address, operand.dtype, sums.shape, [strides[-1], int(operand.unit)]
         )
 
-    names = {name: tensor(number).copy() for name, number in spec.body.loads} | {"acc": sums}
+    names = {"acc": sums}
+    for name, number in spec.body.loads:
+        dtype = spec.operands[number].dtype
+        names[name] = astype(tensor(number), carried(dtype))
     for s in spec.body.statements:
         names[s.name] = evaluate(s.text(), names, s.dtype)
     for number, name in spec.body.stores:
-        tensor(number)[...] = names[name]
+        tensor(number)[...] = astype(names[name], spec.operands[number].dtype)

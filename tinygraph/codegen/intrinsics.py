@@ -11,12 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from ..graph.dtype import DTYPES
+from ..graph.dtype import DTYPES, astype
 
 # a NumPy scalar or array: the twins keep the shape and the dtype of what they are given
 Number = Any
 
 globals().update({d.constructor: d.numpy.type for d in DTYPES.values()})  # float32(x), bool_(x)
+
+
+def bfloat16(x: Number) -> Number:
+    """x rounded to bfloat16; NumPy lacks that, so that it is a float32 still."""
+    return astype(astype(x, "bfloat16"), "float32")[()]
 
 
 def where(condition: Number, x: Number, y: Number) -> Number:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..graph.dtype import DTYPES
+from ..graph.dtype import DTYPES, astype, name_of
 from ..plan.records.body import Body, Statement  # noqa: F401  (generated modules write records)
 from ..plan.records.contraction import Contraction, Edge, TileOperand  # noqa: F401  (records name it)
 from ..ranks.collectives import KINDS as _KINDS
@@ -58,6 +58,18 @@ class Flat:
         return self.start + i
 
 
+class Carried(Flat):
+    """Memory of a format that NumPy lacks; its values are float32."""
+
+    __slots__ = ()
+
+    def __getitem__(self, i: int) -> Any:
+        return astype(self.block[self.inside(i)], "float32")[()]
+
+    def __setitem__(self, i: int, value: Any) -> None:
+        self.block[self.inside(i)] = astype(value, name_of(self.block.dtype))
+
+
 class AddressSpace:
     """Blocks of memory by home and number; within ``with memory:`` kernels see it."""
 
@@ -85,7 +97,8 @@ class AddressSpace:
             raise IndexError(f"no memory at {address:#x}")
         size = DTYPES[dtype].bytes
         block = self.blocks[number][offset % size :]
-        return Flat(block[: len(block) // size * size].view(DTYPES[dtype].numpy), offset // size)
+        kind = Carried if DTYPES[dtype].carrier else Flat
+        return kind(block[: len(block) // size * size].view(DTYPES[dtype].numpy), offset // size)
 
     def view(self, address: int, dtype: str) -> np.ndarray:
         """The rest of the block, from an address on."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..graph.convert import as_array, holds
-from ..graph.dtype import is_float
+from ..graph.dtype import DTYPES, astype, is_float, name_of
 from ..graph.ir import Graph
 from ..graph.origins import described
 from ..graph.types import Type
@@ -22,7 +22,7 @@ class Arguments:
         self.program, self.inputs = graph.name, graph.inputs
         self.names = tuple(n.name or f"input{i}" for i, n in enumerate(graph.inputs))
         self.takes_out = "out" in self.names
-        self._dtypes = [np.dtype(n.dtype) for n in graph.inputs]
+        self._dtypes = [DTYPES[n.dtype].numpy for n in graph.inputs]
         self._shapes = [n.shape for n in graph.inputs]
 
     def __str__(self) -> str:
@@ -92,9 +92,9 @@ class Arguments:
             advice = "has values that this dtype cannot hold"
             raise TypeError(
                 f"{described(self.inputs[number])} got {array.dtype}; "
-                + (advice if held else f"convert with astype({dtype.name!r})")
+                + (advice if held else f"convert with astype({name_of(dtype)!r})")
             )
-        return np.asarray(array, dtype)
+        return astype(array, name_of(dtype))
 
     @staticmethod
     def _takes(array: np.ndarray, dtype: np.dtype, value: Any) -> bool:
@@ -103,7 +103,7 @@ class Arguments:
             return holds(dtype.name, array)
         if isinstance(value, np.ndarray) or array.dtype.kind not in "biuf":
             return False
-        return dtype.kind == "f" or array.dtype.kind == "b" or holds(dtype.name, array)
+        return is_float(name_of(dtype)) or array.dtype.kind == "b" or holds(dtype.name, array)
 
     def misshapen(self, number: int, shape: tuple[int, ...]) -> str:
         """Says of an array's shape that it does not fit, and what may be meant."""
@@ -120,5 +120,5 @@ def draw(type: Type, rng: np.random.Generator) -> np.ndarray:
     if type.dtype == "bool":
         return rng.integers(0, 2, type.shape).astype(bool)
     if is_float(type.dtype):
-        return np.asarray(rng.standard_normal(type.shape), type.dtype)
+        return astype(rng.standard_normal(type.shape), type.dtype)
     return np.asarray(rng.integers(0, 3, type.shape), type.dtype)

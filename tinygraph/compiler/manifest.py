@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..codegen.program import Call, CallLoop, Code, KernelCode, Work
+from ..graph.dtype import DTYPES, name_of
 
 if TYPE_CHECKING:
     from ..inspect.record import Compiled
@@ -35,7 +36,11 @@ def write(built: Built) -> bytes:
     code = asdict(replace(built.code, kernels=(), head=""))
     code["kernels"] = [(k.name, k.key, k.signature, k.threads) for k in built.code.kernels]
     constants = [
-        {"dtype": c.dtype.name, "shape": c.shape, "data": base64.b64encode(c.tobytes()).decode()}
+        {
+            "dtype": name_of(c.dtype),
+            "shape": c.shape,
+            "data": base64.b64encode(c.tobytes()).decode(),
+        }
         for c in built.constants
     ]
     return json.dumps({"code": code, "constants": constants}).encode()
@@ -63,7 +68,7 @@ def read(data: bytes, source_path: Path) -> Built:
         for which in ("prepare", "calls")
     )
     constants = [
-        np.frombuffer(base64.b64decode(c["data"]), c["dtype"]).reshape(c["shape"])
+        np.frombuffer(base64.b64decode(c["data"]), DTYPES[c["dtype"]].numpy).reshape(c["shape"])
         for c in content["constants"]
     ]
     made = Code(

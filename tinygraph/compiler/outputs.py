@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..graph.dtype import DTYPES
 from ..graph.ir import Node, Parameter
 from ..graph.origins import described
 
@@ -16,7 +17,7 @@ class Outputs:
 
     def __init__(self, program: str, nodes: Sequence[Node], parameters: Sequence[Parameter]):
         self.program, self.nodes, self.parameters = program, tuple(nodes), tuple(parameters)
-        self._results = [(n.shape, np.dtype(n.dtype)) for n in nodes]
+        self._results = [(n.shape, DTYPES[n.dtype].numpy) for n in nodes]
 
     def fresh(self) -> list[np.ndarray]:
         return [np.empty(shape, dtype) for shape, dtype in self._results]

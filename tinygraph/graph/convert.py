@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .dtype import is_float, known
+from .dtype import DTYPES, astype, is_float, known, name_of, widened
 from .origins import user_origin
 from .size import Size
 
@@ -66,7 +66,9 @@ def as_array(value: Any) -> np.ndarray:
     """
     if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
         return np.from_dlpack(value)
-    return np.asarray(value)
+    array = np.asarray(value)
+    foreign = array.dtype.kind == "V" and not array.dtype.names and array.dtype.name in DTYPES
+    return astype(array, array.dtype.name) if foreign else array  # ml_dtypes' bfloat16
 
 
 def flag(name: str, value: Any) -> bool:
@@ -92,18 +94,19 @@ def numbers(name: str, value: Any, dtype: str | None = None) -> np.ndarray:
             array = np.asarray(float(value))
     except (ValueError, OverflowError):  # lists of several lengths; beyond 1e308
         array = np.asarray(None)
-    if array.dtype.kind not in "biuf":
+    found = name_of(array.dtype)
+    if array.dtype.kind not in "biuf" and found not in DTYPES:
         raise ShapeError(f"{name} requires numbers, got {value!r}")
-    if dtype is None or array.dtype == dtype:
+    if dtype is None or found == dtype:
         return array
     if not is_float(dtype) and not holds(dtype, array):
         raise ShapeError(f"{name} requires values that {dtype} holds, got {value!r}")
-    with np.errstate(over="ignore"):
-        return array.astype(dtype)
+    return astype(array, dtype)
 
 
 def holds(dtype: str, array: np.ndarray) -> bool:
     """Whether a dtype of integers or bool has all values of an array."""
+    array = widened(array)
     with np.errstate(invalid="ignore"):
         kept = array.astype(dtype)
         back = kept.astype(array.dtype)  # of as many bits, it is the same whatever the sign

@@ -24,10 +24,12 @@ class DType:
         kind: 'float', 'int' (signed, in two's complement), 'uint' or 'bool'.
         bits: of an element in memory.
         precision: of a float, the bits of its significand, the hidden one included.
-        carrier: NumPy's dtype for an element's memory, where NumPy lacks the format itself: a
-            bfloat16 is carried as the uint16 of its bits.
-        compute: the dtype that kernels convert to before they compute, where it is another one:
-            float32 for the floats of 16 bits, which are formats of memory only.
+        carrier: NumPy's dtype for an element's bits, where NumPy lacks the format itself. Arrays
+            then have one field of that dtype with the format's name, so that nobody takes the bits
+            of a bfloat16 for integers; ``array.view("uint16")`` are the bits.
+        compute: the dtype that operators convert to before they compute, where it is another one:
+            float32 for the floats of 16 bits, which are formats of memory only. A result is rounded
+            once, to the nearest number of the format, of two the even one.
     """
 
     name: str
@@ -45,7 +47,7 @@ class DType:
     @property
     def numpy(self) -> np.dtype:
         """NumPy's type of an element."""
-        return np.dtype(self.carrier or self.name)
+        return np.dtype([(self.name, self.carrier)] if self.carrier else self.name)
 
     @property
     def is_float(self) -> bool:
@@ -79,7 +81,7 @@ class DType:
     def accumulator(self) -> str:
         """The dtype of sums over axes: integers below 32 bits and bool are counted in 32 bits."""
         if self.is_float:
-            return self.compute or self.name
+            return self.name
         return self.name if self.bits >= 32 else "uint32" if self.kind == "uint" else "int32"
 
     @property
@@ -101,6 +103,8 @@ DTYPES = {
     for d in (
         DType("float32", "f32", "float", 32, precision=24),
         DType("float64", "f64", "float", 64, precision=53),
+        DType("float16", "f16", "float", 16, precision=11, compute="float32"),
+        DType("bfloat16", "bf16", "float", 16, precision=8, carrier="uint16", compute="float32"),
         DType("int8", "i8", "int", 8),
         DType("int16", "i16", "int", 16),
         DType("int32", "i32", "int", 32),
@@ -111,6 +115,80 @@ DTYPES = {
         DType("bool", "bool", "bool", 8),
     )
 }
+
+
+def name_of(dtype: np.dtype) -> str:
+    """Our name of NumPy's dtype of an array; ml_dtypes' bfloat16 has the same."""
+    carried = dtype.names[0] if dtype.names else ""
+    return carried if carried in DTYPES and DTYPES[carried].numpy == dtype else dtype.name
+
+
+def computed(dtype: str) -> str:
+    """The dtype that operators on values of a dtype compute in; what is no dtype stays."""
+    return DTYPES[dtype].compute or dtype if dtype in DTYPES else dtype
+
+
+def is_exact(dtype: str, into: str) -> bool:
+    """Whether every number of a dtype keeps its value in another."""
+    a, b = DTYPES[dtype], DTYPES[into]
+    if a.is_float:  # a float with more digits has more exponents, too, but for these two
+        return (
+            b.is_float and a.precision <= b.precision and (dtype, into) != ("bfloat16", "float16")
+        )
+    digits = b.precision or b.bits - (b.kind == "int")
+    if b.kind == "bool" or (a.kind == "int" and b.kind == "uint"):
+        return a.kind == b.kind
+    return a.bits - (a.kind == "int") <= digits or a.kind == "bool"
+
+
+def is_similar(dtype: str, into: str) -> bool:
+    """Whether numbers of a dtype may become those of another unasked, as NumPy's 'same_kind'."""
+    if dtype in DTYPES and into in DTYPES and DTYPES[dtype].is_float and DTYPES[into].is_float:
+        return True
+    return (
+        np.can_cast(DTYPES[dtype].numpy, computed(into), "same_kind") if dtype in DTYPES else False
+    )
+
+
+def astype(array: Any, dtype: str) -> np.ndarray:
+    """NumPy's ``astype``, in and out of formats that NumPy lacks, too.
+
+    Floats of 16 bits are rounded from float32, to the nearest, of two the even one; NaN stays NaN.
+
+    Args:
+        array: numbers, or a bfloat16 array as this function or a program makes it: one field of
+            uint16, the bits. ml_dtypes' bfloat16 is taken, too.
+        dtype: the name of a dtype.
+
+    Example:
+        >>> half = tg.astype([1.0, 3.14159], "bfloat16")
+        >>> half.view("uint16"), tg.astype(half, "float32")
+        (array([16256, 16457], dtype=uint16), array([1.      , 3.140625], dtype=float32))
+    """
+    array, record = np.asarray(array), DTYPES[dtype]
+    with np.errstate(over="ignore", invalid="ignore"):
+        if name_of(array.dtype) == "bfloat16":
+            array = np.ascontiguousarray(array).reshape(array.shape)
+            if dtype == "bfloat16":
+                return array.view(np.uint16).view(record.numpy)
+            wide = array.view(np.uint16).astype(np.uint32) << np.uint32(16)
+            return wide.view(np.float32).astype(record.numpy)
+        if not record.compute or array.dtype == record.numpy:
+            return array.astype(record.numpy)
+        wide = np.ascontiguousarray(array, np.float32).reshape(array.shape)
+        if not record.carrier:
+            return wide.astype(record.numpy)
+    bits = wide.view(np.uint32)
+    even = (bits >> np.uint32(16)) & np.uint32(1)
+    rounded = (bits + (np.uint32(0x7FFF) + even)) >> np.uint32(16)
+    kept = np.where(np.isnan(wide), (bits >> np.uint32(16)) | np.uint32(0x40), rounded)
+    return kept.astype(np.uint16).view(record.numpy)
+
+
+def widened(array: np.ndarray) -> np.ndarray:
+    """An array as operators compute with it: the same one, unless its format is of memory only."""
+    wide = computed(name_of(array.dtype))
+    return array if wide == name_of(array.dtype) else astype(array, wide)
 
 
 def is_float(dtype: str) -> bool:
@@ -135,7 +213,7 @@ def known(dtype: Any, who: str = "tinygraph", error: type[Exception] = TypeError
     name = dtype
     if dtype is not None and not isinstance(dtype, str):
         try:
-            name = np.dtype(dtype).name
+            name = name_of(np.dtype(dtype))
         except TypeError:
             name = None
     if name not in DTYPES:

@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from .dtype import DTYPES
+from .dtype import DTYPES, astype, computed, name_of
 from .ir import Graph, Node, Parameter
 from .methods import overload
 from .op import CONSTANT, INPUT, PARAMETER, Kind, define
@@ -119,16 +119,18 @@ def inline(array: Array) -> str:
     data = array.data
     if not 0 < data.size <= INLINE or not _canonical_nan(data):
         return reference(array)
-    text = _numbers(data)
-    return text if data.dtype.name in PLAIN else f"{text}:{DTYPES[data.dtype.name].short}"
+    dtype = array.type.dtype
+    text = _numbers(data if data.dtype.names is None else astype(data, computed(dtype)))
+    return text if dtype in PLAIN else f"{text}:{DTYPES[dtype].short}"
 
 
 def _canonical_nan(data: np.ndarray) -> bool:
-    if data.dtype.kind != "f":
+    dtype = name_of(data.dtype)
+    if not DTYPES[dtype].is_float:
         return True
     bits = data.view(f"u{data.itemsize}")
-    quiet = np.array(np.nan, data.dtype).view(bits.dtype)
-    return bool(np.all((bits == quiet) | ~np.isnan(data)))
+    quiet = astype(np.array(np.nan), dtype).view(bits.dtype)
+    return bool(np.all((bits == quiet) | ~np.isnan(astype(data, computed(dtype)))))
 
 
 def _numbers(data: np.ndarray) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .convert import holds, numbers
+from .convert import as_array, holds, numbers
+from .dtype import astype, computed, is_integer, name_of, widened
 from .ir import Graph, Node, Parameter
 from .op import INPUT, Kind
 from .origins import described
@@ -62,13 +63,18 @@ def evaluate(
         return parameters[n] if parameters is not None and n in parameters else n.state.copied()
     if n.op.ref is None:
         raise WrongReference(f"{n.op.name} has no reference")
+    attrs = {k: computed(v) if k == "dtype" else v for k, v in n.attrs}
+    if n.op.kind not in (Kind.LOOP, Kind.RESULT):  # floats of 16 bits are formats of memory only
+        arrays = [widened(a) for a in arrays]
     with np.errstate(all="ignore"):
-        value = n.op.ref(*arrays, **dict(n.attrs))
+        value = n.op.ref(*arrays, **attrs)
     if n.op.kind is Kind.LOOP:  # its results, which ``item`` takes apart
         return value
     value = np.asarray(value)
-    if value.shape != n.shape or value.dtype.name != n.dtype:
-        got = f"{value.dtype.name}{list(value.shape)}"
+    if n.dtype != computed(n.dtype) == name_of(value.dtype):
+        value = astype(value, n.dtype)
+    if value.shape != n.shape or name_of(value.dtype) != n.dtype:
+        got = f"{name_of(value.dtype)}{list(value.shape)}"
         raise WrongReference(f"the reference of {described(n)} gave {got}")
     return value
 
@@ -82,13 +88,13 @@ def inputs_by_node(graph: Graph, arrays: Sequence[Any]) -> dict[Node, np.ndarray
         )
     values: dict[Node, np.ndarray] = {}
     for n, a in zip(graph.inputs, arrays, strict=True):
-        array = a if isinstance(a, np.ndarray) else numbers(f"input {n.name}", a, n.dtype)
-        integers = array.dtype.kind in "iu" and np.dtype(n.dtype).kind in "iu"
-        if integers and holds(n.dtype, array):
+        given = isinstance(a, np.ndarray)
+        array = as_array(a) if given else numbers(f"input {n.name}", a, n.dtype)
+        if array.dtype.kind in "iu" and is_integer(n.dtype) and holds(n.dtype, array):
             array = array.astype(n.dtype)
-        if array.shape != n.shape or array.dtype.name != n.dtype:
+        if array.shape != n.shape or name_of(array.dtype) != n.dtype:
             raise TypeError(
-                f"input {n.name} is {n.type}, got {array.dtype.name}{list(array.shape)}"
+                f"input {n.name} is {n.type}, got {name_of(array.dtype)}{list(array.shape)}"
             )
         values[n] = np.asarray(array)
     for n in graph.nodes:

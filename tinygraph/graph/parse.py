@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from .dtype import DTYPES
+from .dtype import DTYPES, astype
 from .dump import PLACEHOLDER, labels, reference
 from .ir import Graph, Node, Parameter
 from .op import CONSTANT, OPS, PARAMETER, constant, input
@@ -270,7 +270,7 @@ class _Parser:
         if array.dtype.kind not in "fib":
             self.fail(f"{value!r} is not a number")
         return constant(
-            array.astype(dtype or {"f": "float32", "i": "int32"}.get(array.dtype.kind, "bool"))
+            astype(array, dtype or {"f": "float32", "i": "int32"}.get(array.dtype.kind, "bool"))
         )
 
     def attribute(self) -> Any:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from .dtype import astype, computed
 from .ir import Graph, Node, node, same
 from .op import CONSTANT, Kind, Op
 from .origins import add_origins, built_from, defined_at, origins, user_origin
@@ -127,7 +128,7 @@ def filled(n: Node) -> bool | int | float | None:
     first = data[:1].tobytes()
     if data[-1:].tobytes() != first or data.tobytes() != first * data.size:
         return None
-    return data[0].item()
+    return astype(data[:1], computed(n.dtype))[0].item()
 
 
 def is_filled(n: Node, value: float) -> bool:
@@ -300,9 +301,7 @@ def with_bodies(n: Node, change: Callable[[Graph], Graph]) -> Node:
         return carry(node(n.op, n.inputs, attrs, n.type), n)
 
 
-def rebuild(
-    graph: Graph, build: Callable[[Node], Node | None], bodies: bool = True
-) -> Graph:
+def rebuild(graph: Graph, build: Callable[[Node], Node | None], bodies: bool = True) -> Graph:
     """One walk: ``build`` gives the replacement of a node (whose inputs are new) or None.
 
     The bodies of loops are rebuilt first, in the same way, unless ``bodies`` is False.

@@ -10,6 +10,8 @@ from weakref import WeakSet, finalize
 
 import numpy as np
 
+from .convert import as_array
+from .dtype import DTYPES, astype, is_similar, name_of
 from .locks import PROGRAMS, Locks, SharedLock
 from .types import Type
 
@@ -188,14 +190,14 @@ class ParameterState:
             self.version += 1
 
     def _checked(self, value: Any) -> np.ndarray:
-        array = np.asarray(value)
+        array, dtype = as_array(value), self.type.dtype
         if array.shape != self.type.shape:
             raise ValueError(
                 f"parameter {self.name} has shape {self.type.shape}, got {array.shape}"
             )
-        if not np.can_cast(array.dtype, self.type.dtype, "same_kind"):
-            raise TypeError(f"parameter {self.name} is {self.type.dtype}, got {array.dtype.name}")
-        return array
+        if not is_similar(found := name_of(array.dtype), dtype):
+            raise TypeError(f"parameter {self.name} is {dtype}, got {found}")
+        return array if found == dtype else astype(array, dtype)
 
 
 def shared_lock(states: Iterable[ParameterState]) -> SharedLock | Locks:
@@ -246,4 +248,4 @@ def aligned(type: Type, what: str = "an array") -> np.ndarray:
         gib = type.bytes / (1 << 30)
         raise MemoryError(f"{what} of {gib:,.1f} GiB does not fit in memory") from None
     start = -raw.ctypes.data % 64
-    return raw[start : start + type.bytes].view(type.dtype).reshape(type.shape)
+    return raw[start : start + type.bytes].view(DTYPES[type.dtype].numpy).reshape(type.shape)

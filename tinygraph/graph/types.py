@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .dtype import DTYPES, known
+from .dtype import DTYPES, astype, known, name_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +76,11 @@ class Array:
     @staticmethod
     def of(value: Any) -> Array:
         data = np.array(value, order="C")
-        known(data.dtype.name)
+        if data.dtype != known(name_of(data.dtype)).numpy:
+            data = astype(data, name_of(data.dtype))
         data.setflags(write=False)
         return Array(data, hashlib.sha256(data.tobytes()).hexdigest()[:16])
 
     @property
     def type(self) -> Type:
-        return Type(self.data.shape, self.data.dtype.name)
+        return Type(self.data.shape, name_of(self.data.dtype))

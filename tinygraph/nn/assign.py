@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ..graph.convert import as_array
+from ..graph.dtype import is_similar, widened
 from ..graph.ir import Parameter
 
 
@@ -17,7 +19,7 @@ def assign(
 
     One that is shared needs a value under one of its names.
     """
-    arrays = {name: np.asarray(v) for name, v in values.items()}
+    arrays = {name: widened(as_array(v)) for name, v in values.items()}
     found = [(name, p, arrays[name]) for name, p in parameters.items() if name in arrays]
     problems = _misnamed(parameters, arrays) if strict else []
     first: dict[Parameter, str] = {}
@@ -25,7 +27,7 @@ def assign(
         other = first.setdefault(p, name)
         if a.shape != p.shape:
             problems.append(f"wrong shape: {name} is {p.shape}, got {a.shape}")
-        elif not np.can_cast(a.dtype, p.dtype, "same_kind"):
+        elif not is_similar(a.dtype.name, p.dtype):
             problems.append(f"wrong dtype: {name} is {p.dtype}, got {a.dtype.name}")
         elif not np.array_equal(a, arrays[other], equal_nan=True):
             problems.append(f"two values: {name} and {other} are one parameter")

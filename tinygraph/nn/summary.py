@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..graph.convert import as_array
-from ..graph.dtype import DTYPES
+from ..graph.dtype import DTYPES, name_of
 from ..graph.ir import Node, Parameter
 from ..graph.op import input
 from ..graph.size import Size
@@ -193,6 +193,6 @@ def _as_input(number: int, x: Any) -> Any:
         return input(f"x{number}", *x)
     if isinstance(x, np.ndarray) or hasattr(x, "__array__"):
         array = as_array(x)
-        dtype = STORED.get(array.dtype.name, array.dtype.name)
+        dtype = STORED.get(name_of(array.dtype), name_of(array.dtype))
         return input(f"x{number}", *array.shape, dtype=dtype)
     return x

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..compile import compile
 from ..compiler.program import Program
-from ..graph.dtype import DTYPES
+from ..graph.dtype import DTYPES, name_of
 from ..graph.ir import Node, Parameter
 from ..graph.op import ShapeError, constant, input
 from ..nn.module import Module
@@ -77,8 +77,8 @@ class OnnxModule(Module):
             return [self.node(name, v) for v in value]
         if isinstance(value, np.ndarray) and value.dtype == object:
             return open_constant(value, "int64")
-        if isinstance(value, np.ndarray) and value.dtype.name in DTYPES:
-            return constant(value, value.dtype.name)
+        if isinstance(value, np.ndarray) and name_of(value.dtype) in DTYPES:
+            return constant(value, name_of(value.dtype))
         if not isinstance(value, Node):
             kind = "left out" if value is None else f"{value.dtype}, which tinygraph lacks"
             raise OnnxError(f"{self.model.file}: the output {name!r} is {kind}")

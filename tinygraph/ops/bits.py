@@ -60,6 +60,8 @@ def _expr_bitcast(*, dtype: str) -> str:
 
 def _infer_bitcast(x: Type, *, dtype: str) -> Type:
     old, new = DTYPES[x.dtype], DTYPES[dtype]
+    if old.compute or new.compute:  # operators see these as float32
+        raise ShapeError(f"bitcast requires no floats of 16 bits, got {x.dtype} and {dtype}")
     if old.bits != new.bits or {old.kind, new.kind} != {"int", "float"}:
         raise ShapeError(f"bitcast requires a dtype of as many bits as {x.dtype}, got {dtype}")
     return Type(x.shape, dtype)
@@ -86,7 +88,8 @@ def bitcast(x: Any, dtype: str) -> Node:
         dtype: of x's width; not bool, whose bytes are 0 and 1 only.
 
     Raises:
-        ShapeError: the dtypes are of different widths.
+        ShapeError: the dtypes are of different widths, or one is a float of 16 bits: view the array
+            as uint16 outside of the graph.
 
     Example:
         >>> tg.run(tg.bitcast(tg.constant([1.0]), "int32"))

@@ -26,8 +26,10 @@ from .simplify import simplify
 from .simplify_views import simplify_views
 from .stabilize import stabilize
 from .unroll_loops import unroll_loops
+from .widen import widen
 
 PIPELINE: tuple[Callable[..., Graph], ...] = (
+    widen,  # floats of 16 bits are converted to be computed with
     expand_composites,  # operators that the backend has no kernel for, in others
     fuse_attention,  # attention in one pass over its keys; the gradient as it was built
     drop_identities,  # stop_gradient and its like have said what they had to say
@@ -80,4 +82,5 @@ __all__ = [
     "stabilize",
     "strip_effects",
     "unroll_loops",
+    "widen",
 ]

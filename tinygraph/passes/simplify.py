@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
-from ..graph.dtype import DTYPES, is_float
+from ..graph.dtype import astype, is_exact, is_float
 from ..graph.ir import Graph, Node
 from ..graph.op import constant, input
 from ..graph.rewrite import Event, filled, rewrite, rule, rules_in, var
@@ -234,8 +232,7 @@ def not_twice(out: Node, x: Node) -> Node:
 def cast_twice(out: Node, x: Node) -> Node | None:
     """Where the dtype in between holds every value."""
     between = out.inputs[0].dtype
-    exact = np.can_cast(x.dtype, between, "safe") and (x.dtype, between) != ("int64", "float64")
-    return cast(x, out.dtype) if exact else None
+    return cast(x, out.dtype) if is_exact(x.dtype, between) else None
 
 
 @rule(CAST(x), example=lambda: CAST(_sample(), dtype="float32"))
@@ -251,7 +248,7 @@ def sum_of_broadcast(out: Node, x: Node) -> Node | None:
         return None
     count = out.inputs[0].type.size // narrow.type.size
     total = SUM(narrow, axis=out.attr("axis"), keepdims=out.attr("keepdims"))
-    return mul(total, constant(np.asarray(count).astype(DTYPES[out.dtype].numpy)))
+    return mul(total, constant(astype(count, out.dtype)))
 
 
 RULES = rules_in(globals())

@@ -320,6 +320,8 @@ def _common(values: list[Operand]) -> str:
     strong = {x.dtype for x in values if isinstance(x, Value)}
     if not strong:
         return _LITERALS[max((type(x) for x in values), key=list(_LITERALS).index)]
-    if len(strong) > 1 and not all(DTYPES[d].is_integer for d in strong):
+    if len(strong) == 1:
+        return strong.pop()
+    if not all(DTYPES[d].is_integer for d in strong):
         raise TypeError(f"{' or '.join(sorted(strong))}: convert one of them")
     return np.result_type(*strong).name

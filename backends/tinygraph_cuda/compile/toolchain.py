@@ -34,7 +34,8 @@ def scalar_type(dtype: DType) -> Any:
 
 
 # uint64 is for addresses in the text of kernels
-SCALARS = {d.name: scalar_type(d) for d in DTYPES.values()} | {"uint64": types.uint64}
+SCALARS = {d.name: scalar_type(d) for d in DTYPES.values() if not d.compute}
+SCALARS["uint64"] = types.uint64
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,8 @@ def conv_integer(c: Applied) -> Node:
 def requantized(c: Applied, total: Node, scale: Node, y_scale: int) -> Node:
     """An int32 sum of products as the integers of the output; ``scale`` is that of the products."""
     zero = c.x(y_scale + 1)
-    ratio = ops.cast(total, "float32") * (scale / ops.reshape(c.x(y_scale), ()))
+    scale = ops.cast(scale, "float32") / ops.cast(ops.reshape(c.x(y_scale), ()), "float32")
+    ratio = ops.cast(total, "float32") * scale
     return rounded(ratio, ops.cast(ops.reshape(zero, ()), "float32"), zero.dtype)
 
 

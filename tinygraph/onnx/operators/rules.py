@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ... import ops
-from ...graph.dtype import DTYPES
+from ...graph.dtype import DTYPES, name_of, widened
 from ...graph.ir import Node
 from ...graph.op import constant
 from ...graph.size import Size
@@ -111,9 +111,9 @@ class Applied:
             raise self.fault("requires tensors, got a sequence")
         if value.dtype == object:
             return open_constant(value, dtype or "int64")
-        if value.dtype.name not in DTYPES:
-            raise self.fault(f"has an input of {value.dtype.name}, which tinygraph lacks")
-        return constant(value, value.dtype.name)
+        if (found := name_of(value.dtype)) not in DTYPES:
+            raise self.fault(f"has an input of {found}, which tinygraph lacks")
+        return constant(value, found)
 
     def known(self, i: int, what: str) -> np.ndarray:
         """Input i as an array: ``what`` must be known when the graph is built.
@@ -145,7 +145,7 @@ class Applied:
             return self.attr(name)
         if not self.has(i):
             return None
-        found = self.known(i, f"a {name!r}")
+        found = widened(self.known(i, f"a {name!r}"))
         return found.item() if found.ndim == 0 else tuple(found.tolist())
 
     def listed(self, name: str, i: int) -> tuple[Any, ...] | None:

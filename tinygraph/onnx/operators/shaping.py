@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ... import ops
+from ...graph.dtype import name_of, widened
 from ...graph.ir import Node
 from ...graph.op import constant
 from ...graph.size import Size
@@ -174,7 +175,7 @@ def filled(c: Applied) -> Node:
     value = c.attr("value", np.zeros(1, np.float32))
     if value.size != 1:
         raise c.fault(f"requires one value, got {value.size}")
-    return ops.full(c.sizes(0, "a shape"), value.item(), value.dtype.name)
+    return ops.full(c.sizes(0, "a shape"), widened(value).item(), name_of(value.dtype))
 
 
 @rule("Range")

@@ -6,7 +6,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from ...graph.dtype import DTYPES
+from ...graph.dtype import DTYPES, widened
 from ...graph.ir import Node
 from ...graph.op import CONSTANT, Index
 from ...ops.source import IOTA
@@ -207,7 +207,7 @@ class NestBuilder:
     def load(self, leaf: Leaf) -> str:
         n = leaf.root
         if n.op is CONSTANT and n.shape == () and not leaf.guards:
-            return literal(n.attr("value").data.item(), n.dtype)
+            return literal(widened(n.attr("value").data).item(), n.dtype)
         if n.op is IOTA and not leaf.guards:
             return self.ramp(n, leaf)
         access = resolve(self.locations.of(n), leaf, len(self.group.axes))
