@@ -180,6 +180,15 @@ def test_bits_are_not_taken_for_numbers():
     assert tg.astype(found, "float32").tolist() == [2, -4, 1]
 
 
+@pytest.mark.parametrize("dtype", NARROW)
+def test_a_nan_is_seen(dtype):
+    x = tg.input("x", 3, dtype=dtype)
+    program = tg.compile([x], [tg.log(x)], check_nan=True)
+    program(tg.astype([1, 2, 3], dtype))
+    with pytest.raises(FloatingPointError, match=r"NaN in log .*\[3\] at \[1\]"):
+        program(tg.astype([1, -2, 3], dtype))
+
+
 def test_what_is_exact():
     for a in DTYPES:
         for b in DTYPES:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graph.dtype import is_float
+from ..graph.dtype import is_float, widened
 from ..graph.dump import dump
 from ..graph.interpret import evaluate, inputs_by_node, run
 from ..graph.ir import Graph, Node, among, same_nodes
@@ -234,8 +234,8 @@ def first_nan(graph: Graph, arrays: Sequence[Any]) -> FirstNan | None:
             if (inside := nan_in_loop(n, [values[i] for i in n.inputs])) is not None:
                 return inside
             continue
-        if value.dtype.kind == "f" and np.isnan(value).any():
-            place = tuple(map(int, np.argwhere(np.isnan(value))[0]))
+        if (wide := widened(value)).dtype.kind == "f" and np.isnan(wide).any():
+            place = tuple(map(int, np.argwhere(np.isnan(wide))[0]))
             where = f" ({'; '.join(map(str, origins(n)))})" if n.inputs else ""
             text = f"NaN in {n.name or n.op.name} {n.type} at {list(place)}{where}"
             return FirstNan(text, n, value)
@@ -250,7 +250,7 @@ def nan_in_loop(n: Node, arrays: Sequence[np.ndarray]) -> FirstNan | None:
     for t in reversed(range(loop.length)) if loop.reverse else range(loop.length):
         given = [*state, *(a[t] for a in arrays[first:last]), *arrays[last:]]
         results = run(body, *given)
-        if any(r.dtype.kind == "f" and np.isnan(r).any() for r in results):
+        if any(r.dtype.kind == "f" and np.isnan(r).any() for r in map(widened, results)):
             found = first_nan(body, given)
             assert found is not None
             return replace(found, text=f"{found.text}, in step {t} of {loop.name}")
