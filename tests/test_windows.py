@@ -109,3 +109,43 @@ def test_the_numbers_of_a_windows_taps_are_bytes() -> None:
         if n.op.name == "window_max_index"
     ]
     assert [n.dtype for n in indices] == ["uint8", "int32"]
+
+
+def channels_first(geometry, width: int, special: bool) -> tuple[list[Node], list[np.ndarray]]:
+    """Maxima, averages and their gradients over an image whose rows are contiguous."""
+    (height, _), kernel, stride, padding, ceil = geometry
+    x = tg.input("x", 2, 3, height, width)
+    largest = tg.max_pool2d(x, kernel, stride, padding, ceil_mode=ceil)
+    average = tg.avg_pool2d(x, kernel, stride, padding, ceil_mode=ceil)
+    g = tg.input("g", *largest.shape)
+    gradients = (tg.grad(tg.sum(y * g), [x])[0] for y in (largest, average))
+    values = [images(*x.shape, special=special), images(*g.shape, special=False)]
+    return [largest, average, *gradients], values
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
+def test_windows_along_rows_in_python(geometry) -> None:
+    for width, special in product((5, 9), (False, True)):
+        outputs, values = channels_first(geometry, width, special)
+        graph = graph_of(*outputs)
+        for got, want in zip(run_python(graph, *values), tg.run(graph, *values), strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("width", [4, 17, 35, 70])
+def test_windows_along_rows_compiled(width: int) -> None:
+    """Rows of less than a vector, of one and of several, with all edges."""
+    for geometry, special in product(GEOMETRIES[:5], (False, True)):
+        outputs, values = channels_first(geometry, width, special)
+        graph = graph_of(*outputs)
+        program = tg.compile(graph.inputs, graph.outputs)
+        for got, want in zip(program(*values), tg.run(graph, *values), strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+
+
+def test_windows_along_rows_have_no_tests_within() -> None:
+    """Away from the edges, neighbours are a literal number of steps apart."""
+    x = tg.input("x", 2, 3, 40, 40)
+    (text,) = texts(tg.max_pool2d(x, 3, 2, 1))
+    inside = text[text.index("for q in") : text.index("for edge in")]
+    assert "q * 2 - 1]" in inside and " if 0 <=" not in inside

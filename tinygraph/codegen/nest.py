@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from ..plan.records.plan import Nest
 from .columns import ColumnWriter
+from .sliding import SlidingWriter
 from .tiles import TileWriter
-from .windows import WindowWriter
 from .writer import WrittenKernel
 
 SHORT_ROWS = "short rows"  # what kernels are marked with whose innermost loops have few steps
@@ -22,7 +22,7 @@ def emit(nest: Nest, parts: int, short: int = 0) -> WrittenKernel:
     return NestWriter(nest, parts).kernel(short)
 
 
-class NestWriter(ColumnWriter, TileWriter, WindowWriter):
+class NestWriter(ColumnWriter, TileWriter, SlidingWriter):
     """Writes nests of every style."""
 
     def kernel(self, short: int = 0) -> WrittenKernel:
@@ -30,6 +30,8 @@ class NestWriter(ColumnWriter, TileWriter, WindowWriter):
             self.column()
         elif self.nest.style in ("tiled", "unrolled"):
             self.tiles()
+        elif self.slides():
+            self.sliding()
         elif self.hoistable():
             self.windows()
         else:

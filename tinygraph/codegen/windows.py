@@ -46,15 +46,11 @@ class WindowWriter(ElementWriter):
     def windows(self) -> None:
         out = self.out
         self.open_outputs(self.outputs[:-1])
-        axes = [self.taps_along(axis) for axis in self.nest.reduce]
-        self.texts = dict(zip(self.nest.reduce, axes, strict=True))
-        self.taps = list(product(*(range(len(texts)) for texts in axes)))
+        self.texts = {axis: self.taps_along(axis) for axis in self.nest.reduce}
+        self.number_taps()
         self.stems: dict[tuple[Index, int], str] = {}  # of the names of guards' positions
         self.signs: dict[str, str] = {}  # position -> what is negative where it is outside
-        inner = [s for stage in self.nest.stages for s in stage.inner]
-        loads = [s for s in inner if isinstance(s, Load) and self.nest.operands[s.operand].guards]
-        places = [(step, tap, self.locate(step, tap)) for tap, step in product(self.taps, loads)]
-        tested = [p for p in places if not self.repeats(p[0])]
+        tested = self.located()
         if tested and all(g.index.divisor == 1 for o in self.nest.operands for g in o.guards):
             every = dict.fromkeys(name for _, _, names in tested for name in names)
             out.line(f"if ({' | '.join(self.signs[n] for n in every)}) >= 0:")
@@ -63,32 +59,51 @@ class WindowWriter(ElementWriter):
             out.depth -= 1
             out.line("else:")
             out.depth += 1
+        self.mask(tested)
+        self.unrolled(tested=bool(tested))
+
+    def number_taps(self) -> None:
+        """All combinations of the taps along each reduction axis."""
+        self.taps = list(product(*(range(len(texts)) for texts in self.texts.values())))
+
+    def located(self) -> list[tuple[Load, Tap, list[str]]]:
+        """Names the positions of all guarded reads; returns those that are tested, with them."""
+        inner = [s for stage in self.nest.stages for s in stage.inner]
+        loads = [s for s in inner if isinstance(s, Load) and self.nest.operands[s.operand].guards]
+        places = [(step, tap, self.locate(step, tap)) for tap, step in product(self.taps, loads)]
+        return [p for p in places if not self.repeats(p[0])]
+
+    def mask(self, tested: list[tuple[Load, Tap, list[str]]]) -> None:
+        """Names, for each read, what hides it where it is outside."""
         for step, tap, names in tested:
             signs = " | ".join(self.signs[n] for n in names)
-            out.line(f"{step.name}_out{self.number(tap)} = opaque(({signs}) >> 63)")
-        self.unrolled(tested=bool(tested))
+            self.out.line(f"{step.name}_out{self.number(tap)} = opaque(({signs}) >> 63)")
 
     def unrolled(self, tested: bool) -> None:
         """The innermost loop; without tests where all that is read is inside."""
         out, last = self.out, self.outputs[-1]
         depth, self.tested = out.depth, tested
-        self.tapped: set[str] = set()  # names that exist once a tap
         if len(self.outputs) > 1:
             out.line(f"for i{last} in range({self.sizes[last]}):")
             out.depth += 1
         else:
             self.open_outputs([last])
+        self.element_of_windows()
+        out.depth = depth
+
+    def element_of_windows(self) -> None:
+        """The steps for one element of the results, straight-line code."""
+        self.tapped: set[str] = set()  # names that exist once a tap
         for stage in self.nest.stages:
             for step in stage.outer:
                 self.step(step)
             for step in stage.inner:
                 if isinstance(step, Fold) and not is_extremum(step):
-                    out.line(f"{step.name} = {initial(step)}")
+                    self.out.line(f"{step.name} = {initial(step)}")
             for tap, step in product(self.taps, stage.inner):
                 self.fix(tap)
                 self.tap(step, tap)
             self.fixed = {}
-        out.depth = depth
 
     def fix(self, tap: Tap) -> None:
         """Writes the reduction axes' positions as those of a tap from now on."""

@@ -74,6 +74,9 @@ class CudaNestWriter(WideWriter, NestWriter):
     def column(self) -> None:
         self.rows()  # neighbouring threads take neighbouring columns, which is what blocks are for
 
+    def slides(self) -> bool:
+        return False  # neighbouring threads take neighbouring elements
+
     def hoistable(self) -> bool:
         return False  # tests of windows' edges are predicates here
 

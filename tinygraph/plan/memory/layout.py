@@ -149,13 +149,18 @@ class Layout:
         return sorted(range(rank), key=lambda a: (-abs(best[a]) if best[a] else 0, a))
 
     def image_axes(self, group: Group) -> list[int] | None:
-        """Channels last, if the group's windows slide over the last two axes of images."""
+        """Channels last, if the group's windows slide over the last two axes of images; where their
+        rows are contiguous already, windows slide along them.
+        """
         n = next(n for n in group.index if n in self.fusion.reduction_axes)
         slid = {
             a for r in loops_of(n).reads for i in r.indices if len(i.terms) > 1 for a, _ in i.terms
         }
         outputs = len(n.shape)
         if outputs < 4 or {a for a in slid if a < outputs} != {outputs - 2, outputs - 1}:
+            return None
+        reads = [self.main_strides(group, number, n) for number in range(len(n.inputs))]
+        if all(0 < s[outputs - 1] < min(s[1 : outputs - 1]) for s in reads):
             return None
         return [
             0,

@@ -20,7 +20,7 @@ WIDEST = 8  # large blocks
 
 def shaped(nest: Nest, shaping: Shaping) -> Nest:
     """An arranged nest with the shape of its loops."""
-    nest = tiled(nest, shaping.tile) or replace(nest, style=style(nest, shaping.unrolled))
+    nest = tiled(nest, shaping.tile) or replace(nest, style=style(nest, shaping))
     if nest.style != "column":
         return nest
     return replace(nest, block=block_of(nest, shaping.blocks))
@@ -36,9 +36,9 @@ def pieces(nest: Nest) -> int:
     return outer
 
 
-def style(nest: Nest, unrolled: int) -> str:
+def style(nest: Nest, shaping: Shaping) -> str:
     """The innermost loop: the reduction, or the last output axis around a reduction that is blocked
-    or, up to ``unrolled`` steps of all passes over it, unrolled.
+    or, if it is short, unrolled.
     """
     if not nest.reduce or len(nest.reduce) == len(nest.axes):
         return "row"
@@ -46,7 +46,9 @@ def style(nest: Nest, unrolled: int) -> str:
     rank = len(nest.axes)
     moving = [moves(nest, o) & {*nest.reduce} for o in nest.operands]
     strides = [full_strides(o, rank) for o in nest.operands]
-    if not any(s[last] == 1 and m for s, m in zip(strides, moving, strict=True)):
+    apart = [s[last] for s, m in zip(strides, moving, strict=True) if m and s[last] > 0]
+    nearest = min(apart, default=0)
+    if not 0 < nearest <= shaping.apart:
         return "row"
     if gathers(nest):
         return "column"  # all of a gathered row at a time
@@ -54,7 +56,9 @@ def style(nest: Nest, unrolled: int) -> str:
     # registers if there are many, and edges of windows are tested outside of the innermost loop
     count = 1 if any(o.guards for o in nest.operands) else passes(nest)
     steps = count * prod(nest.axes[a] for a in nest.reduce)
-    return "literal" if steps <= unrolled else "column"
+    if steps <= shaping.unrolled:
+        return "literal"
+    return "column" if nearest == 1 else "row"
 
 
 def gathers(nest: Nest) -> bool:

@@ -131,6 +131,7 @@ class Shaping:
             passes over it, is unrolled within that axis.
         blocks: around a longer one, the elements of that axis whose sums are kept at a time; the
             largest first.
+        apart: elements from one to the next along that axis that still count as contiguous.
         tile: side of the square tiles in which element-wise nests go through two axes, where each
             of them is contiguous in some operand; 0: there are none.
     """
@@ -138,6 +139,7 @@ class Shaping:
     unrolled: int
     blocks: tuple[int, int, int]
     tile: int = 0
+    apart: int = 1
 
 
 class OperatorKernel(Protocol):
