@@ -130,17 +130,23 @@ class Prepared:
             touched = dict.fromkeys(self.named(work))
             merged = [*dict.fromkeys(x for name in touched for x in joined.get(name, [name]))]
             joined.update((name, merged) for name in merged)
+        shares: dict[int, list[tuple[Call, list[Work]]]] = {}
+        for call in calls:
+            for work in call.work:
+                share = shares.setdefault(id(joined[self.named(work)[0]]), [])
+                if not share or share[-1][0] is not call:
+                    share.append((call, []))
+                share[-1][1].append(work)
         for names in {id(names): names for names in joined.values()}.values():
             mine = [
-                replace(call, work=tuple(w for w in call.work if self.named(w)[0] in names))
-                for call in calls
+                replace(call, work=tuple(work), waits=(i - 1,) if i else ())
+                for i, (call, work) in enumerate(shares[id(names)])
             ]
-            mine = [call for call in mine if call.work]
             read = (a for c in mine for w in c.work for a in w.arguments if type(a) is tuple)
             yield Together(
                 sorted(number for home, number in names if home == "prepared"),
                 [number for home, number in names if home == "temporary"],
-                [replace(c, waits=(i - 1,) if i else ()) for i, c in enumerate(mine)],
+                mine,
                 sorted({number for home, number, _ in read if home == "parameter"}),
             )
 

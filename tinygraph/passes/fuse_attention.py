@@ -10,7 +10,7 @@ graph has. Nothing is replaced unless the scores are gone then.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -52,9 +52,10 @@ def fuse_attention(
     bodies = {n: with_bodies(n, within) for n in graph.nodes if n.bodies}
     graph = substitute(graph, bodies) if bodies else graph
     taken: dict[Recognized, Replacements] = {}
+    nodes = frozenset(graph.nodes)
     for found in attentions(graph):
         with built_from(origins(found.out)):
-            replaced = found.replacements(graph)
+            replaced = found.replacements(graph, nodes)
         why = next(filter(None, (refusal(n, target) for n in composites(replaced))), "")
         if why:
             remarks.append(f"{place(found.out)}: attention stores its scores, because {why}")
@@ -126,10 +127,9 @@ class Recognized:
         q, kt, v = self.operands
         return ATTENTION(q, swap(kt), v, *self.mask, **self.attrs, stats=False)
 
-    def replacements(self, graph: Graph) -> Replacements:
-        """What takes the place of the result, and of its gradients if the graph has them."""
+    def replacements(self, graph: Graph, nodes: Set[Node]) -> Replacements:
+        """What takes the place of the result, and of its gradients if they are among the nodes."""
         q, kt, v = self.operands
-        nodes = set(graph.nodes)
         for g in self.possible_gradients(graph):
             olds = pull_back([self.out], [g], self.operands)
             if not any(old in nodes for old in olds):
