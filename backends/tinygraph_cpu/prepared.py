@@ -139,8 +139,8 @@ class Prepared:
                 share[-1][1].append(work)
         for names in {id(names): names for names in joined.values()}.values():
             mine = [
-                replace(call, work=tuple(work), waits=(i - 1,) if i else ())
-                for i, (call, work) in enumerate(shares[id(names)])
+                replace(call, work=tuple(kernels), waits=(i - 1,) if i else ())
+                for i, (call, kernels) in enumerate(shares[id(names)])
             ]
             read = (a for c in mine for w in c.work for a in w.arguments if type(a) is tuple)
             yield Together(

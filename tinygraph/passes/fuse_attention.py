@@ -10,7 +10,7 @@ graph has. Nothing is replaced unless the scores are gone then.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -127,7 +127,7 @@ class Recognized:
         q, kt, v = self.operands
         return ATTENTION(q, swap(kt), v, *self.mask, **self.attrs, stats=False)
 
-    def replacements(self, graph: Graph, nodes: Set[Node]) -> Replacements:
+    def replacements(self, graph: Graph, nodes: frozenset[Node]) -> Replacements:
         """What takes the place of the result, and of its gradients if they are among the nodes."""
         q, kt, v = self.operands
         for g in self.possible_gradients(graph):
