@@ -377,7 +377,7 @@ def test_float32_programs_have_no_float64_instruction(monkeypatch):
         return made
 
     monkeypatch.setattr(objects, "optimize", spy)
-    monkeypatch.setattr(workers, "default_processes", lambda kernels: 1)
+    monkeypatch.setattr(workers, "default_processes", lambda kernels, features: 1)
     monkeypatch.setattr(kernels, "BUILT", {})
     w, x = tg.parameter(values(7, 6), "w"), tg.input("x", 9, 7)
     h = tg.gelu(x @ w)

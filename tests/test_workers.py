@@ -16,7 +16,7 @@ from tinygraph.codegen.program import KernelCode
 from tinygraph_cpu import workers
 from tinygraph_cpu.compilation import compile_kernel, record_of
 from tinygraph_cpu.machine import processors
-from tinygraph_cpu.machine.features import Features, detect
+from tinygraph_cpu.machine.features import Features, detect, features_for
 from tinygraph_cpu.workers import compile_kernels
 
 ADD = """def {name}(part, tid, args):
@@ -118,7 +118,7 @@ def test_processors_are_counted_where_the_system_cannot_tell(
     monkeypatch.delattr(os, "sched_getaffinity")
     assert processors.allowed_cpus() == list(range(os.cpu_count() or 1))
     monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert processors.allowed_cpus() == [0] and workers.default_processes(100) == 1
+    assert processors.allowed_cpus() == [0] and workers.default_processes(100, detect()) == 1
 
 
 def test_what_fails_in_a_worker_is_raised_here() -> None:
@@ -143,7 +143,8 @@ def test_a_main_module_without_a_guard_is_not_run_again(tmp_path: Path) -> None:
 
 
 def test_few_kernels_are_compiled_here() -> None:
-    assert workers.default_processes(workers.PAYS) == 1
+    assert workers.default_processes(workers.PAYS, detect()) == 1
+    assert workers.default_processes(workers.PAYS_QUICK, features_for("quick")) == 1
 
 
 def test_two_processes_share_the_kernels_of_one_program(tmp_path: Path) -> None:

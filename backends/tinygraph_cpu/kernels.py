@@ -45,6 +45,7 @@ def object_key(kernel: KernelCode, features: Features) -> str:
 
 
 PREFIX = "tg_"
+TOGETHER = 8  # objects that are written at a time: a look at all sources comes before
 
 
 def symbol(key: str) -> str:
@@ -85,17 +86,22 @@ def _compile_shared(missing: dict[str, KernelCode], store: Store, features: Feat
         return True
 
     jobs = {symbol(key): kernel for key, kernel in missing.items()}
+    unkept: dict[str, bytes] = {}
     try:
         for name, data in compile_kernels(jobs, features, wanted=wanted):
-            keep(store, name.removeprefix(PREFIX), data)
+            unkept[name.removeprefix(PREFIX)] = data
             del jobs[name]
+            if len(unkept) == TOGETHER:
+                keep(store, unkept)
+                unkept = {}
             tell(f"{total - len(jobs)} of {total} kernels")
+        keep(store, unkept)
         for name, kernel in jobs.items():
             key = name.removeprefix(PREFIX)
             found = store.awaited("kernel", key)
             if found is None:
                 mine.add(key)
-                keep(store, key, compile_kernel(kernel, name, features))
+                keep(store, {key: compile_kernel(kernel, name, features)})
             tell(f"{total} kernels, of which another process compiles the last")
     finally:
         for key in mine:
@@ -105,9 +111,9 @@ def _compile_shared(missing: dict[str, KernelCode], store: Store, features: Feat
 BUILT: dict[str, bytes] = {}  # objects that were not loaded yet, or that no folder keeps
 
 
-def keep(store: Store, key: str, data: bytes) -> None:
-    BUILT[key] = data
-    store.put("kernel", key, data)
+def keep(store: Store, objects: dict[str, bytes]) -> None:
+    BUILT.update(objects)
+    store.put_all("kernel", objects)
 
 
 def fetch(

@@ -29,6 +29,7 @@ from .machine.processors import allowed_cpus
 
 MOST = 4  # processes
 PAYS = 8  # kernels that a process must have to do
+PAYS_QUICK = 32  # those that are compiled quickly: starting a process takes as long as 30 of them
 
 Done = tuple[str, bytes]  # a symbol and the object that defines it
 
@@ -53,7 +54,7 @@ def compile_kernels(
     emitted = [s for s, k in kernels.items() if k.record is not None]
     loops.sort(key=lambda s: -len(kernels[s].text))
     jobs, made = deque([*loops, *emitted]), deque[Done]()
-    count = default_processes(len(jobs)) if processes is None else processes
+    count = default_processes(len(jobs), features) if processes is None else processes
     workers = list(started(count - 1, jobs, made, kernels, features, wanted))
     try:
         while jobs or workers:
@@ -92,8 +93,9 @@ def take(pop: Callable[[], str], wanted: Callable[[str], bool]) -> str | None:
     return symbol
 
 
-def default_processes(kernels: int) -> int:
-    return max(1, min(len(allowed_cpus()), MOST, kernels // PAYS))
+def default_processes(kernels: int, features: Features) -> int:
+    pays = PAYS_QUICK if features.quick else PAYS
+    return max(1, min(len(allowed_cpus()), MOST, kernels // pays))
 
 
 class _Process:

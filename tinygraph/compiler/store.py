@@ -15,6 +15,7 @@ import stat
 import tempfile
 import time
 import warnings
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -106,24 +107,28 @@ class Store:
         """Writes an entry, or leaves the store as it was. What alone would take half of the limit
         is not kept.
         """
-        path = self.path(kind, key)
-        content = data + _trailer(kind, key, data)
-        if not self._writable or len(content) > self.limit // 2:
-            return
-        if sources.changed():
+        self.put_all(kind, {key: data})
+
+    def put_all(self, kind: str, entries: Mapping[str, bytes]) -> None:
+        """Writes entries by key, as ``put`` does: the sources are looked at once for all."""
+        if self._writable and entries and sources.changed():
             self._switch_off(
                 "the sources of tinygraph have changed since they were imported (restart the "
                 "process to run the new ones)"
             )
-            return
-        try:
+        for key, data in entries.items():
+            path = self.path(kind, key)
+            content = data + _trailer(kind, key, data)
+            if not self._writable or len(content) > self.limit // 2:
+                continue
             try:
-                self._write(path, content)
-            except FileNotFoundError:  # somebody has removed the folder
-                self._make_folders()
-                self._write(path, content)
-        except OSError as error:
-            self._switch_off(error)
+                try:
+                    self._write(path, content)
+                except FileNotFoundError:  # somebody has removed the folder
+                    self._make_folders()
+                    self._write(path, content)
+            except OSError as error:
+                self._switch_off(error)
 
     def claim(self, kind: str, key: str) -> bool:
         """Whether this process is the one to make an entry: it is not there, and no other process

@@ -9,6 +9,8 @@ from typing import Protocol, TypeVar
 
 from llvmlite import ir
 
+from tinygraph_scalar.builder import Builder
+
 from . import tile
 from .tile import i32, i64, pointer
 
@@ -27,7 +29,7 @@ def define_kernel(
 ) -> ir.Function:
     """Adds `void name(i64 part, i64 tid, i64* args)` to `module`; the emitter writes its body."""
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [i64, i64, pointer]), name)
-    b = ir.IRBuilder(function.append_basic_block("entry"))
+    b = Builder(function.append_basic_block("entry"))
     emitter(b, record, function).emit()
     b.ret_void()
     return function

@@ -19,6 +19,7 @@ from tinygraph.codegen import library
 from tinygraph.codegen.nest import SHORT_ROWS
 from tinygraph_cpu.machine import objects
 from tinygraph_scalar.arithmetic import Value, scalar_type
+from tinygraph_scalar.builder import Builder
 from tinygraph_scalar.prologue import PrologueLine, split_prologue
 
 from .emitter import StatementEmitter, View
@@ -73,9 +74,7 @@ def kernel_module(function: ast.FunctionDef, symbol: str) -> str:
 
 def _define(module: ir.Module, symbol: str, parameters: Sequence[PrologueLine]) -> ir.Function:
     """``symbol(part, tid, parameters)``; its pointers share no memory."""
-    kinds = [
-        scalar_type(p.dtype, memory=True).as_pointer() if p.dtype else I64 for p in parameters
-    ]
+    kinds = [scalar_type(p.dtype, memory=True).as_pointer() if p.dtype else I64 for p in parameters]
     inner = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64, I64, *kinds]), symbol)
     inner.linkage = "internal"
     inner.attributes.add("noinline")  # as parameters of a function, pointers keep their noalias
@@ -91,7 +90,7 @@ def _define_entry(
     """``symbol(part, tid, args)``, which loads the parameters and calls ``inner``."""
     kind = ir.FunctionType(ir.VoidType(), [I64, I64, I64.as_pointer()])
     entry = ir.Function(module, kind, symbol)
-    b = ir.IRBuilder(entry.append_basic_block("entry"))
+    b = Builder(entry.append_basic_block("entry"))
     values = list(entry.args[:2])
     for parameter, want in zip(parameters, inner.args[2:], strict=True):
         word = b.load(b.gep(entry.args[2], [I64(parameter.slot)]))
@@ -107,4 +106,4 @@ def _compile(
     double = re.search(r"\bdouble\b", str(optimized))
     if double and not library.names_float64(ast.unparse(function)):
         raise ValueError(f"kernel {function.name} computes in float64 without mentioning it")
-    return objects.emit(optimized, machine)
+    return objects.emit(optimized, machine, plain=target.quick)

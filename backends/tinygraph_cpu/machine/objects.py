@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -40,13 +41,23 @@ class Processor:
     quick: bool = False
 
 
-def _machine(target: LLVMTarget, loops: bool) -> llvm.TargetMachine:
+_made = threading.local()  # LLVM's machines: emitting code changes parts of one, so by thread
+
+
+def _machine(target: LLVMTarget) -> llvm.TargetMachine:
     # jit: 64-bit addresses of constants, which cost a move outside the loops. Code and constants
     # may be loaded more than 2 GiB apart, with large arrays between them.
-    opt = 3 if not target.quick else 0 if loops else 1
-    return llvm.Target.from_default_triple().create_target_machine(
-        cpu=target.cpu, features=target.features, opt=opt, reloc="static", jit=True
-    )
+    machines = _made.__dict__
+    key = f"{target.cpu} {target.features} {target.quick}"
+    if key not in machines:
+        machines[key] = llvm.Target.from_default_triple().create_target_machine(
+            cpu=target.cpu,
+            features=target.features,
+            opt=0 if target.quick else 3,
+            reloc="static",
+            jit=True,
+        )
+    return machines[key]
 
 
 _OPTIONS = new_lock(TABLES)  # LLVM keeps its options once for the whole process
@@ -75,7 +86,7 @@ def optimize(
     """
     with _lock:
         _initialize()
-    machine = _machine(target, loops)
+    machine = _machine(target)
     parsed = llvm.parse_assembly(str(module))
     parsed.triple = machine.triple
     parsed.data_layout = str(machine.target_data)
@@ -104,8 +115,6 @@ def _run_passes(
         if target.quick:
             manager = llvm.create_new_module_pass_manager()
             manager.add_sroa_pass()
-            manager.add_instruction_combine_pass()
-            manager.add_simplify_cfg_pass()
         else:
             manager = passes.getModulePassManager()
         manager.run(module, passes)
@@ -115,11 +124,22 @@ def _run_passes(
         manager.detach()
 
 
-def emit(module: llvm.ModuleRef, machine: llvm.TargetMachine, reorder: bool = True) -> bytes:
-    """Object code of an optimized module, in which LLVM may ``reorder`` instructions."""
+def emit(
+    module: llvm.ModuleRef, machine: llvm.TargetMachine, reorder: bool = True, plain: bool = False
+) -> bytes:
+    """Object code of an optimized module, in which LLVM may ``reorder`` instructions.
+
+    ``plain``: for a quick target, registers hold values within a block only, which halves the time
+    of emitting. Loops then run no slower than they do anyway, contractions half as fast.
+    """
     with _OPTIONS:
-        llvm.set_option("", f"-enable-misched={str(reorder).lower()}")
+        _choose_emission(reorder, plain)
         return machine.emit_object(module)
+
+
+def _choose_emission(reorder: bool, plain: bool) -> None:
+    llvm.set_option("", f"-enable-misched={str(reorder).lower()}")
+    llvm.set_option("", f"-optimize-regalloc={str(not plain).lower()}")
 
 
 def compile_module(module: ir.Module | str, target: LLVMTarget, reorder: bool = True) -> bytes:
@@ -137,7 +157,7 @@ def assembly(module: ir.Module | str, target: LLVMTarget, reorder: bool = True) 
     """The machine code that compile_module makes, as text."""
     optimized, machine = optimize(module, target, loops=False)
     with _OPTIONS:
-        llvm.set_option("", f"-enable-misched={str(reorder).lower()}")
+        _choose_emission(reorder, plain=False)
         return str(machine.emit_assembly(optimized))
 
 
