@@ -140,7 +140,7 @@ def test_any_two_stages_and_by_default_all(program):
 
 def test_the_command_shows_stages_and_differences(capsys):
     main(["show", "lenet5"])
-    assert "stages   graph, expand_composites" in capsys.readouterr().out
+    assert "stages   graph, widen, expand_composites" in capsys.readouterr().out
     main(["show", "lenet5", "graph", "--layers"])
     assert "... conv1 (" in capsys.readouterr().out
     main(["show", "lenet5", "--diff"])

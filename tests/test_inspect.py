@@ -306,7 +306,7 @@ def test_the_seed_of_a_program():
 
 def test_options_that_mean_nothing_are_errors():
     x = tg.input("x", 3)
-    with pytest.raises(ValueError, match=r"without='fuze' is not one of expand_composites, .*fuse"):
+    with pytest.raises(ValueError, match=r"without='fuze' is not one of widen, .*fuse"):
         tg.compile([x], [x], without=["fuze"])
     with pytest.raises(ValueError, match="verify is 'values' or None"):
         tg.compile([x], [x], verify="value")

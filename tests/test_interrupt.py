@@ -76,10 +76,13 @@ def test_the_table_of_a_stopped_run_gives_right_values_again(alarm):
 
 def test_ctrl_c_is_a_keyboard_interrupt():
     program, _ = repeated(20_000)
+    # a shell's background processes ignore Ctrl-C
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     timer = threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGINT))
     timer.start()
     with pytest.raises(KeyboardInterrupt):
         program(ONES)
+    signal.signal(signal.SIGINT, before)
     assert stopped(program)
 
 

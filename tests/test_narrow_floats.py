@@ -206,3 +206,19 @@ def test_cuda_refuses_them():
     x = tg.input("x", 3, dtype="bfloat16")
     with pytest.raises(Exception, match=r"is bfloat16, which the CUDA backend can neither read"):
         tg.compile([x], [x * 2], backend="cuda:emulate")
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+def test_programs_are_checked_by_their_values(dtype):
+    x, w = tg.input("x", 5, 7, dtype=dtype), tg.parameter(np.ones((7, 3), "float32"), dtype=dtype)
+    y = tg.softmax(tg.tanh(tg.matmul(x, w)), -1)
+    program = tg.compile([x], [y, tg.sum(x), tg.exp(y)], verify="values")
+    same(program(tg.astype(np.ones((5, 7)), dtype))[1], tg.astype(35.0, dtype))
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+def test_the_pass_that_computes_in_float32_is_needed(dtype):
+    x = tg.input("x", 5, dtype=dtype)
+    with pytest.raises(ValueError, match=rf"\.py:\d+.*exp of {dtype} needs the pass widen"):
+        tg.compile([x], [tg.exp(x)], without=["widen"])
+    tg.compile([x], [x[1:]], without=["widen"])

@@ -17,17 +17,21 @@ from typing import Any
 
 import numpy as np
 
+from ..graph.dtype import astype, name_of, widened
 from ..graph.float64 import in_float64
 from ..graph.interpret import evaluate
 from ..graph.ir import Graph, Node
 from ..graph.op import Kind, input
 from ..graph.rewrite import substitute
 
-TOLERANCE = {"float32": 2e-5, "float64": 1e-10}  # relative
-NOISE = {
+TOLERANCE = {"float16": 2e-3, "bfloat16": 2e-2, "float32": 2e-5, "float64": 1e-10}  # relative
+SMALL = {"float16": 1e-6, "bfloat16": 1e-37, "float32": 1e-37, "float64": 1e-307}  # about denormal
+NOISE = {  # of every value, relative: a few units in the last place
+    "float16": 1e-3,
+    "bfloat16": 8e-3,
     "float32": 2e-6,
     "float64": 1e-14,
-}  # of every value, relative: a few units in the last place
+}
 DRAWS = 3  # of noise
 MARGIN = 4  # how much further from float64 than the interpreter, or than noise explains
 SMOOTH = 0.01  # of an element, relative: what noise may explain, where it explains no jump
@@ -67,15 +71,16 @@ def disagreement(
     wrong = ~same(want, got)
     if not wrong.any():
         return None
+    dtype, want, got = name_of(want.dtype), widened(want), widened(got)
     graph, arrays = above(n, known)
     sums = any(m.op.kind in SUMS for m in graph.nodes)
     if got.dtype.kind == "f":
-        wrong &= distance(want, got) > rounding(want, sums)
-        if compiled and sums and not all(map(finite, arrays)):
+        wrong &= distance(want, got) > rounding(want, sums, dtype)
+        if compiled and sums and not all(finite(widened(a)) for a in arrays):
             wrong &= np.isfinite(got)
     if wrong.any() and (compiled or got.dtype.kind == "f"):
-        runs = float64_runs(graph, arrays, want.dtype.name)
-        wrong &= beyond(runs, want, got, sums, compiled)
+        runs = float64_runs(graph, arrays, dtype)
+        wrong &= beyond(runs, want, got, sums, compiled, dtype)
         if extreme:
             wrong &= np.isfinite(runs[0])
     if not wrong.any():
@@ -86,7 +91,12 @@ def disagreement(
 
 
 def beyond(
-    runs: Sequence[np.ndarray], want: np.ndarray, got: np.ndarray, sums: bool, jumps: bool
+    runs: Sequence[np.ndarray],
+    want: np.ndarray,
+    got: np.ndarray,
+    sums: bool,
+    jumps: bool,
+    dtype: str,
 ) -> np.ndarray:
     """Where ``got`` is further from the truth, ``runs[0]``, than ``want`` and noise explain."""
     with np.errstate(all="ignore"):
@@ -96,8 +106,8 @@ def beyond(
         return ~same(truth, got) & steady
     moved = np.max([distance(truth, other) for other in noisy], axis=0)
     if not jumps:
-        moved = np.minimum(moved, SMOOTH * magnitude(truth) + TOLERANCE[got.dtype.name])
-    allowed = MARGIN * np.maximum(distance(truth, want), moved) + rounding(truth, sums)
+        moved = np.minimum(moved, SMOOTH * magnitude(truth) + TOLERANCE[dtype])
+    allowed = MARGIN * np.maximum(distance(truth, want), moved) + rounding(truth, sums, dtype)
     overflowed = np.isfinite(runs[0]) & ~np.isfinite(want) & ~np.isfinite(got)
     return (distance(truth, got) > allowed) & ~overflowed
 
@@ -119,14 +129,14 @@ def noisy_run(
     graph: Graph, arrays: Sequence[np.ndarray], noise: float, rng: np.random.Generator
 ) -> np.ndarray:
     values = {
-        i: noisy(a.astype(i.dtype), noise, rng) for i, a in zip(graph.inputs, arrays, strict=True)
+        i: noisy(astype(a, i.dtype), noise, rng) for i, a in zip(graph.inputs, arrays, strict=True)
     }
     for n in graph.nodes:
         if n not in values:
             value = evaluate(n, [values[i] for i in n.inputs])
             rounded = n.op.kind in (Kind.ELEMENTWISE, *SUMS) and n.op.kind is not Kind.LOOP
             values[n] = noisy(value, noise, rng) if rounded else value
-    return values[graph.outputs[0]]
+    return widened(values[graph.outputs[0]])
 
 
 def noisy(a: np.ndarray, noise: float, rng: np.random.Generator) -> np.ndarray:
@@ -158,6 +168,7 @@ def above(n: Node, known: Values) -> tuple[Graph, list[np.ndarray]]:
 
 def same(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Equal elements, NaN included."""
+    a, b = widened(a), widened(b)
     return (a == b) | ((a != a) & (b != b))
 
 
@@ -176,12 +187,12 @@ def magnitude(a: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(a), np.abs(a.astype(np.float64)), 0)
 
 
-def rounding(a: np.ndarray, sums: bool) -> np.ndarray:
+def rounding(a: np.ndarray, sums: bool, dtype: str) -> np.ndarray:
     """What rounding may change: of sums relative to the largest element, else to each."""
     size = magnitude(a)
     if sums:
         size = np.full(a.shape, size.max(initial=0))
-    return TOLERANCE[a.dtype.name] * size + float(np.finfo(a.dtype).tiny)
+    return TOLERANCE[dtype] * size + SMALL[dtype]
 
 
 def finite(a: np.ndarray) -> bool:

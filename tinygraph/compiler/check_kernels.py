@@ -17,6 +17,7 @@ import numpy as np
 
 from ..codegen.module import describe
 from ..codegen.program import Code
+from ..graph.dtype import DTYPES, astype, is_float
 from ..graph.dump import all_labels
 from ..graph.interpret import run
 from ..graph.ir import Graph, Node
@@ -118,8 +119,8 @@ def drawn(source: Source, probe: Draw) -> dict[Node, np.ndarray]:
 
 
 def draw(type: Type, rng: np.random.Generator, probe: Draw) -> np.ndarray:
-    if type.dtype.startswith("float"):
-        return np.asarray(probe.draw(rng, type.shape), type.dtype)
+    if is_float(type.dtype):
+        return astype(probe.draw(rng, type.shape), type.dtype)
     return integers(rng, type, probe.wide)
 
 
@@ -143,7 +144,7 @@ def execute(
         p: parameter(values[p], p.name, p.dtype, order=p.state.order) for p in source.parameters
     }
     outputs = source.graph.outputs[: len(source.graph.outputs) - len(source.updates)]
-    results = [np.zeros(n.shape, n.dtype) for n in outputs]
+    results = [np.zeros(n.shape, DTYPES[n.dtype].numpy) for n in outputs]
     runner = source.backend.load(code, constants, [*copies.values()], store, source.runtime)
     for copy in copies.values():
         copy.state.bring(runner.memory)
@@ -272,7 +273,7 @@ def writers(plan: Plan, n: Node, place: Location) -> list[tuple[int, int]]:
 def read(block: np.ndarray, place: Location, shape: tuple[int, ...]) -> np.ndarray:
     """A value from the memory in which it lies."""
     flat = block.reshape(-1).view(np.uint8)
-    dtype = np.dtype(place.dtype)
+    dtype = DTYPES[place.dtype].numpy
     if 0 in shape:
         return np.zeros(shape, dtype)
     flat = flat[place.offset * dtype.itemsize :]

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graph.dtype import is_float, widened
+from ..graph.dtype import astype, is_float, widened
 from ..graph.dump import dump
 from ..graph.interpret import evaluate, inputs_by_node, run
 from ..graph.ir import Graph, Node, among, same_nodes
@@ -107,13 +107,13 @@ def make_probes(graph: Graph, arrays: Sequence[Any] = (), seed: int = 0) -> Iter
     sources = [n for n in graph.nodes if n.op in (INPUT, PARAMETER)]
     current: dict[Node, np.ndarray] = {n: n.state.read() for n in graph.parameters}
     if arrays:
-        given = (np.asarray(a, i.dtype) for i, a in zip(graph.inputs, arrays, strict=True))
+        given = (astype(a, i.dtype) for i, a in zip(graph.inputs, arrays, strict=True))
         yield Probe("the given values", {**current, **dict(zip(graph.inputs, given, strict=True))})
     for name, draw in _KINDS.items():
         values = {n: _drawn(rng, n.type, draw, name == SPECIAL) for n in sources}
         for n, now in current.items():  # near what they are: a variance stays positive
-            values[n] = now + 0.1 * values[n] if is_float(n.dtype) else now
-            values[n] = values[n].astype(n.dtype)
+            values[n] = moved(now, values[n], n.dtype) if is_float(n.dtype) else now
+            values[n] = astype(values[n], n.dtype)
         yield Probe(name, values)
 
 
@@ -121,6 +121,10 @@ def _specials(rng: np.random.Generator, n: int) -> np.ndarray:
     numbers = rng.standard_normal(n)
     strange = rng.choice([np.nan, np.inf, -np.inf, -0.0, 0.0], n)
     return np.where(rng.random(n) < 0.3, strange, numbers)
+
+
+def moved(value: np.ndarray, by: np.ndarray, dtype: str) -> np.ndarray:
+    return astype(widened(value) + 0.1 * widened(by), dtype)
 
 
 SPECIAL = "NaN, infinities and -0.0"
@@ -141,7 +145,7 @@ def _drawn(
     rng: np.random.Generator, type: Type, draw: Callable[..., np.ndarray], wide: bool
 ) -> np.ndarray:
     if is_float(type.dtype):
-        return draw(rng, type.size).reshape(type.shape).astype(type.dtype)
+        return astype(draw(rng, type.size).reshape(type.shape), type.dtype)
     return integers(rng, type, wide)
 
 

@@ -16,6 +16,7 @@ from ..graph.rewrite import Event
 from ..graph.verify import VerifyError, verify, verify_pass
 from ..inspect.record import Compiled, Snapshot
 from ..passes import APPROXIMATE, PIPELINE, expand_winograd
+from ..passes.widen import require_wide
 from ..plan.records.plan import Plan
 from ..plan.records.target import Target
 from ..plan.schedule import Watch, schedule
@@ -85,6 +86,7 @@ def translate(
     with device(None):  # what is placed has been placed
         remarks: list[str] = []
         steps = run_passes(graph, passes, without, check, target=target, conv=conv, remarks=remarks)
+        require_wide(steps[-1].graph)
         ran = any(s.name == expand_winograd.__name__ for s in steps)
         if not (ran or target.winograd or {*(conv or {}).values()} <= {"implicit"}):
             remarks.append(

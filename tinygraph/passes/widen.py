@@ -10,6 +10,7 @@ from ..graph.op import Kind
 from ..graph.origins import built_from, origins
 from ..graph.rewrite import Event, substitute, with_bodies
 from ..ops.logic import CAST, cast
+from ..plan.winograd.choice import place
 
 # these move values, or have others inside
 KEPT = (Kind.VIEW, Kind.JOIN, Kind.LOOP, Kind.RESULT)
@@ -27,8 +28,7 @@ def widen(graph: Graph, log: list[Event] | None = None) -> Graph:
     for n in graph.nodes:
         if n.bodies:
             replacements[n] = with_bodies(n, partial(widen, log=log))
-        stored = n.op.kind is Kind.SOURCE and "dtype" not in dict(n.attrs)
-        if stored or n.op.kind in KEPT or n.op is CAST or not any(map(is_narrow, (n, *n.inputs))):
+        if not computes_narrow(n):
             continue
         with built_from(origins(n)):
             inputs = [cast(i, computed(i.dtype)) for i in n.inputs]
@@ -36,6 +36,20 @@ def widen(graph: Graph, log: list[Event] | None = None) -> Graph:
             replacements[n] = cast(n.op(*inputs, **attrs), n.dtype)
         log.append(Event("widen", n, replacements[n]))
     return substitute(graph, replacements)
+
+
+def require_wide(graph: Graph) -> None:
+    """Raises ValueError where an operator is left that computes with floats of 16 bits."""
+    for n in filter(computes_narrow, graph.nodes):
+        raise ValueError(
+            f"{place(n)}: {n.op.name} of {n.dtype} needs the pass widen, which was left out"
+        )
+
+
+def computes_narrow(n: Node) -> bool:
+    stored = n.op.kind is Kind.SOURCE and "dtype" not in dict(n.attrs)
+    moves = stored or n.op.kind in KEPT or n.op is CAST
+    return not moves and any(map(is_narrow, (n, *n.inputs)))
 
 
 def is_narrow(n: Node) -> bool:
