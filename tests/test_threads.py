@@ -70,6 +70,42 @@ def test_a_reader_never_sees_a_half_made_update():
     runner.join()
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_callers_and_writers_never_see_half_of_a_change(threads, monkeypatch):
+    """Eight threads: some call, some train, some assign. All of a parameter, and both parameters
+    that a program changes, are of one moment in every result.
+    """
+    monkeypatch.setattr(tg.settings, "threads", threads)
+    a, b = (tg.parameter(np.zeros((N, N)), name) for name in "ab")
+    alone = tg.parameter(np.zeros((N, N)), "alone")
+    x, ones = tg.input("x", 4, N), np.ones((4, N), np.float32)
+    step = tg.compile([x], [tg.sum(x)], updates=[(a, a + 1.0), (b, b - 1.0)])
+    call = tg.compile([x], [x @ a, x @ b, x @ alone])
+    step(ones), call(ones)
+    wrong, end, made = [], time.monotonic() + 1.0, [0, 0, 0]
+
+    def predict():
+        of_a, of_b, of_alone = (np.unique(v) for v in call(ones))
+        if not of_a.size == of_b.size == of_alone.size == 1 or of_a[0] != -of_b[0]:
+            wrong.append((of_a, of_b, of_alone))
+
+    def assign():
+        alone.value = np.full((N, N), made[2] % 100, np.float32)
+
+    def again(number, function):
+        while time.monotonic() < end and not wrong:
+            function()
+            made[number] += 1
+
+    tasks = [(0, predict)] * 4 + [(1, lambda: step(ones))] * 2 + [(2, assign)] * 2
+    workers = [in_thread(lambda task=task: again(*task)) for task in tasks]
+    for worker in workers:
+        worker.join(30)
+        assert not worker.is_alive()
+    assert not wrong
+    assert all(made), made
+
+
 def test_programs_wait_only_where_they_share_a_parameter():
     a, b = (tg.parameter(np.ones((N, N)), name) for name in "ab")
     x = np.ones((4, N), np.float32)
