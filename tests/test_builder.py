@@ -8,7 +8,7 @@ import llvmlite.binding as llvm
 import pytest
 from llvmlite import ir
 
-from tinygraph_scalar.builder import Builder
+from tinygraph_scalar.builder import TextBuilder
 
 I8, I32, I64, F32, F64 = *(ir.IntType(n) for n in (8, 32, 64)), ir.FloatType(), ir.DoubleType()
 CONTRACT = ("contract",)
@@ -48,7 +48,7 @@ def arguments(name: str, i: list, f: list, p: ir.Value, q: ir.Value) -> list[tup
 
 
 _PAIR = ir.LiteralStructType([I32, I32])
-METHODS = sorted({*vars(Builder)} & {*vars(ir.IRBuilder)} - {"__module__", "__doc__"})
+METHODS = sorted({*vars(TextBuilder)} & {*vars(ir.IRBuilder)} - {"__module__", "__doc__"})
 
 
 def emitted(kind: type[ir.IRBuilder], name: str) -> str:
@@ -74,7 +74,7 @@ def emitted(kind: type[ir.IRBuilder], name: str) -> str:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_it_is_what_llvmlite_emits(name: str) -> None:
-    assert emitted(Builder, name) == emitted(ir.IRBuilder, name)
+    assert emitted(TextBuilder, name) == emitted(ir.IRBuilder, name)
 
 
 def test_all_common_methods_are_walked() -> None:
@@ -85,11 +85,11 @@ def test_all_common_methods_are_walked() -> None:
 def test_two_types_are_refused(name: str) -> None:
     block = ir.Function(ir.Module(), ir.FunctionType(ir.VoidType(), []), "f").append_basic_block()
     with pytest.raises(ValueError, match="of two types: i32 and i64"):
-        getattr(Builder(block), name)(I32(1), I64(1))
+        getattr(TextBuilder(block), name)(I32(1), I64(1))
 
 
 def test_memory_of_another_type_is_refused() -> None:
     kind = ir.FunctionType(ir.VoidType(), [I32.as_pointer()])
     function = ir.Function(ir.Module(), kind, "f")
     with pytest.raises(TypeError, match="cannot store i64 to memory of i32"):
-        Builder(function.append_basic_block()).store(I64(1), function.args[0])
+        TextBuilder(function.append_basic_block()).store(I64(1), function.args[0])

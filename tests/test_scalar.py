@@ -14,7 +14,7 @@ from tinygraph_cpu.gemm.tile import pointer
 from tinygraph_cpu.machine import objects
 from tinygraph_cpu.machine.features import detect
 from tinygraph_scalar.arithmetic import Value, vector_type
-from tinygraph_scalar.builder import Builder
+from tinygraph_scalar.builder import TextBuilder
 from tinygraph_scalar.scalar import emit_expression
 
 FLOATS = np.array(
@@ -75,7 +75,7 @@ def compiled(text: str, dtype: str, **arrays: np.ndarray) -> np.ndarray:
     symbol = "scalar_" + hashlib.sha256(f"{text}{dtype}{kinds}".encode()).hexdigest()[:16]
     kind = ir.FunctionType(ir.VoidType(), [pointer] * (len(arrays) + 1))
     function = ir.Function(module, kind, symbol)
-    b = Builder(function.append_basic_block())
+    b = TextBuilder(function.append_basic_block())
     names = {}
     for (name, x), at in zip(arrays.items(), function.args, strict=False):
         stored = (

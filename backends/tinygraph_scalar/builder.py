@@ -17,7 +17,7 @@ _COMPARISONS = {"==": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": 
 _BIT = ir.IntType(1)
 
 
-class Line(ir.NamedValue):
+class TextInstruction(ir.NamedValue):
     """An instruction as text, and what its result is called."""
 
     def __init__(self, kind: ir.Type, reference: str, text: str) -> None:
@@ -30,7 +30,7 @@ class Line(ir.NamedValue):
         return self.text
 
 
-class Phi(Line):
+class Phi(TextInstruction):
     """A phi, which learns where values come from after it was made."""
 
     def add_incoming(self, value: ir.Value, block: ir.Block) -> None:
@@ -38,10 +38,10 @@ class Phi(Line):
         self.text += f"{sign}[{value.get_reference()}, {block.get_reference()}]"
 
 
-def _binary(opcode: str) -> Callable[..., Line]:
+def _binary(opcode: str) -> Callable[..., TextInstruction]:
     def emit(
-        self: Builder, lhs: ir.Value, rhs: ir.Value, name: str = "", flags: Sequence[str] = ()
-    ) -> Line:
+        self: TextBuilder, lhs: ir.Value, rhs: ir.Value, name: str = "", flags: Sequence[str] = ()
+    ) -> TextInstruction:
         if lhs.type is not rhs.type and lhs.type != rhs.type:
             raise ValueError(f"{opcode} of two types: {lhs.type} and {rhs.type}")
         words = " ".join((opcode, *flags)) if flags else opcode
@@ -52,7 +52,7 @@ def _binary(opcode: str) -> Callable[..., Line]:
 
 
 def _cast(opcode: str) -> Callable[..., ir.Value]:
-    def emit(self: Builder, value: ir.Value, typ: ir.Type, name: str = "") -> ir.Value:
+    def emit(self: TextBuilder, value: ir.Value, typ: ir.Type, name: str = "") -> ir.Value:
         if value.type == typ:
             return value
         return self.line(typ, f"{opcode} {value.type} {value.get_reference()} to {typ}")
@@ -60,8 +60,10 @@ def _cast(opcode: str) -> Callable[..., ir.Value]:
     return emit
 
 
-def _compare(opcode: str, prefix: str) -> Callable[..., Line]:
-    def emit(self: Builder, cmpop: str, lhs: ir.Value, rhs: ir.Value, name: str = "") -> Line:
+def _compare(opcode: str, prefix: str) -> Callable[..., TextInstruction]:
+    def emit(
+        self: TextBuilder, cmpop: str, lhs: ir.Value, rhs: ir.Value, name: str = ""
+    ) -> TextInstruction:
         if lhs.type is not rhs.type and lhs.type != rhs.type:
             raise ValueError(f"{opcode} of two types: {lhs.type} and {rhs.type}")
         word = _COMPARISONS.get(cmpop)
@@ -74,12 +76,12 @@ def _compare(opcode: str, prefix: str) -> Callable[..., Line]:
     return emit
 
 
-class Builder(ir.IRBuilder):
+class TextBuilder(ir.IRBuilder):
     """An IRBuilder whose common methods take what llvmlite's take, except that names are left out:
     a result has a number.
     """
 
-    def line(self, kind: ir.Type, text: str, make: type[Line] = Line) -> Any:
+    def line(self, kind: ir.Type, text: str, make: type[TextInstruction] = TextInstruction) -> Any:
         """Adds an instruction whose result has a type."""
         function = self._block.parent
         numbers = function.__dict__.get("line_numbers")
@@ -109,7 +111,7 @@ class Builder(ir.IRBuilder):
         rhs: ir.Value,
         name: str = "",
         flags: Sequence[str] = (),
-    ) -> Line:
+    ) -> TextInstruction:
         words = " ".join(("select", *flags))
         sides = ", ".join(f"{x.type} {x.get_reference()}" for x in (cond, lhs, rhs))
         return self.line(lhs.type, f"{words} {sides}")
@@ -120,7 +122,7 @@ class Builder(ir.IRBuilder):
         name: str = "",
         align: int | None = None,
         typ: ir.Type | None = None,
-    ) -> Line:
+    ) -> TextInstruction:
         kind = typ or getattr(ptr, "allocated_type", None) or ptr.type.pointee
         aligned = f", align {align}" if align is not None else ""
         return self.line(kind, f"load {kind}, {ptr.type} {ptr.get_reference()}{aligned}")
@@ -130,7 +132,7 @@ class Builder(ir.IRBuilder):
             raise TypeError(f"cannot store {value.type} to memory of {ptr.type.pointee}")
         aligned = f", align {align}" if align is not None else ""
         operands = f"{value.type} {value.get_reference()}, {ptr.type} {ptr.get_reference()}"
-        made = Line(ir.VoidType(), "", f"store {operands}{aligned}")
+        made = TextInstruction(ir.VoidType(), "", f"store {operands}{aligned}")
         self._block.instructions.insert(self._anchor, made)
         self._anchor += 1
 

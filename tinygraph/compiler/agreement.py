@@ -17,21 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from ..graph.dtype import astype, name_of, widened
+from ..graph.dtype import DTYPES, astype, is_float, name_of, widened
 from ..graph.float64 import in_float64
 from ..graph.interpret import evaluate
 from ..graph.ir import Graph, Node
 from ..graph.op import Kind, input
 from ..graph.rewrite import substitute
 
-TOLERANCE = {"float16": 2e-3, "bfloat16": 2e-2, "float32": 2e-5, "float64": 1e-10}  # relative
-SMALL = {"float16": 1e-6, "bfloat16": 1e-37, "float32": 1e-37, "float64": 1e-307}  # about denormal
-NOISE = {  # of every value, relative: a few units in the last place
-    "float16": 1e-3,
-    "bfloat16": 8e-3,
-    "float32": 2e-6,
-    "float64": 1e-14,
-}
+TOLERANCE = {"float32": 2e-5, "float64": 1e-10}  # relative
+UNITS = 2.5  # of the last place: the same for floats of 16 bits, which round each result
+NOISE = {"float32": 2e-6, "float64": 1e-14}  # of every value, relative: a few units
 DRAWS = 3  # of noise
 MARGIN = 4  # how much further from float64 than the interpreter, or than noise explains
 SMOOTH = 0.01  # of an element, relative: what noise may explain, where it explains no jump
@@ -106,7 +101,7 @@ def beyond(
         return ~same(truth, got) & steady
     moved = np.max([distance(truth, other) for other in noisy], axis=0)
     if not jumps:
-        moved = np.minimum(moved, SMOOTH * magnitude(truth) + TOLERANCE[dtype])
+        moved = np.minimum(moved, SMOOTH * magnitude(truth) + tolerance(dtype))
     allowed = MARGIN * np.maximum(distance(truth, want), moved) + rounding(truth, sums, dtype)
     overflowed = np.isfinite(runs[0]) & ~np.isfinite(want) & ~np.isfinite(got)
     return (distance(truth, got) > allowed) & ~overflowed
@@ -118,7 +113,7 @@ def float64_runs(graph: Graph, arrays: Sequence[np.ndarray], dtype: str) -> list
     """
     wide, _ = in_float64(graph)
     rng = np.random.default_rng(0)
-    noise = NOISE.get(dtype, NOISE["float32"])
+    noise = NOISE.get(dtype, DTYPES[dtype].eps if is_float(dtype) else NOISE["float32"])
     try:
         return [noisy_run(wide, arrays, noise * (draw > 0), rng) for draw in range(DRAWS + 1)]
     except (TypeError, ValueError):  # an operator that knows no float64
@@ -192,7 +187,14 @@ def rounding(a: np.ndarray, sums: bool, dtype: str) -> np.ndarray:
     size = magnitude(a)
     if sums:
         size = np.full(a.shape, size.max(initial=0))
-    return TOLERANCE[dtype] * size + SMALL[dtype]
+    tiny = float(np.finfo(a.dtype).tiny)
+    if dtype == "float16":  # its denormals are float32's normal numbers
+        tiny = tolerance(dtype) * float(np.finfo(np.float16).tiny)
+    return tolerance(dtype) * size + tiny
+
+
+def tolerance(dtype: str) -> float:
+    return TOLERANCE[dtype] if dtype in TOLERANCE else UNITS * DTYPES[dtype].eps
 
 
 def finite(a: np.ndarray) -> bool:

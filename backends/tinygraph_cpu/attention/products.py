@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from tinygraph_scalar.builder import Builder
+from tinygraph_scalar.builder import TextBuilder
 
 from ..gemm import tile
 from ..gemm.arguments import minimum
@@ -53,7 +53,7 @@ def emit_product(caller: ir.Function, lanes: int, vectors: int, rows: int) -> ir
     function = ir.Function(caller.module, kind, f"{caller.name}_product{vectors}")
     function.linkage = "internal"
     function.attributes.add("noinline")
-    b = Builder(function.append_basic_block("entry"))
+    b = TextBuilder(function.append_basic_block("entry"))
     a, columns, c, m, k, a_m, a_k, b_k, c_m, fresh = function.args
     a_rows, one, zero = tile.row_offsets(b, a_m), i64(1), i64(0)
     reduction = Reduction([one, one, k], [zero, zero, a_k], [zero, zero, b_k], a_rows)

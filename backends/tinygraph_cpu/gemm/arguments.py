@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 from llvmlite import ir
 
-from tinygraph_scalar.builder import Builder
+from tinygraph_scalar.builder import TextBuilder
 
 from . import tile
 from .tile import i32, i64, pointer
@@ -29,7 +29,7 @@ def define_kernel(
 ) -> ir.Function:
     """Adds `void name(i64 part, i64 tid, i64* args)` to `module`; the emitter writes its body."""
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [i64, i64, pointer]), name)
-    b = Builder(function.append_basic_block("entry"))
+    b = TextBuilder(function.append_basic_block("entry"))
     emitter(b, record, function).emit()
     b.ret_void()
     return function

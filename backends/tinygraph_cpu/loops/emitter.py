@@ -17,7 +17,7 @@ from llvmlite import ir
 
 from tinygraph.graph.dtype import DTYPES
 from tinygraph_scalar.arithmetic import Operand, Value, scalar_type
-from tinygraph_scalar.builder import Builder
+from tinygraph_scalar.builder import TextBuilder
 from tinygraph_scalar.prologue import reads_memory
 from tinygraph_scalar.scalar import SYMBOLS, ExpressionEmitter
 
@@ -81,7 +81,7 @@ class StatementEmitter(ExpressionEmitter):
 
     def __init__(self, function: ir.Function, names: Mapping[str, Value | View]) -> None:
         self.entry = function.append_basic_block("entry")  # for the memory of names
-        self.builder = Builder(function.append_basic_block("start"))
+        self.builder = TextBuilder(function.append_basic_block("start"))
         super().__init__(IndexArithmetic(self.builder, 1))
         self.names = Names(self.builder)
         self.names.known.update(names)
@@ -92,7 +92,7 @@ class StatementEmitter(ExpressionEmitter):
         self.suite(statements)
         if not self.builder.block.is_terminated:
             self.builder.ret_void()
-        Builder(self.entry).branch(start)
+        TextBuilder(self.entry).branch(start)
 
     # ------------------------------------------------------------------ statements
 
@@ -157,7 +157,7 @@ class StatementEmitter(ExpressionEmitter):
 
     def reserve(self, kind: ir.Type, name: str = "") -> ir.Value:
         """Memory of the function, which is there from its start to its end."""
-        return Builder(self.entry).alloca(kind, name=name)
+        return TextBuilder(self.entry).alloca(kind, name=name)
 
     def stack(self, node: ast.expr) -> View | None:
         """``stack_float32(128)``: 128 elements on the stack; the number must be a literal."""

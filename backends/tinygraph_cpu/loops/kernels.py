@@ -19,7 +19,7 @@ from tinygraph.codegen import library
 from tinygraph.codegen.nest import SHORT_ROWS
 from tinygraph_cpu.machine import objects
 from tinygraph_scalar.arithmetic import Value, scalar_type
-from tinygraph_scalar.builder import Builder
+from tinygraph_scalar.builder import TextBuilder
 from tinygraph_scalar.prologue import PrologueLine, split_prologue
 
 from .emitter import StatementEmitter, View
@@ -90,7 +90,7 @@ def _define_entry(
     """``symbol(part, tid, args)``, which loads the parameters and calls ``inner``."""
     kind = ir.FunctionType(ir.VoidType(), [I64, I64, I64.as_pointer()])
     entry = ir.Function(module, kind, symbol)
-    b = Builder(entry.append_basic_block("entry"))
+    b = TextBuilder(entry.append_basic_block("entry"))
     values = list(entry.args[:2])
     for parameter, want in zip(parameters, inner.args[2:], strict=True):
         word = b.load(b.gep(entry.args[2], [I64(parameter.slot)]))

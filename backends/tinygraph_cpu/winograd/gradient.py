@@ -12,7 +12,7 @@ from llvmlite import ir
 
 from tinygraph.graph.dtype import DTYPES
 from tinygraph.plan.winograd.toom_cook import transforms, transposed
-from tinygraph_scalar.builder import Builder
+from tinygraph_scalar.builder import TextBuilder
 
 from ..gemm import tile
 from ..gemm.arguments import ArgumentBlock, ceil_divide, define_kernel, lane_mask, minimum, share
@@ -220,7 +220,7 @@ def emit_products(caller: ir.Function, spec: WinogradGradient, vectors: int) -> 
     function = ir.Function(caller.module, kind, f"{caller.name}_products{vectors}")
     function.linkage = "internal"
     function.attributes.add("noinline")
-    b = Builder(function.append_basic_block("entry"))
+    b = TextBuilder(function.append_basic_block("entry"))
     v, q, m, count, tiles, v_row, q_row, add = function.args
     shape = Shape(spec.rows, vectors, spec.lanes)
     one, zero = i64(1), i64(0)

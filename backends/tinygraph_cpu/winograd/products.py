@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from llvmlite import ir
 
-from tinygraph_scalar.builder import Builder
+from tinygraph_scalar.builder import TextBuilder
 
 from ..gemm import tile
 from ..gemm.arguments import ceil_divide, minimum
@@ -33,7 +33,7 @@ def emit_products(caller: ir.Function, spec: WinogradTile, vectors: int) -> ir.F
     function = ir.Function(caller.module, kind, f"{caller.name}_products{vectors}")
     function.linkage = "internal"
     function.attributes.add("noinline")
-    b = Builder(function.append_basic_block("entry"))
+    b = TextBuilder(function.append_basic_block("entry"))
     v, u, m, tiles, k, v_row, v_point, m_point, place, step = function.args
     ahead = PartPrefetch(place, step)
     shape = Shape(spec.rows, vectors, spec.lanes)
