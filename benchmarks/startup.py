@@ -3,7 +3,7 @@
     python benchmarks/startup.py [row] [--threads 2] [--json out.json]
 
 Cold: an empty cache. Warm: the same once more. Seconds are those of building the graph and of
-compile(), weights processes, and of the first call; memory is the largest resident size after three
+compile(), weights apart, and of the first call; memory is the largest resident size after three
 calls, less that of the process before it built anything.
 """
 

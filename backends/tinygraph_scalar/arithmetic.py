@@ -177,10 +177,7 @@ class Arithmetic:
         return Value(getattr(self.builder, name)(x.ir, y.ir, **flags), x.dtype)
 
     def require_arithmetic(self, dtype: str) -> None:
-        """
-        Raises:
-            TypeError: a dtype is one of memory only.
-        """
+        """Raises TypeError for a dtype of memory only."""
         if DTYPES[dtype].compute:
             raise TypeError(f"arithmetic of {dtype}, a format of memory: convert it")
 

@@ -38,12 +38,16 @@ class Phi(TextInstruction):
         self.text += f"{sign}[{value.get_reference()}, {block.get_reference()}]"
 
 
+def _require_one_type(opcode: str, lhs: ir.Value, rhs: ir.Value) -> None:
+    if lhs.type is not rhs.type and lhs.type != rhs.type:
+        raise ValueError(f"{opcode} of two types: {lhs.type} and {rhs.type}")
+
+
 def _binary(opcode: str) -> Callable[..., TextInstruction]:
     def emit(
         self: TextBuilder, lhs: ir.Value, rhs: ir.Value, name: str = "", flags: Sequence[str] = ()
     ) -> TextInstruction:
-        if lhs.type is not rhs.type and lhs.type != rhs.type:
-            raise ValueError(f"{opcode} of two types: {lhs.type} and {rhs.type}")
+        _require_one_type(opcode, lhs, rhs)
         words = " ".join((opcode, *flags)) if flags else opcode
         operands = f"{lhs.get_reference()}, {rhs.get_reference()}"
         return self.line(lhs.type, f"{words} {lhs.type} {operands}")
@@ -64,8 +68,7 @@ def _compare(opcode: str, prefix: str) -> Callable[..., TextInstruction]:
     def emit(
         self: TextBuilder, cmpop: str, lhs: ir.Value, rhs: ir.Value, name: str = ""
     ) -> TextInstruction:
-        if lhs.type is not rhs.type and lhs.type != rhs.type:
-            raise ValueError(f"{opcode} of two types: {lhs.type} and {rhs.type}")
+        _require_one_type(opcode, lhs, rhs)
         word = _COMPARISONS.get(cmpop)
         equal = opcode == "icmp" and cmpop in ("==", "!=")  # it has no sign
         word = cmpop if word is None else word if equal else prefix + word
@@ -89,8 +92,7 @@ class TextBuilder(ir.IRBuilder):
             numbers = function.line_numbers = count()
         reference = f"%_{next(numbers)}"
         made = make(kind, reference, f"{reference} = {text}")
-        self._block.instructions.insert(self._anchor, made)
-        self._anchor += 1
+        self._insert(made)
         return made
 
     add, sub, mul, sdiv, udiv, srem, urem = map(
@@ -133,8 +135,7 @@ class TextBuilder(ir.IRBuilder):
         aligned = f", align {align}" if align is not None else ""
         operands = f"{value.type} {value.get_reference()}, {ptr.type} {ptr.get_reference()}"
         made = TextInstruction(ir.VoidType(), "", f"store {operands}{aligned}")
-        self._block.instructions.insert(self._anchor, made)
-        self._anchor += 1
+        self._insert(made)
 
     def gep(
         self,

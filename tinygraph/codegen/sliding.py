@@ -10,7 +10,7 @@ element.
 from __future__ import annotations
 
 from itertools import product
-from math import gcd, lcm
+from math import gcd, lcm, prod
 
 from ..plan.records.plan import Access, Guard, Load, Nest
 from .windows import Tap, WindowWriter
@@ -47,9 +47,7 @@ class SlidingWriter(WindowWriter):
             return False
         steps = [self.pace(operand) for operand in nest.operands]
         moves = any(step not in (0, self.turns) for step in steps) or any(self.across())
-        taps = self.turns
-        for axis in nest.reduce:
-            taps *= nest.axes[axis]
+        taps = self.turns * prod(nest.axes[axis] for axis in nest.reduce)
         return moves and taps <= MOST and all(0 <= step <= NEAR for step in steps)
 
     def across(self) -> list[tuple[Access, Guard]]:
@@ -112,20 +110,10 @@ class SlidingWriter(WindowWriter):
                 tests |= dict.fromkeys(n for n in names if signs)
                 mask = masks.setdefault(signs, f"out{len(masks)}") if signs else ""
                 self.places[step.name, turn, self.number(tap)] = (place, mask)
-        first, end = max(low for low, _ in bounds), min(high for _, high in bounds)
-        end = max(first := min(first, nest.axes[last] // self.turns), end)
+        first = min(max(low for low, _ in bounds), nest.axes[last] // self.turns)
+        end = max(first, min(high for _, high in bounds))
         self.low, self.high = out.argument("low", first), out.argument("high", end)
-        if tests and all(g.index.divisor == 1 for o in nest.operands for g in o.guards):
-            out.line(f"if ({' | '.join(self.signs[n] for n in tests)}) >= 0:")
-            out.depth += 1
-            self.rounds(tested=False)
-            out.depth -= 1
-            out.line("else:")
-            out.depth += 1
-            self.masked(masks)
-            out.depth -= 1
-        else:
-            self.masked(masks)
+        self.branch(tests, lambda: self.rounds(tested=False), lambda: self.masked(masks))
         if self.across():
             self.edges(first * self.turns, (end - first) * self.turns)
 

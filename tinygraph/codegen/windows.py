@@ -7,6 +7,7 @@ branches.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import product
 from math import ceil, inf
@@ -44,23 +45,37 @@ class WindowWriter(ElementWriter):
         return bool(guards) or any(map(is_extremum, folds))
 
     def windows(self) -> None:
-        out = self.out
         self.open_outputs(self.outputs[:-1])
         self.texts = {axis: self.taps_along(axis) for axis in self.nest.reduce}
         self.number_taps()
         self.stems: dict[tuple[Index, int], str] = {}  # of the names of guards' positions
         self.signs: dict[str, str] = {}  # position -> what is negative where it is outside
         tested = self.located()
-        if tested and all(g.index.divisor == 1 for o in self.nest.operands for g in o.guards):
-            every = dict.fromkeys(name for _, _, names in tested for name in names)
-            out.line(f"if ({' | '.join(self.signs[n] for n in every)}) >= 0:")
+
+        def masked() -> None:
+            self.mask(tested)
+            self.unrolled(tested=bool(tested))
+
+        every = dict.fromkeys(name for _, _, names in tested for name in names)
+        self.branch(every, lambda: self.unrolled(tested=False), masked)
+
+    def branch(
+        self, names: Iterable[str], inside: Callable[[], None], masked: Callable[[], None]
+    ) -> None:
+        """Two loops: ``inside`` for where all named positions are inside, else the ``masked`` one,
+        and that alone if nothing is tested, or a position is divided and has no sign that tells.
+        """
+        out, signs = self.out, " | ".join(self.signs[n] for n in names)
+        depth, guards = out.depth, [g for o in self.nest.operands for g in o.guards]
+        if signs and all(g.index.divisor == 1 for g in guards):
+            out.line(f"if ({signs}) >= 0:")
             out.depth += 1
-            self.unrolled(tested=False)
-            out.depth -= 1
+            inside()
+            out.depth = depth
             out.line("else:")
             out.depth += 1
-        self.mask(tested)
-        self.unrolled(tested=bool(tested))
+        masked()
+        out.depth = depth
 
     def number_taps(self) -> None:
         """All combinations of the taps along each reduction axis."""

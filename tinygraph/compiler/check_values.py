@@ -112,8 +112,8 @@ def make_probes(graph: Graph, arrays: Sequence[Any] = (), seed: int = 0) -> Iter
     for name, draw in _KINDS.items():
         values = {n: _drawn(rng, n.type, draw, name == SPECIAL) for n in sources}
         for n, now in current.items():  # near what they are: a variance stays positive
-            values[n] = moved(now, values[n], n.dtype) if is_float(n.dtype) else now
-            values[n] = astype(values[n], n.dtype)
+            near = widened(now) + 0.1 * widened(values[n]) if is_float(n.dtype) else now
+            values[n] = astype(near, n.dtype)
         yield Probe(name, values)
 
 
@@ -121,10 +121,6 @@ def _specials(rng: np.random.Generator, n: int) -> np.ndarray:
     numbers = rng.standard_normal(n)
     strange = rng.choice([np.nan, np.inf, -np.inf, -0.0, 0.0], n)
     return np.where(rng.random(n) < 0.3, strange, numbers)
-
-
-def moved(value: np.ndarray, by: np.ndarray, dtype: str) -> np.ndarray:
-    return astype(widened(value) + 0.1 * widened(by), dtype)
 
 
 SPECIAL = "NaN, infinities and -0.0"

@@ -141,13 +141,10 @@ def is_exact(dtype: str, into: str) -> bool:
     return a.bits - (a.kind == "int") <= digits or a.kind == "bool"
 
 
-def is_similar(dtype: str, into: str) -> bool:
-    """Whether numbers of a dtype may become those of another unasked, as NumPy's 'same_kind'."""
-    if dtype in DTYPES and into in DTYPES and DTYPES[dtype].is_float and DTYPES[into].is_float:
-        return True
-    return (
-        np.can_cast(DTYPES[dtype].numpy, computed(into), "same_kind") if dtype in DTYPES else False
-    )
+def is_similar(dtype: np.dtype, into: str) -> bool:
+    """Whether numbers of NumPy's dtype may become those of ours unasked, as its 'same_kind'."""
+    found = computed(name_of(dtype))
+    return np.can_cast(found if found in DTYPES else dtype, computed(into), "same_kind")
 
 
 def astype(array: Any, dtype: str) -> np.ndarray:

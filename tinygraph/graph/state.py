@@ -195,7 +195,8 @@ class ParameterState:
             raise ValueError(
                 f"parameter {self.name} has shape {self.type.shape}, got {array.shape}"
             )
-        if not is_similar(found := name_of(array.dtype), dtype):
+        found = name_of(array.dtype)
+        if not is_similar(array.dtype, dtype):
             raise TypeError(f"parameter {self.name} is {dtype}, got {found}")
         return array if found == dtype else astype(array, dtype)
 

@@ -27,7 +27,7 @@ def assign(
         other = first.setdefault(p, name)
         if a.shape != p.shape:
             problems.append(f"wrong shape: {name} is {p.shape}, got {a.shape}")
-        elif not is_similar(a.dtype.name, p.dtype):
+        elif not is_similar(a.dtype, p.dtype):
             problems.append(f"wrong dtype: {name} is {p.dtype}, got {a.dtype.name}")
         elif not np.array_equal(a, arrays[other], equal_nan=True):
             problems.append(f"two values: {name} and {other} are one parameter")

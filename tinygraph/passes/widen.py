@@ -7,10 +7,9 @@ from functools import partial
 from ..graph.dtype import DTYPES, computed
 from ..graph.ir import Graph, Node
 from ..graph.op import Kind
-from ..graph.origins import built_from, origins
+from ..graph.origins import built_from, described, origins
 from ..graph.rewrite import Event, substitute, with_bodies
 from ..ops.logic import CAST, cast
-from ..plan.winograd.choice import place
 
 # these move values, or have others inside
 KEPT = (Kind.VIEW, Kind.JOIN, Kind.LOOP, Kind.RESULT)
@@ -42,7 +41,7 @@ def require_wide(graph: Graph) -> None:
     """Raises ValueError where an operator is left that computes with floats of 16 bits."""
     for n in filter(computes_narrow, graph.nodes):
         raise ValueError(
-            f"{place(n)}: {n.op.name} of {n.dtype} needs the pass widen, which was left out"
+            f"{described(n)} needs the pass widen, which was left out, for floats of 16 bits"
         )
 
 
