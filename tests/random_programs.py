@@ -1,8 +1,9 @@
 """Random programs as users write them, each step with NumPy's own value beside it.
 
 Sizes 0, 1 and odd ones, every dtype, NaN, infinities and -0.0, indices and masks, NumPy's numbers
-as attributes, views between convolutions, long chains, loops. Values are small integers otherwise,
-so that sums are exact in any order: results are compared bit for bit, but for signs of zero.
+as attributes, views between convolutions, long chains, loops, floats of 16 bits in between. Values
+are small integers otherwise, so that sums are exact in any order: results are compared bit for bit,
+but for signs of zero.
 """
 
 from __future__ import annotations
@@ -121,6 +122,8 @@ def unary(p: Programmer, x: Value) -> None:
             ("sign", tg.sign, np.sign),
             ("square", lambda v: v ** p.whole(2), lambda v: v * v),
         ]
+        if a.dtype.kind in "ui":
+            choices += [("~", lambda v: ~v, lambda v: ~v)]
         if a.dtype.kind != "u":
             choices += [("neg", lambda v: -v, lambda v: -v), ("abs", tg.abs, np.abs)]
     name, f, g = p.pick(choices)
@@ -135,9 +138,13 @@ def binary(p: Programmer, x: Value) -> None:
         ("where", lambda a, b: tg.where(tg.less_equal(a, b), b, a),
          lambda a, b: np.where(a <= b, b, a)),
     ]  # fmt: skip
-    if x.array.dtype == bool:
-        choices += [("&", tg.logical_and, np.logical_and), ("|", tg.logical_or, np.logical_or)]
-    else:
+    if x.array.dtype.kind in "bui":
+        choices += [
+            ("&", lambda a, b: a & b, lambda a, b: a & b),
+            ("|", lambda a, b: a | b, lambda a, b: a | b),
+            ("^", lambda a, b: a ^ b, lambda a, b: a ^ b),
+        ]
+    if x.array.dtype != bool:
         choices += [
             ("+", lambda a, b: a + b, lambda a, b: a + b),
             ("-", lambda a, b: a - b, lambda a, b: a - b),
@@ -307,6 +314,41 @@ def _pooled(a: np.ndarray) -> np.ndarray:
     return np.lib.stride_tricks.sliding_window_view(a, (2, 2), (2, 3)).max((4, 5), initial=-np.inf)
 
 
+def narrow(p: Programmer, x: Value) -> None:
+    """float16 or bfloat16 in between: each operator's float32 value, rounded once."""
+    if x.array.dtype != "float32" or p.smooth:
+        return
+    dtype = p.pick(["float16", "bfloat16"])
+    n, a = tg.cast(x.node, dtype), rounded(x.array, dtype)
+    k = p.rng.integers(-40, 40) / 8 + 1 / 3  # third has no exact value in any of them
+    choices: list[tuple[str, Callable, Callable]] = [
+        ("+", lambda v: v + k, lambda v: v + rounded(k, dtype)),
+        ("*", lambda v: v * k, lambda v: v * rounded(k, dtype)),
+        ("square", lambda v: v * v, lambda v: v * v),
+        ("relu", tg.relu, lambda v: np.maximum(v, 0)),
+        ("minimum", lambda v: tg.minimum(v, k), lambda v: np.minimum(v, rounded(k, dtype))),
+        ("where", lambda v: tg.where(v < 1, -v, v), lambda v: np.where(v < 1, -v, v)),
+        ("flip", tg.flip, np.flip),
+        ("flatten", lambda v: tg.reshape(v, (v.type.size,)), np.ravel),
+        ("transpose", tg.transpose, np.transpose),
+    ]
+    names = [dtype]
+    for _ in range(int(p.rng.integers(1, 5))):
+        name, f, g = p.pick(choices)
+        n, a = f(n), rounded(g(a), dtype)
+        names.append(name)
+    if p.rng.random() < 0.3:  # it crosses the program's border
+        given = tg.input(f"x{len(p.inputs)}", *n.shape, dtype=dtype)
+        p.inputs[given] = tg.astype(a, dtype)
+        n, a = n + given, rounded(a + a, dtype)
+    p.keep(", ".join(names), tg.cast(tg.round(n), "float32"), np.round(a))  # whole numbers again
+
+
+def rounded(a: Any, dtype: str) -> np.ndarray:
+    """The nearest numbers of a narrow format, as float32."""
+    return tg.astype(tg.astype(np.asarray(a, "float32"), dtype), "float32")
+
+
 def chain(p: Programmer, x: Value) -> None:
     n, a = x.node, x.array
     if a.dtype == bool or a.dtype.kind == "u" or a.size > 30:
@@ -331,7 +373,7 @@ def loop(p: Programmer, x: Value) -> None:
 
 STEPS = [
     unary, unary, binary, binary, binary, reduction, reduction, index, index, view, view, lookup,
-    cast, product, convolution, chain, loop,
+    cast, narrow, product, convolution, chain, loop,
 ]  # fmt: skip
 
 

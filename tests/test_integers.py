@@ -211,3 +211,29 @@ def test_bits_are_those_of_numpy():
         tg.bitcast(tg.input("x", 5, dtype="int16"), "float16")
     with pytest.raises(tg.ShapeError, match="other than bool"):
         tg.bitcast(tg.input("x", 5, dtype="uint8"), "bool")
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int32", "int64"])
+def test_symbols_mean_what_they_mean_in_numpy(dtype):
+    """Bits of integers, truth values of bool; a number or an array may be on the left."""
+    a = np.array([0, 1, 1, 0, 1]).astype(dtype) * np.array(1 if dtype == "bool" else 5, dtype)
+    b = np.array([0, 0, 1, 1, 1]).astype(dtype)
+    x = tg.input("x", 5, dtype=dtype)
+
+    def written(v):
+        found = [v & b, b & v, v | b, b | v, v ^ b, b ^ v, ~v]
+        one = True if dtype == "bool" else 3
+        found += [v & one, one | v, one ^ v]
+        if dtype != "bool":
+            found += [v << b, b << v, v >> b, 99 >> v, 1 << v, *divmod(v, 3), *divmod(9, v + 1)]
+        return found
+
+    for got, want in zip(tg.compile([x], written(x))(a), written(a), strict=True):
+        np.testing.assert_array_equal(got, want, strict=True)
+
+
+@pytest.mark.parametrize("symbol", ["&", "|", "^", "<<", ">>"])
+def test_floats_have_no_bits(symbol):
+    x = tg.input("x", 3)
+    with pytest.raises(tg.ShapeError, match=r"requires (bool|integers)"):
+        eval(f"x {symbol} x", {"x": x})  # our own text

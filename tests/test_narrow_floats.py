@@ -9,6 +9,7 @@ import tinygraph as tg
 from compiled import graph_of, run_python
 from tinygraph.checkpoint import read_arrays, write_arrays
 from tinygraph.graph.dtype import DTYPES, is_exact
+from tinygraph.graph.ir import Graph
 from tinygraph.graph.op import OPS
 from tinygraph.passes import widen
 
@@ -80,6 +81,19 @@ def test_every_number_comes_back(dtype):
     same(tg.astype(wide, dtype), every(dtype))
     kept = wide[~np.isnan(wide)]
     assert np.array_equal(nearest(kept, dtype), ALL[~np.isnan(wide)])
+
+
+@pytest.mark.parametrize("other", DTYPES)
+@pytest.mark.parametrize("dtype", NARROW)
+def test_casts_from_and_to_every_dtype(dtype, other):
+    """Between 0 and 100, which all of them hold."""
+    numbers = tg.astype([0.0, -0.0, 1.0, 2.0, 0.5, 3.25, 100.0, 2.0**-14], dtype)
+    x, y = tg.input("x", 8, dtype=dtype), tg.input("y", 8, dtype=other)
+    made = [tg.cast(x, other), tg.cast(y, dtype), tg.cast(tg.cast(x, "float32"), other)]
+    arrays = [numbers, tg.astype(numbers, other)]
+    graph = Graph("g", (x, y), tuple(made))
+    for a, b in zip(tg.compile([x, y], made)(*arrays), tg.run(graph, *arrays), strict=True):
+        assert a.dtype == b.dtype and a.tobytes() == b.tobytes()
 
 
 def outputs(x: tg.Node, w: tg.Node) -> list[tg.Node]:

@@ -108,10 +108,10 @@ class Arithmetic:
             return Value(constant(x, dtype, self.lanes), dtype)
         if x.dtype == dtype:
             return x
-        if dtype == "bool":
-            return self.compare("!=", x, 0)
         if DTYPES[x.dtype].compute:
             return self.convert(Value(narrow.widen(self, x.ir, x.dtype), "float32"), dtype)
+        if dtype == "bool":
+            return self.compare("!=", x, 0)
         if DTYPES[dtype].compute:
             wide = self.convert(x, "float32").ir
             return Value(narrow.narrow(self, wide, dtype), dtype)

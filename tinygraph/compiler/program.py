@@ -111,7 +111,7 @@ class Program(ABC):
 
         Example:
             >>> x = tg.input("x", 2)
-            >>> text = tg.compile([x], [(x + 2).named("shifted")]).explain("shifted")
+            >>> text = tg.compile([x], [(x * 7).named("scaled")]).explain("scaled")
         """
 
     @abstractmethod

@@ -92,8 +92,8 @@ class Node(ArrayMethods):
         """Gives this node a name for dumps and profiles; returns it.
 
         Example:
-            >>> (tg.input("x", 2) + 1).named("shifted").name
-            'shifted'
+            >>> (tg.input("x", 2) * 5).named("scores").name
+            'scores'
         """
         self.notes["name"] = name
         return self

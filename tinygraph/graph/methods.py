@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from .dtype import DTYPES
 from .hints import NODES, missing
 
 if TYPE_CHECKING:
@@ -65,13 +66,26 @@ class ArrayMethods:
     def __ge__(self, other: Any) -> Node: return METHODS["less_equal"](other, self)
     def __eq__(self, other: Any) -> Node: return METHODS["equal"](self, other)  # type: ignore[override]
     def __ne__(self, other: Any) -> Node: return METHODS["not_equal"](self, other)  # type: ignore[override]
-    def __and__(self, other: Any) -> Node: return METHODS["logical_and"](self, other)
-    def __rand__(self, other: Any) -> Node: return METHODS["logical_and"](other, self)
-    def __ror__(self, other: Any) -> Node: return METHODS["logical_or"](other, self)
-    def __or__(self, other: Any) -> Node: return METHODS["logical_or"](self, other)
-    def __invert__(self) -> Node: return METHODS["logical_not"](self)
+    def __divmod__(self, other: Any) -> tuple[Node, Node]: return self // other, self % other
+    def __rdivmod__(self, other: Any) -> tuple[Node, Node]: return other // self, other % self
+    def __and__(self, other: Any) -> Node: return self._bits("and")(self, other)
+    def __rand__(self, other: Any) -> Node: return self._bits("and")(other, self)
+    def __or__(self, other: Any) -> Node: return self._bits("or")(self, other)
+    def __ror__(self, other: Any) -> Node: return self._bits("or")(other, self)
+    def __xor__(self, other: Any) -> Node: return self._bits("xor")(self, other)
+    def __rxor__(self, other: Any) -> Node: return self._bits("xor")(other, self)
+    def __invert__(self) -> Node: return self._bits("not")(self)
+    def __lshift__(self, other: Any) -> Node: return METHODS["left_shift"](self, other)
+    def __rlshift__(self, other: Any) -> Node: return METHODS["left_shift"](other, self)
+    def __rshift__(self, other: Any) -> Node: return METHODS["right_shift"](self, other)
+    def __rrshift__(self, other: Any) -> Node: return METHODS["right_shift"](other, self)
     def __getitem__(self, key: Any) -> Node: return METHODS["getitem"](self, key)
     # fmt: on
+
+    def _bits(self: Any, name: str) -> Callable[..., Any]:
+        """The function of bits of integers, else of truth values."""
+        kind = "bitwise" if DTYPES[self.dtype].kind in ("int", "uint") else "logical"
+        return METHODS[f"{kind}_{name}"]
 
     # what NumPy's arrays have, as the functions of the same names
     abs, all, any, argmax, argmin = map(method, ("abs", "all", "any", "argmax", "argmin"))

@@ -42,6 +42,13 @@ _overload(
     logical_and=_public.logical_and,
     logical_or=_public.logical_or,
     logical_not=_public.logical_not,
+    logical_xor=_public.logical_xor,
+    bitwise_and=_public.bitwise_and,
+    bitwise_or=_public.bitwise_or,
+    bitwise_not=_public.bitwise_not,
+    bitwise_xor=_public.bitwise_xor,
+    left_shift=_public.left_shift,
+    right_shift=_public.right_shift,
     getitem=_public.getitem,
     transpose=_public.transpose,
     **{name: getattr(_public, name) for name in (
