@@ -26,7 +26,7 @@ from tinygraph.compiler.store import default_store
 from tinygraph.graph.ir import Parameter
 from tinygraph.graph.types import Type
 from tinygraph.plan.keep_all import keep_all
-from tinygraph.plan.records.plan import SLACK
+from tinygraph.plan.records.work import SLACK
 
 SIDES = ("end", "start")
 PAGE = mmap.PAGESIZE

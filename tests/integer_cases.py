@@ -16,7 +16,7 @@ from tinygraph.compiler.arguments import draw
 from tinygraph.graph.dtype import DTYPES, astype
 from tinygraph.graph.ir import Graph, Node
 from tinygraph.graph.op import CONSTANT, INPUT
-from tinygraph.graph.rewrite import rebuild
+from tinygraph.graph.rebuild import rebuild
 
 INTEGERS = [d.name for d in DTYPES.values() if d.is_integer]
 FLOATS = np.array([-70000.5, -300.75, -129, -1.5, -0.5, 0, 0.5, 200.75, 300.25, 70000.5], "float32")

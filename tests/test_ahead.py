@@ -11,7 +11,8 @@ import tinygraph as tg
 from targets import WIDE, schedule
 from tinygraph.graph.ir import Graph, Node
 from tinygraph.inspect.plan_text import plan_text
-from tinygraph.plan.records.plan import SLACK, Launch, Plan
+from tinygraph.plan.records.plan import Launch, Plan
+from tinygraph.plan.records.work import SLACK
 
 SIZES = (256, 512, 1024, 64)
 

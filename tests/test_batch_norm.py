@@ -16,7 +16,7 @@ from tinygraph.graph.float64 import in_float64
 from tinygraph.graph.ir import Graph, Node
 from tinygraph.ops.normalization import channel_moments
 from tinygraph.passes import strip_effects
-from tinygraph.plan.records.plan import Nest
+from tinygraph.plan.records.work import Nest
 
 
 @pytest.mark.parametrize("shape", [(3, 2), (1, 5, 9), (2, 3, 7, 5), (2, 40, 40, 30)], ids=str)

@@ -23,7 +23,7 @@ from contractions import (
 from targets import schedule
 from tinygraph.plan.records.body import Body, Statement
 from tinygraph.plan.records.contraction import Contraction, TileOperand
-from tinygraph.plan.records.plan import Tile
+from tinygraph.plan.records.work import Tile
 from tinygraph_cpu.gemm.contraction import is_tight
 from tinygraph_cpu.gemm.tile import tiles
 from tinygraph_cpu.machine.features import detect

@@ -21,7 +21,7 @@ from tinygraph.graph.op import OPS, Index, Kind, Loops, Op, Read, broadcast, def
 from tinygraph.graph.record import FIELDS, FOLDS, OWN, OperatorError
 from tinygraph.graph.rewrite import RewriteError, rule, var
 from tinygraph.ops.arithmetic import floats, relu
-from tinygraph.plan.records.plan import Fold
+from tinygraph.plan.records.work import Fold
 
 HERE = Path(__file__).name
 

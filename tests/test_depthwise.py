@@ -14,7 +14,7 @@ from tinygraph import ops
 from tinygraph.autodiff import grad
 from tinygraph.graph.op import input
 from tinygraph.graph.parameter import parameter
-from tinygraph.plan.records.plan import Tile
+from tinygraph.plan.records.work import Tile
 
 
 @pytest.mark.parametrize("level", LEVELS)

@@ -13,7 +13,7 @@ from tinygraph import ops
 from tinygraph.graph.op import input
 from tinygraph.plan.records.body import Body, Statement
 from tinygraph.plan.records.contraction import BLOCK, Contraction, TileOperand
-from tinygraph.plan.records.plan import Tile
+from tinygraph.plan.records.work import Tile
 
 BIASED = Body((("x", 1),), (Statement("t", "{0} + {1}", ("acc", "x"), "float32"),), ((0, "t"),))
 

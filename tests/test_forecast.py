@@ -11,7 +11,8 @@ import tinygraph as tg
 from compiled import graph_of
 from tinygraph import models, nn, optim
 from tinygraph.inspect.forecast import forecast
-from tinygraph.plan.records.plan import Launch, Loop, Nest, Plan
+from tinygraph.plan.records.plan import Launch, Loop, Plan
+from tinygraph.plan.records.work import Nest
 from tinygraph.plan.schedule import schedule
 from tinygraph_cpu.forecast import part_cycles
 from tinygraph_cpu.processor import CpuTarget

@@ -12,7 +12,7 @@ import tinygraph as tg
 from compiled import graph_of
 from targets import schedule
 from tinygraph.graph.ir import Node
-from tinygraph.plan.records.plan import Nest
+from tinygraph.plan.records.work import Nest
 
 FUNCTIONS: dict[str, tuple[Callable[..., Node], Callable[[np.ndarray, int], np.ndarray]]] = {
     "softmax": (tg.softmax, lambda x, a: np.exp(x) / np.exp(x).sum(a, keepdims=True)),

@@ -19,8 +19,8 @@ from tinygraph.graph.ir import Graph
 from tinygraph.graph.rewrite import Event
 from tinygraph.inspect.remarks import unfused
 from tinygraph.plan.records.cost import elements
-from tinygraph.plan.records.plan import Access, Buffer
 from tinygraph.plan.records.reason import Reason
+from tinygraph.plan.records.work import Access, Buffer
 
 HERE = Path(__file__).name
 

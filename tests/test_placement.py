@@ -22,11 +22,12 @@ from tinygraph.compiler.backend import check_devices
 from tinygraph.graph.ir import Graph, Node
 from tinygraph.graph.op import PLACE, Kind, place
 from tinygraph.graph.placement import device_of
-from tinygraph.graph.rewrite import rebuild
+from tinygraph.graph.rebuild import rebuild
 from tinygraph.plan.fusion.devices import assign
 from tinygraph.plan.records.plan import Plan
 from tinygraph.plan.records.reason import Reason
-from tinygraph.plan.verify import PlanError, verify_plan
+from tinygraph.plan.touched import PlanError
+from tinygraph.plan.verify import verify_plan
 
 TWO = ("cpu:0", "cpu:1")
 RNG = np.random.default_rng(0)

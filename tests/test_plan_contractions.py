@@ -18,8 +18,8 @@ from tinygraph.graph.op import input
 from tinygraph.ops.conv import CONV2D, CONV2D_INPUT_GRADIENT, CONV2D_WEIGHT_GRADIENT
 from tinygraph.ops.linalg import OUTER_SUM
 from tinygraph.ops.view import TRANSPOSE
-from tinygraph.plan.records.plan import SLACK, Tile
 from tinygraph.plan.records.target import Product
+from tinygraph.plan.records.work import SLACK, Tile
 
 GEOMETRIES = [
     # batch, groups, channels in, out, image, kernel, stride, padding, dilation

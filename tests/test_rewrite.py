@@ -12,13 +12,13 @@ from tinygraph import ops
 from tinygraph.graph.dump import dump
 from tinygraph.graph.op import constant, input
 from tinygraph.graph.origins import origins, scope
+from tinygraph.graph.rebuild import rebuild
 from tinygraph.graph.rewrite import (
     Event,
     RewriteError,
     Rule,
     filled,
     is_filled,
-    rebuild,
     rewrite,
     rule,
     substitute,

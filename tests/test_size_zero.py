@@ -17,7 +17,7 @@ from tinygraph.graph.dtype import is_float
 from tinygraph.graph.interpret import run
 from tinygraph.graph.ir import Graph, Node
 from tinygraph.graph.op import INPUT, OPS, ShapeError, input
-from tinygraph.graph.rewrite import rebuild
+from tinygraph.graph.rebuild import rebuild
 
 EXAMPLES = {k: op.example for k, op in OPS.items() if op.example and k != "place"}
 

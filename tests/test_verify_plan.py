@@ -19,8 +19,10 @@ from tinygraph.compiler import pipeline
 from tinygraph.graph.ir import Graph, Node
 from tinygraph.graph.op import INPUT, input
 from tinygraph.graph.parameter import parameter
-from tinygraph.plan.records.plan import Buffer, Launch, Nest, Plan
-from tinygraph.plan.verify import PlanError, verify_plan
+from tinygraph.plan.records.plan import Launch, Plan
+from tinygraph.plan.records.work import Buffer, Nest
+from tinygraph.plan.touched import PlanError
+from tinygraph.plan.verify import verify_plan
 
 
 def plan_of(*outputs: Node, without: tuple[str, ...] = ()) -> Plan:

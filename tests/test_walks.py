@@ -13,8 +13,9 @@ from compiled import graph_of, run_python
 from targets import schedule
 from tinygraph.graph.dtype import DTYPES
 from tinygraph.graph.ir import Node
-from tinygraph.plan.records.plan import Nest, Plan
+from tinygraph.plan.records.plan import Plan
 from tinygraph.plan.records.target import Shaping
+from tinygraph.plan.records.work import Nest
 from tinygraph_cpu.processor import CpuTarget
 
 TILE = 64  # of CpuTarget

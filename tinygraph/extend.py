@@ -72,23 +72,20 @@ from .graph.op import (
     same_dtype,
 )
 from .graph.origins import Origin, built_from, described, origins
+from .graph.rebuild import carry, rebuild, with_bodies, with_inputs
 from .graph.record import FIELDS, OperatorError
 from .graph.rewrite import (
     Event,
     Pattern,
     RewriteError,
     Rule,
-    carry,
     filled,
     is_filled,
-    rebuild,
     rewrite,
     rule,
     rules_in,
     substitute,
     var,
-    with_bodies,
-    with_inputs,
 )
 from .graph.state import DeviceMemory
 from .graph.template import KernelWriter, TemplateOperand

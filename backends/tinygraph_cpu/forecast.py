@@ -7,7 +7,8 @@ not of memory that they wait for together.
 from __future__ import annotations
 
 from tinygraph.plan.records.cost import node_cost, traffic
-from tinygraph.plan.records.plan import Emitted, Launch, Nest, Tile
+from tinygraph.plan.records.plan import Launch
+from tinygraph.plan.records.work import Emitted, Nest, Tile
 
 from .costs.parts import portions
 from .costs.tiles import Core, tile_cycles

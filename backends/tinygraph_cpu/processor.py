@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from tinygraph.plan.records.contraction import Contraction
-from tinygraph.plan.records.plan import Emitted, Launch, Tile
+from tinygraph.plan.records.plan import Launch
 from tinygraph.plan.records.target import Copying, Cut, Lowering, OperatorKernel, Product, Shaping
+from tinygraph.plan.records.work import Emitted, Tile
 
 from .attention.work import AttentionKernel
 from .costs.caches import LINE, NOMINAL, Caches

@@ -9,7 +9,8 @@ from tinygraph.codegen.assemble import Assembler, Lowered, loops_of, moving
 from tinygraph.codegen.program import Argument, Code
 from tinygraph.codegen.writer import Address, escaped
 from tinygraph.graph.dtype import DTYPES
-from tinygraph.plan.records.plan import SLACK, Launch, Plan
+from tinygraph.plan.records.plan import Launch, Plan
+from tinygraph.plan.records.work import SLACK
 
 from .kernels.lower import lower
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from ..graph.dtype import DTYPES
 from ..plan.records.contraction import AHEAD, FIELDS
-from ..plan.records.plan import Access, Ahead, Emitted, Launch, Nest, Plan, Special, Tile
+from ..plan.records.plan import Ahead, Launch, Plan
+from ..plan.records.work import Access, Emitted, Nest, Special, Tile
 from . import nest, special
 from .literals import lift_literals
 from .program import Argument, Call, CallLoop, Code, KernelCode, Pointer, Work

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..plan.records.names import defines, uses
-from ..plan.records.plan import Fold, NestStatement
+from ..plan.records.work import Fold, NestStatement
 from .elements import ElementWriter
 from .steps import folded, initial, shared_names
 

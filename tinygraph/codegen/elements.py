@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..graph.op import Index
 from ..plan.records.body import Statement
-from ..plan.records.plan import Access, Fold, Guard, Load, Nest, NestStatement, Position, Stage
+from ..plan.records.work import Access, Fold, Guard, Load, Nest, NestStatement, Position, Stage
 from .steps import folded, initial, view_key, wrapped
 from .writer import Address, Writer
 

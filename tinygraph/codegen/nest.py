@@ -8,7 +8,7 @@ sizes.
 
 from __future__ import annotations
 
-from ..plan.records.plan import Nest
+from ..plan.records.work import Nest
 from .columns import ColumnWriter
 from .sliding import SlidingWriter
 from .tiles import TileWriter

@@ -12,7 +12,7 @@ from __future__ import annotations
 from itertools import product
 from math import gcd, lcm, prod
 
-from ..plan.records.plan import Access, Guard, Load, Nest
+from ..plan.records.work import Access, Guard, Load, Nest
 from .windows import Tap, WindowWriter
 
 NEAR = 8  # elements between neighbours that one load of vectors still spans

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..graph.op import Op
 from ..graph.record import error
-from ..plan.records.plan import PORT, Access, Special
+from ..plan.records.work import PORT, Access, Special
 from .writer import Address, Writer, WrittenKernel
 
 BUILTINS = ("range", "min", "max", "abs", "int", "float", "bool")

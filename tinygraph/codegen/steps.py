@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from ..graph.dtype import DTYPES, is_float, is_integer
 from ..plan.records.body import Statement
 from ..plan.records.names import defines, uses
-from ..plan.records.plan import Access, Fold, NestStatement
+from ..plan.records.work import Access, Fold, NestStatement
 
 
-def shared_names(
-    loops: list[list[NestStatement]], operands: Sequence[Access]
-) -> dict[str, str]:
+def shared_names(loops: list[list[NestStatement]], operands: Sequence[Access]) -> dict[str, str]:
     """Names that one loop defines and another uses, with their dtypes; accumulators are always
     among them.
     """

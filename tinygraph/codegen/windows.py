@@ -16,7 +16,7 @@ from ..graph.dtype import is_float
 from ..graph.op import Index
 from ..plan.records.body import Statement
 from ..plan.records.names import uses
-from ..plan.records.plan import Fold, Guard, Load, NestStatement, Put
+from ..plan.records.work import Fold, Guard, Load, NestStatement, Put
 from .elements import ElementWriter
 from .steps import folded, initial, wrapped
 

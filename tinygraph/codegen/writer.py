@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..plan.records.plan import Access
+from ..plan.records.work import Access
 
 
 @dataclass(frozen=True, slots=True)

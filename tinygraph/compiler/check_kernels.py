@@ -24,12 +24,13 @@ from ..graph.ir import Graph, Node
 from ..graph.op import INPUT, Kind, input
 from ..graph.origins import described
 from ..graph.parameter import parameter
-from ..graph.rewrite import with_inputs
+from ..graph.rebuild import with_inputs
 from ..graph.state import aligned
 from ..graph.types import Type
 from ..inspect.record import Compiled
 from ..plan.keep_all import keep_all
-from ..plan.records.plan import Location, Plan
+from ..plan.records.plan import Plan
+from ..plan.records.work import Location
 from .agreement import Difference, Values, above, disagreement, same
 from .backend import BackendError
 from .check_values import integers

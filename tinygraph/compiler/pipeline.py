@@ -20,7 +20,8 @@ from ..passes.widen import require_wide
 from ..plan.records.plan import Plan
 from ..plan.records.target import Target
 from ..plan.schedule import Watch, schedule
-from ..plan.verify import PlanError, verify_plan
+from ..plan.touched import PlanError
+from ..plan.verify import verify_plan
 from .options import Pass
 
 Check = Callable[[Pass, Graph, Graph], None]

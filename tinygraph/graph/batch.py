@@ -8,7 +8,7 @@ from typing import Any
 from .ir import Graph, Node, same
 from .op import INPUT, OF_BATCH, ShapeError, constant
 from .origins import built_from, origins, set_origins
-from .rewrite import carry
+from .rebuild import carry
 from .size import Size, evaluate
 from .types import Type
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from .ir import Graph, Node
 from .op import CONSTANT, OPS, PARAMETER, constant, input
-from .rewrite import rebuild
+from .rebuild import rebuild
 from .types import Array, Type
 
 

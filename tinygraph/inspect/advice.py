@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from ..graph.op import Kind
 from ..graph.origins import origins
 from ..plan.records.cost import node_cost
-from ..plan.records.plan import Emitted, Launch
+from ..plan.records.plan import Launch
+from ..plan.records.work import Emitted
 from .remarks import place
 from .words import is_convolution, layer, what
 

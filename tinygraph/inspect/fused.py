@@ -23,7 +23,8 @@ from ..graph.ir import Graph, Node
 from ..graph.op import Kind
 from ..graph.origins import origins
 from ..plan.records.cost import LaunchCost, computes
-from ..plan.records.plan import Emitted, Launch, Nest, Plan, Tile
+from ..plan.records.plan import Launch, Plan
+from ..plan.records.work import Emitted, Nest, Tile
 from .remarks import place, size_text
 from .words import is_convolution, joined, layer, product, shape_text, sizes_text, what
 

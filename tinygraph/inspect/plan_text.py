@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from textwrap import wrap
 
 from ..graph.origins import origins
-from ..plan.records.plan import Access, Bundle, Emitted, Launch, Nest, Plan, Repeat, Tile
+from ..plan.records.plan import Bundle, Launch, Plan, Repeat
+from ..plan.records.work import Access, Emitted, Nest, Tile
 
 WIDTH = 100  # of a line
 COLUMNS = 40  # of the memory chart

@@ -9,7 +9,8 @@ from ..graph.ir import Node, Parameter
 from ..graph.op import INPUT, Kind
 from ..graph.origins import Origin, origins
 from ..plan.records.cost import computes
-from ..plan.records.plan import Launch, Tile
+from ..plan.records.plan import Launch
+from ..plan.records.work import Tile
 
 TERMS = 4  # of a kernel; the rest is counted
 NAMES = {  # of operators and functions that users know by another name

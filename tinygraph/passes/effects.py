@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ..graph.ir import Graph, Node, Parameter
 from ..graph.origins import described
-from ..graph.rewrite import rebuild
+from ..graph.rebuild import rebuild
 from ..ops.identity import EFFECT
 
 Update = tuple[Parameter, Node]

@@ -9,7 +9,8 @@ from functools import partial
 from ..graph.ir import Graph, Node
 from ..graph.op import Kind
 from ..graph.origins import built_from, origins
-from ..graph.rewrite import Event, substitute, with_bodies
+from ..graph.rebuild import with_bodies
+from ..graph.rewrite import Event, substitute
 from ..plan.records.target import Target
 from ..plan.winograd.choice import place
 

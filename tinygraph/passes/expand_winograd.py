@@ -24,7 +24,8 @@ from ..graph.dtype import is_float
 from ..graph.ir import Graph, Node
 from ..graph.op import Kind, constant
 from ..graph.origins import built_from, origins
-from ..graph.rewrite import Event, substitute, with_bodies
+from ..graph.rebuild import with_bodies
+from ..graph.rewrite import Event, substitute
 from ..ops.conv import CONV2D, CONV2D_INPUT_GRADIENT, CONV2D_WEIGHT_GRADIENT, Padding
 from ..ops.linalg import MATMUL
 from ..ops.view import broadcast_to, flip, reshape, transpose

@@ -13,7 +13,8 @@ from collections.abc import Set
 from ..graph.ir import Graph, Node, among
 from ..graph.op import INPUT, constant
 from ..graph.origins import built_from, origins
-from ..graph.rewrite import Event, substitute, with_inputs
+from ..graph.rebuild import with_inputs
+from ..graph.rewrite import Event, substitute
 from ..ops.arithmetic import add, div, mul, neg, sub
 from ..ops.conv import CONV2D, CONV3D
 from ..ops.linalg import MATMUL

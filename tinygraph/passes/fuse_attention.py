@@ -21,7 +21,8 @@ from ..autodiff import pull_back
 from ..graph.ir import Graph, Node
 from ..graph.op import CONSTANT
 from ..graph.origins import built_from, origins
-from ..graph.rewrite import Event, filled, substitute, with_bodies
+from ..graph.rebuild import with_bodies
+from ..graph.rewrite import Event, filled, substitute
 from ..ops.arithmetic import add, div, mul, sub
 from ..ops.blockwise_attention import ATTENTION, ATTENTION_GRADIENT, with_gradients
 from ..ops.linalg import MATMUL, swap

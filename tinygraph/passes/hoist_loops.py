@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from ..graph.ir import Graph, Node, among, position, same, same_nodes
 from ..graph.op import Kind, Stacked
 from ..graph.origins import built_from, origins
-from ..graph.rewrite import Event, carry, is_filled, substitute
+from ..graph.rebuild import carry
+from ..graph.rewrite import Event, is_filled, substitute
 from ..ops.arithmetic import add
 from ..ops.linalg import MATMUL, OUTER_SUM, swap
 from ..ops.loop import ITEM, LoopRoles, dependent, fresh, reached, replaced

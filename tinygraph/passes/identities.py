@@ -6,7 +6,8 @@ Dead nodes need no pass: a graph holds only what its outputs reach.
 from __future__ import annotations
 
 from ..graph.ir import Graph, Node
-from ..graph.rewrite import Event, rebuild
+from ..graph.rebuild import rebuild
+from ..graph.rewrite import Event
 
 
 def drop_identities(graph: Graph, log: list[Event] | None = None) -> Graph:

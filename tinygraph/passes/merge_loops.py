@@ -9,7 +9,8 @@ from itertools import combinations
 from ..graph.ir import Graph, Node, position, same
 from ..graph.op import Kind
 from ..graph.origins import origins
-from ..graph.rewrite import Event, carry, substitute
+from ..graph.rebuild import carry
+from ..graph.rewrite import Event, substitute
 from ..ops.loop import ITEM, LoopRoles, fresh, reached, replaced
 
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from ..graph.ir import Graph, Node, among
 from ..graph.op import Kind
-from ..graph.rewrite import Event, carry, substitute
+from ..graph.rebuild import carry
+from ..graph.rewrite import Event, substitute
 from ..ops.loop import ITEM, LoopRoles, reached
 from ..ops.view import SLICE, reshape
 

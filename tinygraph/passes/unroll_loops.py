@@ -5,7 +5,8 @@ from __future__ import annotations
 from ..graph.ir import Graph, Node
 from ..graph.op import Kind
 from ..graph.origins import built_from, origins
-from ..graph.rewrite import Event, rebuild, substitute, with_bodies
+from ..graph.rebuild import rebuild, with_bodies
+from ..graph.rewrite import Event, substitute
 from ..ops.indexing import getitem, stack
 from ..ops.loop import LoopRoles, replaced
 

@@ -8,7 +8,8 @@ from ..graph.dtype import DTYPES, computed
 from ..graph.ir import Graph, Node
 from ..graph.op import Kind
 from ..graph.origins import built_from, described, origins
-from ..graph.rewrite import Event, substitute, with_bodies
+from ..graph.rebuild import with_bodies
+from ..graph.rewrite import Event, substitute
 from ..ops.logic import CAST, cast
 
 # these move values, or have others inside

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..graph.ir import Graph, Node
 from ..graph.op import OPS, Kind, ShapeError
-from ..graph.rewrite import rebuild, with_bodies
+from ..graph.rebuild import rebuild, with_bodies
 from ..ops.identity import loops_first
 from ..ops.source import full
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .records.plan import Buffer, Loop, Plan
+from .records.plan import Loop, Plan
+from .records.work import Buffer
 
 
 def keep_all(plan: Plan, outputs: int) -> list[Buffer]:

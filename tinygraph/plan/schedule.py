@@ -28,9 +28,10 @@ from .memory.memory import Memory
 from .memory.stores import sources, store_outputs, store_values
 from .memory.updates import order_updates
 from .records.lowered import Launches
-from .records.plan import Launch, Location, Loop, Plan, Repeat, Transfer
+from .records.plan import Launch, Loop, Plan, Repeat, Transfer
 from .records.steps import OPTIONAL
 from .records.target import PlainTarget, Target
+from .records.work import Location
 
 Watch = Callable[[str, "Planning"], None]
 

@@ -9,7 +9,7 @@ from math import prod
 
 from tinygraph.graph.ir import Node
 from tinygraph.ops.blockwise_attention import ATTENTION, batch_of
-from tinygraph.plan.records.plan import Access, Buffer, Emitted
+from tinygraph.plan.records.work import Access, Buffer, Emitted
 
 from .records import (
     BATCH,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from tinygraph.plan.contraction.axis import Axis
 from tinygraph.plan.records.body import Body
 from tinygraph.plan.records.contraction import TileOperand
-from tinygraph.plan.records.plan import Access, Buffer, Emitted
+from tinygraph.plan.records.work import Access, Buffer, Emitted
 from tinygraph.plan.winograd.convolution import Gradient
 
 from .gradient_cost import TILES, GradientChoice, tiles_in

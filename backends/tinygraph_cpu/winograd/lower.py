@@ -14,7 +14,8 @@ from tinygraph.plan.indexing.phases import Unsuitable, operand_indices
 from tinygraph.plan.lower.anchored import Anchored
 from tinygraph.plan.records.body import Body
 from tinygraph.plan.records.lowered import Launches
-from tinygraph.plan.records.plan import Access, Buffer, Launch
+from tinygraph.plan.records.plan import Launch
+from tinygraph.plan.records.work import Access, Buffer
 from tinygraph.plan.winograd.choice import place, tile_of, way_of
 from tinygraph.plan.winograd.convolution import Convolution, Gradient, recognize
 from tinygraph.plan.winograd.space_to_depth import Copy

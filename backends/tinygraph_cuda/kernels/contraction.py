@@ -17,7 +17,7 @@ from dataclasses import replace
 from tinygraph.plan.nests.arrange import arrange
 from tinygraph.plan.nests.shape import shaped
 from tinygraph.plan.records.body import Body
-from tinygraph.plan.records.plan import Access, Fold, Load, Nest, NestStatement, Put, Stage, Tile
+from tinygraph.plan.records.work import Access, Fold, Load, Nest, NestStatement, Put, Stage, Tile
 
 from . import nest
 from .blocking import ALL, NARROW, PAD, SHAPING, Sizes, choose

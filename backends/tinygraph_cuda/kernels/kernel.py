@@ -9,7 +9,7 @@ from typing import Any
 
 from tinygraph.codegen.writer import Address, Argument
 from tinygraph.compiler.backend import BackendError
-from tinygraph.plan.records.plan import Access
+from tinygraph.plan.records.work import Access
 
 THREADS = 256
 MOST_BLOCKS = 2048  # beyond, threads loop: enough to fill any GPU

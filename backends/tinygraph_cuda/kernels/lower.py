@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tinygraph.compiler.backend import BackendError
-from tinygraph.plan.records.plan import Launch, Nest, Special, Tile, Work
+from tinygraph.plan.records.plan import Launch, Work
+from tinygraph.plan.records.work import Nest, Special, Tile
 
 from . import contraction, nest, special
 from .kernel import CudaKernel

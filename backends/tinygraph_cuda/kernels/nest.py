@@ -15,7 +15,7 @@ from math import prod
 from tinygraph.codegen.nest import NestWriter
 from tinygraph.codegen.steps import initial
 from tinygraph.codegen.writer import Address
-from tinygraph.plan.records.plan import Fold, Load, Nest, NestStatement, Put
+from tinygraph.plan.records.work import Fold, Load, Nest, NestStatement, Put
 
 from .kernel import MOST_BLOCKS, THREADS, CudaKernel, require_32_bits
 from .lifted import lift_prologue

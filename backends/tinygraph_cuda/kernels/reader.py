@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tinygraph.graph.dtype import DTYPES
-from tinygraph.plan.records.plan import Access, Tile
+from tinygraph.plan.records.work import Access, Tile
 
 from .blocking import PAD, Blocking
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import prod
 
 from tinygraph.ops.sorting_template import after
-from tinygraph.plan.records.plan import Special
+from tinygraph.plan.records.work import Special
 
 from .kernel import MOST_BLOCKS, THREADS, CudaKernel
 from .special_text import SpecialText

@@ -14,7 +14,7 @@ from tinygraph.ops.order import ARGSORT
 from tinygraph.ops.resample import RESAMPLE
 from tinygraph.ops.resample_template import taken, weighed
 from tinygraph.ops.templates import COMBINED
-from tinygraph.plan.records.plan import Special
+from tinygraph.plan.records.work import Special
 
 from .kernel import WARP, CudaKernel, require_reach
 from .sorting import argsort

@@ -8,7 +8,7 @@ from math import prod
 
 from tinygraph.codegen.steps import folded
 from tinygraph.graph.dtype import DTYPES
-from tinygraph.plan.records.plan import Fold, Nest
+from tinygraph.plan.records.work import Fold, Nest
 
 from .kernel import THREADS, WARP
 

@@ -9,7 +9,7 @@ from tinygraph.codegen.steps import folded, wrapped
 from tinygraph.graph.dtype import DTYPES
 from tinygraph.plan.records.body import Statement
 from tinygraph.plan.records.names import uses
-from tinygraph.plan.records.plan import Access, Fold, Load, Nest, NestStatement, Position, Put
+from tinygraph.plan.records.work import Access, Fold, Load, Nest, NestStatement, Position, Put
 
 from .reader import VECTOR, aligned
 

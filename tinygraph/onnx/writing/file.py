@@ -15,7 +15,7 @@ from onnx import helper, numpy_helper
 from ...graph.ir import Graph, Node, Parameter
 from ...graph.op import Kind
 from ...graph.origins import described
-from ...graph.rewrite import rebuild
+from ...graph.rebuild import rebuild
 from ...graph.size import Size
 from ..reading.errors import OnnxError
 from .graph import written

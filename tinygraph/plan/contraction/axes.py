@@ -18,8 +18,8 @@ from ..indexing.phases import Problem, Unsuitable
 from ..nests.arrange import copy_nest
 from ..records.body import Body, Statement
 from ..records.contraction import Contraction, TileOperand, blocked
-from ..records.plan import Access, Buffer, Guard, Load, Nest, Put, Tile
 from ..records.target import Cut, Product, Target
+from ..records.work import Access, Buffer, Guard, Load, Nest, Put, Tile
 from .axis import ONE, Axis, Roles, argument_axes, join_all, split_axis
 from .edges import edges_of, guarded_view
 

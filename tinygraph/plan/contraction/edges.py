@@ -15,7 +15,7 @@ from dataclasses import replace
 from ...graph.op import Index
 from ..indexing.phases import Unsuitable
 from ..records.contraction import Edge, blocked
-from ..records.plan import Access, Guard
+from ..records.work import Access, Guard
 from .axis import Axis, Roles, argument_axes
 
 NAMES = ("g", "z", "y", "m", "r", "s", "k")  # of the argument axes

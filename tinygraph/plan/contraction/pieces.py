@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from ..indexing.accesses import full_strides
 from ..nests.arrange import arrange
-from ..records.plan import Access, Fold, Load, Nest, Stage
+from ..records.work import Access, Fold, Load, Nest, Stage
 from .axis import ONE, Axis, Roles, split_axis
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..records.plan import Access, Guard, Location
+from ..records.work import Access, Guard, Location
 from .index import Leaf
 
 

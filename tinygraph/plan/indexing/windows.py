@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...graph.op import Index
-from ..records.plan import Access, Location
+from ..records.work import Access, Location
 from .accesses import place_access
 from .index import Leaf, Sizes
 from .phases import Unsuitable

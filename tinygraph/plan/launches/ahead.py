@@ -16,8 +16,9 @@ from __future__ import annotations
 from bisect import bisect
 from itertools import accumulate, pairwise
 
-from ..records.plan import SLACK, Access, Ahead, Buffer, Launch, Plan, Tile
+from ..records.plan import Ahead, Launch, Plan
 from ..records.target import Prefetch
+from ..records.work import SLACK, Access, Buffer, Tile
 
 TURN = 2  # parts until a thread's next one, where two share a launch
 

@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from ..records.plan import Buffer, Bundle, Launch, Repeat
+from ..records.plan import Bundle, Launch, Repeat
 from ..records.target import Target
+from ..records.work import Buffer
 from .order import waits
 from .side_by_side import duration
 

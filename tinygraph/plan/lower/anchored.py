@@ -13,8 +13,9 @@ from ..fusion.group import Group
 from ..indexing.accesses import ordered_strides
 from ..records.body import Body
 from ..records.lowered import Launches
-from ..records.plan import Access, Launch, Nest
+from ..records.plan import Launch
 from ..records.reason import Reason
+from ..records.work import Access, Nest
 from .copies import Copies
 from .lowerer import Lowerer, label
 

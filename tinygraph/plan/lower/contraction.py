@@ -22,9 +22,10 @@ from ..nests.arrange import arrange
 from ..nests.builder import NestBuilder
 from ..records.body import Body
 from ..records.lowered import Declined, Launches
-from ..records.plan import Access, Launch, Location, Tile
+from ..records.plan import Launch
 from ..records.reason import Reason
 from ..records.target import Cut
+from ..records.work import Access, Location, Tile
 from .anchored import Anchored
 from .copies import is_crowded, is_heavy, is_scattered, is_turned
 from .lowerer import Lowerer, Stores, label

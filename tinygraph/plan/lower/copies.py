@@ -18,8 +18,9 @@ from ..nests.arrange import copy_nest
 from ..nests.shape import pieces, shaped
 from ..records.body import Statement
 from ..records.lowered import Launches
-from ..records.plan import Access, Buffer, Launch, Nest, Tile
+from ..records.plan import Launch
 from ..records.target import Target
+from ..records.work import Access, Buffer, Nest, Tile
 
 
 def weight(nest: Nest) -> int:

@@ -14,7 +14,8 @@ from ..memory.layout import row_gap
 from ..memory.stores import is_aliased
 from ..nests.arrange import copy_nest
 from ..records.lowered import Declined, Launches
-from ..records.plan import Access, Launch, Location, Repeat
+from ..records.plan import Launch, Repeat
+from ..records.work import Access, Location
 from .lowerer import Lowerer, Stores
 
 

@@ -14,8 +14,9 @@ from ..indexing.index import own
 from ..memory.layout import Layout
 from ..memory.memory import Memory
 from ..records.lowered import Launches
-from ..records.plan import Access, Launch, Location, Nest
+from ..records.plan import Launch
 from ..records.target import Target
+from ..records.work import Access, Location, Nest
 from .copies import Copies, nest_launch
 
 Stores = Sequence[tuple[Write, Location]]

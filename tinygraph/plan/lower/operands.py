@@ -13,7 +13,7 @@ from ..indexing.index import Indices, Leaf, own, read
 from ..indexing.phases import Problem, Unsuitable, operand_indices, phases, reach
 from ..nests.arrange import arrange
 from ..records.body import Statement
-from ..records.plan import Access, Location, Nest, Stage
+from ..records.work import Access, Location, Nest, Stage
 from .anchored import Anchored
 
 

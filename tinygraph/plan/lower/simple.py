@@ -11,8 +11,9 @@ from ..indexing.index import Leaf
 from ..nests.arrange import arrange, copy_nest
 from ..nests.builder import NestBuilder
 from ..records.lowered import Declined, Launches
-from ..records.plan import Emitted, Launch, Special
+from ..records.plan import Launch
 from ..records.target import OperatorKernel
+from ..records.work import Emitted, Special
 from .lowerer import Lowerer, Stores, label
 
 

@@ -9,7 +9,8 @@ from itertools import accumulate
 from operator import itemgetter, or_
 
 from ..launches.order import reduce_back, reduce_waits
-from ..records.plan import Access, Buffer, Launch, Loop, Plan
+from ..records.plan import Launch, Loop, Plan
+from ..records.work import Access, Buffer
 
 Interval = tuple[int, int]  # of addresses in the arena
 Placed = tuple[int, int, Buffer]  # where a buffer is
@@ -127,9 +128,7 @@ class Devices:
         return not self.users[b] & ~self.before[a]
 
 
-def pack_buffers(
-    buffers: Iterable[Buffer], taken: Taken
-) -> tuple[list[tuple[Buffer, int]], int]:
+def pack_buffers(buffers: Iterable[Buffer], taken: Taken) -> tuple[list[tuple[Buffer, int]], int]:
     """An offset for each buffer, in the given order: the tightest gap among those that are live
     with it.
     """

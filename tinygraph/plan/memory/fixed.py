@@ -8,7 +8,8 @@ from ...graph.ir import Graph, Node
 from ...graph.op import INPUT, Kind
 from ..fusion.group import Group
 from ..fusion.state import Fusion
-from ..records.plan import Buffer, Launch
+from ..records.plan import Launch
+from ..records.work import Buffer
 
 
 def fixed_nodes(

@@ -15,8 +15,8 @@ from ..fusion.state import Fusion
 from ..indexing.accesses import full_strides, ordered_strides, resolve, row_major
 from ..indexing.index import Indices, own, read
 from ..indexing.reads import element_reads, loops_of
-from ..records.plan import Location
 from ..records.target import NEVER, Copying, Target
+from ..records.work import Location
 from .fixed import is_fixed
 from .memory import Memory
 from .stores import is_aliased

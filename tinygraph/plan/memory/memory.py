@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ...graph.dtype import DTYPES
 from ...graph.ir import Node
 from ..fusion.group import Slot
-from ..records.plan import SLACK, Access, Buffer, Location
+from ..records.work import SLACK, Access, Buffer, Location
 
 
 @dataclass(frozen=True, slots=True)

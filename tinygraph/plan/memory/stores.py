@@ -12,7 +12,7 @@ from ..fusion.group import Slot, Write
 from ..fusion.held import leading_root
 from ..fusion.state import Fusion
 from ..indexing.accesses import is_row_major, ordered_strides, row_major
-from ..records.plan import Location
+from ..records.work import Location
 from .memory import Memory
 
 

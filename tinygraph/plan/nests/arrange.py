@@ -8,7 +8,7 @@ from math import prod
 
 from ...graph.op import Index
 from ..indexing.accesses import full_strides
-from ..records.plan import Access, Load, Nest, NestStatement, Position, Put, Stage
+from ..records.work import Access, Load, Nest, NestStatement, Position, Put, Stage
 
 
 def arrange(nest: Nest) -> Nest:

@@ -16,7 +16,7 @@ from ..indexing.accesses import resolve
 from ..indexing.index import Condition, Indices, Leaf, is_view, pull, read, substitute
 from ..indexing.reads import element_reads, is_gather, loops_of
 from ..records.body import Statement
-from ..records.plan import Access, Fold, Load, Location, Nest, NestStatement, Position, Put, Stage
+from ..records.work import Access, Fold, Load, Location, Nest, NestStatement, Position, Put, Stage
 
 Asks = Generator[tuple[Node, Indices], str, str]  # asks for values, and gives a name
 

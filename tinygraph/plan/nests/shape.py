@@ -7,8 +7,8 @@ from math import prod
 
 from ..indexing.accesses import full_strides
 from ..records.body import Statement
-from ..records.plan import Access, Load, Nest, Position, Put
 from ..records.target import Shaping
+from ..records.work import Access, Load, Nest, Position, Put
 from .tiling import tiled, tiles
 
 # Columns that are added up once, too many for a cache, come at memory's rate if much of a row is

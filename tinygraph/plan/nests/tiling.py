@@ -11,7 +11,7 @@ from dataclasses import replace
 from math import prod
 
 from ..indexing.accesses import full_strides
-from ..records.plan import Access, Nest, Put
+from ..records.work import Access, Nest, Put
 from .arrange import permute
 
 FEW = 8  # elements of an axis that is unrolled within the other

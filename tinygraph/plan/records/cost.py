@@ -18,7 +18,8 @@ from ...graph.op import Kind
 from ...ranks.collectives import sent_bytes
 from .body import Statement
 from .device import Card
-from .plan import Access, Emitted, Fold, Launch, Nest, Plan, Special, Tile
+from .plan import Launch, Plan
+from .work import Access, Emitted, Fold, Nest, Special, Tile
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +174,7 @@ def elements(access: Access, sizes: Sequence[int]) -> int:
 def communicated(plan: Plan) -> int:
     """Bytes that a rank sends in a run, to others that compute together with it."""
     return sum(
-        plan.steps(number)
-        * sent_bytes(launch.work.op.name, n.type.bytes, int(n.attr("ranks")))
+        plan.steps(number) * sent_bytes(launch.work.op.name, n.type.bytes, int(n.attr("ranks")))
         for number, launch in enumerate(plan.launches)
         if isinstance(launch.work, Special) and launch.ordered
         for n in launch.nodes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .body import Statement
-from .plan import Access, Fold, Load, Nest, NestStatement, Put
+from .work import Access, Fold, Load, Nest, NestStatement, Put
 
 
 def defines(step: NestStatement) -> tuple[str, str]:

@@ -17,7 +17,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from ...graph.ir import Node
 from .lowered import Launches
-from .plan import Access, Buffer, Emitted, Launch
+from .plan import Launch
+from .work import Access, Buffer, Emitted
 
 # A contraction with its epilogue (lower/anchored.py) to its launches; None leaves it to others.
 Lowering = Callable[[Any], Launches | None]

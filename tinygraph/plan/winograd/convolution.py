@@ -18,7 +18,7 @@ from ..contraction.axis import Axis, join_all
 from ..indexing.index import Leaf
 from ..indexing.phases import Unsuitable
 from ..indexing.windows import Window, plain, windows_of
-from ..records.plan import Access, Location
+from ..records.work import Access, Location
 from .space_to_depth import Copy, image_in_blocks, weights_in_blocks
 
 

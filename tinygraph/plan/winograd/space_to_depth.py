@@ -18,7 +18,7 @@ from ..indexing.index import span
 from ..indexing.phases import Unsuitable
 from ..indexing.windows import Window
 from ..nests.arrange import permute
-from ..records.plan import SLACK, Access, Buffer, Guard, Load, Nest, Put, Stage
+from ..records.work import SLACK, Access, Buffer, Guard, Load, Nest, Put, Stage
 
 AxisPosition = tuple[Index, int, int]  # index on an axis, the axis' size and its stride
 
