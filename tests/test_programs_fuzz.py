@@ -6,7 +6,8 @@ import numpy as np
 
 import tinygraph as tg
 from compiled import run_python
-from random_programs import Programmer, graph_and_values, program, types_agree
+from random_programmer import Programmer
+from random_programs import graph_and_values, program, types_agree
 from seeds import drawn, pytest_generate_tests  # noqa: F401  pytest finds it here
 from tinygraph.autodiff import GradientError, check_grad
 from tinygraph.graph.dtype import is_float
