@@ -237,7 +237,8 @@ def _slope(a: Node, b: float) -> Node:
 
 
 def pow(a: Any, b: Any) -> Node:
-    """a ** b. Small whole and half exponents become products and roots.
+    """a ** b. Small whole and half exponents become products and roots, so that the power of minus
+    infinity by a half of an odd number is NaN, as its root is.
 
     Example:
         >>> tg.run(tg.pow(tg.constant([1.0, 4.0, 9.0]), 0.5))
