@@ -30,11 +30,15 @@ def weight(nest: Nest) -> int:
     return max(1, (len(steps) + 3 * calls) // 4)
 
 
+def worth(target: Target, nest: Nest) -> int:
+    """Into how many parts a nest's work should be cut."""
+    return target.parts(prod(nest.axes) * weight(nest))
+
+
 def nest_launch(target: Target, name: str, nest: Nest, nodes: tuple[Node, ...]) -> Launch:
     """An arranged nest as a launch, cut into pieces."""
     nest = shaped(nest, target.shaping)
-    work = prod(nest.axes) * weight(nest)
-    return Launch(name, nest, nodes, parts=max(1, min(pieces(nest), target.parts(work))))
+    return Launch(name, nest, nodes, parts=max(1, min(pieces(nest), worth(target, nest))))
 
 
 @dataclass(frozen=True, slots=True)

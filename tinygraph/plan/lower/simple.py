@@ -8,22 +8,39 @@ from ...graph.record import parts
 from ..fusion.group import Group
 from ..indexing.accesses import resolve
 from ..indexing.index import Leaf
+from ..memory.fixed import is_fixed
 from ..nests.arrange import arrange, copy_nest
 from ..nests.builder import NestBuilder
+from ..nests.pieces import NewBuffer, in_pieces
 from ..records.lowered import Declined, Launches
 from ..records.plan import Launch
 from ..records.target import OperatorKernel
 from ..records.work import Emitted, Special
+from .copies import worth
 from .lowerer import Lowerer, Stores, label
 
 
 def nest(s: Lowerer, group: Group, stores: Stores) -> Launches | Declined:
-    """All nodes of the group in one loop nest."""
+    """All nodes of the group in one loop nest, or in two if it is a long reduction with few
+    results.
+    """
     if group.opaque is not None:
         return Declined("its kernel has a template of its own")
     builder = NestBuilder(s.fusion, group, s.layout)
-    built = arrange(builder.build(stores))
-    return Launches([s.nest(label(group), built, tuple(group.index))]).naming(builder.values)
+    built, nodes = arrange(builder.build(stores)), tuple(group.index)
+    made = [s.nest(label(group), built, nodes)]
+    if made[0].parts == 1 and (
+        cut := in_pieces(built, worth(s.target, built), pieces_of(s, group))
+    ):
+        names = label(group), "fold_pieces"
+        made = [s.nest(name, part, nodes) for name, part in zip(names, cut, strict=True)]
+    return Launches(made).naming(builder.values)
+
+
+def pieces_of(s: Lowerer, group: Group) -> NewBuffer:
+    """Makes memory for the results of pieces, so many elements of a dtype."""
+    home = "prepared" if is_fixed(group, s.fixed) else "arena"
+    return lambda elements, dtype: s.memory.buffer("pieces", elements, dtype, home)
 
 
 def special(s: Lowerer, group: Group, stores: Stores) -> Launches | Declined:
