@@ -53,9 +53,11 @@ def test_every_line_of_code_leads_to_a_node_and_a_users_line(name):
         known = places | {p for p, _ in kernel["places"]}
         if kernel["part"] != "prepare":
             assert known, kernel["what"]
-        for place in known:
-            file = data["files"][data["places"][place]["file"]]
-            assert file["blocks"] and data["places"][place]["line"] > 0
+        found = [data["places"][place] for place in known]
+        assert all(place["line"] > 0 for place in found)
+        # An equal node of another program may come from a file that is gone.
+        shown = [place for place in found if data["files"][place["file"]]["blocks"]]
+        assert shown or not found, kernel["what"]
 
 
 @pytest.mark.parametrize("name", NETWORKS)
