@@ -35,15 +35,21 @@ def main() -> None:
         net, x = tg.models.lenet5(), tg.input("image", shard, 1, 28, 28)
         y = tg.input("label", shard, dtype="int32")
         loss = nn.cross_entropy(net(x, training=True), y)
-        return [x, y], loss, optim.SGD(0.01, momentum=0.9).updates(loss, net.parameters())
+        # slow, so that the loss stays away from 0 and the numbers from those that are denormal
+        return [x, y], loss, optim.SGD(1e-4, momentum=0.9).updates(loss, net.parameters())
 
     inputs, loss, updates = network()
     alone = tg.compile(inputs, [loss], updates=updates)
     inputs, loss, updates = network()
     step = dist.data_parallel(inputs, [loss], updates=updates, shards=ranks)
-    own = images[:shard], labels[:shard]
-    once = median(lambda: alone(*own), arguments.steps)
-    together = median(lambda: step(images, labels), arguments.steps)
+    mine = slice(dist.rank() * shard, (dist.rank() + 1) * shard)
+    own, turns = (images[mine], labels[mine]), range(5)
+    pairs = [
+        (median(lambda: alone(*own), arguments.steps),
+         median(lambda: step(images, labels), arguments.steps))
+        for _ in turns
+    ]  # fmt: skip
+    once, together = np.median(pairs, axis=0)
     if dist.rank() == 0:
         print(
             f"{ranks} ranks, {shard} examples each: a step {1e3 * together:.2f} ms, one program "

@@ -10,37 +10,144 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
-from ranks import needs_mpi, on_threads, right, run_ranks
+from ranks import needs_mpi, right, run_ranks
 from tinygraph import distributed as dist
 from tinygraph import nn, optim
+from tinygraph.compiler.backend import BackendError
 from tinygraph.distributed.split import split
-from tinygraph.ranks.tree import ShardSum, pieces, shards_of
+from tinygraph.ranks import shard_sum
+from tinygraph.ranks.collectives import summed_bytes
+from tinygraph.ranks.shard_sum import OWN, TOTAL, AddSpans, CopySpan, Receive, Send, ShardSum, Wait
+from tinygraph.ranks.tree import pieces, shards_of
 
 # ------------------------------------------------------------------ the sum
 
 
+def make(steps, memories, own, total, mail, rank):
+    """Makes a sum's steps with NumPy; yields where it would wait."""
+    places = {OWN: own, TOTAL: total} | dict(enumerate(memories))
+    at = lambda span: places[span.memory][span.first : span.first + span.count]  # noqa: E731
+    received = []
+    for step in steps:
+        match step:
+            case AddSpans(target, left, right):
+                at(target)[...] = at(left) + at(right)
+            case CopySpan(target, source):
+                at(target)[...] = at(source)
+            case Send(source, to):
+                mail.setdefault((rank, to), []).append(at(source).copy())
+            case Receive(target, source):
+                received.append((at(target), source))
+            case Wait():
+                yield
+                for array, source in received:
+                    array[...] = mail[source, rank].pop(0)
+                received = []
+                yield
+    yield
+
+
+def sums_by_steps(shards, ranks, values, steps=2):
+    """What each rank of a few has as the sum of the shards' rows, in the last of a few steps."""
+    size = values.shape[1]
+    sums = [ShardSum(r, ranks, shards, size) for r in range(ranks)]
+    totals = [np.empty(size, np.float32) for _ in range(ranks)]
+    for step in range(steps):  # memory is used again
+        mail, running = {}, []
+        for r, each in enumerate(sums):
+            for shard in shards_of(r, ranks, shards):
+                own = values[shard] * (step + 1)
+                own.setflags(write=False)
+                made = make(each.steps(shard), each.memories, own, totals[r], mail, r)
+                if shard == each.last:
+                    running.append(made)
+                else:
+                    next(made)
+        for _ in range(5 if ranks > 1 else 1):
+            for each in running:
+                next(each)
+        assert not any(mail.values())
+    return totals
+
+
+def row(shards, size=37):
+    rng = np.random.default_rng(shards)
+    scale = 10.0 ** rng.integers(-4, 5, (shards, size))
+    return (rng.standard_normal((shards, size)) * scale).astype(np.float32)
+
+
 @pytest.mark.parametrize("shards", [1, 2, 3, 5, 7, 8, 12, 13])
 def test_the_sum_has_the_same_bits_at_any_number_of_ranks(shards):
-    rng = np.random.default_rng(shards)
-    values = (rng.standard_normal((shards, 37)) * 10.0 ** rng.integers(-4, 5, (shards, 37))).astype(
-        np.float32
-    )
-
-    def total(world):
-        summed = ShardSum(world, shards, lambda: np.empty(37, np.float32))
-        for step in range(2):  # memory is used again
-            for shard in shards_of(world.rank, world.size, shards):
-                row = summed.row()
-                row[:] = values[shard] * (step + 1)
-                summed.add(shard, row)
-            found = summed.total().copy()
-        return found
-
-    (alone,) = on_threads(1, total)
+    values = row(shards)
+    (alone,) = sums_by_steps(shards, 1, values)
     np.testing.assert_allclose(alone, 2 * values.sum(0, np.float64), rtol=1e-4, atol=1e-2)
     for ranks in range(2, shards + 1):
-        for found in on_threads(ranks, total):
+        for found in sums_by_steps(shards, ranks, values):
             assert found.tobytes() == alone.tobytes(), ranks
+
+
+def test_a_sum_of_fewer_elements_than_ranks_leaves_some_without_a_slice():
+    values = row(5, 3)
+    (alone,) = sums_by_steps(5, 1, values)
+    for found in sums_by_steps(5, 5, values):
+        assert found.tobytes() == alone.tobytes()
+
+
+def test_long_messages_go_in_pieces(monkeypatch):
+    monkeypatch.setattr(shard_sum, "LARGEST", 8 * 5)
+    (alone,) = sums_by_steps(4, 1, row(4))
+    for found in sums_by_steps(4, 3, row(4)):
+        assert found.tobytes() == alone.tobytes()
+
+
+class FewRanks:
+    """As much of a world as counting needs."""
+
+    def __init__(self, rank, size):
+        self.rank, self.size = rank, size
+
+
+def test_a_program_knows_what_its_sum_sends():
+    for shards in (1, 4, 7):
+        for ranks in range(1, shards + 1):
+            for rank in range(ranks):
+                sent = 4 * ShardSum(rank, ranks, shards, 420).sent
+                assert summed_bytes(FewRanks(rank, ranks), 4 * 420, shards) == sent
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", [1, 15, 16, 1000])
+def test_compiled_sums_are_those_of_numpy(dtype, size):
+    """Shards of one rank, one without examples; sizes at the edges of vectors."""
+    x = tg.input("x", None, size, dtype=dtype)
+    w = tg.parameter(np.zeros(size, dtype), "w", dtype)
+    updates = optim.SGD(1.0).updates(tg.mean(x @ w), [w])
+    step = dist.data_parallel([x], [tg.mean(x @ w)], updates=updates, shards=5)
+    rows = row(4, size).astype(dtype)
+    held = [rows[4 * s // 5 : 4 * (s + 1) // 5] for s in range(5)]
+    for _ in range(2):
+        w.value = np.zeros(size, dtype)
+        step(rows)
+        a, b, c, d, e = (h[0] * np.asarray(0.25, dtype) if len(h) else 0 * rows[0] for h in held)
+        np.testing.assert_array_equal(w.value, -(((a + b) + (c + d)) + e))
+
+
+def test_collectives_in_a_shard_need_a_rank_for_each():
+    x = tg.input("x", None, 3)
+    layer = nn.Linear(3, 2)
+    loss = tg.mean(tg.all_reduce(layer(x)))
+    with pytest.raises(ValueError, match="as many shards as there are ranks"):
+        dist.data_parallel([x], [loss], updates=optim.SGD(0.1).updates(loss, layer.parameters()),
+                           shards=2)  # fmt: skip
+
+
+def test_a_backend_that_adds_up_no_shards_says_so():
+    x = tg.input("x", 2, 3)
+    layer = nn.Linear(3, 2)
+    loss = tg.mean(layer(x))
+    updates = optim.SGD(0.1).updates(loss, layer.parameters())
+    with pytest.raises(BackendError, match="shard_sum"):
+        dist.data_parallel([x], [loss], updates=updates, shards=1, backend="cuda:emulate")
 
 
 def test_a_rank_holds_few_pieces():

@@ -44,8 +44,8 @@ def test_compiled(seed: int) -> None:
 
 NOT_DRAWN = {
     **dict.fromkeys(
-        ("all_gather", "all_reduce", "broadcast", "reduce", "reduce_scatter"),
-        "several ranks: test_collectives.py",
+        ("all_gather", "all_reduce", "broadcast", "reduce", "reduce_scatter", "shard_sum"),
+        "several ranks: test_collectives.py, test_distributed.py",
     ),
     "of_batch": "open batch sizes: test_batch.py",
     "place": "several devices: test_placement.py",

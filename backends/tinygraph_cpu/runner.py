@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from copy import copy
 from ctypes import c_int64
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -18,12 +19,14 @@ from tinygraph.graph.state import aligned
 from tinygraph.graph.types import Type
 from tinygraph.plan.records.contraction import SIZES, Contraction
 from tinygraph.plan.records.device import Roofline, TimedPart, Timeline
+from tinygraph.ranks.shard_sum import ShardSums
 
 from .driver.driver import driver
 from .driver.interrupt import desk
 from .driver.launch_table import LaunchTable, TableEntry
 from .driver.log import Log
 from .driver.port import port
+from .driver.sums import PORT_CURSOR, PORT_MESSAGES, EncodedSum
 from .driver.team import default_threads, team
 from .kernels import fetch, symbol_of
 from .machine import objects
@@ -46,6 +49,36 @@ def threads_for(code: Code) -> int:
         return len(code.devices) if len(code.devices) <= default_threads() else 1
     parallel = sum(c.parts for c in code.calls) > len(code.calls)
     return default_threads() if parallel else 1
+
+
+def until_sums(code: Code) -> tuple[list[Call], list[CallLoop]]:
+    """The calls that do not follow from a sum over shards, the sums included; and their loops."""
+    after: set[int] = set()
+    sums = {i for i, c in enumerate(code.calls) if any(map(calls_out, c.work))}
+    for i, call in enumerate(code.calls):
+        if not sums.isdisjoint(call.waits) or not after.isdisjoint(call.waits):
+            after.add(i)
+    after -= sums
+    kept = [i for i in range(len(code.calls)) if i not in after]
+    number = {i: k for k, i in enumerate(kept)}
+    calls = [
+        replace(
+            code.calls[i],
+            waits=tuple(number[w] for w in code.calls[i].waits),
+            back=tuple(number[w] for w in code.calls[i].back),
+        )
+        for i in kept
+    ]
+    loops = [
+        CallLoop(number[x.first], number[x.first] + x.last - x.first, x.length)
+        for x in code.loops
+        if x.first in number
+    ]
+    return calls, loops
+
+
+def calls_out(work: Work) -> bool:
+    return any(type(a) is tuple and a[0] == "port" for a in work.arguments)
 
 
 class CpuRunner:
@@ -89,7 +122,8 @@ class CpuRunner:
         self.scratch = aligned(Type((max(self.threads * code.scratch, 1),), "uint8"))
         self.bases = {("arena", 0): self.arena.ctypes.data}
         self.bases["scratch", 0] = self.scratch.ctypes.data
-        self.bases["port", 0] = port().ctypes.data
+        self.port = port()
+        self.bases["port", 0] = self.port.ctypes.data
         self.bases |= {("constant", i): c.ctypes.data for i, c in enumerate(self.constants)}
         for number in self.read_in_runs():
             state = self.parameters[number].state
@@ -99,7 +133,12 @@ class CpuRunner:
         self.words: dict[tuple[str, int], list[tuple[c_int64, int]]] = {}
         self.columns: list[tuple[str, int, np.ndarray, np.ndarray]] = []
         self.table = self.tabulate(code.calls, code.loops, len(code.devices))
+        self.until_sums: LaunchTable | None = None
+        self.encoded: dict[tuple[int, bool], EncodedSum] = {}
         self.tables: dict[int, tuple[dict[int, int], LaunchTable]] = {}  # of groups that prepare
+        self._find_words()
+
+    def _find_words(self) -> None:
         self.read, self.written = (
             [(number, words) for (home, number), words in self.words.items() if home == kind]
             for kind in ("input", "output")
@@ -240,6 +279,28 @@ class CpuRunner:
     def __call__(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
         self.bind(inputs, outputs)
         self.team.run(self.table, self.threads)
+
+    def run_shard(
+        self,
+        inputs: Sequence[np.ndarray],
+        outputs: Sequence[np.ndarray],
+        sums: ShardSums,
+        shard: int,
+        empty: bool,
+    ) -> None:
+        """Runs up to the sums, which take this shard's part; to the end for the last shard."""
+        found = self.encoded.get((shard, empty))
+        if found is None:
+            found = self.encoded[shard, empty] = EncodedSum(sums, shard, empty)
+        if self.until_sums is None:
+            self.until_sums = self.tabulate(*until_sums(self.code), len(self.code.devices))
+            self._find_words()
+        self.bind(inputs, outputs)
+        self.port[PORT_CURSOR], self.port[PORT_MESSAGES] = found.address, sums.functions
+        try:
+            self.team.run(self.table if shard == sums.last else self.until_sums, self.threads)
+        finally:
+            self.port[PORT_CURSOR] = 0
 
     def time(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> list[float]:
         from .driver.calibrate import cycles_per_second

@@ -16,15 +16,16 @@ from typing import Any, NoReturn
 import numpy as np
 from mpi4py import MPI
 
+from tinygraph.ranks.world import CHECK
 from tinygraph.settings import settings
 
 from . import failures
+from .messages import NativeMessages
 
 SHORT = 256  # bytes of a gathered value that are sent with its length
 LOOKS = 64  # at requests between two naps
 NAPS = (0.0, 2e-5, 5e-5, 2e-4, 1e-3)  # seconds, the longer the wait, the longer
 DATA, VALUE, LEFT = 1, 2, 3  # tags
-CHECK = 0.05  # seconds between two looks at whether the others are still there
 
 
 class Connection:
@@ -39,6 +40,7 @@ class Connection:
         self.local_rank, self.local_size = local.Get_rank(), local.Get_size()
         host = MPI.Get_processor_name()
         self.places = self.gather((host, os.getpid()))
+        self.messages = NativeMessages(self)
         self.cpus = _share_processors(local.allgather(_cpus()), self.local_rank)
 
     def exchange(self, send: Sequence[np.ndarray], receive: Sequence[np.ndarray]) -> None:
@@ -90,7 +92,8 @@ class Connection:
             began, checked = began or now, checked or now
             if now - checked > CHECK:
                 checked = now
-                self._look_for_missing(requests, peers, now - began)
+                open = [p for r, p in zip(requests, peers, strict=True) if not r.Get_status()]
+                self.look_for_missing(open, now - began)
             time.sleep(NAPS[min(rounds // 20, len(NAPS) - 1)])
             rounds += 1
 
@@ -98,13 +101,14 @@ class Connection:
         """That each rank has sent as much as was waited for: no other message came in its place."""
         for status, (way, rank, bytes) in zip(done, peers, strict=True):
             if way == "from" and (got := status.Get_count(MPI.BYTE)) != bytes:
-                self.end(f"rank {rank} sent {got:,} bytes where {bytes:,} are due: ranks do not "
-                         "make the same steps")  # fmt: skip
+                self.end(unequal(f"rank {rank} sent {got:,} bytes where {bytes:,} are due"))
 
-    def _look_for_missing(
-        self, requests: list[MPI.Request], peers: list[tuple[str, int, int]], waited: float
-    ) -> None:
-        open = [p for r, p in zip(requests, peers, strict=True) if not r.Get_status()]
+    def look_for_missing(self, open: list[tuple[str, int, int]], waited: float) -> None:
+        """Ends all ranks if one that these messages are from or to does not take part any more.
+
+        Args:
+            open: ("from" or "to", rank, bytes) of each message; waited: seconds.
+        """
         status = MPI.Status()
         while self.comm.Iprobe(MPI.ANY_SOURCE, LEFT, status):
             self.ended[status.source] = self.comm.recv(source=status.source, tag=LEFT)
@@ -123,6 +127,10 @@ class Connection:
     def _give_up(self, why: str, open: list[tuple[str, int, int]]) -> None:
         bytes = ", ".join(f"{n:,} bytes {way} rank {r}" for way, r, n in open)
         failures.end(self, f"{why}; waited for {bytes}")
+
+
+def unequal(what: str) -> str:
+    return f"{what}: ranks do not make the same steps"
 
 
 def _bytes(array: np.ndarray) -> Any:

@@ -16,6 +16,7 @@ from ..graph.op import PLACE
 from ..graph.origins import origins
 from ..graph.state import DeviceMemory
 from ..plan.records.device import Card, Roofline, Timeline
+from ..ranks.shard_sum import ShardSums
 from .store import Store
 
 if TYPE_CHECKING:
@@ -80,6 +81,23 @@ class Frugal(Runner, Protocol):
     def refresh_and_release(self, why: str) -> None:
         """As ``refresh``; what no run of any program reads is then released
         (``ParameterState.release``), and ``why`` says so to those who look for it.
+        """
+
+
+@runtime_checkable
+class Summing(Runner, Protocol):
+    """A runner that adds up what shards of a batch give, before it goes on."""
+
+    def run_shard(
+        self,
+        inputs: Sequence[np.ndarray],
+        outputs: Sequence[np.ndarray],
+        sums: ShardSums,
+        shard: int,
+        empty: bool,
+    ) -> None:
+        """Runs up to the graph's sums over shards, which take this shard's arrays, or zeros if it
+        is empty; for the last shard that this rank holds to the end, updates included.
         """
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..graph.batch import batch_axis, bind
 from ..graph.ir import Graph, Parameter
+from ..ranks.shard_sum import ShardSums
 from .fixed_program import FixedProgram
 from .options import Options
 from .program import Program
@@ -79,6 +81,11 @@ class BatchProgram(Program):
     def __call__(self, *arrays: Any, out: Any = None, **named: Any) -> tuple[np.ndarray, ...]:
         given = {**named, "out": out} if out is not None and self.arguments.takes_out else named
         return self._bound_by(arrays, given)(*arrays, out=out, **named)
+
+    def run_shard(
+        self, arrays: Sequence[Any], sums: ShardSums, shard: int, empty: bool
+    ) -> tuple[np.ndarray, ...]:
+        return self._bound_by(tuple(arrays), {}).run_shard(arrays, sums, shard, empty)
 
     def profile(self, *arrays: Any, repeat: int = 20, **named: Any) -> Profile:
         return self._bound_by(arrays, named).profile(*arrays, repeat=repeat, **named)

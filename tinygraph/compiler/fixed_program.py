@@ -13,8 +13,9 @@ from ..graph.ir import Graph, Node, Parameter
 from ..graph.locks import Locks, SharedLock
 from ..graph.state import ParameterState, shared_lock
 from ..plan.records.target import Timed
+from ..ranks.shard_sum import ShardSums
 from ..settings import settings, temporary_folder
-from .backend import BackendError, Disassembler, Frugal, Runner, Twofold, find
+from .backend import BackendError, Disassembler, Frugal, Runner, Summing, Twofold, find
 from .build import obtain
 from .callers import Callers
 from .options import Options
@@ -125,6 +126,42 @@ class FixedProgram(Program):
             if self.updates:
                 self._updated()
         return tuple(outputs)
+
+    def run_shard(
+        self, arrays: Sequence[Any], sums: ShardSums, shard: int, empty: bool
+    ) -> tuple[np.ndarray, ...]:
+        """Runs for one shard of a batch, up to the graph's sums over shards; for the last one that
+        this rank holds to the end, whose outputs are the batch's.
+
+        Args:
+            arrays: the inputs, in their order.
+            sums: of the graph, in their order; shard: its number.
+            empty: it has no examples: it adds zeros, whatever the arrays are.
+
+        Raises:
+            BackendError: the backend adds up no shards.
+        """
+        inputs, outputs = self.arguments.arrays(tuple(arrays), {}), self.outputs.fresh()
+        run = self._shards
+        with self._lock:
+            if self._follows or ParameterState.moved:
+                self._refresh()
+            try:
+                run(inputs, outputs, sums, shard, empty)
+            except BaseException as error:
+                self._updated(error)
+                raise
+            if shard == sums.last:
+                self._updated()
+        return tuple(outputs)
+
+    @cached_property
+    def _shards(self) -> Callable[..., None]:
+        if isinstance(self._runner, Summing):
+            return self._runner.run_shard
+        raise BackendError(
+            f"backend {self.options.backend!r} adds up no shards, which data_parallel requires"
+        )
 
     def _run_beside_others(
         self,

@@ -10,19 +10,21 @@ import numpy as np
 
 from ..compile import compile
 from ..compiler.backend import find
+from ..compiler.batch_program import BatchProgram
+from ..compiler.fixed_program import FixedProgram
 from ..compiler.sources import sources_digest
 from ..graph.dump import canonical
-from ..graph.ir import Graph, Node
-from ..graph.op import input
-from ..graph.rewrite import substitute
+from ..graph.ir import Graph, Node, Parameter
+from ..graph.origins import described
 from ..graph.state import aligned
 from ..graph.types import Type
 from ..ops.random import SEED, STEP
 from ..passes import Update
-from ..ranks.tree import ShardSum, shards_of
+from ..ranks.shard_sum import ShardSum, ShardSums
+from ..ranks.tree import shards_of
 from ..ranks.world import DistributedError, World, world
 from .batches import Sharded
-from .split import flat, split, unflat
+from .split import ShardStep, split
 
 
 class DataParallel:
@@ -30,8 +32,8 @@ class DataParallel:
 
     Attributes:
         shards: into how many pieces each batch is cut.
-        gradients: the program of one shard: what is summed, as one flat array.
-        update: the program that makes the updates from the sum.
+        program: a shard's part of the step, the sum over all shards, and the updates.
+        counters: the program of the updates that follow from no batch, if there are any.
     """
 
     def __init__(
@@ -49,24 +51,40 @@ class DataParallel:
                 f"{shards} shards are too few for {self.world.size} ranks: each holds at least one"
             )
         self.world.doing = f"the start of {name}"
-        s = split(inputs, outputs, updates, shards)
-        self._outputs, self._dtype = s.outputs, s.dtype
-        whole = flat(s.values, s.order)
-        self.gradients = compile(s.inputs, [whole], name=f"{name} of a shard", **options)
-        total = input("sum", *whole.shape, dtype=s.dtype)
-        parts = dict(zip(s.sums, unflat(total, s.sums, s.order), strict=True))
-        made = substitute(
-            Graph("update", (), (*s.sums[: s.outputs], *(new for _, new in s.updates))), parts
-        ).outputs
-        pairs = zip((p for p, _ in s.updates), made[s.outputs :], strict=True)
-        self.update = compile(
-            [total], made[: s.outputs], updates=pairs, name=f"{name} after the sum", **options
+        step = split(inputs, outputs, updates, shards)
+        self._check_collectives(step)
+        program = compile(step.inputs, step.outputs, updates=step.updates, name=name, **options)
+        assert isinstance(program, FixedProgram | BatchProgram)
+        self.program = program
+        self.counters = (
+            compile([], [], updates=step.counters, name=f"{name}'s counters", **options)
+            if step.counters
+            else None
         )
-        size = whole.type.size
-        self._sum = ShardSum(self.world, shards, lambda: aligned(Type((size,), s.dtype)))
+        self._dtype = step.total.dtype
+        new = lambda size, dtype: aligned(Type((size,), dtype))  # noqa: E731
+        total = ShardSum(
+            self.world.rank, self.world.size, shards, step.total.type.size, self._dtype, new
+        )
+        self._sums = ShardSums((total,), self.world.messages)
         self._held = shards_of(self.world.rank, self.world.size, shards)
+        self._draws = step.draws
+        self._weights: dict[tuple[int, int], np.ndarray] = {}
         self._steps = 0
         self._same()
+
+    def _check_collectives(self, step: ShardStep) -> None:
+        """
+        Raises:
+            ValueError: a shard computes together with others, of which this rank holds several.
+        """
+        graph = Graph("step", step.inputs, step.values)
+        found = next((n for n in graph.everywhere if n.op.ordered), None)
+        if found is not None and self.shards != self.world.size:
+            raise ValueError(
+                f"data_parallel runs one shard after the other, so that they cannot compute "
+                f"{described(found)} together: give as many shards as there are ranks"
+            )
 
     def _same(self) -> None:
         """All ranks have the same program, and begin with rank 0's values.
@@ -82,13 +100,18 @@ class DataParallel:
                         f"rank {rank} differs from rank 0 in {what}: "
                         f"{theirs[what]} instead of {value}"
                     )
-        for p in dict.fromkeys((*self.gradients.parameters, *self.update.parameters)):
+        for p in self._parameters():
             p.value = from_first(self.world, np.array(p.value, order="C"))
+
+    def _parameters(self) -> list[Parameter]:
+        more = self.counters.parameters if self.counters else ()
+        return list(dict.fromkeys((*self.program.parameters, *more)))
 
     def _facts(self) -> dict[str, Any]:
         """What all ranks must have in common."""
-        backend, runtime = find(self.gradients.options.backend)
-        text = canonical(self.gradients.graph) + canonical(self.update.graph)
+        backend, runtime = find(self.program.options.backend)
+        programs = [self.program, *([self.counters] if self.counters else [])]
+        text = "".join(canonical(p.graph) for p in programs)
         return {
             "the number of shards": self.shards,
             "the sources of tinygraph": sources_digest()[:16],
@@ -108,18 +131,24 @@ class DataParallel:
         self.world.doing = f"step {self._steps} of {self.name}"
         given = [Sharded.of(a, self.shards, self._held) for a in arrays]
         total = given[0].total
-        step = int(STEP.value)
+        step = int(STEP.value) if self._draws else 0
+        results: tuple[np.ndarray, ...] = ()
         for shard in self._held:
-            row = self._sum.row()
-            count = len(given[0][shard])
-            if count:
+            examples = [g[shard] for g in given]
+            count = len(examples[0])
+            if not count:
+                examples = [np.zeros((1, *a.shape[1:]), a.dtype) for a in examples]
+            weight = self._weights.get((count, total))
+            if weight is None:
                 weight = np.asarray(count / total, self._dtype)
-                counter = np.asarray((step * self.shards + shard) % 2**31, np.int32)
-                self.gradients(*(g[shard] for g in given), weight, counter, out=row)
-            else:
-                row[...] = 0
-            self._sum.add(shard, row)
-        return self.update(self._sum.total())
+                self._weights[count, total] = weight
+            counter = np.asarray((step * self.shards + shard) % 2**31, np.int32)
+            results = self.program.run_shard(
+                (*examples, weight, counter), self._sums, shard, not count
+            )
+        if self.counters:
+            self.counters()
+        return results
 
 
 def from_first(world: World, value: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A training step cut in two: what each shard of a batch computes, what follows from the sum."""
+"""A training step as each shard of a batch makes it: its part, the sum, what follows from that."""
 
 from __future__ import annotations
 
@@ -8,43 +8,46 @@ from math import prod
 
 from .. import ops
 from ..graph.dtype import is_float
-from ..graph.ir import Graph, Node
+from ..graph.ir import Graph, Node, same_nodes
 from ..graph.op import INPUT, input
 from ..graph.origins import described
 from ..graph.rewrite import substitute
+from ..ops.collective import SHARD_SUM
 from ..ops.random import STEP
 from ..optim.optimizer import GRADIENT
 from ..passes import Update, strip_effects
 
 
+@same_nodes
 @dataclass(frozen=True)
-class Split:
-    """The two halves of a step.
+class ShardStep:
+    """A training step as one graph of a shard, with one sum over all shards within it.
 
     Attributes:
         inputs: of a shard: the user's, then ``weight``, the shard's part of the batch, and
             ``counter``, which random numbers of a shard follow from.
         values: what is summed over shards, each times ``weight``: first the user's outputs, then
             gradients, then statistics.
-        outputs: how many of the values are the user's outputs.
-        order: for each value the order of its axes in memory.
-        sums: the inputs of the second half, a sum for each value.
-        updates: (parameter, new value), which read ``sums``.
+        total: the sums, one after the other, each as it is stored.
+        outputs: the user's, of the whole batch.
+        updates: (parameter, new value), which read ``total``.
+        counters: (parameter, new value) that follow from no batch.
+        draws: whether a shard draws random numbers, from ``counter``.
     """
 
     inputs: tuple[Node, ...]
     values: tuple[Node, ...]
-    outputs: int
-    order: tuple[tuple[int, ...], ...]
-    sums: tuple[Node, ...]
+    total: Node
+    outputs: tuple[Node, ...]
     updates: tuple[Update, ...]
-    dtype: str
+    counters: tuple[Update, ...]
+    draws: bool
 
 
 def split(
     inputs: Sequence[Node], outputs: Sequence[Node], updates: Iterable[Update], shards: int
-) -> Split:
-    """Cuts a step where its gradients are.
+) -> ShardStep:
+    """Adds the sum over shards to a step, where its gradients are.
 
     Raises:
         ValueError: an output is no mean over the batch, or a parameter's new value follows from the
@@ -60,13 +63,11 @@ def split(
     gradients = list(dict.fromkeys(g for _, new in given for g in topmost_gradients(new)))
     first = Graph("step", tuple(inputs), (*outputs, *gradients))
     stripped, effects = strip_effects(first)
-    values, dtype = list(stripped.outputs), "float32"
-    if any(v.dtype == "float64" for v in values):
-        dtype = "float64"
+    values, count = list(stripped.outputs), len(outputs)
+    dtype = "float64" if any(v.dtype == "float64" for v in values) else "float32"
     order = [() for _ in outputs] + [g.notes[GRADIENT] for g in gradients]
     sums = [input(f"sum.{i}", *v.shape, dtype=dtype) for i, v in enumerate(values)]
-    known = {g: ops.cast(s, g.dtype)
-             for g, s in zip(gradients, sums[len(outputs) :], strict=True)}  # fmt: skip
+    known = {g: ops.cast(s, g.dtype) for g, s in zip(gradients, sums[count:], strict=True)}
     after = substitute(Graph("update", (), tuple(new for _, new in given)), known).outputs
     pairs: list[Update] = []
     for p, new in (*zip((p for p, _ in given), after, strict=True), *effects):
@@ -84,10 +85,18 @@ def split(
     weight = input("shard.weight", dtype=dtype)
     counter = input("shard.counter", dtype="int32")
     scaled = [ops.cast(v, dtype) * weight for v in values]
-    drawn = substitute(Graph("step", tuple(inputs), tuple(scaled)), {STEP: counter})
-    return Split(
-        (*inputs, weight, counter), drawn.outputs, len(outputs), tuple(order), tuple(sums),
-        tuple(pairs), dtype,
+    drawn = substitute(Graph("step", tuple(inputs), tuple(scaled)), {STEP: counter}).outputs
+    total = SHARD_SUM(flat(drawn, order), shards=shards)
+    made = [new if reads(new, sums) else None for _, new in pairs]
+    whole = Graph("update", (), (*sums[:count], *(new for new in made if new is not None)))
+    parts = dict(zip(sums, unflat(total, sums, order), strict=True))
+    results = substitute(whole, parts).outputs
+    summed = [p for (p, _), new in zip(pairs, made, strict=True) if new is not None]
+    return ShardStep(
+        (*inputs, weight, counter), drawn, total, results[:count],
+        tuple(zip(summed, results[count:], strict=True)),
+        tuple(pair for pair, new in zip(pairs, made, strict=True) if new is None),
+        reads(total, [counter]),
     )  # fmt: skip
 
 

@@ -89,6 +89,28 @@ def _define(kind: str, vjp: Callable[..., tuple]) -> Op:
     )  # fmt: skip
 
 
+def _write_shard_sum(k: KernelWriter) -> None:
+    """The sum from where the shard's array is, if it is there as one row; else from a copy."""
+    (x,), y = k.inputs, k.output
+    k.array("x", x)
+    k.array("y", y)
+    port = k.port("port")
+    bytes = k.argument("bytes", int(np.prod(y.shape)) * DTYPES[y.dtype].bytes)
+    row = x.strides == (1,)
+    if not row:
+        depth = k.depth
+        at = k.loops(range(len(x.shape)), x.shape, {"x": x.strides, "y": (1,)})
+        k.line(f"y[{at['y']}] = x[{at['x']}]")
+        k.depth = depth
+    k.line(f"sum_shards({port}, {'x' if row else 'y'}, y, {bytes})")
+
+
+def _infer_shard_sum(x: Type, *, shards: int) -> Type:
+    if x.dtype not in ("float32", "float64") or len(x.shape) != 1:
+        raise ShapeError(f"shard_sum requires a row of f32 or f64, got {x}")
+    return x
+
+
 def _ranks(n: Node) -> int:
     return int(n.attr("ranks"))
 
@@ -110,6 +132,14 @@ REDUCE: Op = _define(
     "reduce",
     lambda g, out, x: (BROADCAST(g, ranks=_ranks(out), root=out.attr("root")),),
 )
+
+# The sum over all shards of a batch, each of which runs the graph up to here: what data_parallel is
+# made of. A graph by itself is one shard, whose sum is its own array.
+SHARD_SUM: Op = define(
+    "shard_sum", Kind.OPAQUE, ordered=True, infer=_infer_shard_sum,
+    ref=lambda x, *, shards: np.array(x), template=_write_shard_sum,
+    no_gradient="it adds up gradients", cost=lambda out, *_, **__: out.size,
+)  # fmt: skip
 
 
 def all_reduce(x: Any) -> Node:

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from .tree import fold
+from .tree import fold, pieces
 from .world import DistributedError, World
 
 KINDS = ("all_reduce", "reduce_scatter", "all_gather", "broadcast", "reduce")
@@ -109,3 +109,12 @@ def sent_bytes(kind: str, bytes: int, ranks: int) -> int:
     """Bytes that each rank sends, on average, for a result of ``bytes``."""
     once = bytes * (ranks - 1) // ranks
     return {"all_reduce": 2 * once}.get(kind, once)
+
+
+def summed_bytes(world: World, bytes: int, shards: int) -> int:
+    """Bytes that a rank sends for a sum over shards: of each of its subtrees the other ranks'
+    slices, then to each of them its own slice of the sum.
+    """
+    others, own = world.size - 1, bytes * (world.rank + 1) // world.size
+    own -= bytes * world.rank // world.size
+    return len(pieces(world.rank, world.size, shards)) * (bytes - own) + others * own

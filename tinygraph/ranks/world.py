@@ -10,6 +10,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
 import numpy as np
@@ -24,6 +25,38 @@ class DistributedError(RuntimeError):
     """Ranks that cannot work together, or one that is missing."""
 
 
+@dataclass
+class Pending:
+    """Messages that compiled code waits for.
+
+    Attributes:
+        peers: of each message: "from" or "to", the rank, the bytes.
+        done: a word for each, which is not 0 once it is complete.
+    """
+
+    peers: list[tuple[str, int, int]]
+    done: np.ndarray
+
+
+class Messages(Protocol):
+    """How compiled code sends and receives, without Python.
+
+    Attributes:
+        functions: words: the addresses of MPI_Isend, MPI_Irecv, MPI_Test and MPI_Get_count, the
+            communicator, the datatype of bytes, and the address of ``void watch(number, error)``,
+            to be called every ``CHECK`` seconds of a wait, and with what is wrong: MPI's error, or
+            -1 for a message of another size than is due.
+    """
+
+    functions: np.ndarray
+
+    def expect(self, pending: Pending) -> int:
+        """A number for what a wait is for, to be told to ``watch``."""
+
+
+CHECK = 0.05  # seconds between two looks at whether the others are still there
+
+
 class World(Protocol):
     """All ranks, seen from one of them.
 
@@ -31,6 +64,7 @@ class World(Protocol):
         rank, size: this one's number, and how many there are.
         local_rank, local_size: the same among the ranks of this host.
         doing: what this rank does at present, for messages about ranks that are missing.
+        messages: how compiled code exchanges; None if this rank is alone.
     """
 
     rank: int
@@ -38,6 +72,7 @@ class World(Protocol):
     local_rank: int
     local_size: int
     doing: str
+    messages: Messages | None
 
     def exchange(self, send: Sequence[np.ndarray], receive: Sequence[np.ndarray]) -> None:
         """Sends ``send[r]`` to each other rank r, and fills ``receive[r]`` with what r sent.
@@ -57,6 +92,7 @@ class Alone:
     """The only rank."""
 
     rank, size, local_rank, local_size, doing = 0, 1, 0, 1, ""
+    messages: Messages | None = None
 
     def exchange(self, send: Sequence[np.ndarray], receive: Sequence[np.ndarray]) -> None:
         pass

@@ -8,10 +8,12 @@ from functools import cache
 import numpy as np
 
 from tinygraph.graph.dtype import DTYPES
+from tinygraph.plan.records.work import COMMUNICATE, SUM_SHARDS
 from tinygraph.ranks.collectives import KINDS, collective
 from tinygraph.ranks.world import DistributedError, world
 
 from .launch_table import words
+from .sums import sum_address
 
 _I64 = ctypes.c_int64
 _FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p, _I64, _I64, _I64, _I64, _I64)
@@ -33,12 +35,18 @@ def _communicate(address: int, kind: int, size: int, dtype: int, root: int, rank
 
 
 @cache
-def port() -> np.ndarray:
-    """A block whose first word is the address of the function that kernels call."""
-    block = words(8)
+def _address() -> int:
     function = _FUNCTION(_communicate)
     _kept.append(function)
-    block[0] = ctypes.cast(function, ctypes.c_void_p).value
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+
+def port() -> np.ndarray:
+    """A program's block, through which its kernels call out: for what all ranks compute together
+    (``COMMUNICATE``), and for sums over shards (``SUM_SHARDS``, see sums.py).
+    """
+    block = words(8)
+    block[COMMUNICATE], block[SUM_SHARDS] = _address(), sum_address()
     return block
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from llvmlite import ir
 
 from tinygraph.graph.dtype import DTYPES
+from tinygraph.plan.records.work import COMMUNICATE, SUM_SHARDS
 from tinygraph_scalar.arithmetic import Operand, Value, scalar_type
 from tinygraph_scalar.builder import TextBuilder
 from tinygraph_scalar.prologue import reads_memory
@@ -127,6 +128,8 @@ class StatementEmitter(ExpressionEmitter):
                 self.branch(test, body, orelse)
             case ast.Expr(ast.Call(ast.Name("communicate"), [port, memory, *numbers], [])):
                 self.communicate(port, memory, numbers)
+            case ast.Expr(ast.Call(ast.Name("sum_shards"), [port, own, total, bytes], [])):
+                self.sum_shards(port, own, total, bytes)
             case ast.Break() if self.loops:
                 self.builder.branch(self.loops[-1].end)
             case ast.Continue() if self.loops:
@@ -224,12 +227,26 @@ class StatementEmitter(ExpressionEmitter):
 
     def communicate(self, port: ast.expr, memory: ast.expr, numbers: list[ast.expr]) -> None:
         """Calls the function whose address is the port's first word."""
-        views = [self.names.known[ast.unparse(x)] for x in (port, memory)]
-        addresses = [x.address for x in views if isinstance(x, View)]
-        kind = ir.FunctionType(ir.VoidType(), [I64] * (1 + len(numbers))).as_pointer()
-        function = self.builder.inttoptr(self.builder.load(addresses[0]), kind)
-        words = [self.builder.ptrtoint(addresses[1], I64), *map(self.index, numbers)]
-        self.builder.call(function, words)
+        block, address = self.addresses(port, memory)
+        words = [self.builder.ptrtoint(address, I64), *map(self.index, numbers)]
+        self.call_out(block, COMMUNICATE, words)
+
+    def sum_shards(
+        self, port: ast.expr, own: ast.expr, total: ast.expr, bytes: ast.expr
+    ) -> None:
+        """Calls the function whose address is the port's second word, with the port."""
+        addresses = self.addresses(port, own, total)
+        words = [self.builder.ptrtoint(x, I64) for x in addresses]
+        self.call_out(addresses[0], SUM_SHARDS, [*words, self.index(bytes)])
+
+    def addresses(self, *names: ast.expr) -> list[ir.Value]:
+        views = [self.names.known[ast.unparse(x)] for x in names]
+        return [x.address for x in views if isinstance(x, View)]
+
+    def call_out(self, port: ir.Value, word: int, arguments: list[ir.Value]) -> None:
+        b, kind = self.builder, ir.FunctionType(ir.VoidType(), [I64] * len(arguments))
+        words = b.bitcast(port, I64.as_pointer())
+        b.call(b.inttoptr(b.load(b.gep(words, [I64(word)])), kind.as_pointer()), arguments)
 
     def blocks(self, *names: str) -> list[ir.Block]:
         return [self.builder.append_basic_block(name) for name in names]

@@ -15,7 +15,9 @@ from math import prod
 from ...graph.dtype import DTYPES
 from ...graph.ir import Node
 from ...graph.op import Kind
-from ...ranks.collectives import sent_bytes
+from ...ops.collective import SHARD_SUM
+from ...ranks.collectives import sent_bytes, summed_bytes
+from ...ranks.world import world
 from .body import Statement
 from .device import Card
 from .plan import Launch, Plan
@@ -174,9 +176,15 @@ def elements(access: Access, sizes: Sequence[int]) -> int:
 def communicated(plan: Plan) -> int:
     """Bytes that a rank sends in a run, to others that compute together with it."""
     return sum(
-        plan.steps(number) * sent_bytes(launch.work.op.name, n.type.bytes, int(n.attr("ranks")))
+        plan.steps(number) * _sent(n)
         for number, launch in enumerate(plan.launches)
         if isinstance(launch.work, Special) and launch.ordered
         for n in launch.nodes
         if n.op is launch.work.op
     )
+
+
+def _sent(n: Node) -> int:
+    if n.op is SHARD_SUM:
+        return summed_bytes(world(), n.type.bytes, int(n.attr("shards")))
+    return sent_bytes(n.op.name, n.type.bytes, int(n.attr("ranks")))

@@ -52,7 +52,10 @@ class Buffer:
         return self.offset <= other.offset and other.offset + other.bytes <= end
 
 
-PORT = Buffer("port", 64, "port")  # whose first word says where kernels call out of compiled code
+# Where kernels call out of compiled code: words for what all ranks compute together, for sums over
+# shards, and for what a backend keeps there.
+PORT = Buffer("port", 64, "port")
+COMMUNICATE, SUM_SHARDS = range(2)
 
 
 @dataclass(frozen=True, slots=True)
