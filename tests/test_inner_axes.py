@@ -12,6 +12,7 @@ import tinygraph as tg
 from compiled import graph_of
 from targets import schedule
 from tinygraph.graph.ir import Node
+from tinygraph.plan.records.plan import Launch
 from tinygraph.plan.records.work import Nest
 
 FUNCTIONS: dict[str, tuple[Callable[..., Node], Callable[[np.ndarray, int], np.ndarray]]] = {
@@ -47,6 +48,45 @@ def test_long_reductions_go_in_blocks_of_columns(name: str) -> None:
 def test_short_reductions_and_single_passes_are_unrolled() -> None:
     x = tg.input("x", 8, 21, 128, 128)
     assert styles(tg.sum(x, 1)) == styles(tg.softmax(x[:, :8], 1)) == ["literal"]
+
+
+@pytest.mark.parametrize("width", [4, 8, 12, 32, 64])
+@pytest.mark.parametrize("fold", ["sum", "max", "min"])
+def test_short_rows_of_a_long_reduction_fill_lanes(width: int, fold: str) -> None:
+    """Groups of channels, stored last: what is stored in each row, too, and more rows than are
+    summed at a time.
+    """
+    x = tg.input("x", 2, 300, 5, 3 * width)
+    y = tg.reshape(tg.transpose(x, (0, 3, 1, 2)), (2, 3, width, 300, 5))
+    z = getattr(tg, fold)(y * y, (2, 3, 4), keepdims=True)
+    array = np.random.default_rng(width).standard_normal(x.shape).astype(np.float32)
+    groups = array.astype(np.float64).transpose(0, 3, 1, 2).reshape(y.shape)
+    want = getattr(np, fold)(groups * groups, (2, 3, 4), keepdims=True)
+    last = (0, 3, 4, 1, 2)
+    program = tg.compile([x], [z, tg.transpose(y / z, last)])
+    assert "lanes" in [m.work.style for m in launches(program) if isinstance(m.work, Nest)]
+    for got, right in zip(program(array), (want, (groups / want).transpose(last)), strict=True):
+        np.testing.assert_allclose(got, right, rtol=2e-6, atol=1e-6)
+
+
+def test_groups_of_channels_are_normalized_where_they_are() -> None:
+    """One kernel whichever axis is contiguous; nothing is transposed."""
+    array = np.random.default_rng(0).standard_normal((2, 16, 9, 7)).astype(np.float32)
+    scale = np.linspace(0.5, 2, 16, dtype=np.float32)
+    want = array.reshape(2, 2, -1).astype(np.float64)
+    want = (want - want.mean(2, keepdims=True)) / np.sqrt(want.var(2, keepdims=True) + 1e-5)
+    want = want.reshape(array.shape) * scale[:, None, None]
+    for order, back in (((0, 1, 2, 3), (0, 1, 2, 3)), ((0, 2, 3, 1), (0, 3, 1, 2))):
+        x, s = tg.input("x", *(array.shape[a] for a in order)), tg.input("s", 16)
+        y = tg.transpose(tg.group_norm(tg.transpose(x, back), 2, s), order)
+        program = tg.compile([x, s], [y])
+        assert len(launches(program)) == 1
+        (got,) = program(np.ascontiguousarray(array.transpose(order)), scale)
+        np.testing.assert_allclose(got, want.transpose(order), rtol=1e-4, atol=1e-5)
+
+
+def launches(program: tg.Program) -> list[Launch]:
+    return [m for launch in program.inspection.plan.launches for m in launch.members]
 
 
 def styles(n: Node) -> list[str]:

@@ -40,7 +40,7 @@ COPYING = Copying(
 )
 
 # one to four vectors of the widest; a tile of each of two float32 operands is in the first cache
-SHAPING = Shaping(unrolled=32, blocks=(64, 32, 16), tile=64, apart=3)
+SHAPING = Shaping(unrolled=32, blocks=(64, 32, 16), tile=64, apart=3, row=64)
 
 
 @dataclass(frozen=True, slots=True)

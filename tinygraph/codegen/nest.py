@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from ..plan.records.work import Nest
 from .columns import ColumnWriter
+from .lanes import LaneWriter
 from .sliding import SlidingWriter
 from .tiles import TileWriter
 from .writer import WrittenKernel
@@ -22,12 +23,14 @@ def emit(nest: Nest, parts: int, short: int = 0) -> WrittenKernel:
     return NestWriter(nest, parts).kernel(short)
 
 
-class NestWriter(ColumnWriter, TileWriter, SlidingWriter):
+class NestWriter(ColumnWriter, LaneWriter, TileWriter, SlidingWriter):
     """Writes nests of every style."""
 
     def kernel(self, short: int = 0) -> WrittenKernel:
         if self.nest.style == "column":
             self.column()
+        elif self.nest.style == "lanes":
+            self.in_lanes()
         elif self.nest.style in ("tiled", "unrolled"):
             self.tiles()
         elif self.slides():

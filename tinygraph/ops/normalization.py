@@ -226,8 +226,8 @@ def group_norm(
         raise ShapeError(f"group_norm requires x[N, C, ...] and groups that divide C, "
                          f"got {x.type} and {groups}")  # fmt: skip
     n, c, *rest = x.shape
-    apart = reshape(x, (n, groups, c // groups * math.prod(rest)))
-    y = reshape(layer_norm(apart, -1, eps=eps), x.shape)
+    apart = reshape(x, (n, groups, c // groups, *rest))
+    y = reshape(layer_norm(apart, tuple(range(2, apart.ndim)), eps=eps), x.shape)
     channels = (c, *(1,) * len(rest))
     y = y if scale is None else y * reshape(scale, channels)
     return y if shift is None else y + reshape(shift, channels)

@@ -17,13 +17,15 @@ STREAMED = 1 << 18  # elements
 WIDE_PARTS = 4  # of a row, for as many threads
 WIDEST = 8  # large blocks
 
+MANY_ROWS = 16  # of a reduction, next to which folding the lanes at its end costs little
+
 
 def shaped(nest: Nest, shaping: Shaping) -> Nest:
     """An arranged nest with the shape of its loops."""
     nest = tiled(nest, shaping.tile) or replace(nest, style=style(nest, shaping))
-    if nest.style != "column":
-        return nest
-    return replace(nest, block=block_of(nest, shaping.blocks))
+    if nest.style == "column":
+        return replace(nest, block=block_of(nest, shaping.blocks))
+    return in_lanes(nest, shaping.row)
 
 
 def pieces(nest: Nest) -> int:
@@ -59,6 +61,20 @@ def style(nest: Nest, shaping: Shaping) -> str:
     if steps <= shaping.unrolled:
         return "literal"
     return "column" if nearest == 1 else "row"
+
+
+def in_lanes(nest: Nest, widest: int) -> Nest:
+    """The nest, or if its reduction ends in short rows, as those of a group of channels, with a
+    lane for each step of a row.
+    """
+    if nest.style != "row" or len(nest.reduce) < 2:
+        return nest
+    *long, width = (nest.axes[a] for a in nest.reduce)
+    strides = [full_strides(o, len(nest.axes)) for o in nest.operands]
+    apart = all(s[nest.reduce[-1]] in (0, 1) for s in strides)
+    if width > widest or prod(long) < MANY_ROWS or width % 4 or not apart or gathers(nest):
+        return nest
+    return replace(nest, style="lanes", block=width)
 
 
 def gathers(nest: Nest) -> bool:

@@ -133,6 +133,8 @@ class Shaping:
         blocks: around a longer one, the elements of that axis whose sums are kept at a time; the
             largest first.
         apart: elements from one to the next along that axis that still count as contiguous.
+        row: the longest row, innermost of several axes that are reduced, whose steps have a lane
+            each; 0: none has.
         tile: side of the square tiles in which element-wise nests go through two axes, where each
             of them is contiguous in some operand; 0: there are none.
     """
@@ -141,6 +143,7 @@ class Shaping:
     blocks: tuple[int, int, int]
     tile: int = 0
     apart: int = 1
+    row: int = 0
 
 
 class OperatorKernel(Protocol):

@@ -151,7 +151,8 @@ class Nest:
     the output axes.
 
     ``literal`` unrolls the reduction axes (windows); ``column`` keeps accumulators for a ``block``
-    of the innermost output axis, so that it can be the innermost loop. Without reductions,
+    of the innermost output axis, so that it can be the innermost loop; ``lanes`` keeps one for
+    each of the ``block`` steps of the innermost reduction axis. Without reductions,
     ``tiled`` goes through the last two axes in tiles of ``block`` x ``block``, and ``unrolled``
     writes the first of the two out within blocks of the other.
     """
@@ -160,7 +161,7 @@ class Nest:
     reduce: tuple[int, ...]
     operands: tuple[Access, ...]
     stages: tuple[Stage, ...]
-    style: str = "row"  # 'row', 'literal', 'column', 'tiled', 'unrolled'
+    style: str = "row"  # 'row', 'lanes', 'literal', 'column', 'tiled', 'unrolled'
     block: int = 0
 
 
