@@ -370,3 +370,13 @@ def test_adaptive_means_over_regions_of_any_size():
         ends = [(i * n // count, -(-(i + 1) * n // count)) for i in range(count)]
         want = [[image[0, 0, a:b, c:d].mean() for c, d in ends] for a, b in ends]
         np.testing.assert_allclose(y, want, rtol=1e-5, atol=1e-6, err_msg=f"{n} to {count}")
+
+
+def test_a_region_sees_no_pixels_of_others():
+    """An infinite pixel makes the means infinite of those regions that it is in, and no other."""
+    image = np.zeros((1, 1, 13, 13), np.float32)
+    image[0, 0, 1, 3] = np.inf
+    (y,) = tg.compile([x := tg.input("x", 1, 1, 13, 13)], [tg.adaptive_avg_pool2d(x, 7)])(image)
+    ends = [(i * 13 // 7, -(-(i + 1) * 13 // 7)) for i in range(7)]
+    hit = np.array([[a <= 1 < b and c <= 3 < d for c, d in ends] for a, b in ends])
+    np.testing.assert_array_equal(y[0, 0], np.where(hit, np.inf, 0))

@@ -12,6 +12,7 @@ import pytest
 import tinygraph as tg
 from compiled import graph_of, run_python
 from tinygraph.ops.resample_tables import COORDINATES, ROUNDING, Grid, nearest, transposed, weighted
+from tinygraph.plan.records.plan import Launch
 
 SIZES = [((1, 1, 1, 1), (1, 1)), ((2, 3, 4, 5), (8, 10)), ((1, 2, 9, 7), (3, 20)),
          ((3, 1, 1, 6), (5, 2)), ((2, 2, 33, 17), (31, 19))]  # fmt: skip
@@ -106,3 +107,33 @@ def test_examples_are_one_kernel() -> None:
     y = tg.interpolate(IMAGE, scale_factor=2, mode="bilinear")
     program = tg.compile([IMAGE], [y])
     assert len(graph_of(y).nodes) < 10 and program.cost()["launches"] == 1
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_images_stay_in_their_order(last: bool) -> None:
+    """Whichever axis is contiguous is innermost, for few elements to weigh and for many; nothing is
+    transposed on the way.
+    """
+    shape, back = ((2, 12, 9, 5), (0, 3, 1, 2)) if last else ((2, 5, 12, 9), (0, 1, 2, 3))
+    array = np.random.default_rng(0).standard_normal(shape).astype("f4")
+    x = tg.input("x", *shape)
+    image = tg.transpose(x, back)
+    for options in ({}, {"antialias": True}, {"mode": "cubic"}):
+        y = tg.relu(tg.resize(image, (7, 19), (2, 3), **options))
+        graph = tg.Graph("g", (x,), (tg.transpose(y, np.argsort(back).tolist()),))
+        program = tg.compile([x], list(graph.outputs))
+        assert not any(m.name == "transpose" for m in launches(program))
+        for (got,) in (program(array), run_python(graph, array)):
+            np.testing.assert_allclose(got, tg.run(graph, array)[0], rtol=1e-5, atol=1e-5)
+
+
+def launches(program: tg.Program) -> list[Launch]:
+    return [m for launch in program.inspection.plan.launches for m in launch.members]
+
+
+def test_nearest_neighbours_along_several_axes_are_one_copy() -> None:
+    x = tg.input("x", 2, 3, 4, 5)
+    program = tg.compile([x], [tg.interpolate(x, scale_factor=2, mode="nearest")])
+    array = np.arange(120, dtype="f4").reshape(2, 3, 4, 5)
+    assert len(launches(program)) == 1
+    assert np.array_equal(program(array)[0], array.repeat(2, 2).repeat(2, 3))

@@ -99,6 +99,7 @@ class Op:
             launch and in every run.
         transparent: a VIEW that matters to gradients or names only: the first pass puts its first
             input in its place.
+        keeps_order: an OPAQUE whose result is stored as its first input is, axis by axis.
         row_major: a VIEW of the same elements in the same order, as reshape; it has no ``loops``.
         defined: the file and line of its ``define()``.
         built_in: it is tinygraph's own.
@@ -126,6 +127,7 @@ class Op:
     nonnegative: bool = False
     ordered: bool = False
     transparent: bool = False
+    keeps_order: bool = False
     row_major: bool = False
     defined: str = ""
     built_in: bool = False

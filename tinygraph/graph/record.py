@@ -43,7 +43,7 @@ FIELDS: dict[Kind, tuple[tuple[str, ...], tuple[str, ...]]] = {
     Kind.ANCHOR: (("infer", "ref", "loops", "fold", "expr"), ("stacked",)),
     Kind.OPAQUE: (
         ("infer", "ref", "template"),
-        ("parts", "backend_templates", "stacked", "ordered"),
+        ("parts", "backend_templates", "stacked", "ordered", "keeps_order"),
     ),
     Kind.COMPOSITE: (("infer", "ref", "written_out"), ("stacked",)),
     Kind.JOIN: (("infer", "ref"), ("stacked",)),

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from ..graph.ir import Node
-from ..graph.op import ShapeError, constant
+from ..graph.op import ShapeError
 from .convolution import pair
 from .indexing import concat, getitem
-from .linalg import matmul
 from .pool import avg_pool2d
 from .reduce import max as maximum_of
 from .reduce import mean
+from .resample import resampled_by
+from .resample_tables import Table
 from .view import reshape
 
 __all__ = ("adaptive_avg_pool2d", "adaptive_max_pool2d")
@@ -46,8 +47,7 @@ def adaptive_avg_pool2d(x: Node, output_size: Any) -> Node:
     rows_of, columns_of = (_equal_regions(n, m) for n, m in zip(image, size, strict=True))
     if rows_of and columns_of:
         return avg_pool2d(x, (rows_of[0], columns_of[0]), (rows_of[1], columns_of[1]))
-    rows, columns = (constant(_regions(n, m), x.dtype) for n, m in zip(image, size, strict=True))
-    return matmul(matmul(rows, x), columns.T)
+    return resampled_by(x, {2 + a: _regions(image[a], size[a]) for a in range(2)})
 
 
 def adaptive_max_pool2d(x: Node, output_size: Any) -> Node:
@@ -92,10 +92,19 @@ def _equal_regions(n: Any, count: int) -> tuple[int, int] | None:
     return lengths.pop(), steps.pop() if steps else n
 
 
-def _regions(n: int, count: int) -> np.ndarray:
-    """A matrix [count, n]: the means of ``count`` regions of n pixels."""
-    weights = np.zeros((count, n))
-    for i in range(count):
-        first, last = i * n // count, -(-(i + 1) * n // count)
-        weights[i, first:last] = 1 / (last - first)
-    return weights
+def _regions(n: int, count: int) -> Table:
+    """The pixels of each of ``count`` regions of n pixels, and their weights in its mean.
+
+    A region that is shorter than others repeats its last pixel, which shares its weight with the
+    copies: pixels beyond a region have no part in it, whatever they are.
+    """
+    regions = [(i * n // count, -(-(i + 1) * n // count)) for i in range(count)]
+    longest = max(last - first for first, last in regions)
+    index = np.zeros((count, longest), np.int32)
+    weight = np.zeros((count, longest))
+    for i, (first, last) in enumerate(regions):
+        index[i] = np.minimum(np.arange(first, first + longest), last - 1)
+        copies = longest - (last - first) + 1
+        weight[i] = 1 / (last - first)
+        weight[i, last - first - 1 :] /= copies
+    return Table(index, weight)

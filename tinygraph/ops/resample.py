@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,11 @@ from ..graph.ir import Node
 from ..graph.op import Kind, Op, ShapeError, constant, define, input, promote
 from ..graph.size import Size
 from ..graph.types import Type
-from .arranging import repeat
 from .gather import take
 from .logic import where
 from .resample_tables import COORDINATES, ROUNDING, Grid, Table, nearest, transposed, weighted
 from .resample_template import MOST, resampled, resampled_parts
-from .view import normalize_axis, reshape
+from .view import broadcast_to, normalize_axis, reshape
 
 __all__ = ("interpolate", "resize")
 
@@ -52,7 +52,7 @@ def _vjp(g: Node, out: Node, x: Node, *tables: Node) -> tuple[Node | None, ...]:
         axis: transposed(Table(*(t.attr("value").data for t in pair)), x.shape[axis])
         for axis, pair in zip(axes, zip(tables[::2], tables[1::2], strict=True), strict=True)
     }
-    return _resampled(g, found), *(None,) * len(tables)
+    return resampled_by(g, found), *(None,) * len(tables)
 
 
 # The sum of elements of x at the places of a table, times the table's weights; for each of the axes
@@ -64,13 +64,14 @@ RESAMPLE: Op = define(
     ref=_ref,
     template=resampled,
     parts=resampled_parts,
+    keeps_order=True,
     vjp=_vjp,
     cost=lambda out, x, *tables, axes: 2 * out.size * math.prod(t.shape[1] for t in tables[::2]),
     example=lambda: resize(input("x", 2, 4, 5), (7, 3), (1, 2)),
 )
 
 
-def _resampled(x: Node, tables: dict[int, Table]) -> Node:
+def resampled_by(x: Node, tables: dict[int, Table]) -> Node:
     """All axes at once, or one after the other where that is much less work."""
     steps = [tables]
     if math.prod(t.index.shape[1] for t in tables.values()) > MOST:
@@ -142,6 +143,7 @@ def resize(
     antialias = flag("resize antialias", antialias)
     _, border = promote("resize", (x, outside))
     tables: dict[int, Table] = {}
+    chosen: dict[int, np.ndarray] = {}
     beyond: list[tuple[int, np.ndarray]] = []
     for k, (axis, n) in enumerate(zip(where_to, sizes, strict=True)):
         old = x.shape[axis]
@@ -153,24 +155,34 @@ def resize(
         if grid.crops and grid.beyond(places).any():
             beyond.append((axis, grid.beyond(places)))
         if mode == "nearest":
-            x = _nearest(x, axis, nearest(places, old, rounding))
+            chosen[axis] = nearest(places, old, rounding)
         elif not np.array_equal(places, np.arange(old)):
             tables[axis] = weighted(grid, places, mode, cubic, exclude_outside, antialias)
     if mode != "nearest" and not is_float(x.dtype):
         raise ShapeError(f"resize with mode {mode!r} requires floats, got {x.type}; use tg.cast")
-    y = _resampled(x, tables) if tables else x
+    y = resampled_by(x, tables) if tables else _nearest(x, chosen)
     for axis, mask in beyond:
         y = where(reshape(constant(mask), (-1, *(1,) * (y.ndim - axis - 1))), border, y)
     return y
 
 
-def _nearest(x: Node, axis: int, places: np.ndarray) -> Node:
-    """Elements repeated equally often are a view; others are looked up."""
-    n = x.shape[axis]
-    times, rest = divmod(len(places), n)
-    if not rest and np.array_equal(places, np.repeat(np.arange(n), times)):
-        return repeat(x, times, axis)
-    return take(x, places, axis)
+def _nearest(x: Node, chosen: dict[int, np.ndarray]) -> Node:
+    """Elements that are repeated equally often along their axes are one view; others are looked
+    up.
+    """
+    times = {}
+    for axis, places in chosen.items():
+        n = x.shape[axis]
+        count, rest = divmod(len(places), n)
+        if not rest and np.array_equal(places, np.repeat(np.arange(n), count)):
+            times[axis] = count
+        else:
+            x = take(x, places, axis)
+    each = [(n, times.get(axis, 1)) for axis, n in enumerate(x.shape)]
+    apart = [(n, 1) if axis in times else (n,) for axis, n in enumerate(x.shape)]
+    spread = [pair if axis in times else pair[:1] for axis, pair in enumerate(each)]
+    whole = broadcast_to(reshape(x, [*chain(*apart)]), [*chain(*spread)])
+    return reshape(whole, [n * count for n, count in each]) if times else x
 
 
 MODES = {

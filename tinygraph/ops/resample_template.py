@@ -14,35 +14,64 @@ MOST = 16  # elements that one kernel weighs for a result; beyond, axes are resa
 
 
 def resampled_parts(n: Node) -> int:
-    widest = max(n.shape[:-1], default=1)
+    """Whichever axis is innermost, another one is shared out."""
+    widest = sorted((1, 1, *n.shape))[-2]
     return max(1, min(widest, n.type.size // ROW, MOST_PARTS))
 
 
 def resampled(k: KernelWriter) -> None:
-    """Along the last axis in the innermost loop; what the other axes take is read before it."""
+    """Along the axis that the result has contiguous, in the innermost loop; what the other axes
+    take is read before it.
+    """
     (x, *tables), y, axes = k.inputs, k.output, k.attrs["axes"]
-    last = len(y.shape) - 1
+    row = innermost(y.shape, y.strides)
     for name, operand in (("x", x), ("y", y)):
         k.array(name, operand)
-        k.argument(f"{name}_s", operand.strides[last])
+        k.argument(f"{name}_s", operand.strides[row])
     for number, table in enumerate(tables):
         k.array(f"table{number}", table)
     kept = [0 if a in axes else s for a, s in enumerate(x.strides)]
-    bases = shared_rows(k, last, y.shape, {"x": kept, "y": y.strides})
+    bases = shared_rows(k, row, y.shape, {"x": kept, "y": y.strides})
     for number, axis in enumerate(axes):
         k.argument(f"x_{axis}_s", x.strides[axis])
-        if axis != last:
+        if axis != row:
             _taken(k, number, axis, f"o{axis}")
-    k.line(f"for o{last} in range({k.argument(f'n{last}', y.shape[last])}):")
+    taps = [t.shape[1] for t in tables[::2]]
+    each = f"for o{row} in range({k.argument(f'n{row}', y.shape[row])}):"
+    steps = ["" if s == 1 else f" * {name}_s" for name, s in (("x", x.strides[row]),
+                                                             ("y", y.strides[row]))]  # fmt: skip
+    if row not in axes and prod(taps) > MOST:
+        _added(k, each, [f"{bases[n]} + o{row}{s}" for n, s in zip("xy", steps, strict=True)], taps)
+        return
+    k.line(each)
     k.depth += 1
-    base = bases["x"] if last in axes else f"{bases['x']} + o{last} * x_s"
-    if last in axes:
-        _taken(k, axes.index(last), last, f"o{last}")
-    k.line(f"x_at = {base}")
-    k.line(f"y_at = {bases['y']} + o{last} * y_s")
-    for line in weighed(y.dtype, [t.shape[1] for t in tables[::2]], axes):
+    if row in axes:
+        _taken(k, axes.index(row), row, f"o{row}")
+    k.line(f"x_at = {bases['x']}" + ("" if row in axes else f" + o{row}{steps[0]}"))
+    k.line(f"y_at = {bases['y']} + o{row}{steps[1]}")
+    for line in weighed(y.dtype, taps, axes):
         k.line(line)
     k.depth -= 1
+
+
+def innermost(shape: Sequence[int], strides: Sequence[int]) -> int:
+    """The axis whose elements are nearest, of those that have several."""
+    return min(range(len(shape)), key=lambda a: (shape[a] == 1, abs(strides[a]), -a))
+
+
+def _added(k: KernelWriter, each: str, places: Sequence[str], taps: Sequence[int]) -> None:
+    """Many elements of one axis are added to a row of results, one row of them after the other."""
+    (x_at, y_at), axis = places, k.attrs["axes"][0]
+    for line in (
+        each,
+        f"    y[{y_at}] = {k.output.dtype}(0)",
+        f"for t in range({taps[0]}):",
+        f"    moved = int64(table0[row + t]) * x_{axis}_s",
+        "    weight = table1[row + t]",
+        f"    {each}",
+        f"        y[{y_at}] = y[{y_at}] + x[{x_at} + moved] * weight",
+    ):
+        k.line(line)
 
 
 def _taken(k: KernelWriter, number: int, axis: int, at: str) -> None:

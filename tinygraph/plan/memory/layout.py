@@ -97,8 +97,11 @@ class Layout:
         """
         rank = len(dest.shape)
         aliased = among(dest, self.fusion.aliases.values())
-        if dest is group.opaque and dest.op.kind is Kind.COMPOSITE and not aliased:
-            return self.order_of_first(dest)
+        if dest is group.opaque and not aliased:
+            if dest.op.kind is Kind.COMPOSITE:
+                return self.order_of_first(dest, rank - 1)
+            if dest.op.keeps_order:
+                return self.order_of_first(dest, rank)
         if group.opaque is not None or aliased:
             return list(range(rank))
         rankings = self.axis_ranking(group)
@@ -108,9 +111,9 @@ class Layout:
         ]
         return sorted(range(rank), key=lambda d: (key[d], d))
 
-    def order_of_first(self, n: Node) -> list[int]:
-        """A result's axes in the order of those of the first input, which has as many, the last one
-        innermost: heads that are parts of rows stay parts of rows.
+    def order_of_first(self, n: Node, free: int) -> list[int]:
+        """A result's axes, the first ``free`` of them in the order of those of the first input,
+        which has as many, and the others innermost: heads that are parts of rows stay so.
         """
         x, rank = n.inputs[0], len(n.shape)
         leaf = self.fusion.pull(x, own(x.shape), x.shape)
@@ -118,7 +121,7 @@ class Layout:
             return list(range(rank))
         strides = full_strides(resolve(self.of(leaf.root), leaf, rank), rank)
         apart = [abs(step) or NEVER for step in strides]
-        return [*sorted(range(rank - 1), key=lambda d: (-apart[d], d)), rank - 1]
+        return [*sorted(range(free), key=lambda d: (-apart[d], d)), *range(free, rank)]
 
     def axis_ranking(self, group: Group) -> list[int]:
         """The group's axes, outermost in memory first."""
