@@ -22,7 +22,7 @@ from .forecast import part_cycles
 from .winograd.lower import winograd_launches
 from .winograd.records import WinogradTile
 
-GRAIN = 32_768  # elements that are worth a part of their own
+GRAIN = 16_384  # elements that are worth a part of their own
 LAUNCH = 4096  # the overhead of a launch, in bytes read
 OPERATIONS = 8  # that are done while a byte is read
 

@@ -21,6 +21,8 @@ HIGH = 5  # rows of a window from which on they are read from the first cache
 WINDOWS = 14  # rows of a tile with the batch across its lanes: accumulators for all registers
 DOTS = 8  # rows of a tile whose reduction is across the lanes: two a cycle, latency four
 DOT = 4  # what a multiply-add of theirs costs: it reads what only it uses
+WIDE = 4  # columns to a row from which on those products are shared out by columns
+APART = 4  # what one costs where each column has rows of A of its own: it waits for its operands
 FEW_ROWS = 7  # of A: below this many, time is bound by streaming B once
 
 # These decide the order of sums, so they are the same on every machine, whatever its caches are.
@@ -63,7 +65,9 @@ class Core:
             # where all of B stays in cache, or the result is far larger than its operands, A and
             # the result are passed over once, row after row
             work = max(count * m, FEW_ROWS) * n * depth
-            parts = choose_parts(tiles, blocks, work, n * 2 > count * m)
+            # Rows of A are where the thread that computed them left them: columns are shared out
+            # only where the weights are larger than A and the result together.
+            parts = choose_parts(tiles, blocks, work, n * depth > count * m * (n + depth))
             near = shallow or 4 * n * depth <= self.caches.second
             return Cut(*tile, *parts, row_group=1 if near else EVERY)
         pieces, row_parts, column_parts = chunk_parts(
@@ -81,12 +85,13 @@ class Core:
         high, so that each row is read many times, it stays in the first cache for one vector of
         channels: all rows of a part are computed for that, then for the next.
         """
-        m, n, count, work = p.rows, p.columns, p.batch * p.outer, p.columns * p.depth
+        m, n, count, work = p.rows, p.columns, p.batch * p.outer, APART * p.columns * p.depth
         tile, group = self.choose_tile(m, count, n, p.depth), 1
         if m > FEW_ROWS and HIGH <= p.reduction[1] <= 2 * HIGH:
             tile, group = (-(-m // -(-m // WINDOWS)), 1), EVERY
         tiles, blocks = count * -(-m // tile[0]), -(-n // (tile[1] * self.lanes))
-        parts = choose_parts(tiles, blocks, max(count * m, FEW_ROWS) * work, n * 2 > count * m)
+        wide = n > WIDE * count * m
+        parts = choose_parts(tiles, blocks, max(count * m, FEW_ROWS) * work, wide)
         return Cut(*tile, *parts, row_group=group)
 
     def choose_tile(
