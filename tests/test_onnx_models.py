@@ -1,4 +1,5 @@
-"""Every network of tinygraph.models as an ONNX file: valid, read back, run by ONNX Runtime.
+"""Every network of tinygraph.models as an ONNX file, and a training step of each: valid, read back,
+run by ONNX Runtime.
 
 Values are the interpreter's here, so that large networks need no compiling; test_onnx_save.py
 compiles small ones of all kinds.
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("onnx", reason="requires tinygraph[onnx]", exc_type=Exception)
@@ -17,8 +19,9 @@ import onnx
 
 import tinygraph as tg
 from test_onnx_save import near, onnxruntime, values
-from tinygraph import models, nn
+from tinygraph import models, nn, optim
 from tinygraph.graph.ir import Graph, Node
+from tinygraph.passes.effects import strip_effects
 
 IMAGE = (1, 3, 32, 32)
 WORDS = (2, 7)
@@ -30,7 +33,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "SequenceClassifier": (lambda: models.SequenceClassifier(nn.LSTM(4, 6), 3), (2, 5, 4)),
     "TransformerClassifier": (lambda: models.TransformerClassifier(11, 3, 9, 12, 1, 3), WORDS),
     "TransformerLanguageModel": (lambda: models.TransformerLanguageModel(11, 9, 12, 1, 3), WORDS),
-    "VisionTransformer": (lambda: models.VisionTransformer(32, 16, 2, 3, 12), (1, 3, 32, 32)),
+    "VisionTransformer": (lambda: models.VisionTransformer(64, 32, 2, 3, 12), (1, 3, 64, 64)),
     "alexnet": (lambda: models.alexnet("original", 10, 64), (1, 3, 227, 227)),
     "densenet121": (lambda: models.densenet121(10), IMAGE),
     "efficientnet_b0": (lambda: models.efficientnet_b0(10), IMAGE),
@@ -69,6 +72,28 @@ def test_every_network_is_here() -> None:
     assert set(AS_ANOTHER.values()) <= set(NETWORKS)
 
 
+def moved(a: np.ndarray) -> np.ndarray:
+    """Floats, each by a few roundings up or down."""
+    signs = np.random.default_rng(1).choice([-1, 1], a.shape)
+    return (a * (1 + 5e-7 * signs)).astype(a.dtype) if a.dtype.kind == "f" else a
+
+
+def compared(path: Path, graph: Graph) -> None:
+    """The file is valid, and both its readers give what the graph gives."""
+    onnx.checker.check_model(str(path), full_check=True)
+    arrays = values(graph.inputs)
+    want = tg.run(graph, *arrays)
+    made = tg.onnx.load(path)(*graph.inputs)
+    near(tg.run(Graph("back", graph.inputs, tuple(flat(made))), *arrays), want, DEEP)
+    if onnxruntime is not None:
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        feeds = {n.name: a for n, a in zip(graph.inputs, arrays, strict=True)}
+        shifted = tg.run(graph, *map(moved, arrays))
+        for got, w, s in zip(session.run(None, feeds), want, shifted, strict=True):
+            # A hundred layers in training turn rounding of the images into much more.
+            near([got], [w], DEEP + 4 * float(np.abs(s - w).max() / max(1, np.abs(w).max())))
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_come_back(name: str, tmp_path: Path, pytestconfig: pytest.Config) -> None:
     if name in LARGE and not pytestconfig.getoption("--deep"):
@@ -76,12 +101,35 @@ def test_networks_come_back(name: str, tmp_path: Path, pytestconfig: pytest.Conf
     build, shape = NETWORKS[name]
     x = tg.input("x", *shape, dtype="int32" if shape == WORDS else "float32")
     graph = Graph(name, (x,), tuple(flat(build()(x))))
-    path = tmp_path / "net.onnx"
-    tg.onnx.save(graph, path)
-    onnx.checker.check_model(str(path), full_check=True)
-    arrays = values([x])
-    want = tg.run(graph, *arrays)
-    near(tg.run(Graph("back", (x,), tuple(flat(tg.onnx.load(path)(x)))), *arrays), want, DEEP)
-    if onnxruntime is not None:
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        near(session.run(None, {"x": arrays[0]}), want, DEEP)
+    tg.onnx.save(graph, tmp_path / "net.onnx")
+    compared(tmp_path / "net.onnx", graph)
+
+
+# Two images: batch normalization of two numbers alone would turn rounding into signs.
+STEP_SHAPES = {IMAGE: (2, 3, 64, 64), (1, 3, 75, 75): (2, 3, 299, 299)}
+QUICK_STEPS = {
+    "CharLanguageModel", "SequenceClassifier", "TransformerClassifier", "TransformerLanguageModel",
+    "VisionTransformer", "lenet5", "lstm", "rnn", "shufflenet_v2", "squeezenet", "unet",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_training_steps_come_back(name: str, tmp_path: Path, pytestconfig: pytest.Config) -> None:
+    if name not in QUICK_STEPS and not pytestconfig.getoption("--deep"):
+        pytest.skip("takes seconds: --deep")
+    build, shape = NETWORKS[name]
+    net, shape = build(), STEP_SHAPES.get(shape, shape)
+    x = tg.input("x", *shape, dtype="int32" if shape == WORDS else "float32")
+    made = flat(net(x, training=True))
+    rows = [tg.reshape(y, (-1, y.shape[-1])) for y in made]
+    labels = [tg.input(f"label{i}", *y.shape[:1], dtype="int32") for i, y in enumerate(rows)]
+    losses = [nn.cross_entropy(y, label) for y, label in zip(rows, labels, strict=True)]
+    loss = sum(losses[1:], losses[0])
+    updates = list(optim.SGD(0.01, momentum=0.9).updates(loss, net.parameters()))
+    graph = Graph(name, (x, *labels), (loss,))
+    path = tmp_path / "step.onnx"
+    tg.onnx.save(graph, path, updates=updates)
+    whole, pairs = strip_effects(graph, updates)
+    outputs = (*whole.outputs, *(new for _, new in pairs))
+    compared(path, Graph(name, whole.inputs, outputs))
+    assert len(onnx.load(path).graph.output) == len(outputs) > len(updates)

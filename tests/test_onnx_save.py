@@ -160,6 +160,26 @@ def test_training_steps(name: str, tmp_path: Path) -> None:
     assert labels[0] == "loss" and all(o.endswith(".new") for o in labels[1:])
 
 
+METHODS = [
+    m for name in optim.__all__
+    if isinstance(m := getattr(optim, name), type) and issubclass(m, optim.Optimizer)
+    and m is not optim.Optimizer
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_steps_of_every_method(method: type[optim.Optimizer], tmp_path: Path) -> None:
+    """With clipping and a schedule, which counts steps."""
+    net, x, y = nn.Linear(4, 3), tg.input("x", 5, 4), tg.input("y", 5, dtype="int32")
+    loss = nn.cross_entropy(net(x), y)
+    schedule = optim.schedules.cosine(0.1, 10, warmup=2)
+    updates = list(method(schedule, clip=1.0).updates(loss, net.parameters()))
+    path = tmp_path / "step.onnx"
+    tg.onnx.save(Graph("step", (x, y), (loss,)), path, updates=updates)
+    graph = Graph("step", (x, y), (loss, *(new for _, new in updates)))
+    check(path, graph, values(graph.inputs))
+
+
 def test_loops_of_all_kinds(tmp_path: Path) -> None:
     """Forward and in reverse, with histories, without sequences, and their gradients."""
     x, h = tg.input("x", 5, 3), tg.input("h", 3)

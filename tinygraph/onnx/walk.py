@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from ..graph.ir import Graph, Node, Parameter
 from ..graph.op import INPUT, OF_BATCH
 from ..graph.origins import origin, scope
 from ..graph.size import Size
+from ..graph.types import Several
 from .functions import body_of
 from .operators import known
 from .operators.rules import RULES, Applied, Value
@@ -24,7 +25,7 @@ from .reading.file import DEPTH
 from .reading.records import GraphRecord, ModelRecord, NodeRecord, Reference
 from .state import State
 
-MORE_NODES = 100_000  # that are walked in functions and loops, more than the file has
+MORE_NODES = 50_000  # that are walked in functions and loops, more than the file has
 LARGE = 1 << 29  # bytes that a value may have whatever the file's size is
 GROWTH = 1024  # and how many for each element of inputs and tensors
 
@@ -58,6 +59,7 @@ class Importer:
         self.env = self.top = Env()
         self.sources: dict[Node, Node | None] = {}  # an input of the graph that a node depends on
         self.arrays: dict[Node, np.ndarray] = {}
+        self.checked: set[Node] = set()
         self.size = 0
 
     def graph(self, given: Mapping[str, Value]) -> list[Value]:
@@ -124,10 +126,21 @@ class Importer:
         wanted = max((i + 1 for i, name in enumerate(n.outputs) if name), default=0)
         if len(outputs) < wanted:
             raise self.fault(n, f"gives {len(outputs)} outputs here, {wanted} are named")
-        for value in outputs:
+        for value in (*outputs, *self.made(outputs)):
             if isinstance(value, (Node, np.ndarray)):
                 self.check_size(n, value.shape, value.dtype)
         return outputs
+
+    def made(self, outputs: Sequence[Value]) -> Iterator[Node]:
+        """The nodes that were not there before, those between inputs and outputs included."""
+        stack = [v for v in outputs if isinstance(v, Node)]
+        while stack:
+            n = stack.pop()
+            if n not in self.checked:
+                self.checked.add(n)
+                stack += n.inputs
+                if not isinstance(n.type, Several):
+                    yield n
 
     def outputs(self, c: Applied) -> list[Value]:
         n = c.node

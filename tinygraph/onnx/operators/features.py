@@ -73,6 +73,7 @@ def tf_idf_vectorizer(c: Applied) -> Node:
         places += columns[first : first + len(grams)]
         counts.append(_occurrences(c, rows, n, grams))
     width = max(columns, default=-1) + 1
+    c.require_fit(len(places), width)
     where = np.zeros((len(places), width), np.float32)
     where[np.arange(len(places)), places] = 1
     found = ops.concat(counts, 1) @ constant(where) if counts else ops.zeros((rows.shape[0], width))

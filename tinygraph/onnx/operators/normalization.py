@@ -119,12 +119,15 @@ def skip_layer_norm(c: Applied) -> Any:
 def local_response_norm(c: Applied) -> Node:
     x, size = c.x(0), c.attr("size")
     beta, bias = c.attr("beta"), c.attr("bias")
+    if size < 1:
+        raise c.fault(f"requires a size from 1 up, got {size}")
     if size % 2:
         return ops.local_response_norm(x, size, c.attr("alpha"), beta, bias)
-    around = [((size - 1) // 2, size // 2) if a == 1 else (0, 0) for a in range(x.ndim)]
-    squares, channels = ops.pad(x * x, around), x.shape[1]
+    channels = x.shape[1]
+    around = min((size - 1) // 2, channels), min(size // 2, channels)
+    squares = ops.pad(x * x, [around if a == 1 else (0, 0) for a in range(x.ndim)])
     total = squares[:, :channels]
-    for k in range(1, size):
+    for k in range(1, sum(around) + 1):
         total = total + squares[:, k : k + channels]
     return x * ops.pow(total * (c.attr("alpha") / size) + bias, -beta)
 

@@ -209,6 +209,13 @@ class Applied:
         """True if anything can read output i."""
         return i < len(self.node.outputs) and bool(self.node.outputs[i])
 
+    def require_fit(self, *shape: Any) -> None:
+        """
+        Raises:
+            OnnxError: an array of this shape, which a rule is about to make, is far too large.
+        """
+        self.walk.check_size(self.node, shape)
+
     def fault(self, message: str) -> OnnxError:
         """The error that names this node."""
         return self.walk.fault(self.node, message)

@@ -72,6 +72,8 @@ def split(c: Applied) -> tuple[Node, ...]:
     sizes = c.option("split", 1)
     if sizes is None:
         count = c.attr("num_outputs", c.outputs)
+        if count != c.outputs:
+            raise c.fault(f"has {c.outputs} outputs, and num_outputs says {count}")
         n = x.shape[axis]
         if not number(n):
             sizes = (n // count,) * count
@@ -122,10 +124,10 @@ def pad(c: Applied) -> Node:
     pairs = [(0, 0)] * x.ndim
     for i, a in enumerate(axes):
         pairs[a] = (widths[i], widths[i + len(axes)])
-    return padded(x, pairs, c.attr("mode"), 0 if value is None else value)
+    return padded(c, x, pairs, c.attr("mode"), 0 if value is None else value)
 
 
-def padded(x: Node, pairs: Sequence[tuple[int, int]], mode: str, value: float) -> Node:
+def padded(c: Applied, x: Node, pairs: Sequence[tuple[int, int]], mode: str, value: float) -> Node:
     """x with elements around; negative widths cut some off."""
     cut = [(min(0, low), min(0, high)) for low, high in pairs]
     more = [(max(0, low), max(0, high)) for low, high in pairs]
@@ -134,6 +136,7 @@ def padded(x: Node, pairs: Sequence[tuple[int, int]], mode: str, value: float) -
     if mode in ("constant", "edge"):
         boolean = x.dtype == "bool"
         return ops.pad(x, more, mode, bool(value) if boolean else value)
+    c.require_fit(*(n + low + high for n, (low, high) in zip(x.shape, more, strict=True)))
     for axis, (low, high) in enumerate(more):
         if low or high:
             x = ops.take(x, _continued(x.shape[axis], low, high, mode), axis)
@@ -184,8 +187,8 @@ def a_range(c: Applied) -> Node:
     if any(v.size != 1 for v in (first, last, step)):
         raise c.fault("requires numbers")
     a, b, s = first.item(), last.item(), step.item()
-    if s == 0:
-        raise c.fault("requires a delta that is not 0")
+    if s == 0 or (isinstance(b - a, float) and not math.isfinite((b - a) / s)):
+        raise c.fault(f"requires a number of steps, got {a} to {b} by {s}")
     if isinstance(b - a, Size):  # a batch size is open: it must be a whole number of steps
         return ops.arange((b - a) // s, dtype="int64") * s + constant(a, "int64")
     count = max(0, math.ceil((b - a) / s))
@@ -198,6 +201,8 @@ def a_range(c: Applied) -> Node:
 
 @rule("EyeLike")
 def eye_like(c: Applied) -> Node:
+    if c.x(0).ndim != 2:
+        raise c.fault(f"requires a matrix, got {c.x(0).type}")
     rows, columns = c.x(0).shape
     dtype = c.dtype("dtype", c.x(0).dtype)
     return ops.cast(ops.equal(_diagonals(rows, columns), c.attr("k")), dtype)
@@ -237,9 +242,16 @@ def one_hot(c: Applied) -> Node:
     return ops.where(hit, values[1], values[0])
 
 
+def _image_and_block(c: Applied) -> tuple[Node, int]:
+    x, b = c.x(0), c.attr("blocksize")
+    if x.ndim != 4 or b < 1:
+        raise c.fault(f"requires images and a blocksize from 1 up, got {x.type} and {b}")
+    return x, b
+
+
 @rule("DepthToSpace")
 def depth_to_space(c: Applied) -> Node:
-    x, b = c.x(0), c.attr("blocksize")
+    x, b = _image_and_block(c)
     n, channels, h, w = x.shape
     inner = channels // (b * b)
     if c.attr("mode") == "CRD":
@@ -251,7 +263,7 @@ def depth_to_space(c: Applied) -> Node:
 
 @rule("SpaceToDepth")
 def space_to_depth(c: Applied) -> Node:
-    x, b = c.x(0), c.attr("blocksize")
+    x, b = _image_and_block(c)
     n, channels, h, w = x.shape
     y = ops.reshape(x, (n, channels, h // b, b, w // b, b))
     order = (0, 1, 3, 5, 2, 4) if c.attr("mode", "DCR") == "CRD" else (0, 3, 5, 1, 2, 4)

@@ -25,6 +25,7 @@ def dft(c: Applied) -> Node:
     length = int(np.asarray(c.known(1, "a dft_length")).item()) if c.has(1) else n
     if isinstance(length, Size):
         raise c.fault(f"requires a known size of axis {axis} of {x.type}")
+    c.require_fit(length, length)
     y = _sized(x, axis, length)
     return transformed(y, axis, bool(c.attr("inverse")), bool(c.attr("onesided")))
 
@@ -84,6 +85,9 @@ def stft(c: Applied) -> Node:
     length = length if length is not None or window is None else window.shape[0]
     if length is None or isinstance(x.shape[1], Size) or step < 1:
         raise c.fault("requires a frame_length or a window, a frame_step, and a known length")
+    if not 0 < length <= x.shape[1]:
+        raise c.fault(f"requires a frame_length in 1 to {x.shape[1]}, got {length}")
+    c.require_fit(length, length)
     frames = (x.shape[1] - length) // step + 1
     at = np.arange(frames)[:, None] * step + np.arange(length)
     parts = ops.take(x, at, 1)  # [batch, frames, length, parts]

@@ -38,19 +38,26 @@ def softmax(n: Node, graph: Graph) -> Raised | None:
 
 
 def log_softmax(n: Node, graph: Graph) -> Raised | None:
-    for x in [x for x in (below(n, 0), below(n, 0, 0)) if x is not None]:
-        for axis in range(x.ndim):
-            if rebuilt(n, lambda x=x, axis=axis: ops.log_softmax(x, axis)):  # type: ignore[misc]
-                return simple("LogSoftmax", x, axis=axis)
+    """sub(sub(x, maximum), log(sum(exp(...)))); an axis without elements has no maximum."""
+    total = below(n, 1, 0)
+    if total is None or total.op.name != "sum" or len(total.attr("axis")) != 1:
+        return None
+    (axis,) = total.attr("axis")
+    for x in (below(n, 0, 0), n.inputs[0]):
+        if x is not None and rebuilt(n, lambda: ops.log_softmax(x, axis)):  # noqa: B023
+            return simple("LogSoftmax", x, axis=axis)
     return None
 
 
 def gelu(n: Node, graph: Graph) -> Raised | None:
-    for x in dict.fromkeys((*n.inputs, *(i for m in n.inputs for i in m.inputs))):
-        for kind in ("none", "tanh"):
-            if x.shape == n.shape and rebuilt(n, lambda x=x, kind=kind: ops.gelu(x, kind)):  # type: ignore[misc]
-                return simple("Gelu", x, approximate=kind)
-    return None
+    """mul(mul(x, 0.5), add(curve, 1))."""
+    x, curve = below(n, 0, 0), below(n, 1, 0)
+    if x is None or curve is None or curve.op.name not in ("erf", "tanh"):
+        return None
+    kind = "none" if curve.op.name == "erf" else "tanh"
+    if not rebuilt(n, lambda: ops.gelu(x, kind)):
+        return None
+    return simple("Gelu", x, approximate=kind)
 
 
 def mean(n: Node, graph: Graph) -> Raised | None:
@@ -144,6 +151,8 @@ def local_response_norm(n: Node, graph: Graph) -> Raised | None:
         base = below(n, 1, *path)
         sums, share = (below(base, 0, 0), below(base, 0, 1)) if base is not None else (None, None)
         if base is None or sums is None or share is None or sums.op.name != "window_sum":
+            continue
+        if base.op.name != "add":
             continue
         k, part, size = number(base.inputs[1]), number(share), sums.attr("kernel")[1]
         if n.dtype != "float32" or size % 2 == 0 or k is None or part is None:
