@@ -21,6 +21,7 @@ from tinygraph.plan.records.contraction import SIZES, Contraction
 from tinygraph.plan.records.device import Roofline, TimedPart, Timeline
 from tinygraph.ranks.shard_sum import ShardSums
 
+from .costs.caches import KEPT
 from .driver.driver import driver
 from .driver.interrupt import desk
 from .driver.launch_table import LaunchTable, TableEntry
@@ -34,7 +35,6 @@ from .machine.addresses import address
 from .machine.features import Features
 from .prepared import Prepared
 
-KEPT = 4 << 20  # bytes of weights that stay in the second caches from one run to the next
 SERIAL = 150_000  # cost below which a program runs on one thread: waking another costs more
 
 

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 LINE = 64  # bytes of a cache line
+KEPT = 4 << 20  # bytes of weights that stay in the second caches from one run or step to the next
 SYSTEM = Path("/sys/devices/system/cpu/cpu0/cache")  # of Linux; elsewhere caches count as nominal
 
 

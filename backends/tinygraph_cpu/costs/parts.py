@@ -12,10 +12,15 @@ PART = 5_000  # multiply-adds in the time that it takes to claim a part and to b
 TEAMS = (2, 4)  # threads among which parts should come out even
 
 
-def choose_parts(tiles: int, blocks: int, work: int, b_larger: bool) -> tuple[int, int]:
+def choose_parts(
+    tiles: int, blocks: int, work: int, b_larger: bool, again: float = 0.0
+) -> tuple[int, int]:
     """(row parts, column parts) of these row tiles and column blocks, which keep threads equally
     busy, and cut the larger operand rather than the other: by the work alone, so that a plan is the
-    same for any number of threads."""
+    same for any number of threads.
+
+    Every share of the rows reads all of B, in ``again`` of the time of the whole work.
+    """
     most = max(1, min(64, work // WORTH))
     ways = [(r, c) for r in shares(tiles) for c in shares(blocks) if r * c <= most]
     least = min(most // 4, max(map(prod, ways)))  # and enough of them where a thread is held up
@@ -24,6 +29,7 @@ def choose_parts(tiles: int, blocks: int, work: int, b_larger: bool) -> tuple[in
     def rank(way: tuple[int, int]) -> tuple[float, int, float]:
         rows, columns = (portions(n, parts) for n, parts in zip((tiles, blocks), way, strict=True))
         time = busy([start + r * c for r, c in product(rows, columns)]) / (tiles * blocks)
+        time += len(TEAMS) * again * way[0]
         return round(time, 1), way[0] if b_larger else way[1], time
 
     return min((way for way in ways if prod(way) >= least), key=rank)

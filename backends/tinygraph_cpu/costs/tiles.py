@@ -8,7 +8,7 @@ from math import prod
 
 from tinygraph.plan.records.target import EVERY, Cut, Product
 
-from .caches import LINE, NOMINAL, Caches
+from .caches import KEPT, LINE, NOMINAL, Caches
 from .parts import choose_parts
 
 STREAM = 16  # bytes of memory a core reads in a cycle
@@ -64,11 +64,13 @@ class Core:
         if not chunked:
             # where all of B stays in cache, or the result is far larger than its operands, A and
             # the result are passed over once, row after row
+            near = shallow or 4 * n * depth <= self.caches.second
             work = max(count * m, FEW_ROWS) * n * depth
             # Rows of A are where the thread that computed them left them: columns are shared out
             # only where the weights are larger than A and the result together.
-            parts = choose_parts(tiles, blocks, work, n * depth > count * m * (n + depth))
-            near = shallow or 4 * n * depth <= self.caches.second
+            heavy = n * depth > count * m * (n + depth)
+            again = 8 * self.lanes / (STREAM * count * m) if 4 * n * depth >= KEPT else 0.0
+            parts = choose_parts(tiles, blocks, work, heavy, again)
             return Cut(*tile, *parts, row_group=1 if near else EVERY)
         pieces, row_parts, column_parts = chunk_parts(
             (tiles, blocks), (m, n), depth, count * m * n, p.longest
