@@ -93,7 +93,7 @@ def convolution(layer: Convolution, batch: int, threads: int, rounds: int) -> Re
     options = {"stride": layer.stride, "padding": layer.padding, "groups": layer.groups}
     y = tg.relu(tg.conv2d(tg.transpose(x, (0, 3, 1, 2)), w, **options))
     tg.settings.threads = threads
-    run = peers._program(tg.compile([x], [tg.transpose(y, (0, 2, 3, 1))], conv="implicit"), image)
+    run = peers.program_of(tg.compile([x], [tg.transpose(y, (0, 2, 3, 1))], conv="implicit"), image)
     run()
     launches = [x for x in profile_launches.profile(run, 31) if "conv2d" in x.name]
     ms = sum(x.ms for x in launches) / threads
@@ -147,7 +147,7 @@ def others(threads: int, rounds: int) -> list[Result]:
     for name, (shape, mine, theirs) in cases.items():
         image = rng.standard_normal(shape, dtype=np.float32)
         x, tensor = tg.input("x", *shape), torch.from_numpy(image)
-        run = peers._program(tg.compile([x], [mine(x)]), image)
+        run = peers.program_of(tg.compile([x], [mine(x)]), image)
         np.testing.assert_allclose(run(), theirs(tensor).numpy(), rtol=1e-3, atol=1e-3)
         times = interleave({"tinygraph": run, "torch": lambda f=theirs, t=tensor: f(t)}, rounds)
         results.append(Result(name, times["tinygraph"].median * 1e3, times["torch"].median * 1e3))

@@ -127,6 +127,10 @@ NETWORKS = {
         "BERT base, 128 symbols", PooledBert, "Bert", (30522, 512, 768, 12, 12), (128,), 768,
         symbols=30522,
     ),
+    "bert6": Network(
+        "BERT of 6 layers, 128 symbols", partial(PooledBert, 30522, 512, 768, 6, 12), "Bert",
+        (30522, 512, 768, 6, 12), (128,), 768, symbols=30522,
+    ),
     "lstm": _recurrent("LSTM", 1, 64),
     "lstm2": _recurrent("LSTM of two layers", 2, 64),
     "language": Network(

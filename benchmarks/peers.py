@@ -83,7 +83,7 @@ def training(network: Network, batch: int, threads: int, peers: list[str]) -> Co
 def tinygraph_inference(net: nn.Module, images: np.ndarray, threads: int) -> Run:
     tg.settings.threads = threads
     x = tg.input("images", *images.shape, dtype=images.dtype.name)
-    return _program(tg.compile([x], [net(x)]), images)
+    return program_of(tg.compile([x], [net(x)]), images)
 
 
 def tinygraph_training(net: nn.Module, images: np.ndarray, labels: np.ndarray, threads: int) -> Run:
@@ -95,7 +95,7 @@ def tinygraph_training(net: nn.Module, images: np.ndarray, labels: np.ndarray, t
     y = tg.input("labels", len(labels), dtype="int32")
     loss = nn.cross_entropy(_rows(net(x, training=True)), y)
     updates = optim.SGD(RATE, momentum=MOMENTUM).updates(loss, net.parameters())
-    return _program(tg.compile([x, y], [loss], updates=updates), images, labels)
+    return program_of(tg.compile([x, y], [loss], updates=updates), images, labels)
 
 
 def _rows(logits: tg.Node) -> tg.Node:
@@ -106,7 +106,8 @@ def _rows(logits: tg.Node) -> tg.Node:
     return tg.reshape(last, (-1, last.shape[-1]))
 
 
-def _program(program: tg.Program, *arrays: np.ndarray) -> Run:
+def program_of(program: tg.Program, *arrays: np.ndarray) -> Run:
+    """A contender that runs a program."""
     def run() -> np.ndarray:
         return program(*arrays)[0]
 
