@@ -46,7 +46,8 @@ INFERENCE = {
     "lenet": (1,), "alexnet": (1, 16), "vgg16": (1,), "squeezenet": (1,), "googlenet": (1, 8),
     "resnet18": (1,), "resnet50": (1, 8), "resnext50": (1,), "densenet121": (1,),
     "mobilenet": (1, 8), "efficientnet": (1, 8), "shufflenet": (1,), "unet": (1,), "vit": (1,),
-    "bert": (1, 8), "lstm": (1, 32), "lstm2": (1, 32), "transformer": (32,), "encoder": (1,),
+    "bert": (1, 8), "lstm": (1, 32), "lstm2": (1, 32), "gru2": (1,), "transformer": (32,),
+    "encoder": (1,), "generation": (1,), "recommendation": (128,),
 }  # fmt: skip
 TRAINING = {
     "lenet": 64, "alexnet": 16, "googlenet": 8, "resnet18": 4, "resnet50": 2, "mobilenet": 4,

@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from tiny_networks import Generation, LanguageModel, PooledBert, Recommendation
 
-import tinygraph as tg
 from tinygraph import models, nn
 
 
@@ -55,20 +55,6 @@ class Network:
             inputs = rng.standard_normal(shape, dtype=np.float32)
         return inputs, rng.integers(0, self.classes, size * self.predictions, dtype=np.int32)
 
-class LanguageModel(models.CharLanguageModel):
-    """Texts [N, L] to the logits [N L, symbols] of each next symbol."""
-
-    def forward(self, tokens: tg.Node, training: bool = False) -> tg.Node:  # type: ignore[override]
-        logits, _ = super().forward(tokens)
-        return tg.reshape(logits, (-1, logits.shape[-1]))
-
-
-class PooledBert(models.Bert):
-    """Texts [N, L] to the pooled vector [N, size]."""
-
-    def forward(self, tokens: tg.Node, training: bool = False) -> tg.Node:  # type: ignore[override]
-        return super().forward(tokens)[1]
-
 
 def _drawn(rng: np.random.Generator, name: str, old: np.ndarray) -> np.ndarray:
     """Weights of variance 2 / fan-in, scales and variances near 1, all else near 0."""
@@ -84,10 +70,14 @@ def _image(title: str, build: Callable[[], nn.Module], torch: str, *arguments: A
     return Network(title, build, torch, arguments, (3, 224, 224), 1000)
 
 
-def _recurrent(title: str, layers: int, length: int) -> Network:
-    """An LSTM of 256 units over vectors of 256."""
-    build = partial(models.lstm, 256, 256, 10, num_layers=layers)
-    return Network(title, build, "LSTM", (256, 256, 10, layers), (length, 256), 10)
+def _recurrent(title: str, kind: str, layers: int, length: int) -> Network:
+    """An LSTM or GRU of 256 units over vectors of 256."""
+
+    def build() -> nn.Module:
+        layer = getattr(nn, kind)(256, 256, layers, batch_first=True)
+        return models.SequenceClassifier(layer, 10)
+
+    return Network(title, build, kind, (256, 256, 10, layers), (length, 256), 10)
 
 
 def _encoder(title: str, length: int, size: int, layers: int, heads: int) -> Network:
@@ -131,12 +121,21 @@ NETWORKS = {
         "BERT of 6 layers, 128 symbols", partial(PooledBert, 30522, 512, 768, 6, 12), "Bert",
         (30522, 512, 768, 6, 12), (128,), 768, symbols=30522,
     ),
-    "lstm": _recurrent("LSTM", 1, 64),
-    "lstm2": _recurrent("LSTM of two layers", 2, 64),
+    "lstm": _recurrent("LSTM", "LSTM", 1, 64),
+    "lstm2": _recurrent("LSTM of two layers", "LSTM", 2, 64),
+    "gru2": _recurrent("GRU of two layers", "GRU", 2, 64),
     "language": Network(
         "LSTM language model", partial(LanguageModel, 62, 256, size=256),
         "LanguageModel", (62, 256, 1, 256), (64,), 62, symbols=62, predictions=64,
     ),
     "transformer": _encoder("Transformer", 128, 128, 2, 4),
+    "generation": Network(
+        "GPT-2 size, one token", partial(Generation, 50257, 128, 768, 12, 12),
+        "Generation", (50257, 128, 768, 12, 12), (1,), 50257, symbols=50257,
+    ),
+    "recommendation": Network(
+        "Recommendation", partial(Recommendation, 100_000, 8, 64),
+        "Recommendation", (100_000, 8, 64), (8, 16), 2, symbols=100_000,
+    ),
     "encoder": _encoder("Transformer, 2048 symbols", 2048, 256, 2, 4),
 }  # fmt: skip

@@ -8,17 +8,21 @@ from .inception import GoogLeNet, InceptionV3, InceptionV3Aux
 from .mobile import EfficientNet, MobileNetV2, ShuffleNetV2
 from .residual import DenseNet121, ResNet18, ResNet50, ResNeXt50, UNet
 from .sequences import (
+    GRU,
     LSTM,
     RNN,
     Bert,
     CharLanguageModel,
+    Generation,
     LanguageModel,
+    Recommendation,
     TransformerClassifier,
     TransformerLanguageModel,
     VisionTransformer,
 )
 
 __all__ = [
+    "GRU",
     "LSTM",
     "RNN",
     "VGG16",
@@ -27,12 +31,14 @@ __all__ = [
     "CharLanguageModel",
     "DenseNet121",
     "EfficientNet",
+    "Generation",
     "GoogLeNet",
     "InceptionV3",
     "InceptionV3Aux",
     "LanguageModel",
     "LeNet5",
     "MobileNetV2",
+    "Recommendation",
     "ResNeXt50",
     "ResNet18",
     "ResNet50",

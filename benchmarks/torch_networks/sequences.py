@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -24,6 +26,10 @@ class RNN(nn.Module):
 
 class LSTM(RNN):
     kind = nn.LSTM
+
+
+class GRU(RNN):
+    kind = nn.GRU
 
 
 class CharLanguageModel(nn.Module):
@@ -94,6 +100,57 @@ class TransformerLanguageModel(nn.Module):
         x = self.embedding(tokens)
         mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1], dtype=x.dtype)
         return self.head(self.encoder(x, mask))
+
+
+class Generation(TransformerLanguageModel):
+    """A symbol [1, 1] at the last position; keys and values of those before it are zeros."""
+
+    def __init__(self, symbols: int, length: int, size: int, layers: int, heads: int):
+        super().__init__(symbols, length, size, layers, heads)
+        self.head = nn.Linear(size, symbols, bias=False)
+        past = torch.zeros(layers, 2, 1, heads, length - 1, size // heads)
+        self.register_buffer("past", past, persistent=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.embedding.symbols(tokens) + self.embedding.positions.weight[-1]
+        for layer, past in zip(self.encoder.layers, self.past, strict=True):
+            x = x + self.attended(layer.self_attn, layer.norm1(x), past)
+            x = x + layer.linear2(F.gelu(layer.linear1(layer.norm2(x))))
+        return self.head(self.encoder.norm(x))[:, 0]
+
+    @staticmethod
+    def attended(attention: nn.MultiheadAttention, x: Tensor, past: Tensor) -> Tensor:
+        n, length, size = x.shape
+        parts = F.linear(x, attention.in_proj_weight, attention.in_proj_bias)
+        q, k, v = parts.view(n, length, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
+        k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
+        y = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, length, size)
+        return attention.out_proj(y)
+
+
+class Recommendation(nn.Module):
+    """Bags of numbers [N, tables, bag] to a score [N, 1]."""
+
+    def __init__(self, rows: int, tables: int, size: int):
+        super().__init__()
+        self.tables = nn.ModuleList(
+            nn.EmbeddingBag(rows, size, mode="sum") for _ in range(tables)
+        )
+        sizes = [tables * size, 512, 256, 1]
+        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(sizes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.cat([self.bags(table, x[:, i]) for i, table in enumerate(self.tables)], 1)
+        for layer in self.layers[:-1]:
+            y = F.relu(layer(y))
+        return self.layers[-1](y)
+
+    @staticmethod
+    def bags(table: nn.EmbeddingBag, x: Tensor) -> Tensor:
+        """The sums of bags; in files as a lookup and a sum, for runtimes know no bags."""
+        if torch.compiler.is_exporting():
+            return F.embedding(x, table.weight).sum(1)
+        return table(x)
 
 
 class BertLayer(nn.Module):
