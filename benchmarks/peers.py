@@ -108,6 +108,7 @@ def _rows(logits: tg.Node) -> tg.Node:
 
 def program_of(program: tg.Program, *arrays: np.ndarray) -> Run:
     """A contender that runs a program."""
+
     def run() -> np.ndarray:
         return program(*arrays)[0]
 

@@ -299,6 +299,7 @@ def contributed(
     kinds = {n: onnx.helper.np_dtype_to_tensor_dtype(a.dtype) for n, a in inputs.items()}
     made = w.model({n: (kinds[n], list(a.shape)) for n, a in inputs.items() if a.size}, [y])
     made.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    made.graph.output[0].ClearField("type")
     for n in made.graph.node:
         n.input[:] = [i if inputs[i].size else "" for i in n.input]
     given = {n: a for n, a in inputs.items() if a.size}
@@ -333,6 +334,69 @@ def test_operators_of_the_optimizer() -> None:
         }, outputs=2),
     ):  # fmt: skip
         np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-4)
+
+
+def test_quantized_operators_of_the_optimizer() -> None:
+    rng = np.random.default_rng(0)
+
+    def f(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape).astype(np.float32)
+
+    def q(*shape: int, dtype: str = "uint8") -> np.ndarray:
+        return rng.integers(*((0, 255) if dtype == "uint8" else (-120, 120)), shape).astype(dtype)
+
+    def number(value: float, dtype: str = "float32") -> np.ndarray:
+        return np.array(value, dtype)
+
+    none, s, z = np.zeros(0, np.float32), number(0.02), number(120, "uint8")
+    image, a, b = q(2, 3, 7, 8), q(4, 6), q(6, 5, dtype="int8")
+    bias, zb = rng.integers(-99, 99, 5).astype(np.int32), number(3, "int8")
+    gemm = {"a": a, "as": s, "az": z, "b": b, "bs": s, "bz": zb, "c": bias}
+    flip = np.array([[True], [False], [True], [False]])
+    for got, want in (
+        contributed("QGemm", {**gemm, "ys": number(0.5), "yz": number(7, "uint8")}),
+        contributed("QGemm", gemm, alpha=0.5),
+        contributed("QLinearAveragePool", {"x": image, "s": s, "z": z, "t": s, "u": z},
+                    kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
+        contributed("QLinearWhere", {"c": flip, "x": a, "s": s, "z": z, "y": q(4, 6), "t": s,
+                                     "u": number(9, "uint8"), "v": number(0.05), "w": z}),
+    ):  # fmt: skip
+        assert got.dtype == want.dtype
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=int(got.dtype == np.uint8))
+    w, r = q(2, 5, 32, dtype="int8"), q(2, 8, 32, dtype="int8")
+    scale, zero = np.array([0.01, 0.02], np.float32), np.array([0, 0], np.int8)
+    got, want = contributed("DynamicQuantizeLSTM", {
+        "x": f(6, 1, 5), "w": w, "r": r, "b": f(2, 64), "l": none, "h": none, "c": none, "p": none,
+        "ws": scale, "wz": zero, "rs": scale, "rz": zero,
+    }, direction="bidirectional", hidden_size=8)  # fmt: skip
+    np.testing.assert_allclose(got, want, atol=2e-3)  # a number may round to its neighbour
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float8_e4m3fn", "int4", "uint4", "uint8"])
+@pytest.mark.parametrize("outside", [False, True])
+def test_weights_of_few_bits(dtype: str, outside: bool, tmp_path: Path) -> None:
+    """In the file or next to it; floats of 8 bits and integers of 4 are only for weights."""
+    ml_dtypes = pytest.importorskip("ml_dtypes", reason="requires ml_dtypes")
+    values = np.array([[0, 1, 2], [3, 4, 7]], np.float32)
+    w = Writer()
+    kind = np.dtype(getattr(ml_dtypes, dtype)) if dtype != "uint8" else np.dtype(dtype)
+    tensor = onnx.numpy_helper.from_array(values.astype(kind), "few")
+    if outside:
+        (tmp_path / "few.bin").write_bytes(b"****" + tensor.raw_data)
+        tensor.ClearField("raw_data")
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        for key, text in {"location": "few.bin", "offset": "4"}.items():
+            tensor.external_data.add(key=key, value=text)
+    w.tensors.append(tensor)
+    scales = w.tensor(np.array([0.5, 2.0]))
+    if dtype == "bfloat16":
+        y = w("Mul", w("Cast", "few", to=onnx.TensorProto.FLOAT), w("Unsqueeze", scales, w.ints(1)))
+    else:
+        y = w("DequantizeLinear", "few", scales, axis=0)
+    net = loaded(w.model({"x": [2, 3]}, [w("Add", "x", y)], opset=21), tmp_path)
+    x = tg.input("x", 2, 3)
+    (got,) = tg.run(tg.Graph("g", (x,), (net(x),)), np.ones((2, 3), np.float32))
+    np.testing.assert_array_equal(got, 1 + values * [[0.5], [2.0]])
 
 
 def test_weights_that_are_nodes_and_those_of_branches_are_parameters(tmp_path: Path) -> None:

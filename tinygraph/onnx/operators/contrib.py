@@ -11,7 +11,7 @@ from ... import ops
 from ...graph.ir import Node
 from ...graph.op import constant
 from .elementwise import swish
-from .quantization import rounded
+from .quantization import by_limits
 from .rules import CONTRIB, Applied, rule
 
 
@@ -115,10 +115,7 @@ def multi_head_attention(c: Applied) -> Node:
 def dynamic_quantize_matmul(c: Applied) -> Node:
     """x @ b by integers, x being quantized to uint8 by its own limits."""
     x, b = c.x(0), ops.cast(c.x(1), "int32")
-    low, high = ops.minimum(ops.min(x), 0.0), ops.maximum(ops.max(x), 0.0)
-    scale = (high - low) / 255.0
-    zero = ops.round(ops.clip(-low / scale, 0.0, 255.0))
-    whole = ops.cast(rounded(x / scale, zero, "uint8"), "int32") - ops.cast(zero, "int32")
+    whole, scale = by_limits(x)
     b = b - ops.cast(c.x(3), "int32") if c.has(3) else b
-    y = ops.cast(ops.matmul(whole, b), "float32") * (scale * c.x(2))
+    y = ops.cast(ops.matmul(ops.cast(whole, "int32"), b), "float32") * (scale * c.x(2))
     return y + c.x(4) if c.has(4) else y

@@ -257,7 +257,7 @@ def _bound(c: Applied, name: str, i: int) -> Any:
 @rule("Cast")
 def cast(c: Applied) -> Node:
     dtype = c.dtype("to")
-    return ops.cast(c.x(0, dtype), dtype)
+    return ops.cast(c.held(0, dtype), dtype)
 
 
 @rule("BitCast")

@@ -9,6 +9,7 @@ from ...graph.dtype import DTYPES
 from ...graph.ir import Node
 from ...graph.op import constant
 from .convolution import biased, convolved
+from .pooling import windows
 from .rules import CONTRIB, Applied, rule
 
 
@@ -34,6 +35,17 @@ def rounded(x: Node, zero: Any, dtype: str) -> Node:
     return ops.cast(ops.clip(moved, float(limits.least), float(limits.greatest)), dtype)
 
 
+def by_limits(x: Node) -> tuple[Node, Node]:
+    """x in uint8 by its least and greatest element, less the zero point: whole floats, and their
+    scale.
+    """
+    low, high = ops.minimum(ops.min(x), 0.0), ops.maximum(ops.max(x), 0.0)
+    scale = (high - low) / 255.0
+    scale = ops.where(ops.equal(scale, 0.0), 1.0, scale)
+    zero = ops.round(-low / scale)
+    return ops.clip(ops.round(x / scale) + zero, 0.0, 255.0) - zero, scale
+
+
 @rule("QuantizeLinear")
 def quantize(c: Applied) -> Node:
     x, scale = c.x(0), c.x(1)
@@ -49,12 +61,13 @@ def quantize(c: Applied) -> Node:
 
 @rule("DequantizeLinear")
 def dequantize(c: Applied) -> Node:
-    x, scale = c.x(0), c.x(1)
+    """Of any dtype, if the integers are known: weights of four bits are in the file."""
+    x, scale = c.held(0), c.x(1)
     axis, block = _axis(c, x, scale), c.attr("block_size", 0)
     dtype = c.dtype("output_dtype") if c.attr("output_dtype", 0) else scale.dtype
     y = ops.cast(x, scale.dtype)
     if c.has(2):
-        y = y - ops.cast(spread(c, c.x(2), x, axis, block), scale.dtype)
+        y = y - ops.cast(spread(c, c.held(2), x, axis, block), scale.dtype)
     return ops.cast(y * spread(c, scale, x, axis, block), dtype)
 
 
@@ -118,6 +131,20 @@ def qlinear_conv(c: Applied) -> Node:
     return requantized(c, y, ops.reshape(c.x(1), ()) * each, 6)
 
 
+@rule("QGemm", domain=CONTRIB)
+def qgemm(c: Applied) -> Node:
+    """Integers if there is a scale for them, else floats."""
+    a, b = centred(c, 0, 2, 0), centred(c, 3, 5, 0 if c.attr("transB", 0) else 1)
+    a = ops.transpose(a) if c.attr("transA", 0) else a
+    b = ops.transpose(b) if c.attr("transB", 0) else b
+    total = ops.matmul(a, b)
+    total = total + c.x(6) if c.has(6) else total
+    scale = c.x(1) * c.x(4) * c.attr("alpha", 1.0)
+    if c.has(7):
+        return requantized(c, total, scale, 7)
+    return ops.cast(total, "float32") * scale
+
+
 QLINEAR = {"QLinearAdd": ops.add, "QLinearMul": ops.mul}
 
 
@@ -146,6 +173,21 @@ def qlinear_global_average_pool(c: Applied) -> Node:
     x = _float(c, 0)
     axes = tuple(range(1, x.ndim - 1) if c.attr("channels_last", 0) else range(2, x.ndim))
     return _quantized(c, ops.mean(x, axes, keepdims=True), 3)
+
+
+@rule("QLinearAveragePool", domain=CONTRIB)
+def qlinear_average_pool(c: Applied) -> Node:
+    x = _float(c, 0)
+    if c.attr("channels_last", 0):
+        raise c.fault("has channels last, which is not supported")
+    y = ops.avg_pool(x, **windows(c, x), count_include_pad=bool(c.attr("count_include_pad", 0)))
+    return _quantized(c, y, 3)
+
+
+@rule("QLinearWhere", domain=CONTRIB)
+def qlinear_where(c: Applied) -> Node:
+    y = ops.where(c.x(0), _float(c, 1), _float(c, 4)) / c.x(7)
+    return rounded(y, ops.cast(c.x(8), "float32"), c.x(8).dtype)
 
 
 @rule("QLinearSigmoid", "QLinearLeakyRelu", "QLinearSoftmax", domain=CONTRIB)

@@ -9,7 +9,8 @@ from typing import Any
 from ... import ops
 from ...graph.ir import Node
 from .elementwise import hard_sigmoid
-from .rules import Applied, rule
+from .quantization import by_limits
+from .rules import CONTRIB, Applied, rule
 
 Activation = Callable[[Node], Node]
 
@@ -36,7 +37,7 @@ class Layer:
     """What all three have in common: shapes, directions, activations."""
 
     def __init__(self, c: Applied):
-        self.c, self.kind = c, c.node.op
+        self.c, self.kind = c, c.node.op.removeprefix("DynamicQuantize")
         x = c.x(0)
         self.x = ops.transpose(x, (1, 0, 2)) if c.attr("layout", 0) else x  # [steps, n, inputs]
         direction = c.attr("direction", "forward")
@@ -79,13 +80,21 @@ class Layer:
 
     def weights(self, d: int) -> tuple[Node, Node, Node, Node]:
         """W [inputs, gates], R [hidden, gates] and both biases of direction d."""
-        w, r = (ops.transpose(self.c.x(i)[d]) for i in (1, 2))
+        w, r = (self.matrix(i, d) for i in (1, 2))
         if not self.c.has(3):
             zero = ops.zeros((w.shape[1],), w.dtype)
             return w, r, zero, zero
         b = self.c.x(3)[d]
         half = w.shape[1]
         return w, r, b[:half], b[half:]
+
+    def matrix(self, i: int, d: int) -> Node:
+        """Input i [.., gates] of direction d."""
+        return ops.transpose(self.c.x(i)[d])
+
+    def times(self, x: Node, w: Node) -> Node:
+        """The product with a matrix of weights."""
+        return x @ w
 
     def clipped(self, x: Node) -> Node:
         return x if self.limit is None else ops.clip(x, -self.limit, self.limit)
@@ -122,6 +131,18 @@ class Layer:
         return ys, *states
 
 
+class QuantizedLayer(Layer):
+    """With weights of eight bits; what meets them is rounded to such by its own limits."""
+
+    def matrix(self, i: int, d: int) -> Node:
+        scale, zero = (self.c.x(k)[d] for k in (2 * i + 6, 2 * i + 7))
+        return (ops.cast(self.c.x(i)[d], "float32") - ops.cast(zero, "float32")) * scale
+
+    def times(self, x: Node, w: Node) -> Node:
+        whole, scale = by_limits(x)
+        return (whole * scale) @ w
+
+
 def _with_output(states: tuple[Node, ...]) -> tuple[Node, ...]:
     return (*states, states[0])
 
@@ -144,7 +165,15 @@ def rnn(c: Applied) -> Any:
 @rule("LSTM")
 def lstm(c: Applied) -> Any:
     """Gates are in the order input, output, forget, cell; P has peepholes of the first three."""
-    layer = Layer(c)
+    return _lstm(c, Layer(c))
+
+
+@rule("DynamicQuantizeLSTM", domain=CONTRIB)
+def dynamic_quantize_lstm(c: Applied) -> Any:
+    return _lstm(c, QuantizedLayer(c))
+
+
+def _lstm(c: Applied, layer: Layer) -> Any:
     size = layer.size
     coupled = bool(c.attr("input_forget", 0))
     found = []
@@ -157,7 +186,7 @@ def lstm(c: Applied) -> Any:
             hidden: Node, cell: Node, row: Node, r: Node = r, f: Activation = f,
             g: Activation = g, h: Activation = h, peep: Node | None = peep,
         ) -> tuple[Node, Node]:  # fmt: skip
-            gates = row + hidden @ r
+            gates = row + layer.times(hidden, r)
             i, o, forget, new = (gates[:, k * size : (k + 1) * size] for k in range(4))
             if peep is not None:
                 i = i + peep[:size] * cell
@@ -170,7 +199,7 @@ def lstm(c: Applied) -> Any:
             return f(layer.clipped(o)) * h(after), after
 
         first = [layer.initial(5, d), layer.initial(6, d)]
-        found.append(layer.run(d, step, first, layer.x @ w + (wb + rb)))
+        found.append(layer.run(d, step, first, layer.times(layer.x, w) + (wb + rb)))
     return layer.joined(found)
 
 

@@ -95,6 +95,14 @@ class Applied:
             raise self.fault(f"requires its input {i}")
         return self.as_node(value, dtype)
 
+    def held(self, i: int, dtype: str | None = None) -> Node:
+        """Input i; what is known may be of a narrower dtype than any here, such as int4."""
+        value = self.value(i)
+        if isinstance(value, np.ndarray) and (name := name_of(value.dtype)) not in DTYPES:
+            wide = "int8" if name.startswith("int") else "uint8"
+            return constant(value.astype(wide if "int" in name else "float32"))
+        return self.x(i, dtype)
+
     def maybe(self, i: int) -> Node | None:
         """Input i as a node, or None."""
         return self.x(i) if self.has(i) else None

@@ -112,12 +112,12 @@ def _check_fields(proto: Any, dtype: str, size: int, who: str) -> None:
 def _external(
     proto: Any, dtype: str, shape: tuple[int, ...], wanted: int, folder: Path | None, who: str
 ) -> Callable[[], np.ndarray]:
-    """What reads a tensor out of a file next to the model's, which is mapped, not copied."""
+    """What reads a tensor out of a file next to the model's, which is mapped, not copied, but for
+    dtypes that NumPy lacks.
+    """
     entries = {e.key: e.value for e in proto.external_data}
     if folder is None:
         raise OnnxError(f"{who} is in another file, but this one has no folder")
-    if dtype not in np.sctypeDict:
-        raise OnnxError(f"{who} is {dtype} in another file, which is not supported")
     path = external_path(folder, entries.get("location", ""), who)
     offset, length = (_number(entries, key, who) for key in ("offset", "length"))
     size = path.stat().st_size
@@ -128,12 +128,17 @@ def _external(
         )
 
     def read() -> np.ndarray:
-        kind = np.dtype(dtype).newbyteorder("<")
         if not wanted:
             return np.zeros(shape, dtype)
         with open(path, "rb", opener=_no_links) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise OnnxError(f"{who} is in {path.name}, which is not a regular file")
+            if dtype in NARROW:
+                file.seek(offset or 0)
+                kept = onnx.TensorProto(data_type=proto.data_type, dims=shape)
+                kept.raw_data = file.read(wanted)
+                return _checked(numpy_helper.to_array(kept), shape)
+            kind = np.dtype(dtype).newbyteorder("<")
             found = np.memmap(file, kind, "r", offset or 0, shape or (1,))
         return found.reshape(shape).astype(dtype, copy=False)
 
