@@ -27,7 +27,7 @@ from .driver.interrupt import desk
 from .driver.launch_table import LaunchTable, TableEntry
 from .driver.log import Log
 from .driver.port import port
-from .driver.sums import PORT_CURSOR, PORT_MESSAGES, EncodedSum
+from .driver.sums import PORT_CURSOR, PORT_MESSAGES, PORT_PATIENT, EncodedSum
 from .driver.team import default_threads, team
 from .kernels import fetch, symbol_of
 from .machine import objects
@@ -51,34 +51,32 @@ def threads_for(code: Code) -> int:
     return default_threads() if parallel else 1
 
 
-def until_sums(code: Code) -> tuple[list[Call], list[CallLoop]]:
-    """The calls that do not follow from a sum over shards, the sums included; and their loops."""
-    after: set[int] = set()
-    sums = {i for i, c in enumerate(code.calls) if any(map(calls_out, c.work))}
+def following(code: Code) -> set[int]:
+    """The calls that follow from sums over shards."""
+    after, sums = set[int](), set(code.sums)
     for i, call in enumerate(code.calls):
-        if not sums.isdisjoint(call.waits) or not after.isdisjoint(call.waits):
+        if i not in sums and not (sums | after).isdisjoint(call.waits):
             after.add(i)
-    after -= sums
-    kept = [i for i in range(len(code.calls)) if i not in after]
-    number = {i: k for k, i in enumerate(kept)}
+    return after
+
+
+def arranged(code: Code, numbers: Sequence[int]) -> tuple[list[Call], list[CallLoop]]:
+    """These calls in this order, which their waits allow, and their loops."""
+    place = {i: k for k, i in enumerate(numbers)}
     calls = [
         replace(
             code.calls[i],
-            waits=tuple(number[w] for w in code.calls[i].waits),
-            back=tuple(number[w] for w in code.calls[i].back),
+            waits=tuple(place[w] for w in code.calls[i].waits),
+            back=tuple(place[w] for w in code.calls[i].back),
         )
-        for i in kept
+        for i in numbers
     ]
     loops = [
-        CallLoop(number[x.first], number[x.first] + x.last - x.first, x.length)
+        CallLoop(place[x.first], place[x.first] + x.last - x.first, x.length)
         for x in code.loops
-        if x.first in number
+        if x.first in place
     ]
     return calls, loops
-
-
-def calls_out(work: Work) -> bool:
-    return any(type(a) is tuple and a[0] == "port" for a in work.arguments)
 
 
 class CpuRunner:
@@ -119,7 +117,8 @@ class CpuRunner:
         self.arena = aligned(
             Type((max(code.arena, 1),), "uint8"), f"the intermediate values of {code.name}"
         )
-        self.scratch = aligned(Type((max(self.threads * code.scratch, 1),), "uint8"))
+        threads = self.threads + (len(code.sums) > 1)  # one makes the sums
+        self.scratch = aligned(Type((max(threads * code.scratch, 1),), "uint8"))
         self.bases = {("arena", 0): self.arena.ctypes.data}
         self.bases["scratch", 0] = self.scratch.ctypes.data
         self.port = port()
@@ -133,7 +132,7 @@ class CpuRunner:
         self.words: dict[tuple[str, int], list[tuple[c_int64, int]]] = {}
         self.columns: list[tuple[str, int, np.ndarray, np.ndarray]] = []
         self.table = self.tabulate(code.calls, code.loops, len(code.devices))
-        self.until_sums: LaunchTable | None = None
+        self.shard_tables: dict[bool, LaunchTable] = {}
         self.encoded: dict[tuple[int, bool], EncodedSum] = {}
         self.tables: dict[int, tuple[dict[int, int], LaunchTable]] = {}  # of groups that prepare
         self._find_words()
@@ -167,13 +166,19 @@ class CpuRunner:
         return memory
 
     def tabulate(
-        self, calls: Sequence[Call], loops: Sequence[CallLoop] = (), devices: int = 0
+        self,
+        calls: Sequence[Call],
+        loops: Sequence[CallLoop] = (),
+        devices: int = 0,
+        sums: Sequence[int] = (),
+        apart: bool = False,
     ) -> LaunchTable:
         # a stopped run would leave parameters half new; whatever it prepares is prepared again
         asks = 0 if self.code.updates else desk.ctypes.data
         steps = {i: x.length for x in loops for i in range(x.first, x.last)}
         launches = [self.launch(call, steps.get(i, 1)) for i, call in enumerate(calls)]
-        return LaunchTable(launches, devices, [(x.first, x.last, x.length) for x in loops], asks)
+        repeated = [(x.first, x.last, x.length) for x in loops]
+        return LaunchTable(launches, devices, repeated, asks, sums, apart)
 
     def launch(self, call: Call, steps: int) -> TableEntry:
         pairs = [(self.functions[w.kernel], self.block(w, steps)) for w in call.work]
@@ -292,15 +297,35 @@ class CpuRunner:
         found = self.encoded.get((shard, empty))
         if found is None:
             found = self.encoded[shard, empty] = EncodedSum(sums, shard, empty)
-        if self.until_sums is None:
-            self.until_sums = self.tabulate(*until_sums(self.code), len(self.code.devices))
-            self._find_words()
+        table = self.shard_table(sums, shard == sums.last)
         self.bind(inputs, outputs)
         self.port[PORT_CURSOR], self.port[PORT_MESSAGES] = found.address, sums.functions
+        self.port[PORT_PATIENT] = table.apart
         try:
-            self.team.run(self.table if shard == sums.last else self.until_sums, self.threads)
+            self.team.run(table, self.threads)
         finally:
             self.port[PORT_CURSOR] = 0
+
+    def shard_table(self, sums: ShardSums, last: bool) -> LaunchTable:
+        """The calls of a shard; of the last one all, whose sums may wait for other ranks. Between
+        hosts other calls go on meanwhile. Within one a sum takes the processors that they need, and
+        waits for the slowest rank once if all sums come at the end.
+        """
+        table = self.shard_tables.get(last)
+        if table is None:
+            code, devices, after = self.code, len(self.code.devices), following(self.code)
+            before = [i for i in range(len(code.calls)) if i not in after]
+            if not last:
+                table = self.tabulate(*arranged(code, before), devices)
+            elif len(code.sums) > 1 and sums.far and not devices:
+                table = self.tabulate(code.calls, code.loops, 0, code.sums, apart=True)
+            else:
+                order = [i for i in before if i not in code.sums] + [*code.sums, *sorted(after)]
+                places = [order.index(i) for i in code.sums]
+                table = self.tabulate(*arranged(code, order), devices, places)
+            self.shard_tables[last] = table
+            self._find_words()
+        return table
 
     def time(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> list[float]:
         from .driver.calibrate import cycles_per_second

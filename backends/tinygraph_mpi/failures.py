@@ -72,11 +72,13 @@ def _leave(world: Connection) -> None:
     """
     from .connection import LEFT
 
-    sent = [
+    open: list[MPI.Request] = [
         world.comm.isend(world.doing, r, tag=LEFT) for r in range(world.size) if r != world.rank
     ]
-    barrier = world.comm.Ibarrier()
-    while not (MPI.Request.Testall(sent) and barrier.Test()):
+    others = [r for r in range(world.size) if r != world.rank and r not in world.ended]
+    open += [world.comm.irecv(source=r, tag=LEFT) for r in others]
+    open.append(world.comm.Ibarrier())
+    while not MPI.Request.testall(open)[0]:
         time.sleep(1e-3)
         if any(not alive(p) for host, p in world.places if host == world.places[world.rank][0]):
             end(world, "a rank has died while the others exit")

@@ -22,6 +22,7 @@ class NativeMessages:
 
     def __init__(self, world: Connection) -> None:
         self.world = world
+        self.far = len({host for host, _ in world.places}) > 1
         self._pending: list[Pending] = []
         self._began: tuple[int, str, float] = (-1, "", 0.0)  # wait, what is done, when
         self._watch_function = _WATCH(self._watch)  # kept alive

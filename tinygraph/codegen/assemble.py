@@ -51,6 +51,7 @@ def assemble(plan: Plan, short_rows: int = 0) -> Code:
     return Code(
         plan.name, kernels, prepare, calls, *sizes, head=head, devices=plan.devices,
         loops=loops_of(plan), pieces=pieces(plan),
+        sums=tuple(i for i, x in enumerate(plan.launches) if x.sums_shards),
     )  # fmt: skip
 
 

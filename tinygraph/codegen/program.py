@@ -102,6 +102,7 @@ class Code:
         devices: names by number; none where all threads share all calls.
         updates: whether a run changes parameters.
         pieces: where values begin in the prepared memory, where places count from its beginning.
+        sums: the calls that add up what shards give, in their order.
     """
 
     name: str
@@ -117,6 +118,7 @@ class Code:
     loops: tuple[CallLoop, ...] = ()
     updates: bool = False
     pieces: tuple[int, ...] = ()
+    sums: tuple[int, ...] = ()
 
     def order(self) -> Iterator[tuple[int, int]]:
         """The calls of a run one after the other: (number, step of its loop, else 0)."""

@@ -75,7 +75,7 @@ def read(data: bytes, source_path: Path) -> Built:
         code["name"], kernels, prepare, calls, code["arena"], code["prepared"], code["scratch"],
         tuple((home, offset, size) for home, offset, size in code["buffers"]),
         devices=tuple(code["devices"]), loops=tuple(CallLoop(**x) for x in code["loops"]),
-        updates=code["updates"], pieces=tuple(code["pieces"]),
+        updates=code["updates"], pieces=tuple(code["pieces"]), sums=tuple(code["sums"]),
     )  # fmt: skip
     return Built(made, constants, source_path)
 

@@ -18,6 +18,7 @@ from ..graph.ir import Graph, Node, Parameter
 from ..graph.origins import described
 from ..graph.state import aligned
 from ..graph.types import Type
+from ..ops.collective import SHARD_SUM
 from ..ops.random import SEED, STEP
 from ..passes import Update
 from ..ranks.shard_sum import ShardSum, ShardSums
@@ -61,12 +62,11 @@ class DataParallel:
             if step.counters
             else None
         )
-        self._dtype = step.total.dtype
+        self._dtype = step.totals[0].dtype
         new = lambda size, dtype: aligned(Type((size,), dtype))  # noqa: E731
-        total = ShardSum(
-            self.world.rank, self.world.size, shards, step.total.type.size, self._dtype, new
-        )
-        self._sums = ShardSums((total,), self.world.messages)
+        place = self.world.rank, self.world.size, shards
+        sums = (ShardSum(*place, t.type.size, t.dtype, new) for t in step.totals)
+        self._sums = ShardSums(tuple(sums), self.world.messages)
         self._held = shards_of(self.world.rank, self.world.size, shards)
         self._draws = step.draws
         self._weights: dict[tuple[int, int], np.ndarray] = {}
@@ -78,8 +78,9 @@ class DataParallel:
         Raises:
             ValueError: a shard computes together with others, of which this rank holds several.
         """
-        graph = Graph("step", step.inputs, step.values)
-        found = next((n for n in graph.everywhere if n.op.ordered), None)
+        graph = Graph("step", step.inputs, step.totals)
+        ordered = (n for n in graph.everywhere if n.op.ordered and n.op is not SHARD_SUM)
+        found = next(ordered, None)
         if found is not None and self.shards != self.world.size:
             raise ValueError(
                 f"data_parallel runs one shard after the other, so that they cannot compute "

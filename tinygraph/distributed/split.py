@@ -17,6 +17,8 @@ from ..ops.random import STEP
 from ..optim.optimizer import GRADIENT
 from ..passes import Update, strip_effects
 
+BUCKET = 4 << 20  # bytes that are summed at a time, at least: long enough for a network's latency
+
 
 @same_nodes
 @dataclass(frozen=True)
@@ -26,9 +28,8 @@ class ShardStep:
     Attributes:
         inputs: of a shard: the user's, then ``weight``, the shard's part of the batch, and
             ``counter``, which random numbers of a shard follow from.
-        values: what is summed over shards, each times ``weight``: first the user's outputs, then
-            gradients, then statistics.
-        total: the sums, one after the other, each as it is stored.
+        totals: the sums over shards, each of a bucket of values, one after the other as they are
+            stored. Buckets are in the order in which the backward pass completes them.
         outputs: the user's, of the whole batch.
         updates: (parameter, new value), which read ``total``.
         counters: (parameter, new value) that follow from no batch.
@@ -36,8 +37,7 @@ class ShardStep:
     """
 
     inputs: tuple[Node, ...]
-    values: tuple[Node, ...]
-    total: Node
+    totals: tuple[Node, ...]
     outputs: tuple[Node, ...]
     updates: tuple[Update, ...]
     counters: tuple[Update, ...]
@@ -60,13 +60,12 @@ def split(
                 "float; batch_inference returns a result for each example"
             )
     given = tuple(updates)
-    gradients = list(dict.fromkeys(g for _, new in given for g in topmost_gradients(new)))
+    gradients = in_backward_order(g for _, new in given for g in topmost_gradients(new))
     first = Graph("step", tuple(inputs), (*outputs, *gradients))
     stripped, effects = strip_effects(first)
-    values, count = list(stripped.outputs), len(outputs)
-    dtype = "float64" if any(v.dtype == "float64" for v in values) else "float32"
-    order = [() for _ in outputs] + [g.notes[GRADIENT] for g in gradients]
-    sums = [input(f"sum.{i}", *v.shape, dtype=dtype) for i, v in enumerate(values)]
+    count = len(outputs)
+    values = Values(list(stripped.outputs), [()] * count + [g.notes[GRADIENT] for g in gradients])
+    sums = values.sums
     known = {g: ops.cast(s, g.dtype) for g, s in zip(gradients, sums[count:], strict=True)}
     after = substitute(Graph("update", (), tuple(new for _, new in given)), known).outputs
     pairs: list[Update] = []
@@ -77,27 +76,74 @@ def split(
                     f"data_parallel averages over shards what follows from the batch; the new "
                     f"value of {p.name}, {described(new)}, is {new.type}"
                 )
-            values.append(new)
-            order.append(p.state.order)
-            sums.append(input(f"sum.{len(sums)}", *new.shape, dtype=dtype))
-            new = ops.cast(sums[-1], new.dtype)
+            new = ops.cast(values.add(new, p.state.order), new.dtype)
         pairs.append((p, new))
-    weight = input("shard.weight", dtype=dtype)
+    weight = input("shard.weight", dtype=values.dtype)
     counter = input("shard.counter", dtype="int32")
-    scaled = [ops.cast(v, dtype) * weight for v in values]
-    drawn = substitute(Graph("step", tuple(inputs), tuple(scaled)), {STEP: counter}).outputs
-    total = SHARD_SUM(flat(drawn, order), shards=shards)
-    made = [new if reads(new, sums) else None for _, new in pairs]
-    whole = Graph("update", (), (*sums[:count], *(new for new in made if new is not None)))
-    parts = dict(zip(sums, unflat(total, sums, order), strict=True))
+    scaled = tuple(ops.cast(v, values.dtype) * weight for v in values.nodes)
+    drawn = substitute(Graph("step", tuple(inputs), scaled), {STEP: counter}).outputs
+    totals, parts = summed(drawn, values, range(count, count + len(gradients)), shards)
+    batch = [i for i, (_, new) in enumerate(pairs) if reads(new, sums)]
+    whole = Graph("update", (), (*sums[:count], *(pairs[i][1] for i in batch)))
     results = substitute(whole, parts).outputs
-    summed = [p for (p, _), new in zip(pairs, made, strict=True) if new is not None]
     return ShardStep(
-        (*inputs, weight, counter), drawn, total, results[:count],
-        tuple(zip(summed, results[count:], strict=True)),
-        tuple(pair for pair, new in zip(pairs, made, strict=True) if new is None),
-        reads(total, [counter]),
+        (*inputs, weight, counter), totals, results[:count],
+        tuple(zip((pairs[i][0] for i in batch), results[count:], strict=True)),
+        tuple(pair for i, pair in enumerate(pairs) if i not in set(batch)),
+        reads(totals[-1], [counter]),
     )  # fmt: skip
+
+
+class Values:
+    """What is summed over shards, each times its weight: outputs, gradients, then statistics.
+
+    Attributes:
+        order: for each value the order of its axes in memory.
+        sums: an input that stands for the sum of each.
+    """
+
+    def __init__(self, nodes: list[Node], order: list[tuple[int, ...]]):
+        self.nodes, self.order = nodes, order
+        self.dtype = "float64" if any(v.dtype == "float64" for v in nodes) else "float32"
+        self.sums = [input(f"sum.{i}", *v.shape, dtype=self.dtype) for i, v in enumerate(nodes)]
+
+    def add(self, node: Node, order: tuple[int, ...]) -> Node:
+        """Sums one more; returns its sum."""
+        self.nodes.append(node)
+        self.order.append(order)
+        self.sums.append(input(f"sum.{len(self.sums)}", *node.shape, dtype=self.dtype))
+        return self.sums[-1]
+
+
+def summed(
+    scaled: Sequence[Node], values: Values, gradients: range, shards: int
+) -> tuple[tuple[Node, ...], dict[Node, Node]]:
+    """The sums over shards of buckets of values, and each value's part of them.
+
+    What the forward pass gives is in the first bucket, with the gradients that come first.
+    """
+    buckets = [[i for i in range(len(scaled)) if i not in gradients]]
+    for i in gradients:
+        if sum(scaled[k].type.bytes for k in buckets[-1]) >= BUCKET:
+            buckets.append([])
+        buckets[-1].append(i)
+    totals: list[Node] = []
+    parts: dict[Node, Node] = {}
+    for bucket in filter(None, buckets):
+        order, sums = [values.order[i] for i in bucket], [values.sums[i] for i in bucket]
+        row = flat([scaled[i] for i in bucket], order)
+        totals.append(SHARD_SUM(*totals[-1:], row, shards=shards))
+        parts |= zip(sums, unflat(totals[-1], sums, order), strict=True)
+    return tuple(totals), parts
+
+
+def in_backward_order(gradients: Iterable[Node]) -> list[Node]:
+    """Each gradient once, those first that the backward pass completes first: the least deep."""
+    found = list(dict.fromkeys(gradients))
+    depth: dict[Node, int] = {}
+    for n in Graph("", (), tuple(found)).nodes:
+        depth[n] = 1 + max((depth[i] for i in n.inputs), default=0)
+    return sorted(found, key=depth.__getitem__)
 
 
 def topmost_gradients(new: Node) -> Iterator[Node]:

@@ -91,7 +91,7 @@ def _define(kind: str, vjp: Callable[..., tuple]) -> Op:
 
 def _write_shard_sum(k: KernelWriter) -> None:
     """The sum from where the shard's array is, if it is there as one row; else from a copy."""
-    (x,), y = k.inputs, k.output
+    x, y = k.inputs[-1], k.output
     k.array("x", x)
     k.array("y", y)
     port = k.port("port")
@@ -105,7 +105,8 @@ def _write_shard_sum(k: KernelWriter) -> None:
     k.line(f"sum_shards({port}, {'x' if row else 'y'}, y, {bytes})")
 
 
-def _infer_shard_sum(x: Type, *, shards: int) -> Type:
+def _infer_shard_sum(*types: Type, shards: int) -> Type:
+    x = types[-1]
     if x.dtype not in ("float32", "float64") or len(x.shape) != 1:
         raise ShapeError(f"shard_sum requires a row of f32 or f64, got {x}")
     return x
@@ -134,10 +135,11 @@ REDUCE: Op = _define(
 )
 
 # The sum over all shards of a batch, each of which runs the graph up to here: what data_parallel is
-# made of. A graph by itself is one shard, whose sum is its own array.
+# made of. A graph by itself is one shard, whose sum is its own array. Of two inputs the first is an
+# earlier sum, which only stands for the order.
 SHARD_SUM: Op = define(
     "shard_sum", Kind.OPAQUE, ordered=True, infer=_infer_shard_sum,
-    ref=lambda x, *, shards: np.array(x), template=_write_shard_sum,
+    ref=lambda *xs, shards: np.array(xs[-1]), template=_write_shard_sum,
     no_gradient="it adds up gradients", cost=lambda out, *_, **__: out.size,
 )  # fmt: skip
 

@@ -19,6 +19,7 @@ from .launches import bundle as bundling
 from .launches.devices import crossings, device_names
 from .launches.order import order_groups, waits
 from .launches.side_by_side import side_by_side
+from .launches.sums import at_sums, note_sums
 from .lower.groups import lower as lower_group
 from .lower.lowerer import Lowerer
 from .memory.arena import place_buffers
@@ -187,10 +188,11 @@ def lower(p: Planning) -> None:
         for launch in () if fixed else made.run:
             launch.put(group.device)
         p.launches.extend(made, fixed)
+    p.launches.run, p.launches.late = at_sums(p.launches.run)
 
 
 def release(p: Planning) -> None:
-    make_temporary(p.memory.buffers, p.launches.run)
+    make_temporary(p.memory.buffers, [*p.launches.run, *p.launches.late])
 
 
 def bundle(p: Planning) -> None:
@@ -198,6 +200,7 @@ def bundle(p: Planning) -> None:
     p.launches.run = [bundled_step(x, p.target) for x in p.launches.run]
     if not p.fusion.devices:
         p.launches.run = bundling.bundle(p.launches.run, p.target)
+        p.launches.late = bundling.bundle(p.launches.late, p.target)
 
 
 def bundled_step(launch: Launch, target: Target) -> Launch:
@@ -210,11 +213,13 @@ def bundled_step(launch: Launch, target: Target) -> Launch:
 
 
 def order(p: Planning) -> None:
+    p.launches.run += p.launches.late
     if p.fusion.devices:
         p.launches.run = side_by_side(p.launches.run, p.target)
     p.launches.run, p.loops = spread(p.launches.run)
     waits(p.launches.prepare)
     waits(p.launches.run, p.loops)
+    note_sums(p.launches.run, p.target)
 
 
 def spread(launches: Sequence[Launch]) -> tuple[list[Launch], list[Loop]]:

@@ -227,6 +227,11 @@ class ShardSums:
         return self.sums[0].last
 
     @property
+    def far(self) -> bool:
+        """Whether there are ranks on other hosts."""
+        return self.messages is not None and self.messages.far
+
+    @property
     def functions(self) -> int:
         """The address of ``Messages.functions``; 0 where this rank is alone."""
         return self.messages.functions.ctypes.data if self.messages is not None else 0

@@ -46,9 +46,11 @@ class Messages(Protocol):
             communicator, the datatype of bytes, and the address of ``void watch(number, error)``,
             to be called every ``CHECK`` seconds of a wait, and with what is wrong: MPI's error, or
             -1 for a message of another size than is due.
+        far: whether there are ranks on other hosts.
     """
 
     functions: np.ndarray
+    far: bool
 
     def expect(self, pending: Pending) -> int:
         """A number for what a wait is for, to be told to ``watch``."""

@@ -13,6 +13,9 @@ it has claimed, but the first that is left from its own share on: so it meets wh
 cache, weights and the state of its rows in every step, its rows of a picture in every layer.
 Parts that are taken are bits of a word, which turn from 0 to 1 in one run and back in the next.
 
+In a table whose exchanges with other processes are apart, thread number 1 makes those and nothing
+else, in order. The other threads claim the rest.
+
 In a table with devices, thread number d walks the launches of device d and no others, in order, and
 waits by the same counters. The first launch that is not complete is the next one of its device and
 no longer waits for anything, so some thread can always proceed here too.
@@ -44,6 +47,7 @@ from tinygraph_cpu.driver import emitter, interrupt, launch_table, log
 from tinygraph_cpu.driver.emitter import I64, VOID, WORDS, WordBuilder
 from tinygraph_cpu.driver.interrupt import ASK, MAIN
 from tinygraph_cpu.driver.launch_table import (
+    APART,
     ARGS,
     ASKED,
     CHOOSES,
@@ -64,6 +68,7 @@ from tinygraph_cpu.driver.launch_table import (
     LINE,
     LOG,
     LOG_BEGAN,
+    NAPS,
     PARTS,
     QUEUE,
     STATS,
@@ -181,7 +186,8 @@ def _await_launches(b: WordBuilder, table: ir.Value, launch: ir.Value) -> None:
         other = b.at(launches, b.mul(b.word(waits, i), I64(LINE)))
         counter = b.pointer(other, COUNTER)
         need = b.mul(b.word(other, PARTS), epoch)
-        b.spin(lambda: b.icmp_signed(">=", b.acquire(counter, DONE), need))
+        naps = b.word(table, NAPS)
+        b.spin(lambda: b.icmp_signed(">=", b.acquire(counter, DONE), need), naps)
 
 
 def _choose_part(b: WordBuilder, table: ir.Value, launch: ir.Value, tid: ir.Value) -> ir.Value:
@@ -244,11 +250,17 @@ def _emit_device(module: ir.Module, ask: ir.Function, note: ir.Function) -> ir.F
 def _emit_work(
     module: ir.Module, device: ir.Function, ask: ir.Function, note: ir.Function
 ) -> ir.Function:
-    """work(table, tid, desk): claims and runs items until none is left; or those of its device."""
+    """work(table, tid, desk): claims and runs items until none is left; or those of its device, or
+    the exchanges that are apart.
+    """
     function, b = _function(module, "tinygraph_work", VOID, WORDS, I64, I64)
     function.linkage = "internal"
     table, tid, desk = function.args
     with b.if_then(b.icmp_signed("!=", b.word(table, DEVICES), I64(0)), likely=False):
+        b.call(device, [table, tid, desk])
+        b.ret_void()
+    exchanges = b.icmp_signed("==", tid, b.word(table, APART))
+    with b.if_then(b.and_(exchanges, b.icmp_signed("!=", tid, I64(0))), likely=False):
         b.call(device, [table, tid, desk])
         b.ret_void()
     launches, items = b.pointer(table, LAUNCH), b.pointer(table, ITEM)
@@ -333,6 +345,9 @@ def _emit_lead(module: ir.Module, work: ir.Function, begin: ir.Function) -> None
     with b.if_then(b.icmp_signed("!=", b.word(table, DEVICES), I64(0)), likely=False):
         joined = lambda: b.and_(b.acquire(state, GATE), I64(OPEN - 1))  # noqa: E731
         b.spin(lambda: b.icmp_signed(">=", joined(), b.word(state, LIMIT)))
+    with b.if_then(b.icmp_signed("!=", b.word(table, APART), I64(0)), likely=False):
+        joined = lambda: b.and_(b.acquire(state, GATE), I64(OPEN - 1))  # noqa: E731
+        b.spin(lambda: b.icmp_signed("!=", joined(), I64(0)))
     gate = b.atomic_rmw("xchg", b.at(state, GATE), closed, "acq_rel")
     inside = b.and_(gate, I64(OPEN - 1))
     b.spin(lambda: b.icmp_signed("==", b.acquire(state, LEFT), inside))

@@ -11,6 +11,7 @@ from llvmlite import ir
 I32, I64, VOID = ir.IntType(32), ir.IntType(64), ir.VoidType()
 WORDS = I64.as_pointer()
 PATIENCE = 1 << 14  # pauses before a waiting thread offers its core to others
+NAP = 50  # microseconds that one sleeps that may wait for another process
 
 
 class WordBuilder(ir.IRBuilder):
@@ -57,6 +58,13 @@ class WordBuilder(ir.IRBuilder):
         else:
             self.intrinsic("SwitchToThread", I32)
 
+    def sleep(self, microseconds: ir.Value) -> None:
+        if os.name == "posix":
+            self.intrinsic("usleep", I32, self.trunc(microseconds, I32))
+        else:
+            milliseconds = self.udiv(self.add(microseconds, I64(999)), I64(1000))
+            self.intrinsic("Sleep", VOID, self.trunc(milliseconds, I32))
+
     @contextmanager
     def count(self, begin: ir.Value, end: ir.Value) -> Iterator[ir.Value]:
         """A loop over begin <= i < end."""
@@ -73,8 +81,10 @@ class WordBuilder(ir.IRBuilder):
         self.branch(head)
         self.position_at_end(done)
 
-    def spin(self, ready: Callable[[], ir.Value]) -> None:
-        """Waits until ready() holds: pauses, later offers the core with every further pause."""
+    def spin(self, ready: Callable[[], ir.Value], naps: ir.Value | None = None) -> None:
+        """Waits until ready() holds: pauses, later offers the core with every further pause; where
+        ``naps`` is not 0, it sleeps instead.
+        """
         head, wait, offer, done = (
             self.append_basic_block(n) for n in ("spin", "pause", "offer", "ready")
         )
@@ -90,7 +100,14 @@ class WordBuilder(ir.IRBuilder):
         spins.add_incoming(more, wait)
         self.cbranch(self.icmp_signed("<", more, I64(PATIENCE)), head, offer)
         self.position_at_end(offer)
-        self.offer_core()
-        spins.add_incoming(more, offer)
+        if naps is None:
+            self.offer_core()
+        else:
+            with self.if_else(self.icmp_signed("!=", naps, I64(0))) as (long, short):
+                with long:
+                    self.sleep(I64(NAP))
+                with short:
+                    self.offer_core()
+        spins.add_incoming(more, self.block)
         self.branch(head)
         self.position_at_end(done)

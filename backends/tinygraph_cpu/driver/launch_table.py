@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,8 @@ QUEUE, THREADS = LINE, 2 * LINE
 DESK, ASKED, STOP = 2 * LINE + 1, 2 * LINE + 2, 2 * LINE + 3
 # where entries go, the words of a thread, when the run began
 LOG, LOG_WORDS, LOG_BEGAN = 2 * LINE + 4, 2 * LINE + 5, 2 * LINE + 6
-TABLE_WORDS = 3 * LINE
+NAPS, APART = 3 * LINE, 3 * LINE + 1
+TABLE_WORDS = 4 * LINE
 FUNCTION, ARGS, PARTS, WAIT_BEGIN, WAIT_END, COUNTER, DEVICE, CHOOSES = range(8)
 DONE, TAKEN = 0, 1
 MOST = 64  # parts of a launch of which threads choose their own: bits of a word
@@ -96,9 +97,12 @@ class LaunchTable:
 
     ``loops`` are (first, last, length): launches first up to last, not included, run so often.
     ``desk`` is where a run asks whether to stop (see interrupt.py); 0: it is never stopped.
+    ``exchanges`` are launches that wait for other processes; if they are ``apart``, one thread more
+    makes them, in their order, while the others go on.
 
     Attributes:
         devices: how many threads have launches of their own; 0: all share them.
+        apart: how many threads make exchanges only: 1 or 0.
 
     Raises:
         ValueError: a launch has no parts, waits for one that does not come before it, or is on a
@@ -111,6 +115,8 @@ class LaunchTable:
         devices: int = 0,
         loops: Sequence[tuple[int, int, int]] = (),
         desk: int = 0,
+        exchanges: Collection[int] = (),
+        apart: bool = False,
     ) -> None:
         for i, launch in enumerate(launches):
             known = 0 <= launch.device < max(devices, 1)
@@ -138,7 +144,7 @@ class LaunchTable:
             self._records[rows, WAIT_BEGIN] = begin
             self._records[rows[0], WAIT_BEGIN] += len(launch.back)
             self._records[rows, WAIT_END] = begin + len(found)
-            self._records[rows, DEVICE] = launch.device
+            self._records[rows, DEVICE] = (apart and i in exchanges) or launch.device
             chooses = length > 1 or launch.own
             self._records[rows, CHOOSES] = chooses and 1 < launch.parts <= MOST
         self._records[:, COUNTER] = self._counters.ctypes.data + 8 * LINE * np.arange(n)
@@ -147,7 +153,11 @@ class LaunchTable:
         first = np.repeat(np.cumsum(parts) - parts, parts)
         number = np.repeat(np.arange(n), parts).astype(np.int64)
         self._items = number << 32 | (np.arange(len(number)) - first)
+        if apart:
+            self._items = self._items[~np.isin(self._number[number], list(exchanges))]
         self._header = words(TABLE_WORDS)
+        self._header[NAPS], self._header[APART] = len(exchanges), apart
+        self.apart = int(apart)
         self._header[LAUNCHES], self._header[ITEMS] = n, len(self._items)
         self.devices = self._header[DEVICES] = devices
         self._header[DESK] = desk

@@ -10,7 +10,6 @@ as fast as spinning). Python is called a few times a second, to see whether a ra
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import cache
 
@@ -38,7 +37,8 @@ from ..machine.features import detect
 from .emitter import I32, I64, VOID, WORDS, WordBuilder
 from .launch_table import words
 
-PORT_CURSOR, PORT_MESSAGES = 2, 3  # words of a port: where the next sum's steps are; MPI
+# Words of a port: where the next sum's steps are; MPI; whether others compute meanwhile.
+PORT_CURSOR, PORT_MESSAGES, PORT_PATIENT = 2, 3, 4
 ISEND, IRECV, TEST, GET_COUNT, COMM, BYTE, WATCH = range(7)  # words of ``Messages.functions``
 # Words of a step; an operand is a base and an offset in bytes. A wait has its messages at A:
 # requests, their states and how many bytes are due, a word for each.
@@ -53,6 +53,7 @@ STATUS = 16  # words of room for an MPI_Status, which take 3
 LOOKS = 64  # at messages between two naps
 NAPS = (0, 20, 50, 200, 1000)  # microseconds, the longer the wait, the longer
 ROUNDS = 20  # of each
+PATIENT = 1000  # rounds of naps before the longest, of a thread that others need its core for
 
 
 # ---------------------------------------------------------------------- steps as words
@@ -182,17 +183,17 @@ def _emit_add(module: ir.Module, name: str, element: ir.Type) -> ir.Function:
     return function
 
 
-def _nap(b: WordBuilder, rounds: ir.Value) -> ir.Value:
+def _nap(b: WordBuilder, rounds: ir.Value, patient: ir.Value) -> ir.Value:
     """Sleeps for as long as this round's nap; returns the microseconds."""
     stage = b.udiv(rounds, I64(ROUNDS))
     nap: ir.Value = I64(NAPS[-1])
     for k, length in reversed([*enumerate(NAPS[:-1])]):
         nap = b.select(b.icmp_unsigned("==", stage, I64(k)), I64(length), nap)
+    long = b.icmp_unsigned(">", rounds, I64(PATIENT))
+    even = b.select(long, I64(NAPS[-1]), I64(NAPS[-2]))
+    nap = b.select(b.icmp_signed("!=", patient, I64(0)), even, nap)
     with b.if_then(b.icmp_signed("!=", nap, I64(0))):
-        if os.name == "posix":
-            b.intrinsic("usleep", I32, b.trunc(nap, I32))
-        else:
-            b.intrinsic("Sleep", VOID, b.trunc(b.udiv(b.add(nap, I64(999)), I64(1000)), I32))
+        b.sleep(nap)
     return nap
 
 
@@ -230,11 +231,11 @@ def _watch(b: WordBuilder, step: ir.Value, functions: ir.Value, error: ir.Value)
 
 
 def _emit_wait(module: ir.Module, test: ir.Function) -> ir.Function:
-    """wait(step, functions): until all messages of a step are complete."""
-    function = ir.Function(module, ir.FunctionType(VOID, [WORDS, WORDS]), "tinygraph_wait")
+    """wait(step, functions, patient): until all messages of a step are complete."""
+    function = ir.Function(module, ir.FunctionType(VOID, [WORDS, WORDS, I64]), "tinygraph_wait")
     function.linkage = "internal"
     b = WordBuilder(function.append_basic_block("entry"))
-    step, functions = function.args
+    step, functions, patient = function.args
     done, rounds, since = b.pointer(step, DONE), b.alloca(I64), b.alloca(I64)
     with b.count(I64(0), b.word(step, COUNT)) as i:
         b.store(I64(0), b.at(done, i))
@@ -247,7 +248,7 @@ def _emit_wait(module: ir.Module, test: ir.Function) -> ir.Function:
         complete = b.icmp_signed("==", b.call(test, [step, functions]), I64(0))
         with b.if_then(complete):
             b.ret_void()
-    slept = b.add(b.load(since), _nap(b, b.load(rounds)))
+    slept = b.add(b.load(since), _nap(b, b.load(rounds), patient))
     b.store(b.add(b.load(rounds), I64(1)), rounds)
     overdue = b.icmp_signed(">=", slept, I64(round(CHECK * 1e6)))
     b.store(b.select(overdue, I64(0), slept), since)
@@ -290,7 +291,7 @@ def _emit_sum(module: ir.Module, wait: ir.Function) -> None:
         elif s == COPY:
             _copy(b, at(A), at(B), count)
         elif s == WAIT:
-            b.call(wait, [step, functions])
+            b.call(wait, [step, functions, b.word(port, PORT_PATIENT)])
         else:
             name = ISEND if s == SEND else IRECV
             error = _call(

@@ -116,19 +116,20 @@ class Team:
         """Runs a table and returns when all of it is complete.
 
         On one thread no lock is taken: two runs of one table at a time are the caller's mistake. A
-        table with devices is walked by one thread if there are fewer than devices.
+        table with devices is walked by one thread if there are fewer than devices. One whose
+        exchanges are apart has one thread more, or is walked if there is none.
 
         Raises:
             BaseException: what a signal's handler has raised, where the table has a desk.
         """
-        if threads < max(table.devices, 2):
+        if threads + table.apart < max(table.devices, 2):
             if self._walk(table.address):
                 stop()
             return
-        threads = table.devices or threads
+        threads, least = table.devices or threads + table.apart, max(table.devices - 1, table.apart)
         with self.lock:
             self._start(threads - 1)
-            if table.devices and len(self.workers) < threads - 1:
+            if len(self.workers) < least:
                 stopped = self._walk(table.address)
             else:
                 self._place()

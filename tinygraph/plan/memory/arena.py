@@ -9,6 +9,7 @@ from itertools import accumulate
 from operator import itemgetter, or_
 
 from ..launches.order import reduce_back, reduce_waits
+from ..launches.sums import keep_summed
 from ..records.plan import Launch, Loop, Plan
 from ..records.work import Access, Buffer
 
@@ -24,6 +25,7 @@ def place_buffers(plan: Plan) -> None:
     for number, launch in enumerate(plan.launches):
         for access in launch.accesses:
             touch(access, number)
+    keep_summed(plan.launches)
     for number, launch in enumerate(plan.prepare):
         for access in launch.accesses:
             if access.buffer.home == "temporary":

@@ -11,10 +11,13 @@ from .plan import Launch
 
 @dataclass(slots=True)
 class Launches:
-    """The launches of every run, and those that run before, when parameters have changed."""
+    """The launches of every run, and those that run before, when parameters have changed; ``late``
+    are those that come at the end of a run, after sums over shards.
+    """
 
     run: list[Launch] = field(default_factory=list)
     prepare: list[Launch] = field(default_factory=list)
+    late: list[Launch] = field(default_factory=list)
 
     def add(self, launch: Launch, fixed: bool = False) -> None:
         """``fixed``: it depends on nothing that changes between runs."""

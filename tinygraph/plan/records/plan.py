@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...graph.ir import Node, same_nodes
+from ...ops.collective import SHARD_SUM
 from .reason import Reason
 from .work import Access, Buffer, Emitted, Location, Nest, Put, Special, Tile
 
@@ -84,6 +85,11 @@ class Launch:
         if isinstance(self.work, Bundle | Repeat):
             return any(x.ordered for x in self.work.launches)
         return isinstance(self.work, Special) and self.work.op.ordered
+
+    @property
+    def sums_shards(self) -> bool:
+        """Whether it adds up what all shards of a batch give."""
+        return isinstance(self.work, Special) and self.work.op is SHARD_SUM
 
     @property
     def accesses(self) -> tuple[Access, ...]:

@@ -1,0 +1,50 @@
+"""Sums over shards: what follows from them comes after all that does not.
+
+So nothing that a sum needs stands after what waits for an earlier sum: threads go on with the
+backward pass while sums are made, and a shard's part ends where the launches after the sums begin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..records.plan import Launch
+from ..records.target import Target
+from .order import waits
+from .side_by_side import duration
+
+
+def at_sums(launches: Sequence[Launch]) -> tuple[list[Launch], list[Launch]]:
+    """The launches up to the last sum, and those that follow from sums."""
+    sums = {i for i, x in enumerate(launches) if x.sums_shards}
+    if not sums:
+        return list(launches), []
+    waits(launches)
+    late: set[int] = set()
+    for number, launch in enumerate(launches):
+        if number not in sums and not (sums | late).isdisjoint(launch.waits):
+            late.add(number)
+    before = [x for i, x in enumerate(launches) if i not in late]
+    return before, [x for i, x in enumerate(launches) if i in late]
+
+
+def keep_summed(launches: Sequence[Launch]) -> None:
+    """What sums read and write lives until the last one: others may run meanwhile, and must not
+    wait for a sum because they use its memory.
+    """
+    sums = [i for i, x in enumerate(launches) if x.sums_shards]
+    for number in sums:
+        for access in launches[number].accesses:
+            access.buffer.last = max(access.buffer.last, sums[-1])
+
+
+def note_sums(launches: Sequence[Launch], target: Target) -> None:
+    """Notes of each sum how much of the work up to the last one is done when it can begin."""
+    sums = [i for i, x in enumerate(launches) if x.sums_shards]
+    if len(sums) < 2:
+        return
+    others = [0.0 if x.sums_shards else duration(x, target) for x in launches[: sums[-1]]]
+    for number in sums:
+        done = sum(others[:number]) / max(sum(others), 1e-9)
+        bytes = launches[number].nodes[-1].type.bytes
+        launches[number].note = f"{bytes:,} bytes, complete after {done:.0%} of the work before"
