@@ -9,6 +9,7 @@ import tinygraph as tg
 from compiled import graph_of, run_python
 from tinygraph.autodiff import check_grad
 from tinygraph.graph.interpret import run
+from tinygraph.ops.window import WINDOW_MAX, WINDOW_SUM
 
 
 def dilated(
@@ -34,7 +35,8 @@ def dilated(
 @pytest.mark.parametrize("ceil_mode", [False, True])
 @pytest.mark.parametrize(
     ("kernel", "stride", "padding", "dilation"),
-    [(2, 1, 0, 1), (2, 1, 0, 2), (3, 2, 1, 2), (2, 3, 1, 3), (3, 1, 0, 3), (1, 2, 0, 2)],
+    [(2, 1, 0, 1), (2, 1, 0, 2), (3, 2, 1, 2), (2, 3, 1, 3), (3, 1, 0, 3), (1, 2, 0, 2),
+     (5, 1, 2, 1), (4, 1, 3, 2), (9, 1, 8, 1), (9, 2, 4, 1)],
 )
 def test_max_pooling_with_dilation(
     kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool
@@ -45,6 +47,32 @@ def test_max_pooling_with_dilation(
     for got in (run(graph_of(y), a)[0], run_python(graph_of(y), a)[0]):
         np.testing.assert_array_equal(got, dilated(a, kernel, stride, padding, dilation, ceil_mode))
     check_grad(lambda v: tg.max_pool2d(v, kernel, stride, padding, ceil_mode, dilation), a)
+
+
+@pytest.mark.parametrize("kernel, padding", [((5, 7), (2, 3)), ((9, 9), (0, 0)), ((4, 8), (3, 1))])
+def test_large_windows_are_folded_axis_by_axis(
+    kernel: tuple[int, int], padding: tuple[int, int]
+) -> None:
+    """Maxima, their places and gradients are those of windows at once, with ties and NaN, too."""
+    a = np.random.default_rng(0).integers(0, 4, (2, 3, 11, 13)).astype("float32")
+    a[0, 1, 5, 6] = np.nan
+    x = tg.input("x", *a.shape)
+    y, places = tg.max_pool(x, kernel, 1, padding, return_indices=True)
+    sizes = {"kernel": (1, 1, *kernel), "stride": (1,) * 4, "padding": (0, 0, *padding)}
+    whole = WINDOW_MAX(x, **sizes, size=y.shape)
+    mean = tg.avg_pool2d(x, kernel, 1, padding)
+    scaled = WINDOW_SUM(x, **sizes, size=y.shape) / (kernel[0] * kernel[1])
+    assert sum(n.op is WINDOW_MAX for n in graph_of(y).nodes) == 2
+    g = tg.input("g", *y.shape)
+    pairs = [(y, whole), (mean, scaled)]
+    pairs += [tuple(tg.grad(tg.sum(v * g), [x])[0] for v in pair) for pair in pairs]
+    seed = np.random.default_rng(1).integers(-3, 4, y.shape).astype("float32")
+    found = tg.compile([x, g], [v for pair in pairs for v in pair] + [places])(a, seed)
+    for got, want in zip(found[0:8:2], found[1:8:2], strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+    rows = np.where(np.isnan(a), 9, a).reshape(2, 3, -1)
+    picked = np.take_along_axis(rows, found[8].reshape(2, 3, -1), 2)
+    assert np.array_equal(picked, np.where(np.isnan(found[0]), 9, found[0]).reshape(2, 3, -1))
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int32", "uint32"])

@@ -104,7 +104,7 @@ def test_a_transpose_walks_the_taps_that_can_meet_an_element() -> None:
 def test_the_numbers_of_a_windows_taps_are_bytes() -> None:
     indices = [
         n
-        for _, _, gradient in (pooled(((40, 40), k, 1, 0, False), 2) for k in (15, 16))
+        for _, _, gradient in (pooled(((40, 40), k, k, 0, False), 2) for k in (15, 16))
         for n in graph_of(gradient).nodes
         if n.op.name == "window_max_index"
     ]

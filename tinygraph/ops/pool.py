@@ -16,7 +16,7 @@ import numpy as np
 from ..graph.convert import flag
 from ..graph.dtype import DTYPES
 from ..graph.ir import Node
-from ..graph.op import ShapeError, constant
+from ..graph.op import Op, ShapeError, constant
 from .arithmetic import floor_divide, mod
 from .convolution import border_of, pair, sizes_of
 from .logic import cast
@@ -35,6 +35,8 @@ __all__ = (
     "max_pool",
     "max_pool2d",
 )
+
+WORTH = 2  # how many times fewer steps are worth another pass through memory
 
 Sizes = tuple[int, ...]  # one for each axis of the image
 
@@ -60,6 +62,23 @@ class _Windows:
         }
         gaps = max(self.dilation, default=1) > 1
         return found | ({"dilation": (1, 1, *self.dilation)} if gaps else {})
+
+    def along(self, axis: int, x: Node) -> _Windows:
+        """These windows over one axis of x[N, C, ...] alone."""
+
+        def alone(found: tuple[Any, ...], others: Any) -> tuple[Any, ...]:
+            return tuple(n if a == axis else others for a, n in enumerate(found))
+
+        size = list(x.shape[2:])
+        size[axis] = self.count[axis]
+        return _Windows(
+            x.shape[2:],
+            alone(self.kernel, 1),
+            alone(self.stride, 1),
+            alone(self.padding, (0, 0)),
+            alone(self.dilation, 1),
+            tuple(size),
+        )
 
     def coverage(self, weights: np.ndarray, count_padding: bool) -> np.ndarray:
         """The sum of each window's weights on the image, or on the image with its padding.
@@ -124,6 +143,19 @@ def _count(image: int, kernel: int, stride: int, padding: tuple[int, int], ceil_
     return count - 1 if ceil_mode and (count - 1) * stride >= image + padding[0] else count
 
 
+def _folded(op: Op, x: Node, windows: _Windows) -> Node:
+    """Windows of x, folded. Large ones that overlap are folded along one axis after the other, the
+    last one first: 26 steps instead of 169 for 13 x 13, and the same first maximum.
+    """
+    axes = range(len(windows.kernel))
+    steps = sum(windows.kernel[a] * math.prod(windows.stride[:a]) for a in axes)
+    if WORTH * steps > math.prod(windows.kernel):
+        return op(x, **windows.attrs(x))
+    for axis in reversed(axes):
+        x = op(x, **windows.along(axis, x).attrs(x))
+    return x
+
+
 # -- maxima ----------------------------------------------------------------------------------------
 
 
@@ -183,10 +215,10 @@ def max_pool(
 def _maxima(name: str, x: Node, *options: Any) -> tuple[Node, _Windows]:
     windows = _windows(name, x, *options)
     if not DTYPES[x.dtype].is_integer:
-        return WINDOW_MAX(x, **windows.attrs(x)), windows
+        return _folded(WINDOW_MAX, x, windows), windows
     if DTYPES[x.dtype].bits > 32:
         raise ShapeError(f"{name} requires integers of 32 bits at most, got {x.type}")
-    return cast(WINDOW_MAX(_as_float(x), **windows.attrs(x)), x.dtype), windows
+    return cast(_folded(WINDOW_MAX, _as_float(x), windows), x.dtype), windows
 
 
 def _as_float(x: Node) -> Node:
@@ -261,7 +293,7 @@ def avg_pool(
 
 def _average(x: Node, windows: _Windows, count_padding: bool) -> Node:
     count = windows.coverage(np.ones(windows.kernel), count_padding)
-    return _scaled(WINDOW_SUM(x, **windows.attrs(x)), 1 / count)
+    return _scaled(_folded(WINDOW_SUM, x, windows), 1 / count)
 
 
 def l2_pool2d(
@@ -277,7 +309,7 @@ def l2_pool2d(
         array([[[[5.]]]], dtype=float32)
     """
     windows = _windows("l2_pool2d", x, kernel_size, stride, padding, ceil_mode)
-    return root(WINDOW_SUM(x * x, **windows.attrs(x)))
+    return root(_folded(WINDOW_SUM, x * x, windows))
 
 
 def lp_pool(
@@ -305,7 +337,7 @@ def lp_pool(
     if not p > 0:
         raise ShapeError(f"lp_pool requires p above 0, got {p}")
     windows = _windows("lp_pool", x, kernel_size, stride, padding, ceil_mode, dilation)
-    sums = WINDOW_SUM(x * x if p == 2 else size_power(x, p), **windows.attrs(x))
+    sums = _folded(WINDOW_SUM, x * x if p == 2 else size_power(x, p), windows)
     return sums if p == 1 else root(sums, p)
 
 
