@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from llvmlite import ir
@@ -70,10 +71,12 @@ def lanes_of(level: str) -> int:
 
 
 def native(spec: Contraction, level: str):
-    features = detect(level)
+    """``level`` may name another instruction for products of bytes than the processor's best."""
+    level, given, dot = level.partition(":")
+    features = replace(detect(level), dot=dot) if given else detect(level)
     name = "contraction_" + hashlib.sha256(f"{spec}{features}".encode()).hexdigest()[:16]
     module = ir.Module()
-    emit_contraction(module, name, spec)
+    emit_contraction(module, name, spec, features.dot)
     return Function(objects.load_for_good({name: objects.compile_module(module, features)})[name])
 
 

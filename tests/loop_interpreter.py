@@ -52,7 +52,7 @@ def run_loops(n: Node, arrays: list[np.ndarray]) -> np.ndarray:
     out = element(n, values, flat)
     if not folded:
         return out
-    return FOLDS[n.op.fold](out, axis=folded)
+    return FOLDS[n.op.fold](out, axis=folded).astype(n.dtype)
 
 
 def read(

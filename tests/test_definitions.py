@@ -72,7 +72,7 @@ DEFINITIONS: dict[str, tuple[Kind, dict[str, Any], str]] = {
     "a source": (Kind.SOURCE, {}, "the kind SOURCE, whose operators the compiler knows"),
     "another contraction": (
         Kind.ANCHOR, {"loops": whole, "fold": "max", "expr": "{0} * {1}"},
-        "of kind ANCHOR requires expr and fold ('{0} * {1}', 'sum'), a sum of products",
+        "of kind ANCHOR requires the fold 'sum' of an expr of ('{0} * {1}', 'int32(",
     ),
     "a reshape": (V, {"row_major": True}, "takes no row_major, which is for reshape"),
     "another kind's field": (V, {"loops": whole, "fold": "sum"}, "VIEW takes no fold, which"),

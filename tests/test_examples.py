@@ -273,3 +273,9 @@ def test_word2vec(example):
     found = example(epochs=5)
     assert found["loss"] < 0.8 * found["first loss"]
     assert found["of related words"] > found["of any words"] + 0.2
+
+
+def test_int8_inference(example):
+    """After two epochs; after four, no answer is another one."""
+    changed, error = example(2)
+    assert changed <= 10 and error < 0.02

@@ -45,6 +45,7 @@ FLOORS = [
     ["tinygraph.page"],
     ["tinygraph.compiler"],
     ["tinygraph.compile", "tinygraph.view"],
+    ["tinygraph.calibrate"],
     ["tinygraph.extend"],
     ["tinygraph.pictures", "tinygraph.metrics"],
     ["tinygraph.nn", "tinygraph.datasets", "tinygraph.checkpoints"],

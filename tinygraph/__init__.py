@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from .compiler import sources as _sources  # noqa: F401  # isort: skip  first: it looks at the files
 from . import checkpoint, models, nn, onnx, ops, optim, tracebacks
 from .autodiff import GradientError, check_grad, grad
+from .calibrate import calibrate
 from .compile import compile
 from .compiler.backend import BackendError
 from .compiler.program import Program
@@ -52,6 +53,7 @@ __all__ = [
     "Type",
     "VerifyError",
     "astype",
+    "calibrate",
     "check_grad",
     "checkpoint",
     "compile",

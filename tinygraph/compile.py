@@ -14,6 +14,7 @@ from .graph.ir import Graph, Node
 from .graph.op import constant
 from .graph.rewrite import substitute
 from .passes import PIPELINE, Update, strip_effects
+from .passes.quantize import Ranges, quantized
 from .settings import settings
 
 
@@ -30,6 +31,8 @@ def compile(
     conv: str | Mapping[str, str] | None = None,
     seed: int | None = None,
     keep_parameters: bool = True,
+    quantize: Ranges | None = None,
+    keep: Iterable[str] = (),
     name: str | None = None,
 ) -> Program:
     """Compiles a function of ``inputs`` that returns ``outputs`` and makes ``updates``.
@@ -63,6 +66,9 @@ def compile(
             this program has packed and transformed for itself, and that no other one reads. To read
             one afterwards is an error, until it has a value again, which the next call prepares
             anew and releases. Inputs must have fixed sizes: each batch size may prepare otherwise.
+        quantize: what ``tg.calibrate`` returned, for inference: the products of these layers are of
+            int8 weights and uint8 activations, added up in int32.
+        keep: layers, or scopes around them, that stay in floats.
         name: of the program, for dumps and profiles.
 
     Raises:
@@ -97,6 +103,10 @@ def compile(
     )
     if seed is not None:
         whole = seeded(whole, seed)
+    if quantize is not None:
+        if pairs:
+            raise ValueError("quantize= is for inference: what is rounded has no gradient")
+        whole = quantized(whole, quantize, keep)
     updated = tuple(p for p, _ in pairs)
     if batch_axis(whole) is None:
         return FixedProgram(whole, updated, options, check_nan, keep_parameters)

@@ -12,6 +12,12 @@ import numpy as np
 from .types import Lanes, unsigned
 
 
+def field_at(x: Lanes, place: int, bits: int, signed: bool) -> Lanes:
+    """So many bits of each word, from a place on, as int32."""
+    low = (x.astype(np.int64) >> place) & ((1 << bits) - 1)
+    return (low - (signed * (low >> (bits - 1)) << bits)).astype(np.int32)
+
+
 def fma32(x: Lanes, y: Lanes, z: Lanes) -> Lanes:
     """x * y + z. The product is exact; the sum is rounded to float64, then to float32.
 

@@ -106,6 +106,24 @@ def multiply_add(i: Instruction) -> Pure:
     return same(lambda x, y, z: x * y + z, 3)(i)
 
 
+def dot_of_bytes(i: Instruction) -> Pure:
+    """dp4a, dp2a: products of bytes with bytes, or with half words, added to the third operand."""
+    kinds = tuple(m for m in i.modifiers if m in ("s32", "u32"))
+    total = "s32" if "s32" in kinds else "u32"
+    halves = {"lo": (0, 8), "hi": (16, 24)}
+    bits = 16 if i.opcode == "dp2a" else 8
+    places = next((halves[m] for m in i.modifiers if m in halves), (0, 8, 16, 24))
+
+    def dot(x: Lanes, y: Lanes, z: Lanes) -> Lanes:
+        for at, place in enumerate(places):
+            one = a.field_at(x, bits * at, bits, kinds[0] == "s32")
+            other = a.field_at(y, place, 8, kinds[1] == "s32")
+            z = z + (one * other).astype(z.dtype)
+        return z
+
+    return Pure((total,), (*kinds, total), dot)
+
+
 def extremum(number: Callable[..., Lanes], propagating: Callable[..., Lanes]) -> Maker:
     """min and max: a NaN loses against a number, unless the instruction says .NaN."""
 
@@ -149,6 +167,8 @@ TABLE: dict[str, Maker] = {
     "sub": sum_like(operator.sub),
     "mul": multiply,
     "mad": multiply_add,
+    "dp4a": dot_of_bytes,
+    "dp2a": dot_of_bytes,
     "fma": multiply_add,
     "div": by_kind(operator.truediv, a.divide, 2),
     "rem": same(a.remainder, 2),

@@ -45,7 +45,8 @@ def compile_kernel(kernel: KernelCode, symbol: str, features: Features) -> bytes
 
 
 def compile_record(record: Record, symbol: str, features: Features) -> bytes:
-    return objects.compile_module(emitted(record, symbol), features, reorder=reordered(record))
+    module = emitted(record, symbol, features.dot)
+    return objects.compile_module(module, features, reorder=reordered(record))
 
 
 def reordered(record: Record) -> bool:
@@ -55,8 +56,8 @@ def reordered(record: Record) -> bool:
     return not (isinstance(record, Contraction) and is_tight(record))
 
 
-def emitted(record: Record, symbol: str) -> ir.Module:
-    """The function of a record."""
+def emitted(record: Record, symbol: str, dot: str) -> ir.Module:
+    """The function of a record; ``dot`` as in ``Features``."""
     from llvmlite import ir
 
     from .attention.forward import emit_forward
@@ -69,7 +70,7 @@ def emitted(record: Record, symbol: str) -> ir.Module:
     module = ir.Module(name=symbol, context=ir.Context())
     match record:
         case Contraction():
-            emit_contraction(module, symbol, record)
+            emit_contraction(module, symbol, record, dot)
         case WinogradTile():
             emit_winograd(module, symbol, record)
         case WinogradGradient():
@@ -86,7 +87,8 @@ def emitted(record: Record, symbol: str) -> ir.Module:
 @cache
 def inner_loop(record: Record, features: Features) -> str:
     """The machine code of the innermost loop of a record's kernel, where it multiplies."""
-    text = objects.assembly(emitted(record, "kernel"), features, reorder=reordered(record))
+    module = emitted(record, "kernel", features.dot)
+    text = objects.assembly(module, features, reorder=reordered(record))
     return "\n".join(assembly.inner_loop(text))
 
 

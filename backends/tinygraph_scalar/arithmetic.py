@@ -288,6 +288,20 @@ class Arithmetic:
         function = declare(self.builder.module, symbol, kinds[0], kinds)
         return Value(self.builder.call(function, values, fastmath=FAST), dtype)
 
+    def rounded_product(self, left: Operand, right: Operand) -> Value:
+        """A product of floats that is part of no fused multiply-add: without ``contract``."""
+        x, y = self.together(left, right)
+        self.require_arithmetic(x.dtype)
+        return Value(self.builder.fmul(x.ir, y.ir), x.dtype)
+
+    def nearest(self, x: Operand) -> Value:
+        """The nearest int32 of a float32, by the processor's rounding, which is to the even one."""
+        value = self.convert(x, "float32")
+        vector = "" if self.lanes == 1 else f"v{self.lanes}"
+        symbol, kind = f"llvm.lrint.{vector}i32.{vector}f32", vector_type("int32", self.lanes)
+        function = declare(self.builder.module, symbol, kind, [value.ir.type])
+        return Value(self.builder.call(function, [value.ir]), "int32")
+
     def abs(self, x: Operand) -> Operand:
         if not isinstance(x, Value) or x.is_float:
             return self.intrinsic("fabs", x)

@@ -157,6 +157,8 @@ PRIMITIVES: dict[str, Callable[..., Operand]] = {
     "abs": Arithmetic.abs,
     "where": Arithmetic.where,
     "isnan": Arithmetic.isnan,
+    "rounded_product": lambda arithmetic, x, y: arithmetic.rounded_product(x, y),
+    "nearest": lambda arithmetic, x: arithmetic.nearest(x),
     "floor_divide": lambda arithmetic, x, y: arithmetic.binary("//", x, y),
     "modulo": lambda arithmetic, x, y: arithmetic.binary("%", x, y),
     "shift_left": Arithmetic.shift_left,

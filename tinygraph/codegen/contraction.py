@@ -73,7 +73,9 @@ def _sums(
     memory: MemoryView,
     args: Sequence[int],
 ) -> np.ndarray:
-    """The accumulators of `count` rows and of the columns of block j: float32, (count, columns)."""
+    """The accumulators of `count` rows and of the columns of block j: (count, columns)."""
+    if spec.word > 1:
+        return _sums_of_words(f, at, j, count, spec, memory)
     first = j * spec.width
     columns = min(spec.width, f["n"] - first)
     loops = [f[axis] for axis in "rsk"]
@@ -91,6 +93,30 @@ def _sums(
         return np.einsum("mrskn,rskn->mn", a, b)
     a = strided_view(memory, a_at, "float32", shape, strides)
     return a.reshape(count, -1) @ b.reshape(-1, columns)
+
+
+def _sums_of_words(
+    f: Mapping[str, int],
+    at: Mapping[str, int],
+    j: int,
+    count: int,
+    spec: Contraction,
+    memory: MemoryView,
+) -> np.ndarray:
+    """Those of bytes, whose products are added up in int32: exact in float64."""
+    loops, word = [f[axis] for axis in "rsk"], spec.word
+    columns = min(spec.width, f["n"] - j * spec.width)
+    a_at = f["a"] + sum(index * f[f"a_{axis}"] for axis, index in at.items())
+    b_at = f["b"] + at["g"] * f["b_g"] + j * f["b_j"]
+    a = strided_view(
+        memory, a_at, spec.factors[0], [count, *loops, word], [*(f[f"a_{x}"] for x in "mrsk"), 1]
+    )
+    b = strided_view(
+        memory, b_at, spec.factors[1], [*loops, columns, word],
+        [*(f[f"b_{x}"] for x in "rsk"), word, 1],
+    )  # fmt: skip
+    sums = np.einsum("mrskw,rsknw->mn", a.astype(np.float64), b.astype(np.float64), optimize=True)
+    return sums.astype(np.int64).astype(np.int32)
 
 
 def _within(

@@ -51,6 +51,11 @@ def fma(x: Number, y: Number, z: Number) -> Number:
     return exact.astype(np.result_type(x, y, z))
 
 
+def rounded_product(x: Number, y: Number) -> Number:
+    """``x * y``, rounded before anything is added to it, as ``x * y`` itself need not be."""
+    return x * y
+
+
 def floor_divide(x: Number, y: Number) -> Number:
     """``x // y``; of integers 0 where y is 0."""
     return np.floor_divide(x, y)
@@ -110,6 +115,11 @@ def trunc(x: Number) -> Number:
 def rint(x: Number) -> Number:
     """The nearest integer, as a float; ties go to the even one."""
     return np.rint(x)
+
+
+def nearest(x: Number) -> Number:
+    """The nearest int32; ties go to the even one. x is within int32."""
+    return np.rint(x).astype(np.int32)
 
 
 def sqrt(x: Number) -> Number:

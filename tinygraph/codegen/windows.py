@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import product
-from math import ceil, inf
+from math import ceil
 
-from ..graph.dtype import is_float
+from ..graph.dtype import DTYPES, is_float
 from ..graph.op import Index
 from ..plan.records.body import Statement
 from ..plan.records.names import uses
@@ -216,12 +216,12 @@ class WindowWriter(ElementWriter):
         (stage,) = (s for s in self.nest.stages if step in s.inner)
         steps, operands = (*stage.outer, *stage.inner), self.nest.operands
         readers = [s for s in steps if step.name in uses(s, operands)]
-        folds = {s.fold for s in readers if isinstance(s, Fold) and is_extremum(s)}
-        neutral = {"max": -inf, "min": inf}
+        folds = {s.fold for s in readers if isinstance(s, Fold)}
+        neutral = {"max": DTYPES[operand.dtype].least, "min": DTYPES[operand.dtype].greatest}
         axes = [a for g in operand.guards for a, _ in g.index.terms if a in self.nest.reduce]
         return (
             all(isinstance(s, Fold) for s in readers)
-            and [neutral[f] for f in folds] == [operand.outside]
+            and [neutral.get(f) for f in folds] == [operand.outside]
             and len(axes) == len(set(axes)) == len(operand.guards)
             and all(map(self.touches, operand.guards))
         )

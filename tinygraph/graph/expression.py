@@ -22,7 +22,7 @@ FUNCTIONS = {
     "sinh": 1, "cosh": 1, "tanh": 1, "asinh": 1, "acosh": 1, "atanh": 1,
     "sigmoid": 1, "softplus": 1, "erf": 1,
     "power": 2, "maximum": 2, "minimum": 2, "floor_divide": 2, "modulo": 2, "fma": 3, "where": 3,
-    "shift_left": 2, "shift_right": 2,
+    "shift_left": 2, "shift_right": 2, "rounded_product": 2, "nearest": 1,
     "float_bits": 1, "bits_float": 1, "float64_bits": 1, "bits_float64": 1,
     "random_uniform": 4,
 }  # fmt: skip

@@ -55,7 +55,8 @@ OWN = (Kind.SOURCE, Kind.JOIN, Kind.LOOP, Kind.RESULT)  # planned by operator: t
 FUNCTIONS = ("infer", "ref", "loops", "vjp", "cost", "example", "template", "parts", "stacked",
              "written_out")  # fmt: skip
 FOLDS = ("sum", "max", "min")
-PRODUCTS = ("{0} * {1}", "sum")  # all that contractions compute
+# all that contractions compute, of floats, and of narrow integers
+PRODUCTS = ("{0} * {1}", "int32({0}) * int32({1})")
 VARIADIC = 0x04  # inspect.CO_VARARGS
 MEANING = {
     "infer": "its type rule, (*types, **attrs) -> Type",
@@ -90,8 +91,8 @@ def check(op: Op, fields: Iterable[str]) -> None:
             raise error(op, f"requires a function as {name}, got {value!r}")
     if op.fold is not None and op.fold not in FOLDS:
         raise error(op, f"has the fold {op.fold!r}, which is not one of {', '.join(FOLDS)}")
-    if op.kind is Kind.ANCHOR and (op.expr, op.fold) != PRODUCTS:
-        raise error(op, f"of kind ANCHOR requires expr and fold {PRODUCTS}, a sum of products")
+    if op.kind is Kind.ANCHOR and (op.expr not in PRODUCTS or op.fold != "sum"):
+        raise error(op, f"of kind ANCHOR requires the fold 'sum' of an expr of {PRODUCTS}")
     if op.row_major and not op.built_in:
         raise error(op, "takes no row_major, which is for reshape: build it with tg.reshape")
     if op.vjp is not None and op.no_gradient:

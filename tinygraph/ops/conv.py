@@ -17,6 +17,7 @@ import numpy as np
 from ..graph.ir import Node
 from ..graph.op import Index, Kind, Loops, Op, Read, ShapeError, define, input, same_dtype
 from ..graph.types import Type
+from .linalg import integer_product, wrapped
 
 Pair = tuple[int, int]
 Sizes = tuple[int, ...]  # one for each axis of the image
@@ -224,11 +225,12 @@ def _multiply_adds(g: Type, w: Type) -> int:
 
 
 class Convolutions(NamedTuple):
-    """A convolution and its gradients."""
+    """A convolution and its gradients, and that of bytes into int32."""
 
     forward: Op
     input_gradient: Op
     weight_gradient: Op
+    integer: Op
 
 
 def _convolutions(rank: int, window: dict[str, Any], image: Sizes, kernel: Sizes) -> Convolutions:
@@ -285,13 +287,29 @@ def _convolutions(rank: int, window: dict[str, Any], image: Sizes, kernel: Sizes
             input("x", *x), input("g", 2, 2, 4, *out), kernel=kernel, **window
         ),
     )
-    return Convolutions(forward, input_gradient, weight_gradient)
+    integer: Op = define(
+        f"{name}_integer",
+        Kind.ANCHOR,
+        infer=lambda x, w, **a: _infer_conv(
+            f"{name}_integer", *integer_product(f"{name}_integer", x, w), **a
+        ),
+        ref=lambda x, w, **a: wrapped(_ref_conv(x.astype(float), w.astype(float), **a)),
+        expr="int32({0}) * int32({1})",
+        loops=_loops_conv,
+        fold="sum",
+        no_gradient="integers have none",
+        cost=lambda y, x, w, **_: 2 * _multiply_adds(y, w) - y.size,
+        example=lambda: integer(
+            input("x", *x, dtype="uint8"), input("w", *w, dtype="int8"), **window
+        ),
+    )
+    return Convolutions(forward, input_gradient, weight_gradient, integer)
 
 
-CONV2D, CONV2D_INPUT_GRADIENT, CONV2D_WEIGHT_GRADIENT = _convolutions(
+CONV2D, CONV2D_INPUT_GRADIENT, CONV2D_WEIGHT_GRADIENT, CONV2D_INTEGER = _convolutions(
     2, {"stride": (2, 1), "padding": ((1, 1), (0, 1)), "dilation": (1, 1)}, (7, 6), (3, 2)
 )
-CONV3D, CONV3D_INPUT_GRADIENT, CONV3D_WEIGHT_GRADIENT = _convolutions(
+CONV3D, CONV3D_INPUT_GRADIENT, CONV3D_WEIGHT_GRADIENT, CONV3D_INTEGER = _convolutions(
     3,
     {"stride": (1, 2, 1), "padding": ((0, 1), (1, 1), (0, 1)), "dilation": (2, 1, 1)},
     (4, 5, 6),

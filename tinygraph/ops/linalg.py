@@ -69,11 +69,13 @@ MATMUL: Op = define(
 )
 
 
-def matmul(a: Any, b: Any) -> Node:
+def matmul(a: Any, b: Any, *, accumulate: str | None = None) -> Node:
     """The matrix product as in NumPy: a vector is a row on the left and a column on the right.
 
     Args:
         a, b: [..., n, k] and [..., k, m], or vectors; leading axes broadcast. ``a @ b`` does it.
+        accumulate: "int32" multiplies int8 and uint8, of two signs if they have, into sums that no
+            byte would hold; None: sums are of the operands' dtype.
 
     Raises:
         ShapeError: the inner sizes differ, or one is a number.
@@ -83,13 +85,50 @@ def matmul(a: Any, b: Any) -> Node:
         (8, 3, 5)
     """
     a, b = promote("matmul", (a, b))
+    if accumulate not in (None, "int32"):
+        raise ShapeError(f"matmul requires accumulate='int32' or None, got {accumulate!r}")
     if not a.ndim or not b.ndim:
         raise ShapeError(f"matmul requires vectors or matrices, got {a.type} and {b.type}")
     left = reshape(a, (1, *a.shape)) if a.ndim == 1 else a
     right = reshape(b, (*b.shape, 1)) if b.ndim == 1 else b
-    out = MATMUL(left, right)
+    out = (MATMUL_INTEGER if accumulate else MATMUL)(left, right)
     shape = (*out.shape[:-2], *out.shape[-2:-1] * (a.ndim > 1), *out.shape[-1:] * (b.ndim > 1))
     return reshape(out, shape)
+
+
+# -- products of narrow integers -------------------------------------------------------------------
+
+BYTES = ("int8", "uint8")
+
+
+def integer_product(name: str, a: Type, b: Type) -> tuple[Type, Type]:
+    """The operands of a product of bytes, as int32 to a rule that asks for one dtype."""
+    if a.dtype not in BYTES or b.dtype not in BYTES:
+        raise ShapeError(f"{name} requires int8 or uint8, got {a} and {b}; convert with tg.cast")
+    return Type(a.shape, "int32"), Type(b.shape, "int32")
+
+
+def wrapped(sums: np.ndarray) -> np.ndarray:
+    """Sums that float64 holds exactly, as int32, which wraps around."""
+    return sums.astype(np.int64).astype(np.int32)
+
+
+# int8 or uint8, signs mixed as you like, added up in int32: exact, in any order.
+MATMUL_INTEGER: Op = define(
+    "matmul_integer",
+    Kind.ANCHOR,
+    infer=lambda a, b: _infer(*integer_product("matmul_integer", a, b)),
+    ref=lambda a, b: wrapped(np.matmul(a.astype(np.float64), b.astype(np.float64))),
+    expr="int32({0}) * int32({1})",
+    loops=_loops,
+    fold="sum",
+    stacked=lambda n, inputs, steps: MATMUL_INTEGER(*(aligned(x, s, n.ndim) for x, s in inputs)),
+    no_gradient="integers have none",
+    cost=lambda out, a, b: out.size * (2 * a.shape[-1] - 1),
+    example=lambda: MATMUL_INTEGER(
+        input("a", 2, 4, 5, dtype="uint8"), input("b", 5, 3, dtype="int8")
+    ),
+)
 
 
 # -- products summed over leading axes -------------------------------------------------------------

@@ -22,6 +22,7 @@ from .math import *
 from .normalization import *
 from .order import *
 from .pool import *
+from .quantize import *
 from .random import *
 from .reduce import *
 from .resample import *

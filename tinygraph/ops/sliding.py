@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graph.dtype import is_float
+from ..graph.dtype import is_float, is_integer
 from ..graph.ir import Node
 from ..graph.op import Index, Loops, Read, ShapeError, identity
 from ..graph.types import Type
@@ -39,8 +39,9 @@ def check(
     padding: Sizes,
     size: Sizes,
     dilation: Sizes = (),
+    integers: bool = False,
 ) -> None:
-    """Checks what all window operators require of their attributes."""
+    """Checks what all window operators require of their attributes, most also floats."""
     rank = len(x.shape)
     if dilation and (len(dilation) != rank or min(dilation) < 1):
         raise ShapeError(f"{name} requires a dilation of at least 1 for each axis, got {dilation}")
@@ -48,7 +49,7 @@ def check(
         raise ShapeError(
             f"{name} requires a kernel, stride, padding and size for each of {rank} axes of {x}"
         )
-    if not is_float(x.dtype):
+    if not is_float(x.dtype) and not (integers and is_integer(x.dtype)):
         raise ShapeError(f"{name} requires float32 or float64, got {x.dtype}; convert with tg.cast")
     if rank and (min(*kernel, *stride, 1) < 1 or min(*padding, 0) < 0):
         raise ShapeError(
@@ -73,7 +74,7 @@ def check_fit(
             raise ShapeError(f"{name} requires windows that touch {large}, got {got}")
 
 
-def infer_window(name: str) -> Callable[..., Type]:
+def infer_window(name: str, integers: bool = False) -> Callable[..., Type]:
     """Type rule of what folds windows over the first input."""
 
     def infer(
@@ -85,7 +86,7 @@ def infer_window(name: str) -> Callable[..., Type]:
         size: Sizes,
         dilation: Sizes = (),
     ) -> Type:
-        check(name, x, kernel, stride, padding, size, dilation)
+        check(name, x, kernel, stride, padding, size, dilation, integers)
         check_fit(name, size, x.shape, kernel, stride, padding, dilation)
         return Type(tuple(size), x.dtype)
 

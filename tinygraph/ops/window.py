@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..graph.dtype import DTYPES
 from ..graph.ir import Node
 from ..graph.op import Kind, Op, Read, ShapeError, define, input
 from ..graph.types import Type
@@ -127,12 +128,17 @@ def _vjp_max(g: Node, y: Node, x: Node) -> tuple[Node]:
     return (WINDOW_UNPOOL(g, index, **like(y, x.shape)),)
 
 
+def _ref_max(x: Any, **window: Sizes) -> np.ndarray:
+    least = DTYPES[x.dtype.name].least
+    return ref_gather(least, least, lambda out, x, r, tap: np.maximum(out, x))(x, **window)
+
+
 WINDOW_MAX: Op = define(
     "window_max",
     Kind.REDUCE,
-    infer=infer_window("window_max"),
-    ref=ref_gather(-np.inf, -np.inf, lambda out, x, r, tap: np.maximum(out, x)),
-    loops=loops_of(gathered, -math.inf),
+    infer=infer_window("window_max", integers=True),
+    ref=_ref_max,
+    loops=lambda y, x, **window: loops_of(gathered, DTYPES[x.dtype].least)(y, x, **window),
     fold="max",
     vjp=_vjp_max,
     cost=cost_gathered,

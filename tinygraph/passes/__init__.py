@@ -7,6 +7,7 @@ from ..graph.rewrite import Rule
 from . import contract_sums as _contract_sums
 from . import defer_lookups as _defer_lookups
 from . import fold_constants as _fold_constants
+from . import integer_products as _integer_products
 from . import simplify as _simplify
 from . import simplify_views as _simplify_views
 from . import stabilize as _stabilize
@@ -20,6 +21,7 @@ from .fold_constants import fold_constants
 from .fuse_attention import fuse_attention
 from .hoist_loops import hoist_loops
 from .identities import drop_identities
+from .integer_products import integer_products
 from .merge_loops import merge_loops
 from .prune_loops import prune_loops
 from .simplify import simplify
@@ -37,6 +39,7 @@ PIPELINE: tuple[Callable[..., Graph], ...] = (
     prune_loops,  # results and histories of loops that are never read
     unroll_loops,  # loops within loops
     hoist_loops,  # products that no step waits for become one for all steps
+    integer_products,  # of floats that were quantized, in the integers themselves
     contract_sums,  # sums over a batch of products become part of the products
     fold_constants,  # what depends on nothing is computed now
     stabilize,  # log(softmax(x)) and log(1 + exp(x)) in forms that do not overflow
@@ -47,11 +50,13 @@ PIPELINE: tuple[Callable[..., Graph], ...] = (
     expand_winograd,  # what the user wants by Winograd, on a backend without kernels for it
 )
 
-# Less exact than what they replace, and a NaN spreads over a tile: the user's choice, as with
-# kernels of that kind. Values before and after are not compared.
-APPROXIMATE = (expand_winograd,)
+# Values before and after are not compared. Winograd's are less exact, and a NaN spreads over a
+# tile: the user's choice, as with kernels of that kind. Sums of integers are more exact, and where
+# a float sum is next to the middle of two integers, it may be rounded to the other one then.
+APPROXIMATE = (expand_winograd, integer_products)
 
 RULES: tuple[Rule, ...] = (
+    *_integer_products.RULES,
     *_contract_sums.RULES,
     *_defer_lookups.RULES,
     *_fold_constants.RULES,
@@ -75,6 +80,7 @@ __all__ = [
     "fold_constants",
     "fuse_attention",
     "hoist_loops",
+    "integer_products",
     "merge_loops",
     "prune_loops",
     "simplify",

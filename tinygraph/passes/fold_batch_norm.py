@@ -23,7 +23,7 @@ from ..ops.view import BROADCAST_TO, RESHAPE, reshape
 
 def fold_batch_norm(graph: Graph, log: list[Event] | None = None) -> Graph:
     """Moves scales of channels into the weights of convolutions and matmuls."""
-    fixed = _fixed(graph)
+    fixed = fixed_nodes(graph)
     replacements: dict[Node, Node] = {}
     seen: set[Node] = set()
     for n in reversed(graph.nodes):
@@ -42,7 +42,7 @@ def fold_batch_norm(graph: Graph, log: list[Event] | None = None) -> Graph:
     return substitute(graph, replacements)
 
 
-def _fixed(graph: Graph) -> set[Node]:
+def fixed_nodes(graph: Graph) -> set[Node]:
     """Nodes that depend on parameters and constants only."""
     fixed: set[Node] = set()
     for n in graph.nodes:

@@ -140,6 +140,7 @@ def form_groups(p: Planning) -> None:
         p.graph,
         enabled="fuse" not in p.without,
         contract="contract" not in p.without,
+        bytes=p.target.packs,
         scattered={n for n, at in given if isinstance(n, Node) and not is_row_major(at, n.shape)},
     )
     forming.form(p.fusion)
@@ -147,7 +148,7 @@ def form_groups(p: Planning) -> None:
 
 def absorb(p: Planning) -> None:
     if p.fusion.enabled:
-        absorbing.absorb(p.fusion)
+        absorbing.absorb(p.fusion, unchanging(p.graph, p.fusion, set(p.updates), p.invariant))
 
 
 def recompute(p: Planning) -> None:

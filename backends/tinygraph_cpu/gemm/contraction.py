@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 
 from llvmlite import ir
 
@@ -26,9 +26,11 @@ from .reduce import accumulate, add_lanes
 from .tile import PartPrefetch, Reduction, Shape, Walk, f32, i1, i64, offset, pointer
 
 
-def emit_contraction(module: ir.Module, name: str, contraction: Contraction) -> ir.Function:
-    """Adds the function `name` to `module`."""
-    return define_kernel(module, name, _TileEmitter, contraction)
+def emit_contraction(
+    module: ir.Module, name: str, contraction: Contraction, dot: str = ""
+) -> ir.Function:
+    """Adds the function `name` to `module`; ``dot`` is the processor's, as in ``Features``."""
+    return define_kernel(module, name, partial(_TileEmitter, dot=dot), contraction)
 
 
 def is_tight(contraction: Contraction) -> bool:
@@ -53,8 +55,10 @@ class Chunk:
 
 
 class _TileEmitter:
-    def __init__(self, b: ir.IRBuilder, contraction: Contraction, function: ir.Function) -> None:
-        self.b = b
+    def __init__(
+        self, b: ir.IRBuilder, contraction: Contraction, function: ir.Function, dot: str
+    ) -> None:
+        self.b, self.dot = b, dot
         self.spec = contraction
         self.part, _, self.args = function.args
         self.fields = {field: self._load(i) for i, field in enumerate(FIELDS)}
@@ -67,8 +71,9 @@ class _TileEmitter:
         return self.b.load(at, typ=i64)
 
     def _bytes(self, field: str) -> ir.Value:
-        """A float32 stride in bytes."""
-        return self.b.mul(self.fields[field], i64(4))
+        """A stride of A or B in bytes."""
+        size = DTYPES[self.spec.factors[field[0] == "b"]].bytes
+        return self.b.mul(self.fields[field], i64(size))
 
     def _pointer(self, address: ir.Value) -> ir.Value:
         return self.b.inttoptr(address, pointer)
@@ -187,7 +192,8 @@ class _TileEmitter:
         in_a += [(column, i64(1))] if spec.lanes_along == "batch" else []
         in_a += self.edges.corner()
         in_b = [(g, f["b_g"]), (j, f["b_j"]), *((i, f[f"b_{x}"]) for i, x in done)]
-        a, columns = self._element(in_a, 4, f["a"]), self._element(in_b, 4, f["b"])
+        sizes = [DTYPES[dtype].bytes for dtype in spec.factors]
+        a, columns = self._element(in_a, sizes[0], f["a"]), self._element(in_b, sizes[1], f["b"])
         operands = [self._operand(number, at, column) for number in range(len(spec.operands))]
         reduction = Reduction(
             [i64(1), chunk[0].count, f["k"]] if chunk else [f["r"], f["s"], self.k],
@@ -198,8 +204,11 @@ class _TileEmitter:
         )
 
         def body(rows: int, vectors: int, masked: bool) -> None:
-            shape = Shape(rows, vectors, spec.lanes, masked, spec.lanes_along)
-            epilogue = Epilogue(b, spec.body, shape, operands, self._mask(shape, column))
+            along = spec.lanes_along
+            shape = Shape(rows, vectors, spec.lanes, masked, along, spec.factors, self.dot)
+            epilogue = Epilogue(
+                b, spec.body, shape, operands, self._mask(shape, column), spec.accumulator
+            )
             if spec.edges:
                 self._within(epilogue, at, a, columns, reduction)
             elif chunk is None:

@@ -45,6 +45,7 @@ class Epilogue:
     shape: Shape
     operands: list[OperandAtTile]
     mask: ir.Value | None
+    accumulator: str = "float32"
 
     def by_row(self) -> list[OperandAtTile]:
         return [self.operands[n] for n in read_by_row(self.body, [x.spec for x in self.operands])]
@@ -107,7 +108,7 @@ class Epilogue:
         """The body over one row: its addresses in the operands, its accumulators."""
         for v, acc in enumerate(sums):
             mask = self.mask if v == self.shape.vectors - 1 else None
-            names = {"acc": Value(acc, "float32")}
+            names = {"acc": Value(acc, self.accumulator)}
             for name, number in self.body.loads:
                 names[name] = self._load(self.operands[number], rows[number], v, mask)
             for s in self.body.statements:

@@ -7,11 +7,12 @@ from functools import partial
 
 from llvmlite import ir
 
-from tinygraph_scalar.arithmetic import declare
+from tinygraph.graph.dtype import DTYPES
 
 from .arguments import lane_mask
 from .aside import Aside
 from .edges import Rim, either
+from .products import StepProducts
 from .tile import (
     PREFETCH_BYTES,
     PrefetchRows,
@@ -158,9 +159,8 @@ def _multiply_add(
     """One step of the reduction: a row of B is loaded once, A's scalars are broadcast; ``choose``
     gives the address of a row of A that may be beyond an edge.
     """
-    kind, lanes = shape.vector, shape.lanes
-    fma = declare(b.module, f"llvm.fmuladd.v{lanes}f32", kind, [kind] * 3)
-    row_of_b = _vectors(b, shape, columns, mask)
+    lanes = shape.lanes
+    products = StepProducts.begin(b, shape, _vectors(b, shape, columns, mask))
     if shape.lanes_along == "columns":
         for at in range(0, 4 * shape.vectors * lanes, 64):  # a cache line each
             prefetch(b, offset(b, offset(b, columns, ahead), i64(at)))
@@ -173,9 +173,10 @@ def _multiply_add(
         if shape.lanes_along != "columns":
             row_of_a = _vectors(b, shape, row, mask)
         else:
-            row_of_a = [splat(b, b.load(row, typ=f32, align=4), lanes)] * shape.vectors
-        for x, y, s in zip(row_of_a, row_of_b, sums_of_row, strict=True):
-            new.append(b.call(fma, [x, y, s]))
+            align = DTYPES[shape.factors[0]].bytes
+            word = b.load(row, typ=shape.vector.element, align=align)
+            row_of_a = [splat(b, word, lanes)] * shape.vectors
+        new += products.add(row_of_a, sums_of_row)
     return new
 
 

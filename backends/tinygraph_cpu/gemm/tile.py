@@ -16,7 +16,7 @@ from tinygraph_scalar.arithmetic import declare, suffix
 
 from ..machine.features import Features
 
-i1, i8, i32, i64 = (ir.IntType(n) for n in (1, 8, 32, 64))
+i1, i8, i16, i32, i64 = (ir.IntType(n) for n in (1, 8, 16, 32, 64))
 f32 = ir.FloatType()
 pointer = ir.PointerType()
 PREFETCH_BYTES = 8192  # how far ahead B is fetched: far enough for the latency of memory
@@ -44,10 +44,13 @@ class Shape:
     lanes: int
     masked: bool = False
     lanes_along: str = "columns"  # as in Contraction
+    factors: tuple[str, str] = ("float32", "float32")  # likewise
+    dot: str = ""  # as in Features
 
     @property
     def vector(self) -> ir.VectorType:
-        return ir.VectorType(f32, self.lanes)
+        """Of sums, and of words of B."""
+        return ir.VectorType(f32 if self.factors[0] == "float32" else i32, self.lanes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,4 +222,4 @@ def masked_load(
 
 def zeros(shape: Shape) -> list[ir.Value]:
     """Accumulators before the first product."""
-    return [ir.Constant(shape.vector, [0.0] * shape.lanes)] * (shape.rows * shape.vectors)
+    return [ir.Constant(shape.vector, None)] * (shape.rows * shape.vectors)

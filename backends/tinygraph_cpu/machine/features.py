@@ -20,6 +20,7 @@ class Features:
         fma: whether it has a fused multiply-add.
         cpu, features: LLVM's names, as ``create_target_machine`` takes them.
         quick: whether code that is compiled quickly is preferred to code that runs fast.
+        dot: the instruction that products of bytes are made of: "vpdpbusd", "pmaddwd", or "".
     """
 
     lanes: int
@@ -28,6 +29,7 @@ class Features:
     cpu: str
     features: str
     quick: bool = False
+    dot: str = ""
 
 
 QUICK = "quick"  # the runtime of ``backend="cpu:quick"``
@@ -42,8 +44,8 @@ def features_for(runtime: str) -> Features:
 
 # What TINYGRAPH_CPU can ask for instead of the processor at hand: where LLVM's triples begin so.
 LEVELS = {
-    "x86-64-v3": (("x86_64",), Features(8, 16, True, "x86-64-v3", "")),
-    "x86-64-v2": (("x86_64",), Features(4, 16, False, "x86-64-v2", "")),
+    "x86-64-v3": (("x86_64",), Features(8, 16, True, "x86-64-v3", "", dot="pmaddwd")),
+    "x86-64-v2": (("x86_64",), Features(4, 16, False, "x86-64-v2", "", dot="pmaddwd")),
     "armv8-a": (("aarch64", "arm64"), Features(4, 32, True, "generic", "+neon")),
 }
 
@@ -79,6 +81,8 @@ def _features(level: str) -> Features:
     if flags.get("avx512f"):
         # LLVM's tuning for several processors stays at 256 bits: half the speed, and sums in
         # another order than elsewhere
-        return Features(16, 32, True, cpu, f"{features},-prefer-256-bit")
+        dot = "vpdpbusd" if flags.get("avx512vnni") else "pmaddwd"
+        return Features(16, 32, True, cpu, f"{features},-prefer-256-bit", dot=dot)
     fma = bool(flags.get("fma"))
-    return Features(8 if flags.get("avx2") else 4, 16, fma, cpu, features)
+    dot = "vpdpbusd" if flags.get("avxvnni") else "pmaddwd"
+    return Features(8 if flags.get("avx2") else 4, 16, fma, cpu, features, dot=dot)

@@ -35,7 +35,7 @@ def winograd_launches(core: Core, work: Anchored) -> Launches | None:
     """
     anchor, s = work.anchor, work.s
     way = way_of(work.nodes, s.conv)
-    if len(anchor.shape) < 4 or way == "implicit":
+    if len(anchor.shape) < 4 or anchor.dtype != "float32" or way == "implicit":
         return None
     writes = [o for o, _ in work.body.stores]
     try:

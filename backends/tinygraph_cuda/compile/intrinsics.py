@@ -30,6 +30,7 @@ RESULTS = {
     "bits_float64": "float64",
     "random_uniform": "float32",
     "isnan": "bool",
+    "nearest": "int32",
 }
 VECTOR = 4  # elements of one access; 128 bits of float32
 
@@ -62,6 +63,18 @@ class DeviceArithmetic(Arithmetic):
         x = args[0] if isinstance(args[0], Value) else self.convert(args[0], "float32")
         symbol = f"__nv_{name}" + ("f" if x.dtype == "float32" else "")
         return Value(call(self.builder, symbol, [x.ir]), x.dtype)
+
+    def rounded_product(self, left: Operand, right: Operand) -> Value:
+        """By the instruction that is never fused, as NVVM's own multiplication is."""
+        x, y = self.together(left, right)
+        symbol = "__nv_fmul_rn" if x.dtype == "float32" else "__nv_dmul_rn"
+        return Value(call(self.builder, symbol, [x.ir, y.ir]), x.dtype)
+
+    def nearest(self, x: Operand) -> Value:
+        kind = ir.IntType(32)
+        value = self.convert(x, "float32")
+        function = declare(self.builder.module, "__nv_float2int_rn", kind, [value.ir.type])
+        return Value(self.builder.call(function, [value.ir]), "int32")
 
     def float_remainder(self, x: Value, y: Value) -> Value:
         """From libdevice: NVVM's own is not exact, and NaN for infinite y."""

@@ -8,6 +8,7 @@ from ... import ops
 from ...graph.dtype import DTYPES
 from ...graph.ir import Node
 from ...graph.op import constant
+from ...ops.quantize import NARROW
 from .convolution import biased, convolved
 from .pooling import windows
 from .rules import CONTRIB, Applied, rule
@@ -54,6 +55,9 @@ def quantize(c: Applied) -> Node:
     dtype = zero.dtype if zero is not None else "uint8"
     dtype = c.dtype("output_dtype") if c.attr("output_dtype", 0) else dtype
     x = x if DTYPES[x.dtype].is_float else ops.cast(x, scale.dtype)
+    if x.dtype == "float32" and dtype in NARROW:
+        at = constant(0, dtype) if zero is None else spread(c, zero, x, axis, block)
+        return ops.quantize(x, spread(c, ops.cast(scale, x.dtype), x, axis, block), at, dtype)
     ratio = x / spread(c, ops.cast(scale, x.dtype), x, axis, block)
     moved = 0.0 if zero is None else ops.cast(spread(c, zero, x, axis, block), x.dtype)
     return rounded(ratio, moved, dtype)
@@ -65,6 +69,9 @@ def dequantize(c: Applied) -> Node:
     x, scale = c.held(0), c.x(1)
     axis, block = _axis(c, x, scale), c.attr("block_size", 0)
     dtype = c.dtype("output_dtype") if c.attr("output_dtype", 0) else scale.dtype
+    if scale.dtype == dtype == "float32" and x.dtype in (*NARROW, "int32"):
+        at = spread(c, c.x(2), x, axis, block) if c.has(2) else constant(0, x.dtype)
+        return ops.dequantize(x, spread(c, scale, x, axis, block), at)
     y = ops.cast(x, scale.dtype)
     if c.has(2):
         y = y - ops.cast(spread(c, c.held(2), x, axis, block), scale.dtype)

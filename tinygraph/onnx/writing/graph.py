@@ -8,7 +8,7 @@ from typing import Any
 from ...graph.ir import Node
 from ...graph.op import CONSTANT
 from ...graph.origins import origins
-from . import elementwise, loops, products, resampling, shaping, windows  # noqa: F401
+from . import elementwise, loops, products, quantization, resampling, shaping, windows  # noqa: F401
 from .patterns import Raised
 from .writer import RULES, OnnxWriter, Value
 

@@ -17,7 +17,7 @@ from ...graph.op import Index
 from ..indexing.phases import Problem, Unsuitable
 from ..nests.arrange import copy_nest
 from ..records.body import Body, Statement
-from ..records.contraction import Contraction, TileOperand, blocked
+from ..records.contraction import Contraction, TileOperand, blocked, word_of
 from ..records.target import Cut, Product, Target
 from ..records.work import Access, Buffer, Guard, Load, Nest, Put, Tile
 from .axis import ONE, Axis, Roles, argument_axes, join_all, split_axis
@@ -104,6 +104,22 @@ def assign_roles(
     return Roles(tuple(batch), tuple(rows), column[0], tuple(reduce), packed, dots)
 
 
+def in_words(roles: Roles, word: int) -> Roles:
+    """The roles, whose innermost reduction goes through words of so many elements.
+
+    Raises:
+        Unsuitable: these are not side by side in A.
+    """
+    inner = roles.reduce[-1] if roles.reduce else ONE
+    last = inner.parts[-1] if inner.parts else inner
+    if inner.a != 1 or last.size % word or not roles.packed or roles.lanes_along != "columns":
+        raise Unsuitable(f"its channels are not side by side, {word} by {word}")
+    wide = replace(last, size=last.size // word, a=last.a * word, b=last.b * word)
+    parts = (*inner.parts[:-1], wide) if inner.parts else ()
+    whole = replace(wide, size=inner.size // word, parts=parts)
+    return replace(roles, reduce=(*roles.reduce[:-1], whole))
+
+
 def is_dot(reduce: list[Axis]) -> bool:
     """True if both operands have the innermost axis of a reduction contiguous, and it is long."""
     inner = min(reduce, key=lambda axis: (abs(axis.a), abs(axis.b)), default=ONE)
@@ -170,7 +186,8 @@ def make_tile(
     roles hold them.
     """
     g, z, y, m, r, s, k = argument_axes(roles, len(operands))
-    n = roles.column.size
+    n, factors = roles.column.size, (a.dtype, b.dtype)
+    word = word_of(factors)
     if way.inner:
         s, k = split_axis(k, way.inner)
     width = way.vectors * target.lanes
@@ -189,11 +206,12 @@ def make_tile(
         target.lanes,
         chunked,
         roles.lanes_along,
-        "" if chunked or way.splits > 1 else blocked(r.size, s.size, k.size),
+        "" if chunked or way.splits > 1 or word > 1 else blocked(r.size, s.size, k.size),
         roles.packed,
         edges_of(roles, len(a.guards)),
+        factors,
     )
-    packed_k = width
+    packed_k = width * word
     if roles.packed:
         b_k, b_s, b_r = packed_k, packed_k * k.size, packed_k * k.size * s.size
         b_g, b_j = b_r * r.size * blocks, b_r * r.size
@@ -221,15 +239,15 @@ def pack_nest(roles: Roles, tile: Tile, source: Access, target: Buffer) -> Nest:
     """Copies B into column blocks of the tile's width, rows contiguous, the last block filled with
     zeros.
     """
-    sizes, width = tile.sizes, tile.contraction.width
+    sizes, width, word = tile.sizes, tile.contraction.width, tile.contraction.word
     n, blocks = roles.column.size, -(-roles.column.size // width)
     columns = roles.column
     order = [*roles.batch, *(p for axis in roles.reduce for p in (axis.parts or (axis,)))]
     axes = [*(x.size for x in order), blocks, width]
     strides = [sizes["b_g"]] * len(roles.batch)
     inner = [p.size for axis in roles.reduce for p in (axis.parts or (axis,))]
-    strides += [width * prod(inner[i + 1 :]) for i in range(len(inner))]
-    strides += [sizes["b_j"], 1]
+    strides += [word * width * prod(inner[i + 1 :]) for i in range(len(inner))]
+    strides += [sizes["b_j"], word]
     j, w = len(order), len(order) + 1
     if n % width:
         terms = tuple((a, c) for a, c, size in ((j, width, blocks), (w, 1, width)) if size > 1)
@@ -237,5 +255,8 @@ def pack_nest(roles: Roles, tile: Tile, source: Access, target: Buffer) -> Nest:
         read = replace(source, strides=(*(x.b for x in order), 0, 0), guards=(guard,), outside=0.0)
     else:
         read = replace(source, strides=(*(x.b for x in order), width * columns.b, columns.b))
+    if word > 1:  # the innermost axis goes through words
+        axes, strides = [*axes, word], [*strides, 1]
+        read = replace(read, strides=(*read.strides, roles.reduce[-1].b // word))
     write = Access(target, 0, tuple(strides), source.dtype)
     return copy_nest(tuple(axes), read, write)

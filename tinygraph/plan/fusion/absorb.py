@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from ...graph.ir import Node
 from ..indexing.index import Indices
 from ..indexing.reads import element_reads, is_gather, loops_of
@@ -9,8 +11,10 @@ from .group import LIMIT, Group
 from .state import Fusion
 
 
-def absorb(fusion: Fusion) -> None:
-    """Element-wise groups whose values only one other group reads move into that group."""
+def absorb(fusion: Fusion, fixed: Set[Node] = frozenset()) -> None:
+    """Element-wise groups whose values only one other group reads move into that group; but not
+    those of ``fixed`` values, which are the same in every run, into the tiles of a contraction.
+    """
     users = fusion.users()
     for group in reversed(fusion.groups):
         readers = {g for n in group.index for g in users.get(n, ())} - {group}
@@ -18,6 +22,8 @@ def absorb(fusion: Fusion) -> None:
         if folds or group.opaque is not None or group.copy or group.stores or len(readers) != 1:
             continue
         (reader,) = readers
+        if reader.anchor is not None and all(n in fixed for n in group.index):
+            continue
         indices = absorbed(fusion, group, reader)
         if indices is not None:
             for n in move(fusion, group, reader, indices):

@@ -105,7 +105,7 @@ def enter(fusion: Fusion, n: Node, group: Group, fit: Fit) -> None:
 
 def assign_reduction(fusion: Fusion, n: Node) -> None:
     loops, rank = loops_of(n), len(n.shape)
-    anchor = n.op.kind is Kind.ANCHOR and n.dtype == "float32" and fusion.contract
+    anchor = n.op.kind is Kind.ANCHOR and fusion.contracts(n)
     if anchor:
         refuse(fusion, n, Reason.ANCHOR)
     elif join(fusion, n, fit_reduction):

@@ -33,6 +33,7 @@ class Fusion:
         results: what holds the values of the graph's outputs.
         scattered: inputs that are not in row-major order.
         enabled, contract: whether nodes may share a kernel, and anchors become contractions.
+        bytes: whether those of bytes do, too.
     """
 
     def __init__(
@@ -41,8 +42,9 @@ class Fusion:
         enabled: bool = True,
         contract: bool = True,
         scattered: Set[Node] = frozenset(),
+        bytes: bool = False,
     ):
-        self.graph = graph
+        self.graph, self.bytes = graph, bytes
         self.enabled, self.contract, self.scattered = enabled, contract, scattered
         self.groups: list[Group] = []
         self.writers: dict[Node, list[Group]] = {}
@@ -53,6 +55,12 @@ class Fusion:
         self.results: set[Node] = set()
         self.devices = assign(graph)
         self.held = held_nodes(graph)
+
+    def contracts(self, anchor: Node) -> bool:
+        """Whether a product becomes a contraction; of bytes those whose signs differ."""
+        factors = {i.dtype for i in anchor.inputs}
+        suitable = factors == {"float32"} or (self.bytes and factors == {"uint8", "int8"})
+        return self.contract and suitable
 
     # ------------------------------------------------------------------ groups
 

@@ -8,7 +8,7 @@ from functools import partial
 from math import prod
 
 from ...graph.ir import Node, same_nodes
-from ..contraction.axes import assign_roles, cut_roles, epilogue, make_tile
+from ..contraction.axes import assign_roles, cut_roles, epilogue, in_words, make_tile
 from ..contraction.axis import Axis, Roles
 from ..contraction.edges import axes_of, edges_of
 from ..contraction.pieces import outermost, split_reduction
@@ -21,6 +21,7 @@ from ..memory.memory import Memory
 from ..nests.arrange import arrange
 from ..nests.builder import NestBuilder
 from ..records.body import Body
+from ..records.contraction import word_of
 from ..records.lowered import Declined, Launches
 from ..records.plan import Launch
 from ..records.reason import Reason
@@ -147,7 +148,8 @@ def tiles(work: Anchored) -> Launches:
         if part.views:
             tile(work, part)
         else:
-            bare = epilogue_of_zero(work.nest, part.problem, part.operands)
+            dtype = work.anchor.dtype
+            bare = epilogue_of_zero(work.nest, part.problem, part.operands, dtype)
             work.made.add(work.s.nest(f"{work.name}_gap", bare, work.nodes))
     return work.made
 
@@ -196,7 +198,8 @@ def tile(work: Anchored, part: Part) -> None:
             failure = failure or reason
             continue
         turned = is_turned(o.axes, o.roles, o.a, s.target)
-        if s.target.packs and (turned or is_scattered(o.axes, o.roles, o.a, s.target)):
+        floats = o.a.dtype == "float32" and s.target.packs
+        if floats and (turned or is_scattered(o.axes, o.roles, o.a, s.target)):
             axes, a = work.copies.reorder(o.axes, o.a, work.anchor.inputs[first], turned)
             o = replace(o, axes=axes, a=a, roles=roles_of(work, problem, axes, o.b, o.source))
         whole = problem.axes == work.group.axes and not o.roles.batch
@@ -238,6 +241,10 @@ def oriented(work: Anchored, part: Part, order: tuple[int, int]) -> Oriented:
     problem, (a, b) = part.problem, (part.views[number] for number in order)
     axes, a, b = axes_of(problem.axes, a, b, part.operands, problem.outputs)
     source = work.anchor.inputs[order[1]]
+    if word := word_of((a.dtype, b.dtype)) - 1:
+        stored = [o for o, _ in work.body.stores]
+        roles = in_words(assign_roles(axes, problem.outputs, stored, True), word + 1)
+        return Oriented(axes, roles, a, b, source)
     return Oriented(axes, roles_of(work, problem, axes, b, source), a, b, source)
 
 

@@ -71,14 +71,21 @@ class Copies:
         self.made.add(nest_launch(self.target, name, nest, (x,)), fixed)
 
     def pad(
-        self, source: Access, shape: tuple[int, ...], x: Node, fixed: bool
+        self,
+        source: Access,
+        shape: tuple[int, ...],
+        x: Node,
+        fixed: bool,
+        inner: int | None = None,
     ) -> tuple[Buffer, tuple[int, ...]]:
-        """A copy with its edges around it, in the order of the original."""
-        key = (self.holder(fixed), source, shape)
+        """A copy with its edges around it, in the order of the original, or with an axis innermost
+        that a contraction wants there.
+        """
+        key = (self.holder(fixed), source, shape, inner)
         copies = self.memory.copies
         if key not in copies:
             lie = full_strides(source, len(shape))
-            order = sorted(range(len(shape)), key=lambda a: (-abs(lie[a]), a))
+            order = sorted(range(len(shape)), key=lambda a: (a == inner, -abs(lie[a]), a))
             strides = ordered_strides(shape, order)
             buffer = self.buffer(x, "padded", prod(shape), x.dtype, fixed)
             copies[key] = Access(buffer, 0, strides, x.dtype)
@@ -94,10 +101,10 @@ class Copies:
         key = (self.holder(fixed), id(b.buffer), b.offset, b.step, *order)
         copies = self.memory.copies
         if key not in copies:
-            elements = sizes["g"] * blocks * depth * width
-            buffer = self.buffer(root, "packed", elements, "float32", fixed)
+            elements = sizes["g"] * blocks * depth * width * tile.contraction.word
+            buffer = self.buffer(root, "packed", elements, b.dtype, fixed)
             self.copy("pack", pack_nest(roles, tile, b, buffer), root, fixed)
-            copies[key] = Access(buffer, 0, (), "float32")
+            copies[key] = Access(buffer, 0, (), b.dtype)
         return replace(tile.b, buffer=copies[key].buffer, offset=0, step=0)
 
     def reorder(

@@ -95,12 +95,14 @@ def parts(work: Anchored, problem: Problem, views: list[Access]) -> Iterator[Par
 
 def readable(work: Anchored, x: Node, at: Indices) -> tuple[Location, Indices]:
     """An operand's place, and the indices of its axes; a padded copy, if it is read beyond its
-    edges.
+    edges, or if its bytes are not side by side in the order in which they are multiplied.
     """
-    s = work.s
+    s, inner = work.s, word_axis(work, x, at)
     leaf = read(x, at, work.group.axes, 0.0, s.fusion.held)
     if leaf is not None and not leaf.guards:
-        return s.layout.of(leaf.root), leaf.indices
+        place = s.layout.of(leaf.root)
+        if inner is None or steps(place, leaf.indices, at[inner].terms[0][0]) == 1:
+            return place, leaf.indices
     box = reach(at, work.group.axes)
     shape = tuple(high - low + 1 for low, high in box)
     inside = tuple(Index(low, i.terms) for (low, _), i in zip(box, own(shape), strict=True))
@@ -108,9 +110,24 @@ def readable(work: Anchored, x: Node, at: Indices) -> tuple[Location, Indices]:
     if leaf is None:
         raise Unsuitable("an operand's views do not compose")
     source = resolve(s.layout.of(leaf.root), leaf, len(shape))
-    buffer, strides = work.copies.pad(source, shape, x, leaf.root in s.fixed)
+    buffer, strides = work.copies.pad(source, shape, x, leaf.root in s.fixed, inner)
     offset = -sum(low * stride for (low, _), stride in zip(box, strides, strict=True))
     return Location(buffer, offset, strides, x.dtype), at
+
+
+def word_axis(work: Anchored, x: Node, at: Indices) -> int | None:
+    """The axis of a left operand of bytes whose elements are multiplied several at a time."""
+    if x is not work.anchor.inputs[0] or x.dtype == "float32":
+        return None
+    rank = len(work.anchor.shape)
+    alone = (a for a, i in enumerate(at) if [c for _, c in i.terms] == [1])
+    return next((a for a in alone if at[a].terms[0][0] >= rank), None)
+
+
+def steps(place: Location, indices: Indices, axis: int) -> int:
+    """By how much an element moves along an axis of the loops."""
+    each = zip(place.strides, indices, strict=True)
+    return sum(stride * c for stride, i in each for a, c in i.terms if a == axis)
 
 
 def remap(access: Access, problem: Problem) -> Access:
@@ -124,10 +141,10 @@ def remap(access: Access, problem: Problem) -> Access:
     return replace(access, offset=offset, strides=tuple(strides))
 
 
-def epilogue_of_zero(nest: Nest, problem: Problem, operands: list[Access]) -> Nest:
+def epilogue_of_zero(nest: Nest, problem: Problem, operands: list[Access], dtype: str) -> Nest:
     """The nest of a phase that no tap reaches: the epilogue of an empty sum."""
     rank = problem.outputs
     steps = (s for stage in nest.stages for s in stage.outer)
-    stage = Stage((Statement("acc", "K(0)", (), "float32"), *steps), ())
+    stage = Stage((Statement("acc", "K(0)", (), dtype), *steps), ())
     outer = tuple(replace(o, strides=o.strides[:rank]) for o in operands)
     return arrange(Nest(problem.axes[:rank], (), outer, (stage,)))

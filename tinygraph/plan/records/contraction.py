@@ -9,6 +9,10 @@ nothing is stored. B is in column blocks of ``width`` elements: element n of row
 // width) * b_j + k * b_k + n % width``; a packed B has ``b_k = width``, an unpacked one ``b_j =
 width``. Strides and sizes are int64 at run time, counted in elements.
 
+Steps of k are words of 32 bits: a float32, or four bytes of A and as many of each column of B,
+whose products are added up in int32. B is then packed, four bytes of a column side by side, and A
+has them side by side as it is; their strides count bytes.
+
 A vector's lanes hold columns, as above: B is loaded, an element of A broadcast. Where there are no
 columns, as in a depthwise convolution, they hold the batch (``lanes_along``): n stands for an axis
 that is contiguous in A and in C, and A is loaded, too. Such an A may be read beyond its edges,
@@ -20,6 +24,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...graph.dtype import DTYPES
 from .body import Body
 
 LONG = 16_384  # steps from which on a reduction is blocked
@@ -31,6 +36,11 @@ def blocked(r: int, s: int, k: int) -> str:
     if r * s * k <= LONG:
         return ""
     return "r" if s * k <= LONG else "s" if k <= LONG else "k"
+
+
+def word_of(factors: tuple[str, str]) -> int:
+    """Elements of such operands in 32 bits."""
+    return 4 // DTYPES[factors[0]].bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +92,7 @@ class Contraction:
             digits: "" nowhere, after each iteration of "r" or "s", or every BLOCK steps of "k".
         packed: whether B has all of the last column block; otherwise its memory may end with n.
         edges: of A, beyond which it is zero.
+        factors: the dtypes of A and B: float32, or uint8 and int8 in either order.
     """
 
     rows: int
@@ -97,6 +108,7 @@ class Contraction:
     blocked: str = ""
     packed: bool = False
     edges: tuple[Edge, ...] = ()
+    factors: tuple[str, str] = ("float32", "float32")
 
     @staticmethod
     def tiled(
@@ -111,6 +123,7 @@ class Contraction:
         blocked: str = "",
         packed: bool = False,
         edges: tuple[Edge, ...] = (),
+        factors: tuple[str, str] = ("float32", "float32"),
     ) -> Contraction:
         """The record for these sizes: the tile is cut down to them, tails and masks follow."""
         rows, columns = min(tile[0], m), -(-n // lanes)
@@ -120,12 +133,23 @@ class Contraction:
             tail = vectors  # full blocks keep unmasked stores
         shape = rows, vectors, m % rows, tail
         return Contraction(
-            *shape, masked, body, operands, lanes, chunked, lanes_along, blocked, packed, edges
-        )
+            *shape, masked, body, operands, lanes, chunked, lanes_along, blocked, packed, edges,
+            factors,
+        )  # fmt: skip
 
     @property
     def width(self) -> int:
         return self.vectors * self.lanes
+
+    @property
+    def word(self) -> int:
+        """Elements of A, and of a column of B, in a step of k."""
+        return word_of(self.factors)
+
+    @property
+    def accumulator(self) -> str:
+        """The dtype of sums."""
+        return "float32" if DTYPES[self.factors[0]].is_float else "int32"
 
 
 # The argument block of a contraction, one int64 each; a, b and the operands are addresses, strides

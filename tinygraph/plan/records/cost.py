@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from math import prod
 
@@ -139,10 +139,11 @@ def _accesses(launch: Launch) -> Iterable[tuple[Access, Sequence[int] | None]]:
         s = work.sizes
         rows, depth = [s["g"], s["z"], s["y"], s["m"]], [s["r"], s["s"], s["k"]]
         columns = Access(work.b.buffer, 0, (*work.b.strides, 1), work.b.dtype)
-        width = work.contraction.width
-        blocks = [s["g"], -(-s["n"] // width), *depth, min(width, s["n"])]
+        width, word = work.contraction.width, work.contraction.word
+        blocks = [s["g"], -(-s["n"] // width), *depth, word * min(width, s["n"])]
         rest = ((a, [*rows, s["n"]]) for a in launch.accesses[2:])
-        return [(work.a, [*rows, *depth]), (columns, blocks), *rest]
+        a = work.a if word == 1 else replace(work.a, strides=(*work.a.strides, 1))
+        return [(a, [*rows, *depth, *[word] * (word > 1)]), (columns, blocks), *rest]
     if isinstance(work, Emitted):
         return list(zip(work.operands, work.boxes, strict=True))
     if isinstance(work, Special):

@@ -1,0 +1,131 @@
+"""Which values of a network become integers: QDQ form, after calibration.
+
+Operands of products with prepared weights are rounded to integers and back, as ONNX files have it:
+``dequantize(quantize(x))``. The pass ``integer_products`` makes use of it. Activations are uint8
+with one scale for a value, weights int8 with one for each output channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..graph.ir import Graph, Node
+from ..graph.op import constant
+from ..graph.origins import built_from, origins
+from ..graph.rebuild import carry, with_inputs
+from ..ops.arithmetic import abs as absolute
+from ..ops.arithmetic import maximum
+from ..ops.indexing import CONCAT
+from ..ops.linalg import MATMUL
+from ..ops.quantize import dequantize, quantize
+from ..ops.reduce import max as greatest
+from ..ops.view import reshape
+from ..ops.window import WINDOW_MAX
+from ..plan.winograd.choice import at_or_below
+from .fold_batch_norm import fixed_nodes
+from .integer_products import INTEGER, MOVES
+
+Ranges = Mapping[str, Mapping[str, Any]]  # of ``tg.calibrate``: layer -> low, high, bias
+
+
+def layers(graph: Graph) -> dict[str, Node]:
+    """The products that can be of integers, by the names of their layers.
+
+    The right operand depends on parameters only, the left one does not. Depthwise convolutions are
+    none: their sums are too short to gain.
+    """
+    fixed, found = fixed_nodes(graph), dict[str, Node]()
+    for n in graph.nodes:
+        if n.op not in INTEGER or n.dtype != "float32":
+            continue
+        x, w = n.inputs
+        wide = w.ndim == 2 if n.op is MATMUL else w.shape[1] > 1
+        if w not in fixed or x in fixed or not wide:
+            continue
+        name = n.name or next((o.scope for o in origins(n) if o.scope), n.op.name)
+        count = 1 + sum(k == name or k.startswith(f"{name}#") for k in found)
+        found[name if count == 1 else f"{name}#{count}"] = n
+    return found
+
+
+def value_of(n: Node) -> Node:
+    """The value that a layer reads."""
+    return moved_from(n.inputs[0])
+
+
+def moved_from(x: Node) -> Node:
+    """The value that is rounded: before it moves, and maxima are taken."""
+    while x.op in (*MOVES, WINDOW_MAX):
+        x = x.inputs[0]
+    return x
+
+
+def quantized_weights(n: Node, w: Node) -> Node:
+    """Weights as int8, and back: each output channel's greatest is 127."""
+    taken = (0,) if n.op is MATMUL else (*range(2, w.ndim),)
+    scale = maximum(greatest(absolute(w), taken, keepdims=True), 1e-30) / 127.0
+    return dequantize(quantize(w, scale, dtype="int8"), scale)
+
+
+def quantized(graph: Graph, ranges: Ranges, keep: Iterable[str] = ()) -> Graph:
+    """The graph with the products of ``ranges`` in QDQ form, but for those in ``keep``.
+
+    Raises:
+        ValueError: a name of either is no layer's.
+    """
+    found = layers(graph)
+    for what, names in (("quantize", list(ranges)), ("keep", list(keep))):
+        for name in names:
+            if not any(at_or_below(layer, name) for layer in found):
+                known = ", ".join(found) or "none"
+                raise ValueError(f"{what}={name!r} is no layer; there is {known}")
+    chosen = {
+        n: ranges[name]
+        for name, n in found.items()
+        if name in ranges and not any(at_or_below(name, k) for k in keep)
+    }
+    limits = common_limits({value_of(n): r for n, r in chosen.items()})
+    new, seen = dict[Node, Node](), dict[Node, Node]()
+    for n in graph.nodes:
+        with built_from(origins(n)):
+            inputs = [seen[i] for i in n.inputs]
+            if n in chosen:
+                inputs[1] = quantized_weights(n, new[n.inputs[1]])
+            new[n] = carry(with_inputs(n, tuple(inputs)), n)
+            if n in chosen:
+                new[n] = new[n] + corrected(n, chosen[n]["bias"])
+            seen[n] = rounded(new[n], *limits[n]) if n in limits else new[n]
+    return Graph(graph.name, graph.inputs, tuple(new[o] for o in graph.outputs))
+
+
+def common_limits(ranges: Mapping[Node, Mapping[str, Any]]) -> dict[Node, tuple[float, float]]:
+    """The least and the greatest number of each value. Parts of a concatenation share those of the
+    whole, so that they are stored side by side as they are.
+    """
+    sets = {n: {n} for n in ranges}
+    for n in ranges:
+        for part in map(moved_from, n.inputs if n.op is CONCAT else ()):
+            if part in sets:
+                joined = sets[n] | sets[part]
+                sets |= dict.fromkeys(joined, joined)
+    return {
+        n: (min(ranges[m]["low"] for m in each), max(ranges[m]["high"] for m in each))
+        for n, each in sets.items()
+    }
+
+
+def rounded(x: Node, low: float, high: float) -> Node:
+    """x as uint8, and back. 0 is an integer, for it is beyond the edges of images."""
+    low, high = min(low, 0.0), max(high, 0.0)
+    scale = float(np.float32(max(high - low, 1e-30) / 255))
+    zero = int(np.rint(-low / scale))
+    return dequantize(quantize(x, scale, zero), scale, zero)
+
+
+def corrected(n: Node, bias: Sequence[float]) -> Node:
+    """What rounded weights take from the mean of each output channel."""
+    shape = (-1,) if n.op is MATMUL else (*n.shape[1:3], *(1,) * (n.ndim - 3))
+    return reshape(constant(np.asarray(bias, np.float32)), shape)
