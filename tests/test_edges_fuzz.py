@@ -61,6 +61,21 @@ def product(rng: Rng) -> Layer:
     return Layer(what, inputs, tg.relu(out + 1), np.maximum(a @ b + 1, 0))
 
 
+def bytes_product(rng: Rng) -> Layer:
+    """All numbers that bytes have, of any signs; weights are known or not."""
+    m, k, n = some(rng, SIZES, 3)
+    bounds = {"int8": (-128, 128), "uint8": (0, 256)}
+    first, second = (str(d) for d in rng.choice(list(bounds), 2))
+    a = rng.integers(*bounds[first], (m, k)).astype(first)
+    b = rng.integers(*bounds[second], (k, n)).astype(second)
+    inputs: dict[Node, np.ndarray] = {}
+    known = rng.random() < 0.5
+    y = tg.constant(b) if known else given(inputs, b)
+    out = tg.matmul(given(inputs, a), y, accumulate="int32")
+    what = f"bytes {first}{a.shape} {second}{b.shape}, weights known: {known}"
+    return Layer(what, inputs, out + 1, a.astype("int32") @ b.astype("int32") + 1)
+
+
 def reduction(rng: Rng) -> Layer:
     shape = some(rng, SIZES, 3)
     while math.prod(shape) > MOST:
@@ -121,7 +136,7 @@ def softmax(rng: Rng) -> Layer:
     return Layer(f"softmax {a.shape} over {axis}", inputs, out, value)
 
 
-LAYERS = [product, reduction, convolution, convolution, transpose, softmax]
+LAYERS = [product, bytes_product, reduction, convolution, convolution, transpose, softmax]
 
 
 @drawn(60, 3000)
