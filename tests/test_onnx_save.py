@@ -15,6 +15,7 @@ import onnx
 import tinygraph as tg
 from tinygraph import extend, models, nn, optim
 from tinygraph.__main__ import main
+from tinygraph.graph.dtype import DTYPES
 from tinygraph.graph.ir import Graph, Node
 from tinygraph.graph.op import OPS
 
@@ -74,6 +75,32 @@ def test_every_operator(name: str, tmp_path: Path) -> None:
     path = tmp_path / "op.onnx"
     tg.onnx.save(graph, path)
     check(path, graph, values(inputs), name not in ELSEWHERE)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_operator_of_narrow_floats(name: str, dtype: str, tmp_path: Path) -> None:
+    """Written with conversions to float32 around it, and read back: it rounds once."""
+    example = EXAMPLES[name].example()  # type: ignore[misc]
+    if example.bodies or all(i.dtype != "float32" for i in example.inputs):
+        return
+    inputs = [tg.cast(i, dtype) if i.dtype == "float32" else i for i in example.inputs]
+    try:
+        y = example.op(*inputs, **dict(example.attrs))
+    except tg.ShapeError:
+        return
+    nodes = tuple(i for i in Graph("g", (), (y,)).nodes if i.op.name == "input")
+    graph, path = Graph(name, nodes, (y,)), tmp_path / "op.onnx"
+    tg.onnx.save(graph, path)
+    onnx.checker.check_model(str(path), full_check=True)
+    arrays = values(nodes)
+    (want,) = tg.run(graph, *arrays)
+    (got,) = tg.run(Graph("back", nodes, (tg.onnx.load(path)(*nodes),)), *arrays)
+    assert got.shape == want.shape and got.dtype == want.dtype
+    wide = tg.astype(want, "float64")
+    size = max(1.0, float(np.abs(wide).max(initial=0)))
+    tolerance = DTYPES[dtype].eps
+    np.testing.assert_allclose(tg.astype(got, "float64"), wide, tolerance, tolerance * size)
 
 
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int | None, ...], str]] = {

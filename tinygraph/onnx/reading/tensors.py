@@ -46,8 +46,9 @@ def bits(name: str) -> int:
 
 
 def dtype_code(dtype: str) -> int:
-    """The inverse of ``dtype_of``, for what NumPy has."""
-    return int(onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+    """The inverse of ``dtype_of``."""
+    names = {ours: theirs for theirs, ours in NUMPY.items()}
+    return int(_KIND.Value(names.get(dtype, dtype).upper()))
 
 
 def tensor(proto: Any, folder: Path | None, file: str) -> FileTensor:

@@ -9,7 +9,8 @@ import numpy as np
 from ...graph.dtype import is_float, is_integer
 from ...graph.ir import Node
 from ...ops.random import ROTATIONS
-from .writer import OnnxWriter, Value, tensor_type, writes
+from ..reading.tensors import dtype_code
+from .writer import OnnxWriter, Value, writes
 
 SAME = {
     "abs": "Abs", "add": "Add", "sub": "Sub", "mul": "Mul", "exp": "Exp", "log": "Log",
@@ -43,7 +44,7 @@ def not_equal(w: OnnxWriter, n: Node, a: Value, b: Value) -> Value:
 
 @writes("bitcast")
 def bitcast(w: OnnxWriter, n: Node, x: Value) -> Value:
-    return w.add("BitCast", x, to=tensor_type(n.dtype))
+    return w.add("BitCast", x, to=dtype_code(n.dtype))
 
 
 @writes("cast")

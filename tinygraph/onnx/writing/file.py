@@ -10,17 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from ...graph.ir import Graph, Node, Parameter
 from ...graph.op import Kind
 from ...graph.origins import described
 from ...graph.rebuild import rebuild
 from ...graph.size import Size
+from ...passes.widen import widen
 from ..reading.errors import OnnxError
 from .graph import written
 from .raising import raised
-from .writer import ITSELF, RULES, OnnxWriter, Value, declared
+from .writer import ITSELF, RULES, OnnxWriter, Value, declared, stored
 
 OPSET, IR = 20, 9
 LATER = {"BitCast": 26}  # the opsets of operators that are newer
@@ -33,7 +34,7 @@ def model(graph: Graph, updates: Sequence[Parameter], outputs: Sequence[str]) ->
     Raises:
         OnnxError: lists what has no counterpart in ONNX.
     """
-    graph = _in_others(graph)
+    graph = widen(_in_others(graph))  # ONNX has most operators for float32, some for bfloat16
     _check(graph)
     w = OnnxWriter()
     names: dict[Node, Any] = {}
@@ -47,7 +48,7 @@ def model(graph: Graph, updates: Sequence[Parameter], outputs: Sequence[str]) ->
     values = {}
     for p in graph.parameters:
         names[p] = _unique(taken, p.name or "parameter")
-        values[names[p]] = numpy_helper.from_array(p.value, names[p])
+        values[names[p]] = stored(p.value, names[p])
         if p in changed:  # an initializer that is an input too can be given anew
             inputs.append(declared(names[p], p.dtype, p.shape))
     results = written(w, graph.outputs, names, raised(graph))

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from ...graph.dtype import astype, name_of
 from ...graph.ir import Node
 from ...graph.size import Size
+from ..reading.tensors import dtype_code
 
 Value = str  # the name of a value in the file
 Rule = Callable[..., Any]
@@ -32,9 +34,13 @@ def writes(*names: str) -> Callable[[Rule], Rule]:
     return register
 
 
-def tensor_type(dtype: str) -> int:
-    """ONNX's number of a dtype."""
-    return helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+def stored(array: np.ndarray, name: str) -> TensorProto:
+    """An array as a tensor of the file."""
+    dtype = name_of(array.dtype)
+    bits = array[dtype] if array.dtype.names else array  # bfloat16 is a field of uint16
+    found = numpy_helper.from_array(bits, name)
+    found.data_type = dtype_code(dtype)
+    return found
 
 
 def declared(name: Value, dtype: str, shape: Sequence[Any]) -> Any:
@@ -42,7 +48,7 @@ def declared(name: Value, dtype: str, shape: Sequence[Any]) -> Any:
     sizes = [
         ("N" if s.polynomial == ITSELF else str(s)) if isinstance(s, Size) else s for s in shape
     ]
-    return helper.make_tensor_value_info(name, tensor_type(dtype), sizes)
+    return helper.make_tensor_value_info(name, dtype_code(dtype), sizes)
 
 
 class OnnxWriter:
@@ -87,11 +93,11 @@ class OnnxWriter:
 
     def constant(self, value: Any, dtype: str | None = None) -> Value:
         """The name of a constant; equal ones are one."""
-        array = np.array(value, dtype)  # not ascontiguousarray, which gives numbers an axis
-        key = array.dtype.name, array.shape, array.tobytes()
+        array = np.asarray(value) if dtype is None else astype(value, dtype)
+        key = name_of(array.dtype), array.shape, array.tobytes()
         if key not in self._constants:
             name = self._constants[key] = self.fresh("constant")
-            self.tensors[name] = numpy_helper.from_array(array, name)
+            self.tensors[name] = stored(array, name)
         return self._constants[key]
 
     def like(self, n: Node, value: float) -> Value:
@@ -157,7 +163,7 @@ class OnnxWriter:
         return self.add("Expand", x, self.sizes(shape))
 
     def cast(self, x: Value, old: str, new: str) -> Value:
-        return x if old == new else self.add("Cast", x, to=tensor_type(new))
+        return x if old == new else self.add("Cast", x, to=dtype_code(new))
 
     def crop(
         self,
