@@ -26,7 +26,7 @@ def bfloat16(x: Number) -> Number:
 
 def where(condition: Number, x: Number, y: Number) -> Number:
     """``x if condition else y``, both sides evaluated. Two literals give float32."""
-    if isinstance(x, float) and isinstance(y, float):
+    if type(x) is float and type(y) is float:  # not float64, which is a float, too
         x = np.float32(x)
     chosen: Number = np.where(condition, x, y)
     return chosen[()]

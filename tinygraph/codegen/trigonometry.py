@@ -9,48 +9,56 @@ from .intrinsics import Number, float_bits, fma, isnan, rint, sqrt, where
 HALF_PI = 1.5707963267948966
 PI = 3.141592653589793
 NAN = float("nan")
+TWO_26, TWO_52, TWO_78, TWO_104 = (2.0**k for k in (26, 52, 78, 104))
+
+
+def _first_bits(x: Number) -> Number:
+    """The first 29 of the bits of 2 / pi that matter for an x of this size, as float64: the product
+    of x and those before them is a multiple of 4.
+    """
+    a = abs(x)
+    c = where(a < TWO_104, float64(7.166494903518363e-17), float64(1.1109428133944797e-24))
+    c = where(a < TWO_78, float64(3.3308114738561656e-09), c)
+    c = where(a < TWO_52, float64(0.1366197718307376), c)
+    return where(a < TWO_26, float64(0.636619770899415), c)
+
+
+def _next_bits(x: Number) -> Number:
+    """The next 29 bits."""
+    a = abs(x)
+    c = where(a < TWO_104, float64(7.696704847356705e-26), float64(9.372006500203007e-34))
+    c = where(a < TWO_78, float64(2.276010047810136e-18), c)
+    c = where(a < TWO_52, float64(5.368437517444535e-10), c)
+    return where(a < TWO_26, float64(1.4681663246252086e-09), c)
+
+
+def _last_bits(x: Number) -> Number:
+    """The next 53 bits."""
+    a = abs(x)
+    c = where(a < TWO_104, float64(1.668286766860824e-34), float64(4.420676015940119e-42))
+    c = where(a < TWO_78, float64(2.52682603558315e-26), c)
+    c = where(a < TWO_52, float64(5.412865971015893e-19), c)
+    return where(a < TWO_26, float64(2.276010073078396e-18), c)
 
 
 def _quarters(x: Number, whole: Number) -> Number:
     """x / (pi / 2) less a multiple of 4, as float64: its nearest integer, or the rest next to it.
 
-    2 / pi is cut into pieces of 29 bits, so that products with x are exact, and all but their
-    remainder by 4 is dropped: no argument is too large (Payne and Hanek, SIGNUM Newsletter, 1983).
+    2 / pi is cut into pieces, the first two short enough that their products with x are exact; for
+    large x they begin at the first bit that matters, so that no argument is too large (Payne and
+    Hanek, SIGNUM Newsletter, 1983).
     """
     y = float64(x)
-    p = y * 0.636619770899415
-    p = p - 4.0 * rint(p * 0.25)
+    p = y * _first_bits(x)
     n = rint(p)
     t = p - n
-    p = y * 1.4681663246252086e-09
-    t = t + (p - 4.0 * rint(p * 0.25))
-    m = rint(t)
-    n = n + m
-    t = t - m
-    p = y * 2.2760100671971816e-18
-    t = t + (p - 4.0 * rint(p * 0.25))
-    m = rint(t)
-    n = n + m
-    t = t - m
-    p = y * 5.8812147387730434e-27
-    t = t + (p - 4.0 * rint(p * 0.25))
-    m = rint(t)
-    n = n + m
-    t = t - m
-    p = y * 1.0346868700836215e-35
-    t = t + (p - 4.0 * rint(p * 0.25))
-    m = rint(t)
-    n = n + m
-    t = t - m
-    p = y * 3.783256351091319e-45
-    t = t + (p - 4.0 * rint(p * 0.25))
-    m = rint(t)
-    n = n + m
-    t = t - m
-    p = y * 3.720474878517739e-53
-    t = t + (p - 4.0 * rint(p * 0.25))
-    m = rint(t)
-    return where(whole, n + m, t - m)
+    p = y * _next_bits(x)
+    m = rint(p)
+    t = t + (p - m)
+    t = t + y * _last_bits(x)
+    k = rint(t)
+    n = n + m + k
+    return where(whole, n - 4.0 * rint(n * 0.25), t - k)
 
 
 def _quadrant(x: Number) -> Number:
