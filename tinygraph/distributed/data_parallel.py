@@ -21,6 +21,8 @@ from ..graph.types import Type
 from ..ops.collective import SHARD_SUM
 from ..ops.random import SEED, STEP
 from ..passes import Update
+from ..plan.launches.sums import shares
+from ..ranks.forecast import Bucket
 from ..ranks.shard_sum import ShardSum, ShardSums
 from ..ranks.tree import shards_of
 from ..ranks.world import DistributedError, World, world
@@ -150,6 +152,18 @@ class DataParallel:
         if self.counters:
             self.counters()
         return results
+
+
+    @property
+    def buckets(self) -> list[Bucket]:
+        """Of each sum over shards its bytes, and the share of the step's work that is done when it
+        can begin. An open batch size is the one that was bound last.
+        """
+        program = self.program
+        bound = program.bound if isinstance(program, BatchProgram) else program
+        target = bound.source.backend.target(bound.source.runtime)
+        found = shares(bound.inspection.plan.launches, target)
+        return [(bytes, share) for _, bytes, share in found]
 
 
 def from_first(world: World, value: np.ndarray) -> np.ndarray:

@@ -7,7 +7,9 @@ all others. A message costs ``alpha`` seconds and its bytes at ``rate``; additio
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
+Bucket = tuple[int, float]  # bytes, and the share of a step's work after which they are complete
 UNITS = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9}
 
 
@@ -19,6 +21,21 @@ def sum_seconds(
     """
     part = (ranks - 1) / ranks * bytes
     return 2 * (ranks - 1) * alpha + 2 * part / rate + part / add
+
+
+def step_seconds(
+    step: float, buckets: Sequence[Bucket], ranks: int, rate: float, alpha: float = 15e-6
+) -> float:
+    """Seconds of a step whose buckets are summed one after the other while it computes, as soon as
+    each is complete; what comes after the last sum waits for it.
+
+    Args:
+        step: seconds of what a rank computes.
+    """
+    done = share = 0.0
+    for bytes, share in buckets:
+        done = max(done, share * step) + sum_seconds(ranks, bytes, rate, alpha)
+    return done + (1 - share) * step
 
 
 def bytes_a_second(text: str) -> float:

@@ -39,12 +39,17 @@ def keep_summed(launches: Sequence[Launch]) -> None:
 
 
 def note_sums(launches: Sequence[Launch], target: Target) -> None:
-    """Notes of each sum how much of the work up to the last one is done when it can begin."""
-    sums = [i for i, x in enumerate(launches) if x.sums_shards]
-    if len(sums) < 2:
-        return
-    others = [0.0 if x.sums_shards else duration(x, target) for x in launches[: sums[-1]]]
-    for number in sums:
-        done = sum(others[:number]) / max(sum(others), 1e-9)
-        bytes = launches[number].nodes[-1].type.bytes
-        launches[number].note = f"{bytes:,} bytes, complete after {done:.0%} of the work before"
+    """Notes of each sum, where there are several, how much of the work is done when it begins."""
+    found = shares(launches, target)
+    for number, bytes, share in found if len(found) > 1 else ():
+        launches[number].note = f"{bytes:,} bytes, complete after {share:.0%} of the work"
+
+
+def shares(launches: Sequence[Launch], target: Target) -> list[tuple[int, int, float]]:
+    """Of each sum its launch, its bytes, and what share of a run's other work comes before it."""
+    work = [0.0 if x.sums_shards else duration(x, target) for x in launches]
+    return [
+        (number, x.nodes[-1].type.bytes, sum(work[:number]) / max(sum(work), 1e-9))
+        for number, x in enumerate(launches)
+        if x.sums_shards
+    ]
