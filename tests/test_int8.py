@@ -208,6 +208,18 @@ def test_any_batch_size_and_one_calibration():
     np.testing.assert_array_equal(program(images)[0], each)
 
 
+def test_a_file_of_onnx_in_qdq_form_takes_the_same_path(tmp_path):
+    pytest.importorskip("onnx", reason="requires tinygraph[onnx]", exc_type=Exception)
+    x, y, images = network()
+    program = tg.compile([x], [y], quantize=tg.calibrate(tg.compile([x], [y]), [images]))
+    tg.onnx.save(program, tmp_path / "net.onnx")
+    loaded = tg.onnx.load(tmp_path / "net.onnx").compile(batch=3)
+    nodes = loaded.inspection.compiled.graph.nodes
+    assert sum(n.op.name.endswith("_integer") for n in nodes) == 5
+    want = program(images)[0]
+    np.testing.assert_allclose(loaded(images)[0], want, atol=0.02 * np.abs(want).max())
+
+
 # -- planted faults --------------------------------------------------------------------------------
 
 

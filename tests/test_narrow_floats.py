@@ -237,3 +237,35 @@ def test_the_pass_that_computes_in_float32_is_needed(dtype):
     with pytest.raises(ValueError, match=f"{where} needs the pass widen"):
         tg.compile([x], [tg.exp(x)], without=["widen"])
     tg.compile([x], [x[1:]], without=["widen"])
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+def test_casts_from_float64_round_once(dtype):
+    """Next to the middle of two neighbours: float32 is the middle, and its even one wrong."""
+    middle = tg.astype(every(dtype)[:0x7000], "float64")
+    middle = (middle[1:] + middle[:-1]) / 2
+    values = np.concatenate([middle * (1 + e) for e in (0, 2.0**-40, -(2.0**-40))])
+    values = np.concatenate([values, -values, [1e300, -1e300, 1e-300, np.nan, np.inf]])
+    x = tg.input("x", len(values), dtype="float64")
+    got = tg.compile([x], [tg.cast(x, dtype)])(values)[0]
+    same(got, tg.astype(values, dtype))
+    number = ~np.isnan(values)
+    np.testing.assert_array_equal(got.view("uint16")[number], nearest(values, dtype)[number])
+
+
+@pytest.mark.parametrize(("source", "top"), [("int64", 62), ("int32", 30), ("uint32", 31)])
+def test_casts_from_integers_round_once(source, top):
+    """2**top is the even number of the first two; of the next two it is the second."""
+    one = 1 << top - 7
+    values = [(1 << top) + k * one // 2 + e for k in (1, 3) for e in (-1, 0, 1)]
+    want = [float((1 << top) + k * one) for k in (0, 0, 1, 1, 2, 2)]
+    if source != "uint32":
+        values, want = [*values, *(-v for v in values)], [*want, *(-v for v in want)]
+    array, x = np.array(values, source), tg.input("x", len(values), dtype=source)
+    got = tg.compile([x], [tg.cast(x, "bfloat16")])(array)[0]
+    for found in (
+        got,
+        tg.astype(array, "bfloat16"),
+        run_python(graph_of(tg.cast(x, "bfloat16")), array)[0],
+    ):
+        assert tg.astype(found, "float64").tolist() == want

@@ -113,8 +113,7 @@ class Arithmetic:
         if dtype == "bool":
             return self.compare("!=", x, 0)
         if DTYPES[dtype].compute:
-            wide = self.convert(x, "float32").ir
-            return Value(narrow.narrow(self, wide, dtype), dtype)
+            return Value(narrow.narrow(self, narrow.to_odd(self, x).ir, dtype), dtype)
         b, to, to_float = self.builder, vector_type(dtype, self.lanes), is_float(dtype)
         if x.is_float and to_float:
             return Value((b.fpext if dtype == "float64" else b.fptrunc)(x.ir, to), dtype)

@@ -8,12 +8,15 @@ These are the same bits everywhere. A value in a register is an integer of 16 bi
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from llvmlite import ir
 
+from tinygraph.graph.dtype import DTYPES, is_exact
+
 if TYPE_CHECKING:
-    from .arithmetic import Arithmetic
+    from .arithmetic import Arithmetic, Operand, Value
 
 INFINITY = 0x7F800000  # float32's
 MOVED = 112 << 23  # from float16's exponents to those of float32
@@ -59,6 +62,35 @@ def narrow(do: Arithmetic, x: ir.Value, dtype: str) -> ir.Value:
     """float32 rounded to the nearest float of 16 bits, of two to the even one; NaN stays NaN."""
     to = Bits(do)
     return to.b.trunc(_NARROW[dtype](to, to.b.bitcast(x, to.word)), to.short)
+
+
+# from 2 ** the first on, so many low bits of an integer are more than float32 has; what is left are
+# the 13 bits at least that to_odd must keep for float16
+CUTS = {32: ((24, 8),), 64: ((24, 11), (35, 22), (46, 33), (57, 39))}
+
+
+def to_odd(do: Arithmetic, x: Value) -> Value:
+    """A number as float32, rounded to odd where that lacks it, so that to round it again rounds
+    once; see ``rounded_to_odd`` in tinygraph/graph/dtype.py.
+    """
+    if is_exact(x.dtype, "float32") or DTYPES[x.dtype].compute:
+        return do.convert(x, "float32")
+    if not x.is_float:
+        found = x
+        for power, cut in CUTS[DTYPES[x.dtype].bits]:
+            below = (1 << cut) - 1
+            lost = do.convert(do.compare("!=", do.binary("&", x, below), 0), x.dtype)
+            kept = do.binary("|", do.binary("&", x, ~below), do.shift_left(lost, cut))
+            far: list[Operand] = [do.compare(">=", x, 1 << power)]
+            far += [do.compare("<=", x, -(1 << power))] if x.is_signed else []
+            found = do.where(do.any(far), kept, found)
+        return do.convert(found, "float32")
+    b, to, near = do.builder, Bits(do), do.convert(x, "float32")
+    back, bits = do.convert(near, x.dtype), b.bitcast(near.ir, to.word)
+    above = do.compare(">", do.abs(back), do.abs(x))
+    odd = b.or_(b.sub(bits, b.zext(above.ir, to.word)), to.number(1))
+    inexact = b.fcmp_ordered("!=", back.ir, x.ir)
+    return replace(near, ir=b.bitcast(b.select(inexact, odd, bits), to.float))
 
 
 def _widen_bfloat16(to: Bits, bits: ir.Value) -> ir.Value:

@@ -150,7 +150,7 @@ def is_similar(dtype: np.dtype, into: str) -> bool:
 def astype(array: Any, dtype: str) -> np.ndarray:
     """NumPy's ``astype``, in and out of formats that NumPy lacks, too.
 
-    Floats of 16 bits are rounded from float32, to the nearest, of two the even one; NaN stays NaN.
+    Floats of 16 bits are rounded once, to the nearest, of two the even one; NaN stays NaN.
 
     Args:
         array: numbers, or a bfloat16 array as this function or a program makes it: one field of
@@ -172,7 +172,7 @@ def astype(array: Any, dtype: str) -> np.ndarray:
             return wide.view(np.float32).astype(record.numpy)
         if not record.compute or array.dtype == record.numpy:
             return array.astype(record.numpy)
-        wide = np.ascontiguousarray(array, np.float32).reshape(array.shape)
+        wide = np.ascontiguousarray(rounded_to_odd(array), np.float32).reshape(array.shape)
         if not record.carrier:
             return wide.astype(record.numpy)
     bits = wide.view(np.uint32)
@@ -180,6 +180,26 @@ def astype(array: Any, dtype: str) -> np.ndarray:
     rounded = (bits + (np.uint32(0x7FFF) + even)) >> np.uint32(16)
     kept = np.where(np.isnan(wide), (bits >> np.uint32(16)) | np.uint32(0x40), rounded)
     return kept.astype(np.uint16).view(record.numpy)
+
+
+def rounded_to_odd(array: np.ndarray) -> np.ndarray:
+    """Numbers as float32; of the two next to one that it lacks, the one whose last bit is 1.
+
+    Rounding that to 16 bits is as rounding the number itself (S. Boldo, G. Melquiond, Emulation of
+    FMA and correctly rounded sums: proved algorithms using rounding to odd, IEEE Transactions on
+    Computers 57, 2008, theorem 3), where rounding to the nearest twice is not.
+    """
+    if array.dtype.itemsize < 4 or array.dtype == np.float32 or array.dtype.names:
+        return array.astype(np.float32)
+    if array.dtype.itemsize == 8 and array.dtype.kind in "iu":
+        far = (array < -(2**53)) | (array > 2**53)
+        lost = (array & 2047 != 0).astype(array.dtype)
+        array = np.where(far, array >> 11 << 11 | lost << 11, array)
+    exact = array.astype(np.float64)
+    nearest = exact.astype(np.float32)
+    back = nearest.astype(np.float64)
+    odd = (nearest.view(np.uint32) - (np.abs(back) > np.abs(exact))).astype(np.uint32) | 1
+    return np.where((back == exact) | np.isnan(exact), nearest, odd.view(np.float32))
 
 
 def widened(array: np.ndarray) -> np.ndarray:

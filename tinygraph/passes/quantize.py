@@ -22,7 +22,7 @@ from ..ops.indexing import CONCAT
 from ..ops.linalg import MATMUL
 from ..ops.quantize import dequantize, quantize
 from ..ops.reduce import max as greatest
-from ..ops.view import reshape
+from ..ops.view import RESHAPE, reshape
 from ..ops.window import WINDOW_MAX
 from ..plan.winograd.choice import at_or_below
 from .fold_batch_norm import fixed_nodes
@@ -65,7 +65,14 @@ def moved_from(x: Node) -> Node:
 
 def quantized_weights(n: Node, w: Node) -> Node:
     """Weights as int8, and back: each output channel's greatest is 127."""
-    taken = (0,) if n.op is MATMUL else (*range(2, w.ndim),)
+    inner = w.inputs[0] if w.op is RESHAPE else w
+    if n.op is not MATMUL and inner.shape == (w.shape[0] * w.shape[1], *w.shape[2:]):
+        return reshape(in_bytes(inner, (*range(1, inner.ndim),)), w.shape)  # as files have them
+    return in_bytes(w, (0,) if n.op is MATMUL else (*range(2, w.ndim),))
+
+
+def in_bytes(w: Node, taken: tuple[int, ...]) -> Node:
+    """w as int8, and back, with a scale for all of the axes ``taken``."""
     scale = maximum(greatest(absolute(w), taken, keepdims=True), 1e-30) / 127.0
     return dequantize(quantize(w, scale, dtype="int8"), scale)
 
