@@ -78,8 +78,12 @@ def moved(a: np.ndarray) -> np.ndarray:
     return (a * (1 + 5e-7 * signs)).astype(a.dtype) if a.dtype.kind == "f" else a
 
 
-def compared(path: Path, graph: Graph) -> None:
-    """The file is valid, and both its readers give what the graph gives."""
+def compared(path: Path, graph: Graph, share: float = DEEP) -> None:
+    """The file is valid, and both its readers give what the graph gives.
+
+    Args:
+        share: by which ONNX Runtime's results may be off, of their norm.
+    """
     onnx.checker.check_model(str(path), full_check=True)
     arrays = values(graph.inputs)
     want = tg.run(graph, *arrays)
@@ -91,7 +95,8 @@ def compared(path: Path, graph: Graph) -> None:
         shifted = tg.run(graph, *map(moved, arrays))
         for got, w, s in zip(session.run(None, feeds), want, shifted, strict=True):
             # A hundred layers in training turn rounding of the images into much more.
-            near([got], [w], DEEP + 4 * float(np.abs(s - w).max() / max(1, np.abs(w).max())))
+            size, off, rounding = (np.linalg.norm(v.astype("float64")) for v in (w, got - w, s - w))
+            assert got.dtype == w.dtype and off <= DEEP + share * size + 4 * rounding
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -107,6 +112,7 @@ def test_networks_come_back(name: str, tmp_path: Path, pytestconfig: pytest.Conf
 
 # Two images: batch normalization of two numbers alone would turn rounding into signs.
 STEP_SHAPES = {IMAGE: (2, 3, 64, 64), (1, 3, 75, 75): (2, 3, 299, 299)}
+FLIPPED = 0.03  # of a gradient's norm, where one of the two cuts off a number near 0, and one not
 QUICK_STEPS = {
     "CharLanguageModel", "SequenceClassifier", "TransformerClassifier", "TransformerLanguageModel",
     "VisionTransformer", "lenet5", "lstm", "rnn", "shufflenet_v2", "squeezenet", "unet",
@@ -131,5 +137,6 @@ def test_training_steps_come_back(name: str, tmp_path: Path, pytestconfig: pytes
     tg.onnx.save(graph, path, updates=updates)
     whole, pairs = strip_effects(graph, updates)
     outputs = (*whole.outputs, *(new for _, new in pairs))
-    compared(path, Graph(name, whole.inputs, outputs))
+    share = DEEP if name in QUICK_STEPS else FLIPPED
+    compared(path, Graph(name, whole.inputs, outputs), share)
     assert len(onnx.load(path).graph.output) == len(outputs) > len(updates)
