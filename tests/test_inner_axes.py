@@ -50,6 +50,17 @@ def test_short_reductions_and_single_passes_are_unrolled() -> None:
     assert styles(tg.sum(x, 1)) == styles(tg.softmax(x[:, :8], 1)) == ["literal"]
 
 
+@pytest.mark.parametrize("pieces", [1, 7])
+def test_columns_of_less_than_a_vector_are_one_block(pieces: int) -> None:
+    """Their number is a literal in the kernel, so that sums stay in registers."""
+    x = tg.input("x", pieces, 500, 5)
+    program = tg.compile([x], [tg.sum(tg.exp(x), 1)])
+    (nest,) = (m.work for m in launches(program) if isinstance(m.work, Nest))
+    assert (nest.style, nest.block) == ("column", 5)
+    array = np.random.default_rng(0).standard_normal(x.shape).astype(np.float32)
+    np.testing.assert_allclose(program(array)[0], np.exp(array).sum(1), rtol=1e-5)
+
+
 @pytest.mark.parametrize("width", [4, 8, 12, 32, 64])
 @pytest.mark.parametrize("fold", ["sum", "max", "min"])
 def test_short_rows_of_a_long_reduction_fill_lanes(width: int, fold: str) -> None:

@@ -101,12 +101,12 @@ def moves(nest: Nest, operand: Access) -> set[int]:
 
 def block_of(nest: Nest, blocks: tuple[int, int, int]) -> int:
     """Columns that are worked on at a time: whole vectors, blocks enough for several threads, and
-    no remainder if that can be.
+    no remainder if that can be; all of them where they are less than a vector.
     """
     first = nest.reduce[0]
     columns = nest.axes[first - 1]
     large, medium, small = blocks
-    if gathers(nest) and columns <= large:
+    if columns < small or (gathers(nest) and columns <= large):
         return columns
     if first == 1 and prod(nest.axes) >= STREAMED and passes(nest) == 1:
         wide = -(-columns // WIDE_PARTS // small) * small
