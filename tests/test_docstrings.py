@@ -18,6 +18,7 @@ import tinygraph as tg
 from tinygraph import (
     checkpoint,
     data,
+    distributed,
     extend,
     metrics,
     models,
@@ -30,7 +31,8 @@ from tinygraph import (
 from tinygraph.nn import init
 
 MODULES = (
-    tg, nn, init, optim, checkpoint, onnx, extend, models, data, train, metrics, pictures
+    tg, nn, init, optim, checkpoint, onnx, extend, models, data, train, metrics, pictures,
+    distributed,
 )  # fmt: skip
 METHODS = (
     tg.Program, tg.Node, tg.Graph, tg.Parameter, nn.Module, optim.Optimizer,

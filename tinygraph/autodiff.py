@@ -11,6 +11,7 @@ from .graph.dtype import is_float
 from .graph.float64 import in_float64
 from .graph.interpret import run
 from .graph.ir import Graph, Node, position
+from .graph.numeric import numeric
 from .graph.op import Kind, constant, input
 from .graph.origins import built_from, described, origins
 from .graph.placement import device, device_of
@@ -162,6 +163,7 @@ def _fitted(n: Node, x: Node, g: Node) -> Node:
     return g
 
 
+@numeric
 def check_grad(
     fn: Callable[..., Node] | tuple[Sequence[Node], Node],
     *arrays: Any,

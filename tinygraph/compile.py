@@ -11,6 +11,7 @@ from .compiler.options import Options, Pass
 from .compiler.program import Program
 from .graph.batch import batch_axis
 from .graph.ir import Graph, Node
+from .graph.numeric import numeric
 from .graph.op import constant
 from .graph.rewrite import substitute
 from .passes import PIPELINE, Update, strip_effects
@@ -18,6 +19,7 @@ from .passes.quantize import Ranges, quantized
 from .settings import settings
 
 
+@numeric
 def compile(
     inputs: Sequence[Node],
     outputs: Sequence[Node],

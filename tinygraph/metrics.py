@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .graph import hints
+from .graph.numeric import numeric
 
 __all__ = [
     "Share",
@@ -60,6 +61,7 @@ def accuracy(predictions: Any, labels: Any) -> Share:
     return Share(np.mean(predicted == labels))
 
 
+@numeric
 def top_k_accuracy(scores: Any, labels: Any, k: int = 5) -> Share:
     """The share of examples whose label is among the k highest scores; of equal ones the first.
 
@@ -214,6 +216,7 @@ def perplexity(logits: Any, labels: Any) -> float:
         return float(np.exp(mean))
 
 
+@numeric
 def confusion_matrix(predictions: Any, labels: Any, classes: int | None = None) -> np.ndarray:
     """Counts of examples, int64 [classes, classes]: rows are true classes, columns predicted ones.
 

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .graph.numeric import numeric
+
 __all__ = [
     "confusion_matrix",
     "curves",
@@ -40,6 +42,7 @@ CELL = 44  # pixels, of a confusion matrix
 Values = Sequence[float] | np.ndarray
 
 
+@numeric
 def page(images: np.ndarray, columns: int) -> np.ndarray:
     """Images [n, height, width] edge to edge, in rows of ``columns``, which divides n.
 
@@ -56,6 +59,7 @@ def page(images: np.ndarray, columns: int) -> np.ndarray:
     return rows.transpose(0, 2, 1, 3).reshape(n // columns * height, columns * width)
 
 
+@numeric
 def stretched(image: np.ndarray, around: float | None = None) -> np.ndarray:
     """An image in 0..1: its least value black and its greatest white, or ``around`` half grey.
 
@@ -68,6 +72,7 @@ def stretched(image: np.ndarray, around: float | None = None) -> np.ndarray:
     return 0.5 + (image - around) / (2 * np.abs(image - around).max() or 1)
 
 
+@numeric
 def gallery(
     images: Sequence[tuple[str, np.ndarray]], columns: int, zoom: int = 1, title: str = ""
 ) -> str:
@@ -240,6 +245,7 @@ def confusion_matrix(
     return svg(max(left + side, 8 * len(title)) + 8, top + side + 8, parts)
 
 
+@numeric
 def ticks(low: float, high: float, around: bool = False) -> list[float]:
     """About five round numbers between two, or from below the lower to above the higher.
 
@@ -259,6 +265,7 @@ def ticks(low: float, high: float, around: bool = False) -> list[float]:
     return [float(f"{k * step:.12g}") for k in range(down(first), up(last) + 1)]
 
 
+@numeric
 def text(
     x: float, y: float, words: str, anchor: str = "middle", colour: str = "black", **style: str
 ) -> str:
@@ -280,6 +287,7 @@ def text(
     return f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}" fill="{colour}"{more}>{words}</text>'
 
 
+@numeric
 def svg(width: float, height: float, parts: Iterable[str]) -> str:
     """A picture of SVG's elements, on white.
 

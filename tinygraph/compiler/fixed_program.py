@@ -11,6 +11,7 @@ import numpy as np
 
 from ..graph.ir import Graph, Node, Parameter
 from ..graph.locks import Locks, SharedLock
+from ..graph.numeric import numeric
 from ..graph.state import ParameterState, shared_lock
 from ..plan.records.target import Timed
 from ..ranks.shard_sum import ShardSums
@@ -245,6 +246,7 @@ class FixedProgram(Program):
         except OSError as why:
             error.add_note(f"no page about it could be written: {why}")
 
+    @numeric
     def profile(self, *arrays: Any, repeat: int = 20, **named: Any) -> Profile:
         from .measure import measure
 
@@ -282,6 +284,7 @@ class FixedProgram(Program):
             path.write_text(self.inspection.dump("source"))
         return str(path)
 
+    @numeric
     def cost(self, threads: int | None = None) -> dict[str, int]:
         found = self.inspection.cost()
         if threads is not None:

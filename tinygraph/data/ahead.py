@@ -11,6 +11,8 @@ import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..graph.numeric import numeric
+
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+@numeric
 def prefetch(items: Iterable[T], ahead: int = 2) -> Generator[T, None, None]:
     """The items in order, made up to ``ahead`` early by a background thread.
 

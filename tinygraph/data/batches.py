@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ..graph.numeric import numeric
 from .ahead import from_processes, prefetch
 from .collate import stack
 from .feed import epoch_of
@@ -19,6 +20,7 @@ Collate = Callable[[Sequence[Sequence[Any]]], Sequence[np.ndarray]]
 LAST = ("drop", "pad", "keep")
 
 
+@numeric
 class Batches:
     """Examples cut into batches, in an order that depends on (seed, epoch) only.
 
@@ -90,6 +92,7 @@ class Batches:
         shown += [f"workers={self.workers}"] * (self.workers > 0)
         return f"Batches({', '.join(shown)}: {len(self):,} batches)"
 
+    @numeric
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from ``start`` on, prepared ahead in the background.
 
@@ -137,6 +140,7 @@ class Batches:
         return (self.collate or stack)(examples)
 
 
+@numeric
 class Stream:
     """Examples of an iterable cut into batches: of data that is too large, or has no end.
 

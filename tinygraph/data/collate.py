@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..graph.numeric import numeric
+
 
 def stack(examples: Sequence[Sequence[Any]]) -> tuple[np.ndarray, ...]:
     """The arrays of a batch from examples of alike fields, one array [n, ...] for each field.
@@ -35,6 +37,7 @@ def _stacked(number: int, field: Sequence[Any]) -> np.ndarray:
     return np.stack(arrays)
 
 
+@numeric
 @dataclass(frozen=True)
 class Pad:
     """Makes batches of sequences of several lengths: ``Batches(..., collate=data.Pad(40))``.

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ..graph.numeric import numeric
+
 Data = Any  # Batches, an iterable of batches, or a function: number of an epoch -> one of these
 
 
+@numeric
 def epoch_of(data: Data, number: int) -> Iterator[Any]:
     """The batches of an epoch.
 

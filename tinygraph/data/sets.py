@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..graph.numeric import numeric
 from .idx import pictures
 
 
@@ -72,6 +73,7 @@ def digits() -> tuple[Labelled, Labelled]:
     return Labelled(images[:8000], labels[:8000]), Labelled(images[8000:], labels[8000:])
 
 
+@numeric
 def king_james(characters: int = 999_863) -> Text:
     """The first characters of the embedded King James Version, a verse a line.
 

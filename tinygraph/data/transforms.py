@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..graph.numeric import numeric
 from .warp import warp
 
 Arrays = Sequence[np.ndarray]
@@ -53,6 +54,7 @@ class PictureTransform:
         raise NotImplementedError
 
 
+@numeric
 @dataclass(frozen=True)
 class RandomAffine(PictureTransform):
     """Small random shifts, rotations, scales and shears of each picture, with zeros around it.
@@ -92,6 +94,7 @@ class RandomAffine(PictureTransform):
         return warp(images, drawn)
 
 
+@numeric
 @dataclass(frozen=True)
 class RandomFlip(PictureTransform):
     """Pictures that are mirrored along an axis, each with a probability.
@@ -119,6 +122,7 @@ class RandomFlip(PictureTransform):
         return np.where(drawn[:, None, None, None], np.flip(images, self.axis), images)
 
 
+@numeric
 @dataclass(frozen=True)
 class RandomCrop(PictureTransform):
     """A random part of each picture, after zeros were put around it.
@@ -162,6 +166,7 @@ class RandomCrop(PictureTransform):
         return made
 
 
+@numeric
 @dataclass(frozen=True)
 class Cutout(PictureTransform):
     """A square of zeros at a random place of each picture (DeVries and Taylor, 2017).
@@ -193,6 +198,7 @@ class Cutout(PictureTransform):
         return np.where(inside, images.dtype.type(0), images)
 
 
+@numeric
 @dataclass(frozen=True)
 class GaussianNoise(PictureTransform):
     """Normal numbers added to every pixel.
@@ -218,6 +224,7 @@ class GaussianNoise(PictureTransform):
         return images + drawn.astype(images.dtype)
 
 
+@numeric
 @dataclass(frozen=True)
 class ColorJitter(PictureTransform):
     """Brightness, contrast and saturation changed at random, each picture by factors of its own.
@@ -262,6 +269,7 @@ class ColorJitter(PictureTransform):
         return grey + (changed - grey) * saturation
 
 
+@numeric
 @dataclass(frozen=True)
 class Mixup:
     """Each example mixed with another of the batch, targets too (Zhang et al., ICLR 2018).

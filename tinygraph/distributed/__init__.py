@@ -33,20 +33,51 @@ __all__ = [
 
 
 def rank() -> int:
-    """The number of this process among all ranks."""
+    """The number of this process among all ranks.
+
+    Raises:
+        DistributedError: a launcher started several ranks, and MPI does not connect them.
+
+    Example:
+        >>> distributed.rank()                      # alone, without a launcher
+        0
+    """
     return _world().rank
 
 
 def size() -> int:
-    """How many ranks there are."""
+    """How many ranks there are.
+
+    Raises:
+        DistributedError: see ``distributed.rank``.
+
+    Example:
+        >>> distributed.size()
+        1
+    """
     return _world().size
 
 
 def local_rank() -> int:
-    """The number of this process among the ranks of its host."""
+    """The number of this process among the ranks of its host.
+
+    Raises:
+        DistributedError: see ``distributed.rank``.
+
+    Example:
+        >>> distributed.local_rank()
+        0
+    """
     return _world().local_rank
 
 
 def barrier() -> None:
-    """Returns once every rank has called it."""
+    """Returns once every rank has called it.
+
+    Raises:
+        DistributedError: a rank has failed or calls something else; names it.
+
+    Example:
+        >>> distributed.barrier()
+    """
     _world().gather(None)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..data import Batches
+from ..graph.numeric import numeric
 from ..ranks.tree import shards_of
 from ..ranks.world import world
 
@@ -49,12 +50,28 @@ def rows(count: int, shard: int, shards: int) -> slice:
     return slice(count * shard // shards, count * (shard + 1) // shards)
 
 
+@numeric
 class ShardedBatches(Batches):
     """``Batches`` for ``data_parallel``: each rank makes its shards only.
 
     The order follows from (seed, epoch), what ``transform`` draws from the shard too: the same
-    examples at any number of ranks. ``batch_size`` is that of the global batch, ``options`` are
-    those of ``tinygraph.data.Batches``.
+    examples at any number of ranks.
+
+    Args:
+        examples, options: those of ``data.Batches``.
+        batch_size: examples in a global batch, those of all ranks together.
+        shards: the number that ``data_parallel`` is given.
+
+    Raises:
+        DistributedError: there are more ranks than shards.
+        ValueError: see ``data.Batches``.
+
+    Example:
+        >>> images = np.zeros((10, 4), np.float32)
+        >>> batches = distributed.ShardedBatches(images, batch_size=5, shards=2)
+        >>> (first,) = next(iter(batches.epoch(0)))
+        >>> len(first), first[0].shape, first[1].shape
+        (5, (2, 4), (3, 4))
     """
 
     def __init__(self, *examples: Any, batch_size: int, shards: int, **options: Any):

@@ -15,6 +15,7 @@ from ..compiler.fixed_program import FixedProgram
 from ..compiler.sources import sources_digest
 from ..graph.dump import canonical
 from ..graph.ir import Graph, Node, Parameter
+from ..graph.numeric import numeric
 from ..graph.origins import described
 from ..graph.state import aligned
 from ..graph.types import Type
@@ -33,10 +34,24 @@ from .split import ShardStep, split
 class DataParallel:
     """A training step over all ranks; ``data_parallel`` makes it.
 
+    Args:
+        inputs, outputs, updates, shards, name, options: see ``distributed.data_parallel``.
+
     Attributes:
         shards: into how many pieces each batch is cut.
         program: a shard's part of the step, the sum over all shards, and the updates.
         counters: the program of the updates that follow from no batch, if there are any.
+
+    Raises:
+        DistributedError: there are more ranks than shards.
+
+    Example:
+        >>> x, net = tg.input("x", None, 4), nn.Linear(4, 1)
+        >>> loss = tg.mean(tg.square(net(x)))
+        >>> updates = optim.SGD(0.1).updates(loss, net.parameters())
+        >>> step = distributed.data_parallel([x], [loss], updates=updates, shards=2)
+        >>> type(step).__name__, step.shards
+        ('DataParallel', 2)
     """
 
     def __init__(
@@ -177,6 +192,7 @@ def from_first(world: World, value: np.ndarray) -> np.ndarray:
     return got
 
 
+@numeric
 def data_parallel(
     inputs: Sequence[Node],
     outputs: Sequence[Node],
@@ -193,9 +209,6 @@ def data_parallel(
     same bits with any number of ranks up to ``shards``, and a run that stopped may go on with
     another number.
 
-        step = dist.data_parallel([x, y], [loss], updates=updates, shards=8)
-        (mean,) = step(images, labels)
-
     Batch normalization uses the statistics of a shard, and averages what it keeps of them. Dropout
     follows from the number of the step and the shard.
 
@@ -204,11 +217,23 @@ def data_parallel(
             batches of any size, whose shards differ by at most one example.
         outputs: means over the examples, 0-d floats: the loss, an accuracy.
         updates: what ``optimizer.updates`` gives, from the loss of one shard.
+        shards: into how many pieces a batch is cut: at least one for each rank.
+        name: of the program, in errors and dumps.
         options: of ``tg.compile``.
 
     Raises:
         DistributedError: there are more ranks than shards, or a rank has another program, version,
             seed or number of shards.
         ValueError: an output or an update is none that can be averaged over shards.
+
+    Example:
+        >>> x, y = tg.input("x", None, 4), tg.input("y", None, 1)
+        >>> net = nn.Linear(4, 1, initial=nn.init.constant(0.0))
+        >>> updates = optim.SGD(0.1).updates(loss := nn.mse_loss(net(x), y), net.parameters())
+        >>> step = distributed.data_parallel([x, y], [loss], updates=updates, shards=8)
+        >>> ones = [np.ones((16, n), np.float32) for n in (4, 1)]
+        >>> before, after = (step(*ones)[0] for _ in range(2))
+        >>> bool(after < before)
+        True
     """
     return DataParallel(inputs, outputs, updates, shards, name, options)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..compiler.program import Program
+from ..graph.numeric import numeric
 from ..graph.size import Size
 from ..ranks.tree import shards_of
 from ..ranks.world import world
@@ -14,6 +15,7 @@ from ..ranks.world import world
 MANY = 500  # examples at a time for a program that takes any number
 
 
+@numeric
 def batch_inference(
     predict: Program, *arrays: Any, batch_size: int | None = None
 ) -> tuple[np.ndarray, ...]:
@@ -21,8 +23,6 @@ def batch_inference(
 
     The examples are cut into batches, of which each rank takes its share; so results are the same
     bits at any number of ranks.
-
-        (scores,) = dist.batch_inference(predict, images)
 
     Args:
         predict: a program whose inputs and outputs have the examples along their first axis.
@@ -32,6 +32,13 @@ def batch_inference(
     Raises:
         ValueError: arrays of different lengths, an output without an axis of examples, or a size
             other than the program's.
+
+    Example:
+        >>> x = tg.input("x", None, 4)
+        >>> predict = tg.compile([x], [tg.sum(x, 1)])
+        >>> (sums,) = distributed.batch_inference(predict, np.ones((1000, 4), np.float32))
+        >>> sums.shape, float(sums[0])
+        ((1000,), 4.0)
     """
     inputs, ranks = [np.asarray(a) for a in arrays], world()
     if not inputs or len({len(a) for a in inputs}) != 1:

@@ -18,7 +18,7 @@ from .size import Size
 
 
 class ShapeError(TypeError):
-    """Shapes or dtypes that do not fit an operator: 'file.py:12: conv2d requires ..., got ...'."""
+    """Arguments that do not fit: 'file.py:12: conv2d requires ..., got ...'."""
 
     def __init__(self, message: str):
         super().__init__(f"{user_origin()}: {message}")

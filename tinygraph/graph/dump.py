@@ -29,6 +29,7 @@ import numpy as np
 from .dtype import DTYPES, astype, computed, name_of
 from .ir import Graph, Node, Parameter
 from .methods import overload
+from .numeric import numeric
 from .op import CONSTANT, INPUT, PARAMETER, Kind, define
 from .origins import origins
 from .short import DECLARED, ShortCall, Written, short
@@ -139,6 +140,7 @@ def _numbers(data: np.ndarray) -> str:
     return str(data[()])  # the shortest digits that give this value in its own dtype
 
 
+@numeric
 def dump(
     graph: Graph,
     *,

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import difflib
 import functools
+import inspect
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
@@ -161,7 +163,9 @@ def missing(owner: str, name: str, table: dict[str, str], known: Iterable[str]) 
 
 
 def spelled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, which names the keyword that is meant where it is given another library's."""
+    """The function, which names the keyword that is meant where it is given another library's, and
+    what it takes where it is given more.
+    """
 
     @functools.wraps(function)
     def call(*args: Any, **given: Any) -> Any:
@@ -170,9 +174,13 @@ def spelled(function: Callable[..., Any]) -> Callable[..., Any]:
         except TypeError as error:
             within = error.__traceback__ and error.__traceback__.tb_next
             wrong = [k for k in given if k in KEYWORDS and f"'{k}'" in str(error)]
-            if within or not wrong:
+            many = re.search(r"takes .*positional argument", str(error))
+            if within or not (wrong or many):
                 raise
-            said = ", ".join(f"{KEYWORDS[k]} in place of {k}" for k in wrong)
+            taken = inspect.signature(function).parameters
+            said = ", ".join(f"{KEYWORDS[k]} in place of {k}" for k in wrong) if wrong else (
+                f"({', '.join(taken)}), got {len(args)} arguments without a name"
+            )  # fmt: skip
         raise TypeError(f"tg.{function.__name__} takes {said}")
 
     return call

@@ -227,7 +227,8 @@ def promote(name: str, inputs: tuple[Any, ...]) -> tuple[Node, ...]:
     """Numbers and arrays among nodes become constants; nodes stay.
 
     Numbers, those in arrays without axes too, and lists take the dtype of the nodes, if it can hold
-    them. Other arrays have their own, but integers become the nodes' where none changes.
+    them; without a node that of an array, or what ``tg.constant`` gives a list, one of floats
+    first. Arrays have their own, but integers become the nodes' where none changes.
 
     Args:
         name: of the operator, for errors; ``inputs``: what it was given.
@@ -236,8 +237,19 @@ def promote(name: str, inputs: tuple[Any, ...]) -> tuple[Node, ...]:
         >>> [n.dtype for n in extend.promote("add", (tg.arange(3), 1))]
         ['int32', 'int32']
     """
-    dtype = next((i.dtype for i in inputs if isinstance(i, Node)), None)
+    dtype = next((i.dtype for i in inputs if isinstance(i, Node)), None) or _dtype_of(name, inputs)
     return tuple(i if isinstance(i, Node) else _constant(name, i, dtype) for i in inputs)
+
+
+def _dtype_of(name: str, values: tuple[Any, ...]) -> str | None:
+    """The dtype that numbers take among arrays and lists; None among numbers alone."""
+    found = [
+        (not isinstance(v, np.ndarray), not is_float(dtype), dtype)
+        for v in values
+        if not isinstance(v, (Size, Ratio)) and numbers(name, v).ndim
+        for dtype in [constant(v).dtype]
+    ]
+    return min(found)[2] if found else None
 
 
 def _constant(name: str, value: Any, dtype: str | None) -> Node:
@@ -400,9 +412,10 @@ def _size(name: str, n: Any) -> Any:
     except ShapeError:
         size = -1
     if not isinstance(size, Size) and size < 0:
+        one_by_one = n if isinstance(n, (tuple, list)) and n else (64, 3)
         raise ShapeError(
             f"input {name!r} requires sizes from 0 up, or None for the batch, got {n!r}; "
-            f"as in tg.input({name!r}, 64, 3)"
+            f"as in tg.input({name!r}, {', '.join(map(repr, one_by_one))})"
         )
     return size
 

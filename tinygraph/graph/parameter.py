@@ -9,11 +9,13 @@ import numpy as np
 
 from .convert import dtype_name, numbers, sizes
 from .ir import Parameter
+from .numeric import numeric
 from .op import PARAMETER
 from .state import ParameterState
 from .types import Type
 
 
+@numeric
 def parameter(
     value: Any,
     name: str | None = None,

@@ -6,6 +6,7 @@ from typing import Any
 
 from .. import nn
 from ..graph.ir import Node
+from ..graph.numeric import numeric
 from ..nn.drawn import drawn
 
 
@@ -107,6 +108,7 @@ class TorchvisionAlexNet(nn.Module):
         return self.classifier(x, training=training)
 
 
+@numeric
 def alexnet(variant: str = "original", classes: int = 1000, hidden: int = 4096) -> nn.Module:
     """AlexNet: ``original`` (60,965,224 parameters) or ``torchvision`` (61,100,840).
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .. import nn, ops
 from ..graph.ir import Node
+from ..graph.numeric import numeric
 from ..graph.op import ShapeError
 from ..nn.drawn import drawn
 
@@ -87,6 +88,7 @@ class BertEncoder(nn.Module):
         return x
 
 
+@numeric
 class Bert(nn.Module):
     """Symbols int32 [N, L] to vectors [N, L, size] and the first one's pooled, [N, size].
 
@@ -164,6 +166,7 @@ class VisionEncoder(nn.Module):
         return self.ln(self.layers(x + self.pos_embedding))
 
 
+@numeric
 class VisionTransformer(nn.Module):
     """Images [N, 3, side, side] to logits (Dosovitskiy et al., ICLR 2021, section 3.1).
 
@@ -213,6 +216,7 @@ def bert_base() -> Bert:
     return Bert()
 
 
+@numeric
 def vit_b_16(classes: int = 1000) -> VisionTransformer:
     """ViT-B/16: images [N, 3, 224, 224] to logits; 86,567,656 parameters at 1,000 classes.
 

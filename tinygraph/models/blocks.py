@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import nn, ops
 from ..graph.ir import Node
+from ..graph.numeric import numeric
 from ..graph.op import constant
 
 
@@ -75,6 +76,7 @@ class ConvNorm(nn.Module):
         return ops.relu(self.bn(self.conv(x, training=training), training=training))
 
 
+@numeric
 def auxiliary_loss(
     outputs: Node | Sequence[Node],
     labels: Node,

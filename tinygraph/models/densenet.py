@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .. import nn, ops
 from ..graph.ir import Node
+from ..graph.numeric import numeric
 from .blocks import conv, conv_norm
 
 
@@ -98,6 +99,7 @@ class UNet(nn.Module):
         return self.head(x)
 
 
+@numeric
 def densenet121(classes: int = 1000) -> DenseNet:
     """DenseNet-121: images [N, 3, 224, 224] to logits; 7,978,856 parameters at 1,000 classes.
 
@@ -110,6 +112,7 @@ def densenet121(classes: int = 1000) -> DenseNet:
     return DenseNet((6, 12, 24, 16), classes)
 
 
+@numeric
 def unet(classes: int = 2, inputs: int = 3, width: int = 64) -> UNet:
     """U-Net: images [N, inputs, H, W] to logits [N, classes, H, W]; see ``UNet``.
 

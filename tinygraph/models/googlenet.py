@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .. import nn, ops
 from ..graph.ir import Node
+from ..graph.numeric import numeric
 from .blocks import ConvNorm, ConvReLU, from_imagenet
 
 Block = type[ConvReLU] | type[ConvNorm]
@@ -126,6 +127,7 @@ class GoogLeNet(nn.Module):
         return (logits, *others) if others else logits
 
 
+@numeric
 def googlenet(
     variant: str = "paper",
     classes: int = 1000,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .. import nn, ops
 from ..graph.ir import Node
+from ..graph.numeric import numeric
 from .blocks import ConvNorm, from_imagenet
 
 WIDE, TALL = {"padding": (0, 3)}, {"padding": (3, 0)}  # of 1x7 and 7x1
@@ -200,6 +201,7 @@ def _mean3(x: Node) -> Node:
     return ops.avg_pool2d(x, 3, 1, 1)
 
 
+@numeric
 def inception_v3(
     classes: int = 1000, auxiliary: bool = True, transform_input: bool = False
 ) -> InceptionV3:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .. import nn
 from ..graph.ir import Node
+from ..graph.numeric import numeric
 
 
 class LeNet5(nn.Module):
@@ -28,6 +29,7 @@ class LeNet5(nn.Module):
         return self.fc3(self.relu(self.fc2(self.relu(self.fc1(x)))))
 
 
+@numeric
 def lenet5(classes: int = 10) -> LeNet5:
     """LeNet-5: pictures [N, 1, 28, 28] to logits [N, classes]; 61,706 parameters at ten classes.
 

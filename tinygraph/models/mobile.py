@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .. import nn, ops
 from ..graph.ir import Node
+from ..graph.numeric import numeric
 from .blocks import StochasticDepth, conv, conv_norm
 
 # expansion, channels, blocks, stride of the first (table 2 of the paper)
@@ -171,6 +172,7 @@ class ShuffleNetV2(nn.Module):
         return self.fc(ops.mean(self.conv5(x), (2, 3)))
 
 
+@numeric
 def mobilenet_v2(classes: int = 1000) -> MobileNetV2:
     """MobileNetV2: images [N, 3, 224, 224] to logits; 3,504,872 parameters at 1,000 classes.
 
@@ -183,6 +185,7 @@ def mobilenet_v2(classes: int = 1000) -> MobileNetV2:
     return MobileNetV2(classes)
 
 
+@numeric
 def efficientnet_b0(classes: int = 1000) -> EfficientNet:
     """EfficientNet-B0: images [N, 3, 224, 224] to logits; 5,288,548 parameters at 1,000.
 
@@ -195,6 +198,7 @@ def efficientnet_b0(classes: int = 1000) -> EfficientNet:
     return EfficientNet(classes)
 
 
+@numeric
 def shufflenet_v2(classes: int = 1000) -> ShuffleNetV2:
     """ShuffleNetV2 1x: images [N, 3, 224, 224] to logits; 2,278,604 parameters at 1,000.
 

@@ -7,8 +7,10 @@ from typing import Any
 
 from .. import nn
 from ..graph.ir import Node
+from ..graph.numeric import numeric
 
 
+@numeric
 class SequenceClassifier(nn.Module):
     """Sequences [N, L, inputs] to logits [N, classes], by the last step of a recurrent layer.
 
@@ -31,6 +33,7 @@ class SequenceClassifier(nn.Module):
         return self.fc(y[:, -1])
 
 
+@numeric
 def rnn(inputs: int, hidden: int, classes: int, **options: Any) -> SequenceClassifier:
     """Sequences [N, L, inputs] to logits [N, classes] by ``nn.RNN``, with its options.
 
@@ -45,6 +48,7 @@ def rnn(inputs: int, hidden: int, classes: int, **options: Any) -> SequenceClass
     return SequenceClassifier(nn.RNN(inputs, hidden, batch_first=True, **options), classes)
 
 
+@numeric
 def lstm(inputs: int, hidden: int, classes: int, **options: Any) -> SequenceClassifier:
     """Sequences [N, L, inputs] to logits [N, classes] by ``nn.LSTM``, with its options.
 
@@ -59,6 +63,7 @@ def lstm(inputs: int, hidden: int, classes: int, **options: Any) -> SequenceClas
     return SequenceClassifier(nn.LSTM(inputs, hidden, batch_first=True, **options), classes)
 
 
+@numeric
 class CharLanguageModel(nn.Module):
     """Symbols int32 [N, L] to the logits [N, L, symbols] of each next one, and the state it leaves.
 

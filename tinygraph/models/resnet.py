@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .. import nn, ops
 from ..graph.ir import Node
+from ..graph.numeric import numeric
 from .blocks import conv
 
 
@@ -105,6 +106,7 @@ class ResNet(nn.Module):
         return self.fc(ops.mean(x, (2, 3)))
 
 
+@numeric
 def resnet18(classes: int = 1000) -> ResNet:
     """ResNet-18: images [N, 3, 224, 224] to logits [N, classes]; 11,689,512 parameters at 1,000.
 
@@ -117,6 +119,7 @@ def resnet18(classes: int = 1000) -> ResNet:
     return ResNet(BasicBlock, (2, 2, 2, 2), classes)
 
 
+@numeric
 def resnet34(classes: int = 1000) -> ResNet:
     """ResNet-34: images [N, 3, 224, 224] to logits [N, classes]; 21,797,672 parameters at 1,000.
 
@@ -126,6 +129,7 @@ def resnet34(classes: int = 1000) -> ResNet:
     return ResNet(BasicBlock, (3, 4, 6, 3), classes)
 
 
+@numeric
 def resnet50(classes: int = 1000) -> ResNet:
     """ResNet-50: images [N, 3, 224, 224] to logits [N, classes]; 25,557,032 parameters at 1,000.
 
@@ -135,6 +139,7 @@ def resnet50(classes: int = 1000) -> ResNet:
     return ResNet(Bottleneck, (3, 4, 6, 3), classes)
 
 
+@numeric
 def resnet101(classes: int = 1000) -> ResNet:
     """ResNet-101: images [N, 3, 224, 224] to logits; 44,549,160 parameters at 1,000 classes.
 
@@ -144,6 +149,7 @@ def resnet101(classes: int = 1000) -> ResNet:
     return ResNet(Bottleneck, (3, 4, 23, 3), classes)
 
 
+@numeric
 def resnet152(classes: int = 1000) -> ResNet:
     """ResNet-152: images [N, 3, 224, 224] to logits; 60,192,808 parameters at 1,000 classes.
 
@@ -153,6 +159,7 @@ def resnet152(classes: int = 1000) -> ResNet:
     return ResNet(Bottleneck, (3, 8, 36, 3), classes)
 
 
+@numeric
 def resnext50(classes: int = 1000) -> ResNet:
     """ResNeXt-50 32x4d: images [N, 3, 224, 224] to logits; 25,028,904 parameters at 1,000.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import nn, ops
 from ..graph.ir import Node
+from ..graph.numeric import numeric
 from ..graph.op import ShapeError
 
 
@@ -41,6 +42,7 @@ def _encoder(
     )  # fmt: skip
 
 
+@numeric
 class TransformerClassifier(nn.Module):
     """Symbols int32 [N, length] to logits [N, classes]: an encoder, the mean over positions.
 
@@ -78,6 +80,7 @@ class TransformerClassifier(nn.Module):
         return self.fc(ops.mean(self.encoder(self.embedding(tokens), mask=mask), 1))
 
 
+@numeric
 class TransformerLanguageModel(nn.Module):
     """Symbols int32 [N, L] to the logits [N, L, symbols] of each next one.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .. import nn, ops
 from ..graph.ir import Node
+from ..graph.numeric import numeric
 from .blocks import conv
 
 # channels of 3x3 convolutions; 0 is a 2x2 max pooling (configuration D, table 1)
@@ -67,6 +68,7 @@ class SqueezeNet(nn.Module):
         return self.classifier(self.features(x))
 
 
+@numeric
 def vgg16(classes: int = 1000, hidden: int = 4096) -> VGG:
     """VGG-16: images [N, 3, 224, 224] to logits [N, classes]; 138,357,544 parameters at 1,000.
 
@@ -80,6 +82,7 @@ def vgg16(classes: int = 1000, hidden: int = 4096) -> VGG:
     return VGG(classes, hidden)
 
 
+@numeric
 def squeezenet(classes: int = 1000) -> SqueezeNet:
     """SqueezeNet 1.1: images [N, 3, 224, 224] to logits; 1,235,496 parameters at 1,000.
 

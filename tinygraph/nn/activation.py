@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .. import ops
 from ..graph.ir import Node
+from ..graph.numeric import numeric
 from .drawn import drawn
 from .functional import Function
 from .init import constant
@@ -21,6 +22,7 @@ class ReLU(Function):
     function = staticmethod(ops.relu)
 
 
+@numeric
 class LeakyReLU(Function):
     """x where x > 0, else negative_slope * x.
 
@@ -35,6 +37,7 @@ class LeakyReLU(Function):
         super().__init__(negative_slope=negative_slope)
 
 
+@numeric
 class ELU(Function):
     """x where x > 0, else alpha (e^x - 1).
 
@@ -71,6 +74,7 @@ class SELU(Function):
     function = staticmethod(ops.selu)
 
 
+@numeric
 class PReLU(Module):
     """x where x > 0, else ``weight`` x: a slope that is learned (He et al., ICCV 2015).
 
@@ -104,6 +108,7 @@ class ReLU6(Function):
     function = staticmethod(ops.relu6)
 
 
+@numeric
 class Hardtanh(Function):
     """x kept within [min, max].
 
@@ -184,6 +189,7 @@ class LogSigmoid(Function):
     function = staticmethod(ops.log_sigmoid)
 
 
+@numeric
 class LogSoftmax(Function):
     """log(softmax(x)) along ``axis``.
 
@@ -198,6 +204,7 @@ class LogSoftmax(Function):
         super().__init__(axis=axis)
 
 
+@numeric
 class GLU(Function):
     """The first half along ``axis`` times the sigmoid of the second.
 
@@ -259,6 +266,7 @@ class GELU(Function):
         super().__init__(approximate=approximate)
 
 
+@numeric
 class Softmax(Function):
     """e^x / sum e^x along ``axis``.
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import ops
 from ..graph.ir import Node, Parameter
+from ..graph.numeric import numeric
 from ..graph.op import ShapeError
 from ..graph.parameter import parameter
 from .drawn import drawn
@@ -17,6 +18,7 @@ from .module import Module
 from .norm import Dropout
 
 
+@numeric
 def multi_head_attention(
     query: Node,
     key: Node,
@@ -56,6 +58,7 @@ def join_heads(x: Node) -> Node:
     return ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (n, length, heads * size))
 
 
+@numeric
 class KeyValueCache:
     """Keys and values of up to ``length`` positions, kept between the calls of a program.
 
@@ -106,6 +109,7 @@ class KeyValueCache:
         return ops.logical_and(past, ops.less_equal(position + queries, length))
 
 
+@numeric
 class MultiHeadAttention(Module):
     """Projections, attention in ``heads`` parts, a projection (Vaswani et al., 2017, 3.2.2).
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import ops
 from ..graph import hints
 from ..graph.ir import Node
+from ..graph.numeric import numeric
 from .module import Module
 
 if not TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Function(Module):
         return ", ".join(f"{k}={v}" for k, v in self.options.items())
 
 
+@numeric
 class Upsample(Function):
     """Images of another size: arguments are those of ``tg.interpolate``.
 
@@ -46,8 +48,8 @@ class Upsample(Function):
 
     def __init__(
         self,
-        size: Any = None,
-        scale_factor: Any = None,
+        size: int | Sequence[int] | None = None,
+        scale_factor: float | Sequence[float] | None = None,
         mode: str = "nearest",
         align_corners: bool = False,
     ):
@@ -56,6 +58,7 @@ class Upsample(Function):
         super().__init__(**given, mode=mode, align_corners=align_corners)
 
 
+@numeric
 class ZeroPad2d(Function):
     """Zeros around images [N, C, H, W]: a number, or (left, right, top, bottom).
 
@@ -80,6 +83,7 @@ class ZeroPad2d(Function):
         super().__init__(widths=((0, 0), (0, 0), (top, bottom), (left, right)))
 
 
+@numeric
 class PixelShuffle(Function):
     """[N, C r^2, H, W] -> [N, C, H r, W r] (Shi et al., CVPR 2016).
 
@@ -97,6 +101,7 @@ class PixelShuffle(Function):
         super().__init__(factor=upscale_factor)
 
 
+@numeric
 class Flatten(Function):
     """All axes from ``start_axis`` on as one.
 

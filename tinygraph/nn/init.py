@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ..graph.numeric import numeric
+
 __all__ = (
     "constant",
     "fan_in_uniform",
@@ -25,6 +27,7 @@ __all__ = (
 Initializer = Callable[[tuple[int, ...], np.random.Generator], Any]
 
 
+@numeric
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     """Fan-in and fan-out of a weight.
 
@@ -44,6 +47,7 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     return shape[1] * kernel, shape[0] * kernel
 
 
+@numeric
 def constant(value: float) -> Initializer:
     """``value`` everywhere.
 
@@ -55,6 +59,7 @@ def constant(value: float) -> Initializer:
     return lambda shape, rng: np.full(shape, value, np.float32)
 
 
+@numeric
 def normal(std: float = 0.01, mean: float = 0.0) -> Initializer:
     """Normally distributed with this standard deviation, ``std``, and mean.
 
@@ -64,6 +69,7 @@ def normal(std: float = 0.01, mean: float = 0.0) -> Initializer:
     return lambda shape, rng: rng.normal(mean, std, shape)
 
 
+@numeric
 def uniform(low: float, high: float) -> Initializer:
     """Uniform between ``low`` and ``high``.
 
@@ -86,6 +92,7 @@ def _with_variance(variance: Callable[[int, int], float], distribution: str) -> 
     return draw
 
 
+@numeric
 def xavier(gain: float = 1.0, distribution: str = "uniform") -> Initializer:
     """Variance 2 gain^2 / (fan-in + fan-out) (Glorot and Bengio, AISTATS 2010, eq. 16).
 
@@ -98,6 +105,7 @@ def xavier(gain: float = 1.0, distribution: str = "uniform") -> Initializer:
     return _with_variance(lambda fan_in, fan_out: 2 * gain**2 / (fan_in + fan_out), distribution)
 
 
+@numeric
 def he(gain: float = math.sqrt(2), distribution: str = "normal", fan: str = "in") -> Initializer:
     """Variance gain^2 / fan (He et al., ICCV 2015, section 2.2); ``fan`` is 'in' or 'out'.
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from .. import ops
 from ..graph.ir import Node, Parameter
+from ..graph.numeric import numeric
 from ..graph.op import ShapeError
-from ..ops.convolution import sizes_of
+from ..ops.convolution import Edges, Window, sizes_of
 from .drawn import drawn
 from .init import Initializer, fan_in_uniform, fans, normal, uniform
 from .module import Module
@@ -41,6 +41,7 @@ def linear(x: Node, weight: Node, bias: Node | None = None) -> Node:
     return ops.reshape(y, (*x.shape[:-1], y.shape[-1]))
 
 
+@numeric
 class Linear(Module):
     """x @ weight.T + bias over the last axis; weight [outputs, inputs].
 
@@ -73,6 +74,7 @@ class Linear(Module):
         return f"{inputs}, {outputs}, bias={self.bias is not None}"
 
 
+@numeric
 class _ConvNd(Module):
     rank = 2
     function: Callable[..., Node] = staticmethod(ops.conv2d)
@@ -82,10 +84,10 @@ class _ConvNd(Module):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: Any,
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
+        kernel_size: Window,
+        stride: Window = 1,
+        padding: Edges | str = 0,
+        dilation: Window = 1,
         groups: int = 1,
         bias: bool = True,
         initial: Initializer | None = None,
@@ -167,6 +169,7 @@ class Conv3d(_ConvNd):
     function = staticmethod(ops.conv3d)
 
 
+@numeric
 class ConvTranspose2d(_ConvNd):
     """A convolution's input gradient as a layer; weight [in_channels, O / groups, KH, KW].
 
@@ -190,13 +193,13 @@ class ConvTranspose2d(_ConvNd):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: Any,
-        stride: Any = 1,
-        padding: Any = 0,
-        output_padding: Any = 0,
+        kernel_size: Window,
+        stride: Window = 1,
+        padding: Edges | str = 0,
+        output_padding: Window = 0,
         groups: int = 1,
         bias: bool = True,
-        dilation: Any = 1,
+        dilation: Window = 1,
         initial: Initializer | None = None,
     ):
         super().__init__(
@@ -233,6 +236,7 @@ class ConvTranspose3d(ConvTranspose2d):
     function = staticmethod(ops.conv_transpose3d)
 
 
+@numeric
 class Embedding(Module):
     """Rows of weight [count, size] by integer index; weights start normal, standard deviation 1.
 

@@ -8,6 +8,7 @@ from typing import Any
 from .. import ops
 from ..graph.convert import sizes
 from ..graph.ir import Node
+from ..graph.numeric import numeric
 from ..graph.op import ShapeError
 from .drawn import buffer, drawn
 from .init import constant
@@ -15,6 +16,7 @@ from .module import Module
 from .random import SEED, STEP
 
 
+@numeric
 class BatchNorm2d(Module):
     """Normalizes each channel of x[N, C, H, W] (Ioffe and Szegedy, ICML 2015).
 
@@ -94,6 +96,7 @@ class BatchNorm3d(BatchNorm2d):
     ranks = (5,)
 
 
+@numeric
 class LayerNorm(Module):
     """Normalizes over the last axes, whose sizes are ``normalized_shape`` (Ba et al., 2016).
 
@@ -127,6 +130,7 @@ class LayerNorm(Module):
         return f"{self.shape}, eps={self.eps}"
 
 
+@numeric
 class RMSNorm(LayerNorm):
     """Divides by the root of the mean square over the last axes (Zhang and Sennrich, 2019).
 
@@ -148,6 +152,7 @@ class RMSNorm(LayerNorm):
         return ops.rms_norm(x, self.axes(x), self.weight, self.eps)
 
 
+@numeric
 class GroupNorm(Module):
     """Normalizes each of ``num_groups`` groups of channels of x[N, C, ...] (Wu and He, 2018).
 
@@ -179,6 +184,7 @@ class GroupNorm(Module):
         return f"{self.groups}, {self.channels}, eps={self.eps}"
 
 
+@numeric
 class InstanceNorm2d(GroupNorm):
     """Normalizes each channel of each image of x[N, C, H, W] (Ulyanov et al., 2016).
 
@@ -235,6 +241,7 @@ class InstanceNorm3d(InstanceNorm2d):
     rank = 5
 
 
+@numeric
 class LocalResponseNorm(Module):
     """Divides by a power of neighbouring channels' squares (Krizhevsky et al., NIPS 2012, 3.3).
 
@@ -258,6 +265,7 @@ class LocalResponseNorm(Module):
 _ownerless = count()
 
 
+@numeric
 class Dropout(Module):
     """In training, sets each element to 0 with probability p and scales the others by 1 / (1 - p).
 

@@ -7,10 +7,13 @@ from typing import Any
 
 from .. import ops
 from ..graph.ir import Node
+from ..graph.numeric import numeric
 from ..graph.op import ShapeError
+from ..ops.convolution import Edges, Window
 from .functional import Function
 
 
+@numeric
 class MaxPool2d(Function):
     """[N, C, H, W]: the maximum of each window; the gradient goes to the first one.
 
@@ -25,7 +28,11 @@ class MaxPool2d(Function):
     function: Callable[..., Node] = staticmethod(ops.max_pool2d)
 
     def __init__(
-        self, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False
+        self,
+        kernel_size: Window,
+        stride: Window | None = None,
+        padding: Edges = 0,
+        ceil_mode: bool = False,
     ):
         stride = kernel_size if stride is None else stride
         super().__init__(
@@ -146,6 +153,7 @@ class CenterWeightedPool2d(AvgPool2d):
     function = staticmethod(ops.center_weighted_pool2d)
 
 
+@numeric
 class AdaptiveAvgPool2d(Function):
     """[N, C, H, W]: means over as many regions as ``output_size``, a number or a pair, says.
 
@@ -156,7 +164,7 @@ class AdaptiveAvgPool2d(Function):
 
     function = staticmethod(ops.adaptive_avg_pool2d)
 
-    def __init__(self, output_size: Any):
+    def __init__(self, output_size: Window):
         super().__init__(output_size=output_size)
 
 

@@ -13,6 +13,7 @@ from collections import Counter
 
 import numpy as np
 
+from ..graph.numeric import numeric
 from ..ops.random import SEED as SEED
 from ..ops.random import STEP as STEP
 from ..ops.random import start_streams
@@ -36,6 +37,7 @@ class Generators:
 _source = Generators(0)
 
 
+@numeric
 def manual_seed(seed: int) -> None:
     """Sets the seed of parameters made from now on, and of dropout, whose counter returns to 0.
 

@@ -9,6 +9,7 @@ from typing import Any
 from .. import ops
 from ..graph.dtype import is_integer
 from ..graph.ir import Node, Parameter
+from ..graph.numeric import numeric
 from ..graph.op import ShapeError, promote
 from .drawn import drawn
 from .init import uniform
@@ -103,6 +104,7 @@ class _Gated(_Weights):
         return (gru_step(given, kept, state[0]),)
 
 
+@numeric
 class _Recurrent(_Weights):
     """Layers over sequences.
 
@@ -204,6 +206,7 @@ def _live(name: str, lengths: Any, x: Node) -> Node:
     return ops.reshape(live, (*x.shape[:2], 1))
 
 
+@numeric
 class RNN(_Recurrent):
     """h_t = tanh(W_ih x_t + b_ih + W_hh h_(t-1) + b_hh), over x[L, N, inputs] (batch_first: [N, L,
     inputs]).
@@ -302,6 +305,7 @@ class GRU(_Gated, _Recurrent):
         return y, h
 
 
+@numeric
 class _Cell(_Weights):
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True):
         self.sizes = input_size, hidden_size
@@ -319,6 +323,7 @@ class _Cell(_Weights):
         return f"{self.sizes[0]}, {self.sizes[1]}"
 
 
+@numeric
 class RNNCell(_Cell):
     """One step of ``RNN``: x[N, inputs] and h[N, hidden] (or zeros) give the next h.
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from .. import ops
 from ..graph.ir import Node
+from ..graph.numeric import numeric
 from .attention import KeyValueCache, MultiHeadAttention
 from .linear import Linear
 from .module import Module
@@ -39,6 +40,7 @@ class _Layer(Module):
         return x + part(norm(x)) if self.norm_first else norm(x + part(x))
 
 
+@numeric
 class TransformerEncoderLayer(_Layer):
     """Self-attention, then two linear layers, each with dropout, a sum and a normalization.
 
@@ -94,6 +96,7 @@ class TransformerEncoderLayer(_Layer):
         return self.added(x, self.norm2, lambda x: self.dropout2(self.fed(x)))
 
 
+@numeric
 class TransformerDecoderLayer(_Layer):
     """Causal self-attention, attention to an encoder's result, then two linear layers.
 

@@ -8,6 +8,7 @@ from inspect import isfunction as _isfunction
 
 from ..graph import hints as _hints
 from ..graph.methods import overload as _overload
+from ..graph.numeric import numeric as _numeric
 from ..graph.op import Op as _Op
 from . import public as _public
 from .described import describe as _describe
@@ -18,7 +19,7 @@ __all__ = [name for name in vars(_public) if not name.startswith("_")]
 for _name in __all__:  # where they are defined, so that each is one object wherever it is found
     _function = getattr(_public, _name)
     if _isfunction(_function):
-        _spelled = _hints.spelled(_function)
+        _spelled = _numeric(_hints.spelled(_function))
         for _module in (_sys.modules[_function.__module__], _public, _sys.modules[__name__]):
             setattr(_module, _name, _spelled)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,8 @@ __all__ = (
     "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"
 )  # fmt: skip
 
+Window = int | Sequence[int]  # as users write it: for each axis, or for all
+Edges = int | Sequence[int | Sequence[int]]  # the same, or (before, after) for each
 FORWARD = {2: CONV2D, 3: CONV3D}
 TRANSPOSED = {2: CONV2D_INPUT_GRADIENT, 3: CONV3D_INPUT_GRADIENT}
 AXES = {1: "L", 2: "H, W", 3: "D, H, W"}

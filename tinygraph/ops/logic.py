@@ -17,6 +17,7 @@ from ..graph.op import (
     ShapeError,
     broadcast,
     broadcast_shapes,
+    constant,
     define,
     input,
     promote,
@@ -204,7 +205,8 @@ def where(condition: Any, a: Any, b: Any) -> Node:
         >>> tg.run(tg.where(x > 0, x, 0.0))
         array([0., 2.], dtype=float32)
     """
-    return WHERE(condition, *promote("where", (a, b)))
+    chosen = condition if isinstance(condition, Node) else constant(condition, "bool")
+    return WHERE(chosen, *promote("where", (a, b)))
 
 
 def _infer_cast(x: Type, *, dtype: str) -> Type:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -87,7 +88,7 @@ def flat_index(shape: tuple[int, ...], dtype: str = "int32") -> Node:
     return reshape(ramp(math.prod(shape), dtype), shape)
 
 
-def full(shape: tuple[int, ...], value: Any, dtype: str = "float32") -> Node:
+def full(shape: int | Sequence[int], value: Any, dtype: str = "float32") -> Node:
     """``value`` in every element, as numpy.full.
 
     Args:
@@ -97,6 +98,8 @@ def full(shape: tuple[int, ...], value: Any, dtype: str = "float32") -> Node:
         >>> tg.run(tg.full((2,), 7.0))
         array([7., 7.], dtype=float32)
     """
+    if isinstance(dtype, (int, Size)):
+        raise ShapeError(f"tg.full, zeros and ones take sizes as one tuple, got {dtype} as dtype")
     return broadcast_to(_filling(value, dtype_name("full", dtype)), sizes("full", shape))
 
 
@@ -105,7 +108,7 @@ def _filling(value: Any, dtype: str) -> Node:
     return constant(value if open_size else numbers("full", value, dtype), dtype)
 
 
-def zeros(shape: tuple[int, ...], dtype: str = "float32") -> Node:
+def zeros(shape: int | Sequence[int], dtype: str = "float32") -> Node:
     """0 in every element.
 
     Args:
@@ -119,7 +122,7 @@ def zeros(shape: tuple[int, ...], dtype: str = "float32") -> Node:
     return full(shape, 0, dtype)
 
 
-def ones(shape: tuple[int, ...], dtype: str = "float32") -> Node:
+def ones(shape: int | Sequence[int], dtype: str = "float32") -> Node:
     """1 in every element.
 
     Args:

@@ -10,12 +10,14 @@ import numpy as np
 from .. import ops
 from ..autodiff import grad
 from ..graph.ir import Node, Parameter
+from ..graph.numeric import numeric
 from ..graph.parameter import parameter
 from ..nn.assign import assign
 from ..nn.module import Module
 from .optimizer import Optimizer, Updates, state
 
 
+@numeric
 class EMA:
     """An exponential moving average of parameters, in parameters of its own (Polyak, 1992).
 
@@ -67,6 +69,7 @@ def _copy(p: Parameter) -> Parameter:
     return average
 
 
+@numeric
 class Accumulated:
     """An optimizer that takes a step every ``runs`` runs, by the mean of their gradients.
 
@@ -132,6 +135,7 @@ class Accumulated:
         return [*taken, *sums, (self.count, ops.where(last, 0, self.count + 1))]
 
 
+@numeric
 class Plateau:
     """Lowers an optimizer's rate, a number, once a loss has not become less for a while.
 

@@ -7,10 +7,12 @@ from typing import Any
 
 from .. import ops
 from ..graph.ir import Node, Parameter
+from ..graph.numeric import numeric
 from ..graph.op import constant
 from .optimizer import Optimizer, Schedule, Updates, state
 
 
+@numeric
 class SGD(Optimizer):
     """Stochastic gradient descent with momentum (Sutskever et al., ICML 2013).
 
@@ -45,6 +47,7 @@ class SGD(Optimizer):
         ]
 
 
+@numeric
 class Adam(Optimizer):
     """Adam (Kingma and Ba, ICLR 2015, algorithm 1).
 
@@ -72,8 +75,6 @@ class Adam(Optimizer):
         **options: Any,
     ):
         super().__init__(lr, **options)
-        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
-            raise TypeError(f"{type(self).__name__} requires two numbers as betas, got {betas!r}")
         self._require(1, **{"betas[0]": betas[0], "betas[1]": betas[1]})
         self._require(eps=eps)
         self.betas, self.eps = betas, eps
@@ -92,6 +93,7 @@ class Adam(Optimizer):
         return p
 
 
+@numeric
 class AdamW(Adam):
     """Adam with weights that shrink by lr * weight_decay (Loshchilov and Hutter, ICLR 2019).
 
@@ -111,6 +113,7 @@ class AdamW(Adam):
         return p * (1 - lr * self._decay(p)) if self._decay(p) else p
 
 
+@numeric
 class RMSprop(Optimizer):
     """Gradients over the root of their running mean square (Tieleman and Hinton, 2012).
 
@@ -156,6 +159,7 @@ class RMSprop(Optimizer):
         return [(p, p - lr * change), *updates]
 
 
+@numeric
 class Adagrad(Optimizer):
     """Gradients over the root of the sum of their squares (Duchi et al., JMLR 12, 2011).
 
@@ -191,6 +195,7 @@ class Adagrad(Optimizer):
         return [(p, p - lr * (g / (ops.sqrt(total) + self.eps))), (slot, total)]
 
 
+@numeric
 class NAdam(Adam):
     """Adam that looks ahead, as Nesterov's momentum does (Dozat, ICLR workshop, 2016).
 
@@ -238,6 +243,7 @@ class NAdam(Adam):
         return [(self._product, self._product * self._momentum(self.step + 1))]
 
 
+@numeric
 class Lion(Optimizer):
     """The sign of a mean of gradients (Chen et al., NeurIPS 2023, algorithm 2).
 

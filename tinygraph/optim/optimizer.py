@@ -17,6 +17,7 @@ import numpy as np
 from .. import ops
 from ..autodiff import grad
 from ..graph.ir import Graph, Node, Parameter, among
+from ..graph.numeric import numeric
 from ..graph.op import constant
 from ..graph.parameter import parameter
 from ..nn.assign import assign
@@ -26,6 +27,7 @@ Updates = list[tuple[Parameter, Node]]
 GRADIENT = "gradient"  # a note of a node that updates are made from: how it is best stored
 
 
+@numeric
 @dataclass(frozen=True)
 class ParameterGroup:
     """Parameters that an optimizer treats in a way of their own; the first group that fits counts.
@@ -52,6 +54,7 @@ class ParameterGroup:
         return bool(self.members(p)) if callable(self.members) else among(p, self.members)
 
 
+@numeric
 class Optimizer:
     """The base of optimizers: learning rate, step counter, state and clipping.
 
@@ -112,10 +115,8 @@ class Optimizer:
         self._slots: dict[tuple[str, Parameter], Parameter] = {}  # by kind and parameter
 
     def _require(self, below: float = math.inf, **numbers: Any) -> None:
-        """That these are numbers from 0 on, and ``below`` another."""
+        """That these are from 0 on, and ``below`` another number."""
         for name, x in numbers.items():
-            if isinstance(x, bool) or not isinstance(x, (int, float, np.number)):
-                raise TypeError(f"{type(self).__name__} requires a number as {name}, got {x!r}")
             if not 0 <= x < below:
                 raise ValueError(f"{type(self).__name__} requires 0 <= {name} < {below}, got {x}")
 
@@ -240,6 +241,7 @@ class Optimizer:
         assign(self._named(), values)
 
 
+@numeric
 def clip_by_global_norm(grads: Sequence[Node], limit: float) -> list[Node]:
     """The gradients, scaled down together where their norm is above the limit; NaN stays NaN.
 

@@ -14,6 +14,7 @@ from typing import Any, ParamSpec
 
 from .. import ops
 from ..graph.ir import Node
+from ..graph.numeric import numeric
 from .optimizer import Schedule
 
 P = ParamSpec("P")
@@ -33,7 +34,8 @@ class _Named:
 
 
 def _named(function: Callable[P, Schedule]) -> Callable[P, Schedule]:
-    """Schedules of the function show its call."""
+    """Schedules of the function show its call, whose numbers are checked."""
+    function = numeric(function)
 
     @wraps(function)
     def make(*args: P.args, **kwargs: P.kwargs) -> Schedule:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import checkpoint
+from ..graph.numeric import numeric
 from ..nn.module import Module
 from ..optim import Optimizer
 from .history import History, direction, shown
@@ -58,6 +59,7 @@ class AfterEpoch(Callback):
         self.function(run)
 
 
+@numeric
 class EarlyStopping(Callback):
     """Ends training once a number has not become better for ``patience`` epochs.
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..data.feed import Data, called, epoch_of, length_of
+from ..graph.numeric import numeric
 from ..ranks.world import world
 from .callbacks import AfterEpoch, Callback
 from .display import display
@@ -19,6 +20,7 @@ Step = Callable[..., Sequence[Any]]
 Validation = tuple[Callable[..., Sequence[Any]], Any] | Callable[[], Mapping[str, float]]
 
 
+@numeric
 def fit(
     step: Step,
     data: Data,
