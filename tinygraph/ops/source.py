@@ -94,6 +94,9 @@ def full(shape: int | Sequence[int], value: Any, dtype: str = "float32") -> Node
     Args:
         shape, dtype: of the result.
 
+    Raises:
+        ShapeError: the dtype cannot hold the value, or sizes are not in one tuple.
+
     Example:
         >>> tg.run(tg.full((2,), 7.0))
         array([7., 7.], dtype=float32)
