@@ -44,6 +44,9 @@ CASES: dict[str, Callable[[], optim.Optimizer]] = {
 
 
 SCHEDULES: dict[str, optim.Schedule] = {
+    "step_decay": optim.step_decay(1.0, 6, 0.3),
+    "exponential": optim.exponential(1.0, 0.9),
+    "cosine": optim.cosine(1.0, 20, final=0.1),
     "linear": optim.linear(1.0, 10, 0.2),
     "polynomial": optim.polynomial(1.0, 12, 1.5),
     "piecewise": optim.piecewise([3, 9], [1.0, 0.5, 0.25]),
@@ -84,7 +87,20 @@ class Fit:
 
 def test_every_golden_case_is_tested() -> None:
     schedules = {f"schedule/{name}" for name in SCHEDULES}
-    assert set(GOLDEN) == {"x", "t", "w", "b", *CASES, *schedules}
+    assert set(GOLDEN) == {"x", "t", "w", "b", "plateau", *CASES, *schedules}
+
+
+# Lion, EMA and accumulated gradients are compared with their formulas below, Plateau with PyTorch;
+# warmup joins a line to a schedule, and the others are no method and no schedule.
+OTHERS = {
+    "Lion", "EMA", "Accumulated", "Plateau", "warmup", "join", "clip_by_global_norm", "Optimizer",
+    "ParameterGroup", "Schedule", "Updates",
+}  # fmt: skip
+
+
+def test_every_method_and_schedule_has_a_golden_case() -> None:
+    methods = {type(make()).__name__ for make in CASES.values()}
+    assert set(optim.__all__) - methods - set(SCHEDULES) - OTHERS == set()
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -255,7 +271,7 @@ def test_a_rate_falls_where_the_loss_does_not() -> None:
     for loss in (3, 2, 2, 2, 1, 1, 1, 1, 1):
         plateau.step(loss)
         seen.append(float(optimizer.lr.value))  # type: ignore[union-attr]
-    np.testing.assert_allclose(seen, [1, 1, 1, 0.5, 0.5, 0.5, 0.3, 0.3, 0.3])
+    np.testing.assert_allclose(seen, GOLDEN["plateau"])
     with pytest.raises(ValueError, match="whose rate is a number"):
         optim.Plateau(optim.SGD(optim.linear(1.0, 3)))
 

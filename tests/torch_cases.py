@@ -141,6 +141,9 @@ FUNCTIONS: dict[str, Case] = {
     ),
 }
 
+KINDS = ("bce", "kl_div", "cosine", "cross_entropy")
+LOSSES = [name for name in FUNCTIONS if "loss" in name or name.startswith(KINDS)]
+
 
 def draw(name: str) -> list[np.ndarray]:
     case, number = FUNCTIONS[name], sum(map(ord, name))

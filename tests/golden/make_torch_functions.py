@@ -4,7 +4,7 @@
 
 Each case is a function of float inputs, drawn from the case's own number within a domain, and the
 gradient of sum(y * weights) for each, as in make_torch_golden.py. Only results and gradients are
-stored: ``draw`` in torch_cases.py draws the inputs again.
+stored: ``draw`` in torch_cases.py draws the inputs again. ``losses`` are those of three steps.
 """
 
 from __future__ import annotations
@@ -18,7 +18,17 @@ import torch
 import torch.nn.functional as F
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from torch_cases import CTC, FUNCTIONS, INTERPOLATE, LABELS, WEIGHT4, WEIGHT5, draw, weights
+from torch_cases import (
+    CTC,
+    FUNCTIONS,
+    INTERPOLATE,
+    LABELS,
+    LOSSES,
+    WEIGHT4,
+    WEIGHT5,
+    draw,
+    weights,
+)
 
 INDEX = torch.tensor([[1, 0, 1, 3], [4, 4, 0, 2], [3, 3, 3, 1]])
 
@@ -111,6 +121,19 @@ CASES: dict[str, Callable[..., torch.Tensor]] = {
 }
 
 
+def losses(function: Callable[..., torch.Tensor], tensors: list[torch.Tensor]) -> np.ndarray:
+    """Before and after each of three steps that change the tensors: SGD, lr 0.1, momentum 0.9."""
+    sgd, found = torch.optim.SGD(tensors, lr=0.1, momentum=0.9), []
+    for _ in range(4):
+        y = function(*tensors)
+        loss = (y * torch.tensor(weights(y.shape))).sum()
+        sgd.zero_grad()
+        loss.backward()
+        sgd.step()
+        found.append(loss.item())
+    return np.array(found, "float32")
+
+
 def main() -> None:
     found: dict[str, np.ndarray] = {}
     assert CASES.keys() == FUNCTIONS.keys()
@@ -120,7 +143,10 @@ def main() -> None:
         (y * torch.tensor(weights(y.shape))).sum().backward()
         found[f"{name}/y"] = y.detach().numpy()
         for i, t in enumerate(tensors):
-            found[f"{name}/g{i}"] = np.zeros(t.shape, "f4") if t.grad is None else t.grad.numpy()
+            g = torch.zeros_like(t) if t.grad is None else t.grad
+            found[f"{name}/g{i}"] = g.numpy().copy()
+        if name in LOSSES:
+            found[f"{name}/losses"] = losses(function, tensors)
     np.savez_compressed(Path(__file__).with_name("torch_functions.npz"), **found)
 
 

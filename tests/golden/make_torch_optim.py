@@ -39,6 +39,9 @@ CASES: dict[str, Callable[[list[Any]], torch.optim.Optimizer]] = {
 
 _rates = torch.optim.lr_scheduler
 SCHEDULES: dict[str, Callable[[torch.optim.Optimizer], Any]] = {
+    "step_decay": lambda o: _rates.StepLR(o, 6, 0.3),
+    "exponential": lambda o: _rates.ExponentialLR(o, 0.9),
+    "cosine": lambda o: _rates.CosineAnnealingLR(o, 20, 0.1),
     "linear": lambda o: _rates.LinearLR(o, 1.0, 0.2, 10),
     "polynomial": lambda o: _rates.PolynomialLR(o, 12, 1.5),
     "piecewise": lambda o: _rates.MultiStepLR(o, [3, 9], 0.5),
@@ -78,6 +81,13 @@ def main() -> None:
             optimizer.step()
             scheduler.step()
         found[f"schedule/{name}"] = np.array(rates)
+    optimizer = torch.optim.SGD([p], 1.0)
+    plateau = _rates.ReduceLROnPlateau(optimizer, factor=0.5, patience=1, min_lr=0.3)
+    rates = []
+    for loss in (3, 2, 2, 2, 1, 1, 1, 1, 1):
+        plateau.step(loss)
+        rates.append(optimizer.param_groups[0]["lr"])
+    found["plateau"] = np.array(rates)
     np.savez_compressed(Path(__file__).with_name("torch_optim.npz"), **found)
 
 
