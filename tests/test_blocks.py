@@ -81,9 +81,24 @@ def blocks(text: str) -> list[str]:
     ]  # fmt: skip
 
 
+def spans(text: str) -> set[str]:
+    """What the prose and the tables of a document name in code."""
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    return {" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose)}
+
+
+def measured(text: str) -> list[list[str]]:
+    """The numbers in the rows of tables, after the first column."""
+    rows = [line.split("|")[2:] for line in text.splitlines() if line.startswith("| ")]
+    return [re.findall(r"\d+\.\d+|\d{2,}", "|".join(cells)) for cells in rows]
+
+
 @pytest.mark.parametrize("english", PAIRS, ids=lambda p: p.name)
 def test_both_languages_say_the_same(english):
     first, second = english.read_text(), PAIRS[english].read_text()
     assert blocks(first) == blocks(second)
     assert headings(first) == headings(second)
+    assert spans(first) == spans(second)
+    figures, theirs = ([row for row in measured(t) if len(row) > 2] for t in (first, second))
+    assert figures == theirs
     assert first.count("\n| ") == second.count("\n| ")

@@ -7,17 +7,20 @@ import os
 import pickle
 import threading
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tinygraph as tg
+from tinygraph import models, nn, optim
 from tinygraph.compiler import build
 from tinygraph.graph import state
 from tinygraph.graph.types import Type
+from tinygraph_cpu.compilation import compile_kernel
 from tinygraph_cpu.driver import driver, team
-from tinygraph_cpu.machine import features
+from tinygraph_cpu.machine import features, objects
 
 
 @pytest.mark.parametrize("size", [1 << 47, 1 << 61])
@@ -161,3 +164,21 @@ def test_the_driver_is_legal_code_of_each_architecture(triple, waits, monkeypatc
     module.verify()
     machine = llvm.Target.from_triple(triple).create_target_machine()
     assert waits in machine.emit_assembly(module).split()
+
+
+def test_kernels_are_legal_code_of_another_architecture(monkeypatch):
+    """All kernels of a training step become aarch64 objects: none assumes the processor at hand."""
+    llvm = objects.llvm
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    other = llvm.Target.from_triple("aarch64-unknown-linux-gnu")
+    level = replace(features.LEVELS["armv8-a"][1], quick=True)
+    x, y = tg.input("x", 4, 1, 28, 28), tg.input("y", 4, dtype="int32")
+    net = models.lenet5()
+    updates = optim.Adam(1e-3).updates(loss := nn.cross_entropy(net(x), y), net.parameters())
+    step = tg.compile([x, y], [loss], updates=updates, backend="cpu:quick")
+    monkeypatch.setattr(llvm.Target, "from_default_triple", lambda: other)
+    monkeypatch.setattr(objects, "_made", threading.local())
+    for number, kernel in enumerate(step.built.code.kernels):
+        code = compile_kernel(kernel, f"k{number}", level)
+        assert code[:4] == b"\x7fELF" and code[18:20] == b"\xb7\x00", kernel.name  # of AArch64
