@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_ty
 import numpy as np
 
 from .convert import ShapeError
+from .ir import Node
 from .size import Size
 
 T = TypeVar("T", bound=Callable[..., Any])
@@ -54,13 +55,14 @@ class Kind(NamedTuple):
         Raises:
             ValueError: the argument may not be such a value.
         """
-        value = value.item() if isinstance(value, np.generic) else value
+        if isinstance(value, (np.generic, np.ndarray)) and not value.ndim:
+            value = value.item()
         if isinstance(value, bool):
             fits = bool in self.numbers
         elif isinstance(value, (int, Size)):
             fits = not self.numbers.isdisjoint((int, float))
-        elif isinstance(value, float):
-            fits = float in self.numbers
+        elif isinstance(value, (float, Node)):  # a node: of the graph that a function builds
+            fits = float in self.numbers or isinstance(value, self.others)
         elif self.items is not None and isinstance(value, (tuple, list)):
             if self.length not in (0, len(value)):
                 raise ValueError
