@@ -11,11 +11,13 @@ from .compile import compile
 from .compiler.program import Program
 from .graph.interpret import run
 from .graph.ir import Node
+from .graph.numeric import numeric
 from .ops.linalg import MATMUL
 from .ops.reduce import max, mean, min
 from .passes.quantize import layers, quantized_weights, value_of
 
 
+@numeric
 def calibrate(
     program: Program, batches: Iterable[Any], *, percentile: float | None = None
 ) -> dict[str, dict[str, Any]]:
