@@ -52,6 +52,7 @@ JUMPING |= elementwise({
         tg.right_shift(tg.bitwise_not(_int(x)), 1) + tg.left_shift(_int(x), 2)
     ),
     "bitcast": lambda x: _float(tg.bitcast(tg.cast(x, "float64"), "int64") > 0),
+    "product of bytes": lambda x: _float(_squared(tg.cast(x, "int8"))),
     "argsort": lambda x: _float(tg.argsort(x)),
     "one_hot": lambda x: tg.one_hot(_int(tg.abs(x)), 5),
     "logic": lambda x: _float(tg.logical_xor(x > 1, tg.logical_not(tg.isfinite(x)))),
@@ -60,6 +61,12 @@ JUMPING |= elementwise({
 
 def _float(x: Node) -> Node:
     return tg.cast(x, "float32")
+
+
+def _squared(x: Node) -> Node:
+    """Rows times rows."""
+    rows = tg.reshape(x, (x.shape[0], x.type.size // x.shape[0]))
+    return tg.matmul(rows, tg.transpose(rows), accumulate="int32")
 
 
 def _int(x: Node) -> Node:

@@ -47,6 +47,9 @@ NOT_DRAWN = {
         ("all_gather", "all_reduce", "broadcast", "reduce", "reduce_scatter", "shard_sum"),
         "several ranks: test_collectives.py, test_distributed.py",
     ),
+    **dict.fromkeys(
+        ("conv2d_integer", "conv3d_integer", "dequantize", "quantize"), "bytes: test_int8.py"
+    ),
     "of_batch": "open batch sizes: test_batch.py",
     "place": "several devices: test_placement.py",
     "placeholder": "parsed text without its constants: test_language.py",

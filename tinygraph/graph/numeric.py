@@ -26,7 +26,7 @@ NAMED = re.compile(r"\b(bool|int|float|Window|Edges)\b")
 COUNTS = {2: "two ", 3: "three ", 4: "four "}
 
 
-class Kind(NamedTuple):
+class ArgumentKind(NamedTuple):
     """What an argument may be.
 
     Attributes:
@@ -37,7 +37,7 @@ class Kind(NamedTuple):
     """
 
     numbers: frozenset[type]
-    items: Kind | None
+    items: ArgumentKind | None
     length: int
     others: tuple[type, ...]
 
@@ -77,7 +77,7 @@ class Kind(NamedTuple):
         return value
 
 
-def kind_of(annotation: Any) -> Kind | None:
+def kind_of(annotation: Any) -> ArgumentKind | None:
     """The kind of an annotation; None if it has no numbers, or may be anything."""
     union = get_origin(annotation) in (Union, UnionType)
     members = get_args(annotation) if union else (annotation,)
@@ -91,10 +91,12 @@ def kind_of(annotation: Any) -> Kind | None:
     sequence, items = next(iter(sequences.items()), (None, None))
     given = get_args(sequence)
     count = len(given) if get_origin(sequence) is tuple and given[-1] is not ... else 0
-    return Kind(numbers, items, count, tuple(m if isinstance(m, type) else object for m in others))
+    return ArgumentKind(
+        numbers, items, count, tuple(m if isinstance(m, type) else object for m in others)
+    )
 
 
-def _items(annotation: Any) -> Kind | None:
+def _items(annotation: Any) -> ArgumentKind | None:
     """The kind of a sequence's elements."""
     origin, given = get_origin(annotation), get_args(annotation)
     sequence = isinstance(origin, type) and issubclass(origin, Sequence)
@@ -117,7 +119,7 @@ def numeric(function: T) -> T:
         return function
 
     @cache
-    def kinds() -> dict[str, Kind]:  # when all that annotations name is there
+    def kinds() -> dict[str, ArgumentKind]:  # when all that annotations name is there
         within = unwrap(function).__globals__
         hints = get_type_hints(SimpleNamespace(__annotations__=written), within)
         found = {name: kind_of(hint) for name, hint in hints.items()}

@@ -263,7 +263,13 @@ def _of_height_one(function: Callable[..., Node], x: Node, weight: Node, **optio
 
 
 def conv1d(
-    x: Node, weight: Node, *, stride: int = 1, padding: Any = 0, dilation: int = 1, groups: int = 1
+    x: Node,
+    weight: Node,
+    *,
+    stride: Window = 1,
+    padding: Any = 0,
+    dilation: Window = 1,
+    groups: int = 1,
 ) -> Node:
     """Cross-correlation of x[N, C, L] with weight[O, C / groups, K]: a convolution of height 1.
 
@@ -299,10 +305,10 @@ def conv_transpose1d(
     x: Node,
     weight: Node,
     *,
-    stride: int = 1,
+    stride: Window = 1,
     padding: Any = 0,
-    output_padding: int = 0,
-    dilation: int = 1,
+    output_padding: Window = 0,
+    dilation: Window = 1,
     groups: int = 1,
 ) -> Node:
     """A one-dimensional convolution's input gradient: x[N, I, L], weight[I, O / groups, K].
