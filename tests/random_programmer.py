@@ -73,7 +73,7 @@ class Programmer:
         if x.array.dtype != bool and self.rng.random() < 0.3:
             n = self.whole(int(self.rng.integers(0 if x.array.dtype.kind == "u" else -2, 4)))
             return Value(n, np.asarray(n, x.array.dtype))  # type: ignore[arg-type]
-        return self.pick(fitting)
+        return self.pick(fitting or [x])  # x itself may be larger
 
     def keep(self, what: str, node: Node, array: Any) -> Value:
         """A value of the program; large ones are brought back among small integers."""

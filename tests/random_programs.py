@@ -32,9 +32,10 @@ def unary(p: Programmer, x: Value) -> None:
         choices += [
             ("clip", lambda v: tg.clip(v, *bounds), lambda v: np.clip(v, *bounds)),
             ("relu", tg.relu, lambda v: np.maximum(v, 0)),
-            ("sign", tg.sign, np.sign),
             ("square", lambda v: v ** p.whole(2), lambda v: v * v),
         ]
+        if not p.smooth:  # it jumps
+            choices += [("sign", tg.sign, np.sign)]
         if a.dtype.kind in "ui":
             choices += [("~", lambda v: ~v, lambda v: ~v)]
         if a.dtype.kind != "u":

@@ -24,6 +24,8 @@ def agree(c: Composer, got: list[np.ndarray], want: list[tuple[np.ndarray, float
     for number, (value, (exact, error)) in enumerate(zip(got, want, strict=True)):
         message = f"output {number}, seed {c.seed}:\n" + "\n".join(c.log)
         assert value.shape == exact.shape, message
+        if not np.isfinite(error):
+            continue  # float32 overflows: nothing is known
         np.testing.assert_allclose(value, exact, rtol=0, atol=error, err_msg=message)
 
 
