@@ -23,6 +23,7 @@ import pytest
 import tinygraph_cpu.runner
 from tinygraph.compiler.fixed_program import FixedProgram
 from tinygraph.compiler.store import default_store
+from tinygraph.graph.dtype import DTYPES, name_of
 from tinygraph.graph.ir import Parameter
 from tinygraph.graph.types import Type
 from tinygraph.plan.keep_all import keep_all
@@ -81,7 +82,7 @@ class GuardedRunner:
     def array(self, type: Type, what: str) -> np.ndarray:
         block = Block(type.bytes, self.side)
         self.blocks.append((block, what))
-        return block.array.view(type.dtype).reshape(type.shape)
+        return block.array.view(DTYPES[type.dtype].numpy).reshape(type.shape)
 
     def aligned(self, type: Type, what: str = "an array") -> np.ndarray:
         return self.array(type, what)
@@ -99,8 +100,8 @@ class GuardedRunner:
 
     def __call__(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
         before = len(self.blocks)
-        given = [self.array(Type(a.shape, a.dtype.name), "an input") for a in inputs]
-        results = [self.array(Type(a.shape, a.dtype.name), "an output") for a in outputs]
+        given = [self.array(Type(a.shape, name_of(a.dtype)), "an input") for a in inputs]
+        results = [self.array(Type(a.shape, name_of(a.dtype)), "an output") for a in outputs]
         for a, value in zip(given, inputs, strict=True):
             a[...] = value
         for p, copy in self.pairs:
