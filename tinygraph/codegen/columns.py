@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ..plan.records.names import defines, uses
 from ..plan.records.work import Fold, NestStatement
-from .elements import ElementWriter
-from .steps import folded, initial, shared_names
-
-CHUNK = 256  # steps of a column reduction that are summed before they join the total
+from .chunks import ChunkWriter
+from .steps import shared_names
 
 
-class ColumnWriter(ElementWriter):
+class ColumnWriter(ChunkWriter):
     """Writes nests of the style 'column'."""
 
     def column(self) -> None:
@@ -62,31 +58,14 @@ class ColumnWriter(ElementWriter):
     def column_reduction(
         self, last: int, steps: list[NestStatement], shared: dict[str, str]
     ) -> None:
-        """One pass over the reduction axes, the first of them in chunks."""
-        out = self.out
-        folds = [s for s in steps if isinstance(s, Fold)]
-        first, *rest = self.nest.reduce
-        depth = out.depth
-        self.each_column([f"{f.name}_block[c] = {initial(f)}" for f in folds])
-        out.line(f"for chunk in range(0, {self.sizes[first]}, {CHUNK}):")
-        out.depth += 1
-        self.each_column([f"{f.name}_chunk[c] = {initial(f)}" for f in folds])
-        out.line(f"for i{first} in range(chunk, min(chunk + {CHUNK}, {self.sizes[first]})):")
-        out.depth += 1
-        for axis in rest:
-            out.line(f"for i{axis} in range({self.sizes[axis]}):")
-            out.depth += 1
-        self.column_loop(last, steps, shared, "_chunk[c]")
-        out.depth = depth + 1
-        merges = [(replace(f, value=f"{f.name}_chunk[c]"), f"{f.name}_block[c]") for f in folds]
-        self.each_column([f"{total} = {folded(fold, total)}" for fold, total in merges])
-        out.depth = depth
-
-    def each_column(self, lines: list[str]) -> None:
-        if lines:
-            self.out.line(f"for c in range({self.width}):")
-            for line in lines:
-                self.out.line("    " + line)
+        """One pass over the reduction axes, around the loop over columns."""
+        self.in_chunks(
+            [s for s in steps if isinstance(s, Fold)],
+            self.nest.reduce,
+            "_block",
+            self.width,
+            lambda: self.column_loop(last, steps, shared, "_chunk[c]"),
+        )
 
     def column_loop(
         self, last: int, steps: list[NestStatement], shared: dict[str, str], suffix: str = ""

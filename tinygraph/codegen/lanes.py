@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..plan.records.work import Fold, NestStatement
-from .columns import CHUNK
-from .elements import ElementWriter
+from .chunks import ChunkWriter
 from .steps import folded, initial
 
 
-class LaneWriter(ElementWriter):
+class LaneWriter(ChunkWriter):
     """Writes nests of the style 'lanes'."""
 
     def in_lanes(self) -> None:
@@ -33,34 +32,19 @@ class LaneWriter(ElementWriter):
                 self.lane_reduction(stage.inner)
 
     def lane_reduction(self, steps: Sequence[NestStatement]) -> None:
-        """One pass over the reduction axes, the first of them in chunks."""
-        out, depth = self.out, self.out.depth
+        """One pass over the reduction axes, whose last is a row, then the sums of its lanes."""
+        out, width = self.out, self.nest.block
         folds = [s for s in steps if isinstance(s, Fold)]
-        first, *middle, last = self.nest.reduce
-        self.each_lane([f"{f.name}_lanes[c] = {initial(f)}" for f in folds])
-        out.line(f"for chunk in range(0, {self.sizes[first]}, {CHUNK}):")
-        out.depth += 1
-        self.each_lane([f"{f.name}_chunk[c] = {initial(f)}" for f in folds])
-        out.line(f"for i{first} in range(chunk, min(chunk + {CHUNK}, {self.sizes[first]})):")
-        out.depth += 1
-        for axis in middle:
-            out.line(f"for i{axis} in range({self.sizes[axis]}):")
+        *outer, last = self.nest.reduce
+
+        def row() -> None:
+            out.line(f"for i{last} in range({width}):")
             out.depth += 1
-        out.line(f"for i{last} in range({self.nest.block}):")
-        out.depth += 1
-        for step in steps:
-            self.step(step, f"_chunk[i{last}]")
-        out.depth = depth + 1
-        merges = [(replace(f, value=f"{f.name}_chunk[c]"), f"{f.name}_lanes[c]") for f in folds]
-        self.each_lane([f"{total} = {folded(fold, total)}" for fold, total in merges])
-        out.depth = depth
+            for step in steps:
+                self.step(step, f"_chunk[i{last}]")
+
+        self.in_chunks(folds, outer, "_lanes", width, row)
         for fold in folds:
             out.line(f"{fold.name} = {initial(fold)}")
         ends = [replace(f, value=f"{f.name}_lanes[c]") for f in folds]
-        self.each_lane([f"{end.name} = {folded(end, end.name)}" for end in ends])
-
-    def each_lane(self, lines: Sequence[str]) -> None:
-        if lines:
-            self.out.line(f"for c in range({self.nest.block}):")
-            for line in lines:
-                self.out.line("    " + line)
+        self.each(width, [f"{end.name} = {folded(end, end.name)}" for end in ends])

@@ -342,11 +342,13 @@ def _emit_lead(module: ir.Module, work: ir.Function, begin: ir.Function) -> None
     closed = b.shl(number, I64(INSIDE_BITS + 1))
     b.store_atomic(b.or_(closed, I64(OPEN)), b.at(state, GATE), "release", 8)
     b.call(work, [table, I64(0), desk])
+
+    def joined() -> ir.Value:
+        return b.and_(b.acquire(state, GATE), I64(OPEN - 1))
+
     with b.if_then(b.icmp_signed("!=", b.word(table, DEVICES), I64(0)), likely=False):
-        joined = lambda: b.and_(b.acquire(state, GATE), I64(OPEN - 1))  # noqa: E731
         b.spin(lambda: b.icmp_signed(">=", joined(), b.word(state, LIMIT)))
     with b.if_then(b.icmp_signed("!=", b.word(table, APART), I64(0)), likely=False):
-        joined = lambda: b.and_(b.acquire(state, GATE), I64(OPEN - 1))  # noqa: E731
         b.spin(lambda: b.icmp_signed("!=", joined(), I64(0)))
     gate = b.atomic_rmw("xchg", b.at(state, GATE), closed, "acq_rel")
     inside = b.and_(gate, I64(OPEN - 1))
