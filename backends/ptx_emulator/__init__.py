@@ -18,6 +18,7 @@ from .faults import (
     OutOfBounds,
     Race,
     Trap,
+    Unfinished,
     Uninitialized,
     UnsupportedInstruction,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "OutOfBounds",
     "Race",
     "Trap",
+    "Unfinished",
     "Uninitialized",
     "UnsupportedInstruction",
 ]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .copies import CopyQueue
 from .counters import Counters
-from .faults import Fault, Misaligned, OutOfBounds, Race, Uninitialized
+from .faults import Fault, Misaligned, OutOfBounds, Race, Unfinished, Uninitialized
 from .memory import GLOBAL_BASE, LOCAL_BASE, SHARED_BASE, Memory, Region
 from .races import Actors, Conflict, Numbering, Shadow, next_interval
 from .types import Lanes
 
+BYTE = np.dtype(np.uint8)
 BASES = {"shared": SHARED_BASE, "local": LOCAL_BASE}
 Fail = Callable[[type[Fault], int, str, int], Fault]  # (kind, lane, detail, instruction)
 
@@ -54,6 +56,7 @@ class Access:
         fail: makes the fault of a lane.
         grain: bytes that races are told apart by.
         lines: of the generated source, by number of the instruction.
+        copies: asynchronous ones that have not ended.
         check: whether races are looked for.
     """
 
@@ -66,6 +69,7 @@ class Access:
     grain: int
     lines: list[int]
     fail: Fail
+    copies: CopyQueue
     check: bool
     counters: Counters | None
 
@@ -76,8 +80,9 @@ class Access:
         for region, offsets, chosen in self.pieces(lanes, address, request):
             who = lanes if chosen is None else lanes[chosen]
             if self.shared_between_threads(region):
-                shadow = self.shadow(region)
-                found = shadow.on_load(offsets, request.bytes, self.actors(who, request))
+                shadow, actors = self.shadow(region), self.actors(who, request)
+                self.settled(shadow, "reads", offsets, who, request)
+                found = shadow.on_load(offsets, request.bytes, actors)
                 self.report(found, "reads", who, request)
                 if region is self.windows["shared"].region:
                     self.initialized(shadow, offsets, who, request)
@@ -93,8 +98,9 @@ class Access:
         for region, offsets, chosen in self.pieces(lanes, address, request):
             who = lanes if chosen is None else lanes[chosen]
             if self.shared_between_threads(region):
-                actors = self.actors(who, request)
-                found = self.shadow(region).on_store(offsets, request.bytes, actors)
+                shadow, actors = self.shadow(region), self.actors(who, request)
+                self.settled(shadow, "writes", offsets, who, request)
+                found = shadow.on_store(offsets, request.bytes, actors)
                 self.report(found, "writes", who, request)
             some = values if chosen is None else values[chosen]
             region.store(offsets, some, request.dtype, request.count)
@@ -112,8 +118,9 @@ class Access:
         for region, offsets, chosen in self.pieces(lanes, address, request):
             index = np.arange(lanes.size) if chosen is None else chosen
             if self.shared_between_threads(region):
-                actors = self.actors(lanes[index], request)
-                found = self.shadow(region).on_atomic(offsets, request.bytes, actors)
+                shadow, actors = self.shadow(region), self.actors(lanes[index], request)
+                self.settled(shadow, "changes atomically", offsets, lanes[index], request)
+                found = shadow.on_atomic(offsets, request.bytes, actors)
                 self.report(found, "changes atomically", lanes[index], request)
             for turn in turns(offsets):
                 now, who = region.load(offsets[turn], request.dtype, 1), index[turn]
@@ -122,6 +129,61 @@ class Access:
                     offsets[turn], change(now, *(o[who] for o in operands)), request.dtype, 1
                 )
         return old
+
+    # ------------------------------------------------------------------ asynchronous copies
+
+    def begin_copy(
+        self, lanes: np.ndarray, target: Lanes, source: Lanes, sizes: Lanes, request: Request
+    ) -> None:
+        """A copy for each lane, of the first ``sizes`` bytes of the source, then zeros."""
+        data = self.source_bytes(lanes, source, sizes, request)
+        for region, offsets, _ in self.pieces(lanes, target, request):
+            if self.check:
+                shadow, actors = self.shadow(region), self.actors(lanes, request)
+                self.settled(shadow, "copies to", offsets, lanes, request)
+                found = shadow.on_copy(offsets, request.bytes, actors)
+                self.report(found, "begins to copy over", lanes, request)
+            self.copies.add(lanes, offsets, data, request.instruction)
+
+    def source_bytes(
+        self, lanes: np.ndarray, source: Lanes, sizes: Lanes, request: Request
+    ) -> np.ndarray:
+        """(lanes, bytes) of global memory."""
+        sizes, source = (np.broadcast_to(x, lanes.shape) for x in (sizes, source))
+        data = np.zeros((lanes.size, request.bytes), np.uint8)
+        for size in np.unique(sizes[sizes > 0]).tolist():
+            some = np.flatnonzero(sizes == size)
+            part = replace(request, space="global")
+            if size < request.bytes:
+                part = replace(part, dtype=BYTE, count=1)
+            for at in range(0, size, part.bytes):
+                found = self.load(lanes[some], source[some] + at, part)
+                found = np.ascontiguousarray(found).view(BYTE).reshape(some.size, -1)
+                data[some, at : at + part.bytes] = found
+        return data
+
+    def await_copies(self, lanes: np.ndarray, keep: int) -> None:
+        """Ends the copies of these lanes but for those of their last ``keep`` groups."""
+        region = self.windows["shared"].region
+        for ended in self.copies.ended(lanes, keep):
+            width = ended.data.shape[1]
+            region.store(ended.offsets, ended.data, BYTE, width)
+            if self.check:
+                request = Request(ended.instruction, "shared", BYTE, width)
+                actors = self.actors(ended.lanes, request)
+                self.shadow(region).on_arrival(ended.offsets, width, actors)
+
+    def settled(
+        self, shadow: Shadow, verb: str, offsets: np.ndarray, lanes: np.ndarray, request: Request
+    ) -> None:
+        """
+        Raises:
+            Unfinished: a copy is still on its way to these bytes.
+        """
+        found = shadow.unfinished(offsets, request.bytes, self.numbering.first)
+        if found is not None:
+            detail = f"{verb} what {self.other(found)} is still copying; its group was not awaited"
+            raise self.fail(Unfinished, int(lanes[found.lane]), detail, request.instruction)
 
     # ------------------------------------------------------------------ where
 
@@ -244,7 +306,9 @@ class Access:
         self, found: Conflict | None, verb: str, lanes: np.ndarray, request: Request
     ) -> None:
         if found is not None:
-            detail = f"{verb} what {self.other(found)} has {found.other} with no barrier between"
+            copied = found.other == "written" and found.instruction in self.copies.instructions
+            done = "copied" if copied else found.other
+            detail = f"{verb} what {self.other(found)} has {done} with no barrier between"
             raise self.fail(Race, int(lanes[found.lane]), detail, request.instruction)
 
     def other(self, found: Conflict) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import arithmetic as a
+from .matrices import round_tensor_float32
 from .parse import Instruction
 from .pure import Pure, flushing, unsupported
 from .types import DTYPES, Lanes
@@ -14,6 +15,8 @@ ROUND_WHOLE = {"rni": np.rint, "rzi": np.trunc, "rmi": np.floor, "rpi": np.ceil}
 
 def convert(i: Instruction) -> Pure:
     """cvt: between the widths of integers, of floats, and between them."""
+    if i.modifiers[-3:] == ("rna", "tf32", "f32"):
+        return Pure(("b32",), ("f32",), round_tensor_float32)
     kinds = [m for m in i.modifiers if m in DTYPES]
     if len(kinds) != 2:
         raise unsupported(i)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import atomics
+from . import atomics, matrices
 from .access import Access, Request
 from .faults import Trap, UnsupportedInstruction
 from .operands import Operands, Values, pick, spread
@@ -145,6 +145,106 @@ def warp_barrier(o: Operands, i: Instruction, number: int) -> Step:
     return step
 
 
+def asynchronous_copy(o: Operands, i: Instruction, number: int) -> Step:
+    """cp.async: the copy, the end of a group, and waiting for all groups but the last few."""
+    if "commit_group" in i.modifiers or "wait_group" in i.modifiers or "wait_all" in i.modifiers:
+        refuse_predicate(i)
+        return group_of_copies(i)
+    sizes = [int(m) for m in i.operands[2:3]]
+    if i.modifiers[0] != "async" or sizes[:1] not in ([4], [8], [16]) or len(i.operands) > 4:
+        raise UnsupportedInstruction(f"line {i.line}: {i.text}")
+    choose, to, source = o.chooser(i), o.address(i.operands[0]), o.address(i.operands[1])
+    given = o.read(i.operands[3] if len(i.operands) > 3 else i.operands[2], "u32")
+    request = Request(number, "shared", DTYPES["b32"], sizes[0] // 4)
+
+    def step(values: Values, frame: Frame) -> None:
+        chosen = choose(values, frame.lanes)
+        there, here, size = (spread(x(values), frame.lanes) for x in (to, source, given))
+        if chosen is None:
+            frame.access.begin_copy(frame.lanes, there, here, size, request)
+        elif chosen.size:
+            lanes = frame.lanes[chosen]
+            frame.access.begin_copy(lanes, there[chosen], here[chosen], size[chosen], request)
+
+    return step
+
+
+def group_of_copies(i: Instruction) -> Step:
+    every, commits = "wait_all" in i.modifiers, "wait_group" not in i.modifiers
+    keep = 0 if every or commits else int(i.operands[0])
+
+    def step(values: Values, frame: Frame) -> None:
+        if commits:
+            frame.access.copies.commit(frame.lanes)
+        if every or not commits:
+            frame.access.await_copies(frame.lanes, keep)
+
+    return step
+
+
+def load_matrix(o: Operands, i: Instruction, number: int) -> Step:
+    """ldmatrix: eight rows of 16 bytes a square, the addresses of square s from lanes 8 s on."""
+    refuse_predicate(i)
+    count = next((int(m[1]) for m in i.modifiers if m in ("x1", "x2", "x4")), 0)
+    if not count or "m8n8" not in i.modifiers or "b16" not in i.modifiers:
+        raise UnsupportedInstruction(f"line {i.line}: {i.text}")
+    address, names = o.address(i.operands[1]), split(i.operands[0].strip("{}"))
+    write = o.write_all(i, names, ("b32",) * count)
+    space = "shared" if any(m.startswith("shared") for m in i.modifiers) else ""
+    request = Request(number, space, DTYPES["b32"], 4)
+
+    def step(values: Values, frame: Frame) -> None:
+        warps = frame.warps.whole(frame.lanes, number)
+        giving = warps[:, : 8 * count].reshape(-1)
+        places = spread(address(values), frame.lanes)[giving]
+        rows = frame.access.load(frame.lanes[giving], places, request)
+        rows = np.ascontiguousarray(rows).view(np.uint16).reshape(-1, count, 8, 8)
+        results = []
+        for s in range(count):
+            result = np.empty(frame.lanes.size, np.uint32)
+            result[warps] = matrices.squares(rows[:, s], "trans" in i.modifiers)
+            results.append(result)
+        write(values, tuple(results))
+
+    return step
+
+
+MULTIPLICANDS = {  # of mma: the types of A and B, and k, with C's type
+    ("bf16", "f32"): ("m16n8k8", "m16n8k16"),
+    ("f16", "f32"): ("m16n8k8", "m16n8k16"),
+    ("tf32", "f32"): ("m16n8k4", "m16n8k8"),
+    ("s8", "s32"): ("m16n8k16", "m16n8k32"),
+    ("u8", "s32"): ("m16n8k16", "m16n8k32"),
+}
+
+
+def multiply_matrices(o: Operands, i: Instruction, number: int) -> Step:
+    """mma.sync of a warp: D = A B + C."""
+    refuse_predicate(i)
+    shape, (result, *kinds, added) = i.modifiers[2], i.modifiers[-4:]
+    known = all(shape in MULTIPLICANDS.get((kind, added), ()) for kind in kinds)
+    if not known or result != added or i.modifiers[3:5] != ("row", "col") or "satfinite" in i.text:
+        raise UnsupportedInstruction(f"line {i.line}: {i.text}")
+    groups = [split(x.strip("{}")) for x in i.operands]
+    reads = [
+        [o.read(x, k) for x in g] for g, k in zip(groups[1:], ("b32", "b32", added), strict=True)
+    ]
+    write = o.write_all(i, groups[0], (added,) * 4)
+
+    def step(values: Values, frame: Frame) -> None:
+        warps = frame.warps.whole(frame.lanes, number)
+        a, b, c = (np.stack([spread(r(values), frame.lanes)[warps] for r in g]) for g in reads)
+        found = matrices.spread_sums(matrices.multiply(a, b, c, (kinds[0], kinds[1])))
+        results = []
+        for each in found:
+            one = np.empty(frame.lanes.size, each.dtype)
+            one[warps] = each
+            results.append(one)
+        write(values, tuple(results))
+
+    return step
+
+
 def trap(o: Operands, i: Instruction, number: int) -> Step:
     choose = o.chooser(i)
 
@@ -173,4 +273,7 @@ EFFECTS: dict[str, Callable[[Operands, Instruction, int], Step]] = {
     "activemask": active_mask,
     "bar": warp_barrier,
     "trap": trap,
+    "cp": asynchronous_copy,
+    "ldmatrix": load_matrix,
+    "mma": multiply_matrices,
 }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .access import Access, Window
+from .copies import CopyQueue
 from .counters import Counters
 from .effects import Frame
 from .faults import DivergentBarrier, Fault, UnsupportedInstruction
@@ -109,6 +110,7 @@ class Group:
             grain=self.kernel.grain,
             lines=self.kernel.lines,
             fail=self.fault,
+            copies=CopyQueue(self.size),
             check=launch.check,
             counters=launch.counters,
         )

@@ -59,6 +59,12 @@ class Race(Fault):
     kind = "race"
 
 
+class Unfinished(Fault):
+    """Shared memory that an asynchronous copy is still on its way to is read or written."""
+
+    kind = "unfinished copy"
+
+
 class Uninitialized(Fault):
     """A read of shared memory that no thread has written."""
 

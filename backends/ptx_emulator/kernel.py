@@ -156,4 +156,5 @@ def lay_out(arrays: list[Variable]) -> tuple[np.ndarray, dict[str, int]]:
 
 
 def touches(i: Instruction) -> bool:
+    """True for accesses of single elements; ldmatrix and cp.async touch words."""
     return i.opcode in ("ld", "ldu", "st", "atom", "red") and "param" not in i.modifiers

@@ -168,6 +168,7 @@ class Shadow:
         cells = size // grain + 1
         self.writes, self.reads = Record(cells, "written"), Record(cells, "read")
         self.atomics = Record(cells, "changed atomically")
+        self.copies = Record(cells, "begun to copy")  # that have not ended
         self.log: list[tuple[np.ndarray, Actors]] = []
         self.logged = 0
 
@@ -178,6 +179,33 @@ class Shadow:
     def forget_reads(self) -> None:
         """All threads have passed a barrier, or a launch has ended."""
         self.log, self.logged = [], 0
+
+    def unfinished(self, offsets: np.ndarray, width: int, first: int) -> Conflict | None:
+        """The first lane whose bytes an asynchronous copy is still on its way to."""
+        record = self.copies
+        for cells in self.cells(offsets, width) if record.launch == first else ():
+            lanes = np.flatnonzero(record.thread[cells] >= first)
+            if lanes.size:
+                lane, cell = int(lanes[0]), int(cells[lanes[0]])
+                thread, number = int(record.thread[cell]), int(record.instruction[cell])
+                return Conflict(lane, thread, number, record.other)
+        return None
+
+    def on_copy(self, offsets: np.ndarray, width: int, actors: Actors) -> Conflict | None:
+        """An asynchronous copy begins; from now on nobody may touch its bytes."""
+        self.record_reads(actors.numbering.first)
+        for cells in self.cells(offsets, width):
+            for record in (self.writes, self.reads, self.atomics):
+                if found := record.conflict(cells, actors):
+                    return found
+            self.copies.set(cells, actors)
+        return None
+
+    def on_arrival(self, offsets: np.ndarray, width: int, actors: Actors) -> None:
+        """A copy has ended, and counts as a store at this time."""
+        for cells in self.cells(offsets, width):
+            self.copies.thread[cells] = 0
+            self.writes.set(cells, actors)
 
     def record_reads(self, launch: int) -> None:
         for cells, actors in self.log:

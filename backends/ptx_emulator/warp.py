@@ -39,6 +39,23 @@ class Warps:
             raise self.fail(DivergentWarp, int(lanes[lane]), detail, instruction)
         return here
 
+    def whole(self, lanes: np.ndarray, instruction: int) -> np.ndarray:
+        """(warps, 32): which of the ``lanes`` are the lanes of each warp.
+
+        Raises:
+            DivergentWarp: one is not there.
+        """
+        place = np.full(self.alive.size, -1)
+        place[self.slots[lanes]] = np.arange(lanes.size)
+        warps = place.reshape(-1, WARP)
+        warps = warps[(warps >= 0).any(axis=1)]
+        torn = np.flatnonzero((warps < 0).any(axis=1))
+        if torn.size:
+            here = warps[torn[0]]
+            detail = f"needs its whole warp, of which lane {int(np.argmin(here))} is elsewhere"
+            raise self.fail(DivergentWarp, int(lanes[here.max()]), detail, instruction)
+        return warps
+
     def together(self, lanes: np.ndarray) -> np.ndarray:
         """For each lane, which of its warp are among them."""
         here = np.zeros(self.alive.size, bool)

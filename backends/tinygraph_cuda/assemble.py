@@ -25,11 +25,7 @@ the prepared memory's buffers have a number each.
 
 
 def assemble(plan: Plan) -> Code:
-    """The code of a plan; its places in the arena and the prepared memory number ``buffers``.
-
-    Raises:
-        TypeError: it stores floats of 16 bits, which kernels here cannot read or write.
-    """
+    """The code of a plan; its places in the arena and the prepared memory number ``buffers``."""
     shared = [b for b in plan.buffers if b.home in ("arena", "prepared", "temporary")]
     numbers = {id(b): number for number, b in enumerate(shared)}
 
@@ -37,11 +33,6 @@ def assemble(plan: Plan) -> Code:
         if not isinstance(argument, Address):
             return argument
         access = argument.access
-        if DTYPES[access.dtype].compute:
-            raise TypeError(
-                f"{access.buffer.name} is {access.dtype}, which the CUDA backend can neither read "
-                'nor write: use float32, or backend="cpu"'
-            )
         buffer, offset = access.buffer, access.offset * DTYPES[access.dtype].bytes
         return (buffer.home, numbers.get(id(buffer), buffer.number), offset)
 

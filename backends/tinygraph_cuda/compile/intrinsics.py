@@ -14,6 +14,7 @@ from typing import Any
 from llvmlite import ir
 
 from tinygraph.codegen import library
+from tinygraph.graph.dtype import DTYPES, DType
 from tinygraph_scalar.arithmetic import Arithmetic, Operand, Value, declare
 from tinygraph_scalar.scalar import ExpressionEmitter, parse
 
@@ -260,6 +261,25 @@ def atomic(name: str, operation: str, symbols: dict[Any, str]) -> Any:
     return define(name, 3, typer)
 
 
+def conversion(dtype: DType) -> Any:
+    """to_float32(x), and so on: a number of any dtype as this one. Numba's own constructors know
+    no floats of 16 bits.
+    """
+    result = SCALARS[dtype.name]
+
+    def lower(context: Any, builder: Any, signature: Any, args: list[ir.Value]) -> ir.Value:
+        own, kind = Builder(builder), NAMES[signature.args[0]]
+        value = Value(args[0], "int64" if kind == "uint64" else kind)  # an index: the same bits
+        found = emitter_at(own).arithmetic.convert(value, dtype.name)
+        builder.position_at_end(own.block)
+        return found.ir
+
+    def typer(kind: Any) -> Typed:
+        return (result(kind), lower) if kind in NAMES else None
+
+    return define(f"to_{dtype.constructor}", 1, typer)
+
+
 def scalar_functions() -> dict[str, Any]:
     """Every primitive and every function of the project, with the arity of its twin."""
     found = {n: len(inspect.signature(f).parameters) for n, f in library.functions().items()}
@@ -273,6 +293,7 @@ ATOMIC_ADD = {  # of floats, which NVVM's dialect has no instruction for
 
 SCOPE: dict[str, Any] = {
     **scalar_functions(),
+    **{f"to_{d.constructor}": conversion(d) for d in DTYPES.values()},
     "where": where,
     "power": same_type("power", 2, "x0 ** x1"),
     "accumulate": same_type("accumulate", 2, "x0 + x1"),

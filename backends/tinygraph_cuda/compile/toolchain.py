@@ -33,8 +33,9 @@ def scalar_type(dtype: DType) -> Any:
     return getattr(types, dtype.constructor)
 
 
-# uint64 is for addresses in the text of kernels
-SCALARS = {d.name: scalar_type(d) for d in DTYPES.values() if not d.compute}
+# uint64 is for addresses in the text of kernels; floats of 16 bits are their bits, and Numba's own
+# arithmetic on them, which calls functions that nobody links, is never asked for
+SCALARS = {d.name: scalar_type(d) for d in DTYPES.values()}
 SCALARS["uint64"] = types.uint64
 
 
@@ -85,7 +86,7 @@ def compile_ptx(
             lineinfo=True,
             launch_bounds=launch_bounds,
         )
-    if re.search(r"\.f64\s", ptx) and not library.names_float64(text):
+    if re.search(r"\.f64\s", ptx) and not library.names_float64(" ".join((text, *signature))):
         raise ValueError(f"kernel {name} computes in float64 without mentioning it")
     return readable(ptx, name)
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import ast
 from functools import reduce
 
+from tinygraph.graph.dtype import DTYPES
 from tinygraph_scalar.prologue import ARGUMENTS, PrologueLine, reads_memory, split_prologue
+
+CONSTRUCTORS = {d.constructor for d in DTYPES.values()}
 
 
 def lift_prologue(function: ast.FunctionDef) -> tuple[list[PrologueLine], ast.Module]:
@@ -33,11 +36,19 @@ class _ForNumba(ast.NodeTransformer):
 
     x ** y becomes power(x, y), which vectorizes, and what is read from a view of bools a bool. A
     choice or a logical operator that reads no memory evaluates all its sides. As a branch, LLVM
-    would move earlier reads into it, and without AVX-512 the loop would not vectorize.
+    would move earlier reads into it, and without AVX-512 the loop would not vectorize. Where there
+    are floats of 16 bits, of which Numba knows no conversion, float32(x) becomes to_float32(x).
     """
 
     def __init__(self, parameters: list[PrologueLine]) -> None:
         self.bools = {p.name for p in parameters if p.dtype == "bool"}
+        self.narrow = any(p.dtype and DTYPES[p.dtype].compute for p in parameters)
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        self.generic_visit(node)
+        if self.narrow and isinstance(node.func, ast.Name) and node.func.id in CONSTRUCTORS:
+            return _call(f"to_{node.func.id}", node, *node.args)
+        return node
 
     def visit_Assign(self, node: ast.Assign) -> ast.stmt:
         match node:
