@@ -11,6 +11,7 @@ from ...graph.convert import ShapeError
 from ...graph.ir import Node
 from ...graph.size import Size
 from ..reading.errors import OnnxError
+from .bags import Joined, in_bags
 from .rules import Applied, Value, rule
 
 UNROLLED = 1000  # steps of a loop that are written out
@@ -58,6 +59,8 @@ def loop(c: Applied) -> tuple[Value, ...]:
     Where the condition is data, values stay as they are once it is false; then nothing can be
     stacked, as its length would be data.
     """
+    if (bags := in_bags(c)) is not None:
+        return bags
     body, state = c.attr("body"), list(c.inputs[2:])
     most = _trips(c)
     outs: list[list[Value]] = [[] for _ in range(len(body.outputs) - 1 - len(state))]
@@ -90,7 +93,13 @@ def _trips(c: Applied) -> int | None:
     """The greatest number of steps; None: any."""
     if not c.has(0):
         return None
-    return max(0, int(np.asarray(c.known(0, "a trip count")).reshape(-1)[0]))
+    count = np.asarray(c.known(0, "a trip count")).reshape(-1)[0]
+    if isinstance(count, Size):
+        raise c.fault(
+            f"has {count} steps, n being the batch size, which is open; a loop requires a number "
+            "of steps that is known, so import the file at a known batch size"
+        )
+    return max(0, int(count))
 
 
 def _stacked(c: Applied, values: list[Value], declared: Any) -> Value:
@@ -214,6 +223,8 @@ def sequence_length(c: Applied) -> np.ndarray:
 
 @rule("ConcatFromSequence")
 def concat_from_sequence(c: Applied) -> Node:
+    if isinstance(found := c.value(0), Joined) and not c.attr("axis") and not c.attr("new_axis"):
+        return found.whole
     parts = [c.as_node(v) for v in sequence(c, 0)]
     if not parts:
         raise c.fault("requires at least one tensor")

@@ -105,10 +105,22 @@ def _key(c: Applied, x: Node, axis: int, first: Any, last: Any, step: int) -> sl
     if number(n) and number(first) and number(last):
         low = max(-n - 1, last) if step < 0 else last
         return slice(first, None if low == -n - 1 else low, step)
-    whole = (number(last) and last >= FAR) or (not number(last) and last >= n)
-    if number(first) and first == 0 and step == 1 and whole:
-        return slice(None)
-    raise c.fault(f"cuts axis {axis} of {x.type}, whose size is open, at {first} to {last}")
+    first, end = _from_ends(first, n, True), _from_ends(last, n, False)
+    if step == 1 and (first is None or number(first)) and (end is None or number(end)):
+        return slice(first, end)
+    raise c.fault(
+        f"cuts axis {axis} of {x.type}, whose size is open, at {first} to {last} by steps of {step}"
+    )
+
+
+def _from_ends(place: Any, n: Any, start: bool) -> Any:
+    """A bound of an open axis, as a number from its nearer end; None: the end itself."""
+    if number(place):
+        return None if (place >= FAR and not start) or place <= -FAR else place
+    left = place - n
+    if not number(left):
+        return place
+    return left if left < 0 else n if start else None
 
 
 @rule("Pad")
