@@ -16,6 +16,7 @@ from .defer_lookups import defer_lookups
 from .effects import Update, UpdateError, strip_effects
 from .expand_composites import expand_composites
 from .expand_winograd import expand_winograd
+from .flatten_volumes import flatten_volumes
 from .fold_batch_norm import fold_batch_norm
 from .fold_constants import fold_constants
 from .fuse_attention import fuse_attention
@@ -44,6 +45,7 @@ PIPELINE: tuple[Callable[..., Graph], ...] = (
     fold_constants,  # what depends on nothing is computed now
     stabilize,  # log(softmax(x)) and log(1 + exp(x)) in forms that do not overflow
     fold_batch_norm,  # scales after convolutions move into weights that are prepared once
+    flatten_volumes,  # convolutions of volumes are convolutions of images
     simplify,  # algebra that holds for NaN, infinities and -0.0
     simplify_views,  # reshapes, transposes, slices and broadcasts that cancel or join
     defer_lookups,  # tables are multiplied, not the rows that are looked up in them
@@ -76,6 +78,7 @@ __all__ = [
     "drop_identities",
     "expand_composites",
     "expand_winograd",
+    "flatten_volumes",
     "fold_batch_norm",
     "fold_constants",
     "fuse_attention",

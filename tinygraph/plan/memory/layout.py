@@ -165,13 +165,11 @@ class Layout:
         reads = [self.main_strides(group, number, n) for number in range(len(n.inputs))]
         if all(0 < s[outputs - 1] < min(s[1 : outputs - 1]) for s in reads):
             return None
-        return [
-            0,
-            outputs - 2,
-            outputs - 1,
-            *range(1, outputs - 2),
-            *range(outputs, len(group.axes)),
-        ]
+        rest = range(outputs, len(group.axes))
+        within = [s for s in reads if any(0 < step < s[outputs - 1] for step in s[1 : outputs - 2])]
+        if within:  # channels are last already; slices of volumes are not channels
+            return [*sorted(range(outputs), key=lambda a: (-abs(within[0][a]), a)), *rest]
+        return [0, outputs - 2, outputs - 1, *range(1, outputs - 2), *rest]
 
     def element_leaves(self, group: Group, n: Node) -> list[tuple[Node, Indices]]:
         """The values that an element-wise node reads, and where."""
