@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,27 @@ class Arguments:
         if self._fit(given):
             return given
         return [self._array(i, v) for i, v in enumerate(given)]
+
+    def placed(
+        self, given: tuple[Any, ...], named: dict[str, Any], adopt: Callable[[Any], Any]
+    ) -> list[Any]:
+        """As ``arrays``; ``adopt`` gives what stands for an array on a device, else None.
+
+        Raises:
+            TypeError, ValueError: as there. Nothing on a device is converted.
+        """
+        found = []
+        for i, value in enumerate(self.in_order(given, named)):
+            held = adopt(value)
+            if held is not None and held.dtype != self.inputs[i].dtype:
+                raise TypeError(
+                    f"{described(self.inputs[i])} got {held.dtype} on a device; convert it there "
+                    f"to {self.inputs[i].dtype}"
+                )
+            if held is not None and held.shape != self._shapes[i]:
+                raise ValueError(self.misshapen(i, held.shape))
+            found.append(self._array(i, value) if held is None else held)
+        return found
 
     def _fit(self, given: tuple[Any, ...]) -> bool:
         """True if all are arrays as programs take them, as they mostly are."""

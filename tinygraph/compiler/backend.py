@@ -15,6 +15,7 @@ from ..graph.ir import Graph, Parameter
 from ..graph.op import PLACE
 from ..graph.origins import origins
 from ..graph.state import DeviceMemory
+from ..graph.types import Type
 from ..plan.records.device import Card, Roofline, Timeline
 from ..ranks.shard_sum import ShardSums
 from .store import Store
@@ -81,6 +82,33 @@ class Frugal(Runner, Protocol):
     def refresh_and_release(self, why: str) -> None:
         """As ``refresh``; what no run of any program reads is then released
         (``ParameterState.release``), and ``why`` says so to those who look for it.
+        """
+
+
+class Adopted(Protocol):
+    """An array on a device, as a program reads it; ``dtype`` is its name."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@runtime_checkable
+class Placed(Runner, Protocol):
+    """A runner that reads arrays where they are on its device, and leaves results there."""
+
+    def takes(self, value: Any) -> bool:
+        """Whether an argument of a call is an array on a device."""
+
+    def adopted(self, value: Any) -> Adopted:
+        """Such an array, ordered before what the runner does next.
+
+        Raises:
+            ValueError: it is not where, or not stored as, the runner reads it.
+        """
+
+    def run_placed(self, inputs: Sequence[Any], results: Sequence[Type]) -> Sequence[Any]:
+        """Runs once, updates included, without waiting for the end. ``inputs`` are what ``adopted``
+        gave, and NumPy's arrays; gives an array on the device for each result.
         """
 
 

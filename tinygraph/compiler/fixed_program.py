@@ -16,7 +16,7 @@ from ..graph.state import ParameterState, shared_lock
 from ..plan.records.target import Timed
 from ..ranks.shard_sum import ShardSums
 from ..settings import settings, temporary_folder
-from .backend import BackendError, Disassembler, Frugal, Runner, Summing, Twofold, find
+from .backend import BackendError, Disassembler, Frugal, Placed, Runner, Summing, Twofold, find
 from .build import obtain
 from .callers import Callers
 from .options import Options
@@ -59,6 +59,7 @@ class FixedProgram(Program):
         self._load()
         self._prepare = self._runner.refresh if keep_parameters else self._releasing()
         self._callers = self._beside(self._lock)
+        self._placing = self._runner if isinstance(self._runner, Placed) else None
         self._follows = self._runner.memory is not None or bool(self.built.code.prepare)
         if settings.dump is not None:
             self.inspection.write(settings.dump)
@@ -107,6 +108,9 @@ class FixedProgram(Program):
     def __call__(self, *arrays: Any, out: Any = None, **named: Any) -> tuple[np.ndarray, ...]:
         if out is not None and self.arguments.takes_out:
             named["out"], out = out, None
+        runner = self._placing
+        if runner is not None and any(map(runner.takes, (*arrays, *named.values()))):
+            return self._run_placed(runner, arrays, named, out)
         inputs = self.arguments.arrays(arrays, named)
         outputs = self.outputs.fresh() if out is None else self.outputs.given(out, inputs)
         if (callers := self._callers) is not None:
@@ -127,6 +131,33 @@ class FixedProgram(Program):
             if self.updates:
                 self._updated()
         return tuple(outputs)
+
+    def _run_placed(
+        self, runner: Placed, arrays: tuple[Any, ...], named: dict[str, Any], out: Any
+    ) -> tuple[Any, ...]:
+        """Runs on arrays that are on the device, without waiting for the results, which stay there.
+
+        Raises:
+            ValueError: ``out`` or ``check_nan`` asks for what is on the host.
+        """
+        if out is not None or self.check_nan:
+            what = "out" if out is not None else "check_nan"
+            raise ValueError(
+                f"{self.graph.name} was given arrays on a device, where its results stay too: "
+                f"{what} is for NumPy's arrays"
+            )
+        with self._lock:
+            held = self.arguments.placed(
+                arrays, named, lambda x: runner.adopted(x) if runner.takes(x) else None
+            )
+            self._refresh()
+            try:
+                found = runner.run_placed(held, self.types)
+            except BaseException as error:
+                self._updated(error)
+                raise
+            self._updated()
+        return tuple(found)
 
     def run_shard(
         self, arrays: Sequence[Any], sums: ShardSums, shard: int, empty: bool

@@ -28,12 +28,28 @@ class Runtime(DeviceMemory, Protocol):
 
     Attributes:
         separate: buffers that share the arena are allocations of their own.
+        number: of the device whose memory it is; None: no device's, and no other library's.
+        handle: of the stream that does everything, for other libraries.
         stopped: the number of the launch beyond which the last replay did not go; None if it did
             all of them, or none.
     """
 
     separate: bool
+    number: int | None
+    handle: int
     stopped: int | None
+
+    def collect(self) -> None:
+        """Frees what was let go of."""
+
+    def free_after(self, address: int, streams: Sequence[int]) -> None:
+        """As ``free``, once other libraries' streams have done what they were asked before."""
+
+    def follow(self, stream: int) -> None:
+        """What is asked for from now on comes after what another stream was asked before."""
+
+    def lead(self, stream: int) -> None:
+        """What another stream is asked from now on comes after all that was asked for before."""
 
     def load(self, built: CompiledKernel, name: str) -> Any:
         """A kernel for launches; ``name`` appears in errors."""

@@ -39,16 +39,19 @@ class DeviceRuntime:
     """
 
     separate = False
+    number: int | None
     stopped: int | None = None  # a graph is launched as a whole; a fault in it ends the context
 
     def __init__(self, core: Any, number: int = 0):
-        self.core, self.device = core, core.Device(number)
+        self.core, self.device, self.number = core, core.Device(number), number
         self.local = threading.local()
         self.fault = ""  # that has ended the device's context, for as long as the process lives
         self.enter()
-        self.stream = self.device.create_stream()
+        # ordered with the legacy default stream, which other libraries use unless told otherwise
+        self.stream = self.device.create_stream(options=core.StreamOptions(nonblocking=False))
+        self.handle = int(self.stream.handle)
         self.buffers: dict[int, Any] = {}  # by address: they live as long as they are listed here
-        self.unused = deque[int]()
+        self.unused = deque[tuple[int, Sequence[int]]]()  # and streams that may still read it
         self.pinned = core.LegacyPinnedMemoryResource().allocate(STAGING)
         memory = (ctypes.c_uint8 * STAGING).from_address(int(self.pinned.handle))
         self.staging = np.ctypeslib.as_array(memory)
@@ -85,7 +88,10 @@ class DeviceRuntime:
         return address
 
     def free(self, address: int) -> None:
-        self.unused.append(address)
+        self.free_after(address, ())
+
+    def free_after(self, address: int, streams: Sequence[int]) -> None:
+        self.unused.append((address, streams))
 
     def collect(self) -> None:
         """Frees what is unused. A finalizer may run at any time, also while launches are recorded,
@@ -93,7 +99,18 @@ class DeviceRuntime:
         """
         self.enter()
         while self.unused:
-            self.buffers.pop(self.unused.popleft()).close(self.stream)
+            address, streams = self.unused.popleft()
+            for stream in dict.fromkeys(streams):
+                self.follow(stream)
+            self.buffers.pop(address).close(self.stream)
+
+    def follow(self, stream: int) -> None:
+        self.enter()
+        self.stream.wait(self.core.Stream.from_handle(stream))
+
+    def lead(self, stream: int) -> None:
+        self.enter()
+        self.core.Stream.from_handle(stream).wait(self.stream)
 
     def upload(self, address: int, array: np.ndarray) -> None:
         data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)

@@ -23,6 +23,8 @@ class EmulateRuntime:
     """Every buffer is an allocation, so that leaving it is an error; blocks race if they can."""
 
     separate = True
+    number: int | None = None
+    handle = 0
 
     def __init__(self) -> None:
         self.memory = Memory()
@@ -36,6 +38,14 @@ class EmulateRuntime:
 
     def free(self, address: int) -> None:
         self.unused.append(address)
+
+    def free_after(self, address: int, streams: Sequence[int]) -> None:
+        self.free(address)
+
+    def follow(self, stream: int) -> None:
+        pass
+
+    lead = follow
 
     def collect(self) -> None:
         """Frees what is unused. A finalizer may run at any time, also within a launch: not then."""

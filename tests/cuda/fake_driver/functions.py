@@ -171,6 +171,11 @@ def cuStreamSynchronize(driver: Driver, stream: int) -> None:
     driver.finish()
 
 
+@function("ppu")
+def cuStreamWaitEvent(driver: Driver, stream: int, event: int, flags: int) -> None:
+    driver.log.append("wait for event")
+
+
 @function("pu")
 def cuEventCreate(driver: Driver, out: int, flags: int) -> None:
     put(out, driver.handle([0]))
