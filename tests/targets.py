@@ -11,6 +11,7 @@ from tinygraph.plan.records.target import Target
 from tinygraph_cpu.processor import CpuTarget
 
 WIDE = CpuTarget(lanes=16, registers=32)  # as with AVX-512
+AMX = CpuTarget(lanes=16, registers=32, matrix=True)
 NARROW = CpuTarget(lanes=8, registers=16)  # as with AVX2
 SMALL = CpuTarget(lanes=4, registers=12)  # tiles whose edges small shapes straddle
 NO_WINOGRAD = CpuTarget(winograd=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -64,6 +65,8 @@ def test_missing_packages(monkeypatch):
 def test_processors_and_threads(tmp_path):
     assert examination.processor(AVX2, "native").state == "ok"
     assert "unset" in examination.processor(AVX2, "x86-64-v3").advice
+    assert "but the system" in examination.processor(AVX2, "native", "the system refuses").advice
+    assert "matrix" in examination.processor(replace(AVX2, matrix=True), "native").value
     assert "AVX2" in examination.processor(Features(4, 16, False, "nehalem", ""), "native").advice
     many = len(examination.allowed_cpus()) + 1
     assert f"unset TINYGRAPH_THREADS={many}" in examination.threads(many, None).advice

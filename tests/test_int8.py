@@ -12,14 +12,18 @@ import pytest
 import tinygraph as tg
 from compiled import execute_plan, run_python
 from contractions import PLAIN, Arena, block, execute
-from targets import NARROW, SMALL, WIDE, schedule
+from targets import AMX, NARROW, SMALL, WIDE, schedule
 from tinygraph import nn
 from tinygraph.graph.op import OPS
 from tinygraph.ops.conv import CONV2D_INTEGER
 from tinygraph.passes import quantize, rescale
 from tinygraph.plan.records.contraction import Contraction, TileOperand
+from tinygraph.plan.records.plan import Launch
+from tinygraph.plan.records.work import Tile
 from tinygraph.plan.verify import verify_plan
+from tinygraph_cpu.compilation import compile_record, inner_loop
 from tinygraph_cpu.gemm import products
+from tinygraph_cpu.machine import matrix_registers
 from tinygraph_cpu.machine.features import detect
 
 ALL = {"int8": (-128, 128), "uint8": (0, 256)}
@@ -63,19 +67,23 @@ def test_fake_quantize_passes_gradients_within_its_reach():
 
 # -- contractions ----------------------------------------------------------------------------------
 
+MATRIX = pytest.mark.skipif(not detect().matrix, reason="this processor has no AMX")
 WAYS = ["native", "native:pmaddwd", "native:", "x86-64-v3", "x86-64-v2:", "twin"]
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("signs", [("uint8", "int8"), ("int8", "uint8")])
-@pytest.mark.parametrize("sizes", [(1, 1, 4), (3, 17, 8), (29, 33, 20), (8, 64, 64)])
-def test_products_of_bytes_are_exact(way, signs, sizes):
-    """All numbers that bytes have, tiles that sizes straddle, every instruction."""
+def check_product(
+    way: str,
+    signs: tuple[str, str],
+    sizes: tuple[int, int, int],
+    tile: tuple[int, int] = (3, 2),
+    matrix: bool = False,
+) -> None:
     (m, n, k), level = sizes, way.partition(":")[0]
-    lanes = 8 if level == "twin" else detect(level).lanes
+    lanes = 16 if matrix else 8 if level == "twin" else detect(level).lanes
     spec = Contraction.tiled(
-        (3, 2), m, n, PLAIN, (TileOperand(dtype="int32"),), lanes, packed=True, factors=signs
-    )
+        tile, m, n, PLAIN, (TileOperand(dtype="int32"),), lanes, packed=True, factors=signs,
+        matrix=matrix,
+    )  # fmt: skip
     a, b = drawn(signs[0], m, k), drawn(signs[1], k, n, seed=1)
     blocks, width = -(-n // spec.width), spec.width
     wide = np.pad(b, ((0, 0), (0, blocks * width - n)))
@@ -87,6 +95,46 @@ def test_products_of_bytes_are_exact(way, signs, sizes):
     )  # fmt: skip
     execute(way, arena, spec, fields, [[arena.address("c"), 0, 0, 0, n]])
     np.testing.assert_array_equal(arena["c"], a.astype(np.int32) @ b.astype(np.int32))
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("signs", [("uint8", "int8"), ("int8", "uint8")])
+@pytest.mark.parametrize("sizes", [(1, 1, 4), (3, 17, 8), (29, 33, 20), (8, 64, 64)])
+def test_products_of_bytes_are_exact(way, signs, sizes):
+    """All numbers that bytes have, tiles that sizes straddle, every instruction."""
+    check_product(way, signs, sizes)
+
+
+@pytest.mark.parametrize("way", [pytest.param("native", marks=MATRIX), "twin"])
+@pytest.mark.parametrize("tile", [(32, 2), (16, 4), (64, 1), (25, 2), (5, 3)])
+@pytest.mark.parametrize("signs", [("uint8", "int8"), ("int8", "uint8"), ("int8", "int8")])
+def test_products_in_matrix_registers_are_exact(way, tile, signs):
+    """Registers that rows, columns and words fill, that they do not, and that need another
+    configuration for the last rows.
+    """
+    for sizes in ((1, 1, 4), (3, 17, 64), (29, 33, 20), (49, 70, 132), (67, 50, 192)):
+        check_product(way, signs, sizes, tile, matrix=True)
+
+
+def test_products_in_matrix_registers_compile_anywhere():
+    """But for a processor without such registers they are refused: plans have none there."""
+    spec = Contraction.tiled(
+        (32, 2), 64, 64, PLAIN, (TileOperand(dtype="int32"),), 16, packed=True,
+        factors=("uint8", "int8"), matrix=True,
+    )  # fmt: skip
+    code = inner_loop(spec, detect("sapphirerapids"))
+    assert code.count("tdpbusd") == 4 and code.count("tileload") == 5
+    with pytest.raises(ValueError, match="planned for another than icelake-server"):
+        compile_record(spec, "kernel", detect("icelake-server"))
+
+
+def test_the_system_gives_leave_for_matrix_registers(monkeypatch):
+    flags = dict.fromkeys(matrix_registers.NEEDED, True)
+    for allowed, why in ((True, ""), (False, "does not permit")):
+        monkeypatch.setattr(matrix_registers, "permitted", lambda allowed=allowed: allowed)
+        found = matrix_registers.refusal(flags)
+        assert (why in found) if why else not found
+    assert "no amx-int8" in matrix_registers.refusal(flags | {"amx-int8": False})
 
 
 @pytest.mark.parametrize("padding", [((0, 0), (0, 0)), ((1, 1), (2, 0))])
@@ -134,6 +182,10 @@ def network() -> tuple[tg.Node, tg.Node, np.ndarray]:
     return x, Net()(x), np.random.default_rng(1).standard_normal(x.shape).astype(np.float32)
 
 
+def is_matrix(launch: Launch) -> bool:
+    return any(isinstance(m.work, Tile) and m.work.contraction.matrix for m in launch.members)
+
+
 def errors() -> float:
     """The rms error of the integer network's logits, in their deviation."""
     x, y, images = network()
@@ -155,8 +207,9 @@ def test_a_network_in_bytes_has_the_bits_of_numpy(monkeypatch):
         np.testing.assert_array_equal(program(images)[0], want)
     plain = tg.compile([x], [y], quantize=ranges, without=["contract"])
     np.testing.assert_array_equal(plain(images)[0], want)
-    for target in (WIDE, NARROW, SMALL):
+    for target in (WIDE, NARROW, SMALL, AMX):
         plan = verify_plan(schedule(graph, target=target))
+        assert any(is_matrix(launch) for launch in plan.launches) == target.matrix
         np.testing.assert_array_equal(execute_plan(plan, graph, images)[0], want)
 
 

@@ -6,7 +6,7 @@
     TINYGRAPH_DUMP      settings.dump      a folder that gets every stage as a file
     TINYGRAPH_VERIFY    settings.verify    ``values``: check what passes and kernels compute
     TINYGRAPH_CUDA      settings.cuda      what ``backend="cuda"`` is: auto, device, emulate or ptx
-    TINYGRAPH_CPU       settings.cpu       native, x86-64-v3, x86-64-v2 or armv8-a
+    TINYGRAPH_CPU       settings.cpu       native, or a level as x86-64-v3: what code is made for
     TINYGRAPH_TIMEOUT   settings.timeout   seconds that a rank waits for another before all end
 
 A variable is read whenever its attribute is, so it may change while the process runs. An attribute
@@ -145,7 +145,15 @@ class Settings:
     )
     cpu = Setting[str](
         "TINYGRAPH_CPU",
-        _one_of("native", "x86-64-v3", "x86-64-v2", "armv8-a"),
+        _one_of(
+            "native",
+            "sapphirerapids",
+            "icelake-server",
+            "x86-64-v4",
+            "x86-64-v3",
+            "x86-64-v2",
+            "armv8-a",
+        ),
         lambda: "native",
     )
     timeout = Setting[float]("TINYGRAPH_TIMEOUT", _seconds, lambda: 300.0)

@@ -39,6 +39,7 @@ def target(runtime: str) -> Target:
         features.registers,
         devices=None,
         winograd=not features.quick,
+        matrix=features.matrix,
         caches=caches,
         prefetch=CpuPrefetch(limit=caches.last),
     )

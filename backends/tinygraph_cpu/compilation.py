@@ -45,6 +45,8 @@ def compile_kernel(kernel: KernelCode, symbol: str, features: Features) -> bytes
 
 
 def compile_record(record: Record, symbol: str, features: Features) -> bytes:
+    if isinstance(record, Contraction) and record.matrix and not features.matrix:
+        raise ValueError(f"a kernel in matrix registers, planned for another than {features.cpu}")
     module = emitted(record, symbol, features.dot)
     return objects.compile_module(module, features, reorder=reordered(record))
 

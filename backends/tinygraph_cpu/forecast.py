@@ -11,7 +11,7 @@ from tinygraph.plan.records.plan import Launch
 from tinygraph.plan.records.work import Emitted, Nest, Tile
 
 from .costs.parts import portions
-from .costs.tiles import Core, tile_cycles
+from .costs.tiles import Core, step_cycles
 from .winograd.cost import PART, input_cycles, output_cycles, product_cycles
 from .winograd.records import WinogradTile
 
@@ -41,12 +41,10 @@ def tile_parts(work: Tile, core: Core) -> list[float]:
     columns.
     """
     s, c = work.sizes, work.contraction
-    depth = s["r"] * s["s"] * s["k"]
-    if c.lanes_along == "reduction":
-        depth = -(-depth // core.lanes)
+    depth = s["r"] * s["s"] * -(-s["k"] // c.step)
     width = 1 if c.lanes_along == "reduction" else c.width
     tiles, blocks = s["g"] * s["z"] * s["y"] * -(-s["m"] // c.rows), -(-s["n"] // width)
-    once = depth * tile_cycles(min(c.rows, s["m"]), c.vectors) / BUSY + 24 + 2 * c.rows * c.vectors
+    once = depth * step_cycles(c, min(c.rows, s["m"])) / BUSY + 24 + 2 * c.rows * c.vectors
     return [
         CLAIM + rows * columns * once
         for rows in portions(tiles, s["row_parts"])

@@ -17,7 +17,8 @@ from tinygraph.plan.records.work import Emitted, Tile
 
 from .attention.work import AttentionKernel
 from .costs.caches import LINE, NOMINAL, Caches
-from .costs.tiles import CHUNK, Core, tile_cycles
+from .costs.matrix import LINES
+from .costs.tiles import CHUNK, Core, step_cycles, tile_cycles
 from .forecast import part_cycles
 from .winograd.lower import winograd_launches
 from .winograd.records import WinogradTile
@@ -65,20 +66,25 @@ class CpuPrefetch:
         if isinstance(work, Tile) and not work.contraction.chunked:
             s, contraction = work.sizes, work.contraction
             tiles = s["g"] * s["z"] * s["y"] * -(-s["m"] // contraction.rows)
-            lanes = contraction.lanes if contraction.lanes_along == "reduction" else 1
-            return self.pace(contraction, tiles, s["n"], s["r"] * s["s"] * -(-s["k"] // lanes))
+            steps = s["r"] * s["s"] * -(-s["k"] // contraction.step)
+            most = LINES * LINE if contraction.matrix else LINE
+            cycles = step_cycles(contraction, contraction.rows)
+            return self.pace(contraction, tiles, s["n"], steps, cycles, most)
         if isinstance(work, Emitted) and isinstance(work.record, WinogradTile):
             f, record = work.fields, work.record
             tiles = -(-f["z"] * f["tiles_y"] * f["tiles_x"] // record.rows)
-            return self.pace(record, tiles, f["n"], record.points * f["k"])
+            cycles = tile_cycles(record.rows, record.vectors)
+            return self.pace(record, tiles, f["n"], record.points * f["k"], cycles, LINE)
         return 0.0
 
-    def pace(self, spec: Contraction | WinogradTile, tiles: int, n: int, depth: int) -> float:
-        """Bytes that this many row tiles and n columns fetch over a reduction: at most a line a
-        step.
+    def pace(
+        self, spec: Contraction | WinogradTile, tiles: int, n: int, depth: int, cycles: float,
+        most: int,
+    ) -> float:  # fmt: skip
+        """Bytes that this many row tiles and n columns fetch over a reduction, with so many cycles
+        and at ``most`` so many bytes in a step.
         """
-        steps = tiles * -(-n // spec.width) * depth
-        return steps * min(LINE, self.rate * tile_cycles(spec.rows, spec.vectors))
+        return tiles * -(-n // spec.width) * depth * min(most, self.rate * cycles)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,7 @@ class CpuTarget:
         devices: how many there are; None: as many as are named.
         winograd: whether Winograd convolutions are considered.
         one_pass: whether attention that does not store its scores is.
+        matrix: whether there are matrix registers.
         caches: what blocks must fit in; see ``costs/caches.py``.
         chunk: bytes of the operands in a chunk of a long reduction; the same on every machine,
             since chunks decide the order of sums.
@@ -101,6 +108,7 @@ class CpuTarget:
     winograd: bool = True
     one_pass: bool = True
     packs: bool = True
+    matrix: bool = False
     caches: Caches = NOMINAL
     chunk: int = CHUNK
     copying: Copying = COPYING
@@ -110,7 +118,7 @@ class CpuTarget:
 
     @property
     def core(self) -> Core:
-        return Core(self.lanes, self.registers, self.caches, self.chunk)
+        return Core(self.lanes, self.registers, self.caches, self.chunk, self.matrix)
 
     @property
     def lowerings(self) -> tuple[Lowering, ...]:

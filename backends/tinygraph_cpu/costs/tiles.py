@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 
+from tinygraph.plan.records.contraction import SQUARE, Contraction, word_of
 from tinygraph.plan.records.target import EVERY, Cut, Product
 
 from .caches import KEPT, LINE, NOMINAL, Caches
+from .matrix import WRITE, MatrixProduct, blocks_of, product_cycles
 from .parts import choose_parts
 
 STREAM = 16  # bytes of memory a core reads in a cycle
@@ -32,14 +34,15 @@ SKINNY = 8 * NOMINAL.second  # bytes of a B that a few rows of A read once, in c
 
 @dataclass(frozen=True, slots=True)
 class Core:
-    """The processor as tiles see it: float32 lanes of a vector, vector registers, caches; ``chunk``
-    is CHUNK except in tests of chunks.
+    """The processor as tiles see it: float32 lanes of a vector, vector registers, caches, and
+    whether it has matrix registers. ``chunk`` is CHUNK except in tests of chunks.
     """
 
     lanes: int
     registers: int
     caches: Caches = NOMINAL
     chunk: int = CHUNK
+    matrix: bool = False
 
     def cut(self, p: Product) -> Cut:
         """The cut of a contraction."""
@@ -49,6 +52,8 @@ class Core:
         if p.lanes_along == "reduction":
             work = DOT * count * m * (depth + DOT * self.lanes)
             return Cut(min(m, DOTS), 1, *choose_parts(count * -(-m // DOTS), 1, work, False))
+        if (way := self.cut_matrix(p)) is not None:
+            return way
         r, s, k = p.reduction
         shallow = depth <= SHALLOW
         # where A is read across its rows, as the weight gradient reads images, every tile would
@@ -79,6 +84,25 @@ class Core:
         chunk = self.choose_chunk((m, n), (row_parts, column_parts), (s, k), width)
         chunk, inner = (1, chunk) if s == 1 else (chunk, 0)
         return Cut(*tile, row_parts, column_parts, chunk, inner, pieces=pieces)
+
+    def cut_matrix(self, p: Product) -> Cut | None:
+        """The cut for matrix registers; None where there are none, or vectors are faster."""
+        if not (self.matrix and p.packed and word_of(p.factors) > 1):
+            return None
+        (r, s, k), count = p.reduction, p.batch * p.outer
+        whole = MatrixProduct(count, p.rows, p.columns, r * s * -(-k // SQUARE))
+        tile = min(whole.shapes(), key=lambda t: (round(whole.cycles(*t)), -t[0] * t[1], t))
+        cycles, sizes = whole.cycles(*tile), (p.rows, count, p.columns, p.depth)
+        vectors = self.choose_tile(*sizes)
+        if cycles >= self.cycles(*vectors, *sizes) + WRITE * count * p.rows * -(-p.columns // 16):
+            return None
+        tiles, blocks = count * -(-p.rows // tile[0]), -(-p.columns // (tile[1] * SQUARE))
+        in_b = 4 * p.columns * p.depth
+        near = in_b <= self.caches.second or p.depth <= SHALLOW
+        heavy = p.columns * p.depth > count * p.rows * (p.columns + p.depth)
+        again = in_b / STREAM / cycles if in_b >= KEPT else 0.0
+        parts = choose_parts(tiles, blocks, round(2 * self.lanes * cycles), heavy, again)
+        return Cut(*tile, *parts, row_group=1 if near else EVERY, matrix=True)
 
     def cut_batch(self, p: Product) -> Cut:
         """The cut of a product with the batch across its lanes, such as a depthwise convolution.
@@ -122,12 +146,16 @@ class Core:
         if wide:
             return max(shapes, key=lambda s: (s[1], s[0]))
 
-        def cost(rows: int, width: int) -> float:
-            column = partial(self.column_cycles, rows, m, row_count, k, n, cached)
-            full, tail = divmod(vectors, width)
-            return row_count * (full * column(width) + (column(tail) if tail else 0.0))
-
+        cost = partial(self.cycles, m=m, row_count=row_count, n=n, k=k, cached=cached)
         return min(shapes, key=lambda s: (round(cost(*s), 3), -s[0] * s[1], s))
+
+    def cycles(
+        self, rows: int, width: int, m: int, row_count: int, n: int, k: int, cached: bool = False
+    ) -> float:
+        """Of a contraction in tiles of ``rows`` x ``width`` vectors."""
+        column = partial(self.column_cycles, rows, m, row_count, k, n, cached)
+        full, tail = divmod(-(-n // self.lanes), width)
+        return row_count * (full * column(width) + (column(tail) if tail else 0.0))
 
     def column_cycles(
         self, rows: int, m: int, row_count: int, k: int, n: int, cached: bool, vectors: int
@@ -168,6 +196,13 @@ class Core:
 def tile_cycles(rows: int, vectors: int) -> float:
     """Cycles of one step of the reduction: two multiply-adds or two loads a cycle, latency four."""
     return max(rows * vectors / 2, (rows + vectors) / 2, 4.5 if rows * vectors < 10 else 0.0)
+
+
+def step_cycles(spec: Contraction, rows: int) -> float:
+    """Cycles of one step of a tile with so many rows, by the registers that it is in."""
+    if spec.matrix:
+        return product_cycles(*blocks_of(rows), spec.vectors)
+    return tile_cycles(rows, spec.vectors)
 
 
 def chunk_parts(

@@ -22,6 +22,7 @@ from .arguments import ceil_divide, define_kernel, lane_mask, minimum, share
 from .aside import Aside
 from .edges import Edges, unless_empty
 from .epilogue import Epilogue, OperandAtTile, read_by_row
+from .matrix import MatrixRegisters
 from .reduce import accumulate, add_lanes
 from .tile import PartPrefetch, Reduction, Shape, Walk, f32, i1, i64, offset, pointer
 
@@ -93,9 +94,10 @@ class _TileEmitter:
         first_block, end_block = share(b, self.blocks, column_part, f["column_parts"])
         start = self._odometer(first_row)
         self.a_rows = tile.row_offsets(b, self._bytes("a_m"))
+        if spec.matrix:
+            self.registers = MatrixRegisters.begin(b, spec, f["k"])
         row_count, block_count = b.sub(end_row, first_row), b.sub(end_block, first_block)
-        dots = spec.lanes_along == "reduction"
-        self.k = ceil_divide(b, f["k"], spec.lanes) if dots else f["k"]  # steps
+        self.k = ceil_divide(b, f["k"], spec.step)  # steps
         steps = [row_count, block_count, f["r"], f["s"], self.k]
         self.ahead = PartPrefetch.begin(b, f, self.part, reduce(b.mul, steps))
         some = b.and_(
@@ -120,6 +122,8 @@ class _TileEmitter:
                 self._chunks(tiles)
             else:
                 tiles(None)
+        if spec.matrix:
+            self.registers.end()
 
     def _chunks(self, tiles: Callable[[Chunk], None]) -> None:
         """All tiles of the part for each r and each share of s, in order."""
@@ -231,6 +235,13 @@ class _TileEmitter:
     ) -> None:
         """A tile with all of its reduction."""
         b, shape = self.b, epilogue.shape
+        if self.spec.matrix:
+            epilogue.fetch(i1(1))
+            row, ahead = self.a_rows[1], self.ahead.walk(b)
+            self.registers.accumulate(shape, a, columns, row, reduction, ahead)
+            self.ahead.advance(b, reduction)
+            epilogue.loop(self.registers.place)
+            return
         walks, zeros = [self._next_rows(shape, a), self.ahead.walk(b)], tile.zeros(shape)
         mask = self._end(epilogue)
         if loop := self.spec.blocked:

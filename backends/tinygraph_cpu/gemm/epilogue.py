@@ -77,27 +77,30 @@ class Epilogue:
 
     def emit(self, sums: list[ir.Value]) -> None:
         if any(calls_function(s.text()) for s in self.body.statements):
-            self._loop(sums)
+            with self.b.goto_entry_block():
+                stack = self.b.alloca(ir.ArrayType(self.shape.vector, len(sums)))
+            for i, x in enumerate(sums):
+                self.b.store(x, self.b.gep(stack, [i64(0), i64(i)]))
+            self.loop(stack)
             return
         b, vectors = self.b, self.shape.vectors
         for m in range(self.shape.rows):
             rows = [offset(b, x.base, b.mul(x.row, i64(m))) for x in self.operands]
             self._row(rows, sums[m * vectors : (m + 1) * vectors])
 
-    def _loop(self, sums: list[ir.Value]) -> None:
-        """Long bodies are emitted for one row, and the accumulators pass through the stack.
+    def loop(self, stack: ir.Value) -> None:
+        """The body for one row, in a loop over rows whose accumulators are on the stack: long ones,
+        and those of large tiles.
 
         Emitted for every row, an erf would be 50 KB of code that takes 0.7 s to compile.
         """
-        b, vectors = self.b, self.shape.vectors
-        with b.goto_entry_block():
-            stack = b.alloca(ir.ArrayType(self.shape.vector, len(sums)))
-        for i, x in enumerate(sums):
-            b.store(x, b.gep(stack, [i64(0), i64(i)]))
+        b, vectors, vector = self.b, self.shape.vectors, self.shape.vector
 
         def body(first: ir.Value, *rows: ir.Value) -> list[ir.Value]:
-            places = [b.gep(stack, [i64(0), b.add(first, i64(v))]) for v in range(vectors)]
-            self._row(list(rows), [b.load(place) for place in places])
+            places = [
+                b.gep(stack, [b.add(first, i64(v))], source_etype=vector) for v in range(vectors)
+            ]
+            self._row(list(rows), [b.load(place, typ=vector) for place in places])
             after = [offset(b, at, x.row) for at, x in zip(rows, self.operands, strict=True)]
             return [b.add(first, i64(vectors)), *after]
 

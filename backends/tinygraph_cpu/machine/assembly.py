@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 LABEL = re.compile(r"(\S+):")
 JUMP = re.compile(r"\s+(?:j\w+|b\.?\w*|cbn?z|tbn?z)\s+(?:\S+,\s*)*(\S+)$")
-SUM = re.compile(r"\s+(?:vfn?m(?:add|sub)\d+p|fml[as]|v?addps|fadd)")
+SUM = re.compile(r"\s+(?:vfn?m(?:add|sub)\d+p|fml[as]|v?addps|fadd|vpdp|tdp)")
+FUSED = re.compile(r"fm|dp[bw]")  # it adds to its target
 REGISTER = re.compile(r"%?\w+(?:\.\w+)?")
 
 
@@ -46,7 +47,7 @@ def sums(block: Sequence[str]) -> int:
     others: set[str] = set()
     for line in block[1:]:
         register = target(line)
-        added = SUM.match(line) and ("fm" in line or line.count(register) > 1)
+        added = SUM.match(line) and (FUSED.search(line) or line.count(register) > 1)
         (found if added else others).add(register)
     return len(found - others)
 

@@ -12,25 +12,32 @@ from tinygraph.compiler.backend import Finding
 from tinygraph.settings import settings
 
 from .features import Features, detect
+from .matrix_registers import NEEDED, refusal
 from .processors import allowed_cpus
 
 QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds in each period
 
 
 def examine() -> Sequence[Finding]:
-    return [processor(detect(), settings.cpu), threads(settings.threads, quota())]
+    flags = llvm.get_host_cpu_features()
+    refused = refusal(flags) if all(map(flags.get, NEEDED)) else ""
+    return [processor(detect(), settings.cpu, refused), threads(settings.threads, quota())]
 
 
-def processor(features: Features, level: str) -> Finding:
-    """The vectors that code is compiled for."""
+def processor(features: Features, level: str, refused: str = "") -> Finding:
+    """The registers that code is compiled for; ``refused``: why those for matrices are not used."""
     value = f"{features.cpu}: {features.lanes} float32 lanes in each of {features.registers} "
     value += "registers" + (", fused multiply-add" if features.fma else "")
+    value += ", matrix registers" if features.matrix else ""
     if level != "native":
         best = llvm.get_host_cpu_name()
         advice = f"TINYGRAPH_CPU={level}; unset it to compile for this processor, {best}"
         return Finding("processor", value, "hint", advice)
     if not features.fma:
         advice = "programs run, but slowly: a processor with AVX2 or better is several times faster"
+        return Finding("processor", value, "hint", advice)
+    if refused:
+        advice = f"products of bytes would be faster in matrix registers, but {refused}"
         return Finding("processor", value, "hint", advice)
     return Finding("processor", value)
 

@@ -9,6 +9,8 @@ import llvmlite.binding as llvm
 
 from tinygraph.settings import settings
 
+from .matrix_registers import refusal
+
 
 @dataclass(frozen=True, slots=True)
 class Features:
@@ -21,6 +23,7 @@ class Features:
         cpu, features: LLVM's names, as ``create_target_machine`` takes them.
         quick: whether code that is compiled quickly is preferred to code that runs fast.
         dot: the instruction that products of bytes are made of: "vpdpbusd", "pmaddwd", or "".
+        matrix: whether there are matrix registers (AMX) for products of bytes and of bfloat16.
     """
 
     lanes: int
@@ -30,6 +33,7 @@ class Features:
     features: str
     quick: bool = False
     dot: str = ""
+    matrix: bool = False
 
 
 QUICK = "quick"  # the runtime of ``backend="cpu:quick"``
@@ -42,8 +46,18 @@ def features_for(runtime: str) -> Features:
     return replace(found, registers=FEW, quick=True) if runtime == QUICK else found
 
 
+# LLVM's tuning for several processors stays at 256 bits: half the speed, and sums in another order
+# than elsewhere
+WIDE = "-prefer-256-bit"
+
 # What TINYGRAPH_CPU can ask for instead of the processor at hand: where LLVM's triples begin so.
 LEVELS = {
+    "sapphirerapids": (
+        ("x86_64",),
+        Features(16, 32, True, "sapphirerapids", WIDE, dot="vpdpbusd", matrix=True),
+    ),
+    "icelake-server": (("x86_64",), Features(16, 32, True, "icelake-server", WIDE, dot="vpdpbusd")),
+    "x86-64-v4": (("x86_64",), Features(16, 32, True, "x86-64-v4", WIDE, dot="pmaddwd")),
     "x86-64-v3": (("x86_64",), Features(8, 16, True, "x86-64-v3", "", dot="pmaddwd")),
     "x86-64-v2": (("x86_64",), Features(4, 16, False, "x86-64-v2", "", dot="pmaddwd")),
     "armv8-a": (("aarch64", "arm64"), Features(4, 32, True, "generic", "+neon")),
@@ -79,10 +93,9 @@ def _features(level: str) -> Features:
     if flags.get("neon"):
         return Features(4, 32, True, cpu, features)
     if flags.get("avx512f"):
-        # LLVM's tuning for several processors stays at 256 bits: half the speed, and sums in
-        # another order than elsewhere
         dot = "vpdpbusd" if flags.get("avx512vnni") else "pmaddwd"
-        return Features(16, 32, True, cpu, f"{features},-prefer-256-bit", dot=dot)
+        matrix = not refusal(flags)
+        return Features(16, 32, True, cpu, f"{features},{WIDE}", dot=dot, matrix=matrix)
     fma = bool(flags.get("fma"))
     dot = "vpdpbusd" if flags.get("avxvnni") else "pmaddwd"
     return Features(8 if flags.get("avx2") else 4, 16, fma, cpu, features, dot=dot)

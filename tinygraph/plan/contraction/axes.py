@@ -154,8 +154,13 @@ def epilogue(nest: Nest, accumulator: str) -> Body:
     return Body(tuple(loads), tuple(statements), tuple(stores))
 
 
-def cut_roles(roles: Roles, target: Target, longest: int = 1) -> Cut:
-    """The cut of a contraction with these roles; ``longest`` as in ``Product``."""
+def cut_roles(
+    roles: Roles,
+    target: Target,
+    longest: int = 1,
+    factors: tuple[str, str] = ("float32", "float32"),
+) -> Cut:
+    """The cut of a contraction with these roles; ``longest``, ``factors`` as in ``Product``."""
     g, z, y, m, *reduce = argument_axes(roles, 0)
     r, s, k = (axis.size for axis in reduce)
     return target.cut(
@@ -169,6 +174,7 @@ def cut_roles(roles: Roles, target: Target, longest: int = 1) -> Cut:
             across=m.a == 1,
             longest=longest,
             lanes_along=roles.lanes_along,
+            factors=factors,
         )
     )
 
@@ -210,6 +216,7 @@ def make_tile(
         roles.packed,
         edges_of(roles, len(a.guards)),
         factors,
+        way.matrix,
     )
     packed_k = width * word
     if roles.packed:

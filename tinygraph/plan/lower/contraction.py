@@ -203,7 +203,8 @@ def tile(work: Anchored, part: Part) -> None:
             axes, a = work.copies.reorder(o.axes, o.a, work.anchor.inputs[first], turned)
             o = replace(o, axes=axes, a=a, roles=roles_of(work, problem, axes, o.b, o.source))
         whole = problem.axes == work.group.axes and not o.roles.batch
-        way = cut_roles(o.roles, s.target, outermost(o.roles).size if whole else 1)
+        longest = outermost(o.roles).size if whole else 1
+        way = cut_roles(o.roles, s.target, longest, (o.a.dtype, o.b.dtype))
         if way.pieces > 1:
             in_pieces(work, o, way)
             return

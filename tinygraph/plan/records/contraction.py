@@ -13,6 +13,10 @@ Steps of k are words of 32 bits: a float32, or four bytes of A and as many of ea
 whose products are added up in int32. B is then packed, four bytes of a column side by side, and A
 has them side by side as it is; their strides count bytes.
 
+A tile of words may be in matrix registers instead of vectors (``matrix``): one instruction adds to
+16 x 16 sums the products of 16 words of each of 16 rows with 16 words of each of 16 columns. The
+operands are stored in the same way, and sums of integers are the same.
+
 A vector's lanes hold columns, as above: B is loaded, an element of A broadcast. Where there are no
 columns, as in a depthwise convolution, they hold the batch (``lanes_along``): n stands for an axis
 that is contiguous in A and in C, and A is loaded, too. Such an A may be read beyond its edges,
@@ -28,6 +32,7 @@ from ...graph.dtype import DTYPES
 from .body import Body
 
 LONG = 16_384  # steps from which on a reduction is blocked
+SQUARE = 16  # rows of a matrix register, and 32-bit words of each of them
 BLOCK = 4096  # steps of "k" that one running sum takes
 
 
@@ -93,6 +98,7 @@ class Contraction:
         packed: whether B has all of the last column block; otherwise its memory may end with n.
         edges: of A, beyond which it is zero.
         factors: the dtypes of A and B: float32, or uint8 and int8 in either order.
+        matrix: whether the tile is in matrix registers.
     """
 
     rows: int
@@ -109,6 +115,7 @@ class Contraction:
     packed: bool = False
     edges: tuple[Edge, ...] = ()
     factors: tuple[str, str] = ("float32", "float32")
+    matrix: bool = False
 
     @staticmethod
     def tiled(
@@ -124,6 +131,7 @@ class Contraction:
         packed: bool = False,
         edges: tuple[Edge, ...] = (),
         factors: tuple[str, str] = ("float32", "float32"),
+        matrix: bool = False,
     ) -> Contraction:
         """The record for these sizes: the tile is cut down to them, tails and masks follow."""
         rows, columns = min(tile[0], m), -(-n // lanes)
@@ -134,12 +142,18 @@ class Contraction:
         shape = rows, vectors, m % rows, tail
         return Contraction(
             *shape, masked, body, operands, lanes, chunked, lanes_along, blocked, packed, edges,
-            factors,
+            factors, matrix,
         )  # fmt: skip
 
     @property
     def width(self) -> int:
         return self.vectors * self.lanes
+
+    @property
+    def step(self) -> int:
+        """Of how many k an instruction takes the products."""
+        along = self.lanes if self.lanes_along == "reduction" else 1
+        return SQUARE if self.matrix else along
 
     @property
     def word(self) -> int:

@@ -38,6 +38,7 @@ class Product:
         across: whether rows of A are contiguous, so that the reduction strides over A.
         longest: size of the axis along which the reduction may be cut into pieces.
         lanes_along: what is across the lanes: "columns", "batch" or "reduction".
+        factors: the dtypes of both operands; of narrow ones, k counts words of 32 bits.
     """
 
     batch: int
@@ -49,6 +50,7 @@ class Product:
     across: bool
     longest: int = 1
     lanes_along: str = "columns"
+    factors: tuple[str, str] = ("float32", "float32")
 
     @property
     def depth(self) -> int:
@@ -70,6 +72,7 @@ class Cut:
         splits: into how many the reduction is cut that are computed at once, and added up after.
         pieces: of the reduction, which are contractions by themselves; the other attributes are
             those of each of them.
+        matrix: whether the tile is in matrix registers.
     """
 
     rows: int
@@ -81,6 +84,7 @@ class Cut:
     row_group: int = EVERY
     splits: int = 1
     pieces: int = 1
+    matrix: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
