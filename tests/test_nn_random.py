@@ -53,6 +53,15 @@ def test_the_seed_is_that_of_the_time_of_building() -> None:
     np.testing.assert_array_equal(nn.Linear(3, 3).weight.value, value)
 
 
+@pytest.mark.parametrize("initial", [nn.init.normal(), nn.init.uniform(-1, 1), nn.init.xavier()])
+@pytest.mark.parametrize("shape", [(700, 300), (3, 70000), (0, 5), (5, 0)])
+def test_numbers_are_the_same_some_rows_at_a_time(initial, shape: tuple[int, ...]) -> None:
+    at_once = initial(shape, np.random.default_rng(5))
+    parts = [*initial.rows(shape, np.random.default_rng(5))]
+    assert all(p.size <= max(nn.init.BLOCK, math.prod(shape[1:])) for p in parts)
+    np.testing.assert_array_equal(np.concatenate([*parts, at_once[:0]]), at_once)
+
+
 @pytest.mark.parametrize(
     ("initial", "std", "bound"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 
@@ -117,3 +119,79 @@ def test_refuses_open_sizes_and_backends_that_release_nothing() -> None:
         compiled(Folded(), None, keep_parameters=False)
     with pytest.raises(tg.BackendError, match="'cuda:emulate' cannot release"):
         compiled(Folded(), backend="cuda:emulate", keep_parameters=False)
+
+
+def large(order: tuple[int, ...] | None, columns: int = 300) -> tuple[tg.Parameter, tg.Program]:
+    """A weight of more than the least size, in blocks of columns the last of which is not full."""
+    value = np.arange(512 * columns, dtype="float32").reshape(512, columns) % 1009
+    w = tg.parameter(value, "w", order=order)
+    x = tg.input("x", 40, 512)
+    return w, tg.compile([x], [x @ w], name="product")
+
+
+@pytest.mark.parametrize("order", [None, (1, 0)])
+@pytest.mark.parametrize("columns", [300, 256, 70])
+def test_a_weight_in_another_order_is_not_held_twice(order, columns: int) -> None:
+    w, program = large(order, columns)
+    want, given = w.value, np.eye(40, 512, dtype="float32")
+    assert program.built.code.rearranged
+    np.testing.assert_array_equal(program(given)[0], want[:40])
+    assert w.state.memory is None and w.state.drawn
+    np.testing.assert_array_equal(w.value, want)
+    assert w.value.flags.c_contiguous
+    np.testing.assert_array_equal(tg.run(program.graph, given)[0], want[:40])
+    assert w.state.memory is None
+    w.value = want + 1
+    np.testing.assert_array_equal(w.value, want + 1)
+    np.testing.assert_array_equal(program(given)[0], want[:40] + 1)
+    assert w.state.memory is None
+    np.testing.assert_array_equal(w.value, want + 1)
+
+
+def test_who_reads_a_weight_in_its_runs_brings_it_back() -> None:
+    w, program = large(None)
+    given, want = np.eye(40, 512, dtype="float32"), w.value
+    program(given)
+    assert w.state.memory is None
+    double = tg.compile([], [w * 2], updates=[(w, w + 1)])
+    np.testing.assert_array_equal(double()[0], want * 2)
+    np.testing.assert_array_equal(program(given)[0], want[:40] + 1)
+    assert w.state.memory is not None
+    np.testing.assert_array_equal(w.value, want + 1)
+
+
+def test_a_value_outlives_the_program_that_has_it() -> None:
+    w, program = large((1, 0))
+    want = w.value
+    program(np.eye(40, 512, dtype="float32"))
+    del program
+    gc.collect()
+    assert w.state.memory is None
+    np.testing.assert_array_equal(w.value, want)
+    x = tg.input("x", 3, 512)
+    other = tg.compile([x], [x @ w])
+    np.testing.assert_array_equal(other(np.eye(3, 512, dtype="float32"))[0], want[:3])
+
+
+@pytest.mark.parametrize("part", [slice(0, 300), slice(0, 299), slice(1, 300)])
+def test_what_is_copied_in_part_is_kept(part: slice) -> None:
+    w = tg.parameter(np.random.default_rng(0).standard_normal((512, 300), "float32"), "w")
+    want, given = w.value, np.eye(40, 512, dtype="float32")
+    x = tg.input("x", 40, 512)
+    program = tg.compile([x], [x @ w[:, part]])
+    np.testing.assert_array_equal(program(given)[0], want[:40, part])
+    assert (w.state.memory is None) == (part == slice(0, 300))
+    np.testing.assert_array_equal(w.value, want)
+
+
+def test_programs_that_share_a_packed_weight() -> None:
+    w, program = large(None)
+    want, given = w.value, np.eye(40, 512, dtype="float32")
+    x = tg.input("x", 40, 512)
+    again = tg.compile([x], [tg.relu(x @ w)], name="again")
+    program(given), again(given)
+    assert w.state.memory is None
+    w.value = want * 3
+    np.testing.assert_array_equal(again(given)[0], want[:40] * 3)
+    np.testing.assert_array_equal(program(given)[0], want[:40] * 3)
+    np.testing.assert_array_equal(w.value, want * 3)

@@ -8,7 +8,7 @@ that no other one has already prepared.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import pairwise
@@ -19,7 +19,7 @@ import numpy as np
 
 from tinygraph.codegen.program import Argument, Call, Code, Work
 from tinygraph.graph.ir import Parameter
-from tinygraph.graph.state import aligned
+from tinygraph.graph.state import APART, aligned
 from tinygraph.graph.types import Type
 
 
@@ -31,15 +31,17 @@ class PreparedMemory:
 
     Attributes:
         places: the address of each value.
-        kept: what has to stay in memory for that; the parameters, whose identities are in the key,
-            too.
+        memory: where they are.
+        parameters: what they are made of, whose identities are in the key.
         versions: of the parameters that the values were made from; None before they are made.
     """
 
     known: ClassVar[WeakValueDictionary[tuple[Any, ...], PreparedMemory]] = WeakValueDictionary()
 
-    def __init__(self, places: tuple[int, ...], kept: Sequence[Any]):
-        self.places, self.kept = places, kept
+    def __init__(
+        self, places: tuple[int, ...], memory: np.ndarray, parameters: Sequence[Parameter]
+    ):
+        self.places, self.memory, self.parameters = places, memory, parameters
         self.versions: tuple[int, ...] | None = None
 
 
@@ -71,6 +73,7 @@ class Prepared:
         addresses: where they are in memory.
         groups: what is prepared apart from the rest, in order.
         own: bytes of those that no other program had prepared.
+        rearranged: by the parameter's number, a value from which it can be read back.
     """
 
     def __init__(
@@ -90,6 +93,8 @@ class Prepared:
                 self.take(group, share)
         self.own = sum(self.sizes[p] for group, _ in new for p in group.values)
         self.allocate(new, parameters)
+        sizes = {x.parameter: parameters[x.parameter].type.bytes for x in code.rearranged}
+        self.rearranged = {x.parameter: x for x in code.rearranged if sizes[x.parameter] >= APART}
 
     def allocate(
         self, new: Sequence[tuple[Together, tuple[Any, ...] | None]], parameters: Sequence[Any]
@@ -105,9 +110,21 @@ class Prepared:
         for group, key in new:
             read = [parameters[i] for i in group.parameters]
             addresses = tuple(self.addresses[p] for p in group.values)
-            self.take(group, PreparedMemory(addresses, (memory, read)))
+            self.take(group, PreparedMemory(addresses, memory, read))
             if key is not None:
                 PreparedMemory.known[key] = group.share
+
+    def elsewhere(self, number: int) -> Callable[[np.ndarray], None] | None:
+        """What writes a parameter to memory out of the value that is made of it; None if it cannot
+        be read back.
+        """
+        found = self.rearranged.get(number)
+        if found is None:
+            return None
+        piece = self.piece(found.offset)
+        (memory,) = (g.share.memory for g in self.groups if piece in g.values)
+        start = self.address(found.offset) - memory.ctypes.data
+        return lambda parameter: found.copy(memory[start:].view(parameter.dtype), parameter)
 
     def take(self, group: Together, share: PreparedMemory) -> None:
         group.share = share

@@ -126,8 +126,8 @@ class CpuRunner:
         self.bases |= {("constant", i): c.ctypes.data for i, c in enumerate(self.constants)}
         for number in self.read_in_runs():
             state = self.parameters[number].state
+            state.readers.add(self)  # first: nobody lets go of its memory from now on
             self.bases["parameter", number] = state.read().ctypes.data
-            state.readers.add(self)
         self.blocks: list[np.ndarray] = []
         self.words: dict[tuple[str, int], list[tuple[c_int64, int]]] = {}
         self.columns: list[tuple[str, int, np.ndarray, np.ndarray]] = []
@@ -254,7 +254,9 @@ class CpuRunner:
             column[:] = address(array) + places
 
     def refresh(self) -> None:
-        """Prepares what is not yet, or no longer, made from the values that parameters have."""
+        """Prepares what is not yet, or no longer, made from the values that parameters have. Those
+        that are only put in another order do not stay in the first one.
+        """
         self.refresh_and_release("")
 
     def refresh_and_release(self, why: str) -> None:
@@ -268,8 +270,12 @@ class CpuRunner:
                 self.team.run(self.preparing(i), self.threads)
                 group.share.versions = versions
             for number, state in states.items():
-                if why and last[number] == i:
+                if last[number] != i:
+                    continue
+                if why:
                     state.release(why)
+                elif (copy := self.prepared.elsewhere(number)) is not None:
+                    state.keep_elsewhere(copy)
 
     def preparing(self, number: int) -> LaunchTable:
         """The table that prepares a group, with the addresses that parameters have now."""

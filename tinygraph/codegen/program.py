@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 Pointer = tuple[str, int, int]  # home, number, byte offset: an address once there is memory
 Argument = int | Pointer
 
@@ -91,6 +93,37 @@ class CallLoop:
 
 
 @dataclass(frozen=True, slots=True)
+class Rearranged:
+    """A prepared value with all elements of a parameter.
+
+    Attributes:
+        parameter: its number.
+        offset: bytes at which the value begins in the prepared memory.
+        sizes, strides: the value's axes, in elements, in the order of the parameter's memory.
+        filled: the sizes of the parameter's own axes in that order; those that are cut into blocks,
+            the last of which is filled up, join two axes or more of the value.
+        shape: the same without what was filled up.
+    """
+
+    parameter: int
+    offset: int
+    sizes: tuple[int, ...]
+    strides: tuple[int, ...]
+    filled: tuple[int, ...]
+    shape: tuple[int, ...]
+
+    def copy(self, value: np.ndarray, parameter: np.ndarray) -> None:
+        """Writes the parameter, as it is stored, from the elements of the prepared value on."""
+        strides = [s * value.itemsize for s in self.strides]
+        view = np.lib.stride_tricks.as_strided(value, self.sizes, strides, writeable=False)
+        if self.filled != self.shape:
+            view = view.reshape(self.filled)[tuple(map(slice, self.shape))]
+            parameter.reshape(self.shape)[...] = view
+        else:
+            parameter.reshape(self.sizes)[...] = view
+
+
+@dataclass(frozen=True, slots=True)
 class Code:
     """A program: kernels, calls, and the sizes in bytes of the memory that it needs.
 
@@ -103,6 +136,7 @@ class Code:
         updates: whether a run changes parameters.
         pieces: where values begin in the prepared memory, where places count from its beginning.
         sums: the calls that add up what shards give, in their order.
+        rearranged: the prepared values that are a parameter in another order.
     """
 
     name: str
@@ -119,6 +153,7 @@ class Code:
     updates: bool = False
     pieces: tuple[int, ...] = ()
     sums: tuple[int, ...] = ()
+    rearranged: tuple[Rearranged, ...] = ()
 
     def order(self) -> Iterator[tuple[int, int]]:
         """The calls of a run one after the other: (number, step of its loop, else 0)."""

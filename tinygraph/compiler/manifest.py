@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..codegen.program import Call, CallLoop, Code, KernelCode, Work
+from ..codegen.program import Call, CallLoop, Code, KernelCode, Rearranged, Work
 from ..graph.dtype import DTYPES, name_of
 
 if TYPE_CHECKING:
@@ -76,8 +76,14 @@ def read(data: bytes, source_path: Path) -> Built:
         tuple((home, offset, size) for home, offset, size in code["buffers"]),
         devices=tuple(code["devices"]), loops=tuple(CallLoop(**x) for x in code["loops"]),
         updates=code["updates"], pieces=tuple(code["pieces"]), sums=tuple(code["sums"]),
+        rearranged=tuple(map(read_rearranged, code["rearranged"])),
     )  # fmt: skip
     return Built(made, constants, source_path)
+
+
+def read_rearranged(content: dict[str, Any]) -> Rearranged:
+    lists = (tuple(content[name]) for name in ("sizes", "strides", "filled", "shape"))
+    return Rearranged(content["parameter"], content["offset"], *lists)
 
 
 def read_work(content: dict[str, Any]) -> Work:

@@ -62,7 +62,8 @@ class ParameterState:
         initial: Callable[[], Any],
         order: tuple[int, ...] | None = None,
     ):
-        self.type, self.name, self._initial = type, name, initial
+        self.type, self.name = type, name
+        self._initial: Callable[[], Any] | None = initial  # until there is a value
         rank = len(type.shape)
         self.order = order or ((2, 3, 1, 0) if rank == 4 else tuple(range(rank)))
         self.version = 0
@@ -72,12 +73,13 @@ class ParameterState:
         self._newest: set[DeviceMemory | None] = {None}  # where the current value is
         self._lost = ""  # why there is no value
         self._released = ""  # why there is none any more in the host's memory
+        self._elsewhere: Callable[[np.ndarray], None] | None = None  # copies it from there
         self.readers: WeakSet[object] = WeakSet()  # that have the address of the host's memory
         self.lock = self.unused
 
     @property
     def drawn(self) -> bool:
-        return self._array is not None
+        return self._array is not None or self._elsewhere is not None
 
     @property
     def memory(self) -> np.ndarray | None:
@@ -103,6 +105,8 @@ class ParameterState:
     def copied(self) -> np.ndarray:
         """The value, in memory of its own."""
         with self.held():
+            if self._elsewhere is not None and not self._lost:
+                return np.ascontiguousarray(self._made())
             return self._on_host().copy()
 
     def _on_host(self) -> np.ndarray:
@@ -117,14 +121,34 @@ class ParameterState:
                 "or load a checkpoint"
             )
         if self._array is None:
-            array = self._allocate()
-            array[...] = self._checked(self._initial())
-            self._array = array
+            self._array = self._made()
+            self._initial = self._elsewhere = None
         if None not in self._newest:
             memory = next(m for m in self._newest if m is not None)
             memory.download(self._physical(self._array), self._copies[memory])
             self._newest.add(None)
         return self._array
+
+    def _made(self) -> np.ndarray:
+        """Memory with the value, which is drawn, or in another form only."""
+        array = self._allocate()
+        if self._elsewhere is not None:
+            self._elsewhere(self._physical(array))
+            return array
+        assert self._initial is not None
+        value = self._initial()
+        if isinstance(value, Iterator):
+            self._fill(array, value)
+        else:
+            array[...] = self._checked(value)
+        return array
+
+    def _fill(self, array: np.ndarray, parts: Iterator[np.ndarray]) -> None:
+        """Rows, or blocks of them, one after the other."""
+        at = 0
+        for rows in parts:
+            array[at : at + len(rows)] = self._converted(rows)
+            at += len(rows)
 
     def _physical(self, array: np.ndarray) -> np.ndarray:
         """The array as it is stored, contiguous."""
@@ -169,7 +193,19 @@ class ParameterState:
         """
         with self.held():
             if not self.readers and not self._copies and not self._lost:
-                self._array, self._released = None, why
+                self._array = self._elsewhere = None
+                self._released = why
+
+    def keep_elsewhere(self, copy: Callable[[np.ndarray], None]) -> None:
+        """Lets go of the host's memory, unless a program reads it in its runs, or there are copies
+        in others: the value is in another form in memory that a program has.
+
+        Args:
+            copy: writes it to an array as it is stored, whenever the host needs it again.
+        """
+        with self.held():
+            if self._array is not None and not self.readers and not self._copies:
+                self._array, self._elsewhere = None, copy
 
     def _described(self) -> str:
         return f"parameter {self.name or 'without a name'}: {self.type}"
@@ -185,17 +221,21 @@ class ParameterState:
             if self._array is None:
                 self._array = self._allocate()
             self._array[...] = value
+            self._initial = self._elsewhere = None
             self._newest = {None}
             self._lost = self._released = ""
             self.version += 1
 
     def _checked(self, value: Any) -> np.ndarray:
-        array, dtype = as_array(value), self.type.dtype
+        array = as_array(value)
         if array.shape != self.type.shape:
             raise ValueError(
                 f"parameter {self.name} has shape {self.type.shape}, got {array.shape}"
             )
-        found = name_of(array.dtype)
+        return self._converted(array)
+
+    def _converted(self, array: np.ndarray) -> np.ndarray:
+        found, dtype = name_of(array.dtype), self.type.dtype
         if not is_similar(array.dtype, dtype):
             raise TypeError(f"parameter {self.name} is {dtype}, got {found}")
         return array if found == dtype else astype(array, dtype)

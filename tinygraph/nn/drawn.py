@@ -6,7 +6,7 @@ from typing import Any
 
 from ..graph.ir import Parameter
 from ..graph.parameter import parameter
-from .init import Initializer
+from .init import Elementwise, Initializer
 from .random import current_source
 
 
@@ -15,7 +15,10 @@ def drawn(shape: tuple[int, ...], initial: Initializer, **options: Any) -> Param
     source = current_source()
 
     def draw() -> Any:
-        return initial(shape, source.generator(p.name or ""))
+        rng = source.generator(p.name or "")
+        if shape and isinstance(initial, Elementwise):
+            return initial.rows(shape, rng)
+        return initial(shape, rng)
 
     p = parameter(shape, initial=draw, **options)
     return p

@@ -7,7 +7,8 @@ outputs times it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,25 @@ __all__ = (
 )
 
 Initializer = Callable[[tuple[int, ...], np.random.Generator], Any]
+Law = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
+BLOCK = 1 << 16  # numbers that are drawn at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Elementwise:
+    """Draws element after element: ``law`` of the whole shape, called with a part's."""
+
+    law: Callable[[tuple[int, ...]], Law]
+
+    def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+        return self.law(shape)(rng, shape)
+
+    def rows(self, shape: tuple[int, ...], rng: np.random.Generator) -> Iterator[np.ndarray]:
+        """The same numbers, some rows at a time, so that a large weight is in memory once."""
+        draw, (count, *row) = self.law(shape), shape
+        step = max(1, BLOCK // max(1, math.prod(row)))
+        for at in range(0, count, step):
+            yield draw(rng, (min(step, count - at), *row))
 
 
 @numeric
@@ -66,7 +86,7 @@ def normal(std: float = 0.01, mean: float = 0.0) -> Initializer:
     Example:
         >>> layer = nn.Linear(2, 2, initial=nn.init.normal(std=0.02))
     """
-    return lambda shape, rng: rng.normal(mean, std, shape)
+    return Elementwise(lambda shape: lambda rng, part: rng.normal(mean, std, part))
 
 
 @numeric
@@ -76,20 +96,20 @@ def uniform(low: float, high: float) -> Initializer:
     Example:
         >>> layer = nn.Linear(2, 2, initial=nn.init.uniform(-0.1, 0.1))
     """
-    return lambda shape, rng: rng.uniform(low, high, shape)
+    return Elementwise(lambda shape: lambda rng, part: rng.uniform(low, high, part))
 
 
 def _with_variance(variance: Callable[[int, int], float], distribution: str) -> Initializer:
     if distribution not in ("normal", "uniform"):
         raise ValueError(f"distribution is 'normal' or 'uniform', got {distribution!r}")
 
-    def draw(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    def law(shape: tuple[int, ...]) -> Law:
         std = math.sqrt(variance(*fans(shape)))
         if distribution == "normal":
-            return rng.normal(0, std, shape)
-        return rng.uniform(-math.sqrt(3) * std, math.sqrt(3) * std, shape)
+            return lambda rng, part: rng.normal(0, std, part)
+        return lambda rng, part: rng.uniform(-math.sqrt(3) * std, math.sqrt(3) * std, part)
 
-    return draw
+    return Elementwise(law)
 
 
 @numeric
