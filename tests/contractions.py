@@ -76,7 +76,7 @@ def native(spec: Contraction, level: str):
     features = replace(detect(level), dot=dot) if given else detect(level)
     name = "contraction_" + hashlib.sha256(f"{spec}{features}".encode()).hexdigest()[:16]
     module = ir.Module()
-    emit_contraction(module, name, spec, features.dot)
+    emit_contraction(module, name, spec, features.dot_of(spec.factors[0]))
     return Function(objects.load_for_good({name: objects.compile_module(module, features)})[name])
 
 

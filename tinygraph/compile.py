@@ -35,6 +35,7 @@ def compile(
     keep_parameters: bool = True,
     quantize: Ranges | None = None,
     keep: Iterable[str] = (),
+    precision: str | None = None,
     name: str | None = None,
 ) -> Program:
     """Compiles a function of ``inputs`` that returns ``outputs`` and makes ``updates``.
@@ -71,6 +72,10 @@ def compile(
         quantize: what ``tg.calibrate`` returned, for inference: the products of these layers are of
             int8 weights and uint8 activations, added up in int32.
         keep: layers, or scopes around them, that stay in floats.
+        precision: "bfloat16" multiplies in bfloat16 and adds up in float32, and stores so what
+            kernels hand on to products, in training as in inference. Parameters, the optimizer's
+            state, statistics, losses, inputs and outputs stay as they are. None, or "float32":
+            everything is as the graph says.
         name: of the program, for dumps and profiles.
 
     Raises:
@@ -102,6 +107,7 @@ def compile(
         pipeline,
         verify or settings.verify,
         checks.ways(conv, whole),
+        checks.precision(precision, pipeline),
     )
     if seed is not None:
         whole = seeded(whole, seed)

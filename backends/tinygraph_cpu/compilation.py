@@ -47,7 +47,7 @@ def compile_kernel(kernel: KernelCode, symbol: str, features: Features) -> bytes
 def compile_record(record: Record, symbol: str, features: Features) -> bytes:
     if isinstance(record, Contraction) and record.matrix and not features.matrix:
         raise ValueError(f"a kernel in matrix registers, planned for another than {features.cpu}")
-    module = emitted(record, symbol, features.dot)
+    module = emitted(record, symbol, features)
     return objects.compile_module(module, features, reorder=reordered(record))
 
 
@@ -58,8 +58,8 @@ def reordered(record: Record) -> bool:
     return not (isinstance(record, Contraction) and is_tight(record))
 
 
-def emitted(record: Record, symbol: str, dot: str) -> ir.Module:
-    """The function of a record; ``dot`` as in ``Features``."""
+def emitted(record: Record, symbol: str, features: Features) -> ir.Module:
+    """The function of a record."""
     from llvmlite import ir
 
     from .attention.forward import emit_forward
@@ -72,7 +72,7 @@ def emitted(record: Record, symbol: str, dot: str) -> ir.Module:
     module = ir.Module(name=symbol, context=ir.Context())
     match record:
         case Contraction():
-            emit_contraction(module, symbol, record, dot)
+            emit_contraction(module, symbol, record, features.dot_of(record.factors[0]))
         case WinogradTile():
             emit_winograd(module, symbol, record)
         case WinogradGradient():
@@ -89,7 +89,7 @@ def emitted(record: Record, symbol: str, dot: str) -> ir.Module:
 @cache
 def inner_loop(record: Record, features: Features) -> str:
     """The machine code of the innermost loop of a record's kernel, where it multiplies."""
-    module = emitted(record, "kernel", features.dot)
+    module = emitted(record, "kernel", features)
     text = objects.assembly(module, features, reorder=reordered(record))
     return "\n".join(assembly.inner_loop(text))
 

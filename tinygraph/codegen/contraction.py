@@ -103,11 +103,12 @@ def _sums_of_words(
     spec: Contraction,
     memory: MemoryView,
 ) -> np.ndarray:
-    """Those of bytes, whose products are added up in int32: exact in float64."""
+    """Those of bytes, whose products are added up in int32: exact in float64; or of bfloat16."""
     loops, word = [f[axis] for axis in "rsk"], spec.word
     columns = min(spec.width, f["n"] - j * spec.width)
-    a_at = f["a"] + sum(index * f[f"a_{axis}"] for axis, index in at.items())
-    b_at = f["b"] + at["g"] * f["b_g"] + j * f["b_j"]
+    sizes = [DTYPES[dtype].bytes for dtype in spec.factors]
+    a_at = f["a"] + sizes[0] * sum(index * f[f"a_{axis}"] for axis, index in at.items())
+    b_at = f["b"] + sizes[1] * (at["g"] * f["b_g"] + j * f["b_j"])
     a = strided_view(
         memory, a_at, spec.factors[0], [count, *loops, word], [*(f[f"a_{x}"] for x in "mrsk"), 1]
     )
@@ -115,7 +116,10 @@ def _sums_of_words(
         memory, b_at, spec.factors[1], [*loops, columns, word],
         [*(f[f"b_{x}"] for x in "rsk"), word, 1],
     )  # fmt: skip
-    sums = np.einsum("mrskw,rsknw->mn", a.astype(np.float64), b.astype(np.float64), optimize=True)
+    a, b = (astype(x, "float64") for x in (a, b))
+    sums = np.einsum("mrskw,rsknw->mn", a, b, optimize=True)
+    if spec.accumulator == "float32":
+        return sums.astype(np.float32)
     return sums.astype(np.int64).astype(np.int32)
 
 

@@ -11,7 +11,8 @@ from ..graph.ir import Graph, Node, Parameter, among
 from ..graph.op import INPUT, Kind
 from ..graph.origins import described, origins
 from ..graph.verify import VerifyError
-from ..passes import Update
+from ..passes import Update, mixed_precision
+from ..passes.mixed_precision import PRECISIONS
 from ..plan.records.steps import CHOICES, OPTIONAL
 from ..plan.winograd.choice import at_or_below, tile_of
 from .options import Pass
@@ -113,6 +114,22 @@ def ways(conv: str | Mapping[str, str] | None, graph: Graph) -> tuple[tuple[str,
             close = difflib.get_close_matches(key, names, 3) or names[:3]
             raise ValueError(f"conv={key!r} names no layer; there is {', '.join(close) or 'none'}")
     return tuple(sorted(found.items()))
+
+
+def precision(name: str | None, passes: Sequence[Pass]) -> str | None:
+    """``precision``, checked; "float32" is None, what the graph says.
+
+    Raises:
+        ValueError: there is no such precision, or the pass that sees to it is not run.
+    """
+    if name not in (None, *PRECISIONS):
+        known = ", ".join(PRECISIONS)
+        raise ValueError(f"precision requires one of {known}, or None; got {name!r}")
+    if name in (None, PRECISIONS[0]):
+        return None
+    if mixed_precision not in passes:
+        raise ValueError(f"precision={name!r} requires the pass mixed_precision among passes")
+    return name
 
 
 def layers(graph: Graph) -> list[str]:

@@ -19,10 +19,11 @@ class Options:
     passes: tuple[Pass, ...]
     verify: str | None
     conv: tuple[tuple[str, str], ...] = ()
+    precision: str | None = None
 
     def text(self) -> str:
         names = [f"{p.__module__}.{p.__name__}" for p in self.passes]
         return (
             f"{self.backend} without {sorted(self.without)} passes {names} verify {self.verify} "
-            f"conv {self.conv}"
+            f"conv {self.conv} precision {self.precision}"
         )

@@ -37,7 +37,8 @@ def run_passes(
     """The graph after each pass, the original first.
 
     A pass is ``f(graph) -> Graph``. What else it names as parameters it is given: ``log``, a list
-    for its events, and of ``given`` (``target``, ``conv``, ``remarks`` when a program is compiled).
+    for its events, and of ``given`` (``target``, ``conv``, ``precision``, ``remarks`` when a
+    program is compiled).
     ``check(pass, before, after)`` may raise.
     """
     steps = [Snapshot("graph", verify(graph))]
@@ -78,15 +79,17 @@ def translate(
     without: frozenset[str] = frozenset(),
     conv: Mapping[str, str] | None = None,
     check: Check | None = None,
+    precision: str | None = None,
 ) -> Compiled:
     """Code for a graph whose last outputs are the new values of ``updates``.
 
     Buffers count ``parameters`` in order; ``assemble`` is the backend's. ``conv`` overrules how
-    convolutions are computed, by name; "" means all others.
+    convolutions are computed, by name; "" means all others; ``precision`` is as in ``compile``.
     """
     with device(None):  # what is placed has been placed
         remarks: list[str] = []
-        steps = run_passes(graph, passes, without, check, target=target, conv=conv, remarks=remarks)
+        given = {"target": target, "conv": conv, "precision": precision, "remarks": remarks}
+        steps = run_passes(graph, passes, without, check, **given)
         require_wide(steps[-1].graph)
         ran = any(s.name == expand_winograd.__name__ for s in steps)
         if not (ran or target.winograd or {*(conv or {}).values()} <= {"implicit"}):

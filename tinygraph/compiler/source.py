@@ -34,5 +34,5 @@ class Source:
         check_devices(graph, o.backend, target.devices)
         return translate(
             graph, updates, parameters, target, self.backend.assemble,
-            o.passes, o.without, dict(o.conv), check,
+            o.passes, o.without, dict(o.conv), check, o.precision,
         )  # fmt: skip

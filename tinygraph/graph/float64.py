@@ -21,7 +21,11 @@ def in_float64(graph: Graph) -> tuple[Graph, tuple[Node, ...]]:
             return parameters[n]
         if n.op is CONSTANT:
             return constant(n.attr("value").data, _wider(n.dtype))
-        made = n.op(*n.inputs, **{k: _wider(v) for k, v in n.attrs})
+        attrs, operands = dict(n.attrs), n.inputs
+        if (sums := attrs.get("accumulate")) is not None:  # rounded operands stay what they are
+            operands = tuple(OPS["cast"](x, dtype=_wider(sums)) for x in operands)
+            del attrs["accumulate"]
+        made = n.op(*operands, **{k: _wider(v) for k, v in attrs.items()})
         drawn = made.dtype == "float32" == n.dtype  # random bits are the same in any precision
         return OPS["cast"](made, dtype="float64") if drawn else made
 

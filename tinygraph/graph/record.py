@@ -91,7 +91,8 @@ def check(op: Op, fields: Iterable[str]) -> None:
             raise error(op, f"requires a function as {name}, got {value!r}")
     if op.fold is not None and op.fold not in FOLDS:
         raise error(op, f"has the fold {op.fold!r}, which is not one of {', '.join(FOLDS)}")
-    if op.kind is Kind.ANCHOR and (op.expr not in PRODUCTS or op.fold != "sum"):
+    product = op.expr in PRODUCTS or (op.built_in and callable(op.expr))
+    if op.kind is Kind.ANCHOR and not (product and op.fold == "sum"):
         raise error(op, f"of kind ANCHOR requires the fold 'sum' of an expr of {PRODUCTS}")
     if op.row_major and not op.built_in:
         raise error(op, "takes no row_major, which is for reshape: build it with tg.reshape")

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..graph.ir import Node
-from ..graph.op import Index, Kind, Loops, Op, Read, ShapeError, define, input, same_dtype
+from ..graph.op import Index, Kind, Loops, Op, Read, ShapeError, define, input
 from ..graph.types import Type
-from .linalg import integer_product, wrapped
+from .linalg import integer_product, product_dtype, product_gradients, product_text, wrapped
 
 Pair = tuple[int, int]
 Sizes = tuple[int, ...]  # one for each axis of the image
@@ -33,7 +33,14 @@ def _sizes(image: Sizes, kernel: Sizes, stride: Sizes, padding: Padding, dilatio
     return tuple(map(output_size, image, kernel, stride, padding, dilation))
 
 
-def _check(name: str, *types: Type, stride: Sizes, padding: Padding, dilation: Sizes) -> str:
+def _check(
+    name: str,
+    *types: Type,
+    stride: Sizes,
+    padding: Padding,
+    dilation: Sizes,
+    accumulate: str | None = None,
+) -> str:
     """Checks what all three operators require; returns the dtype."""
     axes = 3 + int(name[4])
     if any(len(t.shape) != axes for t in types):
@@ -49,16 +56,16 @@ def _check(name: str, *types: Type, stride: Sizes, padding: Padding, dilation: S
             f"{name} requires stride and dilation of at least 1 and no negative padding, "
             f"got stride {stride}, padding {padding}, dilation {dilation}"
         )
-    dtype = same_dtype(name, *types)
+    dtype = product_dtype(name, accumulate, *types)
     if dtype == "bool":
         raise ShapeError(f"{name} requires numbers, got bool; convert with tg.cast")
     return dtype
 
 
 def _infer_conv(
-    name: str, x: Type, w: Type, *, stride: Sizes, padding: Padding, dilation: Sizes
+    name: str, x: Type, w: Type, *, stride: Sizes, padding: Padding, dilation: Sizes, **more: Any
 ) -> Type:
-    dtype = _check(name, x, w, stride=stride, padding=padding, dilation=dilation)
+    dtype = _check(name, x, w, stride=stride, padding=padding, dilation=dilation, **more)
     (n, groups, channels, *image), (wg, o, wc, *kernel) = x.shape, w.shape
     if (groups, channels) != (wg, wc):
         raise ShapeError(
@@ -75,9 +82,17 @@ def _infer_conv(
 
 
 def _infer_input_gradient(
-    name: str, g: Type, w: Type, *, size: Sizes, stride: Sizes, padding: Padding, dilation: Sizes
+    name: str,
+    g: Type,
+    w: Type,
+    *,
+    size: Sizes,
+    stride: Sizes,
+    padding: Padding,
+    dilation: Sizes,
+    **more: Any,
 ) -> Type:
-    dtype = _check(name, g, w, stride=stride, padding=padding, dilation=dilation)
+    dtype = _check(name, g, w, stride=stride, padding=padding, dilation=dilation, **more)
     (n, groups, o, *image), (wg, wo, c, *kernel) = g.shape, w.shape
     expected = _sizes(size, tuple(kernel), stride, padding, dilation)
     if (groups, o) != (wg, wo) or tuple(image) != expected or min(expected) < 1:
@@ -88,9 +103,17 @@ def _infer_input_gradient(
 
 
 def _infer_weight_gradient(
-    name: str, x: Type, g: Type, *, kernel: Sizes, stride: Sizes, padding: Padding, dilation: Sizes
+    name: str,
+    x: Type,
+    g: Type,
+    *,
+    kernel: Sizes,
+    stride: Sizes,
+    padding: Padding,
+    dilation: Sizes,
+    **more: Any,
 ) -> Type:
-    dtype = _check(name, x, g, stride=stride, padding=padding, dilation=dilation)
+    dtype = _check(name, x, g, stride=stride, padding=padding, dilation=dilation, **more)
     (n, groups, c, *image), (gn, gg, o, *out) = x.shape, g.shape
     expected = _sizes(tuple(image), kernel, stride, padding, dilation)
     if (n, groups) != (gn, gg) or tuple(out) != expected or min(expected) < 1:
@@ -119,7 +142,9 @@ def _taps(
         yield tap, (..., *window)
 
 
-def _ref_conv(x: Any, w: Any, *, stride: Sizes, padding: Padding, dilation: Sizes) -> np.ndarray:
+def _ref_conv(
+    x: Any, w: Any, *, stride: Sizes, padding: Padding, dilation: Sizes, **_: Any
+) -> np.ndarray:
     n, groups, c, *image = x.shape
     o, kernel = w.shape[1], w.shape[3:]
     out = _sizes(tuple(image), kernel, stride, padding, dilation)
@@ -131,7 +156,7 @@ def _ref_conv(x: Any, w: Any, *, stride: Sizes, padding: Padding, dilation: Size
 
 
 def _ref_input_gradient(
-    g: Any, w: Any, *, size: Sizes, stride: Sizes, padding: Padding, dilation: Sizes
+    g: Any, w: Any, *, size: Sizes, stride: Sizes, padding: Padding, dilation: Sizes, **_: Any
 ) -> np.ndarray:
     n, groups, o, *out = g.shape
     c, kernel = w.shape[2], w.shape[3:]
@@ -144,7 +169,7 @@ def _ref_input_gradient(
 
 
 def _ref_weight_gradient(
-    x: Any, g: Any, *, kernel: Sizes, stride: Sizes, padding: Padding, dilation: Sizes
+    x: Any, g: Any, *, kernel: Sizes, stride: Sizes, padding: Padding, dilation: Sizes, **_: Any
 ) -> np.ndarray:
     n, groups, c = x.shape[:3]
     o, out = g.shape[2], g.shape[3:]
@@ -179,7 +204,7 @@ def _image(
 
 
 def _loops_conv(
-    y: Type, x: Type, w: Type, *, stride: Sizes, padding: Padding, dilation: Sizes
+    y: Type, x: Type, w: Type, *, stride: Sizes, padding: Padding, dilation: Sizes, **_: Any
 ) -> Loops:
     rank = len(stride)
     (n, g, o), (c, *taps) = _axes(0, 3), _axes(3 + rank, 1 + rank)
@@ -188,7 +213,15 @@ def _loops_conv(
 
 
 def _loops_input_gradient(
-    x: Type, g: Type, w: Type, *, size: Sizes, stride: Sizes, padding: Padding, dilation: Sizes
+    x: Type,
+    g: Type,
+    w: Type,
+    *,
+    size: Sizes,
+    stride: Sizes,
+    padding: Padding,
+    dilation: Sizes,
+    **_: Any,
 ) -> Loops:
     """Tap i of output y touches input y * stride - padding + i * dilation: solved for y."""
     rank = len(stride)
@@ -203,7 +236,15 @@ def _loops_input_gradient(
 
 
 def _loops_weight_gradient(
-    w: Type, x: Type, g: Type, *, kernel: Sizes, stride: Sizes, padding: Padding, dilation: Sizes
+    w: Type,
+    x: Type,
+    g: Type,
+    *,
+    kernel: Sizes,
+    stride: Sizes,
+    padding: Padding,
+    dilation: Sizes,
+    **_: Any,
 ) -> Loops:
     rank = len(stride)
     (group, o, c), (n, *places) = _axes(0, 3), _axes(3 + rank, 1 + rank)
@@ -243,12 +284,16 @@ def _convolutions(rank: int, window: dict[str, Any], image: Sizes, kernel: Sizes
         Kind.ANCHOR,
         infer=lambda x, w, **a: _infer_conv(name, x, w, **a),
         ref=_ref_conv,
-        expr="{0} * {1}",
+        expr=product_text,
         loops=_loops_conv,
         fold="sum",
-        vjp=lambda g, y, x, w: (
-            input_gradient(g, w, size=x.shape[3:], **_window(y)),
-            weight_gradient(x, g, kernel=w.shape[3:], **_window(y)),
+        vjp=lambda g, y, *inputs: product_gradients(
+            y,
+            inputs,
+            lambda x, w: (
+                input_gradient(g, w, size=x.shape[3:], **_window(y)),
+                weight_gradient(x, g, kernel=w.shape[3:], **_window(y)),
+            ),
         ),
         cost=lambda y, x, w, **_: 2 * _multiply_adds(y, w) - y.size,
         example=lambda: forward(input("x", *x), input("w", *w), **window),
@@ -258,12 +303,16 @@ def _convolutions(rank: int, window: dict[str, Any], image: Sizes, kernel: Sizes
         Kind.ANCHOR,
         infer=lambda g, w, **a: _infer_input_gradient(f"{name}_input_gradient", g, w, **a),
         ref=_ref_input_gradient,
-        expr="{0} * {1}",
+        expr=product_text,
         loops=_loops_input_gradient,
         fold="sum",
-        vjp=lambda c, x, g, w: (
-            forward(c, w, **_window(x)),
-            weight_gradient(c, g, kernel=w.shape[3:], **_window(x)),
+        vjp=lambda c, x, *inputs: product_gradients(
+            x,
+            inputs,
+            lambda g, w: (
+                forward(c, w, **_window(x)),
+                weight_gradient(c, g, kernel=w.shape[3:], **_window(x)),
+            ),
         ),
         cost=lambda x, g, w, **_: 2 * _multiply_adds(g, w) - x.size,
         example=lambda: input_gradient(
@@ -275,12 +324,16 @@ def _convolutions(rank: int, window: dict[str, Any], image: Sizes, kernel: Sizes
         Kind.ANCHOR,
         infer=lambda x, g, **a: _infer_weight_gradient(f"{name}_weight_gradient", x, g, **a),
         ref=_ref_weight_gradient,
-        expr="{0} * {1}",
+        expr=product_text,
         loops=_loops_weight_gradient,
         fold="sum",
-        vjp=lambda c, w, x, g: (
-            input_gradient(g, c, size=x.shape[3:], **_window(w)),
-            forward(x, c, **_window(w)),
+        vjp=lambda c, w, *inputs: product_gradients(
+            w,
+            inputs,
+            lambda x, g: (
+                input_gradient(g, c, size=x.shape[3:], **_window(w)),
+                forward(x, c, **_window(w)),
+            ),
         ),
         cost=lambda w, x, g, **_: 2 * _multiply_adds(g, w) - w.size,
         example=lambda: weight_gradient(

@@ -12,6 +12,7 @@ from ..graph.ir import Node
 from ..graph.op import ShapeError, promote
 from .conv import CONV2D, CONV2D_INPUT_GRADIENT, CONV3D, CONV3D_INPUT_GRADIENT, Padding, Pair, Sizes
 from .indexing import pad
+from .linalg import product_dtype, widened_operands
 from .view import reshape
 
 __all__ = (
@@ -75,10 +76,14 @@ def border_of(name: str, padding: Any, kernel: Any, stride: Any, dilation: Any) 
 
 
 def _convolved(
-    rank: int, x: Any, weight: Any, stride: Any, padding: Any, dilation: Any, groups: Any
+    rank: int, x: Any, weight: Any, groups: Any, accumulate: str | None, **window: Any
 ) -> Node:
     name = f"conv{rank}d"
     x, weight = promote(name, (x, weight))
+    if accumulate is not None:
+        product_dtype(name, accumulate, x.type, weight.type)
+        x, weight = widened_operands(accumulate, x, weight)
+    stride, padding, dilation = window["stride"], window["padding"], window["dilation"]
     if x.ndim != rank + 2 or weight.ndim != rank + 2:
         raise ShapeError(
             f"{name} requires x[N, C, {AXES[rank]}] and weight[O, I, {KERNEL[rank]}], "
@@ -102,7 +107,14 @@ def _convolved(
 
 
 def conv2d(
-    x: Node, weight: Node, *, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+    x: Node,
+    weight: Node,
+    *,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    accumulate: str | None = None,
 ) -> Node:
     """Cross-correlation of x[N, C, H, W] with weight[O, C / groups, KH, KW], as in PyTorch.
 
@@ -113,6 +125,7 @@ def conv2d(
         stride: how far the window moves: a number, or a (vertical, horizontal) pair.
         dilation: the distance between the pixels of a window, likewise.
         groups: each sees C / groups channels; C of them make a depthwise convolution.
+        accumulate: "float32" multiplies bfloat16 into sums that are not rounded to it.
 
     Raises:
         ShapeError: shapes do not fit, or the window is larger than the padded image.
@@ -122,25 +135,34 @@ def conv2d(
         >>> tg.conv2d(x, w, stride=2, padding=1).shape
         (8, 16, 16, 16)
     """
-    return _convolved(2, x, weight, stride, padding, dilation, groups)
+    window = {"stride": stride, "padding": padding, "dilation": dilation}
+    return _convolved(2, x, weight, groups, accumulate, **window)
 
 
 def conv3d(
-    x: Node, weight: Node, *, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+    x: Node,
+    weight: Node,
+    *,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    accumulate: str | None = None,
 ) -> Node:
     """Cross-correlation of x[N, C, D, H, W] with weight[O, C / groups, KD, KH, KW].
 
     ``padding`` is a number, one for each of the three axes, or three (before, after) pairs.
 
     Args:
-        stride, dilation, groups: see ``tg.conv2d``.
+        stride, dilation, groups, accumulate: see ``tg.conv2d``.
 
     Example:
         >>> x, w = tg.zeros((1, 2, 8, 16, 16)), tg.zeros((4, 2, 3, 3, 3))
         >>> tg.conv3d(x, w, padding=1).shape
         (1, 4, 8, 16, 16)
     """
-    return _convolved(3, x, weight, stride, padding, dilation, groups)
+    window = {"stride": stride, "padding": padding, "dilation": dilation}
+    return _convolved(3, x, weight, groups, accumulate, **window)
 
 
 def _transposed(

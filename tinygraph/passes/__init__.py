@@ -24,6 +24,8 @@ from .hoist_loops import hoist_loops
 from .identities import drop_identities
 from .integer_products import integer_products
 from .merge_loops import merge_loops
+from .mixed_precision import mixed_precision
+from .narrow_products import narrow_products
 from .prune_loops import prune_loops
 from .simplify import simplify
 from .simplify_views import simplify_views
@@ -49,13 +51,16 @@ PIPELINE: tuple[Callable[..., Graph], ...] = (
     simplify,  # algebra that holds for NaN, infinities and -0.0
     simplify_views,  # reshapes, transposes, slices and broadcasts that cancel or join
     defer_lookups,  # tables are multiplied, not the rows that are looked up in them
+    mixed_precision,  # what is rounded to bfloat16, where the user asks
+    narrow_products,  # of widened bfloat16, in bfloat16 itself, added up in float32
     expand_winograd,  # what the user wants by Winograd, on a backend without kernels for it
 )
 
 # Values before and after are not compared. Winograd's are less exact, and a NaN spreads over a
 # tile: the user's choice, as with kernels of that kind. Sums of integers are more exact, and where
 # a float sum is next to the middle of two integers, it may be rounded to the other one then.
-APPROXIMATE = (expand_winograd, integer_products)
+# Rounding is what mixed_precision is for.
+APPROXIMATE = (expand_winograd, integer_products, mixed_precision)
 
 RULES: tuple[Rule, ...] = (
     *_integer_products.RULES,
@@ -85,6 +90,8 @@ __all__ = [
     "hoist_loops",
     "integer_products",
     "merge_loops",
+    "mixed_precision",
+    "narrow_products",
     "prune_loops",
     "simplify",
     "simplify_views",

@@ -49,7 +49,8 @@ def require_wide(graph: Graph) -> None:
 def computes_narrow(n: Node) -> bool:
     stored = n.op.kind is Kind.SOURCE and "dtype" not in dict(n.attrs)
     moves = stored or n.op.kind in KEPT or n.op is CAST
-    return not moves and any(map(is_narrow, (n, *n.inputs)))
+    sums = n.attr("accumulate", None) is not None  # which says in what it computes
+    return not moves and not sums and any(map(is_narrow, (n, *n.inputs)))
 
 
 def is_narrow(n: Node) -> bool:

@@ -174,7 +174,7 @@ def _multiply_add(
             row_of_a = _vectors(b, shape, row, mask)
         else:
             align = DTYPES[shape.factors[0]].bytes
-            word = b.load(row, typ=shape.vector.element, align=align)
+            word = b.load(row, typ=shape.words.element, align=align)
             row_of_a = [splat(b, word, lanes)] * shape.vectors
         new += products.add(row_of_a, sums_of_row)
     return new
@@ -182,7 +182,7 @@ def _multiply_add(
 
 def _vectors(b: ir.IRBuilder, shape: Shape, row: ir.Value, mask: ir.Value | None) -> list[ir.Value]:
     """The vectors of a row, of the last only the lanes that the mask has."""
-    kind, last = shape.vector, shape.vectors - 1
+    kind, last = shape.words, shape.vectors - 1
     there = [offset(b, row, i64(4 * v * shape.lanes)) for v in range(shape.vectors)]
     whole = there if mask is None else there[:last]
     loaded = [b.load(at, typ=kind, align=4) for at in whole]

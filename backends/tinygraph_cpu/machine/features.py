@@ -23,6 +23,7 @@ class Features:
         cpu, features: LLVM's names, as ``create_target_machine`` takes them.
         quick: whether code that is compiled quickly is preferred to code that runs fast.
         dot: the instruction that products of bytes are made of: "vpdpbusd", "pmaddwd", or "".
+        dot_bfloat16: that of products of bfloat16: "vdpbf16ps", or "".
         matrix: whether there are matrix registers (AMX) for products of bytes and of bfloat16.
     """
 
@@ -33,7 +34,12 @@ class Features:
     features: str
     quick: bool = False
     dot: str = ""
+    dot_bfloat16: str = ""
     matrix: bool = False
+
+    def dot_of(self, dtype: str) -> str:
+        """The instruction that products of such operands are made of."""
+        return {"float32": "", "bfloat16": self.dot_bfloat16}.get(dtype, self.dot)
 
 
 QUICK = "quick"  # the runtime of ``backend="cpu:quick"``
@@ -94,8 +100,9 @@ def _features(level: str) -> Features:
         return Features(4, 32, True, cpu, features)
     if flags.get("avx512f"):
         dot = "vpdpbusd" if flags.get("avx512vnni") else "pmaddwd"
-        matrix = not refusal(flags)
-        return Features(16, 32, True, cpu, f"{features},{WIDE}", dot=dot, matrix=matrix)
+        pairs = "vdpbf16ps" if flags.get("avx512bf16") else ""
+        matrix, wide = not refusal(flags), f"{features},{WIDE}"
+        return Features(16, 32, True, cpu, wide, dot=dot, dot_bfloat16=pairs, matrix=matrix)
     fma = bool(flags.get("fma"))
     dot = "vpdpbusd" if flags.get("avxvnni") else "pmaddwd"
     return Features(8 if flags.get("avx2") else 4, 16, fma, cpu, features, dot=dot)

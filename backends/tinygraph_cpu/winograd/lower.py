@@ -35,7 +35,8 @@ def winograd_launches(core: Core, work: Anchored) -> Launches | None:
     """
     anchor, s = work.anchor, work.s
     way = way_of(work.nodes, s.conv)
-    if len(anchor.shape) < 4 or anchor.dtype != "float32" or way == "implicit":
+    floats = all(x.dtype == "float32" for x in (anchor, *anchor.inputs))
+    if len(anchor.shape) < 4 or not floats or way == "implicit":
         return None
     writes = [o for o, _ in work.body.stores]
     try:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from itertools import product
 from math import prod
 
+from ...graph.dtype import DTYPES
 from ...graph.op import Index
 from ..indexing.phases import Problem, Unsuitable
 from ..nests.arrange import copy_nest
@@ -193,7 +194,7 @@ def make_tile(
     """
     g, z, y, m, r, s, k = argument_axes(roles, len(operands))
     n, factors = roles.column.size, (a.dtype, b.dtype)
-    word = word_of(factors)
+    word, exact = word_of(factors), not DTYPES[a.dtype].is_float
     if way.inner:
         s, k = split_axis(k, way.inner)
     width = way.vectors * target.lanes
@@ -212,7 +213,7 @@ def make_tile(
         target.lanes,
         chunked,
         roles.lanes_along,
-        "" if chunked or way.splits > 1 or word > 1 else blocked(r.size, s.size, k.size),
+        "" if chunked or way.splits > 1 or exact else blocked(r.size, s.size, k.size),
         roles.packed,
         edges_of(roles, len(a.guards)),
         factors,

@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from ...graph.dtype import DTYPES
+from ...graph.dtype import DTYPES, computed
 from ...graph.ir import Node, Parameter, among, same
 from ...graph.op import Kind
+from ...ops.logic import CAST
 from ..indexing.index import Indices, Leaf
 from ..indexing.reads import element_reads, is_gather
 from ..records.reason import Reason
@@ -175,12 +176,17 @@ def movable(fusion: Fusion, n: Node, group: Group) -> bool:
     """True if a node is element-wise, a few instructions, and nothing else asks for its value."""
     return (
         n.op.kind is Kind.ELEMENTWISE
-        and "(" not in n.op.element(n).replace("K(", "")
+        and ("(" not in n.op.element(n).replace("K(", "") or is_widening(n))
         and n not in fusion.results
         and n not in fusion.housed
         and not among(n, fusion.aliases.values())
         and all(s.value is not n for s in group.stores)
     )
+
+
+def is_widening(n: Node) -> bool:
+    """True of a float of memory only that is converted to be computed with: a shift."""
+    return n.op is CAST and computed(n.inputs[0].dtype) == n.dtype != n.inputs[0].dtype
 
 
 def small(x: Node, n: Node) -> bool:

@@ -33,7 +33,7 @@ class Fusion:
         results: what holds the values of the graph's outputs.
         scattered: inputs that are not in row-major order.
         enabled, contract: whether nodes may share a kernel, and anchors become contractions.
-        bytes: whether those of bytes do, too.
+        bytes: whether those of bytes, and of bfloat16, do, too.
     """
 
     def __init__(
@@ -59,7 +59,8 @@ class Fusion:
     def contracts(self, anchor: Node) -> bool:
         """Whether a product becomes a contraction; of bytes those whose signs differ."""
         factors = {i.dtype for i in anchor.inputs}
-        suitable = factors == {"float32"} or (self.bytes and factors == {"uint8", "int8"})
+        words = factors in ({"uint8", "int8"}, {"bfloat16"}) and anchor.dtype not in factors
+        suitable = factors == {"float32"} or (self.bytes and words)
         return self.contract and suitable
 
     # ------------------------------------------------------------------ groups

@@ -210,7 +210,9 @@ def tile(work: Anchored, part: Part) -> None:
             return
         fixed = o.source in s.fixed
         made = make_tile(o.roles, way, work.body, o.a, o.b, operands, s.target)
-        if o.roles.packed and not fixed and not work.repack and is_heavy(o.roles, s.target):
+        floats = made.contraction.word == 1  # words are always packed
+        repacks = floats and not (fixed or work.repack) and is_heavy(o.roles, s.target)
+        if o.roles.packed and repacks:
             failure = Unsuitable("a large operand would be repacked every time", repack=True)
             continue
         if o.roles.packed:

@@ -76,16 +76,18 @@ class Copies:
         shape: tuple[int, ...],
         x: Node,
         fixed: bool,
-        inner: int | None = None,
+        inner: Sequence[int] = (),
     ) -> tuple[Buffer, tuple[int, ...]]:
-        """A copy with its edges around it, in the order of the original, or with an axis innermost
+        """A copy with its edges around it, in the order of the original, or with axes innermost
         that a contraction wants there.
         """
         key = (self.holder(fixed), source, shape, inner)
         copies = self.memory.copies
         if key not in copies:
             lie = full_strides(source, len(shape))
-            order = sorted(range(len(shape)), key=lambda a: (a == inner, -abs(lie[a]), a))
+            order = sorted(range(len(shape)), key=lambda a: (a in inner, -abs(lie[a]), a))
+            if inner:
+                order.append(order.pop(order.index(inner[-1])))
             strides = ordered_strides(shape, order)
             buffer = self.buffer(x, "padded", prod(shape), x.dtype, fixed)
             copies[key] = Access(buffer, 0, strides, x.dtype)

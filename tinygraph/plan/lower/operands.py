@@ -97,11 +97,11 @@ def readable(work: Anchored, x: Node, at: Indices) -> tuple[Location, Indices]:
     """An operand's place, and the indices of its axes; a padded copy, if it is read beyond its
     edges, or if its bytes are not side by side in the order in which they are multiplied.
     """
-    s, inner = work.s, word_axis(work, x, at)
+    s, inner = work.s, word_axes(work, x, at)
     leaf = read(x, at, work.group.axes, 0.0, s.fusion.held)
     if leaf is not None and not leaf.guards:
         place = s.layout.of(leaf.root)
-        if inner is None or steps(place, leaf.indices, at[inner].terms[0][0]) == 1:
+        if not inner or steps(place, leaf.indices, reduced(work, at[inner[-1]])) == 1:
             return place, leaf.indices
     box = reach(at, work.group.axes)
     shape = tuple(high - low + 1 for low, high in box)
@@ -115,13 +115,28 @@ def readable(work: Anchored, x: Node, at: Indices) -> tuple[Location, Indices]:
     return Location(buffer, offset, strides, x.dtype), at
 
 
-def word_axis(work: Anchored, x: Node, at: Indices) -> int | None:
-    """The axis of a left operand of bytes whose elements are multiplied several at a time."""
+def word_axes(work: Anchored, x: Node, at: Indices) -> tuple[int, ...]:
+    """The axes of a left operand of words over which the product sums step by step; elements along
+    the last one are multiplied several at a time.
+
+    Those are the channels of an image, but not the taps that go over its pixels; and of the
+    gradient to the weights the pixels, but not those of the taps.
+    """
     if x is not work.anchor.inputs[0] or x.dtype == "float32":
-        return None
+        return ()
+    sizes, found = work.group.axes, []
+    for a, index in enumerate(at):
+        axis = reduced(work, index)
+        if axis >= 0 and all(sizes[axis] >= sizes[other] for other, _ in index.terms):
+            found.append(a)
+    return tuple(found)
+
+
+def reduced(work: Anchored, index: Index) -> int:
+    """The axis of the reduction along which an index takes single steps; -1 if there is none."""
     rank = len(work.anchor.shape)
-    alone = (a for a, i in enumerate(at) if [c for _, c in i.terms] == [1])
-    return next((a for a in alone if at[a].terms[0][0] >= rank), None)
+    found = [a for a, c in index.terms if a >= rank and c == 1]
+    return found[0] if len(found) == 1 and index.divisor == 1 else -1
 
 
 def steps(place: Location, indices: Indices, axis: int) -> int:
