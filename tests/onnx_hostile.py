@@ -145,6 +145,17 @@ def number(name: str, value: float, dtype: Any = np.int64) -> onnx.TensorProto:
     return numpy_helper.from_array(np.array(value, dtype), name)
 
 
+def a_batch_of_loops() -> onnx.ModelProto:
+    """Opset 8's Scan is one loop for each example of a batch."""
+    steps = body([node("Add", "v r", "v2")], ["v", "r"], ["v2"])
+    nodes = [node("Expand", "x s", "many"), node("Unsqueeze", "many", "rows", axes=[1]),
+             helper.make_node("Scan", ["", "many", "rows"], ["y"], body=steps,
+                              num_scan_inputs=1)]  # fmt: skip
+    made = model(nodes, [ints("s", 1 << 20, 2, 3)])
+    made.opset_import[0].version = 8
+    return made
+
+
 def doubling_in_a_loop() -> onnx.ModelProto:
     steps = body(
         [node("Identity", "c", "c2"), node("Concat", "v v", "v2", axis=0)],
@@ -213,6 +224,7 @@ MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "a value that doubles in a loop": doubling_in_a_loop,
     "a value that doubles in sequences": doubling_in_sequences,
     "loops in loops": loops_in_loops,
+    "a batch of loops": a_batch_of_loops,
     "padding all around": lambda: image(node("MaxPool", "i", kernel_shape=[HUGE, HUGE],
                                              pads=[HUGE - 1] * 4)),
     "holes in a convolution": lambda: image(

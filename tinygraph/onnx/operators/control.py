@@ -15,6 +15,7 @@ from .bags import Joined, in_bags
 from .rules import Applied, Value, rule
 
 UNROLLED = 1000  # steps of a loop that are written out
+EXAMPLES = 32  # of a batch whose examples are loops of their own, as opset 8 has it
 
 
 @rule("If")
@@ -150,9 +151,12 @@ def _scanned(
 
 
 def _batched(c: Applied, body: Any, carried: list[Node], rows: list[Node]) -> tuple[Node, ...]:
-    """Each example by itself."""
+    """Each example by itself, written out."""
     examples = []
-    for b in range(rows[0].shape[0]):
+    count = rows[0].shape[0]
+    if isinstance(count, Size) or count > EXAMPLES:
+        raise c.fault(f"has {count} examples, each of which is a loop: at most {EXAMPLES}")
+    for b in range(count):
         last, stacked = _scanned(c, body, [v[b] for v in carried], [r[b] for r in rows])
         examples.append((*last, *stacked))
     return tuple(ops.stack(each) for each in zip(*examples, strict=True))
