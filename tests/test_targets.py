@@ -19,6 +19,7 @@ from tinygraph.graph.op import input
 from tinygraph.passes import strip_effects
 from tinygraph.plan.records.plan import Plan
 from tinygraph.plan.records.target import (
+    NEVER,
     Copying,
     Cut,
     Lowering,
@@ -46,8 +47,8 @@ class Toy:
     winograd: bool = False
     lowerings: tuple[Lowering, ...] = ()
     copying: Copying = Copying(  # noqa: RUF009
-        heavy=L2, few=16, many=64, turned=64, reused=8, near=0, crowded=256, gap=16, deep=4,
-        ways=4,
+        heavy=L2, few=16, many=64, turned=64, turned_once=NEVER, reused=8, near=0,
+        crowded=256, gap=16, deep=4, ways=4,
     )
     shaping: Shaping = Shaping(unrolled=9, blocks=(16, 8, 4))  # noqa: RUF009
     prefetch: Prefetch | None = None

@@ -32,6 +32,7 @@ COPYING = Copying(
     few=128,
     many=512,
     turned=512,
+    turned_once=192,
     reused=32,
     near=128 * 1024,
     crowded=2048,

@@ -23,6 +23,7 @@ COPYING = Copying(
     few=0,
     many=NEVER,
     turned=NEVER,
+    turned_once=NEVER,
     reused=NEVER,
     near=0,
     crowded=2048,

@@ -197,7 +197,8 @@ def tile(work: Anchored, part: Part) -> None:
         except Unsuitable as reason:
             failure = failure or reason
             continue
-        turned = is_turned(o.axes, o.roles, o.a, s.target)
+        fixed = o.source in s.fixed
+        turned = is_turned(o.axes, o.roles, o.a, fixed, s.target)
         floats = o.a.dtype == "float32" and s.target.packs
         if floats and (turned or is_scattered(o.axes, o.roles, o.a, s.target)):
             axes, a = work.copies.reorder(o.axes, o.a, work.anchor.inputs[first], turned)
@@ -208,7 +209,6 @@ def tile(work: Anchored, part: Part) -> None:
         if way.pieces > 1:
             in_pieces(work, o, way)
             return
-        fixed = o.source in s.fixed
         made = make_tile(o.roles, way, work.body, o.a, o.b, operands, s.target)
         floats = made.contraction.word == 1  # words are always packed
         repacks = floats and not (fixed or work.repack) and is_heavy(o.roles, s.target)

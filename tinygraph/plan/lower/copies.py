@@ -153,15 +153,18 @@ def is_crowded(roles: Roles, target: Target) -> bool:
     return crowded and not across and prod(x.size for x in roles.rows) >= limit.many
 
 
-def is_turned(axes: Sequence[Axis], roles: Roles, a: Access, target: Target) -> bool:
-    """True if a reduction goes across A's rows, which are contiguous instead, and the result is so
-    large that its sums would not stay in the cache from chunk to chunk: then a copy of A by rows
-    pays (measured: 181 and 320 GFLOP/s on two cores for 3072 x 768 sums of 512 products).
+def is_turned(axes: Sequence[Axis], roles: Roles, a: Access, fixed: bool, target: Target) -> bool:
+    """True if a reduction goes across A's rows, which are contiguous instead, and a copy of A by
+    rows pays: if the result is so large that its sums would not stay in the cache from chunk to
+    chunk (measured: 181 and 320 GFLOP/s on two cores for 3072 x 768 sums of 512 products), or if
+    columns of a ``fixed`` B, which need no packing, are many (196 x 512 x 2048: 124 and 153 on one,
+    with the copy).
     """
     if roles.batch or roles.dots or [x.a for x in roles.rows] != [1]:
         return False
     once = prod(x.size for x in axes if x.a) * DTYPES[a.dtype].bytes <= a.buffer.bytes  # no windows
-    return once and min(roles.rows[0].size, roles.column.size) >= target.copying.turned
+    rows, columns, limit = roles.rows[0].size, roles.column.size, target.copying
+    return once and (min(rows, columns) >= limit.turned or (fixed and columns >= limit.turned_once))
 
 
 def is_scattered(axes: Sequence[Axis], roles: Roles, a: Access, target: Target) -> bool:

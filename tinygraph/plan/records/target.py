@@ -96,6 +96,7 @@ class Copying:
             ``few`` rows.
         many: rows, or columns, for which a copy of the other operand pays.
         turned: rows and columns of a result that is too large to be added up in chunks.
+        turned_once: columns from which on A is copied by rows for a B that is packed once.
         reused: rows from which on it pays to pack a B that the caller gave.
         near: bytes of such a B that is near wherever its rows are, so that it is not packed.
         crowded: rows that are a multiple of this many bytes apart share few sets of a cache; 0: of
@@ -108,6 +109,7 @@ class Copying:
     few: int
     many: int
     turned: int
+    turned_once: int
     reused: int
     near: int
     crowded: int
@@ -122,7 +124,8 @@ class Copying:
 
 NEVER = 1 << 62
 NO_COPIES = Copying(
-    heavy=NEVER, few=0, many=NEVER, turned=NEVER, reused=NEVER, near=0, crowded=0, gap=0,
+    heavy=NEVER, few=0, many=NEVER, turned=NEVER, turned_once=NEVER,
+    reused=NEVER, near=0, crowded=0, gap=0,
     deep=NEVER, ways=NEVER,
 )
 
