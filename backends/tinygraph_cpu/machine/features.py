@@ -61,9 +61,15 @@ LEVELS = {
     "sapphirerapids": (
         ("x86_64",),
         Features(
-            16, 32, True, "sapphirerapids", WIDE, dot="vpdpbusd", dot_bfloat16="vdpbf16ps",
+            16,
+            32,
+            True,
+            "sapphirerapids",
+            WIDE,
+            dot="vpdpbusd",
+            dot_bfloat16="vdpbf16ps",
             matrix=True,
-        ),  # fmt: skip
+        ),
     ),
     "icelake-server": (("x86_64",), Features(16, 32, True, "icelake-server", WIDE, dot="vpdpbusd")),
     "x86-64-v4": (("x86_64",), Features(16, 32, True, "x86-64-v4", WIDE, dot="pmaddwd")),
