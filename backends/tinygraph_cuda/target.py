@@ -16,7 +16,14 @@ from tinygraph.plan.records.target import (
     Shaping,
 )
 
-from .kernels.blocking import SHAPING, Sizes, choose
+from .kernels.blocking import (
+    BY_TENSOR_CORES,
+    SHAPING,
+    AnyBlocking,
+    Sizes,
+    choose,
+    choose_tensor,
+)
 
 COPYING = Copying(
     heavy=NEVER,
@@ -54,7 +61,11 @@ class CudaTarget:
     def cut(self, product: Product) -> Cut:
         p = product
         sizes = Sizes(p.batch, p.outer * p.rows, p.columns, *p.reduction)
-        way, splits = choose(sizes)
+        way: AnyBlocking
+        if p.factors[0] in BY_TENSOR_CORES:
+            way, splits = choose_tensor(sizes)
+        else:
+            way, splits = choose(sizes)
         return Cut(1, 1, sizes.tiles(way), 1, splits=splits)
 
     def parts(self, work: int) -> int:

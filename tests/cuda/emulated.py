@@ -10,6 +10,7 @@ from ptx_emulator import Kernel, Memory
 from targets import schedule
 from tinygraph.codegen.assemble import pointer
 from tinygraph.codegen.writer import Address
+from tinygraph.graph.dtype import DTYPES
 from tinygraph.graph.ir import Graph
 from tinygraph.plan.records.plan import Plan
 from tinygraph.plan.verify import verify_plan
@@ -24,7 +25,7 @@ Blocks = dict[tuple[str, int], np.ndarray]
 def run_emulated(graph: Graph, *arrays: np.ndarray, without: Sequence[str] = ()) -> list:
     """The outputs of a graph."""
     plan = verify_plan(schedule(graph, target=TARGET, without=frozenset(without)))
-    outputs = [np.zeros(o.shape, o.dtype) for o in graph.outputs]
+    outputs = [np.zeros(o.shape, DTYPES[o.dtype].numpy) for o in graph.outputs]
     blocks: Blocks = {("input", i): np.ascontiguousarray(a) for i, a in enumerate(arrays)}
     blocks |= {("output", i): o.reshape(-1) for i, o in enumerate(outputs)}
     blocks |= constants(plan)

@@ -4,13 +4,8 @@ in the emulator with race checks against the reference interpreter.
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
-from collections import Counter
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +14,7 @@ if find_spec("numba_cuda") is None:
     pytest.skip("numba-cuda is not installed", allow_module_level=True)
 
 from emulated import compile_kernel, kernels, run_emulated
+from sass import disassembled, loops, needs_disassembler
 
 import tinygraph as tg
 from compiled import graph_of
@@ -46,7 +42,7 @@ def only(monkeypatch: pytest.MonkeyPatch):
     """Allows one blocking, and no splits of the reduction."""
 
     def allow(way: Blocking) -> None:
-        monkeypatch.setattr(blocking, "ways", lambda sizes: iter([(way, 1)]))
+        monkeypatch.setattr(blocking, "ways", lambda sizes, blockings: iter([(way, 1)]))
 
     return allow
 
@@ -149,13 +145,7 @@ def test_accesses_are_128_bits_wide():
     assert not re.search(r"(ld|st)\.global\.f32", ptx)
 
 
-def disassembler() -> str | None:
-    beside = [Path(p) / "nvidia" / "cu13" / "bin" for p in os.sys.path]
-    places = os.pathsep.join([*map(str, beside), os.environ.get("PATH", "")])
-    return shutil.which("nvdisasm", path=places)
-
-
-@pytest.mark.skipif(disassembler() is None, reason="needs nvdisasm: nvidia-cuda-nvdisasm")
+@needs_disassembler
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
 def test_the_inner_loop_is_multiply_adds(tmp_path, arch):
     """At least 0.90 of the instructions between the loop's label and the branch back."""
@@ -165,23 +155,6 @@ def test_the_inner_loop_is_multiply_adds(tmp_path, arch):
     (kernel,) = kernels(graph_of(product(4096, 4096, 4096)))
     cubin, card = link(compile_kernel(kernel), arch)
     assert card.registers <= 128 and card.spill_stores == card.spill_loads == 0
-    (tmp_path / "kernel.cubin").write_bytes(cubin)
-    command = [str(disassembler()), "-c", str(tmp_path / "kernel.cubin")]
-    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    share = max(loop["FFMA"] / loop.total() for loop in loops(text) if loop["FFMA"])
+    found = loops(disassembled(cubin, tmp_path))
+    share = max(loop["FFMA"] / loop.total() for loop in found if loop["FFMA"])
     assert share >= 0.90
-
-
-def loops(sass: str) -> list[Counter[str]]:
-    """Instructions of each loop, by name, from the text of a disassembler."""
-    found, names = [], []
-    labels: dict[str, int] = {}
-    for line in sass.splitlines():
-        if label := re.match(r"\s*(\.L_\S+):", line):
-            labels[label[1]] = len(names)
-        if instruction := re.match(r"\s*/\*[0-9a-f]+\*/\s+(?:@\S+\s+)?([A-Z0-9_]+)(.*);", line):
-            names.append(instruction[1])
-            back = re.search(r"`\((\.L_\S+)\)", instruction[2])
-            if instruction[1] == "BRA" and back and back[1] in labels:
-                found.append(Counter(names[labels[back[1]] :]))
-    return found

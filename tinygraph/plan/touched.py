@@ -71,12 +71,13 @@ def regions(launch: Launch) -> list[Region]:
         width = work.contraction.width
         blocks = -(-s["n"] // width)
         a = region(work.a, (*outer, *inner))
-        a = Region(a.buffer, a.first, a.last + 4 - DTYPES[work.a.dtype].bytes)  # all of a word
+        item, word = DTYPES[work.a.dtype].bytes, work.contraction.word
+        a = Region(a.buffer, a.first, a.last + item * (word - 1))
         if work.contraction.lanes_along == "batch":
-            a = Region(a.buffer, a.first, a.last + 4 * (s["n"] - 1))
+            a = Region(a.buffer, a.first, a.last + item * (s["n"] - 1))
         b = region(work.b, (s["g"], blocks, *inner))
         columns = s["n"] - (blocks - 1) * width  # of the last block
-        b = Region(b.buffer, b.first, b.last + 4 * columns - DTYPES[work.b.dtype].bytes)
+        b = Region(b.buffer, b.first, b.last + item * (word * columns - 1))
         waiting = [region(work.partial, ())] if work.partial else []
         return [a, b, *(region(o, (*outer, s["n"])) for o in work.operands), *waiting]
     if isinstance(work, Emitted):

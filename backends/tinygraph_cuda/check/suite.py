@@ -51,7 +51,7 @@ def cases(only: str = "") -> Iterator[Case]:
     for op in OPS.values():
         if op.example is not None:
             yield from (case for case in examples(op) if only in case.name)
-    parts = (lenet(), inception(), product(1024), convolution())
+    parts = (lenet(), inception(), product(1024), convolution(), *by_tensor_cores(1024))
     yield from (case for case in parts if only in case.name)
     for name, (make, shape, torch) in STEPS.items():
         title = f"{name}, batch {shape[0]}, whole step"
@@ -99,6 +99,21 @@ def convolution() -> Case:
     x, w = input("x", 8, 64, 56, 56), input("w", 128, 64, 3, 3)
     y = ops.relu(ops.conv2d(x, w, padding=1))
     return Case("convolution 3x3, 64 to 128", (y,), tolerance=1e-3, timed=True)
+
+
+def by_tensor_cores(n: int) -> tuple[Case, Case]:
+    """A product and a convolution, channels last, of numbers that are rounded to bfloat16."""
+    a, b = (ops.cast(input(name, n, n), "bfloat16") for name in "ab")
+    y = ops.matmul(a, b, accumulate="float32")
+    x, w = input("x", 8, 56, 56, 64), input("w", 3, 3, 64, 128)
+    x, w = ops.transpose(x, (0, 3, 1, 2)), ops.transpose(w, (3, 2, 0, 1))
+    x, w = ops.cast(x, "bfloat16"), ops.cast(w, "bfloat16")
+    z = ops.relu(ops.conv2d(x, w, padding=1, accumulate="float32"))
+    z = ops.transpose(z, (0, 2, 3, 1))
+    return (
+        Case(f"product in bfloat16, {n}", (y,), tolerance=1e-3, timed=True),
+        Case("3x3 in bfloat16, 64 to 128", (z,), tolerance=1e-3, timed=True),
+    )
 
 
 # a network, the shape of its inputs, and the same in PyTorch; inputs of two axes are texts

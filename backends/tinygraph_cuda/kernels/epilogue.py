@@ -14,7 +14,7 @@ from llvmlite import ir
 from tinygraph.graph.dtype import DTYPES
 from tinygraph_scalar.arithmetic import Value
 
-from ..compile.intrinsics import NAMES, VECTOR, Builder, emitter_at
+from ..compile.intrinsics import NAMES, Builder, emitter_at
 from ..compile.toolchain import types
 from .tile import (
     Typed,
@@ -43,18 +43,22 @@ class EpilogueOperand:
 
 
 def finish(
-    acc: Any, row: Any, rows: Any, column: Any, columns: Any, lines: Any, operands: Any,
-    body: Any, m: Any, n: Any, high: Any, broad: Any, width: Any,
+    acc: Any, row: Any, rows: Any, column: Any, columns: Any, lines: Any, operands: Any, body: Any,
+    m: Any, tall: Any, high: Any, n: Any, wide: Any, broad: Any, width: Any,
 ) -> Typed:  # fmt: skip
-    """finish(acc, row, rows, column, columns, (y, m), operands, BODY, M, N, ROWS, COLUMNS, WIDTH):
-    the statements of BODY for each accumulator ``acc`` that is within ``rows`` and ``columns``.
+    """finish(acc, row, rows, column, columns, (y, m), operands, BODY, M, TALL, HIGH, N, WIDE,
+    BROAD, WIDTH): the statements of BODY for each accumulator ``acc`` that is within ``rows`` and
+    ``columns``. A thread has M rows, from ``row`` on, in groups of TALL neighbours that are HIGH
+    apart, and N columns likewise.
 
     BODY reads and writes operand 0 as ``p0[...]``: by ``[row]`` where its rows are evenly spaced,
     by ``[z, y, m]`` where they are not, followed by ``n`` where its columns are contiguous, with
-    ``n4`` where four of them make one access. An operand is a tuple: pointer, first element,
-    strides of rows. With WIDTH = 4, columns come in fours.
+    ``n_wide`` where WIDTH of them make one access. An operand is a tuple: pointer, first element,
+    strides of rows. Of WIDTH neighbouring columns all or none are there.
     """
-    tall, wide, block_rows, block_columns, together = literals(m, n, high, broad, width)
+    count, group, gap, columns_of, column_group, column_gap, together = literals(
+        m, tall, high, n, wide, broad, width
+    )
     statements = ast.parse(body.literal_value).body
     kinds = [NAMES[kind[0].dtype] for kind in operands]
 
@@ -67,24 +71,24 @@ def finish(
             data, at, *strides = parts(b, b.extract_value(args[6], i), len(kind))
             steps = [integer(b, s) for s in strides]
             tensors[f"p{i}"] = EpilogueOperand(element(b, data, integer(b, at)), steps, dtype)
-        for i in range(tall):
-            at = i // VECTOR * (block_rows * VECTOR // tall) + i % VECTOR
+        for i in range(count):
+            at = i // group * gap + i % group
             this_row = b.add(first_row, i32(at))
             with b.if_then(b.icmp_unsigned("<", this_row, row_count)):
                 places = {name: row_of(b, x, this_row, sizes) for name, x in tensors.items()}
-                for j in range(0, wide, together):
-                    at = j // VECTOR * (block_columns * VECTOR // wide) + j % VECTOR
+                for j in range(0, columns_of, together):
+                    at = j // column_group * column_gap + j % column_group
                     this_column = b.add(first_column, i32(at))
                     with b.if_then(b.icmp_unsigned("<", this_column, column_count)):
                         sums = [
-                            b.extract_value(args[0], i * wide + j + lane)
+                            b.extract_value(args[0], i * columns_of + j + lane)
                             for lane in range(together)
                         ]
                         Neighbours(b, tensors, places, this_column, sums).run(statements)
         return context.get_dummy_value()
 
-    kinds_of = (acc, row, rows, column, columns, lines, operands, body, m, n, high, broad, width)
-    return types.void(*kinds_of), lower
+    places = (acc, row, rows, column, columns, lines, operands, body)
+    return types.void(*places, m, tall, high, n, wide, broad, width), lower
 
 
 def row_of(b: ir.IRBuilder, x: EpilogueOperand, row: ir.Value, sizes: list[ir.Value]) -> ir.Value:
@@ -121,20 +125,21 @@ class Neighbours:
                     ])  # fmt: skip
 
     def place(self, access: ast.Subscript) -> tuple[EpilogueOperand, ir.Value, str]:
-        """The operand, an address, and how columns are stored: 'n4', 'n', else they do not matter.
+        """The operand, an address, and how columns are stored: 'n_wide', 'n', else they do not
+        matter.
         """
         assert isinstance(access.value, ast.Name)
         index = access.slice.elts[-1] if isinstance(access.slice, ast.Tuple) else access.slice
         assert isinstance(index, ast.Name)
         operand, at = self.tensors[access.value.id], self.places[access.value.id]
-        if index.id in ("n", "n4"):
+        if index.id in ("n", "n_wide"):
             at = self.b.add(at, self.column)
         return operand, element(self.b, operand.data, at), index.id
 
     def load(self, access: ast.Subscript) -> list[Value]:
         b, count = self.b, len(self.sums)
         operand, at, columns = self.place(access)
-        if columns == "n4":
+        if columns == "n_wide":
             found = load_parts(b, at, count, count * DTYPES[operand.dtype].bytes)
         elif columns == "n":
             found = [b.load(b.gep(at, [i64(i)])) for i in range(count)]
@@ -144,11 +149,11 @@ class Neighbours:
 
     def store(self, access: ast.Subscript, values: list[ir.Value]) -> None:
         operand, at, columns = self.place(access)
-        if columns == "n4":
+        if columns == "n_wide":
             store_parts(self.b, at, values, len(values) * DTYPES[operand.dtype].bytes)
             return
         for i, value in enumerate(values):
             self.b.store(value, self.b.gep(at, [i64(i)]))
 
 
-SCOPE = {"finish": define_literal("finish", 13, 6, finish)}
+SCOPE = {"finish": define_literal("finish", 15, 8, finish)}

@@ -47,9 +47,9 @@ class CudaKernel:
     def scope(self) -> Mapping[str, Any]:
         """The functions that the text may call, for toolchain.compile_ptx; imports numba-cuda."""
         from ..compile import intrinsics
-        from . import epilogue, tile
+        from . import epilogue, matrix, tile
 
-        return {**intrinsics.SCOPE, **tile.SCOPE, **epilogue.SCOPE}
+        return {**intrinsics.SCOPE, **tile.SCOPE, **matrix.SCOPE, **epilogue.SCOPE}
 
 
 def require_32_bits(*values: int) -> None:

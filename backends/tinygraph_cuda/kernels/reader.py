@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tinygraph.graph.dtype import DTYPES
 from tinygraph.plan.records.work import Access, Tile
 
-from .blocking import PAD, Blocking
+from .blocking import PAD, AnyBlocking
 
 VECTOR = 4  # elements of a 128-bit access
 
@@ -51,8 +51,12 @@ class Reader:
         return (self.step, pitch) if self.along == "k" else (self.step * pitch, 1)
 
 
-def reader(name: str, work: Tile, lines: int, way: Blocking) -> Reader:
-    """Along whichever of both is contiguous, 128 bits at a time where addresses allow it."""
+def reader(
+    name: str, work: Tile, lines: int, way: AnyBlocking, widths: tuple[int, ...] = (4,)
+) -> Reader:
+    """Along whichever of both is contiguous, as many elements at a time, of ``widths``, as
+    addresses allow.
+    """
     s = work.sizes
     access = work.a if name == "a" else work.b
     if name == "a":
@@ -65,18 +69,18 @@ def reader(name: str, work: Tile, lines: int, way: Blocking) -> Reader:
         "k": (s[f"{name}_k"], s["k"], inner, size),
         "line": (inner, size, s[f"{name}_k"], s["k"]),
     }
-    for along, (stride, length, other, count) in ways.items():
-        steps = [*outer, (other, count)]
-        even = length % VECTOR == 0 and all(x % VECTOR == 0 for x, n in steps if n > 1)
-        if stride == 1 and even and aligned(access):
-            return Reader(name, lines, way.depth, way.threads, along, VECTOR)
+    for width in widths:
+        for along, (stride, length, other, count) in ways.items():
+            steps = [length, *(x for x, n in (*outer, (other, count)) if n > 1)]
+            if stride == 1 and aligned(access, width) and all(x % width == 0 for x in steps):
+                return Reader(name, lines, way.depth, way.threads, along, width)
     along = "k" if s[f"{name}_k"] == 1 and s["k"] > 1 else "line"
     return Reader(name, lines, way.depth, way.threads, along, 1)
 
 
-def aligned(access: Access) -> bool:
-    """True if an access begins at a multiple of what VECTOR elements take."""
-    size = VECTOR * DTYPES[access.dtype].bytes
-    if access.step % VECTOR:
+def aligned(access: Access, count: int = VECTOR) -> bool:
+    """True if an access begins at a multiple of what ``count`` elements take."""
+    size = count * DTYPES[access.dtype].bytes
+    if access.step % count:
         return False  # in the next step of a loop it begins elsewhere
     return (access.offset * DTYPES[access.dtype].bytes + access.buffer.offset) % size == 0

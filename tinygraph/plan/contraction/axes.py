@@ -194,7 +194,7 @@ def make_tile(
     """
     g, z, y, m, r, s, k = argument_axes(roles, len(operands))
     n, factors = roles.column.size, (a.dtype, b.dtype)
-    word, exact = word_of(factors), not DTYPES[a.dtype].is_float
+    word, exact = word_of(factors) if roles.packed else 1, not DTYPES[a.dtype].is_float
     if way.inner:
         s, k = split_axis(k, way.inner)
     width = way.vectors * target.lanes

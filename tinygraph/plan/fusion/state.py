@@ -33,7 +33,7 @@ class Fusion:
         results: what holds the values of the graph's outputs.
         scattered: inputs that are not in row-major order.
         enabled, contract: whether nodes may share a kernel, and anchors become contractions.
-        bytes: whether those of bytes, and of bfloat16, do, too.
+        bytes: whether those of bytes do, too.
     """
 
     def __init__(
@@ -59,8 +59,12 @@ class Fusion:
     def contracts(self, anchor: Node) -> bool:
         """Whether a product becomes a contraction; of bytes those whose signs differ."""
         factors = {i.dtype for i in anchor.inputs}
-        words = factors in ({"uint8", "int8"}, {"bfloat16"}) and anchor.dtype not in factors
-        suitable = factors == {"float32"} or (self.bytes and words)
+        wide = anchor.dtype not in factors
+        suitable = (
+            factors == {"float32"}
+            or (factors == {"bfloat16"} and wide)
+            or (factors == {"uint8", "int8"} and self.bytes and wide)
+        )
         return self.contract and suitable
 
     # ------------------------------------------------------------------ groups

@@ -244,9 +244,10 @@ def oriented(work: Anchored, part: Part, order: tuple[int, int]) -> Oriented:
     problem, (a, b) = part.problem, (part.views[number] for number in order)
     axes, a, b = axes_of(problem.axes, a, b, part.operands, problem.outputs)
     source = work.anchor.inputs[order[1]]
-    if word := word_of((a.dtype, b.dtype)) - 1:
+    word = word_of((a.dtype, b.dtype)) if work.s.target.packs else 1
+    if word > 1:
         stored = [o for o, _ in work.body.stores]
-        roles = in_words(assign_roles(axes, problem.outputs, stored, True), word + 1)
+        roles = in_words(assign_roles(axes, problem.outputs, stored, True), word)
         return Oriented(axes, roles, a, b, source)
     return Oriented(axes, roles_of(work, problem, axes, b, source), a, b, source)
 

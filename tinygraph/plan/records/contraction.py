@@ -157,8 +157,8 @@ class Contraction:
 
     @property
     def word(self) -> int:
-        """Elements of A, and of a column of B, in a step of k."""
-        return word_of(self.factors)
+        """Elements of A, and of a column of B, in a step of k; one where B is not packed."""
+        return word_of(self.factors) if self.packed else 1
 
     @property
     def accumulator(self) -> str:

@@ -38,7 +38,7 @@ class Product:
         across: whether rows of A are contiguous, so that the reduction strides over A.
         longest: size of the axis along which the reduction may be cut into pieces.
         lanes_along: what is across the lanes: "columns", "batch" or "reduction".
-        factors: the dtypes of both operands; of narrow ones, k counts words of 32 bits.
+        factors: the dtypes of both operands; of narrow ones, if packed, k counts words of 32 bits.
     """
 
     batch: int
