@@ -31,14 +31,21 @@ class Row:
     network: str
     batch: int
     training: bool = False
+    precision: str = "float32"
 
     @property
     def name(self) -> str:
-        return f"{self.network}-b{self.batch}" + ("-train" if self.training else "")
+        kind = ("-train" if self.training else "") + ("-bf16" if self.is_narrow else "")
+        return f"{self.network}-b{self.batch}{kind}"
+
+    @property
+    def is_narrow(self) -> bool:
+        return self.precision != "float32"
 
     @property
     def title(self) -> str:
         what = "training step" if self.training else "inference"
+        what += f", {self.precision}" if self.is_narrow else ""
         return f"{NETWORKS[self.network].title} batch {self.batch}, {what}"
 
 
@@ -53,11 +60,13 @@ TRAINING = {
     "lenet": 64, "alexnet": 16, "googlenet": 8, "resnet18": 4, "resnet50": 2, "mobilenet": 4,
     "unet": 1, "lstm": 32, "language": 32, "transformer": 32,
 }  # fmt: skip
+NARROW = {"googlenet": 8, "resnet50": 4, "bert": 4}  # training steps in bfloat16
 ROWS = {
     row.name: row
     for row in (
         *(Row(network, batch) for network, batches in INFERENCE.items() for batch in batches),
         *(Row(network, batch, training=True) for network, batch in TRAINING.items()),
+        *(Row(network, batch, True, "bfloat16") for network, batch in NARROW.items()),
     )
 }
 
@@ -80,11 +89,15 @@ def measure(row: Row, threads: int, names: list[str], rounds: int) -> Result:
     """Builds, compares and times one row.
 
     Raises:
-        ValueError: outputs or losses differ by more than float32 explains.
+        ValueError: outputs or losses differ by more than the precision explains.
     """
-    make = peers.training if row.training else peers.inference
-    contenders = make(NETWORKS[row.network], row.batch, threads, names)
-    difference = agreement(contenders, calls=3 if row.training else 1)
+    network = NETWORKS[row.network]
+    if row.training:
+        contenders = peers.training(network, row.batch, threads, names, row.precision)
+    else:
+        contenders = peers.inference(network, row.batch, threads, names)
+    tolerance = 0.1 if row.is_narrow else 1e-3
+    difference = agreement(contenders, 3 if row.training else 1, tolerance)
     times = interleave(contenders, rounds)
     median = {name: t.median * 1e3 for name, t in times.items()}
     least = {name: t.least * 1e3 for name, t in times.items()}

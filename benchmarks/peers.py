@@ -52,12 +52,17 @@ def inference(network: Network, batch: int, threads: int, peers: list[str]) -> C
     return contenders
 
 
-def training(network: Network, batch: int, threads: int, peers: list[str]) -> Contenders:
-    """Training steps; the loss of a contender's n-th call is that of the others' n-th."""
+def training(
+    network: Network, batch: int, threads: int, peers: list[str], precision: str = "float32"
+) -> Contenders:
+    """Training steps; the loss of a contender's n-th call is that of the others' n-th. PyTorch's are
+    under autocast for another precision than float32.
+    """
     net = network.build()
     state = net.state_dict()
     images, labels = network.batch(batch)
-    contenders: Contenders = {"tinygraph": tinygraph_training(net, images, labels, threads)}
+    ours = tinygraph_training(net, images, labels, threads, precision)
+    contenders: Contenders = {"tinygraph": ours}
     if not any(p.startswith("torch") for p in peers) or not _installed("torch"):
         return contenders
     torch = _torch(threads)
@@ -68,11 +73,15 @@ def training(network: Network, batch: int, threads: int, peers: list[str]) -> Co
         return _without_dropout(network.build_torch(state)).to(memory_format=memory_format)
 
     if "torch" in peers:
-        contenders["torch"] = _torch_training(build(torch.contiguous_format), x, y)
+        contenders["torch"] = _torch_training(build(torch.contiguous_format), x, y, precision)
     if "torch-nhwc" in peers and x.ndim == 4:
-        contenders["torch-nhwc"] = _torch_training(build(torch.channels_last), nhwc, y)
+        contenders["torch-nhwc"] = _torch_training(
+            build(torch.channels_last), nhwc, y, precision
+        )
     if "torch-compile" in peers:
-        compiled = lambda: _torch_training(_compiled(build(torch.channels_last)), nhwc, y)  # noqa: E731
+        compiled = lambda: _torch_training(  # noqa: E731
+            _compiled(build(torch.channels_last)), nhwc, y, precision
+        )
         _offer(contenders, "torch-compile", compiled)
     return contenders
 
@@ -86,7 +95,9 @@ def tinygraph_inference(net: nn.Module, images: np.ndarray, threads: int) -> Run
     return program_of(tg.compile([x], [net(x)]), images)
 
 
-def tinygraph_training(net: nn.Module, images: np.ndarray, labels: np.ndarray, threads: int) -> Run:
+def tinygraph_training(
+    net: nn.Module, images: np.ndarray, labels: np.ndarray, threads: int, precision: str = "float32"
+) -> Run:
     tg.settings.threads = threads
     for _, module in net.named_modules():
         if isinstance(module, nn.Dropout):
@@ -95,7 +106,8 @@ def tinygraph_training(net: nn.Module, images: np.ndarray, labels: np.ndarray, t
     y = tg.input("labels", len(labels), dtype="int32")
     loss = nn.cross_entropy(_rows(net(x, training=True)), y)
     updates = optim.SGD(RATE, momentum=MOMENTUM).updates(loss, net.parameters())
-    return program_of(tg.compile([x, y], [loss], updates=updates), images, labels)
+    program = tg.compile([x, y], [loss], updates=updates, precision=precision)
+    return program_of(program, images, labels)
 
 
 def _rows(logits: tg.Node) -> tg.Node:
@@ -143,7 +155,7 @@ def _torch_inference(module: Any, x: Any) -> Run:
     return run
 
 
-def _torch_training(module: Any, x: Any, y: Any) -> Run:
+def _torch_training(module: Any, x: Any, y: Any, precision: str = "float32") -> Run:
     import torch
 
     module.train()
@@ -151,8 +163,9 @@ def _torch_training(module: Any, x: Any, y: Any) -> Run:
 
     def run() -> np.ndarray:
         optimizer.zero_grad()
-        logits = module(x).movedim(1, -1).flatten(0, -2)
-        loss = torch.nn.functional.cross_entropy(logits, y)
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision != "float32"):
+            logits = module(x).movedim(1, -1).flatten(0, -2)
+            loss = torch.nn.functional.cross_entropy(logits, y)
         loss.backward()
         optimizer.step()
         return loss.detach().numpy()

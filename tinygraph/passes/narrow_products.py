@@ -10,13 +10,13 @@ from functools import partial
 from typing import Any
 
 from ..graph.ir import Graph, Node
-from ..graph.op import Kind
+from ..graph.op import Kind, Op
 from ..graph.rebuild import carry, rebuild
 from ..graph.rewrite import Event
 from ..ops.indexing import CONCAT, pad
 from ..ops.linalg import MATMUL, NARROW, OUTER_SUM
 from ..ops.logic import CAST
-from ..ops.view import PAD
+from ..ops.view import PAD, reshape, transpose
 
 WORD = 2  # channels that processors multiply at a time: their number is rounded up to it
 
@@ -36,8 +36,10 @@ def narrow_product(n: Node, log: list[Event]) -> Node | None:
     x, w = (unwidened(x) for x in n.inputs)
     if x is None or w is None:
         return None
-    x, w, attrs = in_whole_words(n, x, w)
-    made = n.op(x, w, **attrs, accumulate="float32")
+    if n.op.name.endswith("weight_gradient"):
+        made = weight_gradient(n.op, x, w, dict(n.attrs))
+    else:
+        made = n.op(*in_whole_words(n, x, w), **dict(n.attrs), accumulate="float32")
     log.append(Event("narrow_products", n, made))
     return made
 
@@ -69,26 +71,60 @@ def unwidened(x: Node) -> Node | None:
     return carry(x.op(*inputs, *rest, **dict(x.attrs)), x)
 
 
-def in_whole_words(n: Node, x: Node, w: Node) -> tuple[Node, Node, dict[str, Any]]:
-    """The operands and attributes, where what is summed over in words is multiplied with zeros
-    until it is even: channels; of the gradient to weights pixels of a row, or images.
-    """
-    attrs = dict(n.attrs)
+def in_whole_words(n: Node, x: Node, w: Node) -> tuple[Node, Node]:
+    """The operands, where channels are multiplied with zeros until their number is even."""
     if n.op is MATMUL:
         axes = x.ndim - 1, w.ndim - 2
     elif n.op is OUTER_SUM:
         axes = x.ndim - 2, w.ndim - 2
-    elif not n.op.name.endswith("weight_gradient"):
-        axes = 2, 1 if n.op.name.endswith("input_gradient") else 2
-    elif n.attr("stride")[-1] == 1:
-        *others, (before, after) = n.attr("padding")
-        missing = -w.shape[-1] % WORD
-        attrs["padding"] = (*others, (before, after + missing))
-        return x, longer(w, w.ndim - 1, missing), attrs
     else:
-        axes = 0, 0
+        axes = 2, 1 if n.op.name.endswith("input_gradient") else 2
     missing = -x.shape[axes[0]] % WORD
-    return longer(x, axes[0], missing), longer(w, axes[1], missing), attrs
+    return longer(x, axes[0], missing), longer(w, axes[1], missing)
+
+
+def weight_gradient(op: Op, x: Node, g: Node, attrs: dict[str, Any]) -> Node:
+    """The gradient to the weights of a convolution, whose words are two pixels of a row, or where
+    windows are dilated and move by several pixels, two images.
+
+    Windows that move by several pixels become windows that move by one over images of as many times
+    the channels, so that pixels that are multiplied one after the other are side by side.
+    """
+    *strides, step = attrs["stride"]
+    *others, (before, after) = attrs["padding"]
+    if step > 1 and attrs["dilation"][-1] == 1:
+        *kernel, taps = attrs["kernel"]
+        wide = -(-taps // step)
+        x = phases(x, step, before, g.shape[-1] - 1 + wide)
+        attrs |= {"stride": (*strides, 1), "padding": (*others, (0, 0)), "kernel": (*kernel, wide)}
+        made = weight_gradient(op, x, g, attrs)
+        groups, o, _, *rest = made.shape
+        apart = reshape(made, groups, o, -1, step, *rest)
+        order = (0, 1, 2, *range(4, apart.ndim), 3)
+        found = reshape(transpose(apart, order), groups, o, -1, *kernel, wide * step)
+        return found[..., :taps]
+    if step == 1:
+        missing = -g.shape[-1] % WORD
+        attrs["padding"] = (*others, (before, after + missing))
+        g = longer(g, g.ndim - 1, missing)
+    else:
+        missing = -x.shape[0] % WORD
+        x, g = longer(x, 0, missing), longer(g, 0, missing)
+    return op(x, g, **attrs, accumulate="float32")
+
+
+def phases(x: Node, step: int, before: int, width: int) -> Node:
+    """Images [n, g, channels * step, ..., width], whose rows are every ``step``-th pixel of those
+    of x, from each of the first ones on; ``before`` zeros come before them.
+    """
+    n, groups, channels, *image = x.shape
+    after = width * step - before - image[-1]
+    x = pad(x, [*[(0, 0)] * (x.ndim - 1), (before, max(after, 0))])
+    if after < 0:
+        x = x[..., : width * step]
+    apart = reshape(x, n, groups, channels, *image[:-1], width, step)
+    order = (0, 1, 2, apart.ndim - 1, *range(3, apart.ndim - 1))
+    return reshape(transpose(apart, order), n, groups, channels * step, *image[:-1], width)
 
 
 def longer(x: Node, axis: int, missing: int) -> Node:

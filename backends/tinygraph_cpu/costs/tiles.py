@@ -100,6 +100,8 @@ class Core:
         in_b = 4 * p.columns * p.depth
         near = in_b <= self.caches.second or p.depth <= SHALLOW
         heavy = p.columns * p.depth > count * p.rows * (p.columns + p.depth)
+        if (pieces := matrix_pieces(p, tile, tiles * blocks)) > 1:
+            return Cut(*tile, 1, 1, pieces=pieces, matrix=True)
         again = in_b / STREAM / cycles if in_b >= KEPT else 0.0
         parts = choose_parts(tiles, blocks, round(2 * self.lanes * cycles), heavy, again)
         return Cut(*tile, *parts, row_group=1 if near else EVERY, matrix=True)
@@ -203,6 +205,19 @@ def step_cycles(spec: Contraction, rows: int) -> float:
     if spec.matrix:
         return product_cycles(*blocks_of(rows), spec.vectors)
     return tile_cycles(rows, spec.vectors)
+
+
+def matrix_pieces(p: Product, tile: tuple[int, int], tiles: int) -> int:
+    """Into how many pieces a long sum in matrix registers is cut, as many as it takes for both
+    operands of a piece to stay in the second cache while all tiles pass. They multiply so fast that
+    each would else wait for memory.
+    """
+    operands = 4 * p.depth * (p.rows + p.columns)
+    counts = [d for d in range(1, p.longest + 1) if p.longest % d == 0]
+    pieces = next((d for d in counts if operands <= d * NOMINAL.second), counts[-1])
+    streamed = 4 * p.depth * tiles * (tile[0] + tile[1] * SQUARE)
+    sums = 4 * p.batch * p.outer * p.rows * p.columns
+    return pieces if streamed > 2 * operands + 2 * PIECE * pieces * sums else 1
 
 
 def chunk_parts(

@@ -18,7 +18,7 @@ from ...graph.op import Index
 from ..indexing.phases import Problem, Unsuitable
 from ..nests.arrange import copy_nest
 from ..records.body import Body, Statement
-from ..records.contraction import Contraction, TileOperand, blocked, word_of
+from ..records.contraction import SQUARE, Contraction, TileOperand, blocked, word_of
 from ..records.target import Cut, Product, Target
 from ..records.work import Access, Buffer, Guard, Load, Nest, Put, Tile
 from .axis import ONE, Axis, Roles, argument_axes, join_all, split_axis
@@ -118,7 +118,11 @@ def in_words(roles: Roles, word: int) -> Roles:
     wide = replace(last, size=last.size // word, a=last.a * word, b=last.b * word)
     parts = (*inner.parts[:-1], wide) if inner.parts else ()
     whole = replace(wide, size=inner.size // word, parts=parts)
-    return replace(roles, reduce=(*roles.reduce[:-1], whole))
+    rows = roles.rows
+    longest = max(rows, key=lambda a: a.size, default=ONE)
+    if rows and rows[-1].size < min(SQUARE, longest.size // 2):  # taps, of a gradient to weights
+        rows = (*(a for a in rows if a is not longest), longest)
+    return replace(roles, rows=rows, reduce=(*roles.reduce[:-1], whole))
 
 
 def is_dot(reduce: list[Axis]) -> bool:

@@ -204,7 +204,8 @@ def tile(work: Anchored, part: Part) -> None:
             axes, a = work.copies.reorder(o.axes, o.a, work.anchor.inputs[first], turned)
             o = replace(o, axes=axes, a=a, roles=roles_of(work, problem, axes, o.b, o.source))
         whole = problem.axes == work.group.axes and not o.roles.batch
-        longest = outermost(o.roles).size if whole else 1
+        cut = outermost(o.roles)  # unless it is that of words, which are none of the anchor's axes
+        longest = cut.size if whole and any(axis is cut for axis in o.axes) else 1
         way = cut_roles(o.roles, s.target, longest, (o.a.dtype, o.b.dtype))
         if way.pieces > 1:
             in_pieces(work, o, way)
@@ -295,14 +296,20 @@ def in_pieces(work: Anchored, o: Oriented, way: Cut) -> None:
     anchor, target = work.anchor, work.s.target
     sums = work.piece_sums(anchor.shape, way.pieces)
     split = split_reduction(o.axes, o.roles, way.pieces, sums.strides)
-    roles = assign_roles(split, len(sums.strides), [0], False)
+    factors = (o.a.dtype, o.b.dtype)
+    word = word_of(factors)
+    roles = assign_roles(split, len(sums.strides), [0], word > 1)
+    roles = in_words(roles, word) if word > 1 else roles
     each = replace(
-        cut_roles(roles, target),
+        cut_roles(roles, target, factors=factors),
         row_parts=way.pieces * way.row_parts,
         column_parts=way.column_parts,
     )
     operand = replace(sums, strides=tuple(axis.ops[0] for axis in split))
     body = Body(stores=((0, "acc"),))
     made = make_tile(roles, each, body, o.a, o.b, [operand], target)
+    if roles.packed:
+        fixed = o.source in work.s.fixed
+        made = replace(made, b=work.copies.pack(roles, made, o.b, fixed, o.source))
     work.made.add(tile_launch(work, made, anchor.op.name, (anchor,)))
     work.made.add(work.added_up(sums, way.pieces))

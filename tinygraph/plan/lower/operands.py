@@ -120,7 +120,7 @@ def word_axes(work: Anchored, x: Node, at: Indices) -> tuple[int, ...]:
     the last one are multiplied several at a time.
 
     Those are the channels of an image, but not the taps that go over its pixels; and of the
-    gradient to the weights the pixels, but not those of the taps.
+    gradient to the weights the pixels, but not the taps.
     """
     if x is not work.anchor.inputs[0] or x.dtype == "float32" or not work.s.target.packs:
         return ()
