@@ -75,9 +75,7 @@ def training(
     if "torch" in peers:
         contenders["torch"] = _torch_training(build(torch.contiguous_format), x, y, precision)
     if "torch-nhwc" in peers and x.ndim == 4:
-        contenders["torch-nhwc"] = _torch_training(
-            build(torch.channels_last), nhwc, y, precision
-        )
+        contenders["torch-nhwc"] = _torch_training(build(torch.channels_last), nhwc, y, precision)
     if "torch-compile" in peers:
         compiled = lambda: _torch_training(  # noqa: E731
             _compiled(build(torch.channels_last)), nhwc, y, precision
