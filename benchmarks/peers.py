@@ -55,8 +55,9 @@ def inference(network: Network, batch: int, threads: int, peers: list[str]) -> C
 def training(
     network: Network, batch: int, threads: int, peers: list[str], precision: str = "float32"
 ) -> Contenders:
-    """Training steps; the loss of a contender's n-th call is that of the others' n-th. PyTorch's are
-    under autocast for another precision than float32.
+    """Training steps; the loss of a contender's n-th call is that of the others' n-th.
+
+    In another precision than float32 PyTorch's steps are those of autocast.
     """
     net = network.build()
     state = net.state_dict()
