@@ -13,7 +13,7 @@ import tinygraph as tg
 from compiled import execute_plan, run_python
 from contractions import PLAIN, Arena, block, execute
 from targets import AMX, NARROW, SMALL, WIDE, schedule
-from tinygraph import nn
+from tinygraph import models, nn
 from tinygraph.graph.op import OPS
 from tinygraph.ops.conv import CONV2D_INTEGER
 from tinygraph.passes import quantize, rescale
@@ -236,6 +236,43 @@ def test_a_layer_that_is_kept_stays_in_floats():
     for given in ({"quantize": {"head": ranges["fc"]}}, {"quantize": ranges, "keep": ["head"]}):
         with pytest.raises(ValueError, match="='head' is no layer; there is stem, one, two"):
             tg.compile([x], [y], **given)
+
+
+def test_residual_additions_read_bytes_and_add_one_shift():
+    """What a block adds to its result is stored once, as the bytes that the next layer reads."""
+    tg.manual_seed(0)
+    x, norms = tg.input("x", 1, 8, 6, 6), [nn.BatchNorm2d(16) for _ in range(3)]
+    layers = [nn.Conv2d(8 if i == 0 else 16, 16, 3, padding=1) for i in range(3)]
+    y = tg.relu(norms[0](layers[0](x)))
+    for layer, norm in zip(layers[1:], norms[1:], strict=True):
+        y = tg.relu(norm(layer(y)) + y)
+    images = np.random.default_rng(1).standard_normal(x.shape).astype(np.float32)
+    ranges = tg.calibrate(tg.compile([x], [y]), [images])
+    program = tg.compile([x], [y], quantize=ranges)
+    graph = program.inspection.compiled.graph
+    np.testing.assert_array_equal(program(images)[0], tg.run(graph, images)[0])
+    works = [launch.work for launch in program.inspection.compiled.plan.launches]
+    first, second, _ = (w.contraction for w in works if isinstance(w, Tile))
+    for tile, count in ((first, 1), (second, 2)):  # of the bytes that are read and written
+        assert [o.dtype for o in tile.operands if o.rows] == ["uint8"] * count
+        floats = [o for o in tile.operands if not o.rows and o.dtype == "float32"]
+        assert len(floats) == 2  # a factor and a shift
+
+
+def test_values_that_a_program_keeps_do_not_hinder():
+    """Keys and values of a language model are state, not weights that learn."""
+    tg.manual_seed(0)
+    net = models.TransformerLanguageModel(32, 8, size=16, layers=1, heads=2)
+    x = tg.input("x", 1, 1, dtype="int32")
+    y = net(x, net.caches(batch=1), tg.constant(7, "int32"))
+    token = np.array([[3]], np.int32)
+    floats = tg.compile([x], [y])
+    program = tg.compile([x], [y], quantize=tg.calibrate(floats, [token]))
+    want, got = floats(token)[0], program(token)[0]
+    assert np.abs(got - want).max() < 0.1 * np.abs(want).max()
+    weight = net.parameters()[0]
+    with pytest.raises(ValueError, match="has no gradient"):
+        tg.compile([x], [y], quantize={}, updates=[(weight, weight * 2)])
 
 
 def test_a_percentile_cuts_off_what_is_rare():

@@ -112,7 +112,7 @@ def compile(
     if seed is not None:
         whole = seeded(whole, seed)
     if quantize is not None:
-        if pairs:
+        if given:
             raise ValueError("quantize= is for inference: what is rounded has no gradient")
         whole = quantized(whole, quantize, keep)
     updated = tuple(p for p, _ in pairs)

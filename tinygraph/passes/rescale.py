@@ -63,7 +63,12 @@ class Rescaling:
             a, b = (self.scaled(i, by, positive) for i in y.inputs)
             if a is None or b is None:
                 return None
-            return self.shifted(a, b) if y.op is add and b in self.fixed else y.op(a, b)
+            if b not in self.fixed:
+                return y.op(a, b)
+            if y.op is sub:
+                b = neg(b)
+                self.fixed.add(b)
+            return self.shifted(a, b)
         if (y.op is relu and positive) or y.op is neg:
             x = self.scaled(y.inputs[0], by, positive)
             return None if x is None else y.op(x)

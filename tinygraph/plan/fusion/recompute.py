@@ -7,6 +7,7 @@ writing and reading it.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from math import prod
 
@@ -21,6 +22,8 @@ from .absorb import reads_of
 from .group import LIMIT, Group
 from .state import Fusion
 
+# what makes floats of bytes, so that a reader has a quarter to read
+DEQUANTIZED = re.compile(r"rounded_product\(float32\(.*?\) - float32\(.*?\)")
 SMALL = 64  # what has this many times fewer elements costs nothing to read
 
 
@@ -131,8 +134,10 @@ class Recomputation:
 
     def in_memory(self, leaf: Leaf, n: Node, group: Group, reader: Group) -> bool:
         """True if n's inputs are in memory in any case, or cost nothing to be put there."""
-        stored = leaf.root not in group.index or bool(self.outside(leaf.root, group, reader))
-        return stored or small(leaf.root, n)
+        x = leaf.root
+        stored = x not in group.index or bool(self.outside(x, group, reader))
+        read = bool(DEQUANTIZED.match(n.op.element(n))) and bool(self.users_in(reader, x))
+        return stored or read or small(x, n)
 
     def pays(self, n: Node, group: Group, copies: list[Recomputed]) -> bool:
         """True if writing and reading n moves more bytes than reading its inputs."""
@@ -176,7 +181,7 @@ def movable(fusion: Fusion, n: Node, group: Group) -> bool:
     """True if a node is element-wise, a few instructions, and nothing else asks for its value."""
     return (
         n.op.kind is Kind.ELEMENTWISE
-        and ("(" not in n.op.element(n).replace("K(", "") or is_widening(n))
+        and ("(" not in DEQUANTIZED.sub("", n.op.element(n)).replace("K(", "") or is_widening(n))
         and n not in fusion.results
         and n not in fusion.housed
         and not among(n, fusion.aliases.values())
