@@ -22,9 +22,19 @@ from tinygraph.ranks.world import world
 ROOT = Path(__file__).parent.parent
 MPIEXEC = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}"
                        + os.environ.get("PATH", ""))  # fmt: skip
+OPEN_MPI = MPIEXEC is not None and b"Open MPI" in subprocess.run(
+    [MPIEXEC, "--version"], capture_output=True
+).stdout
+# as many ranks as a test wants, whoever runs it; the others go on if one dies
+OPTIONS = ["--allow-run-as-root", "--oversubscribe", "--with-ft", "ulfm"] if OPEN_MPI else []
 needs_mpi = pytest.mark.skipif(
     importlib.util.find_spec("mpi4py") is None or MPIEXEC is None,
     reason="needs mpi4py and an MPI: pip install 'tinygraph[mpi]'",
+)
+needs_open_mpi = pytest.mark.skipif(
+    importlib.util.find_spec("mpi4py") is None or not OPEN_MPI,
+    reason="needs mpi4py and Open MPI, which goes on without a rank that has died: "
+    "pip install 'tinygraph[mpi-ft]'",
 )
 
 
@@ -39,7 +49,7 @@ def run_ranks(
     assert MPIEXEC is not None
     watched = f"import faulthandler\nfaulthandler.dump_traceback_later({limit - 5}, exit=True)\n"
     python = ["-c", watched + textwrap.dedent(program)] if isinstance(program, str) else program
-    command = [MPIEXEC, "-n", str(ranks), sys.executable, *python, *arguments]
+    command = [MPIEXEC, *OPTIONS, "-n", str(ranks), sys.executable, *python, *arguments]
     path = os.pathsep.join(map(str, (ROOT, ROOT / "backends", ROOT / "tests")))
     env = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"} | environment
     pipe = subprocess.PIPE

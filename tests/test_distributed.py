@@ -393,7 +393,7 @@ FAIL = """
     net, sgd, step, *_ = build(shards=6)
     x, y = data(24)
     for i in range(6):
-        if i == 3:
+        if i == 3 and sys.argv[1] == "stop":
             settings.timeout = 3  # not before: to compile may take one rank longer than another
         if i == 3 and dist.rank() == 1:
             how = sys.argv[1]
@@ -458,3 +458,26 @@ def test_ranks_that_differ_are_refused_at_the_start(what, message):
     done = run_ranks(2, DIFFER, what)
     assert done.returncode != 0
     assert f"rank 1 differs from rank 0 {message}" in done.stderr
+
+
+@needs_mpi
+def test_a_last_word_waits_until_the_launcher_has_read_it():
+    import os
+    import threading
+    import time
+
+    from tinygraph_mpi.failures import wait_until_read
+
+    read, write = os.pipe()
+    os.write(write, b"why")
+    reader = threading.Timer(0.2, os.read, (read, 10))
+    began = time.monotonic()
+    reader.start()
+    wait_until_read(write)
+    assert time.monotonic() - began > 0.15
+    os.write(write, b"nobody reads this")
+    wait_until_read(write, 0.05)  # returns
+    with open(__file__, "rb") as file:
+        wait_until_read(file.fileno(), 0.05)
+    reader.join()
+    os.close(read), os.close(write)

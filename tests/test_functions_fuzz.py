@@ -46,7 +46,18 @@ def test_compiled(seed: int) -> None:
 
 NOT_DRAWN = {
     **dict.fromkeys(
-        ("all_gather", "all_reduce", "broadcast", "reduce", "reduce_scatter", "shard_sum"),
+        (
+            "all_gather",
+            "all_reduce",
+            "broadcast",
+            "reduce",
+            "reduce_scatter",
+            "shard_sum",
+            "shard_slice",
+            "gather_slices",
+            "send",
+            "receive",
+        ),
         "several ranks: test_collectives.py, test_distributed.py",
     ),
     **dict.fromkeys(

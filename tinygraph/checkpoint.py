@@ -20,6 +20,7 @@ from uuid import uuid4
 import numpy as np
 
 from .graph.dtype import DTYPES
+from .graph.spread import collect
 from .nn.assign import assign
 from .nn.module import Module
 from .nn.random import SEED, STEP
@@ -49,8 +50,8 @@ def save(
 ) -> None:
     """Writes a module's values, and with an optimizer all that a run needs to continue.
 
-    The file appears whole or not at all. Of several ranks that call it, rank 0 writes the file;
-    the others return at once.
+    The file appears whole or not at all. Of several ranks, all of which call it, rank 0 writes the
+    file; the others return at once, unless it needs values that only they have.
 
     Args:
         path: ends in .safetensors or .npz.
@@ -66,6 +67,8 @@ def save(
         >>> net = nn.Linear(4, 2)
         >>> checkpoint.save("net.npz", net, epoch=3)
     """
+    held: list[Module | Optimizer] = [module, *(one for _, one in _named(optimizer))]
+    collect(p for one in held for p in one.named_state().values())
     arrays = module.state_dict()
     for prefix, one in _named(optimizer):
         arrays |= {prefix + k: v for k, v in one.state_dict().items()}
@@ -129,6 +132,7 @@ def load(
     if named and others:
         raise ValueError(f"{path} has the state of another number of optimizers than {len(named)}")
     all_of_it: list[Module | Optimizer] = [module, *(one for _, one in named)]
+    collect(p for one in all_of_it for p in one.named_state().values())
     before = [one.state_dict() for one in all_of_it]
     try:
         module.load_state_dict(arrays, strict)

@@ -82,7 +82,11 @@ class Prepared:
         self.starts = code.pieces
         self.sizes = [b - a for a, b in pairwise((*code.pieces, code.prepared))]
         self.addresses = [0] * len(self.starts)
-        self.groups = list(self.together(code.prepare))
+        self.groups = [*self.together(code.prepare)]
+        if code.ranks:  # others prepare what they read
+            args = (a for call in code.calls for w in call.work for a in w.arguments)
+            read = {self.piece(a[2]) for a in args if type(a) is tuple and a[0] == "prepared"}
+            self.groups = [g for g in self.groups if not read.isdisjoint(g.values)]
         new: list[tuple[Together, tuple[Any, ...] | None]] = []
         for group in self.groups:
             key = self.key(code, group, constants, parameters)
@@ -94,7 +98,9 @@ class Prepared:
         self.own = sum(self.sizes[p] for group, _ in new for p in group.values)
         self.allocate(new, parameters)
         sizes = {x.parameter: parameters[x.parameter].type.bytes for x in code.rearranged}
-        self.rearranged = {x.parameter: x for x in code.rearranged if sizes[x.parameter] >= APART}
+        here = {p for group in self.groups for p in group.values}
+        large = (x for x in code.rearranged if sizes[x.parameter] >= APART)
+        self.rearranged = {x.parameter: x for x in large if self.piece(x.offset) in here}
 
     def allocate(
         self, new: Sequence[tuple[Together, tuple[Any, ...] | None]], parameters: Sequence[Any]

@@ -20,20 +20,30 @@ from tinygraph.graph.types import Type
 from tinygraph.plan.records.contraction import SIZES, Contraction
 from tinygraph.plan.records.device import Roofline, TimedPart, Timeline
 from tinygraph.ranks.shard_sum import ShardSums
+from tinygraph.ranks.world import RankLostError, world
 
 from .costs.caches import KEPT
 from .driver.driver import driver
+from .driver.encoded import (
+    PORT_CURSOR,
+    PORT_MESSAGES,
+    PORT_PATIENT,
+    PORT_TABLE,
+    EncodedMessages,
+    EncodedSum,
+)
 from .driver.interrupt import desk
 from .driver.launch_table import LaunchTable, TableEntry
 from .driver.log import Log
 from .driver.port import port
-from .driver.sums import PORT_CURSOR, PORT_MESSAGES, PORT_PATIENT, EncodedSum
+from .driver.sums import addresses
 from .driver.team import default_threads, team
 from .kernels import fetch, symbol_of
 from .machine import objects
 from .machine.addresses import address
 from .machine.features import Features
 from .prepared import Prepared
+from .ranked import away, is_spread, own_calls, own_part, spread_seconds
 
 SERIAL = 150_000  # cost below which a program runs on one thread: waking another costs more
 
@@ -104,7 +114,10 @@ class CpuRunner:
             raise LookupError(f"the cache has lost a kernel of {code.name}")
         self.library = objects.load(found)
         self.functions = [self.library.addresses[symbol_of(k, features)] for k in code.kernels]
-        self.code, self.parameters = code, list(parameters)
+        self.whole, self.parameters = code, list(parameters)
+        self.spread = is_spread(code, world())
+        self.away = away(code, world().rank) if self.spread else {}
+        self.code = code = own_part(code, world().rank) if self.spread else code
         self.prepared = Prepared(code, constants, parameters)
         self.constants = [self.copied(c) for c in constants]
         self.threads = threads_for(code)
@@ -131,9 +144,10 @@ class CpuRunner:
         self.blocks: list[np.ndarray] = []
         self.words: dict[tuple[str, int], list[tuple[c_int64, int]]] = {}
         self.columns: list[tuple[str, int, np.ndarray, np.ndarray]] = []
+        self.encoded_messages = self.exchanging() if self.spread else None
         self.table = self.tabulate(code.calls, code.loops, len(code.devices))
-        self.shard_tables: dict[bool, LaunchTable] = {}
-        self.encoded: dict[tuple[int, bool], EncodedSum] = {}
+        self.shard_tables: dict[tuple[ShardSums, bool], LaunchTable] = {}
+        self.encoded: dict[tuple[ShardSums, int, bool], EncodedSum] = {}
         self.tables: dict[int, tuple[dict[int, int], LaunchTable]] = {}  # of groups that prepare
         self._find_words()
 
@@ -151,7 +165,31 @@ class CpuRunner:
 
     @property
     def alone(self) -> bool:
-        return self.threads > 1 or bool(self.code.updates)
+        return self.threads > 1 or bool(self.code.updates) or self.spread
+
+    @property
+    def used(self) -> set[int]:
+        """Numbers of the parameters that a run or its preparation reads or writes here."""
+        return {*self.read_in_runs(), *(i for g in self.prepared.groups for i in g.parameters)}
+
+    def exchanging(self) -> EncodedMessages:
+        """What this rank sends to others and receives from them."""
+        messages = world().messages
+        assert messages is not None
+        made = EncodedMessages(
+            self.whole.messages, world().rank, self.arena.ctypes.data, messages
+        )
+        self.port[PORT_MESSAGES] = messages.functions.ctypes.data
+        self.port[PORT_TABLE] = made.addresses.ctypes.data
+        self.port[PORT_PATIENT] = 1
+        return made
+
+    def left(self, calls: Sequence[Call]) -> TableEntry:
+        """The end of a run: all messages have left."""
+        assert self.encoded_messages is not None
+        block = np.array([self.port.ctypes.data, self.encoded_messages.end], np.int64)
+        self.blocks.append(block)
+        return TableEntry(addresses().left, block.ctypes.data, waits=tuple(range(len(calls))))
 
     def twin(self) -> CpuRunner:
         """Code, constants and prepared values are the same, intermediate values are not."""
@@ -174,9 +212,11 @@ class CpuRunner:
         apart: bool = False,
     ) -> LaunchTable:
         # a stopped run would leave parameters half new; whatever it prepares is prepared again
-        asks = 0 if self.code.updates else desk.ctypes.data
+        asks = 0 if self.code.updates or self.spread else desk.ctypes.data
         steps = {i: x.length for x in loops for i in range(x.first, x.last)}
         launches = [self.launch(call, steps.get(i, 1)) for i, call in enumerate(calls)]
+        if self.encoded_messages is not None and calls is self.code.calls:
+            launches.append(self.left(calls))
         repeated = [(x.first, x.last, x.length) for x in loops]
         return LaunchTable(launches, devices, repeated, asks, sums, apart)
 
@@ -300,36 +340,40 @@ class CpuRunner:
         empty: bool,
     ) -> None:
         """Runs up to the sums, which take this shard's part; to the end for the last shard."""
-        found = self.encoded.get((shard, empty))
+        found = self.encoded.get((sums, shard, empty))
         if found is None:
-            found = self.encoded[shard, empty] = EncodedSum(sums, shard, empty)
+            found = self.encoded[sums, shard, empty] = EncodedSum(sums, shard, empty)
         table = self.shard_table(sums, shard == sums.last)
         self.bind(inputs, outputs)
         self.port[PORT_CURSOR], self.port[PORT_MESSAGES] = found.address, sums.functions
         self.port[PORT_PATIENT] = table.apart
+        if sums.messages is not None:
+            sums.messages.when_lost = table.stop
         try:
             self.team.run(table, self.threads)
         finally:
             self.port[PORT_CURSOR] = 0
+        if sums.messages is not None and sums.messages.lost:
+            raise RankLostError(f"a rank has died in a step of {self.code.name}")
 
     def shard_table(self, sums: ShardSums, last: bool) -> LaunchTable:
         """The calls of a shard; of the last one all, whose sums may wait for other ranks. Between
         hosts other calls go on meanwhile. Within one a sum takes the processors that they need, and
         waits for the slowest rank once if all sums come at the end.
         """
-        table = self.shard_tables.get(last)
+        table = self.shard_tables.get((sums, last))
         if table is None:
             code, devices, after = self.code, len(self.code.devices), following(self.code)
             before = [i for i in range(len(code.calls)) if i not in after]
             if not last:
                 table = self.tabulate(*arranged(code, before), devices)
-            elif len(code.sums) > 1 and sums.far and not devices:
+            elif len(code.sums) > 1 and sums.apart and not devices:
                 table = self.tabulate(code.calls, code.loops, 0, code.sums, apart=True)
             else:
                 order = [i for i in before if i not in code.sums] + [*code.sums, *sorted(after)]
                 places = [order.index(i) for i in code.sums]
                 table = self.tabulate(*arranged(code, order), devices, places)
-            self.shard_tables[last] = table
+            self.shard_tables[sums, last] = table
             self._find_words()
         return table
 
@@ -343,7 +387,10 @@ class CpuRunner:
             cycles, _ = self.table.cycles()
         finally:
             self.table.count_cycles(False)
-        return [float(c) / rate for c in cycles]
+        seconds = [float(c) / rate for c in cycles]
+        if not self.spread:
+            return seconds
+        return spread_seconds(self.whole, own_calls(self.whole, world().rank), seconds)
 
     def timeline(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> Timeline:
         """Runs once; what each thread did when, by the processor's counter."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -16,7 +17,7 @@ from typing import Any, NoReturn
 import numpy as np
 from mpi4py import MPI
 
-from tinygraph.ranks.world import CHECK
+from tinygraph.ranks.world import CHECK, RankLostError
 from tinygraph.settings import settings
 
 from . import failures
@@ -26,22 +27,61 @@ SHORT = 256  # bytes of a gathered value that are sent with its length
 LOOKS = 64  # at requests between two naps
 NAPS = (0.0, 2e-5, 5e-5, 2e-4, 1e-3)  # seconds, the longer the wait, the longer
 DATA, VALUE, LEFT = 1, 2, 3  # tags
+TOLERANT = "OMPI_MCA_mpi_ft_enable"  # set by Open MPI's mpiexec --with-ft ulfm
 
 
 class Connection:
     """The ranks of MPI's world; see ``tinygraph.ranks.world.World``."""
 
     def __init__(self) -> None:
-        self.comm = MPI.COMM_WORLD.Dup()
-        self.rank, self.size = self.comm.Get_rank(), self.comm.Get_size()
         self.doing = "the start"
-        self.ended: dict[int, str] = {}  # ranks that have left, and at what
+        self.tolerant = os.environ.get(TOLERANT) == "1"
+        self.adopt(MPI.COMM_WORLD.Dup())
         local = self.comm.Split_type(MPI.COMM_TYPE_SHARED)
         self.local_rank, self.local_size = local.Get_rank(), local.Get_size()
-        host = MPI.Get_processor_name()
-        self.places = self.gather((host, os.getpid()))
         self.messages = NativeMessages(self)
         self.cpus = _share_processors(local.allgather(_cpus()), self.local_rank)
+
+    def adopt(self, comm: MPI.Intracomm) -> None:
+        """This rank is one of this communicator's."""
+        self.comm = comm
+        self.comm.Set_errhandler(MPI.ERRORS_RETURN)
+        self.rank, self.size = comm.Get_rank(), comm.Get_size()
+        self.ended: dict[int, str] = {}  # ranks that have left, and at what
+        self.places: list[tuple[str, int]] = []
+        self.places = self.gather((MPI.Get_processor_name(), os.getpid()))
+
+    def agree(self, done: bool) -> bool:
+        try:
+            return bool(self.comm.Agree(int(done)))
+        except MPI.Exception:
+            return False
+
+    def recover(self) -> None:
+        before = self.places
+        while True:
+            try:
+                self.comm.Revoke()  # who still waits for an old message learns of it
+                self.adopt(self.comm.Shrink())
+                break
+            except (MPI.Exception, RankLostError):
+                continue  # another one has died meanwhile
+        self.messages.far = len({host for host, _ in self.places}) > 1
+        self.messages.over(self.comm)
+        dead = [f"rank {r} (process {p[1]})" for r, p in enumerate(before) if p not in self.places]
+        if self.rank == 0 and dead:
+            print(f"tinygraph: {', '.join(dead)} of {len(before)} ranks died in {self.doing}; "
+                  f"{self.size} go on", file=sys.stderr, flush=True)  # fmt: skip
+
+    def lose(self) -> None:
+        """A rank has died: all others learn that no message of these ranks counts any more."""
+        self.comm.Revoke()
+        self.messages.lose()
+
+    def is_loss(self, error: int) -> bool:
+        """Whether an error of MPI says that a rank has died, and the others can go on."""
+        kinds = (MPI.ERR_PROC_FAILED, MPI.ERR_PROC_FAILED_PENDING, MPI.ERR_REVOKED)
+        return self.tolerant and MPI.Get_error_class(error) in kinds
 
     def exchange(self, send: Sequence[np.ndarray], receive: Sequence[np.ndarray]) -> None:
         self._exchange(send, receive, DATA)
@@ -80,7 +120,20 @@ class Connection:
         failures.end(self, why)
 
     def _wait(self, requests: list[MPI.Request], peers: list[tuple[str, int, int]]) -> None:
-        """Until requests are complete. If a rank is missing, all ranks end."""
+        """Until requests are complete. If a rank is missing, all ranks end.
+
+        Raises:
+            RankLostError: one has died, and the others can go on.
+        """
+        try:
+            self._look(requests, peers)
+        except MPI.Exception as error:
+            if not self.is_loss(error.Get_error_code()):
+                raise
+            self.comm.Revoke()
+            raise RankLostError(f"a rank has died in {self.doing}") from None
+
+    def _look(self, requests: list[MPI.Request], peers: list[tuple[str, int, int]]) -> None:
         began = checked = 0.0
         rounds, done = 0, [MPI.Status() for _ in requests]
         while True:
@@ -115,8 +168,13 @@ class Connection:
         for rank in sorted({p[1] for p in open}):
             if rank in self.ended:
                 self._give_up(f"rank {rank} has ended, at {self.ended[rank]}", open)
+            if not self.places:  # not known yet
+                continue
             host, process = self.places[rank]
             if host == self.places[self.rank][0] and not failures.alive(process):
+                if self.tolerant:
+                    self.lose()
+                    raise RankLostError(f"rank {rank} (process {process}) has died")
                 self._give_up(f"rank {rank} (process {process}) has died", open)
         if waited > settings.timeout:
             missing = ", ".join(f"rank {r}" for r in sorted({p[1] for p in open}))

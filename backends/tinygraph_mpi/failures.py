@@ -8,8 +8,10 @@ as they wait for it.
 from __future__ import annotations
 
 import atexit
+import fcntl
 import os
 import sys
+import termios
 import threading
 import time
 import traceback
@@ -29,8 +31,22 @@ def end(world: Connection, why: str) -> NoReturn:
     sys.stdout.flush()
     print(f"tinygraph: rank {world.rank} of {world.size} ends all ranks in {world.doing}: {why}",
           file=sys.stderr, flush=True)  # fmt: skip
+    wait_until_read(sys.stderr.fileno())
     world.comm.Abort(FAILED)
     os._exit(FAILED)  # no MPI returns from Abort
+
+
+def wait_until_read(file: int, most: float = 1.0) -> None:
+    """Until the launcher has read what is in a pipe: it drops the rest when a rank aborts."""
+    end, left = time.monotonic() + most, bytearray(4)
+    while time.monotonic() < end:
+        try:
+            fcntl.ioctl(file, termios.FIONREAD, left)
+        except OSError:
+            return  # it is no pipe
+        if not any(left):
+            return
+        time.sleep(1e-3)
 
 
 def alive(process: int) -> bool:

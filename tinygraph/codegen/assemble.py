@@ -9,12 +9,13 @@ from functools import partial
 from typing import Any
 
 from ..graph.dtype import DTYPES
+from ..graph.placement import rank_of
 from ..plan.records.contraction import AHEAD, FIELDS
 from ..plan.records.plan import Ahead, Launch, Plan
 from ..plan.records.work import Access, Emitted, Nest, Special, Tile
 from . import nest, special
 from .literals import lift_literals
-from .program import Argument, Call, CallLoop, Code, KernelCode, Pointer, Work
+from .program import Argument, Call, CallLoop, Code, KernelCode, MessageCode, Pointer, Work
 from .rearranged import rearranged
 from .writer import Address, WrittenKernel, escaped
 
@@ -54,6 +55,21 @@ def assemble(plan: Plan, short_rows: int = 0) -> Code:
         loops=loops_of(plan), pieces=pieces(plan),
         sums=tuple(i for i, x in enumerate(plan.launches) if x.sums_shards),
         rearranged=rearranged(plan),
+        ranks=tuple(rank for d in plan.devices if (rank := rank_of(d)) is not None),
+        messages=messages(plan), holders=tuple(sorted(plan.holders.items())),
+    )  # fmt: skip
+
+
+def messages(plan: Plan) -> tuple[MessageCode, ...]:
+    """The messages between ranks, in the order of their numbers."""
+    numbers = {id(launch): i for i, launch in enumerate(plan.launches)}
+    ranks = [rank_of(d) or 0 for d in plan.devices]
+    return tuple(
+        MessageCode(
+            numbers[id(t.sends)], numbers[id(t.receives)], ranks[t.source], ranks[t.target],
+            pointer(Access(t.message, 0, (), "uint8")), t.bytes,
+        )
+        for t in plan.transfers if t.message is not None
     )  # fmt: skip
 
 

@@ -124,6 +124,18 @@ class Rearranged:
 
 
 @dataclass(frozen=True, slots=True)
+class MessageCode:
+    """What goes from one rank to another: which calls send and receive it, ``bytes`` of where."""
+
+    sends: int
+    receives: int
+    source: int
+    target: int
+    memory: Pointer
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Code:
     """A program: kernels, calls, and the sizes in bytes of the memory that it needs.
 
@@ -137,6 +149,10 @@ class Code:
         pieces: where values begin in the prepared memory, where places count from its beginning.
         sums: the calls that add up what shards give, in their order.
         rearranged: the prepared values that are a parameter in another order.
+        ranks: of each device, where they are of ranks.
+        messages: between ranks, by number.
+        holders: the numbers of the parameters that a run changes, each with the ranks that have its
+            new value afterwards, where devices are of ranks.
     """
 
     name: str
@@ -154,6 +170,9 @@ class Code:
     pieces: tuple[int, ...] = ()
     sums: tuple[int, ...] = ()
     rearranged: tuple[Rearranged, ...] = ()
+    ranks: tuple[int, ...] = ()
+    messages: tuple[MessageCode, ...] = ()
+    holders: tuple[tuple[int, tuple[int, ...]], ...] = ()
 
     def order(self) -> Iterator[tuple[int, int]]:
         """The calls of a run one after the other: (number, step of its loop, else 0)."""

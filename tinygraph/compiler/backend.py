@@ -14,6 +14,7 @@ from ..codegen.program import Code, KernelCode
 from ..graph.ir import Graph, Parameter
 from ..graph.op import PLACE
 from ..graph.origins import origins
+from ..graph.placement import parts_of
 from ..graph.state import DeviceMemory
 from ..graph.types import Type
 from ..plan.records.device import Card, Roofline, Timeline
@@ -73,6 +74,24 @@ class Twofold(Runner, Protocol):
 
     def twin(self) -> Runner:
         """Another runner of the same program with intermediate memory of its own."""
+
+
+@runtime_checkable
+class PartRunner(Runner, Protocol):
+    """A runner that can make one rank's part of a program.
+
+    Attributes:
+        spread: whether it does.
+        away: the parameters that it changes, by number, whose new values not all ranks have; for
+            each a rank that has.
+        used: numbers of the parameters that are read or changed on this rank.
+    """
+
+    spread: bool
+    away: dict[int, int]
+
+    @property
+    def used(self) -> set[int]: ...
 
 
 @runtime_checkable
@@ -211,16 +230,23 @@ class Disassembler(Protocol):
 
 
 def check_devices(graph: Graph, spec: str, count: int | None) -> None:
-    """Raises BackendError if a node is placed on a device that the backend ``spec`` does not have.
+    """Raises BackendError if a node is placed on a device that the backend ``spec`` does not have,
+    or some are placed on ranks and others not.
 
     ``count`` is how many devices it has; None: as many as are named.
     """
     name = spec.partition(":")[0]
-    for n in graph.nodes:
-        if n.op is not PLACE:
-            continue
-        kind, _, number = n.attr("device").partition(":")
-        if kind != name or (count is not None and int(number) >= count):
+    placed = [n for n in graph.nodes if n.op is PLACE]
+    ranks = {parts_of(n.attr("device"))[0]: n for n in placed}
+    if None in ranks and len(ranks) > 1:
+        first, other = ranks[None], next(n for rank, n in ranks.items() if rank is not None)
+        raise BackendError(
+            f"{other.attr('device')} ({origins(other)[0]}) names a rank, {first.attr('device')} "
+            f"({origins(first)[0]}) does not: all devices of a program name one, or none does"
+        )
+    for n in placed:
+        _, kind, number = parts_of(n.attr("device"))
+        if kind != name or (count is not None and number >= count):
             has = f"which has {name}:0 only" if count == 1 else f"whose devices are {name}:number"
             where = f"{kind}:{number} ({origins(n)[0]})"
             raise BackendError(f"{where} is not a device of backend {name!r}, {has}")

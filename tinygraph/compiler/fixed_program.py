@@ -12,13 +12,26 @@ import numpy as np
 from ..graph.ir import Graph, Node, Parameter
 from ..graph.locks import Locks, SharedLock
 from ..graph.numeric import numeric
+from ..graph.spread import OnRank
 from ..graph.state import ParameterState, shared_lock
 from ..plan.records.target import Timed
 from ..ranks.shard_sum import ShardSums
+from ..ranks.world import require_same, world
 from ..settings import settings, temporary_folder
-from .backend import BackendError, Disassembler, Frugal, Placed, Runner, Summing, Twofold, find
+from .backend import (
+    BackendError,
+    Disassembler,
+    Frugal,
+    PartRunner,
+    Placed,
+    Runner,
+    Summing,
+    Twofold,
+    find,
+)
 from .build import obtain
 from .callers import Callers
+from .facts import facts
 from .options import Options
 from .outputs import Outputs
 from .program import Program
@@ -57,6 +70,10 @@ class FixedProgram(Program):
         nodes = graph.outputs[: len(self.types)]
         self.outputs = Outputs(graph.name, nodes, self.parameters)
         self._load()
+        self._read: Sequence[Parameter] = self.graph.parameters
+        self._away: dict[Parameter, OnRank] = {}
+        if isinstance(self._runner, PartRunner) and self._runner.spread:
+            self._is_part_of(self._runner)
         self._prepare = self._runner.refresh if keep_parameters else self._releasing()
         self._callers = self._beside(self._lock)
         self._placing = self._runner if isinstance(self._runner, Placed) else None
@@ -73,6 +90,8 @@ class FixedProgram(Program):
             return source.backend.load(code, constants, self.parameters, store, source.runtime)
 
         self.built = obtain(source, store)
+        for p in self.parameters if self.built.code.ranks else ():
+            p.state.claim()  # ranks draw those that they read
         try:
             self._runner = load()
         except LookupError:
@@ -87,6 +106,21 @@ class FixedProgram(Program):
             except KernelError as error:
                 self._show(error, (error.node, *error.nodes), error.values)
                 raise
+
+    def _is_part_of(self, runner: PartRunner) -> None:
+        """The program is spread over ranks: this one follows the parameters that it uses.
+
+        Raises:
+            DistributedError: another rank has another program.
+        """
+        ranks, used = world(), {self.parameters[i] for i in runner.used}
+        ranks.doing = f"the start of {self.graph.name}"
+        require_same(ranks, facts(self.options.backend, self.graph))
+        self._read = [p for p in self.graph.parameters if p in used]
+        self._watched = [p.state for p in self._read if p not in set(self.updates)]
+        for number, rank in runner.away.items():
+            p = self.parameters[number]
+            self._away[p] = OnRank(rank, self.graph.name, here=p in used)
 
     def _releasing(self) -> Callable[[], None]:
         """As the runner's ``refresh``; parameters do not keep what no run reads."""
@@ -240,6 +274,8 @@ class FixedProgram(Program):
                 p.state.lose(f"program {self.graph.name} failed {unfinished} ({reason})")
             else:
                 p.state.changed(self._runner.memory)
+                if p in self._away:
+                    p.state.spread_out(self._away[p])
 
     def _refresh(self) -> None:
         """The newest values of the parameters that this program reads are where it runs, and
@@ -249,7 +285,7 @@ class FixedProgram(Program):
             LostValueError: one has no value.
         """
         if self._runner.memory is not None or ParameterState.moved:
-            for p in self.graph.parameters:
+            for p in self._read:
                 p.state.bring(self._runner.memory)
         if not self.built.code.prepare:
             return
@@ -283,13 +319,16 @@ class FixedProgram(Program):
 
         inputs, outputs = self.arguments.arrays(arrays, named), self.outputs.fresh()
         with self._lock:
-            kept = [(p, p.value) for p in self.updates]
+            spread = {p: p.state.spread for p in self.updates}
+            kept = [(p, p.value) for p, at in spread.items() if at is None or at.here]
             self._refresh()
             try:
                 timing = measure(self._runner, inputs, outputs, repeat)
             finally:
                 for p, value in kept:
                     p.value = value
+                    if (at := spread[p]) is not None:
+                        p.state.spread_out(at)
         self._profile = self.inspection.profile(timing)
         return self._profile
 

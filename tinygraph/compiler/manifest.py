@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..codegen.program import Call, CallLoop, Code, KernelCode, Rearranged, Work
+from ..codegen.program import Call, CallLoop, Code, KernelCode, MessageCode, Rearranged, Work
 from ..graph.dtype import DTYPES, name_of
 
 if TYPE_CHECKING:
@@ -77,6 +77,9 @@ def read(data: bytes, source_path: Path) -> Built:
         devices=tuple(code["devices"]), loops=tuple(CallLoop(**x) for x in code["loops"]),
         updates=code["updates"], pieces=tuple(code["pieces"]), sums=tuple(code["sums"]),
         rearranged=tuple(map(read_rearranged, code["rearranged"])),
+        ranks=tuple(code["ranks"]),
+        messages=tuple(MessageCode(**x | {"memory": tuple(x["memory"])}) for x in code["messages"]),
+        holders=tuple((number, tuple(ranks)) for number, ranks in code["holders"]),
     )  # fmt: skip
     return Built(made, constants, source_path)
 

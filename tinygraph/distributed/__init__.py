@@ -15,6 +15,7 @@ from __future__ import annotations
 from ..ranks.world import DistributedError as DistributedError
 from ..ranks.world import world as _world
 from .batches import ShardedBatches as ShardedBatches
+from .collected import collect as collect
 from .data_parallel import DataParallel as DataParallel
 from .data_parallel import data_parallel as data_parallel
 from .inference import batch_inference as batch_inference
@@ -25,6 +26,7 @@ __all__ = [
     "ShardedBatches",
     "barrier",
     "batch_inference",
+    "collect",
     "data_parallel",
     "local_rank",
     "rank",

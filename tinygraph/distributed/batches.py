@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,23 @@ class Sharded:
 
     Attributes:
         total: the examples of the whole batch.
+        shards: into how many it is cut.
+        more: makes other shards, where this rank takes over those of one that has died.
     """
 
     parts: dict[int, np.ndarray]
     total: int
+    shards: int
+    more: Callable[[int], np.ndarray] | None = None
 
     def __getitem__(self, shard: int) -> np.ndarray:
+        if shard not in self.parts:
+            assert self.more is not None
+            self.parts[shard] = self.more(shard)
         return self.parts[shard]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Sharded, (self.parts, self.total, self.shards)  # from a process that makes batches
 
     def __len__(self) -> int:
         return self.total
@@ -35,14 +46,15 @@ class Sharded:
     def of(value: Any, shards: int, held: Sequence[int]) -> Sharded:
         """A batch's array cut into shards of which none is longer than another by more than one."""
         if isinstance(value, Sharded):
-            if sorted(value.parts) != list(held):
+            missing = value.more is None and not {*held} <= {*value.parts}
+            if value.shards != shards or missing:
                 raise ValueError(
                     f"the batch is cut for shards {sorted(value.parts)}, this rank holds "
                     f"{list(held)}: give ShardedBatches the same number of shards as data_parallel"
                 )
             return value
         array = np.asarray(value)
-        return Sharded({s: array[rows(len(array), s, shards)] for s in held}, len(array))
+        return Sharded({}, len(array), shards, lambda s: array[rows(len(array), s, shards)])
 
 
 def rows(count: int, shard: int, shards: int) -> slice:
@@ -77,15 +89,29 @@ class ShardedBatches(Batches):
     def __init__(self, *examples: Any, batch_size: int, shards: int, **options: Any):
         super().__init__(*examples, batch_size=batch_size, **options)
         self.shards = shards
-        self.held = shards_of(world().rank, world().size, shards)
+        assert self.held
+
+    @property
+    def held(self) -> range:
+        """The shards that this rank makes."""
+        return shards_of(world().rank, world().size, self.shards)
 
     def _batch(self, order: np.ndarray, epoch: int, i: int) -> tuple[Any, ...]:
         chosen = order[i * self.batch_size : (i + 1) * self.batch_size]
-        made = {
-            shard: self._made(
-                chosen[rows(len(chosen), shard, self.shards)], (self.seed, epoch, i, shard)
+
+        def make(shard: int) -> Any:
+            examples = chosen[rows(len(chosen), shard, self.shards)]
+            return self._made(examples, (self.seed, epoch, i, shard))
+
+        made = {shard: make(shard) for shard in self.held}
+        arrays = enumerate(zip(*made.values(), strict=True))
+        return tuple(
+            Sharded(
+                dict(zip(made, a, strict=True)), len(chosen), self.shards, partial(_array, make, k)
             )
-            for shard in self.held
-        }
-        arrays = zip(*made.values(), strict=True)
-        return tuple(Sharded(dict(zip(made, a, strict=True)), len(chosen)) for a in arrays)
+            for k, a in arrays
+        )
+
+
+def _array(make: Callable[[int], Sequence[np.ndarray]], number: int, shard: int) -> np.ndarray:
+    return make(shard)[number]

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..compile import compile
-from ..compiler.backend import find
 from ..compiler.batch_program import BatchProgram
+from ..compiler.facts import facts
 from ..compiler.fixed_program import FixedProgram
-from ..compiler.sources import sources_digest
-from ..graph.dump import canonical
-from ..graph.ir import Graph, Node, Parameter
+from ..graph.ir import Graph, Node
 from ..graph.numeric import numeric
 from ..graph.origins import described
+from ..graph.spread import from_rank
 from ..graph.state import aligned
 from ..graph.types import Type
-from ..ops.collective import SHARD_SUM
-from ..ops.random import SEED, STEP
+from ..ops.collective import SHARD_SLICE, SHARD_SUM
+from ..ops.random import STEP
 from ..passes import Update
 from ..plan.launches.sums import shares
 from ..ranks.forecast import Bucket
-from ..ranks.shard_sum import ShardSum, ShardSums
+from ..ranks.shard_sum import GatheredSlices, ShardSum, ShardSums
 from ..ranks.tree import shards_of
-from ..ranks.world import DistributedError, World, world
+from ..ranks.world import DistributedError, RankLostError, require_same, world
 from .batches import Sharded
+from .shared_state import WeightShare
 from .split import ShardStep, split
 
 
@@ -35,7 +34,8 @@ class DataParallel:
     """A training step over all ranks; ``data_parallel`` makes it.
 
     Args:
-        inputs, outputs, updates, shards, name, options: see ``distributed.data_parallel``.
+        inputs, outputs, updates, shards, name, shard_optimizer, options: see
+            ``distributed.data_parallel``.
 
     Attributes:
         shards: into how many pieces each batch is cut.
@@ -61,6 +61,7 @@ class DataParallel:
         updates: Iterable[Update],
         shards: int,
         name: str,
+        shard_optimizer: bool,
         options: dict[str, Any],
     ):
         self.world, self.shards, self.name = world(), shards, name
@@ -69,8 +70,13 @@ class DataParallel:
                 f"{shards} shards are too few for {self.world.size} ranks: each holds at least one"
             )
         self.world.doing = f"the start of {name}"
-        step = split(inputs, outputs, updates, shards)
-        self._check_collectives(step)
+        given = tuple(updates)
+        same = step = split(inputs, outputs, given, shards)
+        self._alike = self._check_collectives(step)
+        place = self.world.rank, self.world.size
+        if shard_optimizer and self.world.size > 1:
+            step = split(inputs, outputs, given, shards, place)
+        self._shares = step.shares
         program = compile(step.inputs, step.outputs, updates=step.updates, name=name, **options)
         assert isinstance(program, FixedProgram | BatchProgram)
         self.program = program
@@ -80,63 +86,55 @@ class DataParallel:
             else None
         )
         self._dtype = step.totals[0].dtype
-        new = lambda size, dtype: aligned(Type((size,), dtype))  # noqa: E731
-        place = self.world.rank, self.world.size, shards
-        sums = (ShardSum(*place, t.type.size, t.dtype, new) for t in step.totals)
-        self._sums = ShardSums(tuple(sums), self.world.messages)
-        self._held = shards_of(self.world.rank, self.world.size, shards)
+        self._totals, self._gathered = step.totals, step.gathered
+        self._tolerant = self.world.tolerant and not self._shares and not self._alike
+        self._share_out()
         self._draws = step.draws
         self._weights: dict[tuple[int, int], np.ndarray] = {}
         self._steps = 0
-        self._same()
+        self._same(same)
 
-    def _check_collectives(self, step: ShardStep) -> None:
-        """
+    def _share_out(self) -> None:
+        """This rank's shards, and the sums over those of all ranks."""
+        new = lambda size, dtype: aligned(Type((size,), dtype))  # noqa: E731
+        place = self.world.rank, self.world.size
+        sums = (
+            ShardSum(*place, self.shards, t.inputs[-1].type.size, t.dtype, new, t.op is SHARD_SUM)
+            for t in self._totals
+        )
+        gathered = (GatheredSlices(*place, t.type.size, t.dtype) for t in self._gathered)
+        self._sums = ShardSums(tuple(sums), self.world.messages, tuple(gathered), self._tolerant)
+        self._held = shards_of(*place, self.shards)
+
+    def _check_collectives(self, step: ShardStep) -> bool:
+        """Whether shards compute together, each on a rank of its own.
+
         Raises:
             ValueError: a shard computes together with others, of which this rank holds several.
         """
         graph = Graph("step", step.inputs, step.totals)
-        ordered = (n for n in graph.everywhere if n.op.ordered and n.op is not SHARD_SUM)
-        found = next(ordered, None)
+        own = SHARD_SUM, SHARD_SLICE
+        found = next((n for n in graph.everywhere if n.op.ordered and n.op not in own), None)
         if found is not None and self.shards != self.world.size:
             raise ValueError(
                 f"data_parallel runs one shard after the other, so that they cannot compute "
                 f"{described(found)} together: give as many shards as there are ranks"
             )
+        return found is not None
 
-    def _same(self) -> None:
+    def _same(self, step: ShardStep) -> None:
         """All ranks have the same program, and begin with rank 0's values.
 
         Raises:
             DistributedError: a rank differs; names it and what differs.
         """
-        first, *others = self.world.gather(self._facts())
-        for rank, theirs in enumerate(others, 1):
-            for what, value in first.items():
-                if theirs[what] != value:
-                    raise DistributedError(
-                        f"rank {rank} differs from rank 0 in {what}: "
-                        f"{theirs[what]} instead of {value}"
-                    )
-        for p in self._parameters():
-            p.value = from_first(self.world, np.array(p.value, order="C"))
-
-    def _parameters(self) -> list[Parameter]:
-        more = self.counters.parameters if self.counters else ()
-        return list(dict.fromkeys((*self.program.parameters, *more)))
-
-    def _facts(self) -> dict[str, Any]:
-        """What all ranks must have in common."""
-        backend, runtime = find(self.program.options.backend)
-        programs = [self.program, *([self.counters] if self.counters else [])]
-        text = "".join(canonical(p.graph) for p in programs)
-        return {
-            "the number of shards": self.shards,
-            "the sources of tinygraph": sources_digest()[:16],
-            "the processor that it compiles for": backend.fingerprint(runtime),
-            "the seed": int(SEED.value),
-            "the program": hashlib.sha256(text.encode()).hexdigest()[:16],
-        }
+        new = (value for _, value in (*step.updates, *step.counters))
+        graph = Graph(self.name, step.inputs, (*step.outputs, *new))
+        shards = {"the number of shards": self.shards, "shard_optimizer": bool(self._shares)}
+        require_same(self.world, shards | facts(self.program.options.backend, graph))
+        for p in dict.fromkeys((*graph.parameters, *(p for p, _ in step.updates + step.counters))):
+            value = np.array(p.value, order="C")
+            p.value = from_rank(self.world, 0, value, p.shape, p.dtype)
 
     def __call__(self, *arrays: Any) -> tuple[np.ndarray, ...]:
         """Makes one step on a global batch; returns the outputs' means over all its examples.
@@ -145,9 +143,20 @@ class DataParallel:
             arrays: the whole batch, the same on every rank, of which this one reads its shards; or
                 what ``dist.ShardedBatches`` gives, which is those shards alone.
         """
+        for share in self._shares:
+            share.take()
         self._steps += 1
         self.world.doing = f"step {self._steps} of {self.name}"
         given = [Sharded.of(a, self.shards, self._held) for a in arrays]
+        results = self._made(given) if not self._tolerant else self._made_by_survivors(given)
+        if self.counters:
+            self.counters()
+        for share in self._shares:
+            share.made()
+        return results
+
+    def _made(self, given: Sequence[Sharded]) -> tuple[np.ndarray, ...]:
+        """Runs this rank's shards; the outputs."""
         total = given[0].total
         step = int(STEP.value) if self._draws else 0
         results: tuple[np.ndarray, ...] = ()
@@ -164,10 +173,52 @@ class DataParallel:
             results = self.program.run_shard(
                 (*examples, weight, counter), self._sums, shard, not count
             )
-        if self.counters:
-            self.counters()
         return results
 
+    def _made_by_survivors(self, given: Sequence[Sharded]) -> tuple[np.ndarray, ...]:
+        """As ``_made``. When a rank dies, the others take over its shards, and make the step again,
+        unless one has already made it: then all have its values.
+        """
+        results: tuple[np.ndarray, ...] | None = None
+        while True:
+            try:
+                if results is None:
+                    results = self._made(given)
+                elif not self.world.agree(True):
+                    results = self._recovered(results)
+                else:
+                    return results
+            except RankLostError:
+                self.world.agree(False)
+                results = self._recovered(results)
+
+    def _recovered(
+        self, results: tuple[np.ndarray, ...] | None
+    ) -> tuple[np.ndarray, ...] | None:
+        """What a surviving rank has made of this step, or None if none has."""
+        while True:
+            try:
+                self.world.recover()
+                self._share_out()
+                found = self.world.gather(results)
+                first = next((r for r, got in enumerate(found) if got is not None), None)
+                if first is None:
+                    return None
+                values = [
+                    from_rank(self.world, first, np.array(p.value, order="C"), p.shape, p.dtype)
+                    for p in self.program.updates
+                ]
+            except RankLostError:
+                continue  # another one has died
+            for p, value in zip(self.program.updates, values, strict=True):
+                p.value = value
+            return found[first]
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of this rank's part of the optimizer's state, with ``shard_optimizer``."""
+        held = (s.part for s in self._shares if not isinstance(s, WeightShare))
+        return sum(part.type.bytes for part in held if part is not None)
 
     @property
     def buckets(self) -> list[Bucket]:
@@ -181,17 +232,6 @@ class DataParallel:
         return [(bytes, share) for _, bytes, share in found]
 
 
-def from_first(world: World, value: np.ndarray) -> np.ndarray:
-    """Rank 0's value, of this one's shape."""
-    none, others = np.empty(0), world.size - 1
-    if world.rank == 0:
-        world.exchange([value] * world.size, [none] * world.size)
-        return value
-    got = np.empty_like(value)
-    world.exchange([none] * world.size, [got] + [none] * others)
-    return got
-
-
 @numeric
 def data_parallel(
     inputs: Sequence[Node],
@@ -200,6 +240,7 @@ def data_parallel(
     updates: Iterable[Update],
     shards: int,
     name: str = "train",
+    shard_optimizer: bool = False,
     **options: Any,
 ) -> DataParallel:
     """A training step whose batch is shared out among all ranks.
@@ -219,12 +260,16 @@ def data_parallel(
         updates: what ``optimizer.updates`` gives, from the loss of one shard.
         shards: into how many pieces a batch is cut: at least one for each rank.
         name: of the program, in errors and dumps.
+        shard_optimizer: each rank has a part of the optimizer's state only, as in ZeRO's first
+            stage: the same bits, the same bytes to send. Values of that state are brought together
+            by ``distributed.collect``, which ``checkpoint.save`` does by itself.
         options: of ``tg.compile``.
 
     Raises:
         DistributedError: there are more ranks than shards, or a rank has another program, version,
             seed or number of shards.
-        ValueError: an output or an update is none that can be averaged over shards.
+        ValueError: an output or an update is none that can be averaged over shards; with
+            ``shard_optimizer``, an update is none that is made element by element.
 
     Example:
         >>> x, y = tg.input("x", None, 4), tg.input("y", None, 1)
@@ -236,4 +281,4 @@ def data_parallel(
         >>> bool(after < before)
         True
     """
-    return DataParallel(inputs, outputs, updates, shards, name, options)
+    return DataParallel(inputs, outputs, updates, shards, name, shard_optimizer, options)

@@ -8,14 +8,15 @@ from math import prod
 
 from .. import ops
 from ..graph.dtype import is_float
-from ..graph.ir import Graph, Node, same_nodes
+from ..graph.ir import Graph, Node, Parameter, same_nodes
 from ..graph.op import INPUT, input
 from ..graph.origins import described
 from ..graph.rewrite import substitute
-from ..ops.collective import SHARD_SUM
+from ..ops.collective import GATHER_SLICES, SHARD_SLICE, SHARD_SUM
 from ..ops.random import STEP
 from ..optim.optimizer import GRADIENT
 from ..passes import Update, strip_effects
+from .shared_state import StateShare, families, share_out, starts
 
 BUCKET = 4 << 20  # bytes that are summed at a time, at least: long enough for a network's latency
 
@@ -34,6 +35,8 @@ class ShardStep:
         updates: (parameter, new value), which read ``total``.
         counters: (parameter, new value) that follow from no batch.
         draws: whether a shard draws random numbers, from ``counter``.
+        gathered: what is gathered from all ranks after the sums: slices of new values.
+        shares: an optimizer's state of which this rank has a part.
     """
 
     inputs: tuple[Node, ...]
@@ -42,12 +45,21 @@ class ShardStep:
     updates: tuple[Update, ...]
     counters: tuple[Update, ...]
     draws: bool
+    gathered: tuple[Node, ...] = ()
+    shares: tuple[StateShare, ...] = ()
 
 
 def split(
-    inputs: Sequence[Node], outputs: Sequence[Node], updates: Iterable[Update], shards: int
+    inputs: Sequence[Node],
+    outputs: Sequence[Node],
+    updates: Iterable[Update],
+    shards: int,
+    place: tuple[int, int] = (0, 1),
 ) -> ShardStep:
     """Adds the sum over shards to a step, where its gradients are.
+
+    Args:
+        place: this rank and how many there are, if they share out the optimizer's state.
 
     Raises:
         ValueError: an output is no mean over the batch, or a parameter's new value follows from the
@@ -82,15 +94,20 @@ def split(
     counter = input("shard.counter", dtype="int32")
     scaled = tuple(ops.cast(v, values.dtype) * weight for v in values.nodes)
     drawn = substitute(Graph("step", tuple(inputs), scaled), {STEP: counter}).outputs
-    totals, parts = summed(drawn, values, range(count, count + len(gradients)), shards)
     batch = [i for i, (_, new) in enumerate(pairs) if reads(new, sums)]
-    whole = Graph("update", (), (*sums[:count], *(pairs[i][1] for i in batch)))
-    results = substitute(whole, parts).outputs
+    rest = tuple(pair for i, pair in enumerate(pairs) if i not in set(batch))
+    made, numbers = [pairs[i] for i in batch], range(count, count + len(gradients))
+    summing = Summing(drawn, values, shards, place)
+    if place[1] == 1:
+        summing.add(buckets_of(drawn, numbers))
+    else:
+        made = summing.shared_out(numbers, made, set(Graph("step", (), drawn).parameters))
+    whole = Graph("update", (), (*sums[:count], *(new for _, new in made)))
+    results = substitute(whole, summing.parts).outputs
     return ShardStep(
-        (*inputs, weight, counter), totals, results[:count],
-        tuple(zip((pairs[i][0] for i in batch), results[count:], strict=True)),
-        tuple(pair for i, pair in enumerate(pairs) if i not in set(batch)),
-        reads(totals[-1], [counter]),
+        (*inputs, weight, counter), tuple(summing.totals), results[:count],
+        tuple(zip((p for p, _ in made), results[count:], strict=True)), rest,
+        reads(summing.totals[-1], [counter]), tuple(summing.gathered), tuple(summing.shares),
     )  # fmt: skip
 
 
@@ -115,10 +132,8 @@ class Values:
         return self.sums[-1]
 
 
-def summed(
-    scaled: Sequence[Node], values: Values, gradients: range, shards: int
-) -> tuple[tuple[Node, ...], dict[Node, Node]]:
-    """The sums over shards of buckets of values, and each value's part of them.
+def buckets_of(scaled: Sequence[Node], gradients: range) -> list[list[int]]:
+    """Numbers of the values of each bucket.
 
     What the forward pass gives is in the first bucket, with the gradients that come first.
     """
@@ -127,14 +142,100 @@ def summed(
         if sum(scaled[k].type.bytes for k in buckets[-1]) >= BUCKET:
             buckets.append([])
         buckets[-1].append(i)
-    totals: list[Node] = []
-    parts: dict[Node, Node] = {}
-    for bucket in filter(None, buckets):
-        order, sums = [values.order[i] for i in bucket], [values.sums[i] for i in bucket]
-        row = flat([scaled[i] for i in bucket], order)
-        totals.append(SHARD_SUM(*totals[-1:], row, shards=shards))
-        parts |= zip(sums, unflat(totals[-1], sums, order), strict=True)
-    return tuple(totals), parts
+    return [bucket for bucket in buckets if bucket]
+
+
+class Summing:
+    """The sums over shards of buckets of values.
+
+    Attributes:
+        totals: the sums.
+        parts: for each value's sum, which an input stands for, what it is a part of.
+        gathered: new values of all ranks' slices; shares: the optimizer's state.
+    """
+
+    def __init__(
+        self, scaled: Sequence[Node], values: Values, shards: int, place: tuple[int, int]
+    ):
+        self.scaled, self.values, self.shards, self.place = scaled, values, shards, place
+        self.totals: list[Node] = []
+        self.parts: dict[Node, Node] = {}
+        self.gathered: list[Node] = []
+        self.shares: list[StateShare] = []
+
+    def add(self, buckets: Sequence[Sequence[int]]) -> None:
+        """Sums of buckets of which every rank needs all."""
+        for bucket in buckets:
+            self.sum(self.row(bucket), bucket)
+
+    def row(self, bucket: Sequence[int]) -> Node:
+        """What is summed: the values of a bucket, one after the other."""
+        return flat([self.scaled[i] for i in bucket], [self.values.order[i] for i in bucket])
+
+    def sum(self, row: Node, bucket: Sequence[int]) -> None:
+        """The sum of a row, and of each value in it."""
+        order, sums = [self.values.order[i] for i in bucket], [self.values.sums[i] for i in bucket]
+        self.totals.append(SHARD_SUM(*self.totals[-1:], row, shards=self.shards))
+        self.parts |= zip(sums, unflat(self.totals[-1], sums, order), strict=True)
+
+    def shared_out(
+        self, gradients: range, after: Sequence[Update], read: set[Parameter]
+    ) -> list[Update]:
+        """Sums of which each rank gets the slice that it makes updates with; returns the updates.
+
+        Args:
+            gradients: numbers of the values that are gradients.
+            after: parameters and new values that follow from sums.
+            read: parameters that each shard reads, which all ranks must have.
+        """
+        known = {self.values.sums[i]: self.values.order[i] for i in gradients}
+        found, everything = families(after, known)
+        by_sum = {f.sum: f for f in found}
+        shared = {id(p) for f in found for p, _ in f.pairs}
+        updates = [pair for pair in after if id(pair[0]) not in shared]
+        rank, ranks = self.place
+        for bucket in buckets_of(self.scaled, gradients):
+            mine = [self.values.sums[i] for i in bucket if i in gradients]
+            members = [by_sum[s] for s in mine if s in by_sum]
+            weights = [sum(p in read for p, _ in f.pairs) for f in members]
+            if weights != [1] * len(mine) or sum(f.size for f in members) < ranks:
+                self.add([bucket])
+                updates += [pair for f in members for pair in f.pairs]
+                continue
+            for f, first in zip(members, starts([f.size for f in members]), strict=True):
+                f.first = first
+            size = sum(f.size for f in members)
+            cuts = [size * r // ranks for r in range(ranks + 1)]
+            others = [i for i in bucket if i not in gradients]
+            total = self.slice(bucket, others, cuts[rank : rank + 2], everything)
+            own, more, held = share_out(members, total, cuts, rank, {*read})
+            updates += more
+            self.shares += held
+            self.gathered.append(GATHER_SLICES(own, ranks=ranks, size=size))
+            orders = [f.order for f in members]
+            values = unflat(self.gathered[-1], [f.sum for f in members], orders)
+            for f, value in zip(members, values, strict=True):
+                updates += [(p, ops.cast(value, p.dtype)) for p, _ in f.pairs if p in read]
+        return updates
+
+    def slice(
+        self, bucket: Sequence[int], others: Sequence[int], cuts: Sequence[int], everything: bool
+    ) -> Node:
+        """A slice of the sum of a bucket's gradients, which come after ``others``, whose sums all
+        ranks need, or need ``everything``. What is computed before does not depend on it, so that
+        its bits do not either.
+        """
+        row, skip = self.row(bucket), sum(prod(self.values.sums[i].shape) for i in others)
+        first, last = cuts
+        if everything:
+            self.sum(row, bucket)
+            return self.totals[-1][skip + first : skip + last]
+        if others:
+            self.sum(row[:skip], others)
+            row = row[skip:]
+        before = self.totals[-1:]
+        self.totals.append(SHARD_SLICE(*before, row, shards=self.shards, first=first, last=last))
+        return self.totals[-1]
 
 
 def in_backward_order(gradients: Iterable[Node]) -> list[Node]:

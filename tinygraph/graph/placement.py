@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from .ir import Node
 
-_NAME = re.compile(r"[a-z]\w*:\d+")
+_NAME = re.compile(r"(?:rank:(\d+)/)?(?!rank:)([a-z]\w*):(\d+)")
 VARIABLE = ("input", "parameter")  # sources whose readers are placed
 _CURRENT = threading.local()
 _ANYWHERE = ""  # the device of constants, and of what depends on nothing else
@@ -25,6 +25,9 @@ class device:
     """``with device("cpu:1"):`` what is built inside is computed there; None: where its inputs are.
 
     The name is a backend's and a number: ``cpu:1`` is a second thread, ``cuda:1`` a second GPU.
+    ``rank:1/cpu:0`` is one of another process, where a launcher has started several; what is placed
+    on one rank and read on another is sent. All devices of a program name a rank, or none does.
+
     Inputs, parameters and constants have no place of their own: they go to the nodes that read
     them.
 
@@ -51,8 +54,37 @@ class device:
 def check_device(name: str) -> None:
     """Raises ValueError for what is not a device's name."""
     if not _NAME.fullmatch(name):
-        raise ValueError(f"a device is called name:number, as 'cpu:0'; got {name!r}")
+        raise ValueError(
+            f"a device is called name:number, as 'cpu:0', or rank:number/name:number, as "
+            f"'rank:1/cpu:0'; got {name!r}"
+        )
     _USED.add(name)
+
+
+def parts_of(name: str) -> tuple[int | None, str, int]:
+    """The rank of a device, None if its name has none; the backend's name; the number.
+
+    Example:
+        >>> parts_of("rank:1/cpu:0"), parts_of("cuda:2")
+        ((1, 'cpu', 0), (None, 'cuda', 2))
+    """
+    found = _NAME.fullmatch(name)
+    assert found is not None, name
+    rank, kind, number = found.groups()
+    return None if rank is None else int(rank), kind, int(number)
+
+
+def rank_of(name: str) -> int | None:
+    """The rank that a device belongs to; None if it is of any."""
+    return parts_of(name)[0]
+
+
+def numbered(names: Iterable[str]) -> dict[str, int]:
+    """A number for each device: its own, or where ranks are named its place among all of them."""
+    known = {name: parts_of(name) for name in names}
+    if any(rank is None for rank, _, _ in known.values()):
+        return {name: number for name, (_, _, number) in known.items()}
+    return {name: i for i, name in enumerate(sorted(known, key=known.__getitem__))}
 
 
 def current() -> str | None:

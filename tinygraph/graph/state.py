@@ -30,8 +30,26 @@ class DeviceMemory(Protocol):
 
 class LostValueError(RuntimeError):
     """A parameter has no value: a program that failed midway had begun to change it, or one that
-    was compiled with ``keep_parameters=False`` has released it.
+    was compiled with ``keep_parameters=False`` has released it, or it is on other ranks.
     """
+
+
+class Spread(Protocol):
+    """Where a value is that not every rank has.
+
+    Attributes:
+        where: in words, as in "on rank 1".
+        here: whether this rank has it, too.
+    """
+
+    @property
+    def where(self) -> str: ...
+
+    @property
+    def here(self) -> bool: ...
+
+    def collect(self, state: ParameterState) -> None:
+        """Brings the value to all ranks, all of which call this."""
 
 
 class ParameterState:
@@ -74,12 +92,23 @@ class ParameterState:
         self._lost = ""  # why there is no value
         self._released = ""  # why there is none any more in the host's memory
         self._elsewhere: Callable[[np.ndarray], None] | None = None  # copies it from there
+        self._spread: Spread | None = None  # where it is, if not on all ranks
         self.readers: WeakSet[object] = WeakSet()  # that have the address of the host's memory
         self.lock = self.unused
 
     @property
     def drawn(self) -> bool:
         return self._array is not None or self._elsewhere is not None
+
+    @property
+    def _away(self) -> bool:
+        """Whether the value is on other ranks only."""
+        return self._spread is not None and not self._spread.here
+
+    def claim(self) -> None:
+        """The value that will be drawn does not depend on which others are drawn before."""
+        if not self.drawn and (claim := getattr(self._initial, "claim", None)) is not None:
+            claim()
 
     @property
     def memory(self) -> np.ndarray | None:
@@ -105,7 +134,7 @@ class ParameterState:
     def copied(self) -> np.ndarray:
         """The value, in memory of its own."""
         with self.held():
-            if self._elsewhere is not None and not self._lost:
+            if self._elsewhere is not None and not self._lost and not self._away:
                 return np.ascontiguousarray(self._made())
             return self._on_host().copy()
 
@@ -119,6 +148,12 @@ class ParameterState:
             raise LostValueError(
                 f"the value of {self._described()} is released: {self._released}. Assign another, "
                 "or load a checkpoint"
+            )
+        if self._away:
+            assert self._spread is not None
+            raise LostValueError(
+                f"the value of {self._described()} is {self._spread.where}: all ranks can call "
+                "distributed.collect, which brings it"
             )
         if self._array is None:
             self._array = self._made()
@@ -166,7 +201,7 @@ class ParameterState:
     def bring(self, memory: DeviceMemory | None) -> None:
         """Copies the newest value into ``memory``, which must already hold a copy."""
         with self.held():
-            if memory in self._newest and not self._lost:
+            if memory in self._newest and not self._lost and not self._away:
                 return
             array = self._on_host()
             if memory is not None:
@@ -176,7 +211,7 @@ class ParameterState:
     def changed(self, memory: DeviceMemory | None) -> None:
         """A program has written a new value into a memory; other copies are old."""
         self.version += 1
-        self._lost = ""
+        self._lost, self._spread = "", None
         if self._copies:
             self._newest = {memory}
             ParameterState.moved = ParameterState.moved or memory is not None
@@ -186,6 +221,24 @@ class ParameterState:
         self.version += 1
         self._lost = why
         ParameterState.moved = True
+
+    @property
+    def spread(self) -> Spread | None:
+        """Where the value is, if not on all ranks."""
+        return self._spread
+
+    def spread_out(self, spread: Spread) -> None:
+        """The value is not on all ranks from now on."""
+        self.version += 1
+        self._lost, self._spread = "", spread
+        ParameterState.moved = True
+
+    def give_away(self, spread: Spread) -> None:
+        """As ``spread_out``, and this rank lets go of the value, unless a program reads it."""
+        with self.held():
+            self.spread_out(spread)
+            if not self.readers and not self._copies:
+                self._array = self._elsewhere = None
 
     def release(self, why: str) -> None:
         """Lets go of the value, unless a program reads it in its runs, or in another memory. Who
@@ -223,7 +276,7 @@ class ParameterState:
             self._array[...] = value
             self._initial = self._elsewhere = None
             self._newest = {None}
-            self._lost = self._released = ""
+            self._lost, self._released, self._spread = "", "", None
             self.version += 1
 
     def _checked(self, value: Any) -> np.ndarray:

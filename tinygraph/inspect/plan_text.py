@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from textwrap import wrap
 
 from ..graph.origins import origins
-from ..plan.records.plan import Bundle, Launch, Plan, Repeat
+from ..plan.records.plan import Bundle, Launch, Plan, Repeat, Transfer
 from ..plan.records.work import Access, Emitted, Nest, Tile
 
 WIDTH = 100  # of a line
@@ -35,11 +35,8 @@ def plan_text(plan: Plan, lines: bool = False) -> str:
                 text += launch_text(str(number), launch, names, lines, devices)
     if plan.transfers:
         text += ["", "transfers: what one device computes and another reads"]
-        text += [
-            f"  {t.bytes:>14,} bytes, {plan.devices[t.source]} to {plan.devices[t.target]}, "
-            f"{names[id(t.buffer)]}: {t.value.type}"
-            for t in plan.transfers
-        ]
+        numbers = {id(launch): i for i, launch in enumerate(plan.launches)}
+        text += [transfer_text(t, plan, names, numbers) for t in plan.transfers]
     rest = [b for b in plan.buffers if b.home != "arena"]
     text += [
         "",
@@ -48,6 +45,19 @@ def plan_text(plan: Plan, lines: bool = False) -> str:
     ]
     text += ["", "arena: address, bytes, the launches in which it is live", *chart(plan, names)]
     return "\n".join(text) + "\n"
+
+
+def transfer_text(
+    t: Transfer, plan: Plan, names: Mapping[int, str], numbers: Mapping[int, int]
+) -> str:
+    """What crosses, from where to where; of a message its shape, and who sends and receives it."""
+    text = f"  {t.bytes:>14,} bytes, {plan.devices[t.source]} to {plan.devices[t.target]}, "
+    text += f"{names[id(t.buffer)]}: "
+    if t.message is None:
+        return text + str(t.value.type)
+    shape = ",".join(map(str, t.sizes))
+    sent, received = numbers[id(t.sends)], numbers[id(t.receives)]
+    return text + f"[{shape}], sent by launch {sent}, received by {received}"
 
 
 def buffer_names(plan: Plan) -> dict[int, str]:

@@ -171,6 +171,15 @@ class Module:
             for name, p in module._own_state():
                 yield (f"{path}.{name}" if path else name), p
 
+    def named_state(self) -> dict[str, Parameter]:
+        """Parameters and buffers, by their dotted names.
+
+        Example:
+            >>> sorted(nn.Linear(4, 2).named_state())
+            ['bias', 'weight']
+        """
+        return dict(self._named_state())
+
     def named_parameters(self) -> dict[str, Parameter]:
         """The trainable parameters by dotted name; a shared one once, under its first.
 
@@ -253,7 +262,7 @@ class Module:
             for name in module.ignored_state
         }
         assign(
-            dict(self._named_state()), {k: v for k, v in values.items() if k not in ignored}, strict
+            self.named_state(), {k: v for k, v in values.items() if k not in ignored}, strict
         )
 
     if not TYPE_CHECKING:

@@ -13,7 +13,7 @@ from ..graph.op import ShapeError
 from .drawn import buffer, drawn
 from .init import constant
 from .module import Module
-from .random import SEED, STEP
+from .random import SEED, STEP, next_step
 
 
 @numeric
@@ -290,7 +290,7 @@ class Dropout(Module):
             return x
         stream = f"{self.path or f'dropout {self._alone}'}:{self._calls}"
         self._calls += 1
-        return ops.effect(self.dropped(x, stream), STEP, STEP + 1)
+        return ops.effect(self.dropped(x, stream), STEP, next_step())
 
     def dropped(self, x: Node, stream: str) -> Node:
         """x without what is dropped in this stream."""

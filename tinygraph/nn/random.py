@@ -16,6 +16,7 @@ import numpy as np
 from ..graph.numeric import numeric
 from ..ops.random import SEED as SEED
 from ..ops.random import STEP as STEP
+from ..ops.random import next_step as next_step
 from ..ops.random import start_streams
 
 

@@ -12,7 +12,7 @@ from ..graph.dtype import is_float
 from ..graph.ir import Node, Parameter
 from ..graph.parameter import parameter
 from ..nn.norm import Dropout
-from ..nn.random import SEED, STEP
+from ..nn.random import SEED, STEP, next_step
 from .reading.records import FileTensor, GraphRecord
 
 # Inputs that say how to compute, and not what with: never parameters.
@@ -76,7 +76,7 @@ class State:
 
     def drawn(self, shape: tuple[Any, ...], stream: str) -> Node:
         """Uniform random numbers in [0, 1), others at each run."""
-        return ops.effect(ops.random_uniform(shape, SEED, STEP, stream), STEP, STEP + 1)
+        return ops.effect(ops.random_uniform(shape, SEED, STEP, stream), STEP, next_step())
 
 
 def _parameter(t: FileTensor, name: str) -> Parameter:

@@ -97,7 +97,7 @@ def _write_shard_sum(k: KernelWriter) -> None:
     port = k.port("port")
     bytes = k.argument("bytes", int(np.prod(y.shape)) * DTYPES[y.dtype].bytes)
     row = x.strides == (1,)
-    if not row:
+    if not row:  # a copy, which fits what it becomes: slices are of rows
         depth = k.depth
         at = k.loops(range(len(x.shape)), x.shape, {"x": x.strides, "y": (1,)})
         k.line(f"y[{at['y']}] = x[{at['x']}]")
@@ -142,6 +142,72 @@ SHARD_SUM: Op = define(
     ref=lambda *xs, shards: np.array(xs[-1]), template=_write_shard_sum,
     no_gradient="it adds up gradients", cost=lambda out, *_, **__: out.size,
 )  # fmt: skip
+
+
+
+def _infer_shard_slice(*types: Type, shards: int, first: int, last: int) -> Type:
+    x = _infer_shard_sum(*types, shards=shards)
+    if not 0 <= first < last <= x.size:
+        raise ShapeError(f"shard_slice requires a slice of {x}, got {first} to {last}")
+    return Type((last - first,), x.dtype)
+
+
+def _infer_gather_slices(x: Type, *, ranks: int, size: int) -> Type:
+    if len(x.shape) != 1 or x.dtype not in ("float32", "float64"):
+        raise ShapeError(f"gather_slices requires a row of f32 or f64, got {x}")
+    return Type((size,), x.dtype)
+
+
+def _alone(ranks: int, value: np.ndarray) -> np.ndarray:
+    if ranks != 1:
+        raise ShapeError(f"slices of {ranks} ranks are made by data_parallel's runs only")
+    return np.array(value)
+
+
+# As SHARD_SUM, of which a rank gets a slice only; and slices of all ranks, one after the other.
+SHARD_SLICE: Op = define(
+    "shard_slice", Kind.OPAQUE, ordered=True, infer=_infer_shard_slice,
+    ref=lambda *xs, shards, first, last: _alone(1 + (last - first < xs[-1].size), xs[-1]),
+    template=_write_shard_sum, no_gradient="it adds up gradients",
+    cost=lambda out, *_, **__: out.size,
+)  # fmt: skip
+GATHER_SLICES: Op = define(
+    "gather_slices", Kind.OPAQUE, ordered=True, infer=_infer_gather_slices,
+    ref=lambda x, *, ranks, size: _alone(ranks, x), template=_write_shard_sum,
+    no_gradient="it gathers parameters", cost=lambda *_, **__: 0,
+)  # fmt: skip
+
+
+# A value that goes from one rank to another, where a plan has crossings: the first copies it to the
+# message's memory, from which the other copies it to where that rank reads it.
+def _write_message(sends: bool) -> Callable[[KernelWriter], None]:
+    def write(k: KernelWriter) -> None:
+        (x,), y = k.inputs, k.output
+        k.array("x", x)
+        k.array("y", y)
+        call = f"pass_message({k.port('port')}, {k.argument('message', int(k.attrs['message']))})"
+        if not sends:
+            k.line(call)
+        depth = k.depth
+        at = k.loops(range(len(x.shape)), x.shape, {"x": x.strides, "y": y.strides})
+        k.line(f"y[{at['y']}] = x[{at['x']}]")
+        k.depth = depth
+        if sends:
+            k.line(call)
+
+    return write
+
+
+def _define_message(name: str, sends: bool) -> Op:
+    return define(
+        name, Kind.OPAQUE, infer=lambda x, *, message, rank: x,
+        ref=lambda x, *, message, rank: np.array(x), template=_write_message(sends),
+        no_gradient="it is part of a plan", cost=lambda *_, **__: 0,
+    )  # fmt: skip
+
+
+SEND: Op = _define_message("send", True)  # to a rank
+RECEIVE: Op = _define_message("receive", False)  # from a rank
 
 
 def all_reduce(x: Any) -> Node:

@@ -14,6 +14,7 @@ from ..graph.convert import sizes, whole
 from ..graph.ir import Node, Parameter
 from ..graph.op import PARAMETER, Kind, Op, ShapeError, broadcast_shapes, define, input, promote
 from ..graph.origins import scopes
+from ..graph.placement import device
 from ..graph.state import ParameterState
 from ..graph.types import Type
 from .arithmetic import floor
@@ -91,6 +92,12 @@ STEP = _state("random.step", "int32")
 _drawn: Counter[str] = Counter()  # how many streams have had each name
 
 
+def next_step() -> Node:
+    """The counter's next value: one node, on whichever devices random numbers are drawn."""
+    with device(None):
+        return STEP + 1
+
+
 def start_streams() -> None:
     """Streams are counted anew: the next ones have the names of the first."""
     _drawn.clear()
@@ -149,7 +156,7 @@ def random_uniform(
     number = stream_number(stream)
     if seed is None:
         drawn = RANDOM_UNIFORM(SEED, STEP, places, stream=number)
-        drawn = EFFECT(drawn, STEP, STEP + 1)
+        drawn = EFFECT(drawn, STEP, next_step())
     else:
         drawn = RANDOM_UNIFORM(seed, step, places, stream=number)
     return drawn if (low, high) == (0, 1) else drawn * (high - low) + low

@@ -93,7 +93,7 @@ class Accumulated:
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of the optimizer's state, and of the sums."""
-        return self.optimizer.state_dict() | {k: p.value for k, p in self._named().items()}
+        return self.optimizer.state_dict() | {k: p.value for k, p in self._own().items()}
 
     def load_state_dict(self, values: Mapping[str, Any]) -> None:
         """Sets all state, or none if names or shapes do not fit; after ``updates`` made it.
@@ -105,15 +105,24 @@ class Accumulated:
             ValueError: lists every missing, unexpected or misshapen name.
         """
         own = {k: v for k, v in values.items() if k.startswith("accumulated.")}
-        before = {k: p.value for k, p in self._named().items()}
-        assign(self._named(), own)
+        before = {k: p.value for k, p in self._own().items()}
+        assign(self._own(), own)
         try:
             self.optimizer.load_state_dict({k: v for k, v in values.items() if k not in own})
         except ValueError:
-            assign(self._named(), before)
+            assign(self._own(), before)
             raise
 
-    def _named(self) -> dict[str, Parameter]:
+    def named_state(self) -> dict[str, Parameter]:
+        """The optimizer's state, and the sums, by name.
+
+        Example:
+            >>> sorted(optim.Accumulated(optim.SGD(0.1), 4).named_state())
+            ['accumulated.count', 'lr', 'step']
+        """
+        return self.optimizer.named_state() | self._own()
+
+    def _own(self) -> dict[str, Parameter]:
         sums = {f"accumulated.{k}": p for k, p in enumerate(self._sums.values())}
         return {"accumulated.count": self.count, **sums}
 

@@ -201,7 +201,13 @@ class Optimizer:
             self._slots[key] = state(f"{kind}.{p.name}", p.shape, p.dtype, value, like=p)
         return self._slots[key]
 
-    def _named(self) -> dict[str, Parameter]:
+    def named_state(self) -> dict[str, Parameter]:
+        """The step counter, the learning rate unless it is a schedule, and all slots, by name.
+
+        Example:
+            >>> sorted(optim.SGD(0.1).named_state())
+            ['lr', 'step']
+        """
         found = {"step": self.step}
         if isinstance(self.lr, Parameter):
             found["lr"] = self.lr
@@ -219,7 +225,7 @@ class Optimizer:
             >>> sorted(optim.SGD(0.1).state_dict())
             ['lr', 'step']
         """
-        return {name: p.state.copied() for name, p in self._named().items()}
+        return {name: p.state.copied() for name, p in self.named_state().items()}
 
     def load_state_dict(self, values: Mapping[str, Any]) -> None:
         """Sets all state, or none if names or shapes do not fit; after ``updates`` made the slots.
@@ -238,7 +244,7 @@ class Optimizer:
             raise ValueError(
                 f"this {type(self).__name__} has no state yet: updates() makes it, call that first"
             )
-        assign(self._named(), values)
+        assign(self.named_state(), values)
 
 
 @numeric

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..graph.ir import Graph, Node, Parameter
+from ..graph.op import PLACE
 from ..graph.origins import described
 from ..graph.rebuild import rebuild
 from ..ops.identity import EFFECT
@@ -38,7 +39,7 @@ def strip_effects(graph: Graph, updates: Iterable[Update] = ()) -> tuple[Graph, 
     count = len(graph.outputs)
     pairs = [(p, new, new) for (p, _), new in zip(given, stripped[count:], strict=True)]
     found: dict[Parameter, tuple[Node, Node]] = {}
-    for parameter, new, source in [*pairs, *((p, new, effect) for effect, p, new in effects)]:
+    for parameter, new, source in [*pairs, *((p, unplaced(n), e) for e, p, n in effects)]:
         first, first_source = found.setdefault(parameter, (new, source))
         if first is not new:
             places = " and ".join(described(n) for n in (first_source, source))
@@ -49,3 +50,12 @@ def strip_effects(graph: Graph, updates: Iterable[Update] = ()) -> tuple[Graph, 
         Graph(graph.name, graph.inputs, stripped[:count]),
         tuple((p, new) for p, (new, _) in found.items()),
     )
+
+
+def unplaced(n: Node) -> Node:
+    """A new value where it was computed: an effect has brought it to the device of its own value,
+    where no other of the same update need be.
+    """
+    while n.op is PLACE:
+        n = n.inputs[0]
+    return n

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from ..graph.ir import Graph, Node, Parameter
+from ..graph.placement import rank_of
 from .empty import without_empty
 from .fusion import absorb as absorbing
 from .fusion import form as forming
@@ -28,6 +29,7 @@ from .memory.layout import Layout
 from .memory.memory import Memory
 from .memory.stores import sources, store_outputs, store_values
 from .memory.updates import order_updates
+from .messages import Messages
 from .records.lowered import Launches
 from .records.plan import Launch, Loop, Plan, Repeat, Transfer
 from .records.steps import OPTIONAL
@@ -82,6 +84,7 @@ class Planning:
         order: of the groups, in which they may run.
         fixed: nodes whose values stay between runs.
         launches: of a run and of its preparation; ``loops``: which of them are repeated.
+        messages: between ranks, where devices are of ranks.
         plan: the result.
     """
 
@@ -99,6 +102,7 @@ class Planning:
     fixed: Set[Node] = frozenset()
     launches: Launches = field(default_factory=Launches)
     loops: list[Loop] = field(default_factory=list)
+    messages: Messages | None = None
     plan: Plan = field(init=False)
 
     def run(self, steps: Sequence[Callable[[Planning], None]], watch: Watch | None = None) -> None:
@@ -213,6 +217,14 @@ def bundled_step(launch: Launch, target: Target) -> Launch:
     return launch
 
 
+def exchange(p: Planning) -> None:
+    devices = device_names(p.graph)
+    if devices and rank_of(devices[0]) is not None:
+        p.messages = Messages(devices, p.memory)
+        p.launches.run = p.messages.among([*p.launches.run, *p.launches.late])
+        p.launches.late = []
+
+
 def order(p: Planning) -> None:
     p.launches.run += p.launches.late
     if p.fusion.devices:
@@ -247,7 +259,8 @@ def allocate(p: Planning) -> None:
         p.loops,
         constants=p.memory.constants,
         devices=device_names(p.graph),
-        transfers=transfers(p),
+        transfers=p.messages.transfers if p.messages else transfers(p),
+        holders={n: tuple(sorted(r)) for n, r in p.messages.holders.items()} if p.messages else {},
         stored=stored(p),
         remarks=p.remarks,
         refused=p.fusion.refused,
@@ -290,6 +303,7 @@ STEPS: tuple[Callable[[Planning], None], ...] = (
     lower,  # groups become launches: contractions, nests, templates, loops
     release,  # values that only prepare others do not stay
     bundle,  # small independent launches go out as one
+    exchange,  # what crosses from rank to rank goes in messages
     order,  # side by side on several devices; what each launch waits for
     allocate,  # buffers of the arena share memory where they are not live at once
     fetch_ahead,  # launches fetch weights for later ones into the cache

@@ -111,10 +111,10 @@ def sent_bytes(kind: str, bytes: int, ranks: int) -> int:
     return {"all_reduce": 2 * once}.get(kind, once)
 
 
-def summed_bytes(world: World, bytes: int, shards: int) -> int:
+def summed_bytes(world: World, bytes: int, shards: int, gathers: bool = True) -> int:
     """Bytes that a rank sends for a sum over shards: of each of its subtrees the other ranks'
-    slices, then to each of them its own slice of the sum.
+    slices, then, if all ranks need all of the sum, to each of them its own slice of it.
     """
     others, own = world.size - 1, bytes * (world.rank + 1) // world.size
     own -= bytes * world.rank // world.size
-    return len(pieces(world.rank, world.size, shards)) * (bytes - own) + others * own
+    return len(pieces(world.rank, world.size, shards)) * (bytes - own) + gathers * others * own

@@ -78,6 +78,7 @@ class ShardSum:
     Args:
         size, dtype: of the array.
         new: memory for so many elements of the dtype: flat, contiguous.
+        gathers: whether TOTAL is all of the sum; else it is this rank's slice.
     """
 
     def __init__(
@@ -88,7 +89,9 @@ class ShardSum:
         size: int,
         dtype: str = "float32",
         new: Callable[[int, str], np.ndarray] = np.empty,
+        gathers: bool = True,
     ):
+        self._gathers = gathers
         self._dtype = np.dtype(dtype)
         self.rank, self.ranks, self.shards, self.size = rank, ranks, shards, size
         self.memories: list[np.ndarray] = []
@@ -154,36 +157,66 @@ class ShardSum:
             else:
                 yield CopySpan(total, own[0])
             return
-        cuts = [self.size * r // self.ranks for r in range(self.ranks + 1)]
-        slices = [slice(*cuts[r : r + 2]) for r in range(self.ranks)]
+        slices = slices_of(self.size, self.ranks)
         mine = slices[self.rank]
         trees = {r: pieces(r, self.ranks, self.shards) for r in range(self.ranks)}
         width = mine.stop - mine.start
         leaves = {t: s.of(mine) for t, s in zip(trees[self.rank], own, strict=True)}
-        for to, source in self._others():
+        for to, source in others(self.rank, self.ranks):
             got = {t: self._memory(width) for t in trees[source]}
             leaves |= got
-            yield from (Receive(part, source) for s in got.values() for part in self._parts(s))
+            yield from (Receive(part, source) for s in got.values() for part in messages(s))
             rows = (s.of(slices[to]) for s in own)
-            yield from (Send(part, to) for s in rows for part in self._parts(s))
+            yield from (Send(part, to) for s in rows for part in messages(s))
         yield Wait()
-        yield from fold(leaves, total.of(mine), self.shards)
-        for to, source in self._others():
-            theirs = self._parts(total.of(slices[source]))
-            yield from (Receive(part, source) for part in theirs)
-            yield from (Send(part, to) for part in self._parts(total.of(mine)))
+        target = total.of(mine) if self._gathers else Span(TOTAL, 0, width)
+        yield from fold(leaves, target, self.shards)
+        if self._gathers:
+            yield from gathering(total, self.rank, self.ranks)
+
+
+class GatheredSlices:
+    """All ranks' slices of one array of ``size`` elements, OWN on each, gathered in TOTAL."""
+
+    memories: Sequence[np.ndarray] = ()
+
+    def __init__(self, rank: int, ranks: int, size: int, dtype: str = "float32"):
+        self.itemsize = np.dtype(dtype).itemsize
+        mine = slices_of(size, ranks)[rank]
+        width, total = mine.stop - mine.start, Span(TOTAL, 0, size)
+        copy = CopySpan(total.of(mine), Span(OWN, 0, width))
+        self._steps = (copy, *gathering(total, rank, ranks))
+
+    def steps(self, shard: int, empty: bool = False) -> tuple[SumStep, ...]:
+        return self._steps
+
+
+def slices_of(size: int, ranks: int) -> list[slice]:
+    """Each rank's slice of an array."""
+    return [slice(size * r // ranks, size * (r + 1) // ranks) for r in range(ranks)]
+
+
+def others(rank: int, ranks: int) -> Iterator[tuple[int, int]]:
+    """For each distance the ranks to send to and to receive from."""
+    for distance in range(1, ranks):
+        yield (rank + distance) % ranks, (rank - distance) % ranks
+
+
+def messages(span: Span) -> Iterator[Span]:
+    """A span as messages; none if it is empty."""
+    most = LARGEST // 8
+    for first in range(0, span.count, most):
+        yield span.of(slice(first, min(first + most, span.count)))
+
+
+def gathering(total: Span, rank: int, ranks: int) -> Iterator[SumStep]:
+    """Each rank sends its slice of an array to all others."""
+    slices = slices_of(total.count, ranks)
+    for to, source in others(rank, ranks):
+        yield from (Receive(part, source) for part in messages(total.of(slices[source])))
+        yield from (Send(part, to) for part in messages(total.of(slices[rank])))
+    if ranks > 1:
         yield Wait()
-
-    def _others(self) -> Iterator[tuple[int, int]]:
-        """For each distance the ranks to send to and to receive from."""
-        for distance in range(1, self.ranks):
-            yield (self.rank + distance) % self.ranks, (self.rank - distance) % self.ranks
-
-    def _parts(self, span: Span) -> Iterator[Span]:
-        """A span as messages; none if it is empty."""
-        most = LARGEST // 8
-        for first in range(0, span.count, most):
-            yield span.of(slice(first, min(first + most, span.count)))
 
 
 def fold(leaves: dict[Subtree, Span], total: Span, shards: int) -> Iterator[SumStep]:
@@ -216,10 +249,18 @@ def _without_own(step: SumStep, zeros: int) -> SumStep:
 
 @dataclass(frozen=True, eq=False)
 class ShardSums:
-    """The sums that a step makes, in their order, and how they exchange messages."""
+    """The sums that a step makes, in their order, what it gathers after them, and how they exchange
+    messages.
+    """
 
     sums: tuple[ShardSum, ...]
     messages: Messages | None
+    gathered: tuple[GatheredSlices, ...] = ()
+    tolerant: bool = False
+
+    def of(self, shard: int) -> tuple[ShardSum | GatheredSlices, ...]:
+        """What a shard makes steps of."""
+        return (*self.sums, *(self.gathered if shard == self.last else ()))
 
     @property
     def last(self) -> int:
@@ -227,9 +268,12 @@ class ShardSums:
         return self.sums[0].last
 
     @property
-    def far(self) -> bool:
-        """Whether there are ranks on other hosts."""
-        return self.messages is not None and self.messages.far
+    def apart(self) -> bool:
+        """Whether sums are best made beside other launches: there are ranks on other hosts, and no
+        update need wait until it is known that all sums are complete, as it must where the others
+        go on without a rank that dies.
+        """
+        return self.messages is not None and self.messages.far and not self.tolerant
 
     @property
     def functions(self) -> int:

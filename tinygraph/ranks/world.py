@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
@@ -23,6 +23,10 @@ RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK")
 
 class DistributedError(RuntimeError):
     """Ranks that cannot work together, or one that is missing."""
+
+
+class RankLostError(DistributedError):
+    """A rank has died, and the others can go on: see ``World.recover``."""
 
 
 @dataclass
@@ -45,12 +49,19 @@ class Messages(Protocol):
         functions: words: the addresses of MPI_Isend, MPI_Irecv, MPI_Test and MPI_Get_count, the
             communicator, the datatype of bytes, and the address of ``void watch(number, error)``,
             to be called every ``CHECK`` seconds of a wait, and with what is wrong: MPI's error, or
-            -1 for a message of another size than is due.
+            -1 for a message of another size than is due; last whether a rank is lost, so that waits
+            return.
         far: whether there are ranks on other hosts.
+        lost: whether a rank has died, so that no message of these ranks counts any more.
+        when_lost: called then, while compiled code waits.
     """
 
     functions: np.ndarray
     far: bool
+    when_lost: Callable[[], None] | None
+
+    @property
+    def lost(self) -> bool: ...
 
     def expect(self, pending: Pending) -> int:
         """A number for what a wait is for, to be told to ``watch``."""
@@ -67,6 +78,7 @@ class World(Protocol):
         local_rank, local_size: the same among the ranks of this host.
         doing: what this rank does at present, for messages about ranks that are missing.
         messages: how compiled code exchanges; None if this rank is alone.
+        tolerant: whether the others can go on when a rank has died.
     """
 
     rank: int
@@ -75,6 +87,7 @@ class World(Protocol):
     local_size: int
     doing: str
     messages: Messages | None
+    tolerant: bool
 
     def exchange(self, send: Sequence[np.ndarray], receive: Sequence[np.ndarray]) -> None:
         """Sends ``send[r]`` to each other rank r, and fills ``receive[r]`` with what r sent.
@@ -89,12 +102,19 @@ class World(Protocol):
     def end(self, why: str) -> NoReturn:
         """Ends all ranks with this message."""
 
+    def agree(self, done: bool) -> bool:
+        """Whether all ranks are done, and none has died."""
+
+    def recover(self) -> None:
+        """Goes on without the ranks that have died, with other numbers. All others call it."""
+
 
 class Alone:
     """The only rank."""
 
     rank, size, local_rank, local_size, doing = 0, 1, 0, 1, ""
     messages: Messages | None = None
+    tolerant = False
 
     def exchange(self, send: Sequence[np.ndarray], receive: Sequence[np.ndarray]) -> None:
         pass
@@ -106,8 +126,29 @@ class Alone:
         print(f"tinygraph: {why}", file=sys.stderr, flush=True)
         os._exit(FAILED)
 
+    def agree(self, done: bool) -> bool:
+        return done
+
+    def recover(self) -> None:
+        raise AssertionError("there are no other ranks")
+
 
 _found: World | None = None
+
+
+def require_same(world: World, facts: dict[str, Any]) -> None:
+    """That all ranks have the same facts, by name.
+
+    Raises:
+        DistributedError: a rank differs from rank 0; names it and what differs.
+    """
+    first, *others = world.gather(facts)
+    for rank, theirs in enumerate(others, 1):
+        for what, value in first.items():
+            if theirs[what] != value:
+                raise DistributedError(
+                    f"rank {rank} differs from rank 0 in {what}: {theirs[what]} instead of {value}"
+                )
 
 
 def launched() -> bool:

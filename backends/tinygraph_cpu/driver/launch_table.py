@@ -175,6 +175,10 @@ class LaunchTable:
         """How many (launch, part) pairs a run has."""
         return len(self._items)
 
+    def stop(self) -> None:
+        """Leaves out what is left of the run that goes on."""
+        self._header[STOP] = 1
+
     def count_cycles(self, on: bool) -> None:
         """Starts, from zero, or stops the statistics."""
         self._stats[:] = 0

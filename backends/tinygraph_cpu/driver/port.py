@@ -8,12 +8,12 @@ from functools import cache
 import numpy as np
 
 from tinygraph.graph.dtype import DTYPES
-from tinygraph.plan.records.work import COMMUNICATE, SUM_SHARDS
+from tinygraph.plan.records.work import COMMUNICATE, PASS_MESSAGE, SUM_SHARDS
 from tinygraph.ranks.collectives import KINDS, collective
 from tinygraph.ranks.world import DistributedError, world
 
 from .launch_table import words
-from .sums import sum_address
+from .sums import addresses
 
 _I64 = ctypes.c_int64
 _FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p, _I64, _I64, _I64, _I64, _I64)
@@ -43,10 +43,13 @@ def _address() -> int:
 
 def port() -> np.ndarray:
     """A program's block, through which its kernels call out: for what all ranks compute together
-    (``COMMUNICATE``), and for sums over shards (``SUM_SHARDS``, see sums.py).
+    (``COMMUNICATE``), for sums over shards and for messages (``SUM_SHARDS`` and ``PASS_MESSAGE``,
+    see sums.py).
     """
     block = words(8)
-    block[COMMUNICATE], block[SUM_SHARDS] = _address(), sum_address()
+    native = addresses()
+    block[COMMUNICATE], block[SUM_SHARDS] = _address(), native.sum
+    block[PASS_MESSAGE] = native.message
     return block
 
 

@@ -1,7 +1,8 @@
-"""Sums over shards in native code: the steps of ``tinygraph.ranks.shard_sum`` as words in memory.
+"""Sums over shards and messages between ranks in native code, which makes the steps of encoded.py.
 
 A kernel calls ``sum(port, own, total, bytes)``, which makes the steps at the port's cursor and
-moves the cursor to the next sum's. Messages are MPI's, whose functions are called at their
+moves the cursor to the next sum's; or ``message(port, number)``, which makes those of a message, if
+there are other ranks. Messages are MPI's, whose functions are called at their
 addresses; so nothing waits for the interpreter. While it waits, a thread looks at its messages in
 bursts with naps in between: MPI would spin, which takes the core from a rank that computes, and one
 look between two naps moves only a few pieces of a long message (28 MB: 362 ms; with 64 looks 25 ms,
@@ -10,140 +11,57 @@ as fast as spinning). Python is called a few times a second, to see whether a ra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from functools import cache
 
 import llvmlite.binding as llvm
-import numpy as np
 from llvmlite import ir
 
 from tinygraph.compiler.store import default_store
-from tinygraph.ranks.shard_sum import (
-    OWN,
-    TOTAL,
-    AddSpans,
-    CopySpan,
-    Receive,
-    Send,
-    ShardSum,
-    ShardSums,
-    Span,
-    Wait,
-)
-from tinygraph.ranks.world import CHECK, Messages, Pending
+from tinygraph.ranks.world import CHECK
 
 from ..machine import objects
 from ..machine.features import detect
 from .emitter import I32, I64, VOID, WORDS, WordBuilder
-from .launch_table import words
+from .encoded import (
+    ADD32,
+    ADD64,
+    BYTE,
+    COMM,
+    COPY,
+    COUNT,
+    DONE,
+    DUE,
+    FAILED,
+    GET_COUNT,
+    IRECV,
+    ISEND,
+    KIND,
+    NUMBER,
+    PORT_CURSOR,
+    PORT_MESSAGES,
+    PORT_PATIENT,
+    PORT_TABLE,
+    RECEIVE,
+    REQUEST,
+    SEND,
+    STATUS,
+    STATUSES,
+    STEP,
+    TAG,
+    TEST,
+    WAIT,
+    WATCH,
+    A,
+    B,
+    C,
+)
 
-# Words of a port: where the next sum's steps are; MPI; whether others compute meanwhile.
-PORT_CURSOR, PORT_MESSAGES, PORT_PATIENT = 2, 3, 4
-ISEND, IRECV, TEST, GET_COUNT, COMM, BYTE, WATCH = range(7)  # words of ``Messages.functions``
-# Words of a step; an operand is a base and an offset in bytes. A wait has its messages at A:
-# requests, their states and how many bytes are due, a word for each.
-KIND, A, A_AT, B, B_AT, C, C_AT, COUNT, NUMBER, REQUEST = range(10)
-STATUSES, DONE, DUE = B, C, C_AT
-STEP = 12
-END, ADD32, ADD64, COPY, SEND, RECEIVE, WAIT = range(7)
-BASES = {OWN: 1, TOTAL: 2}  # of an operand; 0: its offset is an address
 LANES = 16
-TAG = 4  # of messages
-STATUS = 16  # words of room for an MPI_Status, which take 3
 LOOKS = 64  # at messages between two naps
 NAPS = (0, 20, 50, 200, 1000)  # microseconds, the longer the wait, the longer
 ROUNDS = 20  # of each
 PATIENT = 1000  # rounds of naps before the longest, of a thread that others need its core for
-
-
-# ---------------------------------------------------------------------- steps as words
-
-
-class EncodedSum:
-    """Steps of a shard's sums, one after the other, as the native code reads them."""
-
-    def __init__(self, sums: ShardSums, shard: int, empty: bool) -> None:
-        self.kept: list[np.ndarray] = []
-        rows: list[list[int]] = []
-        for each in sums.sums:
-            pending: list[tuple[list[int], tuple[str, int, int]]] = []
-            for step in each.steps(shard, empty):
-                row = _Row(each)
-                if isinstance(step, Wait):
-                    assert sums.messages is not None
-                    rows.append(self._wait(row, pending, sums.messages))
-                    pending = []
-                    continue
-                made, peer = row.of(step)
-                rows.append(made)
-                if peer is not None:
-                    pending.append((made, peer))
-            rows.append([END] * STEP)
-        self.table = words(len(rows) * STEP)
-        self.table[:] = np.array(rows, np.int64).reshape(-1)
-        self.address = self.table.ctypes.data
-
-    def _wait(
-        self,
-        row: _Row,
-        pending: Sequence[tuple[list[int], tuple[str, int, int]]],
-        messages: Messages,
-    ) -> list[int]:
-        """A wait for messages, each of which gets its request."""
-        n = len(pending)
-        requests, done, due, statuses = words(n), words(n), words(n), words(n * STATUS)
-        self.kept += [requests, done, due, statuses]
-        for i, (message, (way, _, bytes)) in enumerate(pending):
-            message[REQUEST] = requests.ctypes.data + 8 * i
-            due[i] = bytes if way == "from" else -1
-        number = messages.expect(Pending([peer for _, peer in pending], done))
-        made = row.empty(WAIT)
-        made[A], made[STATUSES] = requests.ctypes.data, statuses.ctypes.data
-        made[DONE], made[DUE] = done.ctypes.data, due.ctypes.data
-        made[COUNT], made[NUMBER] = n, number
-        return made
-
-
-class _Row:
-    """The words of one step of a sum."""
-
-    def __init__(self, sum: ShardSum) -> None:
-        self.sum, self.size = sum, sum.itemsize
-
-    @staticmethod
-    def empty(kind: int) -> list[int]:
-        return [kind] + [0] * (STEP - 1)
-
-    def of(self, step: AddSpans | CopySpan | Send | Receive) -> tuple[list[int], tuple | None]:
-        """The words, and of a message what it is."""
-        match step:
-            case AddSpans(target, left, right):
-                row = self._filled(ADD32 if self.size == 4 else ADD64, target, left, right)
-                row[COUNT] = target.count
-                return row, None
-            case CopySpan(target, source):
-                row = self._filled(COPY, target, source)
-                row[COUNT] = target.count * self.size
-                return row, None
-            case Send(span, rank):
-                return self._message(SEND, "to", span, rank)
-            case Receive(span, rank):
-                return self._message(RECEIVE, "from", span, rank)
-
-    def _message(self, kind: int, way: str, span: Span, rank: int) -> tuple[list[int], tuple]:
-        row, bytes = self._filled(kind, span), span.count * self.size
-        row[COUNT], row[NUMBER] = bytes, rank
-        return row, (way, rank, bytes)
-
-    def _filled(self, kind: int, *spans: Span) -> list[int]:
-        row = self.empty(kind)
-        for word, span in zip((A, B, C), spans, strict=False):
-            at = span.first * self.size
-            if span.memory in BASES:
-                row[word], row[word + 1] = BASES[span.memory], at
-            else:
-                row[word + 1] = self.sum.memories[span.memory].ctypes.data + at
-        return row
 
 
 # ---------------------------------------------------------------------- native code
@@ -213,6 +131,7 @@ def _emit_test(module: ir.Module) -> ir.Function:
         error = _call(b, b.word(functions, TEST), I32, b.at(requests, i), b.at(done, i), status)
         with b.if_then(b.icmp_signed("!=", error, I32(0)), likely=False):
             _watch(b, step, functions, b.sext(error, I64))
+            b.ret(I64(1))  # where a rank is lost, that is all
         with b.if_else(zero(b.word(done, i))) as (waits, complete):
             with waits:
                 b.store(b.add(b.load(open), I64(1)), open)
@@ -228,6 +147,11 @@ def _emit_test(module: ir.Module) -> ir.Function:
 
 def _watch(b: WordBuilder, step: ir.Value, functions: ir.Value, error: ir.Value) -> None:
     _call(b, b.word(functions, WATCH), VOID, b.word(step, NUMBER), error)
+
+
+def _failed(b: WordBuilder, functions: ir.Value) -> ir.Value:
+    """Whether a rank is lost, so that no message counts any more."""
+    return b.icmp_signed("!=", b.acquire(functions, FAILED), I64(0))
 
 
 def _emit_wait(module: ir.Module, test: ir.Function) -> ir.Function:
@@ -254,32 +178,28 @@ def _emit_wait(module: ir.Module, test: ir.Function) -> ir.Function:
     b.store(b.select(overdue, I64(0), slept), since)
     with b.if_then(overdue, likely=False):
         _watch(b, step, functions, I64(0))
+    with b.if_then(_failed(b, functions), likely=False):
+        b.ret_void()
     b.branch(burst)
     return function
 
 
-def _emit_sum(module: ir.Module, wait: ir.Function) -> None:
-    """sum(port, own, total, bytes): the steps at the port's cursor; without any it copies."""
+def _emit_steps(module: ir.Module, wait: ir.Function) -> ir.Function:
+    """steps(port, bases, cursor) -> cursor: makes steps to their end; returns what follows."""
     add32 = _emit_add(module, "tinygraph_add32", ir.FloatType())
     add64 = _emit_add(module, "tinygraph_add64", ir.DoubleType())
-    function = ir.Function(module, ir.FunctionType(VOID, [I64] * 4), "tinygraph_sum")
+    function = ir.Function(module, ir.FunctionType(I64, [WORDS, WORDS, I64]), "tinygraph_steps")
+    function.linkage = "internal"
     b = WordBuilder(function.append_basic_block("entry"))
-    port, own, total, bytes = function.args
-    port = b.inttoptr(port, WORDS)
-    bases = b.alloca(I64, 3)
-    for k, base in enumerate((I64(0), own, total)):
-        b.store(base, b.at(bases, k))
-    with b.if_then(b.icmp_signed("==", b.word(port, PORT_CURSOR), I64(0))):
-        _copy(b, total, own, bytes)
-        b.ret_void()
-    functions = b.pointer(port, PORT_MESSAGES)
-    head = b.append_basic_block("step")
+    port, bases, first = function.args
+    functions, cursor = b.pointer(port, PORT_MESSAGES), b.alloca(I64)
+    b.store(first, cursor)
+    head, end = (b.append_basic_block(n) for n in ("step", "end"))
     b.branch(head)
     b.position_at_end(head)
-    step = b.pointer(port, PORT_CURSOR)
-    b.store(b.ptrtoint(b.at(step, STEP), I64), b.at(port, PORT_CURSOR))
+    step = b.inttoptr(b.load(cursor), WORDS)
+    b.store(b.ptrtoint(b.at(step, STEP), I64), cursor)
     count, at = b.word(step, COUNT), lambda word: _operand(b, bases, step, word)
-    end = b.append_basic_block("end")
     choice = b.switch(b.word(step, KIND), end)
 
     def handle(s: int) -> None:
@@ -296,16 +216,64 @@ def _emit_sum(module: ir.Module, wait: ir.Function) -> None:
             name = ISEND if s == SEND else IRECV
             error = _call(
                 b, b.word(functions, name), I32, at(A), count, b.word(functions, BYTE),
-                b.word(step, NUMBER), I64(TAG), b.word(functions, COMM), b.word(step, REQUEST),
+                b.word(step, NUMBER), b.word(step, TAG), b.word(functions, COMM),
+                b.word(step, REQUEST),
             )  # fmt: skip
             with b.if_then(b.icmp_signed("!=", error, I32(0)), likely=False):
                 _call(b, b.word(functions, WATCH), VOID, I64(-1), b.sext(error, I64))
+        if s in (WAIT, SEND, RECEIVE):
+            with b.if_then(_failed(b, functions), likely=False):
+                b.ret(b.load(cursor))
         b.branch(head)
 
     for kind in (ADD32, ADD64, COPY, SEND, RECEIVE, WAIT):
         handle(kind)
     b.position_at_end(end)
+    b.ret(b.load(cursor))
+    return function
+
+
+def _emit_sum(module: ir.Module, steps: ir.Function) -> None:
+    """sum(port, own, total, bytes): the steps at the port's cursor; without any it copies."""
+    function = ir.Function(module, ir.FunctionType(VOID, [I64] * 4), "tinygraph_sum")
+    b = WordBuilder(function.append_basic_block("entry"))
+    port, own, total, bytes = function.args
+    port = b.inttoptr(port, WORDS)
+    bases = _bases(b, own, total)
+    with b.if_then(b.icmp_signed("==", b.word(port, PORT_CURSOR), I64(0))):
+        _copy(b, total, own, bytes)
+        b.ret_void()
+    after = b.call(steps, [port, bases, b.word(port, PORT_CURSOR)])
+    b.store(after, b.at(port, PORT_CURSOR))
     b.ret_void()
+
+
+def _emit_message(module: ir.Module, steps: ir.Function) -> None:
+    """message(port, number): the steps of a message, if the port has some."""
+    function = ir.Function(module, ir.FunctionType(VOID, [I64] * 2), "tinygraph_message")
+    b = WordBuilder(function.append_basic_block("entry"))
+    port, number = b.inttoptr(function.args[0], WORDS), function.args[1]
+    with b.if_then(b.icmp_signed("!=", b.word(port, PORT_TABLE), I64(0))):
+        first = b.word(b.pointer(port, PORT_TABLE), number)
+        b.call(steps, [port, _bases(b, I64(0), I64(0)), first])
+    b.ret_void()
+
+
+def _emit_left(module: ir.Module, steps: ir.Function) -> None:
+    """left(part, tid, args): a kernel that makes steps. args: the port, the first step."""
+    function = ir.Function(module, ir.FunctionType(VOID, [I64, I64, WORDS]), "tinygraph_left")
+    b = WordBuilder(function.append_basic_block("entry"))
+    args = function.args[2]
+    b.call(steps, [b.pointer(args, 0), _bases(b, I64(0), I64(0)), b.word(args, 1)])
+    b.ret_void()
+
+
+def _bases(b: WordBuilder, own: ir.Value, total: ir.Value) -> ir.Value:
+    """What operands are counted from."""
+    bases = b.alloca(I64, 3)
+    for k, base in enumerate((I64(0), own, total)):
+        b.store(base, b.at(bases, k))
+    return bases
 
 
 def _copy(b: WordBuilder, target: ir.Value, source: ir.Value, bytes: ir.Value) -> None:
@@ -319,12 +287,25 @@ def sum_module() -> str:
     """The text of the LLVM module."""
     module = ir.Module("tinygraph_sums")
     module.triple = llvm.get_process_triple()
-    _emit_sum(module, _emit_wait(module, _emit_test(module)))
+    steps = _emit_steps(module, _emit_wait(module, _emit_test(module)))
+    for emit in (_emit_sum, _emit_message, _emit_left):
+        emit(module, steps)
     return str(module)
 
 
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Of the native functions: ``sum`` and ``message``, which kernels call; the kernel ``left``."""
+
+    sum: int
+    message: int
+    left: int
+
+
 @cache
-def sum_address() -> int:
-    """The address of the native function, loaded once a process."""
+def addresses() -> Addresses:
+    """The native functions, loaded once a process."""
     code = objects.stored_module(sum_module, detect(), default_store(), sum_module())
-    return objects.load_for_good({"tinygraph_sum": code})["tinygraph_sum"]
+    names = [f"tinygraph_{f.name}" for f in fields(Addresses)]
+    found = objects.load_for_good(dict.fromkeys(names, code))
+    return Addresses(*(found[name] for name in names))

@@ -16,7 +16,7 @@ import numpy as np
 from llvmlite import ir
 
 from tinygraph.graph.dtype import DTYPES
-from tinygraph.plan.records.work import COMMUNICATE, SUM_SHARDS
+from tinygraph.plan.records.work import COMMUNICATE, PASS_MESSAGE, SUM_SHARDS
 from tinygraph_scalar.arithmetic import Operand, Value, scalar_type
 from tinygraph_scalar.builder import TextBuilder
 from tinygraph_scalar.prologue import reads_memory
@@ -130,6 +130,8 @@ class StatementEmitter(ExpressionEmitter):
                 self.communicate(port, memory, numbers)
             case ast.Expr(ast.Call(ast.Name("sum_shards"), [port, own, total, bytes], [])):
                 self.sum_shards(port, own, total, bytes)
+            case ast.Expr(ast.Call(ast.Name("pass_message"), [port, number], [])):
+                self.pass_message(port, number)
             case ast.Break() if self.loops:
                 self.builder.branch(self.loops[-1].end)
             case ast.Continue() if self.loops:
@@ -238,6 +240,12 @@ class StatementEmitter(ExpressionEmitter):
         addresses = self.addresses(port, own, total)
         words = [self.builder.ptrtoint(x, I64) for x in addresses]
         self.call_out(addresses[0], SUM_SHARDS, [*words, self.index(bytes)])
+
+    def pass_message(self, port: ast.expr, number: ast.expr) -> None:
+        """Calls the function whose address is the port's third word, with the port."""
+        (block,) = self.addresses(port)
+        words = [self.builder.ptrtoint(block, I64), self.index(number)]
+        self.call_out(block, PASS_MESSAGE, words)
 
     def addresses(self, *names: ast.expr) -> list[ir.Value]:
         views = [self.names.known[ast.unparse(x)] for x in names]

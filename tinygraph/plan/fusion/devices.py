@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...graph.ir import Graph, Node
-from ...graph.placement import device_of
+from ...graph.placement import device_of, numbered
 
 DeviceOf = dict[Node, int]  # of each node, by number; empty where a graph is not placed
 
@@ -13,9 +13,10 @@ def assign(graph: Graph) -> DeviceOf:
     names = {n: device_of(n) for n in graph.nodes}
     if not any(names.values()):
         return {}
+    numbers = numbered(name for name in names.values() if name)
     found: DeviceOf = {}
     for n in reversed(graph.nodes):
         readers = (found[u] for u in graph.users[n])
         name = names[n]
-        found[n] = next(readers, 0) if name is None else int(name.partition(":")[2])
+        found[n] = next(readers, 0) if name is None else numbers[name]
     return found

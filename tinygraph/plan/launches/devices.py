@@ -6,15 +6,17 @@ from collections.abc import Set
 
 from ...graph.ir import Graph, Node
 from ...graph.op import PLACE
-from ...graph.placement import device_of
+from ...graph.placement import device_of, numbered, parts_of, rank_of
 from ..fusion.state import Fusion
 
 
 def device_names(graph: Graph) -> tuple[str, ...]:
     """The devices of a graph by number, up to the last that it uses; () where it is not placed."""
-    names = {d for n in graph.nodes if (d := device_of(n)) is not None}
-    kinds = sorted({d.partition(":")[0] for d in names})
-    count = max((int(d.partition(":")[2]) + 1 for d in names), default=0)
+    names = numbered(d for n in graph.nodes if (d := device_of(n)) is not None)
+    if any(rank_of(d) is not None for d in names):
+        return tuple(names)
+    kinds = sorted({parts_of(d)[1] for d in names})
+    count = max((number + 1 for number in names.values()), default=0)
     return tuple(f"{kinds[0]}:{number}" for number in range(count))
 
 

@@ -49,7 +49,7 @@ def shares(launches: Sequence[Launch], target: Target) -> list[tuple[int, int, f
     """Of each sum its launch, its bytes, and what share of a run's other work comes before it."""
     work = [0.0 if x.sums_shards else duration(x, target) for x in launches]
     return [
-        (number, x.nodes[-1].type.bytes, sum(work[:number]) / max(sum(work), 1e-9))
+        (number, x.nodes[-1].inputs[-1].type.bytes, sum(work[:number]) / max(sum(work), 1e-9))
         for number, x in enumerate(launches)
         if x.sums_shards
     ]

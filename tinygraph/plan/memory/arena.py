@@ -114,6 +114,8 @@ class Devices:
                 if b.first <= loop.first and b.last >= loop.last - 1:  # live throughout
                     for number in range(loop.first, loop.last):
                         self.use(id(b), number, done)
+        for t in plan.messages:  # a message leaves at some time in the run: its memory is its own
+            self.users[id(t.message)], self.before[id(t.message)] = -1, 0
 
     def use(self, key: int, number: int, done: Sequence[int]) -> None:
         self.users[key] = self.users.get(key, 0) | 1 << number

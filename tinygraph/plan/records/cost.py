@@ -15,7 +15,7 @@ from math import prod
 from ...graph.dtype import DTYPES
 from ...graph.ir import Node
 from ...graph.op import Kind
-from ...ops.collective import SHARD_SUM
+from ...ops.collective import GATHER_SLICES, SHARD_SLICE, SHARD_SUM
 from ...ranks.collectives import sent_bytes, summed_bytes
 from ...ranks.world import world
 from .body import Statement
@@ -120,7 +120,7 @@ def traffic(launch: Launch) -> int:
     """Bytes that a launch must read and write; what it reads twice counts once."""
     writes = launch.writes
     seen: dict[tuple, int] = {}
-    for number, (access, sizes) in enumerate(_accesses(launch)):
+    for number, (access, sizes) in enumerate(sized_accesses(launch)):
         size = DTYPES[access.dtype].bytes
         touched = access.buffer.bytes
         if sizes is not None:
@@ -130,7 +130,7 @@ def traffic(launch: Launch) -> int:
     return sum(seen.values())
 
 
-def _accesses(launch: Launch) -> Iterable[tuple[Access, Sequence[int] | None]]:
+def sized_accesses(launch: Launch) -> Iterable[tuple[Access, Sequence[int] | None]]:
     """Every access, in the order of ``launch.accesses``, with its axes' sizes; None: all of it."""
     work = launch.work
     if isinstance(work, Nest):
@@ -186,6 +186,9 @@ def communicated(plan: Plan) -> int:
 
 
 def _sent(n: Node) -> int:
-    if n.op is SHARD_SUM:
-        return summed_bytes(world(), n.type.bytes, int(n.attr("shards")))
+    if n.op in (SHARD_SUM, SHARD_SLICE):
+        whole, shards = n.inputs[-1].type.bytes, int(n.attr("shards"))
+        return summed_bytes(world(), whole, shards, gathers=n.op is SHARD_SUM)
+    if n.op is GATHER_SLICES:
+        return (world().size - 1) * n.inputs[0].type.bytes
     return sent_bytes(n.op.name, n.type.bytes, int(n.attr("ranks")))

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...graph.ir import Node, same_nodes
-from ...ops.collective import SHARD_SUM
+from ...ops.collective import SHARD_SLICE, SHARD_SUM
 from .reason import Reason
-from .work import Access, Buffer, Emitted, Location, Nest, Put, Special, Tile
+from .work import SLACK, Access, Buffer, Emitted, Location, Nest, Put, Special, Tile
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Launch:
     @property
     def sums_shards(self) -> bool:
         """Whether it adds up what all shards of a batch give."""
-        return isinstance(self.work, Special) and self.work.op is SHARD_SUM
+        return isinstance(self.work, Special) and self.work.op in (SHARD_SUM, SHARD_SLICE)
 
     @property
     def accesses(self) -> tuple[Access, ...]:
@@ -125,16 +125,25 @@ class Launch:
 @same_nodes
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """A value in ``buffer`` that one device computes and another reads."""
+    """A value in ``buffer`` that one device computes and another reads.
+
+    Attributes:
+        message: between ranks, the memory that is sent: a region of the buffer, with its axes'
+            ``sizes``. ``sends`` copies it from the buffer, ``receives`` on the other side back.
+    """
 
     value: Node
     buffer: Buffer
     source: int
     target: int
+    message: Buffer | None = None
+    sizes: tuple[int, ...] = ()
+    sends: Launch | None = None
+    receives: Launch | None = None
 
     @property
     def bytes(self) -> int:
-        return self.value.type.bytes
+        return self.value.type.bytes if self.message is None else self.message.bytes - SLACK
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +167,9 @@ class Plan:
     ``devices`` are names by number where the graph is placed: each runs its own launches one after
     the other, and waits for those of others. Without devices, all threads share all launches.
 
+    ``holders``, where devices are of ranks, are the numbers of the parameters that change, each
+    with the ranks that have its new value after a run.
+
     ``stored`` are the nodes whose values launches put into memory, and where; once more for each
     output and update that has a place of its own.
     """
@@ -173,6 +185,7 @@ class Plan:
     constants: list[Any] = field(default_factory=list)
     devices: tuple[str, ...] = ()
     transfers: list[Transfer] = field(default_factory=list)
+    holders: dict[int, tuple[int, ...]] = field(default_factory=dict)
     stored: list[tuple[Node, Location]] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     refused: list[tuple[Node, Node, Reason]] = field(
@@ -182,6 +195,11 @@ class Plan:
     def steps(self, number: int) -> int:
         """How often launch ``number`` is made in one run."""
         return next((x.length for x in self.loops if x.first <= number < x.last), 1)
+
+    @property
+    def messages(self) -> list[Transfer]:
+        """The transfers from rank to rank."""
+        return [t for t in self.transfers if t.message is not None]
 
     @property
     def scratch(self) -> int:

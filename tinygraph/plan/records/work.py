@@ -53,9 +53,9 @@ class Buffer:
 
 
 # Where kernels call out of compiled code: words for what all ranks compute together, for sums over
-# shards, and for what a backend keeps there.
+# shards, for messages between ranks, and for what a backend keeps there.
 PORT = Buffer("port", 64, "port")
-COMMUNICATE, SUM_SHARDS = range(2)
+COMMUNICATE, SUM_SHARDS, PASS_MESSAGE = range(3)
 
 
 @dataclass(frozen=True, slots=True)
