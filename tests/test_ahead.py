@@ -78,21 +78,31 @@ def test_what_a_launch_has_no_time_for_falls_to_those_before() -> None:
 
 
 def test_what_the_cache_does_not_hold_is_not_fetched() -> None:
-    plan = chain(128, rate=1e9, limit=2**20)
+    plan = chain(1024, rate=1e9, limit=2**20)
     _, second, third = weights(plan)
     assert len(second) > 2**20 > len(third)
+    assert plan.launches[1].parts > plan.launches[1].work.sizes["column_parts"]  # rows, too
+    first, second_itself, last = (fetched(launch) for launch in plan.launches)
+    assert not first and second_itself.start == third.start and not last
+
+
+def test_a_weight_that_no_core_keeps_is_fetched_by_its_own_launch() -> None:
+    """Each part fetches the columns of the part after the next, if it has the time; no launch
+    before fetches any of them.
+    """
+    plan = chain(128, rate=1e9)
+    _, second, third = weights(plan)
+    assert len(second) > WIDE.prefetch.near > len(third)
     first, own, last = (fetched(launch) for launch in plan.launches)
     assert first.start == third.start and own.start in second and not last
 
-
-def test_a_weight_that_fits_no_cache_is_fetched_by_its_own_launch() -> None:
-    """Each part fetches the columns of the part after the next, if it has the time."""
-    plan = chain(128, limit=1 << 10, rate=1e9)
+    plan = chain(128, limit=1 << 10, near=1 << 18, rate=1e9)
     for launch, weight in list(zip(plan.launches, weights(plan), strict=True))[:2]:
         part = launch.ahead.part
         assert part * launch.parts == len(weight) - SLACK
         assert fetched(launch).start == weight.start + 2 * part
     assert plan.launches[2].parts > plan.launches[2].work.sizes["column_parts"]  # rows, too
     assert not fetched(plan.launches[2])
-    assert not any(map(fetched, chain(128, limit=1 << 10, rate=1e-3).launches))
+    slow = chain(128, limit=1 << 10, near=1 << 18, rate=1e-3)
+    assert not any(map(fetched, slow.launches))
     assert not any(map(fetched, chain(128, limit=1 << 10, near=1 << 10, rate=1e9).launches))

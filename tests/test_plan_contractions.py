@@ -18,7 +18,7 @@ from tinygraph.graph.op import input
 from tinygraph.ops.conv import CONV2D, CONV2D_INPUT_GRADIENT, CONV2D_WEIGHT_GRADIENT
 from tinygraph.ops.linalg import OUTER_SUM
 from tinygraph.ops.view import TRANSPOSE
-from tinygraph.plan.records.target import Product
+from tinygraph.plan.records.target import EVERY, Product
 from tinygraph.plan.records.work import SLACK, Tile
 
 GEOMETRIES = [
@@ -259,3 +259,19 @@ def test_few_rows_are_cut_by_what_they_read(rows):
     assert cut.vectors > 4 and cut.column_parts == 4
     small = WIDE.cut(Product(1, 1, rows, 32, (1, 1, 64), packed=True, across=False))
     assert small.vectors == 2 and small.column_parts == 1
+
+
+def test_rows_are_grouped_by_what_passes_the_second_cache():
+    """Either all rows of a part for each block of columns, or all its columns for each group of
+    rows that stays in that cache.
+    """
+    cut = WIDE.cut(Product(1, 1, 2048, 3072, (1, 1, 768), packed=True, across=False))
+    rows, columns = 2048 // cut.row_parts, 3072 // cut.column_parts
+    kept = cut.row_group * cut.rows
+    assert 4 * 768 * kept <= WIDE.caches.second < 4 * 768 * rows
+    assert rows + -(-rows // kept) * columns < columns + columns // (16 * cut.vectors) * rows
+
+    group = partial(WIDE.core.row_group, (13, 2), depth=3072)
+    assert group((512, 4096)) == WIDE.caches.second // (4 * 3072 * 13)
+    assert group((512, 32)) == EVERY  # one block of columns
+    assert group((39, 4096)) == EVERY  # all rows stay

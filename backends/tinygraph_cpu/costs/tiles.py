@@ -74,9 +74,11 @@ class Core:
             # Rows of A are where the thread that computed them left them: columns are shared out
             # only where the weights are larger than A and the result together.
             heavy = n * depth > count * m * (n + depth)
-            again = 8 * self.lanes / (STREAM * count * m) if 4 * n * depth >= KEPT else 0.0
+            far = 4 * n * depth > 2 * self.caches.second
+            again = 8 * self.lanes / (STREAM * count * m) if far else 0.0
             parts = choose_parts(tiles, blocks, work, heavy, again)
-            return Cut(*tile, *parts, row_group=1 if near else EVERY)
+            share = -(-count * m // parts[0]), -(-n // parts[1])
+            return Cut(*tile, *parts, row_group=1 if near else self.row_group(tile, share, depth))
         pieces, row_parts, column_parts = chunk_parts(
             (tiles, blocks), (m, n), depth, count * m * n, p.longest
         )
@@ -121,6 +123,21 @@ class Core:
         wide = n > WIDE * count * m
         parts = choose_parts(tiles, blocks, max(count * m, FEW_ROWS) * work, wide)
         return Cut(*tile, *parts, row_group=group)
+
+    def row_group(self, tile: tuple[int, int], share: tuple[int, int], depth: int) -> int:
+        """How many row tiles of a part meet one block of columns after another together.
+
+        If all do, the part's rows of A come from beyond the second cache for each block of columns;
+        if as many do as stay there, its columns of B for each group of rows. ``share`` is how many
+        rows and columns a part has.
+        """
+        (rows, columns), width = share, tile[1] * self.lanes
+        group = self.caches.second // (4 * depth * tile[0])
+        if not group or group * tile[0] >= rows:
+            return EVERY
+        together = columns + -(-columns // width) * rows
+        grouped = rows + -(-rows // (group * tile[0])) * columns
+        return group if grouped < together else EVERY
 
     def choose_tile(
         self,

@@ -56,7 +56,7 @@ def accumulate(
     if reduction.rest is not None:
         a_strides[2] = b_strides[2] = i64(4 * shape.lanes)
     ahead = b.mul(b_strides[2], i64(max(1, PREFETCH_BYTES // (4 * shape.vectors * shape.lanes))))
-    fetched = [(walk.start, walk.step, 3) for walk in walks]
+    fetched = [(walk.start, walk.step, walk.locality) for walk in walks]
     if block is not None:
         fetched += [(start, block.step, 2) for start in block.starts]
 

@@ -79,10 +79,13 @@ class Reduction:
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """Memory to fetch meanwhile: an address, bytes between steps."""
+    """Memory to fetch meanwhile: an address, bytes between steps, and the cache that it is fetched
+    into, as ``prefetch`` has it.
+    """
 
     start: ir.Value
     step: ir.Value
+    locality: int = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +151,12 @@ class PartPrefetch:
         return PartPrefetch(place, b.udiv(b.add(bytes, b.sub(some, i64(1))), some))
 
     def walk(self, b: ir.IRBuilder) -> Walk:
-        """The walk of the next tile's reduction."""
-        return Walk(b.load(self.place, typ=pointer), self.step)
+        """The walk of the next tile's reduction.
+
+        Into the second cache: the first is full of what the tile multiplies, and a core has few
+        buffers for what it fetches there.
+        """
+        return Walk(b.load(self.place, typ=pointer), self.step, locality=2)
 
     def advance(self, b: ir.IRBuilder, reduction: Reduction) -> None:
         """Moves on by the steps of a reduction."""

@@ -5,8 +5,9 @@ wait for memory, while those with many leave it idle. So the weights are stored 
 which they are read, as one stream, and a launch fetches the stretch of it that later ones need: the
 latest launches that have the time for it, since what is fetched early may be lost again.
 
-A weight that fits no cache is left to its own launch: while a part multiplies with its columns, it
-fetches those of the part after the next, which its thread will take where two share the launch.
+A weight that no core's own cache keeps is left to its own launch, if that shares out columns: while
+a part multiplies with its columns, it fetches those of the part after the next, which its thread
+will take where two share the launch. What another core has fetched comes slowly, or not at all.
 Before, the first tile to meet a column waited for memory: two layers of 9.4 MB with 128 rows, as in
 BERT, took 7.2 ms and take 6.2 (an Intel core with AVX-512).
 """
@@ -31,8 +32,11 @@ def fetch_ahead(plan: Plan, prefetch: Prefetch | None) -> None:
     weights = [b for b in plan.buffers if b.home == "prepared"] + read_in_place
     weights = [b for b in weights if b.first >= 0]
     weights.sort(key=lambda b: (b.first, b.home, b.offset))
+    own = set[Buffer]()
     for member in (m for x in plan.launches for m in x.members):
         member.ahead = own_columns(member, prefetch)
+        own |= {member.ahead.start.buffer} if member.ahead else set()
+    weights = [b for b in weights if b not in own]
     stream = WeightStream([b for b in weights if b.bytes <= prefetch.limit])
     read, missing = [0] * len(plan.launches), [0] * len(plan.launches)
     for b in weights:  # what fits no cache is read by its launch alone, which has no time then
@@ -50,15 +54,15 @@ def fetch_ahead(plan: Plan, prefetch: Prefetch | None) -> None:
 
 
 def own_columns(launch: Launch, prefetch: Prefetch) -> Ahead | None:
-    """What a launch fetches for its own parts: of a weight that fits no cache, if each part has
-    columns of its own, and the time to fetch as much as it reads.
+    """What a launch fetches for its own parts: of a weight that no core's own cache keeps, if each
+    part has columns of its own, and the time to fetch as much as it reads.
     """
     work = launch.work
     if not isinstance(work, Tile) or work.b.buffer.home != "prepared" or work.sizes["g"] > 1:
         return None
     b, parts = work.b.buffer, launch.parts
     part = (b.bytes - SLACK) // parts
-    alone = b.bytes > prefetch.limit and parts == work.sizes["column_parts"]
+    alone = b.bytes > prefetch.near and parts == work.sizes["column_parts"]
     if not alone or part > prefetch.near or prefetch.capacity(launch) < b.bytes:
         return None
     return Ahead(Access(b, TURN * part, (), "uint8"), part)
