@@ -123,7 +123,7 @@ def program() -> tg.Program:
 
 def test_a_pass_is_compared_with_the_one_before(program):
     found = program.diff("simplify")
-    assert found.startswith("--- flatten_volumes: 4 nodes\n+++ simplify: 2 nodes")
+    assert found.startswith("--- split_dilation: 4 nodes\n+++ simplify: 2 nodes")
     assert "- %1' = relu(%0) : f32[4,3]" in found and "stop_gradient" not in found
 
 

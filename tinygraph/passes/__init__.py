@@ -29,6 +29,7 @@ from .narrow_products import narrow_products
 from .prune_loops import prune_loops
 from .simplify import simplify
 from .simplify_views import simplify_views
+from .split_dilation import split_dilation
 from .stabilize import stabilize
 from .unroll_loops import unroll_loops
 from .widen import widen
@@ -48,6 +49,7 @@ PIPELINE: tuple[Callable[..., Graph], ...] = (
     stabilize,  # log(softmax(x)) and log(1 + exp(x)) in forms that do not overflow
     fold_batch_norm,  # scales after convolutions move into weights that are prepared once
     flatten_volumes,  # convolutions of volumes are convolutions of images
+    split_dilation,  # dilated ones are plain ones of every d-th pixel, for Winograd's algorithm
     simplify,  # algebra that holds for NaN, infinities and -0.0
     simplify_views,  # reshapes, transposes, slices and broadcasts that cancel or join
     defer_lookups,  # tables are multiplied, not the rows that are looked up in them
@@ -95,6 +97,7 @@ __all__ = [
     "prune_loops",
     "simplify",
     "simplify_views",
+    "split_dilation",
     "stabilize",
     "strip_effects",
     "unroll_loops",
