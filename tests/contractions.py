@@ -200,6 +200,24 @@ def sums_of_batch(level, tile, m, n, k, *, parts=(1, 1), pack=False):
     return arena, np.einsum("mkn,kn->mn", a.astype(np.float64), b)
 
 
+def sums_of_groups(level, tile, m, n, k, group, *, parts=(1, 1)):
+    """A (m, k, n) times B (k, group, n): each column by all channels of its group, at each step."""
+    a, b, lanes = normal(m, k, n), normal(k * group, n, seed=1), lanes_of(level)
+    spec = Contraction.tiled(
+        tile, m, n, PLAIN, (TileOperand(),), lanes, lanes_along="batch", packed=True, group=group
+    )
+    arena = Arena(a=a, b=packed(b, spec.width), c=np.zeros((m, n), np.float32))
+    fields = block(
+        row_parts=parts[0], column_parts=parts[1], row_group=1, m=m, n=n, k=k,
+        a=arena.address("a"), a_m=k * n, a_k=n,
+        b=arena.address("b"), b_j=spec.width * k * group, b_k=spec.width * group,
+    )  # fmt: skip
+    execute(level, arena, spec, fields, [[arena.address("c"), 0, 0, 0, n]])
+    channels = a.astype(np.float64).reshape(m, k, n // group, group)
+    sums = np.einsum("mkgc,kcgj->mgj", channels, b.reshape(k, group, -1, group))
+    return arena, sums.reshape(m, n)
+
+
 def windows_of_picture(level, tile, n, *, image, kernel, stride, dilation, padding, parts=(1, 1)):
     """Sums over a kernel of channel after channel of a picture, beyond whose edges zeros are read.
 

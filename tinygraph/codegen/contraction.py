@@ -86,10 +86,15 @@ def _sums(
     if spec.lanes_along == "batch":
         a_at += 4 * first
         if spec.edges:
-            return np.einsum(
-                "mrskn,rskn->mn", _within(f, at, a_at, (*shape, columns), spec, memory, args), b
-            )
-        a = strided_view(memory, a_at, "float32", [*shape, columns], [*strides, 1])
+            a = _within(f, at, a_at, (*shape, columns), spec, memory, args)
+        else:
+            a = strided_view(memory, a_at, "float32", [*shape, columns], [*strides, 1])
+        if spec.group > 1:
+            rows = [*loops, spec.group, columns], [*(f[f"b_{x}"] for x in "rsk"), spec.width, 1]
+            b = strided_view(memory, b_at, "float32", *rows)
+            a = a.reshape(*shape, -1, spec.group)
+            b = b.reshape(*loops, spec.group, -1, spec.group)
+            return np.einsum("mrskgc,rskcgn->mgn", a, b).reshape(count, columns)
         return np.einsum("mrskn,rskn->mn", a, b)
     a = strided_view(memory, a_at, "float32", shape, strides)
     return a.reshape(count, -1) @ b.reshape(-1, columns)

@@ -52,7 +52,7 @@ def is_copy(stage: Stage) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Axis:
+class StoredAxis:
     """Of a parameter's memory: its size and stride there; its parts in the copy, each a size and a
     stride, outermost first.
     """
@@ -62,11 +62,11 @@ class Axis:
     parts: tuple[tuple[int, int], ...]
 
 
-def axes_of(nest: Nest, source: Access, target: Access) -> list[Axis] | None:
+def axes_of(nest: Nest, source: Access, target: Access) -> list[StoredAxis] | None:
     """The axes of a copy, outermost first in the source; None if it reads some of them otherwise
     than block by block.
     """
-    found, guarded = list[Axis](), set[int]()
+    found, guarded = list[StoredAxis](), set[int]()
     for guard in source.guards:
         terms = sorted(guard.index.terms, key=lambda term: -term[1])
         sizes = [nest.axes[a] for a, _ in terms]
@@ -75,15 +75,15 @@ def axes_of(nest: Nest, source: Access, target: Access) -> list[Axis] | None:
         if not plain or [c for _, c in terms] != steps or prod(sizes) < guard.size:
             return None
         parts = tuple((nest.axes[a], target.strides[a]) for a, _ in terms)
-        found.append(Axis(guard.size, guard.stride, parts))
+        found.append(StoredAxis(guard.size, guard.stride, parts))
         guarded |= {a for a, _ in terms}
     for a, size in enumerate(nest.axes):
         if a not in guarded and size > 1:
-            found.append(Axis(size, source.strides[a], ((size, target.strides[a]),)))
+            found.append(StoredAxis(size, source.strides[a], ((size, target.strides[a]),)))
     return sorted(found, key=lambda axis: -axis.stride)
 
 
-def is_dense(axes: list[Axis], size: int) -> bool:
+def is_dense(axes: list[StoredAxis], size: int) -> bool:
     """True if axes, outermost first, go through so many elements, each of them once."""
     inner = 1
     for axis in reversed(axes):

@@ -76,8 +76,9 @@ def regions(launch: Launch) -> list[Region]:
         if work.contraction.lanes_along == "batch":
             a = Region(a.buffer, a.first, a.last + item * (s["n"] - 1))
         b = region(work.b, (s["g"], blocks, *inner))
+        within = 4 * width * (work.contraction.group - 1)  # the rows of a step
         columns = s["n"] - (blocks - 1) * width  # of the last block
-        b = Region(b.buffer, b.first, b.last + item * (word * columns - 1))
+        b = Region(b.buffer, b.first, b.last + within + item * (word * columns - 1))
         waiting = [region(work.partial, ())] if work.partial else []
         return [a, b, *(region(o, (*outer, s["n"])) for o in work.operands), *waiting]
     if isinstance(work, Emitted):

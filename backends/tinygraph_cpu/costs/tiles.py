@@ -20,6 +20,7 @@ SHALLOW = 64  # a reduction so short is neither cut nor worth the order of a lon
 FEW_PARTS = 8  # of a reduction in chunks
 PIECE = 5  # what an element of a piece's result costs, in elements of operands that are streamed
 HIGH = 5  # rows of a window from which on they are read from the first cache
+GROUPED = 3  # registers of a row whose channels are copied to lanes: sums, the row, the copy
 WINDOWS = 14  # rows of a tile with the batch across its lanes: accumulators for all registers
 DOTS = 8  # rows of a tile whose reduction is across the lanes: two a cycle, latency four
 DOT = 4  # what a multiply-add of theirs costs: it reads what only it uses
@@ -117,7 +118,10 @@ class Core:
         """
         m, n, count, work = p.rows, p.columns, p.batch * p.outer, APART * p.columns * p.depth
         tile, group = self.choose_tile(m, count, n, p.depth), 1
-        if m > FEW_ROWS and HIGH <= p.reduction[1] <= 2 * HIGH:
+        if p.group > 1:
+            most = (self.registers - 2) // GROUPED
+            tile = -(-m // -(-m // most)), 1
+        elif m > FEW_ROWS and HIGH <= p.reduction[1] <= 2 * HIGH:
             tile, group = (-(-m // -(-m // WINDOWS)), 1), EVERY
         tiles, blocks = count * -(-m // tile[0]), -(-n // (tile[1] * self.lanes))
         wide = n > WIDE * count * m

@@ -209,7 +209,10 @@ class _TileEmitter:
 
         def body(rows: int, vectors: int, masked: bool) -> None:
             along = spec.lanes_along
-            shape = Shape(rows, vectors, spec.lanes, masked, along, spec.factors, self.dot)
+            shape = Shape(
+                rows, vectors, spec.lanes, masked, along, spec.factors, self.dot,
+                spec.group, spec.width,
+            )  # fmt: skip
             epilogue = Epilogue(
                 b, spec.body, shape, operands, self._mask(shape, column), spec.accumulator
             )

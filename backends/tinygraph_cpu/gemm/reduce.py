@@ -159,6 +159,8 @@ def _multiply_add(
     """One step of the reduction: a row of B is loaded once, A's scalars are broadcast; ``choose``
     gives the address of a row of A that may be beyond an edge.
     """
+    if shape.group > 1:
+        return _multiply_add_groups(b, shape, a, columns, a_rows, sums, mask, choose)
     lanes = shape.lanes
     products = StepProducts.begin(b, shape, _vectors(b, shape, columns, mask))
     if shape.lanes_along == "columns":
@@ -177,6 +179,32 @@ def _multiply_add(
             word = b.load(row, typ=shape.words.element, align=align)
             row_of_a = [splat(b, word, lanes)] * shape.vectors
         new += products.add(row_of_a, sums_of_row)
+    return new
+
+
+def _multiply_add_groups(
+    b: ir.IRBuilder, shape: Shape, a: ir.Value, columns: ir.Value,
+    a_rows: Sequence[ir.Value], sums: Sequence[ir.Value], mask: ir.Value | None,
+    choose: Callable[[int, ir.Value], ir.Value] | None,
+) -> list[ir.Value]:  # fmt: skip
+    """One step, where lanes hold the channels of groups: for each channel of a group a row of B,
+    and rows of A that have it in all lanes of the group.
+    """
+    rows, new = list[list[ir.Value]](), list(sums)
+    for m in range(shape.rows):
+        if m % 8 == 0:
+            a = opaque(b, offset(b, a, a_rows[8]) if m else a)
+        row = offset(b, a, a_rows[m % 8])
+        rows.append(_vectors(b, shape, choose(m, row) if choose else row, mask))
+    for channel in range(shape.group):
+        there = offset(b, columns, i64(4 * channel * shape.width))
+        products = StepProducts.begin(b, shape, _vectors(b, shape, there, None))
+        lanes = [i - i % shape.group + channel for i in range(shape.lanes)]
+        picked = ir.Constant(ir.VectorType(i32, shape.lanes), lanes)
+        for m, row in enumerate(rows):
+            copied = [b.shuffle_vector(x, x, picked) for x in row]
+            part = slice(m * shape.vectors, (m + 1) * shape.vectors)
+            new[part] = products.add(copied, new[part])
     return new
 
 

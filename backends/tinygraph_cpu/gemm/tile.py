@@ -46,6 +46,8 @@ class Shape:
     lanes_along: str = "columns"  # as in Contraction
     factors: tuple[str, str] = ("float32", "float32")  # likewise
     dot: str = ""  # as in Features
+    group: int = 1  # as in Contraction
+    width: int = 0  # columns of a row of B, of which this tile may have the first only
 
     @property
     def vector(self) -> ir.VectorType:

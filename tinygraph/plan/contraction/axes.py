@@ -23,6 +23,7 @@ from ..records.target import Cut, Product, Target
 from ..records.work import Access, Buffer, Guard, Load, Nest, Put, Tile
 from .axis import ONE, Axis, Roles, argument_axes, join_all, split_axis
 from .edges import edges_of, guarded_view
+from .groups import pack_groups
 
 DOT = 16  # steps from which on a reduction fills lanes
 APART = 64  # launches into which a batch may fall whose axes do not join
@@ -179,6 +180,7 @@ def cut_roles(
             across=m.a == 1,
             longest=longest,
             lanes_along=roles.lanes_along,
+            group=roles.group.size if roles.group else 1,
             factors=factors,
         )
     )
@@ -199,6 +201,7 @@ def make_tile(
     g, z, y, m, r, s, k = argument_axes(roles, len(operands))
     n, factors = roles.column.size, (a.dtype, b.dtype)
     word, exact = word_of(factors) if roles.packed else 1, not DTYPES[a.dtype].is_float
+    group = roles.group.size if roles.group else 1
     if way.inner:
         s, k = split_axis(k, way.inner)
     width = way.vectors * target.lanes
@@ -222,8 +225,9 @@ def make_tile(
         edges_of(roles, len(a.guards)),
         factors,
         way.matrix,
+        group,
     )
-    packed_k = width * word
+    packed_k = width * word * group
     if roles.packed:
         b_k, b_s, b_r = packed_k, packed_k * k.size, packed_k * k.size * s.size
         b_g, b_j = b_r * r.size * blocks, b_r * r.size
@@ -251,6 +255,8 @@ def pack_nest(roles: Roles, tile: Tile, source: Access, target: Buffer) -> Nest:
     """Copies B into column blocks of the tile's width, rows contiguous, the last block filled with
     zeros.
     """
+    if roles.group:
+        return pack_groups(roles, tile, source, target)
     sizes, width, word = tile.sizes, tile.contraction.width, tile.contraction.word
     n, blocks = roles.column.size, -(-roles.column.size // width)
     columns = roles.column

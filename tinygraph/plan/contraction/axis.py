@@ -50,6 +50,19 @@ def join_all(axes: list[Axis], packed: bool = False) -> list[Axis]:
 
 
 @dataclass(frozen=True, slots=True)
+class Grouped:
+    """The axes of a convolution in groups, that has as many columns in a group as channels."""
+
+    groups: Axis
+    column: Axis
+    channel: Axis
+
+    @property
+    def size(self) -> int:
+        return self.column.size
+
+
+@dataclass(frozen=True, slots=True)
 class Roles:
     """Axes sorted into their roles; every list is outermost first and fits the argument block."""
 
@@ -59,6 +72,7 @@ class Roles:
     reduce: tuple[Axis, ...]  # at most three
     packed: bool
     dots: bool = False  # products of rows of A and of the one column, contiguous in both
+    group: Grouped | None = None  # whose columns the column axis has, those of all groups
 
     @property
     def lanes_along(self) -> str:

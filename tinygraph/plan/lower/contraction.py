@@ -11,6 +11,7 @@ from ...graph.ir import Node, same_nodes
 from ..contraction.axes import assign_roles, cut_roles, epilogue, in_words, make_tile
 from ..contraction.axis import Axis, Roles
 from ..contraction.edges import axes_of, edges_of
+from ..contraction.groups import grouped_roles
 from ..contraction.pieces import outermost, split_reduction
 from ..fusion.group import Group, Write
 from ..indexing.accesses import ordered_strides
@@ -263,6 +264,9 @@ def roles_of(work: Anchored, problem: Problem, axes: list[Axis], b: Access, sour
     """
     target = work.s.target
     stored = [o for o, _ in work.body.stores]
+    floats = target.packs and all(x.dtype == "float32" for x in work.anchor.inputs)
+    if floats and (found := grouped_roles(axes, problem.outputs, stored, target.lanes)):
+        return found
     sort = partial(assign_roles, axes, problem.outputs, stored, strided=not target.packs)
     rows = prod(x.size for x in axes[: problem.outputs] if x.a and not x.b)
     read_often = b.buffer.home == "input" and rows >= target.copying.reused

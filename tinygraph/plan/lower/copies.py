@@ -99,11 +99,12 @@ class Copies:
         sizes, width = tile.sizes, tile.contraction.width
         blocks = -(-sizes["n"] // width)
         depth = sizes["r"] * sizes["s"] * sizes["k"]
-        order = (roles.batch, roles.reduce, roles.column, width)
+        order = (roles.batch, roles.reduce, roles.column, roles.group, width)
         key = (self.holder(fixed), id(b.buffer), b.offset, b.step, *order)
         copies = self.memory.copies
         if key not in copies:
-            elements = sizes["g"] * blocks * depth * width * tile.contraction.word
+            each = tile.contraction.word * tile.contraction.group
+            elements = sizes["g"] * blocks * depth * width * each
             buffer = self.buffer(root, "packed", elements, b.dtype, fixed)
             self.copy("pack", pack_nest(roles, tile, b, buffer), root, fixed)
             copies[key] = Access(buffer, 0, (), b.dtype)

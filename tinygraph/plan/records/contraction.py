@@ -19,9 +19,11 @@ operands are stored in the same way, and sums of integers are the same.
 
 A vector's lanes hold columns, as above: B is loaded, an element of A broadcast. Where there are no
 columns, as in a depthwise convolution, they hold the batch (``lanes_along``): n stands for an axis
-that is contiguous in A and in C, and A is loaded, too. Such an A may be read beyond its edges,
-where it counts as zero (``Edge``). Where there is one column, contiguous along k as are the rows of
-A, lanes hold steps of k: A and B are loaded, and each row's sums are added up in the end.
+that is contiguous in A and in C, and A is loaded, too. If its columns are those of small groups, of
+``group`` each, a step multiplies each lane with all channels of its group, one after the other.
+Such an A may be read beyond its edges, where it counts as zero (``Edge``). Where there is one
+column, contiguous along k as are the rows of A, lanes hold steps of k: A and B are loaded, and each
+row's sums are added up in the end.
 """
 
 from __future__ import annotations
@@ -99,6 +101,8 @@ class Contraction:
         edges: of A, beyond which it is zero.
         factors: the dtypes of A and B: float32, or uint8 and int8 in either order.
         matrix: whether the tile is in matrix registers.
+        group: channels, and columns, of each group whose columns are across the lanes with those of
+            others; a step has so many rows of B, one for each channel.
     """
 
     rows: int
@@ -116,6 +120,7 @@ class Contraction:
     edges: tuple[Edge, ...] = ()
     factors: tuple[str, str] = ("float32", "float32")
     matrix: bool = False
+    group: int = 1
 
     @staticmethod
     def tiled(
@@ -132,6 +137,7 @@ class Contraction:
         edges: tuple[Edge, ...] = (),
         factors: tuple[str, str] = ("float32", "float32"),
         matrix: bool = False,
+        group: int = 1,
     ) -> Contraction:
         """The record for these sizes: the tile is cut down to them, tails and masks follow."""
         rows, columns = min(tile[0], m), -(-n // lanes)
@@ -142,7 +148,7 @@ class Contraction:
         shape = rows, vectors, m % rows, tail
         return Contraction(
             *shape, masked, body, operands, lanes, chunked, lanes_along, blocked, packed, edges,
-            factors, matrix,
+            factors, matrix, group,
         )  # fmt: skip
 
     @property

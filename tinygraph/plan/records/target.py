@@ -39,6 +39,7 @@ class Product:
         longest: size of the axis along which the reduction may be cut into pieces.
         lanes_along: what is across the lanes: "columns", "batch" or "reduction".
         factors: the dtypes of both operands; of narrow ones, if packed, k counts words of 32 bits.
+        group: channels that each step of k multiplies, of groups side by side across the lanes.
     """
 
     batch: int
@@ -51,12 +52,13 @@ class Product:
     longest: int = 1
     lanes_along: str = "columns"
     factors: tuple[str, str] = ("float32", "float32")
+    group: int = 1
 
     @property
     def depth(self) -> int:
         """Multiply-adds for each element of the result."""
         r, s, k = self.reduction
-        return r * s * k
+        return r * s * k * self.group
 
 
 @dataclass(frozen=True, slots=True)
