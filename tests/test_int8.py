@@ -19,6 +19,7 @@ from tinygraph.ops.conv import CONV2D_INTEGER
 from tinygraph.passes import quantize, rescale
 from tinygraph.plan.records.contraction import Contraction, TileOperand
 from tinygraph.plan.records.plan import Launch
+from tinygraph.plan.records.target import Product
 from tinygraph.plan.records.work import Tile
 from tinygraph.plan.verify import verify_plan
 from tinygraph_cpu.compilation import compile_record, inner_loop
@@ -126,6 +127,18 @@ def test_products_in_matrix_registers_compile_anywhere():
     assert code.count("tdpbusd") == 4 and code.count("tileload") == 5
     with pytest.raises(ValueError, match="planned for another than icelake-server"):
         compile_record(spec, "kernel", detect("icelake-server"))
+
+
+@pytest.mark.parametrize("images", [1, 8])
+def test_long_sums_of_bytes_stay_whole(images):
+    """ResNet-50's last windows: pieces of sums would need memory of another dtype."""
+    way = AMX.cut(
+        Product(
+            1, 7 * images, 7, 512, (1, 3, 384), packed=True, across=False, longest=3,
+            factors=("uint8", "int8"),
+        )
+    )  # fmt: skip
+    assert way.matrix and way.pieces == 1
 
 
 def test_the_system_gives_leave_for_matrix_registers(monkeypatch):

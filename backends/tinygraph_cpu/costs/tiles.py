@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 
+from tinygraph.graph.dtype import DTYPES
 from tinygraph.plan.records.contraction import SQUARE, Contraction, word_of
 from tinygraph.plan.records.target import EVERY, Cut, Product
 
@@ -103,7 +104,8 @@ class Core:
         in_b = 4 * p.columns * p.depth
         near = in_b <= self.caches.second or p.depth <= SHALLOW
         heavy = p.columns * p.depth > count * p.rows * (p.columns + p.depth)
-        if (pieces := matrix_pieces(p, tile, tiles * blocks)) > 1:
+        floats = DTYPES[p.factors[0]].is_float  # sums of integers have no memory between pieces
+        if floats and (pieces := matrix_pieces(p, tile, tiles * blocks)) > 1:
             return Cut(*tile, 1, 1, pieces=pieces, matrix=True)
         again = in_b / STREAM / cycles if in_b >= KEPT else 0.0
         parts = choose_parts(tiles, blocks, round(2 * self.lanes * cycles), heavy, again)
