@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -97,9 +97,12 @@ class OnnxModule(Module):
         for name in given:
             if name not in [v.name for v in self.inputs]:
                 raise ValueError(f"{self.model.file} has no input {name!r}")
+        names = {v.shape[0] for v in self.inputs if v.shape and isinstance(v.shape[0], str)}
         return [
             input(
-                v.name, *given.get(v.name) or declared_shape(v, batch), dtype=v.dtype or "float32"
+                v.name,
+                *given.get(v.name) or declared_shape(v, batch, names),
+                dtype=v.dtype or "float32",
             )
             for v in self.inputs
         ]
@@ -115,7 +118,8 @@ class OnnxModule(Module):
         """The program from inputs to outputs; ``options`` are those of ``tg.compile``.
 
         Args:
-            batch: what open sizes in front are; None leaves them open until the call.
+            batch: what open sizes in front are, and those elsewhere that the file calls as one in
+                front; None leaves them open until the call.
             shapes: of inputs, by name, where the file does not tell.
         """
         nodes = self.nodes(batch, shapes)
@@ -129,13 +133,15 @@ class OnnxModule(Module):
         return f"{self.model.file}: {', '.join(map(str, self.inputs))}"
 
 
-def declared_shape(v: ValueType, batch: int | None) -> tuple[int | None, ...]:
-    """An input's declared shape, the first open size being the batch.
+def declared_shape(
+    v: ValueType, batch: int | None, names: Container[Any] = ()
+) -> tuple[int | None, ...]:
+    """An input's declared shape: the first open size, and those of these ``names``, are the batch.
 
     Raises:
         ValueError: it has other open sizes.
     """
-    others = [n for n in (v.shape or ())[1:] if not isinstance(n, int)]
+    others = [n for n in (v.shape or ())[1:] if not isinstance(n, int) and n not in names]
     if v.shape is None or others:
         raise ValueError(f"shapes requires the shape of {v}, as {{{v.name!r}: (1, ...)}}")
     if 4 * math.prod(n for n in v.shape if isinstance(n, int)) > LARGE:

@@ -11,6 +11,7 @@ from ... import ops
 from ...graph.ir import Node
 from ...graph.op import constant
 from ...graph.size import Size
+from .known import shape_array
 from .rules import Applied, Value, rule
 
 
@@ -84,7 +85,8 @@ def scatter_elements(c: Applied) -> Node:
 def scatter_nd(c: Applied) -> Node:
     """Rows of updates at rows of x, which are what follows the axes that are indexed."""
     x, count = c.x(0), c.value(1).shape[-1]
-    at = ops.reshape(row_places(c, x, 1, 0), (-1, 1))
+    at = row_places(c, x, 1, 0)
+    at = ops.reshape(at, (math.prod(at.shape), 1))
     size = math.prod(x.shape[count:])
     rows = ops.reshape(x, (math.prod(x.shape[:count]), size))
     updates = ops.reshape(c.x(2, x.dtype), (at.shape[0], size))
@@ -122,23 +124,20 @@ def row_places(c: Applied, x: Node, i: int, batch: int) -> Node:
     """For tuples of indices along the last axis of input i: the number of the row of x, whose rows
     are what follows the axes that are indexed.
     """
-    if any(isinstance(n, Size) for n in x.shape):
-        raise c.fault(f"requires known sizes, got {x.type}")
     value = c.value(i)
     count = value.shape[-1] if value.ndim else 0
     if not 1 <= count <= x.ndim - batch:
         raise c.fault(f"requires 1 to {x.ndim - batch} indices in each tuple, got {count}")
-    sizes = np.asarray(x.shape[batch : batch + count], np.int64)
+    sizes = shape_array(x.shape[batch : batch + count])
     known = c.known_value(value)
-    if known is not None and known.dtype != object:
+    if known is not None and object not in (known.dtype, sizes.dtype):
         if ((known < -sizes) | (known >= sizes)).any():
             raise c.fault(f"requires indices within {x.type}")
         at = constant(np.where(known < 0, known + sizes, known).astype(np.int64))
     else:
         node = ops.cast(c.as_node(value), "int64")
-        at = ops.where(ops.less(node, 0), node + constant(sizes), node)
-    strides = np.asarray(strides_of(tuple(sizes.tolist())), np.int64)
-    total = ops.sum(at * constant(strides), -1)
+        at = ops.where(ops.less(node, 0), node + c.as_node(sizes), node)
+    total = ops.sum(at * c.as_node(shape_array(strides_of(tuple(sizes.tolist())))), -1)
     for a in range(batch):
         stride = math.prod(x.shape[a + 1 : batch + count])
         total = total + ops.axis_index(total.shape, a, "int64") * stride

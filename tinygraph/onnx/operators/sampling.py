@@ -20,6 +20,28 @@ CUBIC = -0.75  # the free coefficient of the cubic kernel (Keys, 1981), as in Py
 MODES = {"bilinear": "linear", "bicubic": "cubic"}
 
 
+@rule("AffineGrid")
+def affine_grid(c: Applied) -> Node:
+    """Where each point of an image of a size is in another, by an affine map for each image."""
+    theta, (_, _, *sizes) = c.x(0), c.sizes(1, "a size")
+    rank = len(sizes)
+    if theta.shape[1:] != (rank, rank + 1) or any(isinstance(n, Size) for n in sizes):
+        raise c.fault(f"requires maps of points of an image of known size, got {theta.type}")
+    c.require_fit(*sizes, rank + 1)
+    corners = c.attr("align_corners", 0)
+    axes = [_ramp(n, bool(corners)) for n in sizes]
+    places = np.meshgrid(*axes, indexing="ij")[::-1]  # x, y and z: the last axis first
+    points = np.stack([*places, np.ones(sizes)], -1).reshape(-1, rank + 1)
+    y = ops.matmul(constant(points.astype(theta.dtype)), ops.swapaxes(theta, 1, 2))
+    return ops.reshape(y, (theta.shape[0], *sizes, rank))
+
+
+def _ramp(n: int, corners: bool) -> np.ndarray:
+    """n places from -1 to 1: its ends are the middles of the outermost, or their outer edges."""
+    steps = max(n - 1, 1) if corners else n
+    return np.zeros(n) if n == 1 else (2 * np.arange(n) - (n - 1)) / steps
+
+
 @rule("GridSample")
 def grid_sample(c: Applied) -> Node:
     """x[N, C, *image] at grid[N, *out, axes], whose numbers are -1 to 1 over the image, the last

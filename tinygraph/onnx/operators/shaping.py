@@ -96,7 +96,10 @@ def a_slice(c: Applied) -> Node:
         )
     keys = [slice(None)] * x.ndim
     for a, first, last, step in zip(axes, starts, ends, steps, strict=True):
-        keys[a] = _key(c, x, a, first, last, step)
+        if step == 1 and not all(map(number, (first, last))):
+            x = _part(x, a, first, last)
+        else:
+            keys[a] = _key(c, x, a, first, last, step)
     return x[tuple(keys)]
 
 
@@ -105,22 +108,19 @@ def _key(c: Applied, x: Node, axis: int, first: Any, last: Any, step: int) -> sl
     if number(n) and number(first) and number(last):
         low = max(-n - 1, last) if step < 0 else last
         return slice(first, None if low == -n - 1 else low, step)
-    first, end = _from_ends(first, n, True), _from_ends(last, n, False)
-    if step == 1 and (first is None or number(first)) and (end is None or number(end)):
-        return slice(first, end)
+    if number(first) and number(last) and step == 1:
+        return slice(first, None if last >= FAR else last)
     raise c.fault(
         f"cuts axis {axis} of {x.type}, whose size is open, at {first} to {last} by steps of {step}"
     )
 
 
-def _from_ends(place: Any, n: Any, start: bool) -> Any:
-    """A bound of an open axis, as a number from its nearer end; None: the end itself."""
-    if number(place):
-        return None if (place >= FAR and not start) or place <= -FAR else place
-    left = place - n
-    if not number(left):
-        return place
-    return left if left < 0 else n if start else None
+def _part(x: Node, axis: int, first: Any, last: Any) -> Node:
+    """x between places of which at least one depends on n."""
+    n = x.shape[axis]
+    first = first + n if first < 0 else first
+    last = last + n if last < 0 else n if number(last) and last >= FAR else min(last, n)
+    return x if first == 0 and last == n else ops.split(x, (first, last - first, n - last), axis)[1]
 
 
 @rule("Pad")
