@@ -14,6 +14,7 @@ from .arguments import Arguments
 from .options import Options
 
 if TYPE_CHECKING:
+    from ..inspect.differences import Differences
     from ..inspect.inspection import Inspection
     from ..inspect.profile import Profile
     from ..plan.records.cost import LaunchCost
@@ -221,6 +222,30 @@ class Program(ABC):
             + return %0
         """
         return self.inspection.diff(stage, since)
+
+    def compare(self, other: Program, *arrays: Any) -> Differences:
+        """How far each layer is from the same layer of another program of the same network, such as
+        one in float32: what a precision, or integers, cost where. Values are those of the optimized
+        graphs by their NumPy meaning, so that nothing is compiled again; print the result.
+
+        Args:
+            other: what is right; ``arrays``: the inputs of both.
+
+        Raises:
+            ValueError: the programs have no layer and no output in common.
+            TypeError: the arrays do not fit the inputs.
+
+        Example:
+            >>> x, net = tg.input("x", 8, 64), nn.Linear(64, 64)
+            >>> exact, half = (tg.compile([x], [net(x)], precision=p) for p in (None, "bfloat16"))
+            >>> found = half.compare(exact, np.ones((8, 64), np.float32))
+            >>> 0 < found.worst.error < 0.02
+            True
+        """
+        from ..inspect.differences import differences
+
+        mine, right = self.inspection.compiled.graph, other.inspection.compiled.graph
+        return differences(mine, right, arrays, len(self.types))
 
     def planning(self, step: str | None = None) -> str:
         """The planner's steps, each with its time and the number of groups or launches that it

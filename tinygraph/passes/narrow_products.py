@@ -15,7 +15,7 @@ from ..graph.rebuild import carry, rebuild
 from ..graph.rewrite import Event
 from ..ops.indexing import CONCAT, pad
 from ..ops.linalg import MATMUL, NARROW, OUTER_SUM
-from ..ops.logic import CAST
+from ..ops.logic import CAST, cast
 from ..ops.view import PAD, reshape, transpose
 
 WORD = 2  # channels that processors multiply at a time: their number is rounded up to it
@@ -69,6 +69,18 @@ def unwidened(x: Node) -> Node | None:
         return None
     rest = () if x.op is CONCAT else x.inputs[1:]
     return carry(x.op(*inputs, *rest, **dict(x.attrs)), x)
+
+
+def widened_products(graph: Graph) -> Graph:
+    """The graph with products of widened operands in place of narrow ones."""
+
+    def wide(n: Node) -> Node | None:
+        attrs = dict(n.attrs)
+        if (sums := attrs.pop("accumulate", None)) is None:
+            return None
+        return carry(n.op(*(cast(x, sums) for x in n.inputs), **attrs), n)
+
+    return rebuild(graph, wide)
 
 
 def in_whole_words(n: Node, x: Node, w: Node) -> tuple[Node, Node]:

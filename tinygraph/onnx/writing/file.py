@@ -17,6 +17,7 @@ from ...graph.op import Kind
 from ...graph.origins import described
 from ...graph.rebuild import rebuild
 from ...graph.size import Size
+from ...passes.narrow_products import widened_products
 from ...passes.widen import widen
 from ..reading.errors import OnnxError
 from .graph import written
@@ -34,7 +35,8 @@ def model(graph: Graph, updates: Sequence[Parameter], outputs: Sequence[str]) ->
     Raises:
         OnnxError: lists what has no counterpart in ONNX.
     """
-    graph = widen(_in_others(graph))  # ONNX has most operators for float32, some for bfloat16
+    # ONNX has most operators for float32, some for bfloat16
+    graph = widen(widened_products(_in_others(graph)))
     _check(graph)
     w = OnnxWriter()
     names: dict[Node, Any] = {}

@@ -277,4 +277,21 @@ def pack_nest(roles: Roles, tile: Tile, source: Access, target: Buffer) -> Nest:
         axes, strides = [*axes, word], [*strides, 1]
         read = replace(read, strides=(*read.strides, roles.reduce[-1].b // word))
     write = Access(target, 0, tuple(strides), source.dtype)
-    return copy_nest(tuple(axes), read, write)
+    whole = whole_words(read, write, word)
+    return copy_nest(tuple(axes[:-1]), *whole) if whole else copy_nest(tuple(axes), read, write)
+
+
+def whole_words(read: Access, write: Access, word: int) -> tuple[Access, Access] | None:
+    """A copy of words as one of integers of 32 bits, if their elements are side by side in what is
+    read, too.
+    """
+    steps = [read.offset, *read.strides[:-1], *(g.stride for g in read.guards)]
+    if word == 1 or read.strides[-1] != 1 or read.step or any(s % word for s in steps):
+        return None
+    guards = tuple(replace(g, stride=g.stride // word) for g in read.guards)
+    source, target = (
+        replace(x, offset=x.offset // word, strides=tuple(s // word for s in x.strides[:-1]),
+                dtype="int32")
+        for x in (read, write)
+    )  # fmt: skip
+    return replace(source, guards=guards), target
