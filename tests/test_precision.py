@@ -231,3 +231,16 @@ def test_programs_of_other_precisions_are_other_programs():
         tg.compile([x], [net(x)], precision="float16")
     with pytest.raises(ValueError, match="requires the pass mixed_precision"):
         tg.compile([x], [net(x)], precision=BF16, passes=[])
+
+
+def test_programs_are_compared_layer_by_layer():
+    x, net = tg.input("x", 2, 3, 16, 16), Small()
+    exact, half = (tg.compile([x], [net(x)], precision=p) for p in (None, BF16))
+    found = half.compare(exact, examples(2)[0])
+    names = [each.name for each in found.layers]
+    assert {"first", "last", "output 0"} <= set(names) and "bfloat16" in str(found)
+    assert 0 < found.worst.error < 0.05
+    assert max(each.error for each in exact.compare(exact, examples(2)[0]).layers) == 0
+    other = tg.input("x", 3)
+    with pytest.raises(ValueError, match="no layer and no output in common"):
+        half.compare(tg.compile([other], [other * 2]), examples(2)[0])
