@@ -107,7 +107,7 @@ class Core:
         floats = DTYPES[p.factors[0]].is_float  # sums of integers have no memory between pieces
         if floats and (pieces := matrix_pieces(p, tile, tiles * blocks)) > 1:
             return Cut(*tile, 1, 1, pieces=pieces, matrix=True)
-        again = in_b / STREAM / cycles if in_b >= KEPT else 0.0
+        again = in_b / STREAM / cycles if in_b > self.caches.second else 0.0
         parts = choose_parts(tiles, blocks, round(2 * self.lanes * cycles), heavy, again)
         return Cut(*tile, *parts, row_group=1 if near else EVERY, matrix=True)
 
