@@ -10,7 +10,7 @@ from tinygraph.graph.dtype import DTYPES
 from tinygraph.plan.records.contraction import SQUARE, Contraction, word_of
 from tinygraph.plan.records.target import EVERY, Cut, Product
 
-from .caches import KEPT, LINE, NOMINAL, Caches
+from .caches import LINE, NOMINAL, Caches
 from .matrix import WRITE, MatrixProduct, blocks_of, product_cycles
 from .parts import choose_parts
 
