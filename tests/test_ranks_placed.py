@@ -14,7 +14,7 @@ from tinygraph import nn, optim
 from tinygraph.compiler.store import default_store
 from tinygraph.graph.placement import numbered, parts_of
 from tinygraph.graph.state import LostValueError
-from tinygraph.plan.messages import Box
+from tinygraph.plan.messages import Extent
 from tinygraph.plan.records.work import Access, Buffer
 from tinygraph.plan.verify import verify_plan
 from tinygraph.ranks import world as ranks_world
@@ -60,7 +60,7 @@ def test_regions_are_apart_if_they_have_no_element_in_common():
             sizes = (int(rng.integers(1, 4)), int(rng.integers(1, row)))
             strides = (row * int(rng.integers(1, 3)), int(rng.integers(1, 3)))
             offset = int(rng.integers(0, 30))
-            boxes.append(Box(None, Access(buffer, offset, strides, "float32"), sizes))
+            boxes.append(Extent(None, Access(buffer, offset, strides, "float32"), sizes))
             outer, inner = np.indices(sizes).reshape(2, -1)
             elements.append({*(offset + outer * strides[0] + inner * strides[1])})
         if boxes[0].apart(boxes[1]):

@@ -97,7 +97,7 @@ def split(
     batch = [i for i, (_, new) in enumerate(pairs) if reads(new, sums)]
     rest = tuple(pair for i, pair in enumerate(pairs) if i not in set(batch))
     made, numbers = [pairs[i] for i in batch], range(count, count + len(gradients))
-    summing = Summing(drawn, values, shards, place)
+    summing = BucketSums(drawn, values, shards, place)
     if place[1] == 1:
         summing.add(buckets_of(drawn, numbers))
     else:
@@ -145,7 +145,7 @@ def buckets_of(scaled: Sequence[Node], gradients: range) -> list[list[int]]:
     return [bucket for bucket in buckets if bucket]
 
 
-class Summing:
+class BucketSums:
     """The sums over shards of buckets of values.
 
     Attributes:

@@ -15,13 +15,13 @@ from .random import Generators, current_source
 
 def drawn(shape: tuple[int, ...], initial: Initializer, **options: Any) -> Parameter:
     """A parameter whose value follows from the seed and its name; options of ``tg.parameter``."""
-    draw = Draw(shape, initial, current_source())
+    draw = LateDraw(shape, initial, current_source())
     p = parameter(shape, initial=draw, **options)
     draw.parameter = p
     return p
 
 
-class Draw:
+class LateDraw:
     """Draws a value with the generator of its name that is the next one at the first ``claim``."""
 
     parameter: Parameter

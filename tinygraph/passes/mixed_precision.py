@@ -39,14 +39,14 @@ def mixed_precision(
     """The graph with the operands of its products, and what is stored between them, rounded."""
     if precision in (None, "float32"):
         return graph
-    choice = Choice(graph)
-    made = rounded(graph, choice, precision, [] if log is None else log)
+    roundings = Roundings(graph)
+    made = rounded(graph, roundings, precision, [] if log is None else log)
     if remarks is not None:
-        remarks += choice.remarks()
+        remarks += roundings.remarks()
     return made
 
 
-class Choice:
+class Roundings:
     """Which values of a graph are rounded.
 
     Attributes:
@@ -122,7 +122,7 @@ class Choice:
         return found
 
 
-def rounded(graph: Graph, choice: Choice, precision: str, log: list[Event]) -> Graph:
+def rounded(graph: Graph, roundings: Roundings, precision: str, log: list[Event]) -> Graph:
     """The graph with these values rounded."""
     new: dict[Node, Node] = {}
 
@@ -133,20 +133,21 @@ def rounded(graph: Graph, choice: Choice, precision: str, log: list[Event]) -> G
         if moves(x):
             return carry(x.op(narrow(x.inputs[0]), *x.inputs[1:], **dict(x.attrs)), x)
         made = new[x]
-        return made.inputs[0] if made.op is CAST and x in choice.stored else cast(made, precision)
+        known = made.op is CAST and x in roundings.stored
+        return made.inputs[0] if known else cast(made, precision)
 
     for n in graph.nodes:
         with built_from(origins(n)):
-            if n in choice.set:
+            if n in roundings.set:
                 inputs = tuple(cast(narrow(x), n.dtype) for x in n.inputs)
             else:
                 inputs = tuple(new[x] for x in n.inputs)
             made = carry(with_inputs(n, inputs), n)
-            if n in choice.stored:
+            if n in roundings.stored:
                 once = narrow(n) if n.op is CONCAT else cast(made, precision)
                 made = cast(once, n.dtype)
                 log.append(Event("mixed_precision", n, made))
-            elif n in choice.set:
+            elif n in roundings.set:
                 log.append(Event("mixed_precision", n, made))
             new[n] = made
     return Graph(graph.name, graph.inputs, tuple(new[o] for o in graph.outputs))

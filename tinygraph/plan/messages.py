@@ -29,7 +29,7 @@ from .touched import PlanError
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
+class Extent:
     """A region that a launch reads or writes: the axes of an access, outermost first, those that
     are contiguous with others as one.
     """
@@ -43,14 +43,14 @@ class Box:
         axes = zip(self.sizes, self.access.strides, strict=True)
         return 1 + sum((n - 1) * step for n, step in axes if step < below)
 
-    def apart(self, other: Box) -> bool:
+    def apart(self, other: Extent) -> bool:
         """Whether two of one buffer have no element in common: one comes after the other, or does
         within every row, as parts of a concatenation do.
         """
         a, b = self.access, other.access
         if a.dtype != b.dtype:
             return False
-        steps = {step for box in (self, other) for step in box.access.strides}
+        steps = {step for extent in (self, other) for step in extent.access.strides}
         for row in (inf, *sorted(steps)):
             regular = row == inf or all(s < row or s % row == 0 for s in steps)
             first, second = (x.offset % row if row < inf else x.offset for x in (a, b))
@@ -60,7 +60,7 @@ class Box:
         return False
 
 
-class Messages:
+class Exchange:
     """The messages of a program, found by a walk over its launches in their order.
 
     Attributes:
@@ -75,7 +75,7 @@ class Messages:
         self.memory = memory
         self.transfers: list[Transfer] = []
         self.holders: dict[int, set[int]] = {}
-        self.fresh: dict[tuple[int, int, int], list[Box]] = {}  # by buffer, source, target
+        self.fresh: dict[tuple[int, int, int], list[Extent]] = {}  # by buffer, source, target
         self.sends: dict[int, list[Launch]] = {}  # after a launch
         self.receives: dict[int, list[Launch]] = {}  # before a launch
 
@@ -101,7 +101,7 @@ class Messages:
                     self.holders[buffer.number].add(self.ranks[device])
         return list(self.merged(launches))
 
-    def note(self, written: Box) -> None:
+    def note(self, written: Extent) -> None:
         """What other ranks have not yet."""
         assert written.launch is not None
         own, buffer = self.ranks[written.launch.device], written.access.buffer
@@ -113,7 +113,7 @@ class Messages:
             pieces[:] = [p for p in pieces if (p.access, p.sizes) != again]
             pieces.append(written)
 
-    def bring(self, area: Box, device: int, reader: Launch | None) -> None:
+    def bring(self, area: Extent, device: int, reader: Launch | None) -> None:
         """What other ranks have written there is sent to a device, before its reader."""
         target = self.ranks[device]
         for source in sorted({*self.ranks} - {target}):
@@ -125,7 +125,7 @@ class Messages:
                 else:
                     self.send(piece, device, reader)
 
-    def send(self, piece: Box, device: int, reader: Launch | None) -> None:
+    def send(self, piece: Extent, device: int, reader: Launch | None) -> None:
         """One message."""
         assert piece.launch is not None
         source, number = piece.launch.device, len(self.transfers)
@@ -148,7 +148,7 @@ class Messages:
             Transfer(value, access.buffer, source, device, buffer, piece.sizes, *made)
         )
 
-    def value(self, piece: Box) -> Node:
+    def value(self, piece: Extent) -> Node:
         """The value that is written there, or else the last that its launch computes."""
         assert piece.launch is not None
         size, nodes = prod(piece.sizes), piece.launch.nodes
@@ -166,25 +166,25 @@ class Messages:
         yield from self.receives.get(id(None), ())
 
 
-def touched(launch: Launch, writes: bool) -> Iterator[Box]:
+def touched(launch: Launch, writes: bool) -> Iterator[Extent]:
     """What a launch reads, or writes, region by region; a loop in all of its steps."""
     length = launch.work.length if isinstance(launch.work, Repeat) else 1
     steps = launch.work.launches if isinstance(launch.work, Repeat) else (launch,)
     for member in (m for step in steps for m in step.members):
         for i, (access, sizes) in enumerate(sized_accesses(member)):
             if (i in member.writes) == writes and access.buffer.home not in ("scratch", "port"):
-                yield box(launch, access, sizes, length, writes)
+                yield extent(launch, access, sizes, length, writes)
 
 
-def whole(buffer: Buffer, dtype: str = "uint8", launch: Launch | None = None) -> Box:
+def whole(buffer: Buffer, dtype: str = "uint8", launch: Launch | None = None) -> Extent:
     """All of a buffer."""
     size = (buffer.bytes - SLACK) // DTYPES[dtype].bytes
-    return Box(launch, Access(buffer, 0, (1,), dtype), (size,))
+    return Extent(launch, Access(buffer, 0, (1,), dtype), (size,))
 
 
-def box(
+def extent(
     launch: Launch, access: Access, sizes: Sequence[int] | None, length: int, writes: bool
-) -> Box:
+) -> Extent:
     """The region of an access, in all steps of a loop; of one that reads where values or edges
     decide all of the buffer.
 
@@ -207,4 +207,4 @@ def box(
             merged.append((n, step))
     shape = tuple(n for n, _ in merged) or (1,)
     strides = tuple(step for _, step in merged) or (1,)
-    return Box(launch, Access(access.buffer, first, strides, access.dtype), shape)
+    return Extent(launch, Access(access.buffer, first, strides, access.dtype), shape)

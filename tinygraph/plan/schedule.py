@@ -29,7 +29,7 @@ from .memory.layout import Layout
 from .memory.memory import Memory
 from .memory.stores import sources, store_outputs, store_values
 from .memory.updates import order_updates
-from .messages import Messages
+from .messages import Exchange
 from .records.lowered import Launches
 from .records.plan import Launch, Loop, Plan, Repeat, Transfer
 from .records.steps import OPTIONAL
@@ -102,7 +102,7 @@ class Planning:
     fixed: Set[Node] = frozenset()
     launches: Launches = field(default_factory=Launches)
     loops: list[Loop] = field(default_factory=list)
-    messages: Messages | None = None
+    messages: Exchange | None = None
     plan: Plan = field(init=False)
 
     def run(self, steps: Sequence[Callable[[Planning], None]], watch: Watch | None = None) -> None:
@@ -220,7 +220,7 @@ def bundled_step(launch: Launch, target: Target) -> Launch:
 def exchange(p: Planning) -> None:
     devices = device_names(p.graph)
     if devices and rank_of(devices[0]) is not None:
-        p.messages = Messages(devices, p.memory)
+        p.messages = Exchange(devices, p.memory)
         p.launches.run = p.messages.among([*p.launches.run, *p.launches.late])
         p.launches.late = []
 
