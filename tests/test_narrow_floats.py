@@ -215,13 +215,6 @@ def test_what_is_exact():
     assert not is_exact("float32", "float16")
 
 
-def test_cuda_refuses_them():
-    pytest.importorskip("numba_cuda", reason="requires numba-cuda")
-    x = tg.input("x", 3, dtype="bfloat16")
-    with pytest.raises(Exception, match=r"is bfloat16, which the CUDA backend can neither read"):
-        tg.compile([x], [x * 2], backend="cuda:emulate")
-
-
 @pytest.mark.parametrize("dtype", NARROW)
 def test_programs_are_checked_by_their_values(dtype):
     x, w = tg.input("x", 5, 7, dtype=dtype), tg.parameter(np.ones((7, 3), "float32"), dtype=dtype)
