@@ -165,6 +165,17 @@ def test_convolutions_of_bytes(padding, channels):
     np.testing.assert_array_equal(program(array)[0], want)
 
 
+@pytest.mark.parametrize("kernel", [(7, 9), (5, 8), (4, 4), (1, 9)])
+def test_convolutions_of_bytes_with_more_taps_than_pixels(kernel):
+    x, w = tg.input("x", 2, 1, 8, 7, 9, dtype="uint8"), drawn("int8", 1, 19, 8, *kernel)
+    attrs = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1)}
+    array = drawn("uint8", *x.shape)
+    program = tg.compile([x], [CONV2D_INTEGER(x, tg.constant(w), **attrs)])
+    assert "contraction of" in program.dump("plan")
+    want = OPS["conv2d"].ref(array.astype(np.int64), w.astype(np.int64), **attrs)
+    np.testing.assert_array_equal(program(array)[0], want)
+
+
 # -- networks --------------------------------------------------------------------------------------
 
 

@@ -213,7 +213,7 @@ class Program(ABC):
         Example:
             >>> x = tg.input("x", 2)
             >>> print(tg.compile([x], [x * 1 + 2]).diff("simplify"))
-            --- fold_batch_norm: 2 nodes
+            --- split_dilation: 2 nodes
             +++ simplify: 1 node: 2 gone, 1 added
             - %0' = mul(x, 1.0) : f32[2]
             - %1' = add(%0', 2.0) : f32[2]

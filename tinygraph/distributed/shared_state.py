@@ -20,7 +20,7 @@ import numpy as np
 
 from .. import ops
 from ..graph.dtype import DTYPES
-from ..graph.ir import Graph, Node, Parameter
+from ..graph.ir import Graph, Node, Parameter, same_nodes
 from ..graph.op import Kind
 from ..graph.origins import described
 from ..graph.parameter import parameter
@@ -93,6 +93,7 @@ def _stored(value: np.ndarray, order: tuple[int, ...]) -> np.ndarray:
     return value.transpose(order).reshape(-1) if order else value.reshape(-1)
 
 
+@same_nodes
 @dataclass
 class Family:
     """What is updated by one gradient: its parameter, and the state that belongs to it.

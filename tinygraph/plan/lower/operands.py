@@ -13,6 +13,7 @@ from ..indexing.index import Indices, Leaf, own, read
 from ..indexing.phases import Problem, Unsuitable, operand_indices, phases, reach
 from ..nests.arrange import arrange
 from ..records.body import Statement
+from ..records.contraction import word_of
 from ..records.work import Access, Location, Nest, Stage
 from .anchored import Anchored
 
@@ -120,16 +121,21 @@ def word_axes(work: Anchored, x: Node, at: Indices) -> tuple[int, ...]:
     the last one are multiplied several at a time.
 
     Those are the channels of an image, but not the taps that go over its pixels; and of the
-    gradient to the weights the pixels, but not the taps.
+    gradient to the weights the pixels, but not the taps. There are more pixels than taps; if there
+    are as many, or words do not fill an axis, axes without taps come first whose size they fill.
     """
     if x is not work.anchor.inputs[0] or x.dtype == "float32" or not work.s.target.packs:
         return ()
-    sizes, found = work.group.axes, []
-    for a, index in enumerate(at):
-        axis = reduced(work, index)
-        if axis >= 0 and all(sizes[axis] >= sizes[other] for other, _ in index.terms):
-            found.append(a)
-    return tuple(found)
+    sizes, word = work.group.axes, word_of((x.dtype, x.dtype))
+    summed = {a: axis for a, index in enumerate(at) if (axis := reduced(work, index)) >= 0}
+    others = {a: [sizes[o] for o, _ in at[a].terms if o != axis] for a, axis in summed.items()}
+    more = [a for a, axis in summed.items() if sizes[axis] > max(others[a], default=0)]
+    if more and sizes[summed[more[-1]]] % word == 0:
+        return tuple(more)
+    alone = [a for a, axis in summed.items() if not others[a] and sizes[axis] % word == 0]
+    if alone:
+        return (alone[0],)
+    return tuple(a for a, axis in summed.items() if sizes[axis] >= max(others[a], default=0))
 
 
 def reduced(work: Anchored, index: Index) -> int:
