@@ -62,8 +62,11 @@ def openvino(path: Path, inputs: np.ndarray, threads: int) -> Run:
 
 def mnn(path: Path, inputs: np.ndarray, threads: int) -> Run:
     converted = path.with_suffix(".mnn")
-    _convert("mnnconvert", "-f", "ONNX", "--modelFile", path, "--MNNModel", converted,
-             "--bizCode", "benchmark")  # fmt: skip
+    # The command `mnnconvert` would install a client for telemetry into whatever environment is
+    # active, with an older protobuf, and send what it converted.
+    call = "import sys, MNN, _tools; _tools.mnnconvert(['mnnconvert', *sys.argv[1:]])"
+    _run(sys.executable, "-c", call, "-f", "ONNX", "--modelFile", path, "--MNNModel", converted,
+         "--bizCode", "benchmark")  # fmt: skip
     with _quiet():
         import MNN.expr
         import MNN.nn
@@ -89,7 +92,8 @@ def ncnn(path: Path, inputs: np.ndarray, threads: int) -> Run:
     if len(inputs) != 1 or inputs.dtype != np.float32:
         raise ValueError("it takes one image")
     shape = ",".join(map(str, inputs.shape))
-    _convert("pnnx", path, f"inputshape=[{shape}]", "fp16=0", cwd=path.parent)
+    pnnx = Path(sys.executable).with_name("pnnx")
+    _run(pnnx, path, f"inputshape=[{shape}]", "fp16=0", cwd=path.parent)
     import ncnn
 
     net = ncnn.Net()
@@ -107,12 +111,11 @@ def ncnn(path: Path, inputs: np.ndarray, threads: int) -> Run:
     return run
 
 
-def _convert(program: str, *arguments: Any, cwd: Path | None = None) -> None:
-    """Runs a converter that was installed with its package."""
-    command = [str(Path(sys.executable).with_name(program)), *map(str, arguments)]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+def _run(*command: Any, cwd: Path | None = None) -> None:
+    """Runs a converter of another runtime."""
+    done = subprocess.run([*map(str, command)], cwd=cwd, capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(f"{program} failed: {(done.stderr or done.stdout).strip()[-200:]}")
+        raise RuntimeError(f"{command[0]} failed: {(done.stderr or done.stdout).strip()[-200:]}")
 
 
 @contextlib.contextmanager
