@@ -10,7 +10,7 @@ from ..graph.op import ShapeError, promote
 from .arithmetic import abs
 from .identity import stop_gradient
 from .indexing import split
-from .logic import equal, less, where
+from .logic import equal, less, less_equal, where
 from .math import erf, exp, expm1, log, sigmoid, softplus, tanh
 from .reduce import max, sum
 from .view import Axes, normalize_axes, normalize_axis, reshape
@@ -84,7 +84,7 @@ def hardtanh(x: Node, min: float = -1.0, max: float = 1.0) -> Node:
         >>> tg.run(tg.hardtanh(tg.constant([-4.0, 0.5, 3.0])))
         array([-1. ,  0.5,  1. ], dtype=float32)
     """
-    return where(less(min, x), where(less(x, max), x, max), where(equal(x, x), min, x))
+    return where(less_equal(x, min), min, where(less_equal(max, x), max, x))
 
 
 def relu6(x: Node) -> Node:
