@@ -14,14 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from ..graph.ir import Graph, Node
 from ..graph.op import Op
-from ..graph.origins import built_from, origins
-from ..graph.rebuild import with_bodies
-from ..graph.rewrite import Event, substitute
+from ..graph.rebuild import rebuild
+from ..graph.rewrite import Event
 from ..ops.conv import (
     CONV2D,
     CONV2D_INPUT_GRADIENT,
@@ -48,17 +46,15 @@ DEPTH = 3  # the axis of slices in x[n, g, c, d, h, w] and w[g, o, c, d, h, w]
 def flatten_volumes(graph: Graph, log: list[Event] | None = None) -> Graph:
     """The graph with each three-dimensional convolution as a two-dimensional one."""
     log = [] if log is None else log
-    within = partial(flatten_volumes, log=log)
-    replacements: dict[Node, Node] = {}
-    for n in graph.nodes:
-        if n.bodies:
-            replacements[n] = with_bodies(n, within)
+
+    def flat(n: Node) -> Node | None:
         if n.op not in FLAT:
-            continue
-        with built_from(origins(n)):
-            replacements[n] = _flat(n)
-        log.append(Event("flatten_volumes", n, replacements[n]))
-    return substitute(graph, replacements)
+            return None
+        made = _flat(n)
+        log.append(Event("flatten_volumes", n, made))
+        return made
+
+    return rebuild(graph, flat)
 
 
 @dataclass(frozen=True, slots=True)

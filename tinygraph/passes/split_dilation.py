@@ -10,13 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 from ..graph.dtype import is_float
 from ..graph.ir import Graph, Node
-from ..graph.origins import built_from, origins
-from ..graph.rebuild import with_bodies
-from ..graph.rewrite import Event, substitute
+from ..graph.rebuild import rebuild
+from ..graph.rewrite import Event
 from ..ops.conv import CONV2D, CONV2D_INPUT_GRADIENT, CONV2D_WEIGHT_GRADIENT
 from ..ops.view import PAD, SLICE, reshape, transpose
 from ..plan.records.target import Target
@@ -42,19 +40,17 @@ def split_dilation(
     if target is None or not target.winograd:
         return graph
     log, remarks = [] if log is None else log, [] if remarks is None else remarks
-    within = partial(split_dilation, target=target, conv=conv, log=log, remarks=remarks)
-    replacements: dict[Node, Node] = {}
-    for n in graph.nodes:
-        if n.bodies:
-            replacements[n] = with_bodies(n, within)
+
+    def split(n: Node) -> Node | None:
         d = _dilated(n)
         if d is None or not d.pays() or way_of((n,), conv or {}) == "implicit":
-            continue
-        with built_from(origins(n)):
-            replacements[n] = SPLIT[n.op](n, d)
-        log.append(Event("split_dilation", n, replacements[n]))
+            return None
+        made = SPLIT[n.op](n, d)
+        log.append(Event("split_dilation", n, made))
         remarks.append(f"{place(n)}: as {d.step**2} pictures of pixels {d.step} apart")
-    return substitute(graph, replacements)
+        return made
+
+    return rebuild(graph, split)
 
 
 @dataclass(frozen=True, slots=True)
