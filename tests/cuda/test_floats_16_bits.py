@@ -12,6 +12,7 @@ if find_spec("numba_cuda") is None:
 
 import tinygraph as tg
 from compiled import graph_of
+from narrow_examples import narrow_example
 from test_narrow_floats import NARROW, every, floats, outputs, same
 from tinygraph.graph.dtype import DTYPES, is_float
 from tinygraph.graph.op import OPS
@@ -88,17 +89,10 @@ SOME = ("tanh", "sum", "matmul", "take", "scatter_add", "cumsum", "sort_indices"
 def test_every_operator(name, request):
     if name not in SOME and not request.config.getoption("--deep"):
         pytest.skip("takes minutes: --deep")
-    op = OPS[name]
-    example = op.example()
     for dtype in NARROW if name in SOME[:2] or request.config.getoption("--deep") else NARROW[1:]:
-        inputs = [tg.cast(i, dtype) if i.dtype == "float32" else i for i in example.inputs]
-        try:
-            y = op(*inputs, **dict(example.attrs))
-        except tg.ShapeError:
+        if (made := narrow_example(OPS[name], dtype)) is None:
             continue
-        graph = graph_of(y)
-        rng = np.random.default_rng(3)
-        arrays = [tg.astype(rng.uniform(0.1, 2, i.shape), i.dtype) for i in graph.inputs]
+        y, graph, arrays = made
         (want,) = tg.run(graph, *arrays)
         (found,) = tg.compile(graph.inputs, [y], backend=EMULATE)(*arrays)
         assert found.dtype == want.dtype
