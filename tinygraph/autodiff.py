@@ -178,7 +178,8 @@ def check_grad(
     |gradient|) of random directional derivatives; raises GradientError above ``tolerance``.
 
     Args:
-        step: of the differences; ``seed``: of values and directions.
+        step: of the differences, shortened up to 100 times where they differ from the gradient,
+            as they do across a kink. ``seed``: of values and directions.
 
     Example:
         >>> tg.check_grad(lambda x: tg.sum(tg.tanh(x)), np.array([0.1, -2.0])) < 1e-5
@@ -189,28 +190,41 @@ def check_grad(
     values = [np.asarray(a, n.dtype) for n, a in zip(graph.inputs, arrays, strict=False)]
     values += [_drawn(rng, n.type) for n in graph.inputs[len(values) :]]
     [out] = graph.outputs
-    weights = constant(rng.standard_normal(out.shape))
-    loss = sum_over(mul(out, weights))
+    weights = rng.standard_normal(out.shape)
+    loss = sum_over(mul(out, constant(weights)))
     wrt = [n for n in graph.inputs if _differentiable(n)]
     gradients = run(Graph("gradients", graph.inputs, tuple(grad(loss, wrt))), *values)
-    forward = Graph("loss", graph.inputs, (loss,))
+    forward = Graph("forward", graph.inputs, (out,))
     worst = 0.0
     for w, g in zip(wrt, gradients, strict=True):
         k = position(w, graph.inputs)
         direction = rng.standard_normal(w.shape)
 
-        def moved(by: float, k: int = k, direction: np.ndarray = direction) -> float:
-            shifted = [v + by * direction if i == k else v for i, v in enumerate(values)]
-            return float(run(forward, *shifted)[0])
-
-        numeric = (moved(step) - moved(-step)) / (2 * step)
-        error = abs(float((g * direction).sum()) - numeric) / max(1.0, abs(numeric))
+        exact = float((g * direction).sum())
+        for by in (step, step / 10, step / 100):  # shorter ones leave a kink outside
+            numeric = _central_difference(forward, values, k, by * direction, weights) / (2 * by)
+            error = abs(exact - numeric) / max(1.0, abs(numeric))
+            if error <= tolerance:
+                break
         if not error <= tolerance:
             raise GradientError(
                 f"the gradient of {out.op.name} with respect to {w.name} is off by {error:.3g}"
             )
         worst = max(worst, error)
     return worst
+
+
+def _central_difference(
+    forward: Graph, values: Sequence[np.ndarray], k: int, by: np.ndarray, weights: np.ndarray
+) -> float:
+    """The weighted output with input ``k`` moved by ``by``, less that with it moved by -``by``.
+
+    Subtracted element by element: what stays as it was cancels exactly, however large it is.
+    """
+    up, down = (
+        run(forward, *(v + d if i == k else v for i, v in enumerate(values)))[0] for d in (by, -by)
+    )
+    return float(((np.asarray(up) - np.asarray(down)) * weights).sum())
 
 
 def _as_graph(fn: Any, arrays: Sequence[Any]) -> Graph:
