@@ -57,8 +57,10 @@ INFERENCE = {
     "encoder": (1,), "generation": (1,), "recommendation": (128,),
 }  # fmt: skip
 TRAINING = {
-    "lenet": 64, "alexnet": 16, "googlenet": 8, "resnet18": 4, "resnet50": 2, "mobilenet": 4,
-    "unet": 1, "lstm": 32, "language": 32, "transformer": 32,
+    "lenet": 64, "alexnet": 16, "vgg16": 2, "squeezenet": 4, "googlenet": 8, "resnet18": 4,
+    "resnet50": 2, "resnext50": 2, "densenet121": 2, "mobilenet": 4, "efficientnet": 4,
+    "shufflenet": 4, "unet": 1, "vit": 4, "bert": 2, "lstm": 32, "lstm2": 32, "gru2": 32,
+    "language": 32, "transformer": 32, "encoder": 1, "recommendation": 128,
 }  # fmt: skip
 NARROW = {"googlenet": 8, "resnet50": 4, "bert": 4}  # training steps in bfloat16
 ROWS = {

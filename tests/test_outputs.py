@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
-from tinygraph_cpu.machine.addresses import address
+from tinygraph.graph.addresses import address
 
 GIVEN = np.arange(12, dtype="float32").reshape(3, 4)
 

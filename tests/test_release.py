@@ -9,7 +9,10 @@ import pytest
 
 import tinygraph as tg
 from tinygraph import nn, optim
+from tinygraph.graph import state
 from tinygraph.graph.state import LostValueError
+from tinygraph.graph.types import Type
+from tinygraph_cpu import prepared
 
 
 class Folded(nn.Module):
@@ -127,6 +130,59 @@ def large(order: tuple[int, ...] | None, columns: int = 300) -> tuple[tg.Paramet
     w = tg.parameter(value, "w", order=order)
     x = tg.input("x", 40, 512)
     return w, tg.compile([x], [x @ w], name="product")
+
+
+@pytest.mark.parametrize("order", [None, (1, 0)])
+@pytest.mark.parametrize("columns", [300, 256, 70])
+@pytest.mark.parametrize("piece", [1, 100_000])
+def test_a_large_weight_goes_piece_by_piece(monkeypatch, order, columns: int, piece: int) -> None:
+    monkeypatch.setattr(prepared, "LARGE", 1)
+    monkeypatch.setattr(prepared, "PIECE", piece)
+    forgotten: list[int] = []
+    monkeypatch.setattr(state, "forget", lambda array, size: forgotten.append(size))
+    w, program = large(order, columns)
+    want, given = w.value, np.eye(40, 512, dtype="float32")
+    np.testing.assert_array_equal(program(given)[0], want[:40])
+    assert len(forgotten) > 1 and forgotten[-1] >= w.state.type.bytes > forgotten[-2]
+    assert w.state.memory is None
+    np.testing.assert_array_equal(w.value, want)
+
+
+@pytest.mark.parametrize("order", [None, (1, 0)])
+@pytest.mark.parametrize("columns", [300, 256])
+@pytest.mark.parametrize("stop", [1, 2])
+def test_a_move_that_is_interrupted_is_undone(monkeypatch, order, columns: int, stop: int) -> None:
+    """What has gone to the other form is written again to the memory that was given back."""
+    monkeypatch.setattr(prepared, "LARGE", 1)
+    monkeypatch.setattr(prepared, "PIECE", 1)
+    calls: list[int] = []
+
+    def interrupted(array: np.ndarray, size: int) -> None:
+        array.reshape(-1).view("uint8")[:size] = 255
+        calls.append(size)
+        if len(calls) == stop:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(state, "forget", interrupted)
+    w, program = large(order, columns)
+    want, given = w.value, np.eye(40, 512, dtype="float32")
+    with pytest.raises(KeyboardInterrupt):
+        program(given)
+    np.testing.assert_array_equal(w.value, want)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(program(given)[0], want[:40])
+
+
+def test_pages_are_given_back() -> None:
+    """An array of several huge pages; what comes after the forgotten bytes stays."""
+    array = state.aligned(Type((3 * state.HUGE,), "uint8"))
+    array[:] = 1
+    state.forget(array, 2 * state.HUGE - 64)
+    assert not array[:state.HUGE].any() and array[2 * state.HUGE :].all()
+    small = state.aligned(Type((100,), "uint8"))
+    small[:] = 1
+    state.forget(small, 100)
+    assert small.all()
 
 
 @pytest.mark.parametrize("order", [None, (1, 0)])

@@ -8,7 +8,7 @@ that no other one has already prepared.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import pairwise
@@ -17,10 +17,44 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from tinygraph.codegen.program import Argument, Call, Code, Work
+from tinygraph.codegen.program import Argument, Call, Code, Rearranged, Work
 from tinygraph.graph.ir import Parameter
 from tinygraph.graph.state import APART, aligned
 from tinygraph.graph.types import Type
+
+LARGE = 32 << 20  # bytes of a parameter that is not to be in memory twice, even for a moment
+PIECE = 8 << 20  # bytes of it that are moved at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A parameter in prepared memory only.
+
+    Attributes:
+        found: in which order.
+        memory: from its first element on.
+    """
+
+    found: Rearranged
+    memory: np.ndarray
+
+    def copy(self, array: np.ndarray) -> None:
+        self.found.copy(self.memory.view(array.dtype), array)
+
+    def take(self, array: np.ndarray) -> Generator[int, None, None]:
+        found, memory = self.found, self.memory.view(array.dtype)
+        bytes = array.nbytes // found.shape[0] * found.rows
+        step = max(PIECE // bytes, 1)
+        end = 0
+        try:
+            for first in range(0, found.blocks, step):
+                found.fill(memory, array, first, first + step)
+                end = first + step
+                yield end * bytes
+            end = 0
+        finally:
+            if end:  # Ctrl-C: what has gone comes back
+                found.copy(memory, array, end)
 
 
 class PreparedMemory:
@@ -79,7 +113,7 @@ class Prepared:
     def __init__(
         self, code: Code, constants: Sequence[np.ndarray], parameters: Sequence[Parameter]
     ) -> None:
-        self.starts = code.pieces
+        self.starts, self.parameters = code.pieces, parameters
         self.sizes = [b - a for a, b in pairwise((*code.pieces, code.prepared))]
         self.addresses = [0] * len(self.starts)
         self.groups = [*self.together(code.prepare)]
@@ -120,17 +154,24 @@ class Prepared:
             if key is not None:
                 PreparedMemory.known[key] = group.share
 
-    def elsewhere(self, number: int) -> Callable[[np.ndarray], None] | None:
-        """What writes a parameter to memory out of the value that is made of it; None if it cannot
-        be read back.
-        """
+    def elsewhere(self, number: int) -> Elsewhere | None:
+        """A parameter in the value that is made of it; None if it cannot be read back."""
         found = self.rearranged.get(number)
         if found is None:
             return None
         piece = self.piece(found.offset)
         (memory,) = (g.share.memory for g in self.groups if piece in g.values)
-        start = self.address(found.offset) - memory.ctypes.data
-        return lambda parameter: found.copy(memory[start:].view(parameter.dtype), parameter)
+        return Elsewhere(found, memory[self.address(found.offset) - memory.ctypes.data :])
+
+    def moved(self, group: Together) -> bool:
+        """Prepares what is only a large parameter in another order while that goes, a piece after
+        the other, so that there are never two of it; False for others.
+        """
+        if len(group.parameters) > 1 or sum(len(call.work) for call in group.calls) > 1:
+            return False
+        (number,) = group.parameters or (-1,)
+        state, found = self.parameters[number].state, self.elsewhere(number)
+        return found is not None and state.type.bytes >= LARGE and state.move_elsewhere(found)
 
     def take(self, group: Together, share: PreparedMemory) -> None:
         group.share = share

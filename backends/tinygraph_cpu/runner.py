@@ -13,6 +13,7 @@ import numpy as np
 
 from tinygraph.codegen.program import Call, CallLoop, Code, Work
 from tinygraph.compiler.store import Store
+from tinygraph.graph.addresses import address
 from tinygraph.graph.dtype import name_of
 from tinygraph.graph.ir import Parameter
 from tinygraph.graph.state import aligned
@@ -40,7 +41,6 @@ from .driver.sums import addresses
 from .driver.team import default_threads, team
 from .kernels import fetch, symbol_of
 from .machine import objects
-from .machine.addresses import address
 from .machine.features import Features
 from .prepared import Prepared
 from .ranked import away, is_spread, own_calls, own_part, spread_seconds
@@ -307,7 +307,8 @@ class CpuRunner:
             states = {number: self.parameters[number].state for number in group.parameters}
             versions = tuple(state.version for state in states.values())
             if versions != group.share.versions:
-                self.team.run(self.preparing(i), self.threads)
+                if not self.prepared.moved(group):
+                    self.team.run(self.preparing(i), self.threads)
                 group.share.versions = versions
             for number, state in states.items():
                 if last[number] != i:

@@ -112,15 +112,41 @@ class Rearranged:
     filled: tuple[int, ...]
     shape: tuple[int, ...]
 
-    def copy(self, value: np.ndarray, parameter: np.ndarray) -> None:
-        """Writes the parameter, as it is stored, from the elements of the prepared value on."""
-        strides = [s * value.itemsize for s in self.strides]
-        view = np.lib.stride_tricks.as_strided(value, self.sizes, strides, writeable=False)
+    @property
+    def blocks(self) -> int:
+        """How many the parameter's first axis is cut into; each is ``rows`` long, the last less."""
+        return self.sizes[0]
+
+    @property
+    def rows(self) -> int:
+        return self.filled[0] // self.sizes[0]
+
+    def copy(self, value: np.ndarray, parameter: np.ndarray, end: int | None = None) -> None:
+        """Writes the parameter, as it is stored, from the elements of the prepared value on; of its
+        blocks those before ``end``.
+        """
+        view = self._view(value, slice(end))
         if self.filled != self.shape:
-            view = view.reshape(self.filled)[tuple(map(slice, self.shape))]
-            parameter.reshape(self.shape)[...] = view
+            filled = view.reshape(-1, *self.filled[1:])
+            rows = parameter.reshape(self.shape)[: len(filled)]
+            rows[...] = filled[tuple(map(slice, rows.shape))]
         else:
-            parameter.reshape(self.sizes)[...] = view
+            parameter.reshape(self.sizes)[:end] = view
+
+    def fill(self, value: np.ndarray, parameter: np.ndarray, first: int, end: int) -> None:
+        """The other way round, from block ``first`` to ``end``, not included."""
+        view = self._view(value, slice(first, end))
+        rows = parameter.reshape(self.shape)[first * self.rows : end * self.rows]
+        if self.filled != self.shape:
+            filled = np.zeros((len(view) * self.rows, *self.filled[1:]), value.dtype)
+            filled[tuple(map(slice, rows.shape))] = rows
+            rows = filled
+        view[...] = rows.reshape(view.shape)
+
+    def _view(self, value: np.ndarray, blocks: slice) -> np.ndarray:
+        """The value's elements in the order of the parameter's."""
+        strides = [s * value.itemsize for s in self.strides]
+        return np.lib.stride_tricks.as_strided(value, self.sizes, strides)[blocks]
 
 
 @dataclass(frozen=True, slots=True)

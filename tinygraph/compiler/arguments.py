@@ -14,6 +14,7 @@ from ..graph.ir import Graph
 from ..graph.origins import described
 from ..graph.types import Type
 
+_ARRAY = np.ndarray  # found sooner than NumPy's attribute
 
 class Arguments:
     """The inputs of a program; ``names`` are theirs, in order."""
@@ -22,8 +23,7 @@ class Arguments:
         self.program, self.inputs = graph.name, graph.inputs
         self.names = tuple(n.name or f"input{i}" for i, n in enumerate(graph.inputs))
         self.takes_out = "out" in self.names
-        self._dtypes = [DTYPES[n.dtype].numpy for n in graph.inputs]
-        self._shapes = [n.shape for n in graph.inputs]
+        self._types = [(DTYPES[n.dtype].numpy, n.shape) for n in graph.inputs]
 
     def __str__(self) -> str:
         pairs = zip(self.names, self.inputs, strict=True)
@@ -40,11 +40,18 @@ class Arguments:
             TypeError: a name, the number of arrays or a dtype does not fit.
             ValueError: a shape does not fit.
         """
-        if named or len(given) != len(self.names):
+        if named or len(given) != len(self._types):
             given = self.in_order(given, named)
-        if self._fit(given):
-            return given
-        return [self._array(i, v) for i, v in enumerate(given)]
+        for number, value in enumerate(given):
+            dtype, shape = self._types[number]
+            if (
+                type(value) is not _ARRAY
+                or value.dtype is not dtype
+                or value.shape != shape
+                or not value.flags.c_contiguous
+            ):
+                return [self._array(i, v) for i, v in enumerate(given)]
+        return given
 
     def placed(
         self, given: tuple[Any, ...], named: dict[str, Any], adopt: Callable[[Any], Any]
@@ -62,22 +69,10 @@ class Arguments:
                     f"{described(self.inputs[i])} got {held.dtype} on a device; convert it there "
                     f"to {self.inputs[i].dtype}"
                 )
-            if held is not None and held.shape != self._shapes[i]:
+            if held is not None and held.shape != self.inputs[i].shape:
                 raise ValueError(self.misshapen(i, held.shape))
             found.append(self._array(i, value) if held is None else held)
         return found
-
-    def _fit(self, given: tuple[Any, ...]) -> bool:
-        """True if all are arrays as programs take them, as they mostly are."""
-        for number, value in enumerate(given):
-            if (
-                type(value) is not np.ndarray
-                or value.dtype is not self._dtypes[number]
-                or value.shape != self._shapes[number]
-                or not value.flags.c_contiguous
-            ):
-                return False
-        return True
 
     def in_order(self, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
         """The value given for each input, those by position first."""
@@ -96,11 +91,11 @@ class Arguments:
         return values
 
     def _array(self, number: int, value: Any) -> np.ndarray:
-        dtype = self._dtypes[number]
+        dtype, shape = self._types[number]
         if type(value) is not np.ndarray or value.dtype != dtype or not value.flags.c_contiguous:
             array = self._converted(number, value, dtype)
             value = np.ascontiguousarray(array).reshape(array.shape)
-        if value.shape != self._shapes[number]:
+        if value.shape != shape:
             raise ValueError(self.misshapen(number, value.shape))
         return value
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from ..graph.addresses import address
 from ..graph.dtype import DTYPES
 from ..graph.ir import Node, Parameter
 from ..graph.origins import described
+from ..graph.state import ParameterState
 
 
 class Outputs:
@@ -18,6 +21,8 @@ class Outputs:
     def __init__(self, program: str, nodes: Sequence[Node], parameters: Sequence[Parameter]):
         self.program, self.nodes, self.parameters = program, tuple(nodes), tuple(parameters)
         self._results = [(n.shape, DTYPES[n.dtype].numpy) for n in nodes]
+        self._places: list[tuple[int, int]] = []  # of the parameters: begin and end, in order
+        self._allocated = -1  # ParameterState.allocated at that time
 
     def fresh(self) -> list[np.ndarray]:
         return [np.empty(shape, dtype) for shape, dtype in self._results]
@@ -34,18 +39,38 @@ class Outputs:
         if len(arrays) != len(self.nodes):
             count = f"{len(self.nodes)} array{'s' * (len(self.nodes) != 1)}"
             raise TypeError(f"out of {self.program} takes {count}, got {len(arrays)}")
-        for number, (array, (shape, dtype)) in enumerate(zip(arrays, self._results, strict=True)):
+        for number, array in enumerate(arrays):
+            shape, dtype = self._results[number]
             if not isinstance(array, np.ndarray):
                 raise TypeError(f"{self._called(number)} takes an array, got {type(array)}")
-            flags = array.flags
             fits = array.shape == shape and array.dtype == dtype
-            if not (fits and flags.c_contiguous and flags.writeable):
+            if not fits or not (flags := array.flags).c_contiguous or not flags.writeable:
                 raise ValueError(f"{self._called(number)} takes a C-contiguous array that can be "
                                  f"written to, got {_kind(array)}")  # fmt: skip
-        self._apart(arrays, inputs)
+        if self._may_touch(arrays, inputs):
+            self._refuse_shared(arrays, inputs)
         return arrays
 
-    def _apart(self, arrays: Sequence[np.ndarray], inputs: Sequence[np.ndarray]) -> None:
+    def _may_touch(self, arrays: Sequence[np.ndarray], inputs: Sequence[np.ndarray]) -> bool:
+        """Whether a run may write what it also reads, or writes twice. All are contiguous."""
+        if self._allocated != ParameterState.allocated:
+            self._allocated = ParameterState.allocated
+            held = [p.state.memory for p in self.parameters]
+            self._places = sorted(_extent(m) for m in held if m is not None)
+        others = [_extent(x) for x in inputs]
+        for array in arrays:
+            begin, end = _extent(array)
+            for first, last in others:
+                if first < end and begin < last:
+                    return True
+            if places := self._places:
+                following = bisect_left(places, (end, 0))  # the first that begins after it
+                if following and places[following - 1][1] > begin:
+                    return True
+            others.append((begin, end))
+        return False
+
+    def _refuse_shared(self, arrays: Sequence[np.ndarray], inputs: Sequence[np.ndarray]) -> None:
         """
         Raises:
             ValueError: what a run writes it also reads, or writes twice.
@@ -64,6 +89,12 @@ class Outputs:
 
     def _called(self, number: int) -> str:
         return f"out of {self.program}, output {number}, {described(self.nodes[number])},"
+
+
+def _extent(array: np.ndarray) -> tuple[int, int]:
+    """Where a contiguous array begins and ends."""
+    begin = address(array)
+    return begin, begin + array.nbytes
 
 
 def _kind(array: np.ndarray) -> str:

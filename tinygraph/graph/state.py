@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 from weakref import WeakSet, finalize
@@ -26,6 +26,18 @@ class DeviceMemory(Protocol):
     def upload(self, address: int, array: np.ndarray) -> None: ...
 
     def download(self, array: np.ndarray, address: int) -> None: ...
+
+
+class OtherForm(Protocol):
+    """A value in another order, in memory that a program has."""
+
+    def copy(self, array: np.ndarray) -> None:
+        """Writes it to an array as it is stored."""
+
+    def take(self, array: np.ndarray) -> Generator[int, None, None]:
+        """Makes it from an array as it is stored, a piece after the other; after each, how many of
+        the array's bytes are no longer needed. Closed before its end, it writes those again.
+        """
 
 
 class LostValueError(RuntimeError):
@@ -72,6 +84,7 @@ class ParameterState:
     unused = SharedLock(PROGRAMS)  # of the parameters that no program uses
 
     moved = False  # whether any was ever changed in a memory other than the host's, or lost
+    allocated = 0  # how often memory was taken for any
 
     def __init__(
         self,
@@ -91,7 +104,7 @@ class ParameterState:
         self._newest: set[DeviceMemory | None] = {None}  # where the current value is
         self._lost = ""  # why there is no value
         self._released = ""  # why there is none any more in the host's memory
-        self._elsewhere: Callable[[np.ndarray], None] | None = None  # copies it from there
+        self._elsewhere: OtherForm | None = None  # where else it is
         self._spread: Spread | None = None  # where it is, if not on all ranks
         self.readers: WeakSet[object] = WeakSet()  # that have the address of the host's memory
         self.lock = self.unused
@@ -168,7 +181,7 @@ class ParameterState:
         """Memory with the value, which is drawn, or in another form only."""
         array = self._allocate()
         if self._elsewhere is not None:
-            self._elsewhere(self._physical(array))
+            self._elsewhere.copy(self._physical(array))
             return array
         assert self._initial is not None
         value = self._initial()
@@ -249,16 +262,31 @@ class ParameterState:
                 self._array = self._elsewhere = None
                 self._released = why
 
-    def keep_elsewhere(self, copy: Callable[[np.ndarray], None]) -> None:
+    def keep_elsewhere(self, form: OtherForm) -> None:
         """Lets go of the host's memory, unless a program reads it in its runs, or there are copies
-        in others: the value is in another form in memory that a program has.
-
-        Args:
-            copy: writes it to an array as it is stored, whenever the host needs it again.
+        in others: the value is in another form.
         """
         with self.held():
             if self._array is not None and not self.readers and not self._copies:
-                self._array, self._elsewhere = None, copy
+                self._array, self._elsewhere = None, form
+
+    def move_elsewhere(self, form: OtherForm) -> bool:
+        """Makes the other form and lets go of the host's memory meanwhile; False, and nothing is
+        done, if that has to stay.
+        """
+        with self.held():
+            if self.readers or self._copies:
+                return False
+            array = self._physical(self._on_host())
+            moving = form.take(array)
+            try:
+                for gone in moving:
+                    forget(array, gone)
+            except BaseException:
+                moving.close()
+                raise
+            self._array, self._elsewhere = None, form
+            return True
 
     def _described(self) -> str:
         return f"parameter {self.name or 'without a name'}: {self.type}"
@@ -266,6 +294,7 @@ class ParameterState:
     def _allocate(self) -> np.ndarray:
         type = Type(tuple(self.type.shape[a] for a in self.order), self.type.dtype)
         physical = aligned(type, what=f"{self._described()},")
+        ParameterState.allocated += 1
         return physical.transpose(np.argsort(self.order)) if self.order else physical
 
     def write(self, value: Any) -> None:
@@ -324,6 +353,21 @@ def pages(size: int) -> mmap.mmap:
     if size >= HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
         memory.madvise(mmap.MADV_HUGEPAGE)
     return memory
+
+
+def forget(array: np.ndarray, size: int) -> None:
+    """Gives the pages of an array's first bytes back to the system, as far as they have nothing
+    else; those are lost. An array that has no pages of its own stays.
+    """
+    memory: Any = array
+    while isinstance(memory, np.ndarray):
+        memory = memory.base
+    memory = memory.obj if isinstance(memory, memoryview) else memory
+    if isinstance(memory, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        start = array.ctypes.data - np.frombuffer(memory, np.uint8).ctypes.data
+        pages = (start + min(size, array.nbytes)) // HUGE * HUGE
+        if pages:
+            memory.madvise(mmap.MADV_DONTNEED, 0, pages)
 
 
 def aligned(type: Type, what: str = "an array") -> np.ndarray:

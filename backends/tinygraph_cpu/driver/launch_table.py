@@ -103,6 +103,7 @@ class LaunchTable:
     Attributes:
         devices: how many threads have launches of their own; 0: all share them.
         apart: how many threads make exchanges only: 1 or 0.
+        together: how many threads walk it together at least; fewer leave it to one.
 
     Raises:
         ValueError: a launch has no parts, waits for one that does not come before it, or is on a
@@ -160,6 +161,7 @@ class LaunchTable:
         self.apart = int(apart)
         self._header[LAUNCHES], self._header[ITEMS] = n, len(self._items)
         self.devices = self._header[DEVICES] = devices
+        self.together = max(devices, 2) - self.apart
         self._header[DESK] = desk
         for place, array in (
             (LAUNCH, self._records),

@@ -122,7 +122,7 @@ class Team:
         Raises:
             BaseException: what a signal's handler has raised, where the table has a desk.
         """
-        if threads + table.apart < max(table.devices, 2):
+        if threads < table.together:
             if self._walk(table.address):
                 stop()
             return

@@ -10,13 +10,13 @@ from ctypes import c_int64
 
 import numpy as np
 
-_HEAD = object.__basicsize__  # bytes of what all Python objects begin with
-_word = c_int64.from_address
+_HEAD = object.__basicsize__ // 8  # words that all Python objects begin with
+_words = (c_int64 * (1 << 59)).from_address(0)  # all memory: an index costs less than an object
 
 
 def address(array: np.ndarray) -> int:
     """The address of an array's first element; the caller keeps the array alive."""
-    return _word(id(array) + _HEAD).value
+    return _words[(id(array) >> 3) + _HEAD]
 
 
 def _check() -> None:
