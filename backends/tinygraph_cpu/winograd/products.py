@@ -11,7 +11,7 @@ from tinygraph_scalar.builder import TextBuilder
 from ..gemm import tile
 from ..gemm.arguments import ceil_divide, minimum
 from ..gemm.reduce import accumulate
-from ..gemm.tile import PartPrefetch, Reduction, Shape, i64, offset, pointer
+from ..gemm.tile import PartPrefetch, Reduction, Shape, Walk, i64, offset, pointer
 from .records import Products, WinogradTile
 
 Values = list[ir.Value]
@@ -20,13 +20,16 @@ Values = list[ir.Value]
 # grows with its length: for F(4x4, 3x3) and 192 channels, 3.2, 4.1, 5.0 and 6.5 times PyTorch's by
 # chunks of 32, 64, 128 and all; for F(4x4, 5x5) and 32 channels, 6.7 and 8.0 times by 16 and 32.
 CHUNK, SHORT_CHUNK = 96, 16
+NEXT = 2  # lines of the next point's weights that are fetched at a step
 
 
 def emit_products(caller: ir.Function, spec: WinogradTile, vectors: int) -> ir.Function:
     """products(v, u, m, tiles / rows, k, strides of v by row and by point, of m by point, in
     bytes; place and step of what is fetched ahead), `vectors` wide.
 
-    M[point][tile] = V[point][tile] U[point]. A function of its own: LLVM would hoist the
+    M[point][tile] = V[point][tile] U[point]. Meanwhile row tiles share out the fetching of the next
+    point's weights: where there are few tiles, they come from memory, which idled while all but the
+    first tile met the weights again. A function of its own: LLVM would hoist the
     transforms' constants out of the caller's loops into registers that the accumulators need.
     """
     kind = ir.FunctionType(ir.VoidType(), [*[pointer] * 3, *[i64] * 5, pointer, i64])
@@ -43,19 +46,22 @@ def emit_products(caller: ir.Function, spec: WinogradTile, vectors: int) -> ir.F
     chunks = ceil_divide(b, k, CHUNK if spec.r <= 3 else SHORT_CHUNK)
     chunk_size = b.udiv(b.add(k, b.sub(chunks, one)), chunks)
     a_step, b_step = b.mul(chunk_size, i64(4)), b.mul(chunk_size, row_of_b)
+    panel = b.mul(k, row_of_b)  # bytes of a point's weights, of which a walk fetches a share
+    share = b.udiv(panel, b.mul(tiles, i64(NEXT)))
+    pace = ceil_divide(b, share, k)
     places = [
         4 * (i // vectors * spec.width + i % vectors * spec.lanes)
         for i in range(spec.rows * vectors)
     ]
 
     def point(v: ir.Value, u: ir.Value, m: ir.Value) -> Values:
-        def rows(v: ir.Value, m: ir.Value) -> Values:
+        def rows(v: ir.Value, m: ir.Value, *following: ir.Value) -> Values:
             there = [offset(b, m, i64(place)) for place in places]
 
-            def chunk(left: ir.Value, v: ir.Value, u: ir.Value) -> Values:
+            def chunk(left: ir.Value, v: ir.Value, u: ir.Value, *following: ir.Value) -> Values:
                 count = minimum(b, left, chunk_size)
                 reduction = Reduction([one, one, count], *strides, a_rows)
-                walks = [ahead.walk(b)]
+                walks = [ahead.walk(b), *(Walk(at, pace, locality=2) for at in following)]
                 sums = accumulate(b, shape, v, u, reduction, tile.zeros(shape), walks)
                 ahead.advance(b, reduction)
                 with b.if_else(b.icmp_signed("==", left, k)) as (first, later):
@@ -65,16 +71,20 @@ def emit_products(caller: ir.Function, spec: WinogradTile, vectors: int) -> ir.F
                     with later:
                         for x, place in zip(sums, there, strict=True):
                             b.store(b.fadd(b.load(place, typ=x.type, align=4), x), place, align=4)
-                return [b.sub(left, chunk_size), offset(b, v, a_step), offset(b, u, b_step)]
+                on = [offset(b, at, b.mul(pace, count)) for at in following]
+                return [b.sub(left, chunk_size), offset(b, v, a_step), offset(b, u, b_step), *on]
 
-            tile.repeat(b, chunks, [k, v, u], chunk)
+            tile.repeat(b, chunks, [k, v, u, *following], chunk)
             return [
                 offset(b, v, b.mul(v_row, i64(spec.rows))),
                 offset(b, m, i64(4 * spec.rows * spec.width)),
+                *(offset(b, at, b.mul(share, i64(NEXT))) for at in following),
             ]
 
-        tile.repeat(b, tiles, [v, m], rows)
-        return [offset(b, v, v_point), offset(b, u, b.mul(k, row_of_b)), offset(b, m, m_point)]
+        after = offset(b, u, panel)
+        following = [offset(b, after, b.mul(share, i64(i))) for i in range(NEXT)]
+        tile.repeat(b, tiles, [v, m, *following], rows)
+        return [offset(b, v, v_point), after, offset(b, m, m_point)]
 
     tile.repeat(b, i64(spec.points), [v, u, m], point)
     b.ret_void()
