@@ -213,6 +213,31 @@ def test_choices_and_remarks() -> None:
     assert any("implicit, because its windows have gaps" in r for r in dilated.remarks)
 
 
+BETWEEN = {
+    "reflected": lambda y: tg.pad(y, ((0, 0), (0, 0), (1, 1), (1, 1)), "reflect"),
+    "edges": lambda y: tg.pad(y, ((0, 0), (0, 0), (1, 1), (1, 1)), "edge"),
+    "rows": lambda y: tg.take(y, [0, 2, 4, 6, 7, 9, 11, 20, 21], 2),
+    "a grid of rows": lambda y: tg.reshape(
+        tg.take(y, np.arange(24).reshape(6, 4), 2), (2, 96, 24, 28)
+    ),
+    "images": lambda y: tg.take(y, [1, 0, 1], 0),
+    "channels": lambda y: tg.take(y, np.arange(96)[::-1], 1),
+    "along": lambda y: tg.take_along_axis(y, tg.cast(y, "int32"), 2),
+}
+
+
+@pytest.mark.parametrize("between", BETWEEN)
+def test_gathered_images_are_stored_as_they_were(between: str) -> None:
+    """Channels stay innermost, so that the next convolution is Winograd's, too."""
+    x = tg.input("x", 2, 28, 28, 96)
+    weights = [tg.parameter(normal(96, 96, 3, 3) / np.float32(30), name) for name in "vw"]
+    y = BETWEEN[between](tg.conv2d(channels_last(x), weights[0], padding=1))
+    y = tg.conv2d(y, weights[1], padding=1)
+    plan = schedule(Graph("g", (x,), (tg.transpose(y, (0, 2, 3, 1)),)))
+    names = [m.name for call in plan.launches for m in call.members]
+    assert sum("winograd" in name for name in names) == 2, names
+
+
 def test_stems_are_winograd_after_space_to_depth() -> None:
     stem = plain(3, 64, 224, 7, stride=2, padding=3)
     plan = schedule(stem)

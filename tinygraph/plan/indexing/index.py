@@ -112,10 +112,10 @@ def _reshape_block(
         return [next(rest) if n > 1 else ZERO for n in after]
     if any(i.divisor != 1 for i in old):
         return None
-    return _split(_join(before, indices, sizes), after, sizes)
+    return _split(join(before, indices, sizes), after, sizes)
 
 
-def _join(shape: Sizes, indices: Indices, sizes: Sizes) -> Index:
+def join(shape: Sizes, indices: Indices, sizes: Sizes) -> Index:
     """The row-major position of indices in shape."""
     constant, terms, stride = 0, dict[int, int](), 1
     for size, index in zip(reversed(shape), reversed(indices), strict=True):

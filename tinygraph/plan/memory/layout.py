@@ -14,7 +14,7 @@ from ..fusion.held import is_leading
 from ..fusion.state import Fusion
 from ..indexing.accesses import full_strides, ordered_strides, resolve, row_major
 from ..indexing.index import Indices, own, read
-from ..indexing.reads import element_reads, loops_of
+from ..indexing.reads import element_reads, gathered_as_slice, is_gather, loops_of
 from ..records.target import NEVER, Copying, Target
 from ..records.work import Location
 from .fixed import is_fixed
@@ -175,7 +175,10 @@ class Layout:
         """The values that an element-wise node reads, and where."""
         if group.copy or n in self.fusion.held:
             return [(n, group.index[n])]
-        return element_reads(n, group.index[n], group.axes)
+        reads = element_reads(n, group.index[n], group.axes)
+        if is_gather(n):
+            reads.append(gathered_as_slice(n, group.index[n], group.axes))
+        return reads
 
     def main_strides(self, group: Group, number: int, n: Node | None = None) -> list[int]:
         n = group.anchor if n is None else n
