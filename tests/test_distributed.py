@@ -158,6 +158,30 @@ def test_buckets_are_in_the_order_of_the_backward_pass_and_change_no_bit(monkeyp
     assert done == sorted(done) and done[0] < done[-1] < 100
 
 
+def test_new_values_follow_their_sum_while_later_ones_are_made(monkeypatch):
+    monkeypatch.setattr(splitting, "BUCKET", 64)
+    net, x = nn.Sequential(*(nn.Linear(6, 6) for _ in range(4))), tg.input("x", 4, 6)
+    loss = tg.mean(net(x) ** 2)
+    updates = optim.SGD(0.1, momentum=0.9).updates(loss, net.parameters())
+    plan = dist.data_parallel([x], [loss], updates=updates, shards=2).program.inspection.plan
+    behind: list[set[int]] = []  # the sums that each launch follows from
+    for i, launch in enumerate(plan.launches):
+        behind.append(set().union(*(behind[w] for w in launch.waits)))
+        if launch.sums_shards:
+            behind[i].add(i)
+    sums = [i for i, launch in enumerate(plan.launches) if launch.sums_shards]
+    latest = [max(b) for b in behind[sums[-1] + 1 :]]
+    assert latest == sorted(latest) and {*latest} == {*sums}
+
+
+def test_a_bucket_has_no_more_than_its_bytes_or_one_gradient(monkeypatch):
+    monkeypatch.setattr(splitting, "BUCKET", 64)
+    sizes = (4, 8, 8, 1, 40, 2, 13)
+    values = [tg.input(f"v{i}", n) for i, n in enumerate(sizes)]
+    buckets = splitting.buckets_of(values, range(1, len(sizes)))
+    assert buckets == [[0, 1], [2, 3], [4], [5, 6]]
+
+
 def test_collectives_in_a_shard_need_a_rank_for_each():
     x = tg.input("x", None, 3)
     layer = nn.Linear(3, 2)

@@ -18,7 +18,7 @@ from ..optim.optimizer import GRADIENT
 from ..passes import Update, strip_effects
 from .shared_state import StateShare, families, share_out, starts
 
-BUCKET = 4 << 20  # bytes that are summed at a time, at least: long enough for a network's latency
+BUCKET = 4 << 20  # bytes that are summed at a time, unless one gradient has more
 
 
 @same_nodes
@@ -139,7 +139,7 @@ def buckets_of(scaled: Sequence[Node], gradients: range) -> list[list[int]]:
     """
     buckets = [[i for i in range(len(scaled)) if i not in gradients]]
     for i in gradients:
-        if sum(scaled[k].type.bytes for k in buckets[-1]) >= BUCKET:
+        if buckets[-1] and sum(scaled[k].type.bytes for k in (*buckets[-1], i)) > BUCKET:
             buckets.append([])
         buckets[-1].append(i)
     return [bucket for bucket in buckets if bucket]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from itertools import chain
 
 from ..graph.ir import Graph, Node, Parameter
 from ..graph.placement import rank_of
@@ -197,7 +198,7 @@ def lower(p: Planning) -> None:
 
 
 def release(p: Planning) -> None:
-    make_temporary(p.memory.buffers, [*p.launches.run, *p.launches.late])
+    make_temporary(p.memory.buffers, [*p.launches.run, *chain(*p.launches.late)])
 
 
 def bundle(p: Planning) -> None:
@@ -205,7 +206,7 @@ def bundle(p: Planning) -> None:
     p.launches.run = [bundled_step(x, p.target) for x in p.launches.run]
     if not p.fusion.devices:
         p.launches.run = bundling.bundle(p.launches.run, p.target)
-        p.launches.late = bundling.bundle(p.launches.late, p.target)
+        p.launches.late = [bundling.bundle(x, p.target) for x in p.launches.late]
 
 
 def bundled_step(launch: Launch, target: Target) -> Launch:
@@ -221,12 +222,12 @@ def exchange(p: Planning) -> None:
     devices = device_names(p.graph)
     if devices and rank_of(devices[0]) is not None:
         p.messages = Exchange(devices, p.memory)
-        p.launches.run = p.messages.among([*p.launches.run, *p.launches.late])
+        p.launches.run = p.messages.among([*p.launches.run, *chain(*p.launches.late)])
         p.launches.late = []
 
 
 def order(p: Planning) -> None:
-    p.launches.run += p.launches.late
+    p.launches.run += chain(*p.launches.late)
     if p.fusion.devices:
         p.launches.run = side_by_side(p.launches.run, p.target)
     p.launches.run, p.loops = spread(p.launches.run)

@@ -11,7 +11,7 @@ from llvmlite import ir
 I32, I64, VOID = ir.IntType(32), ir.IntType(64), ir.VoidType()
 WORDS = I64.as_pointer()
 PATIENCE = 1 << 14  # pauses before a waiting thread offers its core to others
-NAP = 50  # microseconds that one sleeps that may wait for another process
+NAP, LONGEST_NAP = 50, 1000  # microseconds of one that may wait for another process
 
 
 class WordBuilder(ir.IRBuilder):
@@ -83,7 +83,8 @@ class WordBuilder(ir.IRBuilder):
 
     def spin(self, ready: Callable[[], ir.Value], naps: ir.Value | None = None) -> None:
         """Waits until ready() holds: pauses, later offers the core with every further pause; where
-        ``naps`` is not 0, it sleeps instead.
+        ``naps`` is not 0, it sleeps instead, the longer the more it has waited: a core that is idle
+        for half a millisecond gets what waits for another core, one that is woken sooner does not.
         """
         head, wait, offer, done = (
             self.append_basic_block(n) for n in ("spin", "pause", "offer", "ready")
@@ -105,7 +106,10 @@ class WordBuilder(ir.IRBuilder):
         else:
             with self.if_else(self.icmp_signed("!=", naps, I64(0))) as (long, short):
                 with long:
-                    self.sleep(I64(NAP))
+                    times = self.sub(more, I64(PATIENCE))
+                    nap = self.add(I64(NAP), self.mul(times, I64(NAP // 8)))
+                    short_enough = self.icmp_unsigned("<", nap, I64(LONGEST_NAP))
+                    self.sleep(self.select(short_enough, nap, I64(LONGEST_NAP)))
                 with short:
                     self.offer_core()
         spins.add_incoming(more, self.block)

@@ -163,7 +163,8 @@ def _emit_wait(module: ir.Module, test: ir.Function) -> ir.Function:
     done, rounds, since = b.pointer(step, DONE), b.alloca(I64), b.alloca(I64)
     with b.count(I64(0), b.word(step, COUNT)) as i:
         b.store(I64(0), b.at(done, i))
-    b.store(I64(0), rounds)
+    others = b.icmp_signed("!=", patient, I64(0))
+    b.store(b.select(others, I64(2 * ROUNDS), I64(0)), rounds)
     b.store(I64(0), since)
     burst = b.append_basic_block("burst")
     b.branch(burst)

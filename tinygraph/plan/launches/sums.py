@@ -14,18 +14,22 @@ from .order import waits
 from .side_by_side import duration
 
 
-def at_sums(launches: Sequence[Launch]) -> tuple[list[Launch], list[Launch]]:
-    """The launches up to the last sum, and those that follow from sums."""
-    sums = {i for i, x in enumerate(launches) if x.sums_shards}
+def at_sums(launches: Sequence[Launch]) -> tuple[list[Launch], list[list[Launch]]]:
+    """The launches up to the last sum; and those that follow from sums, by the latest of them, so
+    that parameters of the first bucket get new values while the others are summed.
+    """
+    sums = [i for i, x in enumerate(launches) if x.sums_shards]
     if not sums:
         return list(launches), []
     waits(launches)
-    late: set[int] = set()
+    latest = {number: k for k, number in enumerate(sums)}
+    late: list[list[Launch]] = [[] for _ in sums]
     for number, launch in enumerate(launches):
-        if number not in sums and not (sums | late).isdisjoint(launch.waits):
-            late.add(number)
-    before = [x for i, x in enumerate(launches) if i not in late]
-    return before, [x for i, x in enumerate(launches) if i in late]
+        known = [latest[w] for w in launch.waits if w in latest]
+        if known and number not in latest:
+            latest[number] = max(known)
+            late[max(known)].append(launch)
+    return [x for i, x in enumerate(launches) if i in sums or i not in latest], late
 
 
 def keep_summed(launches: Sequence[Launch]) -> None:

@@ -12,12 +12,12 @@ from .plan import Launch
 @dataclass(slots=True)
 class Launches:
     """The launches of every run, and those that run before, when parameters have changed; ``late``
-    are those that come at the end of a run, after sums over shards.
+    are those at the end of a run that follow from sums over shards, a list for the latest of each.
     """
 
     run: list[Launch] = field(default_factory=list)
     prepare: list[Launch] = field(default_factory=list)
-    late: list[Launch] = field(default_factory=list)
+    late: list[list[Launch]] = field(default_factory=list)
 
     def add(self, launch: Launch, fixed: bool = False) -> None:
         """``fixed``: it depends on nothing that changes between runs."""
