@@ -19,7 +19,8 @@ from tinygraph.compiler.backend import BackendError
 from tinygraph.distributed import split as splitting
 from tinygraph.distributed.split import split
 from tinygraph.ranks import shard_sum
-from tinygraph.ranks.collectives import summed_bytes
+from tinygraph.ranks.collectives import gathered_bytes, summed_bytes
+from tinygraph.ranks.levels import messages, part_of
 from tinygraph.ranks.shard_sum import OWN, TOTAL, AddSpans, CopySpan, Receive, Send, ShardSum, Wait
 from tinygraph.ranks.tree import pieces, shards_of
 
@@ -66,11 +67,15 @@ def sums_by_steps(shards, ranks, values, steps=2):
                     running.append(made)
                 else:
                     next(made)
-        for _ in range(5 if ranks > 1 else 1):
-            for each in running:
-                next(each)
+        together(running)
         assert not any(mail.values())
     return totals
+
+
+def together(running):
+    """Makes all ranks' steps, each as far as it can before the next."""
+    while running:
+        running = [each for each in running if next(each, "end") != "end"]
 
 
 def row(shards, size=37):
@@ -87,6 +92,22 @@ def test_the_sum_has_the_same_bits_at_any_number_of_ranks(shards):
     for ranks in range(2, shards + 1):
         for found in sums_by_steps(shards, ranks, values):
             assert found.tobytes() == alone.tobytes(), ranks
+
+
+@pytest.mark.parametrize(("shards", "ranks"), [(36, 36), (50, 40), (129, 66), (37, 37), (144, 144)])
+def test_many_ranks_add_up_in_levels(shards, ranks):
+    for size in (5, 203):
+        values = row(shards, size)
+        (alone,) = sums_by_steps(shards, 1, values, steps=1)
+        for found in sums_by_steps(shards, ranks, values):
+            assert found.tobytes() == (2 * alone).tobytes()
+
+
+def test_levels_need_few_messages():
+    assert [messages(p) for p in (1, 2, 32, 64, 74, 1024, 37)] == [0, 1, 31, 14, 37, 62, 36]
+    for ranks in (1, 2, 32, 36, 74, 1024):
+        assert sorted(part_of(r, ranks) for r in range(ranks)) == [*range(ranks)]
+        assert ranks > 32 or [part_of(r, ranks) for r in range(ranks)] == [*range(ranks)]
 
 
 def test_a_sum_of_fewer_elements_than_ranks_leaves_some_without_a_slice():
@@ -116,6 +137,11 @@ def test_a_program_knows_what_its_sum_sends():
             for rank in range(ranks):
                 sent = 4 * ShardSum(rank, ranks, shards, 420).sent
                 assert summed_bytes(FewRanks(rank, ranks), 4 * 420, shards) == sent
+    for rank in range(36):
+        world, sums = FewRanks(rank, 36), [ShardSum(rank, 36, 40, 720, gathers=g) for g in (0, 1)]
+        assert summed_bytes(world, 4 * 720, 40) == 4 * sums[1].sent
+        assert summed_bytes(world, 4 * 720, 40, gathers=False) == 4 * sums[0].sent
+        assert gathered_bytes(world, 80) == 4 * (sums[1].sent - sums[0].sent)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -345,7 +371,9 @@ TRAIN = """
     from tinygraph import checkpoint, distributed as dist
     from tinygraph.cli.demo import digest
     from tinygraph.distributed import split
+    from tinygraph.ranks import levels
     from tinygraph.ranks.world import world
+    levels.ALL = 3  # four ranks exchange in two levels
     split.BUCKET = int(sys.argv[4])
     messages = world().messages
     if messages is not None and dist.size() < 4:  # as between hosts: a thread makes the sums

@@ -192,9 +192,7 @@ class DataParallel:
                 self.world.agree(False)
                 results = self._recovered(results)
 
-    def _recovered(
-        self, results: tuple[np.ndarray, ...] | None
-    ) -> tuple[np.ndarray, ...] | None:
+    def _recovered(self, results: tuple[np.ndarray, ...] | None) -> tuple[np.ndarray, ...] | None:
         """What a surviving rank has made of this step, or None if none has."""
         while True:
             try:

@@ -26,6 +26,7 @@ from ..graph.origins import described
 from ..graph.parameter import parameter
 from ..graph.state import ParameterState
 from ..passes import Update
+from ..ranks.levels import part_of
 from ..ranks.world import world
 
 Pair = tuple[Parameter, Node]
@@ -38,7 +39,7 @@ class StateShare:
     Attributes:
         whole: the optimizer's parameter, which has no value meanwhile.
         part: this rank's slice, as it is stored; None if that is empty.
-        cuts: where each rank's slice begins, and the last one's end, in elements.
+        cuts: where each part begins, and the last one's end, in elements.
     """
 
     whole: Parameter
@@ -56,7 +57,8 @@ class StateShare:
     def slice(self) -> None:
         """This rank's slice has the values of the whole."""
         if self.part is not None:
-            state, (first, last) = self.whole.state, self.cuts[world().rank :][:2]
+            state, ranks = self.whole.state, world()
+            first, last = self.cuts[part_of(ranks.rank, ranks.size) :][:2]
             self.part.value = _stored(state.read(), state.order)[first:last].copy()
 
     def made(self) -> None:
@@ -65,7 +67,8 @@ class StateShare:
     def collect(self, state: ParameterState) -> None:
         ranks, kind = world(), DTYPES[state.type.dtype].numpy
         whole = np.empty(state.type.size, kind)
-        slices = [whole[a:b] for a, b in zip(self.cuts, self.cuts[1:], strict=False)]
+        parts = [whole[a:b] for a, b in zip(self.cuts, self.cuts[1:], strict=False)]
+        slices = [parts[part_of(r, ranks.size)] for r in range(ranks.size)]
         if self.part is not None:
             slices[ranks.rank][...] = self.part.value
         ranks.exchange([slices[ranks.rank]] * ranks.size, slices)
@@ -213,26 +216,27 @@ def row(n: Node, order: tuple[int, ...]) -> Node:
 
 
 def share_out(
-    members: Sequence[Family], total: Node, cuts: Sequence[int], rank: int, held: Set[Node]
+    members: Sequence[Family], total: Node, cuts: Sequence[int], part: int, held: Set[Node]
 ) -> tuple[Node, list[Update], list[StateShare]]:
     """This rank's part of the updates by one bucket of gradients.
 
     Args:
         members: the bucket's, in its order.
         total: this rank's slice of the sum of the bucket's gradients.
-        cuts: where each rank's slice of the bucket begins, and the end of the last.
+        cuts: where each part of the bucket begins, and the end of the last.
+        part: the number of this rank's.
         held: the parameters that every rank needs.
 
     Returns:
         The slice of the new values of what every rank needs, the updates of slices, and those.
     """
-    low, high = cuts[rank], cuts[rank + 1]
+    low, high = cuts[part], cuts[part + 1]
     rows: list[Node] = []
     updates: list[Update] = []
     shares: list[StateShare] = []
     for f in members:
         within = [min(max(c - f.first, 0), f.size) for c in cuts]
-        first, last = within[rank], within[rank + 1]
+        first, last = within[part], within[part + 1]
         every = [p for p, _ in f.pairs]
         parts: dict[Node, Parameter] = {p: _part(p, first, last) for p in every if last > first}
         for p in every:

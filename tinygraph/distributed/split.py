@@ -16,6 +16,7 @@ from ..ops.collective import GATHER_SLICES, SHARD_SLICE, SHARD_SUM
 from ..ops.random import STEP
 from ..optim.optimizer import GRADIENT
 from ..passes import Update, strip_effects
+from ..ranks.levels import part_of
 from .shared_state import StateShare, families, share_out, starts
 
 BUCKET = 4 << 20  # bytes that are summed at a time, unless one gradient has more
@@ -154,9 +155,7 @@ class BucketSums:
         gathered: new values of all ranks' slices; shares: the optimizer's state.
     """
 
-    def __init__(
-        self, scaled: Sequence[Node], values: Values, shards: int, place: tuple[int, int]
-    ):
+    def __init__(self, scaled: Sequence[Node], values: Values, shards: int, place: tuple[int, int]):
         self.scaled, self.values, self.shards, self.place = scaled, values, shards, place
         self.totals: list[Node] = []
         self.parts: dict[Node, Node] = {}
@@ -193,7 +192,7 @@ class BucketSums:
         by_sum = {f.sum: f for f in found}
         shared = {id(p) for f in found for p, _ in f.pairs}
         updates = [pair for pair in after if id(pair[0]) not in shared]
-        rank, ranks = self.place
+        ranks, part = self.place[1], part_of(*self.place)
         for bucket in buckets_of(self.scaled, gradients):
             mine = [self.values.sums[i] for i in bucket if i in gradients]
             members = [by_sum[s] for s in mine if s in by_sum]
@@ -207,8 +206,8 @@ class BucketSums:
             size = sum(f.size for f in members)
             cuts = [size * r // ranks for r in range(ranks + 1)]
             others = [i for i in bucket if i not in gradients]
-            total = self.slice(bucket, others, cuts[rank : rank + 2], everything)
-            own, more, held = share_out(members, total, cuts, rank, {*read})
+            total = self.slice(bucket, others, cuts[part : part + 2], everything)
+            own, more, held = share_out(members, total, cuts, part, {*read})
             updates += more
             self.shares += held
             self.gathered.append(GATHER_SLICES(own, ranks=ranks, size=size))

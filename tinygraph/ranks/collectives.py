@@ -10,7 +10,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from .tree import fold, pieces
+from .levels import levels
+from .tree import fold, pieces_of, shards_of
 from .world import DistributedError, World
 
 KINDS = ("all_reduce", "reduce_scatter", "all_gather", "broadcast", "reduce")
@@ -112,9 +113,24 @@ def sent_bytes(kind: str, bytes: int, ranks: int) -> int:
 
 
 def summed_bytes(world: World, bytes: int, shards: int, gathers: bool = True) -> int:
-    """Bytes that a rank sends for a sum over shards: of each of its subtrees the other ranks'
-    slices, then, if all ranks need all of the sum, to each of them its own slice of it.
+    """Bytes that a rank sends for a sum over shards: at each level its peers' slices of what subtrees
+    it has; then, if all ranks need all of the sum, to each of them its own slice of it.
     """
-    others, own = world.size - 1, bytes * (world.rank + 1) // world.size
-    own -= bytes * world.rank // world.size
-    return len(pieces(world.rank, world.size, shards)) * (bytes - own) + gathers * others * own
+    sent, left = 0, bytes
+    for level in levels(world.rank, world.size):
+        held = [shards_of(r, world.size, shards) for r in level.held[level.me]]
+        trees = pieces_of(range(held[0].start, held[-1].stop), shards)
+        own = level.slices(bytes, world.size)[level.me]
+        mine = own.stop - own.start
+        sent += len(trees) * (left - mine) + gathers * len(level.others) * mine
+        left = mine
+    return sent
+
+
+def gathered_bytes(world: World, own: int) -> int:
+    """Bytes that a rank with ``own`` sends, so that all ranks have all of an array."""
+    sent, held = 0, own
+    for level in reversed(levels(world.rank, world.size)):
+        sent += len(level.others) * held
+        held *= len(level.peers)
+    return sent

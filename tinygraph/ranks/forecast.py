@@ -1,13 +1,16 @@
 """How long a sum over ranks takes: a model of what ``ShardSum`` does.
 
-Each rank sends each other one its slice of what it has, adds up its own slice, and sends the sum to
-all others. A message costs ``alpha`` seconds and its bytes at ``rate``; additions go at ``add``.
+Level by level, each rank sends its peers their slices of what it has, and adds up its own slice;
+then it sends the sum back. A message costs ``alpha`` seconds, its bytes go at ``rate`` a second and
+additions at ``add``.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+
+from .levels import messages
 
 Bucket = tuple[int, float]  # bytes, and the share of a step's work after which they are complete
 UNITS = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9}
@@ -20,7 +23,7 @@ def sum_seconds(
     second each way.
     """
     part = (ranks - 1) / ranks * bytes
-    return 2 * (ranks - 1) * alpha + 2 * part / rate + part / add
+    return 2 * messages(ranks) * alpha + 2 * part / rate + part / add
 
 
 def step_seconds(

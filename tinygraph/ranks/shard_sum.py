@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 
 import numpy as np
 
-from .tree import Subtree, halves, pieces, shards_of, siblings
+from .levels import levels, part_of
+from .tree import Subtree, halves, pieces_of, shards_of, siblings
 from .world import Messages
 
 OWN, TOTAL = -1, -2  # the shard's array, where the sum goes
@@ -157,22 +159,35 @@ class ShardSum:
             else:
                 yield CopySpan(total, own[0])
             return
-        slices = slices_of(self.size, self.ranks)
-        mine = slices[self.rank]
-        trees = {r: pieces(r, self.ranks, self.shards) for r in range(self.ranks)}
-        width = mine.stop - mine.start
-        leaves = {t: s.of(mine) for t, s in zip(trees[self.rank], own, strict=True)}
-        for to, source in others(self.rank, self.ranks):
-            got = {t: self._memory(width) for t in trees[source]}
-            leaves |= got
-            yield from (Receive(part, source) for s in got.values() for part in messages(s))
-            rows = (s.of(slices[to]) for s in own)
-            yield from (Send(part, to) for s in rows for part in messages(s))
-        yield Wait()
-        target = total.of(mine) if self._gathers else Span(TOTAL, 0, width)
-        yield from fold(leaves, target, self.shards)
+        found = levels(self.rank, self.ranks)
+        leaves = dict(zip(self._pieces(range(self.rank, self.rank + 1)), own, strict=True))
+        base = 0
+        for level in found:
+            slices = [
+                slice(s.start - base, s.stop - base) for s in level.slices(self.size, self.ranks)
+            ]
+            mine = slices[level.me]
+            parts = {t: s.of(mine) for t, s in leaves.items()}
+            for to, source in level.others:
+                got = {t: self._memory(length(mine)) for t in self._pieces(level.held[source])}
+                parts |= got
+                for s in got.values():
+                    yield from (Receive(x, level.peers[source]) for x in messages(s))
+                for _, s in sorted(leaves.items(), key=itemgetter(0)):  # as they are received
+                    yield from (Send(x, level.peers[to]) for x in messages(s.of(slices[to])))
+            yield Wait()
+            base, width, leaves = base + mine.start, length(mine), parts
+            everything = range(level.held[0].start, level.held[-1].stop)
+            target = Span(TOTAL, base if self._gathers else 0, width)
+            for tree in self._pieces(everything) if width else ():
+                yield from fold(leaves, tree, target if level is found[-1] else None)
         if self._gathers:
             yield from gathering(total, self.rank, self.ranks)
+
+    def _pieces(self, ranks: range) -> tuple[Subtree, ...]:
+        """The subtrees that neighbouring ranks hold together."""
+        held = [shards_of(r, self.ranks, self.shards) for r in (ranks[0], ranks[-1])]
+        return pieces_of(range(held[0].start, held[-1].stop), self.shards)
 
 
 class GatheredSlices:
@@ -182,8 +197,8 @@ class GatheredSlices:
 
     def __init__(self, rank: int, ranks: int, size: int, dtype: str = "float32"):
         self.itemsize = np.dtype(dtype).itemsize
-        mine = slices_of(size, ranks)[rank]
-        width, total = mine.stop - mine.start, Span(TOTAL, 0, size)
+        mine, total = own_slice(size, rank, ranks), Span(TOTAL, 0, size)
+        width = length(mine)
         copy = CopySpan(total.of(mine), Span(OWN, 0, width))
         self._steps = (copy, *gathering(total, rank, ranks))
 
@@ -191,15 +206,14 @@ class GatheredSlices:
         return self._steps
 
 
-def slices_of(size: int, ranks: int) -> list[slice]:
-    """Each rank's slice of an array."""
-    return [slice(size * r // ranks, size * (r + 1) // ranks) for r in range(ranks)]
+def own_slice(size: int, rank: int, ranks: int) -> slice:
+    """The slice of an array that a rank ends with the sum of."""
+    part = part_of(rank, ranks)
+    return slice(size * part // ranks, size * (part + 1) // ranks)
 
 
-def others(rank: int, ranks: int) -> Iterator[tuple[int, int]]:
-    """For each distance the ranks to send to and to receive from."""
-    for distance in range(1, ranks):
-        yield (rank + distance) % ranks, (rank - distance) % ranks
+def length(part: slice) -> int:
+    return int(part.stop - part.start)
 
 
 def messages(span: Span) -> Iterator[Span]:
@@ -210,17 +224,20 @@ def messages(span: Span) -> Iterator[Span]:
 
 
 def gathering(total: Span, rank: int, ranks: int) -> Iterator[SumStep]:
-    """Each rank sends its slice of an array to all others."""
-    slices = slices_of(total.count, ranks)
-    for to, source in others(rank, ranks):
-        yield from (Receive(part, source) for part in messages(total.of(slices[source])))
-        yield from (Send(part, to) for part in messages(total.of(slices[rank])))
-    if ranks > 1:
+    """Each rank sends its slice of an array to its peers, then theirs and its own to others."""
+    for level in reversed(levels(rank, ranks)):
+        slices = level.slices(total.count, ranks)
+        for to, source in level.others:
+            got, own = total.of(slices[source]), total.of(slices[level.me])
+            yield from (Receive(part, level.peers[source]) for part in messages(got))
+            yield from (Send(part, level.peers[to]) for part in messages(own))
         yield Wait()
 
 
-def fold(leaves: dict[Subtree, Span], total: Span, shards: int) -> Iterator[SumStep]:
-    """Adds up subtrees, each pair in the memory of one of them, the last in ``total``."""
+def fold(leaves: dict[Subtree, Span], whole: Subtree, total: Span | None) -> Iterator[SumStep]:
+    """Adds up what a subtree is made of, each pair in the memory of one of them, the last in
+    ``total`` if that is given. The subtree is a leaf then.
+    """
 
     def visit(first: int, size: int, target: Span | None) -> Iterator[SumStep]:
         if (first, size) in leaves:
@@ -234,8 +251,7 @@ def fold(leaves: dict[Subtree, Span], total: Span, shards: int) -> Iterator[SumS
         leaves[first, size] = target
         yield AddSpans(target, left, right)
 
-    if total.count:
-        yield from visit(0, shards, total)
+    yield from visit(*whole, total)
 
 
 def _without_own(step: SumStep, zeros: int) -> SumStep:

@@ -38,10 +38,14 @@ def siblings(shards: int) -> dict[tuple[Subtree, Subtree], Subtree]:
     return found
 
 
-@cache
 def pieces(rank: int, ranks: int, shards: int) -> tuple[Subtree, ...]:
     """The largest whole subtrees of the shards that a rank holds, left to right."""
-    held = shards_of(rank, ranks, shards)
+    return pieces_of(shards_of(rank, ranks, shards), shards)
+
+
+@cache
+def pieces_of(held: range, shards: int) -> tuple[Subtree, ...]:
+    """The largest whole subtrees of neighbouring shards, left to right."""
     found: list[Subtree] = []
 
     def visit(first: int, size: int) -> None:

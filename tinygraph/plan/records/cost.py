@@ -16,7 +16,7 @@ from ...graph.dtype import DTYPES
 from ...graph.ir import Node
 from ...graph.op import Kind
 from ...ops.collective import GATHER_SLICES, SHARD_SLICE, SHARD_SUM
-from ...ranks.collectives import sent_bytes, summed_bytes
+from ...ranks.collectives import gathered_bytes, sent_bytes, summed_bytes
 from ...ranks.world import world
 from .body import Statement
 from .device import Card
@@ -190,5 +190,5 @@ def _sent(n: Node) -> int:
         whole, shards = n.inputs[-1].type.bytes, int(n.attr("shards"))
         return summed_bytes(world(), whole, shards, gathers=n.op is SHARD_SUM)
     if n.op is GATHER_SLICES:
-        return (world().size - 1) * n.inputs[0].type.bytes
+        return gathered_bytes(world(), n.inputs[0].type.bytes)
     return sent_bytes(n.op.name, n.type.bytes, int(n.attr("ranks")))
