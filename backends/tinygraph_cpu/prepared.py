@@ -167,9 +167,9 @@ class Prepared:
         """Prepares what is only a large parameter in another order while that goes, a piece after
         the other, so that there are never two of it; False for others.
         """
-        if len(group.parameters) > 1 or sum(len(call.work) for call in group.calls) > 1:
+        if len(group.parameters) != 1 or sum(len(call.work) for call in group.calls) > 1:
             return False
-        (number,) = group.parameters or (-1,)
+        (number,) = group.parameters
         state, found = self.parameters[number].state, self.elsewhere(number)
         return found is not None and state.type.bytes >= LARGE and state.move_elsewhere(found)
 
