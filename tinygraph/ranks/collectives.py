@@ -113,8 +113,8 @@ def sent_bytes(kind: str, bytes: int, ranks: int) -> int:
 
 
 def summed_bytes(world: World, bytes: int, shards: int, gathers: bool = True) -> int:
-    """Bytes that a rank sends for a sum over shards: at each level its peers' slices of what subtrees
-    it has; then, if all ranks need all of the sum, to each of them its own slice of it.
+    """Bytes that a rank sends for a sum over shards: at each level its peers' slices of all it has,
+    then, if all ranks need all of the sum, its own slice of it to each of them.
     """
     sent, left = 0, bytes
     for level in levels(world.rank, world.size):
