@@ -18,13 +18,29 @@ from tinygraph.cli.demo import digest
 from tinygraph.compiler.backend import BackendError
 from tinygraph.distributed import split as splitting
 from tinygraph.distributed.split import split
-from tinygraph.ranks import shard_sum
+from tinygraph.ranks import steps as sum_steps
 from tinygraph.ranks.collectives import gathered_bytes, summed_bytes
 from tinygraph.ranks.levels import messages, part_of
-from tinygraph.ranks.shard_sum import OWN, TOTAL, AddSpans, CopySpan, Receive, Send, ShardSum, Wait
+from tinygraph.ranks.shard_sum import ShardSum
+from tinygraph.ranks.steps import (
+    OWN,
+    TOTAL,
+    AddSpans,
+    CopySpan,
+    Narrow,
+    Receive,
+    Send,
+    Wait,
+    Widen,
+)
 from tinygraph.ranks.tree import pieces, shards_of
 
 # ------------------------------------------------------------------ the sum
+
+
+def rounded(x):
+    """To the nearest bfloat16."""
+    return tg.astype(tg.astype(x, "bfloat16"), "float32")
 
 
 def make(steps, memories, own, total, mail, rank):
@@ -34,10 +50,15 @@ def make(steps, memories, own, total, mail, rank):
     received = []
     for step in steps:
         match step:
-            case AddSpans(target, left, right):
-                at(target)[...] = at(left) + at(right)
-            case CopySpan(target, source):
-                at(target)[...] = at(source)
+            case AddSpans(target, left, right, rounds):
+                as_sent = rounded if rounds else lambda x: x
+                at(target)[...] = as_sent(as_sent(at(left)) + as_sent(at(right)))
+            case CopySpan(target, source, rounds):
+                at(target)[...] = rounded(at(source)) if rounds else at(source)
+            case Narrow(target, source):
+                at(target)[...] = rounded(at(source)).view(np.uint32) >> 16
+            case Widen(target, source):
+                at(target)[...] = (at(source).astype(np.uint32) << 16).view(np.float32)
             case Send(source, to):
                 mail.setdefault((rank, to), []).append(at(source).copy())
             case Receive(target, source):
@@ -51,10 +72,10 @@ def make(steps, memories, own, total, mail, rank):
     yield
 
 
-def sums_by_steps(shards, ranks, values, steps=2):
+def sums_by_steps(shards, ranks, values, steps=2, narrow=False):
     """What each rank of a few has as the sum of the shards' rows, in the last of a few steps."""
     size = values.shape[1]
-    sums = [ShardSum(r, ranks, shards, size) for r in range(ranks)]
+    sums = [ShardSum(r, ranks, shards, size, narrow=narrow) for r in range(ranks)]
     totals = [np.empty(size, np.float32) for _ in range(ranks)]
     for step in range(steps):  # memory is used again
         mail, running = {}, []
@@ -118,10 +139,54 @@ def test_a_sum_of_fewer_elements_than_ranks_leaves_some_without_a_slice():
 
 
 def test_long_messages_go_in_pieces(monkeypatch):
-    monkeypatch.setattr(shard_sum, "LARGEST", 8 * 5)
+    monkeypatch.setattr(sum_steps, "LARGEST", 8 * 5)
     (alone,) = sums_by_steps(4, 1, row(4))
     for found in sums_by_steps(4, 3, row(4)):
         assert found.tobytes() == alone.tobytes()
+
+
+def tree_sum(rows, one):
+    """The sum by the tree over shards, of what ``one`` makes of each row and of each sum."""
+    if len(rows) == 1:
+        return one(rows[0])
+    left = 1 << (len(rows) - 1).bit_length() - 1
+    return one(tree_sum(rows[:left], one) + tree_sum(rows[left:], one))
+
+
+@pytest.mark.parametrize(("shards", "most"), [(1, 1), (2, 2), (7, 7), (12, 5), (40, 36)])
+def test_sums_that_are_sent_as_bfloat16_have_the_same_bits_at_any_number_of_ranks(shards, most):
+    values = row(shards)
+    want = tree_sum(list(2 * values), rounded)
+    assert (want != tree_sum(list(2 * values), lambda x: x)).any()
+    for ranks in range(1, most + 1):
+        for found in sums_by_steps(shards, ranks, values, narrow=True):
+            assert found.tobytes() == want.tobytes(), ranks
+
+
+@pytest.mark.parametrize("size", [1, 15, 16, 1000])
+def test_compiled_sums_round_as_numpy_does(size):
+    x, w = tg.input("x", None, size), tg.parameter(np.zeros(size, np.float32), "w")
+    rng = np.random.default_rng(size)
+    rows = rng.integers(0, 2**32, (4, size), np.uint32).view(np.float32)  # NaN and infinity, too
+    with np.errstate(all="ignore"):
+        for shards in (1, 4):
+            w.value = np.zeros(size, np.float32)
+            updates = optim.SGD(1.0).updates(tg.mean(x @ w), [w])
+            step = dist.data_parallel([x], [tg.mean(x @ w)], updates=updates, shards=shards,
+                                      wire="bfloat16")  # fmt: skip
+            held = rows[:shards]
+            step(held)
+            want = tree_sum([h * np.float32(1 / shards) for h in held], rounded)
+            np.testing.assert_array_equal(w.value, -want)
+
+
+def test_a_wire_is_bfloat16_of_float32():
+    x, w = tg.input("x", None, 3, dtype="float64"), tg.parameter(np.zeros(3), "w", "float64")
+    updates = optim.SGD(1.0).updates(tg.mean(x @ w), [w])
+    with pytest.raises(ValueError, match="not 'float16'"):
+        dist.data_parallel([x], [tg.mean(x @ w)], updates=updates, shards=1, wire="float16")
+    with pytest.raises(ValueError, match="float32 as bfloat16, and this step has float64"):
+        dist.data_parallel([x], [tg.mean(x @ w)], updates=updates, shards=1, wire="bfloat16")
 
 
 class FewRanks:
@@ -249,14 +314,15 @@ class Net(nn.Module):
         return self.out(self.drop(x, training=training))
 
 
-def build(shards=4, batch=None, **options):
+def build(shards=4, batch=None, wire=None, **options):
     nn.manual_seed(3)
     net = Net()
     x, y = tg.input("x", batch, 6), tg.input("y", batch, dtype="int32")
     loss = nn.cross_entropy(net(x, training=True), y)
     sgd = optim.SGD(0.1, momentum=0.9, clip=0.5, **options)
     updates = sgd.updates(loss, net.parameters())
-    return net, sgd, dist.data_parallel([x, y], [loss], updates=updates, shards=shards), loss, x, y
+    step = dist.data_parallel([x, y], [loss], updates=updates, shards=shards, wire=wire)
+    return net, sgd, step, loss, x, y
 
 
 def data(n):
@@ -378,7 +444,7 @@ TRAIN = """
     messages = world().messages
     if messages is not None and dist.size() < 4:  # as between hosts: a thread makes the sums
         messages.far = True
-    net, sgd, step, *_ = build(shards=6)
+    net, sgd, step, *_ = build(shards=6, wire=sys.argv[5] if len(sys.argv) > 5 else None)
     images, labels = data(101)  # batches of 26 and 23: neither shards nor ranks divide them
     batches = dist.ShardedBatches(images, labels, batch_size=26, shards=6, last="keep")
     first, last, file = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
@@ -408,6 +474,15 @@ def test_training_has_the_same_bits_at_any_number_of_ranks(tmp_path):
     for ranks in (1, 2, 3):
         (tmp_path / "half.npz").write_bytes(half)
         assert set(right(run_ranks(ranks, TRAIN, "1", "2", file, "64")).splitlines()) == found[1]
+
+
+@needs_mpi
+def test_gradients_sent_as_bfloat16_have_the_same_bits_at_any_number_of_ranks(tmp_path):
+    found = set()
+    for ranks in (1, 3, 4):
+        arguments = "0", "1", str(tmp_path / "whole.npz"), "64", "bfloat16"
+        found |= {*right(run_ranks(ranks, TRAIN, *arguments)).splitlines()}
+    assert len(found) == 1, found
 
 
 @needs_mpi

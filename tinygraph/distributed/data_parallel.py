@@ -17,7 +17,7 @@ from ..graph.origins import described
 from ..graph.spread import from_rank
 from ..graph.state import aligned
 from ..graph.types import Type
-from ..ops.collective import SHARD_SLICE, SHARD_SUM
+from ..ops.collective import SHARD_SLICE, SHARD_SUM, is_narrow
 from ..ops.random import STEP
 from ..passes import Update
 from ..plan.launches.sums import shares
@@ -34,7 +34,7 @@ class DataParallel:
     """A training step over all ranks; ``data_parallel`` makes it.
 
     Args:
-        inputs, outputs, updates, shards, name, shard_optimizer, options: see
+        inputs, outputs, updates, shards, name, shard_optimizer, wire, options: see
             ``distributed.data_parallel``.
 
     Attributes:
@@ -62,8 +62,11 @@ class DataParallel:
         shards: int,
         name: str,
         shard_optimizer: bool,
+        wire: str | None,
         options: dict[str, Any],
     ):
+        if wire not in (None, "bfloat16"):
+            raise ValueError(f"data_parallel's wire is None or 'bfloat16', not {wire!r}")
         self.world, self.shards, self.name = world(), shards, name
         if not 1 <= self.world.size <= shards:
             raise DistributedError(
@@ -71,11 +74,11 @@ class DataParallel:
             )
         self.world.doing = f"the start of {name}"
         given = tuple(updates)
-        same = step = split(inputs, outputs, given, shards)
+        same = step = split(inputs, outputs, given, shards, wire=wire or "")
         self._alike = self._check_collectives(step)
         place = self.world.rank, self.world.size
         if shard_optimizer and self.world.size > 1:
-            step = split(inputs, outputs, given, shards, place)
+            step = split(inputs, outputs, given, shards, place, wire or "")
         self._shares = step.shares
         program = compile(step.inputs, step.outputs, updates=step.updates, name=name, **options)
         assert isinstance(program, FixedProgram | BatchProgram)
@@ -99,9 +102,12 @@ class DataParallel:
         new = lambda size, dtype: aligned(Type((size,), dtype))  # noqa: E731
         place = self.world.rank, self.world.size
         sums = (
-            ShardSum(*place, self.shards, t.inputs[-1].type.size, t.dtype, new, t.op is SHARD_SUM)
+            ShardSum(
+                *place, self.shards, t.inputs[-1].type.size, t.dtype, new, t.op is SHARD_SUM,
+                is_narrow(t),
+            )
             for t in self._totals
-        )
+        )  # fmt: skip
         gathered = (GatheredSlices(*place, t.type.size, t.dtype) for t in self._gathered)
         self._sums = ShardSums(tuple(sums), self.world.messages, tuple(gathered), self._tolerant)
         self._held = shards_of(*place, self.shards)
@@ -239,6 +245,7 @@ def data_parallel(
     shards: int,
     name: str = "train",
     shard_optimizer: bool = False,
+    wire: str | None = None,
     **options: Any,
 ) -> DataParallel:
     """A training step whose batch is shared out among all ranks.
@@ -261,13 +268,17 @@ def data_parallel(
         shard_optimizer: each rank has a part of the optimizer's state only, as in ZeRO's first
             stage: the same bits, the same bytes to send. Values of that state are brought together
             by ``distributed.collect``, which ``checkpoint.save`` does by itself.
+        wire: "bfloat16" halves the bytes that are sent: the gradients of each shard, and every sum
+            of them, are rounded to it. The bits are the same with any number of ranks, but not
+            those of a step without.
         options: of ``tg.compile``.
 
     Raises:
         DistributedError: there are more ranks than shards, or a rank has another program, version,
             seed or number of shards.
         ValueError: an output or an update is none that can be averaged over shards; with
-            ``shard_optimizer``, an update is none that is made element by element.
+            ``shard_optimizer``, an update is none that is made element by element; ``wire`` is
+            something else, or gradients are float64.
 
     Example:
         >>> x, y = tg.input("x", None, 4), tg.input("y", None, 1)
@@ -279,4 +290,4 @@ def data_parallel(
         >>> bool(after < before)
         True
     """
-    return DataParallel(inputs, outputs, updates, shards, name, shard_optimizer, options)
+    return DataParallel(inputs, outputs, updates, shards, name, shard_optimizer, wire, options)

@@ -56,15 +56,18 @@ def split(
     updates: Iterable[Update],
     shards: int,
     place: tuple[int, int] = (0, 1),
+    wire: str = "",
 ) -> ShardStep:
     """Adds the sum over shards to a step, where its gradients are.
 
     Args:
         place: this rank and how many there are, if they share out the optimizer's state.
+        wire: what gradients are sent as, if not as they are.
 
     Raises:
         ValueError: an output is no mean over the batch, or a parameter's new value follows from the
-            batch in a way that is neither a gradient's nor a float to be averaged.
+            batch in a way that is neither a gradient's nor a float to be averaged; with ``wire``,
+            something is float64.
     """
     for n in outputs:
         if n.shape or not is_float(n.dtype):
@@ -91,6 +94,8 @@ def split(
                 )
             new = ops.cast(values.add(new, p.state.order), new.dtype)
         pairs.append((p, new))
+    if wire and values.dtype != "float32":
+        raise ValueError(f"data_parallel sends float32 as {wire}, and this step has {values.dtype}")
     weight = input("shard.weight", dtype=values.dtype)
     counter = input("shard.counter", dtype="int32")
     scaled = tuple(ops.cast(v, values.dtype) * weight for v in values.nodes)
@@ -98,11 +103,11 @@ def split(
     batch = [i for i, (_, new) in enumerate(pairs) if reads(new, sums)]
     rest = tuple(pair for i, pair in enumerate(pairs) if i not in set(batch))
     made, numbers = [pairs[i] for i in batch], range(count, count + len(gradients))
-    summing = BucketSums(drawn, values, shards, place)
+    summing = BucketSums(drawn, values, shards, place, numbers, wire)
     if place[1] == 1:
-        summing.add(buckets_of(drawn, numbers))
+        summing.add(buckets_of(drawn, numbers, bool(wire)))
     else:
-        made = summing.shared_out(numbers, made, set(Graph("step", (), drawn).parameters))
+        made = summing.shared_out(made, set(Graph("step", (), drawn).parameters))
     whole = Graph("update", (), (*sums[:count], *(new for _, new in made)))
     results = substitute(whole, summing.parts).outputs
     return ShardStep(
@@ -133,12 +138,15 @@ class Values:
         return self.sums[-1]
 
 
-def buckets_of(scaled: Sequence[Node], gradients: range) -> list[list[int]]:
+def buckets_of(scaled: Sequence[Node], gradients: range, apart: bool = False) -> list[list[int]]:
     """Numbers of the values of each bucket.
 
-    What the forward pass gives is in the first bucket, with the gradients that come first.
+    What the forward pass gives is in the first bucket, with the gradients that come first unless
+    those are sent otherwise: ``apart``.
     """
     buckets = [[i for i in range(len(scaled)) if i not in gradients]]
+    if apart:
+        buckets.append([])
     for i in gradients:
         if buckets[-1] and sum(scaled[k].type.bytes for k in (*buckets[-1], i)) > BUCKET:
             buckets.append([])
@@ -149,14 +157,26 @@ def buckets_of(scaled: Sequence[Node], gradients: range) -> list[list[int]]:
 class BucketSums:
     """The sums over shards of buckets of values.
 
+    Args:
+        gradients: numbers of the values that are gradients; ``wire``: what they are sent as.
+
     Attributes:
         totals: the sums.
         parts: for each value's sum, which an input stands for, what it is a part of.
         gathered: new values of all ranks' slices; shares: the optimizer's state.
     """
 
-    def __init__(self, scaled: Sequence[Node], values: Values, shards: int, place: tuple[int, int]):
+    def __init__(
+        self,
+        scaled: Sequence[Node],
+        values: Values,
+        shards: int,
+        place: tuple[int, int],
+        gradients: range,
+        wire: str,
+    ):
         self.scaled, self.values, self.shards, self.place = scaled, values, shards, place
+        self.gradients, self.wire = gradients, wire
         self.totals: list[Node] = []
         self.parts: dict[Node, Node] = {}
         self.gathered: list[Node] = []
@@ -174,26 +194,29 @@ class BucketSums:
     def sum(self, row: Node, bucket: Sequence[int]) -> None:
         """The sum of a row, and of each value in it."""
         order, sums = [self.values.order[i] for i in bucket], [self.values.sums[i] for i in bucket]
-        self.totals.append(SHARD_SUM(*self.totals[-1:], row, shards=self.shards))
+        sent = self.sent_as(bucket)
+        self.totals.append(SHARD_SUM(*self.totals[-1:], row, shards=self.shards, **sent))
         self.parts |= zip(sums, unflat(self.totals[-1], sums, order), strict=True)
 
-    def shared_out(
-        self, gradients: range, after: Sequence[Update], read: set[Parameter]
-    ) -> list[Update]:
+    def sent_as(self, bucket: Sequence[int]) -> dict[str, str]:
+        """Attributes of the sum of a bucket, of which gradients may be sent as something else."""
+        return {"wire": self.wire} if self.wire and {*bucket} <= {*self.gradients} else {}
+
+    def shared_out(self, after: Sequence[Update], read: set[Parameter]) -> list[Update]:
         """Sums of which each rank gets the slice that it makes updates with; returns the updates.
 
         Args:
-            gradients: numbers of the values that are gradients.
             after: parameters and new values that follow from sums.
             read: parameters that each shard reads, which all ranks must have.
         """
-        known = {self.values.sums[i]: self.values.order[i] for i in gradients}
+        known = {self.values.sums[i]: self.values.order[i] for i in self.gradients}
         found, everything = families(after, known)
         by_sum = {f.sum: f for f in found}
         shared = {id(p) for f in found for p, _ in f.pairs}
         updates = [pair for pair in after if id(pair[0]) not in shared]
         ranks, part = self.place[1], part_of(*self.place)
-        for bucket in buckets_of(self.scaled, gradients):
+        gradients = self.gradients
+        for bucket in buckets_of(self.scaled, gradients, bool(self.wire)):
             mine = [self.values.sums[i] for i in bucket if i in gradients]
             members = [by_sum[s] for s in mine if s in by_sum]
             weights = [sum(p in read for p, _ in f.pairs) for f in members]
@@ -233,7 +256,10 @@ class BucketSums:
             self.sum(row[:skip], others)
             row = row[skip:]
         before = self.totals[-1:]
-        self.totals.append(SHARD_SLICE(*before, row, shards=self.shards, first=first, last=last))
+        sent = self.sent_as([i for i in bucket if i not in others])
+        self.totals.append(
+            SHARD_SLICE(*before, row, shards=self.shards, first=first, last=last, **sent)
+        )
         return self.totals[-1]
 
 

@@ -105,11 +105,23 @@ def _write_shard_sum(k: KernelWriter) -> None:
     k.line(f"sum_shards({port}, {'x' if row else 'y'}, y, {bytes})")
 
 
-def _infer_shard_sum(*types: Type, shards: int) -> Type:
+def _infer_shard_sum(*types: Type, shards: int, wire: str = "") -> Type:
     x = types[-1]
     if x.dtype not in ("float32", "float64") or len(x.shape) != 1:
         raise ShapeError(f"shard_sum requires a row of f32 or f64, got {x}")
+    if wire and (wire, x.dtype) != ("bfloat16", "float32"):
+        raise ShapeError(f"shard_sum sends f32 as bfloat16, not {x.dtype} as {wire}")
     return x
+
+
+def is_narrow(n: Node) -> bool:
+    """Whether a sum over shards is sent, and every sum in its tree rounded, as bfloat16."""
+    return bool(dict(n.attrs).get("wire"))
+
+
+def summed_size(n: Node) -> int:
+    """Bytes of the row that a sum over shards adds up, as they are sent."""
+    return n.inputs[-1].type.bytes // (2 if is_narrow(n) else 1)
 
 
 def _ranks(n: Node) -> int:
@@ -136,17 +148,16 @@ REDUCE: Op = _define(
 
 # The sum over all shards of a batch, each of which runs the graph up to here: what data_parallel is
 # made of. A graph by itself is one shard, whose sum is its own array. Of two inputs the first is an
-# earlier sum, which only stands for the order.
+# earlier sum, which only stands for the order. ``wire``: how it is sent, if not as it is.
 SHARD_SUM: Op = define(
     "shard_sum", Kind.OPAQUE, ordered=True, infer=_infer_shard_sum,
-    ref=lambda *xs, shards: np.array(xs[-1]), template=_write_shard_sum,
+    ref=lambda *xs, shards, wire="": np.array(xs[-1]), template=_write_shard_sum,
     no_gradient="it adds up gradients", cost=lambda out, *_, **__: out.size,
 )  # fmt: skip
 
 
-
-def _infer_shard_slice(*types: Type, shards: int, first: int, last: int) -> Type:
-    x = _infer_shard_sum(*types, shards=shards)
+def _infer_shard_slice(*types: Type, shards: int, first: int, last: int, wire: str = "") -> Type:
+    x = _infer_shard_sum(*types, shards=shards, wire=wire)
     if not 0 <= first < last <= x.size:
         raise ShapeError(f"shard_slice requires a slice of {x}, got {first} to {last}")
     return Type((last - first,), x.dtype)
@@ -167,7 +178,9 @@ def _alone(ranks: int, value: np.ndarray) -> np.ndarray:
 # As SHARD_SUM, of which a rank gets a slice only; and slices of all ranks, one after the other.
 SHARD_SLICE: Op = define(
     "shard_slice", Kind.OPAQUE, ordered=True, infer=_infer_shard_slice,
-    ref=lambda *xs, shards, first, last: _alone(1 + (last - first < xs[-1].size), xs[-1]),
+    ref=lambda *xs, shards, first, last, wire="": _alone(
+        1 + (last - first < xs[-1].size), xs[-1]
+    ),
     template=_write_shard_sum, no_gradient="it adds up gradients",
     cost=lambda out, *_, **__: out.size,
 )  # fmt: skip

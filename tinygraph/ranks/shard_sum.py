@@ -13,62 +13,19 @@ from operator import itemgetter
 import numpy as np
 
 from .levels import levels, part_of
+from .steps import (
+    OWN,
+    TOTAL,
+    AddSpans,
+    CopySpan,
+    Exchange,
+    NarrowExchange,
+    Send,
+    Span,
+    SumStep,
+)
 from .tree import Subtree, halves, pieces_of, shards_of, siblings
 from .world import Messages
-
-OWN, TOTAL = -1, -2  # the shard's array, where the sum goes
-LARGEST = 1 << 30  # bytes of a message: MPI counts them in 32 bits
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """So many elements of OWN, of TOTAL or of one of the sum's own memories."""
-
-    memory: int
-    first: int
-    count: int
-
-    def of(self, part: slice) -> Span:
-        return Span(self.memory, self.first + part.start, part.stop - part.start)
-
-
-@dataclass(frozen=True, slots=True)
-class AddSpans:
-    """target = left + right; the target may be one of them."""
-
-    target: Span
-    left: Span
-    right: Span
-
-
-@dataclass(frozen=True, slots=True)
-class CopySpan:
-    target: Span
-    source: Span
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Begins to send; those to one rank arrive in their order."""
-
-    source: Span
-    rank: int
-
-
-@dataclass(frozen=True, slots=True)
-class Receive:
-    """Begins to receive."""
-
-    target: Span
-    rank: int
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Until all messages that were begun are complete."""
-
-
-SumStep = AddSpans | CopySpan | Send | Receive | Wait
 
 
 class ShardSum:
@@ -81,6 +38,8 @@ class ShardSum:
         size, dtype: of the array.
         new: memory for so many elements of the dtype: flat, contiguous.
         gathers: whether TOTAL is all of the sum; else it is this rank's slice.
+        narrow: whether it is sent as bfloat16. Then the arrays of the shards, and every sum in the
+            tree, are rounded to it: whatever is sent, and by whom, it is sent as it is.
     """
 
     def __init__(
@@ -92,8 +51,9 @@ class ShardSum:
         dtype: str = "float32",
         new: Callable[[int, str], np.ndarray] = np.empty,
         gathers: bool = True,
+        narrow: bool = False,
     ):
-        self._gathers = gathers
+        self._gathers, self._narrow = gathers, narrow
         self._dtype = np.dtype(dtype)
         self.rank, self.ranks, self.shards, self.size = rank, ranks, shards, size
         self.memories: list[np.ndarray] = []
@@ -122,8 +82,8 @@ class ShardSum:
         steps = (s for steps in self._steps.values() for s in steps)
         return sum(s.source.count for s in steps if isinstance(s, Send))
 
-    def _memory(self, count: int) -> Span:
-        self.memories.append(self._new(count, self._dtype.name))
+    def _memory(self, count: int, dtype: str = "") -> Span:
+        self.memories.append(self._new(count, dtype or self._dtype.name))
         return Span(len(self.memories) - 1, 0, count)
 
     def _push(self) -> None:
@@ -135,7 +95,7 @@ class ShardSum:
             tree, span = (shard, 1), Span(OWN, 0, self.size)
             while stack and (whole := joins.get((stack[-1][0], tree))):
                 _, left = stack.pop()
-                steps.append(AddSpans(left, left, span))
+                steps.append(AddSpans(left, left, span, self._narrow))
                 if span.memory >= 0:
                     free.append(span)
                 tree, span = whole, left
@@ -157,7 +117,7 @@ class ShardSum:
                 assert isinstance(step, AddSpans)
                 yield replace(step, target=total)
             else:
-                yield CopySpan(total, own[0])
+                yield CopySpan(total, own[0], self._narrow)
             return
         found = levels(self.rank, self.ranks)
         leaves = dict(zip(self._pieces(range(self.rank, self.rank + 1)), own, strict=True))
@@ -168,21 +128,26 @@ class ShardSum:
             ]
             mine = slices[level.me]
             parts = {t: s.of(mine) for t, s in leaves.items()}
+            exchange = self._exchange()
             for to, source in level.others:
                 got = {t: self._memory(length(mine)) for t in self._pieces(level.held[source])}
                 parts |= got
                 for s in got.values():
-                    yield from (Receive(x, level.peers[source]) for x in messages(s))
+                    yield from exchange.receive(s, level.peers[source])
                 for _, s in sorted(leaves.items(), key=itemgetter(0)):  # as they are received
-                    yield from (Send(x, level.peers[to]) for x in messages(s.of(slices[to])))
-            yield Wait()
+                    yield from exchange.send(s.of(slices[to]), level.peers[to])
+            yield from exchange.wait()
             base, width, leaves = base + mine.start, length(mine), parts
             everything = range(level.held[0].start, level.held[-1].stop)
             target = Span(TOTAL, base if self._gathers else 0, width)
             for tree in self._pieces(everything) if width else ():
-                yield from fold(leaves, tree, target if level is found[-1] else None)
+                last = target if level is found[-1] else None
+                yield from fold(leaves, tree, last, self._narrow)
         if self._gathers:
-            yield from gathering(total, self.rank, self.ranks)
+            yield from gathering(total, self.rank, self.ranks, self._exchange())
+
+    def _exchange(self) -> Exchange:
+        return NarrowExchange(self._memory) if self._narrow else Exchange()
 
     def _pieces(self, ranks: range) -> tuple[Subtree, ...]:
         """The subtrees that neighbouring ranks hold together."""
@@ -200,7 +165,7 @@ class GatheredSlices:
         mine, total = own_slice(size, rank, ranks), Span(TOTAL, 0, size)
         width = length(mine)
         copy = CopySpan(total.of(mine), Span(OWN, 0, width))
-        self._steps = (copy, *gathering(total, rank, ranks))
+        self._steps = (copy, *gathering(total, rank, ranks, Exchange()))
 
     def steps(self, shard: int, empty: bool = False) -> tuple[SumStep, ...]:
         return self._steps
@@ -216,25 +181,20 @@ def length(part: slice) -> int:
     return int(part.stop - part.start)
 
 
-def messages(span: Span) -> Iterator[Span]:
-    """A span as messages; none if it is empty."""
-    most = LARGEST // 8
-    for first in range(0, span.count, most):
-        yield span.of(slice(first, min(first + most, span.count)))
-
-
-def gathering(total: Span, rank: int, ranks: int) -> Iterator[SumStep]:
+def gathering(total: Span, rank: int, ranks: int, exchange: Exchange) -> Iterator[SumStep]:
     """Each rank sends its slice of an array to its peers, then theirs and its own to others."""
     for level in reversed(levels(rank, ranks)):
         slices = level.slices(total.count, ranks)
         for to, source in level.others:
             got, own = total.of(slices[source]), total.of(slices[level.me])
-            yield from (Receive(part, level.peers[source]) for part in messages(got))
-            yield from (Send(part, level.peers[to]) for part in messages(own))
-        yield Wait()
+            yield from exchange.receive(got, level.peers[source])
+            yield from exchange.send(own, level.peers[to])
+        yield from exchange.wait()
 
 
-def fold(leaves: dict[Subtree, Span], whole: Subtree, total: Span | None) -> Iterator[SumStep]:
+def fold(
+    leaves: dict[Subtree, Span], whole: Subtree, total: Span | None, rounds: bool
+) -> Iterator[SumStep]:
     """Adds up what a subtree is made of, each pair in the memory of one of them, the last in
     ``total`` if that is given. The subtree is a leaf then.
     """
@@ -249,7 +209,7 @@ def fold(leaves: dict[Subtree, Span], whole: Subtree, total: Span | None) -> Ite
         if target is None:
             target = left if left.memory >= 0 else right
         leaves[first, size] = target
-        yield AddSpans(target, left, right)
+        yield AddSpans(target, left, right, rounds)
 
     yield from visit(*whole, total)
 

@@ -9,18 +9,18 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinygraph.codegen.program import MessageCode
-from tinygraph.ranks.shard_sum import (
+from tinygraph.ranks.shard_sum import GatheredSlices, ShardSum, ShardSums
+from tinygraph.ranks.steps import (
     OWN,
     TOTAL,
     AddSpans,
     CopySpan,
-    GatheredSlices,
+    Narrow,
     Receive,
     Send,
-    ShardSum,
-    ShardSums,
     Span,
     Wait,
+    Widen,
 )
 from tinygraph.ranks.world import Messages, Pending
 
@@ -35,7 +35,7 @@ ISEND, IRECV, TEST, GET_COUNT, COMM, BYTE, WATCH, FAILED = range(8)  # ``Message
 KIND, A, A_AT, B, B_AT, C, C_AT, COUNT, NUMBER, REQUEST, TAG = range(11)
 STATUSES, DONE, DUE = B, C, C_AT
 STEP = 12
-END, ADD32, ADD64, COPY, SEND, RECEIVE, WAIT = range(7)
+END, ADD32, ADD64, ADD16, COPY, ROUND, NARROW, WIDEN, SEND, RECEIVE, WAIT = range(11)
 BASES = {OWN: 1, TOTAL: 2}  # of an operand; 0: its offset is an address
 SUM_TAG = 4  # of the messages of sums; those of plans have tags from MESSAGE_TAG on
 MESSAGE_TAG = 16
@@ -146,31 +146,42 @@ class _Row:
     def __init__(self, sum: ShardSum | GatheredSlices) -> None:
         self.sum, self.size = sum, sum.itemsize
 
-    def of(self, step: AddSpans | CopySpan | Send | Receive) -> tuple[list[int], tuple | None]:
+    def of(
+        self, step: AddSpans | CopySpan | Narrow | Widen | Send | Receive
+    ) -> tuple[list[int], tuple | None]:
         """The words, and of a message what it is."""
         match step:
-            case AddSpans(target, left, right):
-                row = self._filled(ADD32 if self.size == 4 else ADD64, target, left, right)
-                row[COUNT] = target.count
+            case AddSpans(target, left, right, rounds):
+                kind = ADD16 if rounds else ADD32 if self.size == 4 else ADD64
+                return self._filled(kind, target, left, right), None
+            case CopySpan(target, source, rounds):
+                row = self._filled(ROUND if rounds else COPY, target, source)
+                row[COUNT] *= 1 if rounds else self.size
                 return row, None
-            case CopySpan(target, source):
-                row = self._filled(COPY, target, source)
-                row[COUNT] = target.count * self.size
-                return row, None
+            case Narrow(target, source):
+                return self._filled(NARROW, target, source), None
+            case Widen(target, source):
+                return self._filled(WIDEN, target, source), None
             case Send(span, rank):
                 return self._message(SEND, "to", span, rank)
             case Receive(span, rank):
                 return self._message(RECEIVE, "from", span, rank)
 
     def _message(self, kind: int, way: str, span: Span, rank: int) -> tuple[list[int], tuple]:
-        row, bytes = self._filled(kind, span), span.count * self.size
+        row, bytes = self._filled(kind, span), span.count * self._size(span)
         row[COUNT], row[NUMBER], row[TAG] = bytes, rank, SUM_TAG
         return row, (way, rank, bytes)
 
+    def _size(self, span: Span) -> int:
+        """Bytes of an element."""
+        own = span.memory in BASES
+        return self.size if own else self.sum.memories[span.memory].itemsize
+
     def _filled(self, kind: int, *spans: Span) -> list[int]:
         row = row_of(kind)
+        row[COUNT] = spans[0].count
         for word, span in zip((A, B, C), spans, strict=False):
-            at = span.first * self.size
+            at = span.first * self._size(span)
             if span.memory in BASES:
                 row[word], row[word + 1] = BASES[span.memory], at
             else:

@@ -11,6 +11,7 @@ as fast as spinning). Python is called a few times a second, to see whether a ra
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 
@@ -24,6 +25,7 @@ from ..machine import objects
 from ..machine.features import detect
 from .emitter import I32, I64, VOID, WORDS, WordBuilder
 from .encoded import (
+    ADD16,
     ADD32,
     ADD64,
     BYTE,
@@ -37,6 +39,7 @@ from .encoded import (
     IRECV,
     ISEND,
     KIND,
+    NARROW,
     NUMBER,
     PORT_CURSOR,
     PORT_MESSAGES,
@@ -44,6 +47,7 @@ from .encoded import (
     PORT_TABLE,
     RECEIVE,
     REQUEST,
+    ROUND,
     SEND,
     STATUS,
     STATUSES,
@@ -52,11 +56,15 @@ from .encoded import (
     TEST,
     WAIT,
     WATCH,
+    WIDEN,
     A,
     B,
     C,
 )
 
+I16, F32, F64 = ir.IntType(16), ir.FloatType(), ir.DoubleType()
+BYTES = {I16: 2, F32: 4, F64: 8}
+ADDITIONS = (ADD32, ADD64, ADD16)
 LANES = 16
 LOOKS = 64  # at messages between two naps
 NAPS = (0, 20, 50, 200, 1000)  # microseconds, the longer the wait, the longer
@@ -77,28 +85,86 @@ def _call(b: WordBuilder, address: ir.Value, result: ir.Type, *arguments: ir.Val
     return b.call(b.inttoptr(address, kind), arguments)
 
 
-def _emit_add(module: ir.Module, name: str, element: ir.Type) -> ir.Function:
-    """name(target, left, right, count): in vectors, then the rest."""
-    function = ir.Function(module, ir.FunctionType(VOID, [I64] * 4), name)
+Compute = Callable[[WordBuilder, Sequence[ir.Value]], ir.Value]
+
+
+def _emit_elements(
+    module: ir.Module, kind: int, compute: Compute, target: ir.Type, *sources: ir.Type
+) -> ir.Function:
+    """elements(target, source, ..., count): in vectors, then the rest."""
+    arrays = (target, *sources)
+    signature = ir.FunctionType(VOID, [I64] * (len(arrays) + 1))
+    function = ir.Function(module, signature, f"tinygraph_elements{kind}")
     function.linkage = "internal"
     b = WordBuilder(function.append_basic_block("entry"))
     *addresses, count = function.args
-    size = 4 if isinstance(element, ir.FloatType) else 8
     whole = b.udiv(count, I64(LANES))
 
-    def body(kind: ir.Type, i: ir.Value, width: int) -> None:
-        target, left, right = (
-            b.inttoptr(b.add(a, b.mul(i, I64(width * size))), kind.as_pointer()) for a in addresses
-        )
-        total = b.fadd(b.load(left, align=size), b.load(right, align=size))
-        b.store(total, target, align=size)
+    def body(i: ir.Value, width: int) -> None:
+        pointers = []
+        for address, element in zip(addresses, arrays, strict=True):
+            kind = ir.VectorType(element, width) if width > 1 else element
+            at = b.add(address, b.mul(i, I64(width * BYTES[element])))
+            pointers.append(b.inttoptr(at, kind.as_pointer()))
+        aligns = [BYTES[e] for e in arrays]
+        read = [b.load(p, align=a) for p, a in zip(pointers[1:], aligns[1:], strict=True)]
+        b.store(compute(b, read), pointers[0], align=aligns[0])
 
     with b.count(I64(0), whole) as i:
-        body(ir.VectorType(element, LANES), i, LANES)
+        body(i, LANES)
     with b.count(b.mul(whole, I64(LANES)), count) as i:
-        body(element, i, 1)
+        body(i, 1)
     b.ret_void()
     return function
+
+
+def _like(x: ir.Value, element: ir.Type) -> ir.Type:
+    """An element's type, or a vector of as many as x has."""
+    return ir.VectorType(element, x.type.count) if isinstance(x.type, ir.VectorType) else element
+
+
+def _constant(kind: ir.Type, number: int) -> ir.Constant:
+    vector = isinstance(kind, ir.VectorType)
+    return ir.Constant(kind, [number] * kind.count if vector else number)
+
+
+def _rounded(b: WordBuilder, x: ir.Value) -> ir.Value:
+    """The bits of the nearest bfloat16, as a float of 32 bits; of two the even one."""
+    word = _like(x, I32)
+    bits, of = b.bitcast(x, word), lambda number: _constant(word, number)
+    odd = b.and_(b.lshr(bits, of(16)), of(1))
+    nearest = b.add(b.add(bits, of(0x7FFF)), odd)
+    number = b.fcmp_ordered("ord", x, x)  # a NaN stays one
+    return b.and_(b.select(number, nearest, b.or_(bits, of(0x400000))), of(-0x10000))
+
+
+def _round(b: WordBuilder, x: ir.Value) -> ir.Value:
+    return b.bitcast(_rounded(b, x), x.type)
+
+
+def _narrow(b: WordBuilder, x: ir.Value) -> ir.Value:
+    bits = _rounded(b, x)
+    return b.trunc(b.lshr(bits, _constant(bits.type, 16)), _like(x, I16))
+
+
+def _widen(b: WordBuilder, x: ir.Value) -> ir.Value:
+    bits = b.zext(x, _like(x, I32))
+    return b.bitcast(b.shl(bits, _constant(bits.type, 16)), _like(x, F32))
+
+
+def _sum_rounded(b: WordBuilder, values: Sequence[ir.Value]) -> ir.Value:
+    left, right = (_round(b, x) for x in values)
+    return _round(b, b.fadd(left, right))
+
+
+ELEMENTS: dict[int, tuple[Compute, ir.Type, ir.Type]] = {  # target = of its sources
+    ADD32: (lambda b, x: b.fadd(*x), F32, F32),
+    ADD64: (lambda b, x: b.fadd(*x), F64, F64),
+    ADD16: (_sum_rounded, F32, F32),
+    ROUND: (lambda b, x: _round(b, *x), F32, F32),
+    NARROW: (lambda b, x: _narrow(b, *x), I16, F32),
+    WIDEN: (lambda b, x: _widen(b, *x), F32, I16),
+}
 
 
 def _nap(b: WordBuilder, rounds: ir.Value, patient: ir.Value) -> ir.Value:
@@ -187,8 +253,10 @@ def _emit_wait(module: ir.Module, test: ir.Function) -> ir.Function:
 
 def _emit_steps(module: ir.Module, wait: ir.Function) -> ir.Function:
     """steps(port, bases, cursor) -> cursor: makes steps to their end; returns what follows."""
-    add32 = _emit_add(module, "tinygraph_add32", ir.FloatType())
-    add64 = _emit_add(module, "tinygraph_add64", ir.DoubleType())
+    elements = {
+        kind: _emit_elements(module, kind, f, to, *[of] * (2 if kind in ADDITIONS else 1))
+        for kind, (f, to, of) in ELEMENTS.items()
+    }
     function = ir.Function(module, ir.FunctionType(I64, [WORDS, WORDS, I64]), "tinygraph_steps")
     function.linkage = "internal"
     b = WordBuilder(function.append_basic_block("entry"))
@@ -207,8 +275,9 @@ def _emit_steps(module: ir.Module, wait: ir.Function) -> ir.Function:
         block = b.append_basic_block(f"kind{s}")
         choice.add_case(I64(s), block)
         b.position_at_end(block)
-        if s in (ADD32, ADD64):
-            b.call(add32 if s == ADD32 else add64, [at(A), at(B), at(C), count])
+        if s in elements:
+            operands = (A, B, C) if s in ADDITIONS else (A, B)
+            b.call(elements[s], [*map(at, operands), count])
         elif s == COPY:
             _copy(b, at(A), at(B), count)
         elif s == WAIT:
@@ -227,7 +296,7 @@ def _emit_steps(module: ir.Module, wait: ir.Function) -> ir.Function:
                 b.ret(b.load(cursor))
         b.branch(head)
 
-    for kind in (ADD32, ADD64, COPY, SEND, RECEIVE, WAIT):
+    for kind in (*elements, COPY, SEND, RECEIVE, WAIT):
         handle(kind)
     b.position_at_end(end)
     b.ret(b.load(cursor))

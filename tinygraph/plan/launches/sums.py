@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...ops.collective import summed_size
 from ..records.plan import Launch
 from ..records.target import Target
 from .order import waits
@@ -53,7 +54,7 @@ def shares(launches: Sequence[Launch], target: Target) -> list[tuple[int, int, f
     """Of each sum its launch, its bytes, and what share of a run's other work comes before it."""
     work = [0.0 if x.sums_shards else duration(x, target) for x in launches]
     return [
-        (number, x.nodes[-1].inputs[-1].type.bytes, sum(work[:number]) / max(sum(work), 1e-9))
+        (number, summed_size(x.nodes[-1]), sum(work[:number]) / max(sum(work), 1e-9))
         for number, x in enumerate(launches)
         if x.sums_shards
     ]

@@ -15,7 +15,7 @@ from math import prod
 from ...graph.dtype import DTYPES
 from ...graph.ir import Node
 from ...graph.op import Kind
-from ...ops.collective import GATHER_SLICES, SHARD_SLICE, SHARD_SUM
+from ...ops.collective import GATHER_SLICES, SHARD_SLICE, SHARD_SUM, summed_size
 from ...ranks.collectives import gathered_bytes, sent_bytes, summed_bytes
 from ...ranks.world import world
 from .body import Statement
@@ -187,8 +187,8 @@ def communicated(plan: Plan) -> int:
 
 def _sent(n: Node) -> int:
     if n.op in (SHARD_SUM, SHARD_SLICE):
-        whole, shards = n.inputs[-1].type.bytes, int(n.attr("shards"))
-        return summed_bytes(world(), whole, shards, gathers=n.op is SHARD_SUM)
+        shards, gathers = int(n.attr("shards")), n.op is SHARD_SUM
+        return summed_bytes(world(), summed_size(n), shards, gathers)
     if n.op is GATHER_SLICES:
         return gathered_bytes(world(), n.inputs[0].type.bytes)
     return sent_bytes(n.op.name, n.type.bytes, int(n.attr("ranks")))
