@@ -53,6 +53,7 @@ class Toy:
     shaping: Shaping = Shaping(unrolled=9, blocks=(16, 8, 4))  # noqa: RUF009
     prefetch: Prefetch | None = None
     resident: int = L2
+    near: int = 4096
 
     def cut(self, product: Product) -> Cut:
         rows, vectors = min(3, product.rows), min(2, -(-product.columns // self.lanes))

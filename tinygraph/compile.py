@@ -51,7 +51,7 @@ def compile(
             ``cuda:emulate``, ``cuda:ptx:sm_90``; by default what TINYGRAPH_BACKEND says, else
             ``cpu``.
         without: names to leave out: of passes, of the planner's steps ``absorb``, ``recompute``,
-            ``join_siblings``, ``bundle`` and ``fetch_ahead`` (see ``STEPS`` in
+            ``join_siblings``, ``bundle``, ``chain`` and ``fetch_ahead`` (see ``STEPS`` in
             ``tinygraph/plan/schedule.py``), ``fuse``: no two nodes share a kernel, or
             ``contract``: products are plain loops.
         passes: instead of ``tinygraph.passes.PIPELINE``: functions of a graph. One that names

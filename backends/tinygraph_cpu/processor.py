@@ -122,6 +122,10 @@ class CpuTarget:
         return Core(self.lanes, self.registers, self.caches, self.chunk, self.matrix)
 
     @property
+    def near(self) -> int:
+        return self.caches.second
+
+    @property
     def lowerings(self) -> tuple[Lowering, ...]:
         return (partial(winograd_launches, self.core),) if self.winograd else ()
 

@@ -11,7 +11,7 @@ from math import prod
 
 import numpy as np
 
-from tinygraph.codegen.program import Call, CallLoop, Code, Work
+from tinygraph.codegen.program import Call, CallChain, CallLoop, Code, Work
 from tinygraph.compiler.store import Store
 from tinygraph.graph.addresses import address
 from tinygraph.graph.dtype import name_of
@@ -34,7 +34,7 @@ from .driver.encoded import (
     EncodedSum,
 )
 from .driver.interrupt import desk
-from .driver.launch_table import LaunchTable, TableEntry
+from .driver.launch_table import ChainEntry, LaunchTable, TableEntry
 from .driver.log import Log
 from .driver.port import port
 from .driver.sums import addresses
@@ -46,6 +46,8 @@ from .prepared import Prepared
 from .ranked import away, is_spread, own_calls, own_part, spread_seconds
 
 SERIAL = 150_000  # cost below which a program runs on one thread: waking another costs more
+PAGE = 4096
+ENOUGH = 4  # slices for each thread, so that it does not matter that one has one more
 
 
 def starts(rows: np.ndarray) -> np.ndarray:
@@ -132,6 +134,8 @@ class CpuRunner:
         )
         threads = self.threads + (len(code.sums) > 1)  # one makes the sums
         self.scratch = aligned(Type((max(threads * code.scratch, 1),), "uint8"))
+        own = max((-(-x.own // PAGE) * PAGE for x in self.chains), default=0)
+        self.own = aligned(Type((max(self.threads * own, 1),), "uint8"))
         self.bases = {("arena", 0): self.arena.ctypes.data}
         self.bases["scratch", 0] = self.scratch.ctypes.data
         self.port = port()
@@ -218,7 +222,26 @@ class CpuRunner:
         if self.encoded_messages is not None and calls is self.code.calls:
             launches.append(self.left(calls))
         repeated = [(x.first, x.last, x.length) for x in loops]
-        return LaunchTable(launches, devices, repeated, asks, sums, apart)
+        chains = map(self.chain, self.chains) if calls is self.code.calls and not sums else ()
+        return LaunchTable(launches, devices, repeated, asks, sums, apart, [*chains])
+
+    @property
+    def chains(self) -> list[CallChain]:
+        """The chains that have slices enough for all threads to be busy until the end."""
+        threads = self.threads
+        return [
+            x
+            for x in self.code.chains
+            if x.slices % threads == 0 or x.slices >= ENOUGH * threads
+        ]
+
+    def chain(self, x: CallChain) -> ChainEntry:
+        works = [call.work[0] for call in self.code.calls[x.first : x.last]]
+        threads, there = self.threads, self.own.ctypes.data - self.bases["arena", 0]
+        moves = tuple(tuple((i, by, to + there) for i, by, to in w.slices) for w in works)
+        words = tuple(len(w.arguments) for w in works)
+        own = len(self.own) // threads
+        return ChainEntry(x.first, x.last, x.slices, driver().chain, moves, words, threads, own)
 
     def launch(self, call: Call, steps: int) -> TableEntry:
         pairs = [(self.functions[w.kernel], self.block(w, steps)) for w in call.work]

@@ -57,6 +57,7 @@ class CudaTarget:
     shaping: Shaping = SHAPING
     prefetch: Prefetch | None = None
     resident: int = 2**20
+    near: int = 0
 
     def cut(self, product: Product) -> Cut:
         p = product

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,11 +11,21 @@ from typing import Any
 from ..graph.dtype import DTYPES
 from ..graph.placement import rank_of
 from ..plan.records.contraction import AHEAD, FIELDS
-from ..plan.records.plan import Ahead, Launch, Plan
+from ..plan.records.plan import Ahead, Fold, Launch, Plan
 from ..plan.records.work import Access, Emitted, Nest, Special, Tile
 from . import nest, special
 from .literals import lift_literals
-from .program import Argument, Call, CallLoop, Code, KernelCode, MessageCode, Pointer, Work
+from .program import (
+    Argument,
+    Call,
+    CallChain,
+    CallLoop,
+    Code,
+    KernelCode,
+    MessageCode,
+    Pointer,
+    Work,
+)
 from .rearranged import rearranged
 from .writer import Address, WrittenKernel, escaped
 
@@ -44,7 +54,8 @@ def assemble(plan: Plan, short_rows: int = 0) -> Code:
         >>> len(extend.assemble(plan).calls)
         1
     """
-    made = Assembler(partial(lower, short_rows=short_rows))
+    folds = {id(x.buffer): x for chain in plan.chains for x in chain.folds}
+    made = Assembler(partial(lower, short_rows=short_rows, folds=folds))
     prepare, calls = made.calls(plan.prepare), made.calls(plan.launches)
     kernels = tuple(made.kernels)
     name = escaped(plan.name)
@@ -52,7 +63,7 @@ def assemble(plan: Plan, short_rows: int = 0) -> Code:
     sizes = plan.arena, plan.prepared, plan.scratch
     return Code(
         plan.name, kernels, prepare, calls, *sizes, head=head, devices=plan.devices,
-        loops=loops_of(plan), pieces=pieces(plan),
+        loops=loops_of(plan), chains=chains_of(plan), pieces=pieces(plan),
         sums=tuple(i for i, x in enumerate(plan.launches) if x.sums_shards),
         rearranged=rearranged(plan),
         ranks=tuple(rank for d in plan.devices if (rank := rank_of(d)) is not None),
@@ -98,6 +109,10 @@ def loops_of(plan: Plan) -> tuple[CallLoop, ...]:
     return tuple(CallLoop(x.first, x.last, x.length) for x in plan.loops)
 
 
+def chains_of(plan: Plan) -> tuple[CallChain, ...]:
+    return tuple(CallChain(x.first, x.last, x.slices, x.own) for x in plan.chains)
+
+
 @dataclass(frozen=True, slots=True)
 class Lowered:
     """A kernel, with NAME for its name in the text, and one launch of it, cut into ``parts``.
@@ -113,6 +128,7 @@ class Lowered:
     signature: tuple[str, ...] = ()
     threads: int = 1
     steps: tuple[tuple[int, int], ...] = ()
+    slices: tuple[tuple[int, int, int], ...] = ()
 
 
 class Assembler:
@@ -130,7 +146,7 @@ class Assembler:
         for member, each in enumerate(launch.members):
             for made in self.lower(each):
                 number = self.number(each, made)
-                yield Work(number, made.arguments, made.parts, member, made.steps)
+                yield Work(number, made.arguments, made.parts, member, made.steps, made.slices)
 
     def number(self, launch: Launch, made: Lowered) -> int:
         form = made.key or made.text
@@ -143,11 +159,16 @@ class Assembler:
         return self.numbers[form]
 
 
-def lower(launch: Launch, short_rows: int = 0) -> Iterator[Lowered]:
+def lower(
+    launch: Launch, short_rows: int = 0, folds: Mapping[int, Fold] | None = None
+) -> Iterator[Lowered]:
     """One kernel each."""
     made = kernel(launch, short_rows)
     arguments = tuple(resolve(a) for a in made.arguments)
-    yield Lowered(made.text, arguments, launch.parts, record(launch), steps=moving(made.arguments))
+    steps, slices = moving(made.arguments), folding(made.arguments, folds or {})
+    yield Lowered(
+        made.text, arguments, launch.parts, record(launch), steps=steps, slices=slices
+    )
 
 
 def record(launch: Launch) -> Any | None:
@@ -206,6 +227,15 @@ def moving(arguments: Sequence[int | Address]) -> tuple[tuple[int, int], ...]:
     """The arguments that move with the steps of a loop, and by how many bytes."""
     accesses = ((i, a.access) for i, a in enumerate(arguments) if isinstance(a, Address))
     return tuple((i, a.step * DTYPES[a.dtype].bytes) for i, a in accesses if a.step)
+
+
+def folding(
+    arguments: Sequence[int | Address], folds: Mapping[int, Fold]
+) -> tuple[tuple[int, int, int], ...]:
+    """The arguments in buffers that a chain may fold, as ``Work.slices`` has them."""
+    accesses = ((i, a.access) for i, a in enumerate(arguments) if isinstance(a, Address))
+    found = ((i, folds[id(a.buffer)]) for i, a in accesses if id(a.buffer) in folds)
+    return tuple((i, x.bytes, x.place - x.buffer.offset) for i, x in found)
 
 
 def resolve(argument: int | Address) -> Argument:

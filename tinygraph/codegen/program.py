@@ -48,7 +48,9 @@ class Work:
     """A kernel with its arguments, cut into ``parts`` (blocks, where a kernel has threads).
 
     ``member`` is the number of the launch, within a bundle, that it belongs to. ``steps`` are the
-    arguments that move in a loop: (number, bytes from one step to the next).
+    arguments that move in a loop: (number, bytes from one step to the next). ``slices`` are those
+    in buffers that a chain may fold: (number, bytes of a slice, where the buffer is in a thread's
+    own memory, less where it is in the arena).
     """
 
     kernel: int
@@ -56,6 +58,7 @@ class Work:
     parts: int
     member: int = 0
     steps: tuple[tuple[int, int], ...] = ()
+    slices: tuple[tuple[int, int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,19 @@ class CallLoop:
     first: int
     last: int
     length: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallChain:
+    """Calls ``first`` up to ``last``, not included, may be made slice by slice: of each call share
+    s of its parts, of ``slices``, for one s after the other, or for several at once. Then what
+    the arguments in ``Work.slices`` point to is in memory of the thread, which has ``own`` bytes.
+    """
+
+    first: int
+    last: int
+    slices: int
+    own: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +193,7 @@ class Code:
         rearranged: the prepared values that are a parameter in another order.
         ranks: of each device, where they are of ranks.
         messages: between ranks, by number.
+        chains: calls that may be made slice by slice.
         holders: the numbers of the parameters that a run changes, each with the ranks that have its
             new value afterwards, where devices are of ranks.
     """
@@ -192,6 +209,7 @@ class Code:
     head: str = ""
     devices: tuple[str, ...] = ()
     loops: tuple[CallLoop, ...] = ()
+    chains: tuple[CallChain, ...] = ()
     updates: bool = False
     pieces: tuple[int, ...] = ()
     sums: tuple[int, ...] = ()

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..codegen.program import Call, CallLoop, Code, KernelCode, MessageCode, Rearranged, Work
+from ..codegen.program import (
+    Call,
+    CallChain,
+    CallLoop,
+    Code,
+    KernelCode,
+    MessageCode,
+    Rearranged,
+    Work,
+)
 from ..graph.dtype import DTYPES, name_of
 
 if TYPE_CHECKING:
@@ -75,6 +84,7 @@ def read(data: bytes, source_path: Path) -> Built:
         code["name"], kernels, prepare, calls, code["arena"], code["prepared"], code["scratch"],
         tuple((home, offset, size) for home, offset, size in code["buffers"]),
         devices=tuple(code["devices"]), loops=tuple(CallLoop(**x) for x in code["loops"]),
+        chains=tuple(CallChain(**x) for x in code["chains"]),
         updates=code["updates"], pieces=tuple(code["pieces"]), sums=tuple(code["sums"]),
         rearranged=tuple(map(read_rearranged, code["rearranged"])),
         ranks=tuple(code["ranks"]),
@@ -91,5 +101,7 @@ def read_rearranged(content: dict[str, Any]) -> Rearranged:
 
 def read_work(content: dict[str, Any]) -> Work:
     arguments = tuple(a if isinstance(a, int) else (a[0], a[1], a[2]) for a in content["arguments"])
-    steps = tuple((number, step) for number, step in content["steps"])
-    return Work(content["kernel"], arguments, content["parts"], content["member"], steps)
+    steps, slices = (tuple(map(tuple, content[name])) for name in ("steps", "slices"))
+    return Work(
+        content["kernel"], arguments, content["parts"], content["member"], steps, slices
+    )

@@ -27,11 +27,15 @@ def plan_text(plan: Plan, lines: bool = False) -> str:
         if launches:
             on = f" on {' and '.join(devices)}" if devices else ""
             text += ["", f"{title}: {len(launches)} launches{on}"]
+            chains = {x.first: x for x in plan.chains} if launches is plan.launches else {}
             loops = {x.first: x for x in plan.loops} if launches is plan.launches else {}
             for number, launch in enumerate(launches):
                 if loop := loops.get(number):
                     span = f"launches {loop.first} to {loop.last - 1}"
                     text.append(f"    for t in range({loop.length}): {span}")
+                if chain := chains.get(number):
+                    span = f"launches {chain.first} to {chain.last - 1}"
+                    text.append(f"    {span} may run in {chain.slices} slices, one after the other")
                 text += launch_text(str(number), launch, names, lines, devices)
     if plan.transfers:
         text += ["", "transfers: what one device computes and another reads"]

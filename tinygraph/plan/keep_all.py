@@ -23,6 +23,7 @@ def keep_all(plan: Plan, outputs: int) -> list[Buffer]:
         launch.waits = tuple(w + first for w in launch.waits) or tuple(range(first))
         launch.back = tuple(w + first for w in launch.back)
     plan.loops = [Loop(x.first + first, x.last + first, x.length) for x in plan.loops]
+    plan.chains = []
     plan.launches[:0], plan.prepare = plan.prepare, []
     plan.arena = plan.prepared = 0
     return kept

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from itertools import chain
 
 from ..graph.ir import Graph, Node, Parameter
 from ..graph.placement import rank_of
+from .chains import find_chains
 from .empty import without_empty
 from .fusion import absorb as absorbing
 from .fusion import form as forming
@@ -32,7 +33,7 @@ from .memory.stores import sources, store_outputs, store_values
 from .memory.updates import order_updates
 from .messages import Exchange
 from .records.lowered import Launches
-from .records.plan import Launch, Loop, Plan, Repeat, Transfer
+from .records.plan import Chain, Launch, Loop, Plan, Repeat, Transfer
 from .records.steps import OPTIONAL
 from .records.target import PlainTarget, Target
 from .records.work import Location
@@ -84,7 +85,8 @@ class Planning:
         fusion: the groups, once they are formed.
         order: of the groups, in which they may run.
         fixed: nodes whose values stay between runs.
-        launches: of a run and of its preparation; ``loops``: which of them are repeated.
+        launches: of a run and of its preparation; ``loops``: which of them are repeated,
+            ``chains``: which may run slice by slice.
         messages: between ranks, where devices are of ranks.
         plan: the result.
     """
@@ -103,6 +105,7 @@ class Planning:
     fixed: Set[Node] = frozenset()
     launches: Launches = field(default_factory=Launches)
     loops: list[Loop] = field(default_factory=list)
+    chains: list[Chain] = field(default_factory=list)
     messages: Exchange | None = None
     plan: Plan = field(init=False)
 
@@ -198,7 +201,7 @@ def lower(p: Planning) -> None:
 
 
 def release(p: Planning) -> None:
-    make_temporary(p.memory.buffers, [*p.launches.run, *chain(*p.launches.late)])
+    make_temporary(p.memory.buffers, [*p.launches.run, *itertools.chain(*p.launches.late)])
 
 
 def bundle(p: Planning) -> None:
@@ -222,12 +225,12 @@ def exchange(p: Planning) -> None:
     devices = device_names(p.graph)
     if devices and rank_of(devices[0]) is not None:
         p.messages = Exchange(devices, p.memory)
-        p.launches.run = p.messages.among([*p.launches.run, *chain(*p.launches.late)])
+        p.launches.run = p.messages.among([*p.launches.run, *itertools.chain(*p.launches.late)])
         p.launches.late = []
 
 
 def order(p: Planning) -> None:
-    p.launches.run += chain(*p.launches.late)
+    p.launches.run += itertools.chain(*p.launches.late)
     if p.fusion.devices:
         p.launches.run = side_by_side(p.launches.run, p.target)
     p.launches.run, p.loops = spread(p.launches.run)
@@ -250,6 +253,11 @@ def spread(launches: Sequence[Launch]) -> tuple[list[Launch], list[Loop]]:
     return flat, loops
 
 
+def chain(p: Planning) -> None:
+    if not p.fusion.devices and not p.loops:
+        p.chains = find_chains(p.launches.run, p.target.near)
+
+
 def allocate(p: Planning) -> None:
     made = p.launches
     p.plan = Plan(
@@ -258,6 +266,7 @@ def allocate(p: Planning) -> None:
         made.prepare,
         made.run,
         p.loops,
+        p.chains,
         constants=p.memory.constants,
         devices=device_names(p.graph),
         transfers=p.messages.transfers if p.messages else transfers(p),
@@ -306,6 +315,7 @@ STEPS: tuple[Callable[[Planning], None], ...] = (
     bundle,  # small independent launches go out as one
     exchange,  # what crosses from rank to rank goes in messages
     order,  # side by side on several devices; what each launch waits for
+    chain,  # launches that treat images apart may run one image after the other
     allocate,  # buffers of the arena share memory where they are not live at once
     fetch_ahead,  # launches fetch weights for later ones into the cache
 )

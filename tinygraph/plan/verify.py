@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from ..graph.dtype import DTYPES
+from .chains import apart, ways
 from .records.names import early_use
-from .records.plan import Launch, Loop, Plan
+from .records.plan import Chain, Launch, Loop, Plan
 from .records.work import SLACK, Access, Buffer, Nest
 from .touched import Line, Order, PlanError, Region, Touch, Turn, regions
 
@@ -33,6 +34,8 @@ def verify_plan(plan: Plan) -> Plan:
     memory: dict[tuple[str, int], Line] = {}
     for loop in plan.loops:
         moving_apart(plan.launches[loop.first : loop.last])
+    for chain in plan.chains:
+        slices_apart(plan.launches[chain.first : chain.last], chain)
     for launches, loops in ((plan.prepare, []), (plan.launches, plan.loops)):
         turns = turns_of(launches, loops)
         order = Order(turns)
@@ -120,6 +123,18 @@ def moving_apart(launches: Sequence[Launch]) -> None:
         for b in buffers.values():
             if a is not b and a.home == b.home == "arena" and a.overlaps(b):
                 raise PlanError(f"{a.name} and {b.name} share memory throughout a loop", *launches)
+
+
+def slices_apart(launches: Sequence[Launch], chain: Chain) -> None:
+    """Checks that slices of a chain have nothing to do with each other."""
+    cut = all(chain.slices in ways(launch) for launch in launches)
+    folded = {id(x.buffer) for x in chain.folds}
+    if not cut or not apart(launches, chain.slices, placed=True, folded=folded):
+        raise PlanError(
+            f"{launches[0].name} to {launches[-1].name} cannot run in {chain.slices} slices, one "
+            "after the other",
+            *launches,
+        )
 
 
 def in_bounds(launch: Launch, areas: list[Region]) -> None:

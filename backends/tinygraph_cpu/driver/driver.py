@@ -50,6 +50,7 @@ from tinygraph_cpu.driver.launch_table import (
     APART,
     ARGS,
     ASKED,
+    CHAINED,
     CHOOSES,
     COUNTER,
     DESK,
@@ -69,6 +70,7 @@ from tinygraph_cpu.driver.launch_table import (
     LOG,
     LOG_BEGAN,
     NAPS,
+    OWN,
     PARTS,
     QUEUE,
     STATS,
@@ -159,10 +161,10 @@ def _emit_walk(
     (table,) = function.args
     desk = b.call(begin, [table])
     launches, stats = b.pointer(table, LAUNCH), b.word(table, STATS)
-    counted = b.icmp_signed("!=", stats, I64(0))
     start, begun = b.alloca(I64), b.alloca(I64)
     with b.count(I64(0), b.word(table, LAUNCHES)) as index:
         launch = b.at(launches, b.mul(index, I64(LINE)))
+        counted = _is_counted(b, stats, launch)
         with b.if_then(counted, likely=False):
             b.store(b.cycles(), start)
         with b.count(I64(0), b.word(launch, PARTS)) as part:
@@ -177,6 +179,12 @@ def _emit_walk(
             _add_cycles(b, stats, index, b.load(start))
     b.ret(b.word(table, STOP))
     return function
+
+
+def _is_counted(b: WordBuilder, stats: ir.Value, launch: ir.Value) -> ir.Value:
+    """Whether the cycles of a launch's parts are counted; a chain counts those of its launches."""
+    chained = b.and_(b.word(launch, CHOOSES), I64(CHAINED))
+    return b.and_(b.icmp_signed("!=", stats, I64(0)), b.icmp_signed("==", chained, I64(0)))
 
 
 def _await_launches(b: WordBuilder, table: ir.Value, launch: ir.Value) -> None:
@@ -284,7 +292,8 @@ def _emit_work(
         b.store(b.load(start), taken)
         b.store(b.cycles(), start)
     claimed, choose, chosen = b.block, b.append_basic_block("choose"), b.append_basic_block("part")
-    b.cbranch(b.icmp_signed("!=", b.word(launch, CHOOSES), I64(0)), choose, chosen)
+    chooses = b.and_(b.word(launch, CHOOSES), I64(OWN))
+    b.cbranch(b.icmp_signed("!=", chooses, I64(0)), choose, chosen)
     b.position_at_end(choose)
     own = _choose_part(b, table, launch, tid)
     b.branch(chosen)
@@ -295,7 +304,7 @@ def _emit_work(
     either.add_incoming(own, choose)
     b.call(ask, [table, desk])
     _call_unless_stopped(b, table, launch, either, tid)
-    with b.if_then(counted, likely=False):
+    with b.if_then(_is_counted(b, stats, launch), likely=False):
         b.call(note, [table, tid, index, either, b.load(taken), b.load(start)])
         _add_cycles(b, stats, index, b.load(start))
     b.atomic_rmw("add", b.pointer(launch, COUNTER), I64(1), "release")
@@ -324,6 +333,44 @@ def _emit_bundle(module: ir.Module) -> None:
     b.position_at_end(found)
     member = b.at(args, b.add(at, I64(1)))
     _call(b, member, b.sub(part, begin), tid)
+    b.ret_void()
+
+
+def _emit_chain(module: ir.Module, note: ir.Function) -> None:
+    """chain(part, tid, args): a slice of several launches, one after the other. args: how many, the
+    table, memory of each thread for an argument block and its words, bytes from one thread's memory
+    to the next one's; then of each launch (function, args, parts of a slice, number, words of its
+    block, how many of them move, these as ``ChainEntry.moves``).
+    """
+    function, b = _function(module, "tinygraph_chain", VOID, I64, I64, WORDS)
+    slice, tid, args = function.args
+    table, start = b.pointer(args, 1), b.alloca(I64)
+    kernel = ir.FunctionType(VOID, [I64, I64, WORDS]).as_pointer()
+    stats = b.word(table, STATS)
+    counted = b.icmp_signed("!=", stats, I64(0))
+    own = b.at(b.pointer(args, 2), b.mul(tid, b.word(args, 3)))
+    memory = b.mul(tid, b.word(args, 4))
+    with b.count(I64(0), b.word(args, 0)) as member:
+        launch = b.at(args, b.add(I64(5), b.mul(member, I64(7))))
+        function, block = b.word(launch, FUNCTION), b.pointer(launch, ARGS)
+        parts, index = b.word(launch, 2), b.word(launch, 3)
+        with b.count(I64(0), b.word(launch, 4)) as i:
+            b.store(b.word(block, i), b.at(own, i))
+        moves = b.pointer(launch, 6)
+        with b.count(I64(0), b.word(launch, 5)) as i:
+            move = b.at(moves, b.mul(i, I64(3)))
+            place = b.at(own, b.word(move, 0))
+            moved = b.sub(b.word(move, 2), b.mul(slice, b.word(move, 1)))
+            b.store(b.add(b.load(place), b.add(moved, memory)), place)
+        first = b.mul(slice, parts)
+        with b.count(first, b.add(first, parts)) as part:
+            with b.if_then(counted, likely=False):
+                b.store(b.cycles(), start)
+            b.call(b.inttoptr(function, kernel), [part, tid, own])
+            with b.if_then(counted, likely=False):
+                begun = b.load(start)
+                b.call(note, [table, tid, index, part, begun, begun])
+                _add_cycles(b, stats, index, begun)
     b.ret_void()
 
 
@@ -407,6 +454,7 @@ def driver_module() -> str:
     begin, ask, note = _emit_begin(module), _emit_ask(module), emit_note(module)
     _emit_walk(module, begin, ask, note)
     _emit_bundle(module)
+    _emit_chain(module, note)
     work = _emit_work(module, _emit_device(module, ask, note), ask, note)
     _emit_lead(module, work, begin)
     _emit_serve(module, work)
@@ -422,13 +470,15 @@ class Driver:
     walk: Callable[[int], int]
     lead: Callable[[int, int, int], int]
     serve: Callable[[int, int, int], int]
-    bundle: int  # the address of a kernel
+    bundle: int  # addresses of kernels
+    chain: int
 
 
 @cache
 def driver() -> Driver:
     """Loads the driver, once a process; it is compiled once a cache folder."""
-    symbols = ("tinygraph_walk", "tinygraph_lead", "tinygraph_serve", "tinygraph_bundle")
+    names = ("walk", "lead", "serve", "bundle", "chain")
+    symbols = [f"tinygraph_{name}" for name in names]
     source = digest(
         m.__file__ or "" for m in (sys.modules[__name__], emitter, interrupt, launch_table, log)
     )
@@ -445,4 +495,5 @@ def driver() -> Driver:
             addresses["tinygraph_serve"]
         ),
         bundle=addresses["tinygraph_bundle"],
+        chain=addresses["tinygraph_chain"],
     )

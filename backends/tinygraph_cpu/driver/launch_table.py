@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,6 +20,7 @@ TABLE_WORDS = 4 * LINE
 FUNCTION, ARGS, PARTS, WAIT_BEGIN, WAIT_END, COUNTER, DEVICE, CHOOSES = range(8)
 DONE, TAKEN = 0, 1
 MOST = 64  # parts of a launch of which threads choose their own: bits of a word
+OWN, CHAINED = 1, 2  # of CHOOSES: threads take parts from their own share on; parts are of chains
 GATE, LEFT, TABLE, LIMIT = 0, LINE, 2 * LINE, 2 * LINE + 1
 STATE_WORDS = 3 * LINE
 
@@ -55,6 +56,29 @@ class TableEntry:
     back: tuple[int, ...] = ()
     stride: int = 0
     own: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChainEntry:
+    """Launches ``first`` up to ``last``, not included, that run slice by slice: as one launch of so
+    many parts, whose ``function`` is the driver's.
+
+    Attributes:
+        moves: for each launch the words of its argument block that are addresses in memory of which
+            a thread has one slice: (word, bytes of a slice, distance to the first thread's).
+        words: of each launch's argument block.
+        threads: that may run it.
+        own: bytes from one thread's memory to the next one's.
+    """
+
+    first: int
+    last: int
+    slices: int
+    function: int
+    moves: tuple[tuple[tuple[int, int, int], ...], ...]
+    words: tuple[int, ...]
+    threads: int
+    own: int
 
 
 class Steps:
@@ -98,7 +122,7 @@ class LaunchTable:
     ``loops`` are (first, last, length): launches first up to last, not included, run so often.
     ``desk`` is where a run asks whether to stop (see interrupt.py); 0: it is never stopped.
     ``exchanges`` are launches that wait for other processes; if they are ``apart``, one thread more
-    makes them, in their order, while the others go on.
+    makes them, in their order, while the others go on. Launches of ``chains`` are in no loop.
 
     Attributes:
         devices: how many threads have launches of their own; 0: all share them.
@@ -118,12 +142,17 @@ class LaunchTable:
         desk: int = 0,
         exchanges: Collection[int] = (),
         apart: bool = False,
+        chains: Sequence[ChainEntry] = (),
     ) -> None:
         for i, launch in enumerate(launches):
             known = 0 <= launch.device < max(devices, 1)
             if launch.parts < 1 or not known or not all(0 <= w < i for w in launch.waits):
                 raise ValueError(f"launch {i} of the table is not legal: {launch}")
+        self._header = words(TABLE_WORDS)
+        self._pairs = sum(x.parts for x in launches)
         steps = Steps(len(launches), loops)
+        launches = self._chained(launches, chains, steps)
+        self._pairs += sum((n - 1) * launches[i].parts for i, n in enumerate(steps.length))
         self._number, n = steps.number, len(steps.number)
         self._launches = len(launches)
         self._records = words(n * LINE).reshape(n, LINE)
@@ -147,7 +176,9 @@ class LaunchTable:
             self._records[rows, WAIT_END] = begin + len(found)
             self._records[rows, DEVICE] = (apart and i in exchanges) or launch.device
             chooses = length > 1 or launch.own
-            self._records[rows, CHOOSES] = chooses and 1 < launch.parts <= MOST
+            self._records[rows, CHOOSES] = OWN * (chooses and 1 < launch.parts <= MOST)
+        for chain in chains:
+            self._records[steps.start[chain.first], CHOOSES] |= CHAINED
         self._records[:, COUNTER] = self._counters.ctypes.data + 8 * LINE * np.arange(n)
         self._waits = np.concatenate([np.zeros(0, np.int64), *waits])
         parts = self._records[:, PARTS]
@@ -156,7 +187,6 @@ class LaunchTable:
         self._items = number << 32 | (np.arange(len(number)) - first)
         if apart:
             self._items = self._items[~np.isin(self._number[number], list(exchanges))]
-        self._header = words(TABLE_WORDS)
         self._header[NAPS], self._header[APART] = len(exchanges), apart
         self.apart = int(apart)
         self._header[LAUNCHES], self._header[ITEMS] = n, len(self._items)
@@ -172,10 +202,37 @@ class LaunchTable:
         self._stats = words(n + 1)
         self.address = self._header.ctypes.data
 
+    def _chained(
+        self, launches: Sequence[TableEntry], chains: Sequence[ChainEntry], steps: Steps
+    ) -> list[TableEntry]:
+        """The first launch of each chain stands for all of it, the others have no parts."""
+        made = list(launches)
+        stands = {i: x.first for x in chains for i in range(x.first, x.last)}
+        self._chains: list[np.ndarray] = []  # what the records of chains point to
+        for chain in chains:
+            members = range(chain.first, chain.last)
+            own = words(chain.threads * (stride := -(-max(chain.words) // LINE) * LINE))
+            record = [len(members), self._header.ctypes.data, own.ctypes.data, stride, chain.own]
+            for i, moves, size in zip(members, chain.moves, chain.words, strict=True):
+                x, moved = launches[i], np.array(moves, np.int64).reshape(-1)
+                record += [x.function, x.args, x.parts // chain.slices, steps.start[i]]
+                record += [size, len(moves), moved.ctypes.data]
+                self._chains.append(moved)
+                made[i] = TableEntry(x.function, x.args, 0)
+            block = np.array(record, np.int64)
+            self._chains += [own, block]
+            waits = {w for i in members for w in launches[i].waits if w not in members}
+            made[chain.first] = TableEntry(
+                chain.function, block.ctypes.data, chain.slices, tuple(waits), own=True
+            )
+        return [
+            replace(x, waits=tuple(dict.fromkeys(stands.get(w, w) for w in x.waits))) for x in made
+        ]
+
     @property
     def items(self) -> int:
-        """How many (launch, part) pairs a run has."""
-        return len(self._items)
+        """How many (launch, part) pairs a run has, those in chains included."""
+        return self._pairs
 
     def stop(self) -> None:
         """Leaves out what is left of the run that goes on."""

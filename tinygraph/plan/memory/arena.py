@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from functools import reduce
 from itertools import accumulate
 from operator import itemgetter, or_
@@ -32,8 +32,16 @@ def place_buffers(plan: Plan) -> None:
                 touch(access, number)
     for loop in plan.loops:
         extend(plan.launches, loop)
+    for chain in plan.chains:  # slices are at different launches at once
+        folded = {id(x.buffer) for x in chain.folds}
+        for launch in plan.launches[chain.first : chain.last]:
+            for access in launch.accesses:
+                if id(access.buffer) not in folded:
+                    touch(access, chain.first)
+                    touch(access, chain.last - 1)
     taken = Devices(plan).taken if len(plan.devices) > 1 else taken_in_turn
-    plan.live_bound, arena = place(plan.buffers, "arena", len(plan.launches), taken)
+    last = {id(x.buffer) for chain in plan.chains for x in chain.folds}
+    plan.live_bound, arena = place(plan.buffers, "arena", len(plan.launches), taken, last)
     _, temporary = place(plan.buffers, "temporary", len(plan.prepare), taken_in_turn)
     plan.arena = max(arena, temporary)
     # in the order in which they are read, so that they can be fetched as one stream
@@ -46,13 +54,20 @@ def place_buffers(plan: Plan) -> None:
         reuse_back(plan.launches, loop)
 
 
-def place(buffers: Iterable[Buffer], home: str, launches: int, taken: Taken) -> tuple[int, int]:
-    """Sets offsets of the buffers of a home; (bytes that are live at the peak, bytes in all)."""
+def place(
+    buffers: Iterable[Buffer], home: str, launches: int, taken: Taken, last: Set[int] = frozenset()
+) -> tuple[int, int]:
+    """Sets offsets of the buffers of a home; (bytes that are live at the peak, bytes in all).
+
+    Those in ``last``, which are in use only if a chain does not run slice by slice, are placed
+    after the others, which so are close together.
+    """
     live = [b for b in buffers if b.home == home and b.first >= 0]
     bytes = live_bytes(live, launches)
     bound, best = max(bytes), -1
     for order in orders(bytes.index(bound)):
-        offsets, size = pack_buffers(sorted(live, key=order), taken)
+        in_order = sorted(sorted(live, key=order), key=lambda b: id(b) in last)
+        offsets, size = pack_buffers(in_order, taken)
         if best < 0 or size < best:
             best = size
             for buffer, offset in offsets:
@@ -60,6 +75,12 @@ def place(buffers: Iterable[Buffer], home: str, launches: int, taken: Taken) -> 
         if best == bound:
             break
     return bound, best
+
+
+def pack(buffers: Iterable[Buffer]) -> None:
+    """Sets the offsets of buffers whose lives are known, in memory of their own."""
+    for buffer, offset in pack_buffers(sorted(buffers, key=lambda b: -b.bytes), taken_in_turn)[0]:
+        buffer.offset = offset
 
 
 def orders(peak: int) -> tuple[Callable[[Buffer], tuple[int, ...]], ...]:
@@ -158,8 +179,8 @@ def tightest_gap(taken: list[Interval], size: int) -> int:
 
 def touch(access: Access, number: int) -> None:
     buffer = access.buffer
-    buffer.first = number if buffer.first < 0 else buffer.first
-    buffer.last = number
+    buffer.first = number if buffer.first < 0 else min(buffer.first, number)
+    buffer.last = max(buffer.last, number)
 
 
 def extend(launches: Sequence[Launch], loop: Loop) -> None:

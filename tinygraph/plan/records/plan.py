@@ -159,10 +159,44 @@ class Loop:
     length: int
 
 
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """A buffer of which a thread has one slice at a time, of so many bytes, at ``place`` in memory
+    of its own.
+    """
+
+    buffer: Buffer
+    bytes: int
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The launches from ``first`` up to ``last``, not included, may run slice by slice: slice s of
+    each launch is share s, of ``slices``, of its parts in order, and touches nothing that another
+    slice of any of them writes.
+
+    Attributes:
+        folds: the buffers that only these launches touch. If they run slice by slice, slices of
+            these are in memory of the threads; otherwise they are in the arena, as others are.
+    """
+
+    first: int
+    last: int
+    slices: int
+    folds: tuple[Fold, ...] = ()
+
+    @property
+    def own(self) -> int:
+        """Bytes that a thread needs for folded buffers."""
+        return max((x.place + x.bytes + SLACK for x in self.folds), default=0)
+
+
 @dataclass(eq=False, slots=True)
 class Plan:
     """Buffers and launches; ``prepare`` runs before the first call and whenever a parameter it
-    reads has changed. ``loops`` are ranges of ``launches``, in order, that are repeated.
+    reads has changed. ``loops`` are ranges of ``launches``, in order, that are repeated, ``chains``
+    those that may run slice by slice.
 
     ``devices`` are names by number where the graph is placed: each runs its own launches one after
     the other, and waits for those of others. Without devices, all threads share all launches.
@@ -179,6 +213,7 @@ class Plan:
     prepare: list[Launch]
     launches: list[Launch]
     loops: list[Loop] = field(default_factory=list)
+    chains: list[Chain] = field(default_factory=list)
     arena: int = 0
     prepared: int = 0
     live_bound: int = 0

@@ -231,6 +231,10 @@ class Target(Protocol):
     def resident(self) -> int:
         """Bytes of temporary values that may be live in any case, so that launches are bundled."""
 
+    @property
+    def near(self) -> int:
+        """Bytes of a core's own cache that launches may count on; 0: launches form no chains."""
+
     def cut(self, product: Product) -> Cut: ...
 
     def parts(self, work: int) -> int:
@@ -265,6 +269,7 @@ class PlainTarget:
     shaping: Shaping = Shaping(unrolled=4, blocks=(4, 2, 1))
     prefetch: Prefetch | None = None
     resident: int = 0
+    near: int = 0
 
     def cut(self, product: Product) -> Cut:
         rows, vectors = min(4, product.rows), min(2, -(-product.columns // self.lanes))
