@@ -148,6 +148,7 @@ class Settings:
         _one_of(
             "native",
             "sapphirerapids",
+            "cooperlake",
             "icelake-server",
             "x86-64-v4",
             "x86-64-v3",

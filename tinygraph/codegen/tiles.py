@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ..plan.records.body import Statement
+from ..plan.records.work import Fold, Load, Position, Put
 from .elements import ElementWriter
 
 
@@ -24,9 +26,44 @@ class TileWriter(ElementWriter):
             self.fixed = {}
         else:
             self.open_tiles(outer, [along, across])
+            if self.computes_across(across):
+                self.aside(across, along)
+                return
             self.open_tile(across)
             self.open_tile(along)
             self.steps()
+
+    def computes_across(self, across: int) -> bool:
+        """True if the one value that is stored is computed from operands that are all contiguous
+        along the other axis: vectors of values along that, one by one along this.
+        """
+        steps = [step for stage in self.nest.stages for step in (*stage.outer, *stage.inner)]
+        read = [self.nest.operands[x.operand] for x in steps if isinstance(x, Load)]
+        return (
+            sum(isinstance(x, Put) for x in steps) == 1
+            and any(isinstance(x, Statement) for x in steps)
+            and all(x.strides[across] in (0, 1) and not x.guards for x in read)
+            and not any(isinstance(x, Fold | Position) for x in steps)
+        )
+
+    def aside(self, across: int, along: int) -> None:
+        """A tile: its values on the stack, then their copy to where they are stored."""
+        out, block, depth = self.out, self.nest.block, self.out.depth
+        (put,) = (x for stage in self.nest.stages for x in stage.outer if isinstance(x, Put))
+        place = f"aside[(i{along} - begin{along}) * {block} + i{across} - begin{across}]"
+        out.line(f"aside = stack_{self.nest.operands[put.operand].dtype}({block * block})")
+        self.open_tile(along)
+        self.open_tile(across)
+        for stage in self.nest.stages:
+            for step in stage.outer:
+                if step is put:
+                    out.line(f"{place} = {put.value}")
+                else:
+                    self.step(step)
+        out.depth = depth
+        self.open_tile(across)
+        self.open_tile(along)
+        out.line(f"{self.element(put.operand)} = {place}")
 
     def steps(self) -> None:
         """All of one element; a reduction in tiles is over axes of size 1 only."""

@@ -12,7 +12,7 @@ tile, and computes a few rows again. Sums go to the epilogue through the stack.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from llvmlite import ir
@@ -23,7 +23,7 @@ from tinygraph_scalar.arithmetic import declare
 from ..costs.matrix import LINES, SUMS, blocks_of, tail_blocks
 from .tile import Reduction, Shape, Walk, i8, i32, i64, offset, pointer, prefetch, repeat
 
-# the first registers are those of sums, the last two for what remains of k
+# the first registers are those of sums, the last two for what remains of k, if anything does
 A, B, A_TAIL, B_TAIL = 4, 5, 6, 7
 ROW = 4 * SQUARE  # bytes
 PRODUCTS = {
@@ -113,7 +113,7 @@ class MatrixRegisters:
             self.call("tilezero", [i8], i8(number))
         starts = [b.mul(a_row, i64(first)) for first in firsts]
         step = MatrixStep(self, shape, starts, a_row, reduction)
-        step.loops(a, columns, walk)
+        step.emit(a, columns, walk)
         for number in range(count * shape.vectors):
             block, v = number % count, number // count
             at = (firsts[block] * shape.vectors + v) * ROW
@@ -132,16 +132,36 @@ class MatrixStep:
     a_row: ir.Value
     reduction: Reduction
 
-    def loops(self, a: ir.Value, columns: ir.Value, walk: Walk) -> None:
-        b, k, reduction = self.registers.b, self.registers.k, self.reduction
-        steps, tail = b.lshr(k, i64(4)), b.and_(k, i64(SQUARE - 1))
+    def emit(self, a: ir.Value, columns: ir.Value, walk: Walk) -> None:
+        """The loops. Where nothing remains of k, a square of blocks has the last registers, too."""
+        b = self.registers.b
+        tail = b.and_(self.registers.k, i64(SQUARE - 1))
+        if len(self.blocks) != 2 or self.shape.vectors != 2:
+            self.loops(a, columns, walk, self.products, tail)
+            return
+        with b.if_else(b.icmp_unsigned("==", tail, i64(0))) as (whole, other):
+            with whole:
+                self.loops(a, columns, walk, self.square)
+            with other:
+                self.loops(a, columns, walk, self.products, tail)
+
+    def loops(
+        self,
+        a: ir.Value,
+        columns: ir.Value,
+        walk: Walk,
+        products: Callable[[ir.Value, ir.Value, int, int], None],
+        tail: ir.Value | None = None,
+    ) -> None:
+        b, reduction = self.registers.b, self.reduction
+        steps = b.lshr(self.registers.k, i64(4))
         a_strides, b_strides = reduction.a_strides, reduction.b_strides
         a_step, b_step = (b.mul(x[2], i64(SQUARE)) for x in (a_strides, b_strides))
 
         def whole(a: ir.Value, columns: ir.Value, ahead: ir.Value) -> list[ir.Value]:
             for line in range(LINES):
                 prefetch(b, offset(b, ahead, i64(64 * line)))
-            self.products(a, columns, A, B)
+            products(a, columns, A, B)
             return [offset(b, a, a_step), offset(b, columns, b_step), offset(b, ahead, walk.step)]
 
         def inner(a: ir.Value, columns: ir.Value, ahead: ir.Value) -> list[ir.Value]:
@@ -152,8 +172,9 @@ class MatrixStep:
             for phi, before, moved in zip(phis, state, after, strict=True):
                 phi.add_incoming(before, start)
                 phi.add_incoming(moved, end)
-            with b.if_then(b.icmp_unsigned("!=", tail, i64(0))):
-                self.products(phis[0], phis[1], A_TAIL, B_TAIL)
+            if tail is not None:
+                with b.if_then(b.icmp_unsigned("!=", tail, i64(0))):
+                    products(phis[0], phis[1], A_TAIL, B_TAIL)
             return [offset(b, a, a_strides[1]), offset(b, columns, b_strides[1]), phis[2]]
 
         def outer(a: ir.Value, columns: ir.Value, ahead: ir.Value) -> list[ir.Value]:
@@ -161,6 +182,22 @@ class MatrixStep:
             return [offset(b, a, a_strides[0]), offset(b, columns, b_strides[0]), ahead]
 
         repeat(b, reduction.counts[0], [a, columns, walk.start], outer)
+
+    def square(self, a: ir.Value, columns: ir.Value, *_: int) -> None:
+        """One step of k with 2 x 2 blocks, each operand in a register of its own, loaded once."""
+        b, row, load = self.registers.b, self.reduction.b_strides[2], self.registers.load
+        load(B_TAIL, columns, row)
+        load(A, offset(b, a, self.blocks[0]), self.a_row)
+        self.multiply(0, A, B_TAIL)
+        load(A_TAIL, offset(b, a, self.blocks[1]), self.a_row)
+        self.multiply(1, A_TAIL, B_TAIL)
+        load(B, offset(b, columns, i64(ROW)), row)
+        self.multiply(3, A_TAIL, B)
+        self.multiply(2, A, B)
+
+    def multiply(self, sums: int, a: int, columns: int) -> None:
+        numbers = [i8(number) for number in (sums, a, columns)]
+        self.registers.call(PRODUCTS[self.shape.factors], [i8] * 3, *numbers)
 
     def products(self, a: ir.Value, columns: ir.Value, in_a: int, in_b: int) -> None:
         """One step of k. Blocks of A go down and up again, so that one is loaded once less."""
@@ -172,6 +209,4 @@ class MatrixStep:
                 if block != loaded:
                     registers.load(in_a, offset(b, a, self.blocks[block]), self.a_row)
                     loaded = block
-                sums = i8(v * count + block)
-                name = PRODUCTS[shape.factors]
-                registers.call(name, [i8] * 3, sums, i8(in_a), i8(in_b))
+                self.multiply(v * count + block, in_a, in_b)

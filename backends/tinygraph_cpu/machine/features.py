@@ -71,6 +71,10 @@ LEVELS = {
             matrix=True,
         ),
     ),
+    "cooperlake": (
+        ("x86_64",),
+        Features(16, 32, True, "cooperlake", WIDE, dot="vpdpbusd", dot_bfloat16="vdpbf16ps"),
+    ),
     "icelake-server": (("x86_64",), Features(16, 32, True, "icelake-server", WIDE, dot="vpdpbusd")),
     "x86-64-v4": (("x86_64",), Features(16, 32, True, "x86-64-v4", WIDE, dot="pmaddwd")),
     "x86-64-v3": (("x86_64",), Features(8, 16, True, "x86-64-v3", "", dot="pmaddwd")),

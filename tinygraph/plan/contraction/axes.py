@@ -17,6 +17,7 @@ from ...graph.dtype import DTYPES
 from ...graph.op import Index
 from ..indexing.phases import Problem, Unsuitable
 from ..nests.arrange import copy_nest
+from ..nests.words import word_nest
 from ..records.body import Body, Statement
 from ..records.contraction import SQUARE, Contraction, TileOperand, blocked, word_of
 from ..records.target import Cut, Product, Target
@@ -276,9 +277,9 @@ def pack_nest(roles: Roles, tile: Tile, source: Access, target: Buffer) -> Nest:
     if word > 1:  # the innermost axis goes through words
         axes, strides = [*axes, word], [*strides, 1]
         read = replace(read, strides=(*read.strides, roles.reduce[-1].b // word))
-    write = Access(target, 0, tuple(strides), source.dtype)
+    write = Access(target, 0, tuple(strides), tile.b.dtype)
     whole = whole_words(read, write, word)
-    return copy_nest(tuple(axes[:-1]), *whole) if whole else copy_nest(tuple(axes), read, write)
+    return copy_nest(tuple(axes[:-1]), *whole) if whole else word_nest(tuple(axes), read, write)
 
 
 def whole_words(read: Access, write: Access, word: int) -> tuple[Access, Access] | None:
@@ -286,7 +287,7 @@ def whole_words(read: Access, write: Access, word: int) -> tuple[Access, Access]
     read, too.
     """
     steps = [read.offset, *read.strides[:-1], *(g.stride for g in read.guards)]
-    if word == 1 or read.strides[-1] != 1 or read.step or any(s % word for s in steps):
+    if word <= 2 or read.strides[-1] != 1 or read.step or any(s % word for s in steps):
         return None
     guards = tuple(replace(g, stride=g.stride // word) for g in read.guards)
     source, target = (

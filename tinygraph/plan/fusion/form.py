@@ -32,6 +32,8 @@ def form(fusion: Fusion) -> None:
 def assign(fusion: Fusion, n: Node) -> None:
     if n.op.kind is Kind.SOURCE:
         fusion.writers[n] = [fusion.copy(n)]
+    elif n in fusion.narrowed:
+        fusion.writers[n] = []
     elif n.op.kind is Kind.LOOP:
         fusion.fresh(n, (), ()).opaque = n
     elif n.op.kind is Kind.RESULT:

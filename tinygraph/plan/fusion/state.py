@@ -16,6 +16,7 @@ from ..records.reason import Reason
 from .devices import assign
 from .group import Group
 from .held import held_nodes
+from .narrowed import narrowed_nodes
 
 
 class Fusion:
@@ -29,6 +30,7 @@ class Fusion:
         housed: values that are inside of a concatenation: (concatenation, axis, offset).
         reduction_axes: the axes of its nest that each reduction runs over, as indices.
         devices: where nodes are placed.
+        narrowed: parameters that are rounded where products pack them, by what they are rounded to.
         held: views that hold their value.
         results: what holds the values of the graph's outputs.
         scattered: inputs that are not in row-major order.
@@ -55,6 +57,7 @@ class Fusion:
         self.results: set[Node] = set()
         self.devices = assign(graph)
         self.held = held_nodes(graph)
+        self.narrowed = narrowed_nodes(self) if bytes and enabled else {}
 
     def contracts(self, anchor: Node) -> bool:
         """Whether a product becomes a contraction; of bytes those whose signs differ."""
@@ -157,7 +160,7 @@ class Fusion:
 
     def root(self, n: Node) -> Node:
         """The node that holds the value that ``n`` is a view of."""
-        while n in self.aliases or (is_view(n) and n not in self.held):
+        while n in self.aliases or n in self.narrowed or (is_view(n) and n not in self.held):
             n = self.aliases[n] if n in self.aliases else n.inputs[0]
         return n
 

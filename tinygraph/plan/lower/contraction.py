@@ -174,7 +174,7 @@ def in_place(work: Anchored) -> list[Part] | None:
 @dataclass(frozen=True, slots=True)
 class Oriented:
     """A contraction with one of its operands as A, the other as B: the axes of both and of the
-    epilogue, their roles, and what B is a value of.
+    epilogue, their roles, and what B is a value of, which may be rounded as it is packed.
     """
 
     axes: list[Axis]
@@ -182,6 +182,15 @@ class Oriented:
     a: Access
     b: Access
     source: Node
+
+    @property
+    def factors(self) -> tuple[str, str]:
+        return self.a.dtype, self.source.dtype
+
+    @property
+    def rounded(self) -> Access:
+        """B as it is multiplied."""
+        return replace(self.b, dtype=self.source.dtype)
 
 
 def tile(work: Anchored, part: Part) -> None:
@@ -207,11 +216,11 @@ def tile(work: Anchored, part: Part) -> None:
         whole = problem.axes == work.group.axes and not o.roles.batch
         cut = outermost(o.roles)  # unless it is that of words, which are none of the anchor's axes
         longest = cut.size if whole and any(axis is cut for axis in o.axes) else 1
-        way = cut_roles(o.roles, s.target, longest, (o.a.dtype, o.b.dtype))
+        way = cut_roles(o.roles, s.target, longest, o.factors)
         if way.pieces > 1:
             in_pieces(work, o, way)
             return
-        made = make_tile(o.roles, way, work.body, o.a, o.b, operands, s.target)
+        made = make_tile(o.roles, way, work.body, o.a, o.rounded, operands, s.target)
         floats = made.contraction.word == 1  # words are always packed
         repacks = floats and not (fixed or work.repack) and is_heavy(o.roles, s.target)
         if o.roles.packed and repacks:
@@ -245,8 +254,10 @@ def oriented(work: Anchored, part: Part, order: tuple[int, int]) -> Oriented:
     """
     problem, (a, b) = part.problem, (part.views[number] for number in order)
     axes, a, b = axes_of(problem.axes, a, b, part.operands, problem.outputs)
-    source = work.anchor.inputs[order[1]]
-    word = word_of((a.dtype, b.dtype)) if work.s.target.packs else 1
+    rows, source = (work.anchor.inputs[number] for number in order)
+    if a.dtype != rows.dtype:
+        raise Unsuitable("its rows would be rounded each time that they are read")
+    word = word_of((a.dtype, source.dtype)) if work.s.target.packs else 1
     if word > 1:
         stored = [o for o, _ in work.body.stores]
         roles = in_words(assign_roles(axes, problem.outputs, stored, True), word)
@@ -300,18 +311,17 @@ def in_pieces(work: Anchored, o: Oriented, way: Cut) -> None:
     anchor, target = work.anchor, work.s.target
     sums = work.piece_sums(anchor.shape, way.pieces)
     split = split_reduction(o.axes, o.roles, way.pieces, sums.strides)
-    factors = (o.a.dtype, o.b.dtype)
-    word = word_of(factors)
+    word = word_of(o.factors)
     roles = assign_roles(split, len(sums.strides), [0], word > 1)
     roles = in_words(roles, word) if word > 1 else roles
     each = replace(
-        cut_roles(roles, target, factors=factors),
+        cut_roles(roles, target, factors=o.factors),
         row_parts=way.pieces * way.row_parts,
         column_parts=way.column_parts,
     )
     operand = replace(sums, strides=tuple(axis.ops[0] for axis in split))
     body = Body(stores=((0, "acc"),))
-    made = make_tile(roles, each, body, o.a, o.b, [operand], target)
+    made = make_tile(roles, each, body, o.a, o.rounded, [operand], target)
     if roles.packed:
         fixed = o.source in work.s.fixed
         made = replace(made, b=work.copies.pack(roles, made, o.b, fixed, o.source))

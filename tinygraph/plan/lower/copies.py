@@ -16,6 +16,7 @@ from ..memory.layout import row_gap
 from ..memory.memory import Memory
 from ..nests.arrange import copy_nest
 from ..nests.shape import pieces, shaped
+from ..nests.words import word_nest
 from ..records.body import Statement
 from ..records.lowered import Launches
 from ..records.plan import Launch
@@ -91,7 +92,7 @@ class Copies:
             strides = ordered_strides(shape, order)
             buffer = self.buffer(x, "padded", prod(shape), x.dtype, fixed)
             copies[key] = Access(buffer, 0, strides, x.dtype)
-            self.copy("pad", copy_nest(shape, source, copies[key]), x, fixed)
+            self.copy("pad", word_nest(shape, source, copies[key]), x, fixed)
         return copies[key].buffer, copies[key].strides
 
     def pack(self, roles: Roles, tile: Tile, b: Access, fixed: bool, root: Node) -> Access:
@@ -100,14 +101,15 @@ class Copies:
         blocks = -(-sizes["n"] // width)
         depth = sizes["r"] * sizes["s"] * sizes["k"]
         order = (roles.batch, roles.reduce, roles.column, roles.group, width)
-        key = (self.holder(fixed), id(b.buffer), b.offset, b.step, *order)
+        dtype = tile.b.dtype
+        key = (self.holder(fixed), id(b.buffer), b.offset, b.step, dtype, *order)
         copies = self.memory.copies
         if key not in copies:
             each = tile.contraction.word * tile.contraction.group
             elements = sizes["g"] * blocks * depth * width * each
-            buffer = self.buffer(root, "packed", elements, b.dtype, fixed)
+            buffer = self.buffer(root, "packed", elements, dtype, fixed)
             self.copy("pack", pack_nest(roles, tile, b, buffer), root, fixed)
-            copies[key] = Access(buffer, 0, (), b.dtype)
+            copies[key] = Access(buffer, 0, (), dtype)
         return replace(tile.b, buffer=copies[key].buffer, offset=0, step=0)
 
     def reorder(

@@ -54,6 +54,8 @@ class Layout:
             home, axis, offset = fusion.housed[n]
             place = self.of(home)
             return replace(place, offset=place.offset + offset * place.strides[axis])
+        if n in fusion.narrowed:
+            return self.of(fusion.narrowed[n])
         if n in fusion.aliases:
             below = self.of(fusion.aliases[n])
             self.memory.locations[n] = replace(below, strides=row_major(n.shape))

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import prod
 
+from ...graph.dtype import DTYPES
 from ...graph.op import Index
 from ..indexing.accesses import full_strides
+from ..records.body import Statement
 from ..records.work import Access, Load, Nest, NestStatement, Position, Put, Stage
 
 
@@ -116,6 +118,10 @@ def permute(nest: Nest, order: list[int], sizes: dict[int, int], outputs: int) -
 
 
 def copy_nest(axes: tuple[int, ...], source: Access, target: Access) -> Nest:
-    """Copies an access to another, element by element."""
-    stage = Stage((Load("x", 0), Put(1, "x")), ())
-    return arrange(Nest(axes, (), (source, target), (stage,)))
+    """Copies an access to another, element by element, and converts it if their dtypes differ."""
+    steps: tuple[NestStatement, ...] = (Load("x", 0, source.dtype), Put(1, "x"))
+    if source.dtype != target.dtype:
+        dtype = target.dtype
+        text = f"{DTYPES[dtype].constructor}({{0}})"
+        steps = (steps[0], Statement("y", text, ("x",), dtype), Put(1, "y"))
+    return arrange(Nest(axes, (), (source, target), (Stage(steps, ()),)))

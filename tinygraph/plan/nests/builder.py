@@ -213,7 +213,14 @@ class NestBuilder:
         access = resolve(self.locations.of(n), leaf, len(self.group.axes))
         name = self.emit_load(access, self.level((*leaf.indices, *(g.index for g in leaf.guards))))
         self.values.setdefault(name, n)
-        return name
+        return self.rounded(name, n, leaf) if access.dtype != n.dtype else name
+
+    def rounded(self, name: str, n: Node, leaf: Leaf) -> str:
+        """A parameter's element as the conversion that nothing stores."""
+        made = self.name()
+        step = Statement(made, n.op.element(n), (name,), n.dtype)
+        self.level((*leaf.indices, *(g.index for g in leaf.guards))).steps.append(step)
+        return made
 
     def ramp(self, n: Node, leaf: Leaf) -> str:
         """An index ramp is arithmetic on the loops' axes."""
