@@ -45,9 +45,7 @@ USES = {
         (17, 3, 3, 3),
     ),
     "groups": (
-        lambda w: CONV2D(
-            wide("x", 2, 2, 4, 9, 7), tg.reshape(rounded(w), 2, 5, 4, 3, 3), **WINDOW
-        ),
+        lambda w: CONV2D(wide("x", 2, 2, 4, 9, 7), tg.reshape(rounded(w), 2, 5, 4, 3, 3), **WINDOW),
         (10, 4, 3, 3),
     ),
     "gradient to images": (

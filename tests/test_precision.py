@@ -13,8 +13,11 @@ from tinygraph.graph.dtype import astype, name_of
 from tinygraph.graph.interpret import run
 from tinygraph.graph.ir import Graph, Node
 from tinygraph.graph.op import OPS, Kind
+from tinygraph.inspect.profile import Profile, Timing
 from tinygraph.ops.conv import CONV2D, CONV2D_INPUT_GRADIENT, CONV2D_WEIGHT_GRADIENT
 from tinygraph.ops.linalg import MATMUL, OUTER_SUM
+from tinygraph.plan.records.device import Roofline
+from tinygraph_cpu.machine.features import detect
 
 BF16 = "bfloat16"
 LEVELS = ("native", "x86-64-v3")
@@ -244,3 +247,20 @@ def test_programs_are_compared_layer_by_layer():
     other = tg.input("x", 3)
     with pytest.raises(ValueError, match="no layer and no output in common"):
         half.compare(tg.compile([other], [other * 2]), examples(2)[0])
+
+
+def test_a_profile_knows_how_fast_narrow_products_are():
+    """Products of bfloat16 have a peak of their own; what is done to their sums has not."""
+    x, w = tg.input("x", 64, 256, dtype=BF16), tg.input("w", 256, 64, dtype=BF16)
+    program = tg.compile([x, w], [tg.relu(tg.matmul(x, w, accumulate="float32"))])
+    costs = program.inspection.costs
+    seconds = [1e-3] * len(costs)
+    product = 64 * 64 * (2 * 256 - 1)
+    for times, slow in (({}, product + 64 * 64), ({BF16: 16.0}, product / 16 + 64 * 64)):
+        found = Profile("f", Timing(seconds, 1e-3, Roofline(1, 1e9, 1e12, times)), costs)
+        assert sum(row.roofline * 1e-3 for row in found.launches) == pytest.approx(slow / 1e9, 0.01)
+        assert ("16 in bfloat16" in str(found)) == bool(times)
+    peak = program.profile(*draws([x, w])).peak
+    assert set(peak.times) == ({BF16} if detect().dot_bfloat16 else set()) | (
+        {"uint8", "int8"} if detect().dot == "vpdpbusd" else set()
+    )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ..graph.ir import Node
+from ..graph.op import Kind
 from ..graph.origins import origins
 from ..plan.records.cost import LaunchCost, node_cost
 from ..plan.records.device import Roofline, Timeline
@@ -93,11 +95,12 @@ class Profile:
 
     @cached_property
     def launches(self) -> list[Row]:
-        pairs = zip(self.costs, self.timing.launches, strict=True)
-        return [
-            self.row(c.launch.name, s, c.flops, c.bytes, launch_places(c), self.device(c))
-            for c, s in pairs
-        ]
+        rows = []
+        for c, seconds in zip(self.costs, self.timing.launches, strict=True):
+            slow, places = self.slow(c.flops, c.launch.nodes), launch_places(c)
+            name, device = c.launch.name, self.device(c)
+            rows.append(self.row(name, seconds, c.flops, slow, c.bytes, places, device))
+        return rows
 
     @cached_property
     def scopes(self) -> list[Row]:
@@ -115,21 +118,29 @@ class Profile:
         sums: dict[str, list[float]] = {}
         for cost, seconds in zip(self.costs, self.timing.launches, strict=True):
             for name, part in shares(cost).items():
-                entry = sums.setdefault(name, [0.0, 0.0, 0.0])
-                for i, value in enumerate((seconds, cost.flops, cost.bytes)):
+                entry = sums.setdefault(name, [0.0, 0.0, 0.0, 0.0])
+                slow = self.slow(cost.flops, cost.launch.nodes)
+                for i, value in enumerate((seconds, cost.flops, slow, cost.bytes)):
                     entry[i] += part * value
-        return [self.row(name, s, int(f), int(b)) for name, (s, f, b) in sums.items()]
+        return [self.row(name, s, int(f), w, int(b)) for name, (s, f, w, b) in sums.items()]
+
+    def slow(self, flops: float, nodes: Iterable[Node]) -> float:
+        """As many operations of float32 as take the time of these ones, at best."""
+        anchors = [n for n in nodes if n.op.kind is Kind.ANCHOR]
+        times = {n: self.peak.times.get(n.inputs[0].dtype, 1.0) for n in anchors}
+        return max(flops - sum(node_cost(n) * (1 - 1 / t) for n, t in times.items()), 0.0)
 
     def row(
         self,
         name: str,
         seconds: float,
         flops: int,
+        slow: float,
         bytes: int,
         places: tuple[str, ...] = (),
         device: str = "",
     ) -> Row:
-        compute = flops * self.peak.threads / self.peak.flops
+        compute = slow * self.peak.threads / self.peak.flops
         memory = bytes * self.peak.threads / self.peak.bandwidth
         bound = max(compute, memory)
         fraction = bound / seconds if seconds else 0.0
@@ -182,9 +193,20 @@ class Profile:
             f"{self.name}: {1e3 * self.seconds:,.3f} ms, {flops / self.seconds / 1e9:,.1f} GFLOP/s "
             f"on {threads} thread{'s' * (threads > 1)}, which kernels keep busy for "
             f"{100 * min(busy, 1):.0f} %\n"
-            f"roofline: {self.peak.flops / 1e9:,.0f} GFLOP/s, "
+            f"roofline: {self.peak.flops / 1e9:,.0f} GFLOP/s{self.narrow()}, "
             f"{self.peak.bandwidth / 1e9:,.0f} GB/s from memory; rates below are of one thread"
         )
+
+    def narrow(self) -> str:
+        """The peaks of narrower products that the program has, as text."""
+        anchors = (n for c in self.costs for n in c.launch.nodes if n.op.kind is Kind.ANCHOR)
+        found = dict.fromkeys(n.inputs[0].dtype for n in anchors)
+        texts = [
+            f"{self.peak.flops * self.peak.times[dtype] / 1e9:,.0f} in {dtype}"
+            for dtype in found
+            if dtype in self.peak.times
+        ]
+        return f" ({', '.join(texts)})" if texts else ""
 
     def __rich__(self) -> Any:
         from rich.console import Group

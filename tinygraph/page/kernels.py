@@ -182,7 +182,8 @@ def costs(
         if taken:
             work = [taken.get((number, k), 0.0) for k in range(len(members))]
         seconds = divided(profile.timing.launches[number], work)[member]
-        row = profile.row(cost.launch.name, seconds, found["flops"], bytes[member])
+        slow = profile.slow(flops[member], members[member].nodes)
+        row = profile.row(cost.launch.name, seconds, found["flops"], slow, bytes[member])
         found |= {"us": round(1e6 * seconds, 3), "roof": round(row.roofline, 4), "bound": row.hint}
     return found
 

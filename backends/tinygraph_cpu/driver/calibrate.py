@@ -13,6 +13,7 @@ import numpy as np
 from llvmlite import ir
 
 from tinygraph.compiler.store import default_store
+from tinygraph.plan.records.contraction import SQUARE
 from tinygraph.plan.records.device import Roofline
 
 from ..machine import objects
@@ -36,7 +37,18 @@ def measured_roofline(threads: int) -> Roofline:
     flops = arithmetic / fastest(_table("tinygraph_peak"), threads)
     memory = np.ones(PARTS * BLOCK // 8)
     table = _table("tinygraph_stream", memory.ctypes.data)
-    return Roofline(threads, flops, memory.nbytes / fastest(table, threads))
+    return Roofline(threads, flops, memory.nbytes / fastest(table, threads), times(detect()))
+
+
+def times(features: Features) -> dict[str, float]:
+    """How many times as many products of narrow operands a core computes as of float32, by their
+    dtype: words have two or four, matrix registers take 256 words a cycle instead of 2 vectors.
+    """
+    words = SQUARE * SQUARE / (2 * features.lanes) if features.matrix else 1.0
+    found = {"bfloat16": 2 * words} if features.dot_bfloat16 else {}
+    if features.dot == "vpdpbusd":
+        found |= dict.fromkeys(("uint8", "int8"), 4 * words)
+    return found
 
 
 @cache

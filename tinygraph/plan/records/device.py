@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class Roofline:
-    """The processor at its best: operations and bytes per second of all threads together."""
+    """The processor at its best: operations and bytes per second of all threads together.
+
+    Attributes:
+        flops: of float32; ``times``: how many times as many are products of narrower operands, by
+            their dtype.
+    """
 
     threads: int
     flops: float
     bandwidth: float
+    times: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
