@@ -353,3 +353,18 @@ def test_a_warm_start_imports_nothing_heavy_and_shows_the_same(tmp_path):
     rebuilt = start(tmp_path)
     assert rebuilt[0].startswith("cold") and rebuilt[1] == cold[1]
     assert start(tmp_path)[0] == "warm"
+
+
+def test_loops_of_alike_layers_cost_as_much_as_each_alone() -> None:
+    """The bodies of two layers may be the same nodes: each loop makes all of their operations."""
+
+    def loops(layers: int) -> list[int]:
+        x = tg.input("x", 3, 5, 16)
+        y, _ = tg.nn.LSTM(16, 16, layers, batch_first=True)(x)
+        program = tg.compile([x], [y])
+        plan, found = program.inspection.plan, program.costs()
+        return [sum(c.flops for c in found[x.first : x.last]) for x in plan.loops]
+
+    (one,) = loops(1)
+    assert one > 5 * 2 * 3 * 16 * 64
+    assert loops(2) == [one, one]

@@ -72,8 +72,12 @@ def between(outputs: Iterable[Node], inputs: Iterable[Node]) -> list[Node]:
 
 def costs(plan: Plan) -> list[LaunchCost]:
     """One record for each launch of a run, in order; of a loop's, for all steps."""
-    members = [m for launch in plan.launches for m in launch.members]
-    flops = dict(zip(map(id, members), _flops(members), strict=True))
+    flops: dict[int, int] = {}
+    inside = {i for x in plan.loops for i in range(x.first, x.last)}
+    outside = [x for i, x in enumerate(plan.launches) if i not in inside]
+    for launches in (outside, *(plan.launches[x.first : x.last] for x in plan.loops)):
+        members = [m for launch in launches for m in launch.members]
+        flops |= zip(map(id, members), _flops(members), strict=True)
     return [
         LaunchCost(
             x,
@@ -85,7 +89,9 @@ def costs(plan: Plan) -> list[LaunchCost]:
 
 
 def _flops(launches: Sequence[Launch]) -> list[int]:
-    """Where several launches compute the same nodes (phases of a stride), each gets its share."""
+    """Where several launches compute the same nodes (phases of a stride), each gets its share; not
+    those of several loops, whose bodies may be the same nodes.
+    """
     weight = [_points(launch) if computes(launch) else 0 for launch in launches]
     total: Counter[tuple[Node, ...]] = Counter()
     for launch, points in zip(launches, weight, strict=True):
