@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ from ..ranks.shard_sum import GatheredSlices, ShardSum, ShardSums
 from ..ranks.tree import shards_of
 from ..ranks.world import DistributedError, RankLostError, require_same, world
 from .batches import Sharded
+from .profile import RanksProfile
 from .shared_state import WeightShare
 from .split import ShardStep, split
 
@@ -163,23 +165,27 @@ class DataParallel:
 
     def _made(self, given: Sequence[Sharded]) -> tuple[np.ndarray, ...]:
         """Runs this rank's shards; the outputs."""
-        total = given[0].total
-        step = int(STEP.value) if self._draws else 0
         results: tuple[np.ndarray, ...] = ()
         for shard in self._held:
-            examples = [g[shard] for g in given]
-            count = len(examples[0])
-            if not count:
-                examples = [np.zeros((1, *a.shape[1:]), a.dtype) for a in examples]
-            weight = self._weights.get((count, total))
-            if weight is None:
-                weight = np.asarray(count / total, self._dtype)
-                self._weights[count, total] = weight
-            counter = np.asarray((step * self.shards + shard) % 2**31, np.int32)
-            results = self.program.run_shard(
-                (*examples, weight, counter), self._sums, shard, not count
-            )
+            inputs, empty = self._arguments(given, shard)
+            results = self.program.run_shard(inputs, self._sums, shard, empty)
         return results
+
+    def _arguments(
+        self, given: Sequence[Sharded], shard: int
+    ) -> tuple[tuple[np.ndarray, ...], bool]:
+        """What the program takes of a shard, and whether that has no examples."""
+        total, step = given[0].total, int(STEP.value) if self._draws else 0
+        examples = [g[shard] for g in given]
+        count = len(examples[0])
+        if not count:
+            examples = [np.zeros((1, *a.shape[1:]), a.dtype) for a in examples]
+        weight = self._weights.get((count, total))
+        if weight is None:
+            weight = np.asarray(count / total, self._dtype)
+            self._weights[count, total] = weight
+        counter = np.asarray((step * self.shards + shard) % 2**31, np.int32)
+        return (*examples, weight, counter), not count
 
     def _made_by_survivors(self, given: Sequence[Sharded]) -> tuple[np.ndarray, ...]:
         """As ``_made``. When a rank dies, the others take over its shards, and make the step again,
@@ -217,6 +223,23 @@ class DataParallel:
             for p, value in zip(self.program.updates, values, strict=True):
                 p.value = value
             return found[first]
+
+    def profile(self, *arrays: Any, repeat: int = 20) -> RanksProfile:
+        """Times each rank's part of a step, side by side but without sums; all ranks call it. No
+        parameter changes.
+
+        Args:
+            arrays: a batch, as a step takes it.
+            repeat: how often; the median counts.
+        """
+        given = [Sharded.of(a, self.shards, self._held) for a in arrays]
+        self.world.gather(None)
+        seconds = sum(
+            self.program.profile(*self._arguments(given, shard)[0], repeat=repeat).seconds
+            for shard in self._held
+        )
+        found = self.world.gather((seconds, socket.gethostname()))
+        return RanksProfile(self.name, *zip(*found, strict=True))
 
     @property
     def state_bytes(self) -> int:

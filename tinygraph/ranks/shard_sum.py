@@ -18,8 +18,8 @@ from .steps import (
     TOTAL,
     AddSpans,
     CopySpan,
-    Exchange,
-    NarrowExchange,
+    NarrowMessages,
+    PeerMessages,
     Send,
     Span,
     SumStep,
@@ -146,8 +146,8 @@ class ShardSum:
         if self._gathers:
             yield from gathering(total, self.rank, self.ranks, self._exchange())
 
-    def _exchange(self) -> Exchange:
-        return NarrowExchange(self._memory) if self._narrow else Exchange()
+    def _exchange(self) -> PeerMessages:
+        return NarrowMessages(self._memory) if self._narrow else PeerMessages()
 
     def _pieces(self, ranks: range) -> tuple[Subtree, ...]:
         """The subtrees that neighbouring ranks hold together."""
@@ -165,7 +165,7 @@ class GatheredSlices:
         mine, total = own_slice(size, rank, ranks), Span(TOTAL, 0, size)
         width = length(mine)
         copy = CopySpan(total.of(mine), Span(OWN, 0, width))
-        self._steps = (copy, *gathering(total, rank, ranks, Exchange()))
+        self._steps = (copy, *gathering(total, rank, ranks, PeerMessages()))
 
     def steps(self, shard: int, empty: bool = False) -> tuple[SumStep, ...]:
         return self._steps
@@ -181,7 +181,7 @@ def length(part: slice) -> int:
     return int(part.stop - part.start)
 
 
-def gathering(total: Span, rank: int, ranks: int, exchange: Exchange) -> Iterator[SumStep]:
+def gathering(total: Span, rank: int, ranks: int, exchange: PeerMessages) -> Iterator[SumStep]:
     """Each rank sends its slice of an array to its peers, then theirs and its own to others."""
     for level in reversed(levels(rank, ranks)):
         slices = level.slices(total.count, ranks)

@@ -85,7 +85,7 @@ def messages(span: Span) -> Iterator[Span]:
         yield span.of(slice(first, min(first + most, span.count)))
 
 
-class Exchange:
+class PeerMessages:
     """Messages that are waited for together."""
 
     def send(self, span: Span, rank: int) -> Iterator[SumStep]:
@@ -98,7 +98,7 @@ class Exchange:
         yield Wait()
 
 
-class NarrowExchange(Exchange):
+class NarrowMessages(PeerMessages):
     """Messages that are sent as bfloat16, from and to memory of their own."""
 
     def __init__(self, new: Callable[[int, str], Span]) -> None:
