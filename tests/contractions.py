@@ -24,7 +24,7 @@ from tinygraph.plan.records.contraction import (
 )
 from tinygraph_cpu.gemm.contraction import emit_contraction
 from tinygraph_cpu.gemm.tile import tiles
-from tinygraph_cpu.machine import objects
+from tinygraph_cpu.machine import loading, objects
 from tinygraph_cpu.machine.features import detect
 
 LEVELS = ("native", "x86-64-v3", "x86-64-v2", "twin")
@@ -77,7 +77,7 @@ def native(spec: Contraction, level: str):
     name = "contraction_" + hashlib.sha256(f"{spec}{features}".encode()).hexdigest()[:16]
     module = ir.Module()
     emit_contraction(module, name, spec, features.dot_of(spec.factors[0]))
-    return Function(objects.load_for_good({name: objects.compile_module(module, features)})[name])
+    return Function(loading.load_for_good({name: objects.compile_module(module, features)})[name])
 
 
 def block(**fields: int) -> dict[str, int]:

@@ -10,7 +10,7 @@ pytest.importorskip("tinygraph_cpu.machine.features")
 from tinygraph.codegen import python
 from tinygraph.graph.dtype import DTYPES
 from tinygraph_cpu.loops import kernels
-from tinygraph_cpu.machine import features, objects
+from tinygraph_cpu.machine import features, loading
 
 PROLOGUE = """def kernel(part, tid, args):
     y = view_float32(args[0])
@@ -165,7 +165,7 @@ def arrays():
 
 def run_compiled(source, symbol, arguments):
     code = kernels.compile_kernels(source, {"kernel": symbol}, features.detect())["kernel"]
-    loaded = objects.load({symbol: code})
+    loaded = loading.load({symbol: code})
     words = [a.ctypes.data if isinstance(a, np.ndarray) else a for a in arguments]
     block = np.array(words, np.int64)
     kind = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)

@@ -11,7 +11,7 @@ import pytest
 from llvmlite import ir
 
 from tinygraph.codegen import library
-from tinygraph_cpu.machine import objects
+from tinygraph_cpu.machine import loading, objects
 from tinygraph_cpu.machine.features import detect
 from tinygraph_scalar.arithmetic import Value, vector_type
 from tinygraph_scalar.scalar import emit_expression
@@ -96,7 +96,7 @@ def compiled(name: str, lanes: int, level: str, text: str):
     b.cbranch(b.icmp_signed("<", after, function.args[3]), body, done)
     b.position_at_end(done)
     b.ret_void()
-    address = objects.load_for_good({symbol: objects.compile_module(module, detect(level))})[symbol]
+    address = loading.load_for_good({symbol: objects.compile_module(module, detect(level))})[symbol]
     call = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4)(address)
 
     def run(x: np.ndarray, y: np.ndarray) -> np.ndarray:

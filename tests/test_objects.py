@@ -6,6 +6,7 @@ import dataclasses
 import gc
 import math
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -20,7 +21,7 @@ pytest.importorskip("tinygraph_cpu.machine.features")
 from tinygraph.codegen.random import random_uniform
 from tinygraph.compiler.store import Store
 from tinygraph_cpu.loops import kernels as loops
-from tinygraph_cpu.machine import features, objects
+from tinygraph_cpu.machine import elf, features, host, loading, objects
 
 SOURCE = '''
 def affine(part, tid, args):
@@ -172,7 +173,7 @@ def compiled():
 
 @pytest.fixture(scope="module")
 def run(compiled):
-    addresses = objects.load_for_good(compiled)
+    addresses = loading.load_for_good(compiled)
 
     def run(name, parts, *arguments):
         words = [a.ctypes.data if isinstance(a, np.ndarray) else a for a in arguments]
@@ -327,25 +328,86 @@ def test_refuses_functions_that_the_process_lacks():
 
 
 def test_a_symbol_is_loaded_once_and_must_be_defined(compiled):
-    first, again = objects.load(compiled), objects.load(dict(reversed(compiled.items())))
+    first, again = loading.load(compiled), loading.load(dict(reversed(compiled.items())))
     assert first.addresses == again.addresses
     assert first.engines == again.engines
     with pytest.raises(ValueError, match="does not define"):
-        objects.load({"another_symbol": next(iter(compiled.values()))})
+        loading.load({"another_symbol": next(iter(compiled.values()))})
 
 
 def test_code_is_freed_when_nobody_holds_it():
     code = objects.compile_module("define void @test_objects_freed() { ret void }", TARGET)
-    first = objects.load({"test_objects_freed": code})
-    second = objects.load({"test_objects_freed": code})
+    first = loading.load({"test_objects_freed": code})
+    second = loading.load({"test_objects_freed": code})
     engine = weakref.ref(first.engines[0])
     del first
     gc.collect()
-    assert engine() is not None and "test_objects_freed" in objects._loaded
+    assert engine() is not None and "test_objects_freed" in loading._loaded
     del second
     gc.collect()
-    assert engine() is None and "test_objects_freed" not in objects._loaded
-    assert objects.load({"test_objects_freed": code}).addresses["test_objects_freed"]
+    assert engine() is None and "test_objects_freed" not in loading._loaded
+    assert loading.load({"test_objects_freed": code}).addresses["test_objects_freed"]
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="other objects are LLVM's to load")
+def test_objects_are_loaded_as_by_llvm(compiled):
+    """Code at other addresses, but the same bytes between them, and the same results."""
+    mine, llvm = elf.Mapped(compiled.values()), objects.Engine(compiled)
+    for symbol, code in compiled.items():
+        assert elf.is_plain(code) and symbol in mine.addresses and llvm.addresses[symbol]
+        (start,) = (s.value for s in elf.Object(code).symbols() if s.name == symbol)
+        placed = [elf.Object(code).sections[i] for i in elf.Object(code).placed]
+        assert start < max(s.size for s in placed)
+        relocated = {at + k for _, at, *_ in elf.Object(code).relocations() for k in range(8)}
+        size = min(s.size for s in placed if s.size > start) - start
+        pairs = zip(*(ctypes.string_at(x.addresses[symbol], size) for x in (mine, llvm)),
+                    strict=True)  # fmt: skip
+        differ = {start + i for i, (a, b) in enumerate(pairs) if a != b}
+        assert differ <= relocated
+
+
+@pytest.mark.parametrize("damage", [b"", b"text", b"\x7fELF\2\1" + b"\0" * 100])
+def test_what_is_no_object_is_left_to_llvm(damage):
+    assert not elf.is_plain(damage)
+
+
+def test_a_function_that_the_process_lacks_is_named():
+    with pytest.raises(ValueError, match="calls 'no_such_function', which"):
+        elf.of_process("no_such_function")
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="LLVM loads what it has compiled")
+def test_a_process_that_compiles_nothing_loads_no_llvm(tmp_path):
+    program = f"""
+import sys
+sys.path[:0] = {sys.path!r}
+import numpy as np, tinygraph as tg
+x, w = tg.input("x", 40, 64), tg.parameter(np.ones((64, 32), "float32"), "w")
+assert tg.compile([x], [tg.exp(x @ w)])(np.zeros((40, 64), "float32"))[0].sum() == 40 * 32
+print("llvmlite.binding" in sys.modules)
+"""
+    command, environ = [sys.executable, "-c", program], {"TINYGRAPH_CACHE": str(tmp_path / "cache")}
+    found = [
+        subprocess.run(command, check=True, capture_output=True, env=os.environ | environ)
+        for _ in range(2)
+    ]
+    assert [x.stdout.strip() for x in found] == [b"True", b"False"]
+
+
+@pytest.mark.skipif(not host.CPUINFO.exists(), reason="Linux tells which processor it is")
+def test_another_processor_is_asked_for_again(tmp_path, monkeypatch):
+    store = Store(tmp_path / "store")
+    monkeypatch.setattr(host, "default_store", lambda: store)
+    for name in ("one", "two"):
+        (tmp_path / name).write_text(f"processor : 0\nmodel name : {name}\ncpu MHz : 1\n\n")
+        monkeypatch.setattr(host, "CPUINFO", tmp_path / name)
+        assert host.host() == host.host()
+    assert len(store.entries()) == 2
+    (tmp_path / "two").write_text("processor : 0\nmodel name : two\ncpu MHz : 2\n\n")
+    host.host()
+    assert len(store.entries()) == 2
+    monkeypatch.setattr(host, "CPUINFO", tmp_path / "none")
+    assert host.host().cpu and len(store.entries()) == 2
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="Linux tells a process' size")
@@ -369,12 +431,12 @@ def test_optimizing_keeps_no_memory():
 def test_a_stored_module_is_not_compiled_again(tmp_path, monkeypatch):
     module = "define void @test_objects_nothing() { ret void }"
     store = Store(tmp_path)
-    code = objects.stored_module(module, TARGET, store)
+    code = loading.stored_module(module, TARGET, store)
     monkeypatch.setattr(objects, "compile_module", None)
-    assert objects.stored_module(module, TARGET, store) == code
+    assert loading.stored_module(module, TARGET, store) == code
     other = dataclasses.replace(TARGET, cpu="x86-64")
     with pytest.raises(TypeError):
-        objects.stored_module(module, other, store)
+        loading.stored_module(module, other, store)
 
 
 def test_a_fresh_process_loads_without_numba(compiled, tmp_path):
@@ -382,10 +444,10 @@ def test_a_fresh_process_loads_without_numba(compiled, tmp_path):
     program = f"""
 import sys
 sys.path[:0] = {sys.path!r}
-from tinygraph_cpu.machine import objects
+from tinygraph_cpu.machine import loading, objects
 from tinygraph_cpu.loops import kernels
 code = open({str(tmp_path / "k.o")!r}, "rb").read()
-assert objects.load({{"test_objects_doubles": code}}).addresses["test_objects_doubles"]
+assert loading.load({{"test_objects_doubles": code}}).addresses["test_objects_doubles"]
 assert "numba" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -11,7 +11,7 @@ from llvmlite import ir
 
 from tinygraph.codegen.arrays import evaluate
 from tinygraph_cpu.gemm.tile import pointer
-from tinygraph_cpu.machine import objects
+from tinygraph_cpu.machine import loading, objects
 from tinygraph_cpu.machine.features import detect
 from tinygraph_scalar.arithmetic import Value, vector_type
 from tinygraph_scalar.builder import TextBuilder
@@ -93,7 +93,7 @@ def compiled(text: str, dtype: str, **arrays: np.ndarray) -> np.ndarray:
         result = b.zext(result, ir.VectorType(ir.IntType(8), lanes))
     b.store(result, function.args[-1], align=1)
     b.ret_void()
-    address = objects.load_for_good({symbol: objects.compile_module(module, detect())})[symbol]
+    address = loading.load_for_good({symbol: objects.compile_module(module, detect())})[symbol]
     out = np.empty(lanes, dtype)
     ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * (len(arrays) + 1))(address)(
         *(x.ctypes.data for x in (*arrays.values(), out))

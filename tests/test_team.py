@@ -13,7 +13,7 @@ import pytest
 from tinygraph_cpu.driver.driver import driver_module
 from tinygraph_cpu.driver.launch_table import LEFT, LaunchTable, TableEntry
 from tinygraph_cpu.driver.team import Team, allowed_cpus, default_threads, team
-from tinygraph_cpu.machine import objects
+from tinygraph_cpu.machine import loading, objects
 
 # args = (output, input, cells of the input): output[part] = 3 * sum(input) + part + 1
 KERNEL = """
@@ -53,8 +53,8 @@ define void @test_team_tid(i64 %part, i64 %tid, ptr %args) {
 
 @cache
 def kernel_address(name="test_team_sum"):
-    code = objects.compile_module(KERNEL, objects.Processor())
-    return objects.load_for_good({"test_team_sum": code, "test_team_tid": code})[name]
+    code = objects.compile_module(KERNEL, loading.Processor())
+    return loading.load_for_good({"test_team_sum": code, "test_team_tid": code})[name]
 
 
 class Chain:

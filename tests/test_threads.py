@@ -13,7 +13,7 @@ from tinygraph import nn, optim
 from tinygraph.compiler import batch_program
 from tinygraph.graph import locks
 from tinygraph.graph.state import shared_lock
-from tinygraph_cpu.machine import objects
+from tinygraph_cpu.machine import loading
 
 N = 512
 
@@ -223,7 +223,7 @@ def test_fork_waits_for_each_kind_of_lock(level):
 
     lock = {
         "programs": tg.parameter(1.0).state.lock, "team": team().lock,
-        "LLVM": objects._lock, "nodes": ir._LOCK,
+        "LLVM": loading.lock, "nodes": ir._LOCK,
     }[level]  # fmt: skip
     held, x = threading.Event(), tg.input("x", 5)
 

@@ -24,7 +24,6 @@ from tinygraph.ranks.shard_sum import ShardSums
 from tinygraph.ranks.world import RankLostError, world
 
 from .costs.caches import KEPT
-from .driver.driver import driver
 from .driver.encoded import (
     PORT_CURSOR,
     PORT_MESSAGES,
@@ -36,12 +35,12 @@ from .driver.encoded import (
 from .driver.interrupt import desk
 from .driver.launch_table import ChainEntry, LaunchTable, TableEntry
 from .driver.log import Log
+from .driver.native import addresses, driver
 from .driver.port import port
-from .driver.sums import addresses
 from .driver.team import default_threads, team
 from .kernels import fetch, symbol_of
-from .machine import objects
 from .machine.features import Features
+from .machine.loading import load
 from .prepared import Prepared
 from .ranked import away, is_spread, own_calls, own_part, spread_seconds
 
@@ -114,7 +113,7 @@ class CpuRunner:
         found = fetch(code.kernels, store, features)
         if found is None:
             raise LookupError(f"the cache has lost a kernel of {code.name}")
-        self.library = objects.load(found)
+        self.library = load(found)
         self.functions = [self.library.addresses[symbol_of(k, features)] for k in code.kernels]
         self.whole, self.parameters = code, list(parameters)
         self.spread = is_spread(code, world())

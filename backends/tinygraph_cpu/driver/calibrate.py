@@ -16,8 +16,8 @@ from tinygraph.compiler.store import default_store
 from tinygraph.plan.records.contraction import SQUARE
 from tinygraph.plan.records.device import Roofline
 
-from ..machine import objects
 from ..machine.features import Features, detect
+from ..machine.loading import load_for_good, stored_module
 from .launch_table import LaunchTable, TableEntry, words
 from .team import team
 
@@ -80,9 +80,9 @@ _blocks: list[np.ndarray] = []  # argument blocks of the tables
 
 
 def _table(name: str, memory: int = 0) -> LaunchTable:
-    code = objects.stored_module(_module(detect()), detect(), default_store())
+    code = stored_module(str(_module(detect())), detect(), default_store())
     symbols = ("tinygraph_peak", "tinygraph_stream")
-    address = objects.load_for_good(dict.fromkeys(symbols, code))[name]
+    address = load_for_good(dict.fromkeys(symbols, code))[name]
     _blocks.append(np.array([memory, _SINK.ctypes.data], np.int64))
     return LaunchTable([TableEntry(address, _blocks[-1].ctypes.data, PARTS)])
 

@@ -32,18 +32,9 @@ have left.
 
 from __future__ import annotations
 
-import ctypes
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
-
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-from tinygraph.compiler.sources import digest
-from tinygraph.compiler.store import default_store
-from tinygraph_cpu.driver import emitter, interrupt, launch_table, log
 from tinygraph_cpu.driver.emitter import I64, VOID, WORDS, WordBuilder
 from tinygraph_cpu.driver.interrupt import ASK, MAIN
 from tinygraph_cpu.driver.launch_table import (
@@ -60,6 +51,7 @@ from tinygraph_cpu.driver.launch_table import (
     EPOCH,
     FUNCTION,
     GATE,
+    INSIDE_BITS,
     ITEM,
     ITEMS,
     LAUNCH,
@@ -70,6 +62,7 @@ from tinygraph_cpu.driver.launch_table import (
     LOG,
     LOG_BEGAN,
     NAPS,
+    OPEN,
     OWN,
     PARTS,
     QUEUE,
@@ -82,11 +75,8 @@ from tinygraph_cpu.driver.launch_table import (
     WAIT_BEGIN,
     WAIT_END,
 )
-from tinygraph_cpu.driver.log import emit_note
-from tinygraph_cpu.machine import objects
+from tinygraph_cpu.driver.note import emit_note
 
-INSIDE_BITS = 16  # of the gate: workers inside; the next bit says open; above is the run number
-OPEN = 1 << INSIDE_BITS
 ASKING = 1 << 28  # cycles after which a run asks whether to stop, about a tenth of a second
 
 
@@ -459,41 +449,3 @@ def driver_module() -> str:
     _emit_lead(module, work, begin)
     _emit_serve(module, work)
     return str(module)
-
-
-@dataclass(frozen=True, slots=True)
-class Driver:
-    """The native functions. Calling one releases the interpreter's lock. ``walk`` and ``lead``
-    return whether the run was stopped.
-    """
-
-    walk: Callable[[int], int]
-    lead: Callable[[int, int, int], int]
-    serve: Callable[[int, int, int], int]
-    bundle: int  # addresses of kernels
-    chain: int
-
-
-@cache
-def driver() -> Driver:
-    """Loads the driver, once a process; it is compiled once a cache folder."""
-    names = ("walk", "lead", "serve", "bundle", "chain")
-    symbols = [f"tinygraph_{name}" for name in names]
-    source = digest(
-        m.__file__ or "" for m in (sys.modules[__name__], emitter, interrupt, launch_table, log)
-    )
-    target = objects.Processor()
-    code = objects.stored_module(driver_module, target, default_store(), source)
-    addresses = objects.load_for_good(dict.fromkeys(symbols, code))
-    word = ctypes.c_void_p
-    return Driver(
-        walk=ctypes.CFUNCTYPE(ctypes.c_int64, word)(addresses["tinygraph_walk"]),
-        lead=ctypes.CFUNCTYPE(ctypes.c_int64, word, word, ctypes.c_int64)(
-            addresses["tinygraph_lead"]
-        ),
-        serve=ctypes.CFUNCTYPE(ctypes.c_int64, word, ctypes.c_int64, ctypes.c_int64)(
-            addresses["tinygraph_serve"]
-        ),
-        bundle=addresses["tinygraph_bundle"],
-        chain=addresses["tinygraph_chain"],
-    )

@@ -15,6 +15,7 @@ QUEUE, THREADS = LINE, 2 * LINE
 DESK, ASKED, STOP = 2 * LINE + 1, 2 * LINE + 2, 2 * LINE + 3
 # where entries go, the words of a thread, when the run began
 LOG, LOG_WORDS, LOG_BEGAN = 2 * LINE + 4, 2 * LINE + 5, 2 * LINE + 6
+ENTRY = 4  # words of an entry
 NAPS, APART = 3 * LINE, 3 * LINE + 1
 TABLE_WORDS = 4 * LINE
 FUNCTION, ARGS, PARTS, WAIT_BEGIN, WAIT_END, COUNTER, DEVICE, CHOOSES = range(8)
@@ -22,6 +23,8 @@ DONE, TAKEN = 0, 1
 MOST = 64  # parts of a launch of which threads choose their own: bits of a word
 OWN, CHAINED = 1, 2  # of CHOOSES: threads take parts from their own share on; parts are of chains
 GATE, LEFT, TABLE, LIMIT = 0, LINE, 2 * LINE, 2 * LINE + 1
+INSIDE_BITS = 16  # of the gate: workers inside; the next bit says open; above is the run number
+OPEN = 1 << INSIDE_BITS
 STATE_WORDS = 3 * LINE
 
 

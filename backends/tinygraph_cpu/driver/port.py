@@ -13,7 +13,7 @@ from tinygraph.ranks.collectives import KINDS, collective
 from tinygraph.ranks.world import DistributedError, world
 
 from .launch_table import words
-from .sums import addresses
+from .native import addresses
 
 _I64 = ctypes.c_int64
 _FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p, _I64, _I64, _I64, _I64, _I64)

@@ -12,17 +12,12 @@ as fast as spinning). Python is called a few times a second, to see whether a ra
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
-from functools import cache
 
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-from tinygraph.compiler.store import default_store
 from tinygraph.ranks.world import CHECK
 
-from ..machine import objects
-from ..machine.features import detect
 from .emitter import I32, I64, VOID, WORDS, WordBuilder
 from .encoded import (
     ADD16,
@@ -361,21 +356,3 @@ def sum_module() -> str:
     for emit in (_emit_sum, _emit_message, _emit_left):
         emit(module, steps)
     return str(module)
-
-
-@dataclass(frozen=True, slots=True)
-class Addresses:
-    """Of the native functions: ``sum`` and ``message``, which kernels call; the kernel ``left``."""
-
-    sum: int
-    message: int
-    left: int
-
-
-@cache
-def addresses() -> Addresses:
-    """The native functions, loaded once a process."""
-    code = objects.stored_module(sum_module, detect(), default_store(), sum_module())
-    names = [f"tinygraph_{f.name}" for f in fields(Addresses)]
-    found = objects.load_for_good(dict.fromkeys(names, code))
-    return Addresses(*(found[name] for name in names))

@@ -20,9 +20,17 @@ from functools import cache
 
 from tinygraph.graph.locks import TEAMS, new_lock
 from tinygraph.settings import MOST_THREADS, settings
-from tinygraph_cpu.driver.driver import INSIDE_BITS, OPEN, driver
 from tinygraph_cpu.driver.interrupt import stop
-from tinygraph_cpu.driver.launch_table import GATE, LIMIT, STATE_WORDS, LaunchTable, words
+from tinygraph_cpu.driver.launch_table import (
+    GATE,
+    INSIDE_BITS,
+    LIMIT,
+    OPEN,
+    STATE_WORDS,
+    LaunchTable,
+    words,
+)
+from tinygraph_cpu.driver.native import driver
 from tinygraph_cpu.machine.processors import allowed_cpus
 
 PATIENCE = 0.002  # seconds until a worker parks

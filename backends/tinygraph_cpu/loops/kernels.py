@@ -18,6 +18,7 @@ from llvmlite import ir
 from tinygraph.codegen import library
 from tinygraph.codegen.nest import SHORT_ROWS
 from tinygraph_cpu.machine import objects
+from tinygraph_cpu.machine.loading import LLVMTarget
 from tinygraph_scalar.arithmetic import Value, scalar_type
 from tinygraph_scalar.builder import TextBuilder
 from tinygraph_scalar.prologue import PrologueLine, split_prologue
@@ -27,7 +28,7 @@ from .functions import I64
 
 
 def compile_kernels(
-    source: str, symbols: Mapping[str, str], target: objects.LLVMTarget
+    source: str, symbols: Mapping[str, str], target: LLVMTarget
 ) -> dict[str, bytes]:
     """Objects of kernels, by name.
 
@@ -100,7 +101,7 @@ def _define_entry(
 
 
 def _compile(
-    module: str, target: objects.LLVMTarget, function: ast.FunctionDef, short_rows: bool
+    module: str, target: LLVMTarget, function: ast.FunctionDef, short_rows: bool
 ) -> bytes:
     optimized, machine = objects.optimize(module, target, masked_tails=short_rows)
     double = re.search(r"\bdouble\b", str(optimized))

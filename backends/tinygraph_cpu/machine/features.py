@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass, replace
 from functools import cache
 
-import llvmlite.binding as llvm
-
 from tinygraph.settings import settings
 
+from .host import host
 from .matrix_registers import refusal
 
 
@@ -56,7 +56,7 @@ def features_for(runtime: str) -> Features:
 # than elsewhere
 WIDE = "-prefer-256-bit"
 
-# What TINYGRAPH_CPU can ask for instead of the processor at hand: where LLVM's triples begin so.
+# What TINYGRAPH_CPU can ask for instead of the processor at hand: on which machines, and what.
 LEVELS = {
     "sapphirerapids": (
         ("x86_64",),
@@ -100,15 +100,14 @@ def _features(level: str) -> Features:
     if level != "native":
         if level not in LEVELS:
             raise ValueError(f"TINYGRAPH_CPU requires native, {', '.join(LEVELS)}; got {level!r}")
-        triples, features = LEVELS[level]
-        if not llvm.get_process_triple().startswith(triples):
-            of = triples[0].replace("_", "-")
+        machines, found = LEVELS[level]
+        if platform.machine() not in machines:
+            of = machines[0].replace("_", "-")
             raise ValueError(
                 f"TINYGRAPH_CPU={level} is a level of {of}, which this processor is not"
             )
-        return features
-    flags = llvm.get_host_cpu_features()
-    cpu, features = llvm.get_host_cpu_name(), flags.flatten()
+        return found
+    cpu, features, flags = host()
     if flags.get("neon"):
         return Features(4, 32, True, cpu, features)
     if flags.get("avx512f"):

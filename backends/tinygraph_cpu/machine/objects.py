@@ -1,45 +1,18 @@
-"""LLVM modules to object code, and object code to addresses."""
+"""LLVM modules to object code, and LLVM's loader."""
 
 from __future__ import annotations
 
-import hashlib
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cache
-from typing import Protocol
-from weakref import WeakValueDictionary
 
-import llvmlite
 import llvmlite.binding as llvm
 from llvmlite import ir
 from llvmlite.binding.newpassmanagers import NewPassManager
 
-from tinygraph.compiler.store import Store
 from tinygraph.graph.locks import TABLES, new_lock
 
-
-class LLVMTarget(Protocol):
-    """The processor that code is made for, in LLVM's words."""
-
-    @property
-    def cpu(self) -> str: ...
-
-    @property
-    def features(self) -> str: ...
-
-    @property
-    def quick(self) -> bool: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Processor:
-    """A target; by default the plainest processor of this architecture."""
-
-    cpu: str = ""
-    features: str = ""
-    quick: bool = False
-
+from .loading import LLVMTarget, lock
 
 _made = threading.local()  # LLVM's machines: emitting code changes parts of one, so by thread
 
@@ -84,8 +57,8 @@ def optimize(
         ValueError: the module calls a function that this process does not have. Found out when
             the object is loaded, the same mistake would end the process.
     """
-    with _lock:
-        _initialize()
+    with lock:
+        initialize()
     machine = _machine(target)
     parsed = llvm.parse_assembly(str(module))
     parsed.triple = machine.triple
@@ -161,85 +134,26 @@ def assembly(module: ir.Module | str, target: LLVMTarget, reorder: bool = True) 
         return str(machine.emit_assembly(optimized))
 
 
-def stored_module(
-    module: ir.Module | str | Callable[[], str],
-    target: LLVMTarget,
-    store: Store,
-    source: str | None = None,
-) -> bytes:
-    """compile_module, or what an earlier process put in the store for the same text and target.
-
-    Where ``source`` determines the text, the module may be a function that is called if need be.
-    """
-    text = source or str(module)
-    maker = f"llvmlite {llvmlite.__version__}, LLVM {llvm.llvm_version_info}"
-    facts = "\n".join((text, maker, target.cpu, target.features))
-    key = hashlib.sha256(facts.encode()).hexdigest()
-    code = store.get("kernel", key)
-    if code is None:
-        code = compile_module(module() if callable(module) else module, target)
-        store.put("kernel", key, code)
-    return code
-
-
-class _Engine:
-    """Code memory of a few objects."""
+class Engine:
+    """Code memory of a few objects, by LLVM's loader."""
 
     def __init__(self, objects: Mapping[str, bytes]) -> None:
+        initialize()
         machine = llvm.Target.from_default_triple().create_target_machine()
         self.engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
         for code in dict.fromkeys(objects.values()):
             self.engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self.engine.finalize_object()
         self.addresses = {symbol: self.engine.get_function_address(symbol) for symbol in objects}
-        for symbol, address in self.addresses.items():
-            if not address:
-                raise ValueError(f"the object of {symbol!r} does not define it")
 
 
-@dataclass(frozen=True, slots=True)
-class Library:
-    """Addresses of functions by symbol, whose code is in memory as long as this object is."""
-
-    addresses: dict[str, int]
-    engines: tuple[_Engine, ...]
-
-
-_lock = new_lock(TABLES)
-_loaded: WeakValueDictionary[str, _Engine] = WeakValueDictionary()  # by symbol
-_kept: list[Library] = []
+_kept: list[llvm.ExecutionEngine] = []
 
 
 @cache
-def _initialize() -> None:
+def initialize() -> None:
     """Makes LLVM, and to LLVM the symbols of the process, known."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    _kept.append(Library({}, (_Engine({}),)))
-
-
-def load(objects: Mapping[str, bytes]) -> Library:
-    """Functions, given as {symbol: the object that defines it}.
-
-    A symbol names its content: one that is loaded already is not loaded again.
-
-    Raises:
-        ValueError: an object does not define its symbol.
-    """
-    with _lock:
-        _initialize()
-        found = {s: engine for s in objects if (engine := _loaded.get(s)) is not None}
-        missing = {s: code for s, code in objects.items() if s not in found}
-        if missing:
-            new = _Engine(missing)
-            for symbol in missing:
-                found[symbol] = _loaded[symbol] = new
-        addresses = {symbol: found[symbol].addresses[symbol] for symbol in objects}
-        return Library(addresses, tuple(dict.fromkeys(found.values())))
-
-
-def load_for_good(objects: Mapping[str, bytes]) -> dict[str, int]:
-    """Addresses of functions that stay in memory until the process ends; see load."""
-    library = load(objects)
-    _kept.append(library)
-    return library.addresses
+    machine = llvm.Target.from_default_triple().create_target_machine()
+    _kept.append(llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine))
