@@ -103,3 +103,47 @@ def launches(program: tg.Program) -> list[Launch]:
 def styles(n: Node) -> list[str]:
     works = (launch.work for launch in schedule(graph_of(n)).launches)
     return [work.style for work in works if isinstance(work, Nest)]
+
+
+GROUPS = [(1, 5, 7), (3, 5, 7), (2, 8, 8), (3, 1, 4), (1, 8, 8), (2, 40, 5), (2, 3, 70), (3, 2, 1)]
+
+
+@pytest.mark.parametrize(("images", "groups", "each"), GROUPS)
+def test_groups_of_channels_that_are_stored_last(images: int, groups: int, each: int) -> None:
+    """Whole groups lie side by side in a row: odd sizes, more than fit, one image, one group."""
+    x = tg.input("x", images, 5, 9, groups * each)
+    scale, shift = (
+        tg.parameter(np.random.default_rng(i).standard_normal(groups * each).astype(np.float32), n)
+        for i, n in enumerate("ab")
+    )
+    y = tg.group_norm(tg.transpose(x, (0, 3, 1, 2)), groups, scale, shift)
+    program = tg.compile([x], [tg.transpose(y, (0, 2, 3, 1))])
+    array = np.random.default_rng(2).standard_normal(x.shape).astype(np.float32) + 3
+    apart = array.reshape(images, 5, 9, groups, each)
+    moments = apart.mean((1, 2, 4), keepdims=True), apart.var((1, 2, 4), keepdims=True)
+    expected = ((apart - moments[0]) / np.sqrt(moments[1] + 1e-5)).reshape(x.shape)
+    got = program(array)[0]
+    np.testing.assert_allclose(got, expected * scale.value + shift.value, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("groups", "each", "block"), [(5, 7, 5), (8, 8, 8), (40, 5, 20), (3, 70, 0)]
+)
+def test_rows_side_by_side_are_one_row(groups: int, each: int, block: int) -> None:
+    x = tg.input("x", 3, 5, 9, groups * each)
+    y = tg.group_norm(tg.transpose(x, (0, 3, 1, 2)), groups)
+    program = tg.compile([x], [tg.transpose(y, (0, 2, 3, 1))])
+    (nest,) = (m.work for m in launches(program) if isinstance(m.work, Nest))
+    assert (nest.style, nest.block) == (("lanes", block) if block else ("row", 0))
+
+
+@pytest.mark.parametrize("columns", [17, 50, 63, 64, 65, 100, 127, 129])
+def test_blocks_of_columns_have_literal_widths(columns: int) -> None:
+    """The last one, too, so that its sums stay in registers."""
+    x = tg.input("x", 3, 70, columns)
+    program = tg.compile([x], [tg.sum(tg.exp(x), 1), tg.max(x, 1)])
+    assert "width" not in program.dump("source")
+    array = np.random.default_rng(0).standard_normal(x.shape).astype(np.float32)
+    sums, largest = program(array)
+    np.testing.assert_allclose(sums, np.exp(array).sum(1), rtol=1e-4)
+    np.testing.assert_array_equal(largest, array.max(1))

@@ -21,6 +21,7 @@ from .elementwise import elementwise, norms, softmax
 from .gradients import other_gradients
 from .layer import Layer
 from .moves import gathers, moves, orders
+from .odd import odd_convolutions, odd_moves, odd_products, odd_walks
 from .products import attention, batched, linear, matmul
 from .reductions import pools, reductions
 
@@ -30,6 +31,8 @@ KINDS: dict[str, Callable[[], Iterator[Layer]]] = {
     "other-gradients": other_gradients, "linear": linear, "matmul": matmul, "batched": batched,
     "attention": attention, "elementwise": elementwise, "norms": norms, "softmax": softmax,
     "reductions": reductions, "pools": pools, "moves": moves, "gathers": gathers, "orders": orders,
+    "odd-convolutions": odd_convolutions, "odd-products": odd_products, "odd-walks": odd_walks,
+    "odd-moves": odd_moves,
 }  # fmt: skip
 
 __all__ = ("KINDS", "Layer")

@@ -10,7 +10,7 @@ import tinygraph as tg
 from .layer import Layer
 
 
-def _conv(
+def convolution(
     size: int,
     inputs: int,
     outputs: int,
@@ -43,13 +43,13 @@ def depthwise() -> Iterator[Layer]:
     at = (112, 32), (56, 144), (14, 576), (7, 960)
     for kernel in (3, 5):
         for size, c in at:
-            yield _conv(size, c, c, kernel, 1, c)
-            yield _conv(size, c, c, kernel, 2, c)
-    yield _conv(56, 96, 96, 7, 1, 96)
-    yield _conv(56, 144, 144, 3, 1, 144, batch=8)
-    yield _conv(28, 240, 240, 5, 1, 240, batch=8)
-    yield _conv(28, 192, 192, 3, 1, 192, dilation=2)
-    yield _conv(56, 24, 24, 3, 1, 24)
+            yield convolution(size, c, c, kernel, 1, c)
+            yield convolution(size, c, c, kernel, 2, c)
+    yield convolution(56, 96, 96, 7, 1, 96)
+    yield convolution(56, 144, 144, 3, 1, 144, batch=8)
+    yield convolution(28, 240, 240, 5, 1, 240, batch=8)
+    yield convolution(28, 192, 192, 3, 1, 192, dilation=2)
+    yield convolution(56, 24, 24, 3, 1, 24)
     yield Layer(
         "31 of 256 at 512, 1-D",
         ((4, 256, 512), (256, 1, 31)),
@@ -61,15 +61,15 @@ def depthwise() -> Iterator[Layer]:
 
 def grouped() -> Iterator[Layer]:
     for size, c in ((56, 128), (28, 256), (14, 512), (7, 1024)):
-        yield _conv(size, c, c, 3, 1, 32)
-    yield _conv(56, 256, 256, 3, 2, 32)
-    yield _conv(28, 512, 512, 3, 2, 32)
-    yield _conv(56, 128, 128, 3, 1, 32, batch=4)
-    yield _conv(28, 192, 192, 3, 1, 24)
-    yield _conv(14, 448, 448, 3, 1, 28)
-    yield _conv(27, 96, 256, 5, 1, 2)
-    yield _conv(28, 240, 60, 1, 1, 3)
-    yield _conv(56, 64, 128, 3, 1, 32)
+        yield convolution(size, c, c, 3, 1, 32)
+    yield convolution(56, 256, 256, 3, 2, 32)
+    yield convolution(28, 512, 512, 3, 2, 32)
+    yield convolution(56, 128, 128, 3, 1, 32, batch=4)
+    yield convolution(28, 192, 192, 3, 1, 24)
+    yield convolution(14, 448, 448, 3, 1, 28)
+    yield convolution(27, 96, 256, 5, 1, 2)
+    yield convolution(28, 240, 60, 1, 1, 3)
+    yield convolution(56, 64, 128, 3, 1, 32)
 
 
 def pointwise() -> Iterator[Layer]:
@@ -89,35 +89,35 @@ def pointwise() -> Iterator[Layer]:
         (7, 960, 160),
         (14, 96, 576),
     ):
-        yield _conv(size, i, o, 1)
-    yield _conv(56, 256, 512, 1, 2)
-    yield _conv(14, 1024, 256, 1, batch=8)
-    yield _conv(56, 24, 144, 1, batch=8)
-    yield _conv(1, 1280, 1000, 1)
+        yield convolution(size, i, o, 1)
+    yield convolution(56, 256, 512, 1, 2)
+    yield convolution(14, 1024, 256, 1, batch=8)
+    yield convolution(56, 24, 144, 1, batch=8)
+    yield convolution(1, 1280, 1000, 1)
 
 
 def dense() -> Iterator[Layer]:
     for size, c in ((56, 64), (28, 128), (14, 256), (7, 512), (128, 32)):
-        yield _conv(size, c, c, 3)
-    yield _conv(56, 64, 128, 3, 2)
-    yield _conv(14, 256, 512, 3, 2)
-    yield _conv(28, 128, 128, 3, batch=8)
-    yield _conv(32, 512, 256, 3, dilation=6)
-    yield _conv(28, 128, 128, 3, dilation=2)
-    yield _conv(28, 16, 32, 5)
-    yield _conv(14, 32, 128, 5)
-    yield _conv(27, 64, 192, 5)
-    yield _conv(28, 64, 64, 7)
+        yield convolution(size, c, c, 3)
+    yield convolution(56, 64, 128, 3, 2)
+    yield convolution(14, 256, 512, 3, 2)
+    yield convolution(28, 128, 128, 3, batch=8)
+    yield convolution(32, 512, 256, 3, dilation=6)
+    yield convolution(28, 128, 128, 3, dilation=2)
+    yield convolution(28, 16, 32, 5)
+    yield convolution(14, 32, 128, 5)
+    yield convolution(27, 64, 192, 5)
+    yield convolution(28, 64, 64, 7)
 
 
 def first() -> Iterator[Layer]:
-    yield _conv(224, 3, 64, 3)
-    yield _conv(224, 3, 32, 3, 2)
-    yield _conv(224, 3, 64, 7, 2)
-    yield _conv(227, 3, 96, 11, 4, padding=0)
-    yield _conv(224, 3, 192, 16, 16, padding=0)
-    yield _conv(28, 1, 6, 5, batch=64)
-    yield _conv(224, 3, 32, 3, 2, batch=8)
+    yield convolution(224, 3, 64, 3)
+    yield convolution(224, 3, 32, 3, 2)
+    yield convolution(224, 3, 64, 7, 2)
+    yield convolution(227, 3, 96, 11, 4, padding=0)
+    yield convolution(224, 3, 192, 16, 16, padding=0)
+    yield convolution(28, 1, 6, 5, batch=64)
+    yield convolution(224, 3, 32, 3, 2, batch=8)
 
 
 def other_convolutions() -> Iterator[Layer]:
@@ -154,7 +154,7 @@ def other_convolutions() -> Iterator[Layer]:
 
 
 def convolution_gradients() -> Iterator[Layer]:
-    back = partial(_conv, mode="backward")
+    back = partial(convolution, mode="backward")
     yield back(56, 64, 64, 3, batch=8)
     yield back(14, 256, 256, 3, batch=8)
     yield back(56, 64, 128, 3, 2, batch=4)

@@ -29,14 +29,26 @@ class ColumnWriter(ChunkWriter):
         folds = [s for steps in loops for s in steps if isinstance(s, Fold)]
         for fold in folds:
             out.line(f"{fold.name}_chunk = stack_{fold.dtype}({block})")
-        # where blocks are whole, their width is a literal, and accumulators stay in registers
-        self.width = "width" if self.nest.axes[last] % block else str(block)
         self.open_columns(self.outputs[:-1], last, block)
-        for number, steps in enumerate(loops):
-            if number % 2 == 0 or not steps:
-                self.column_loop(last, steps, shared)
-            else:
-                self.column_reduction(last, steps, shared)
+
+        def columns(width: int) -> None:
+            self.width = str(width)
+            for number, steps in enumerate(loops):
+                if number % 2 == 0 or not steps:
+                    self.column_loop(last, steps, shared)
+                else:
+                    self.column_reduction(last, steps, shared)
+
+        # each width is a literal, so that accumulators stay in registers
+        rest, depth = self.nest.axes[last] % block, out.depth
+        if not rest:
+            columns(block)
+            return
+        for line, width in ((f"if block + {block} <= {self.sizes[last]}:", block), ("else:", rest)):
+            out.line(line)
+            out.depth += 1
+            columns(width)
+            out.depth = depth
 
     def open_columns(self, rows: list[int], last: int, block: int) -> None:
         """Loops over rows and blocks of columns; parts share out the rows, or the blocks if there
@@ -52,8 +64,6 @@ class ColumnWriter(ChunkWriter):
             out.line("last = (part + 1) * blocks // parts")
             out.line(f"for block in range(first * {block}, min(last * {block}, {size}), {block}):")
         out.depth += 1
-        if self.width == "width":
-            out.line(f"width = min({block}, {size} - block)")
 
     def column_reduction(
         self, last: int, steps: list[NestStatement], shared: dict[str, str]

@@ -46,16 +46,24 @@ class ElementWriter:
         return self.views[view_key(operand)]
 
     def open_outputs(self, axes: list[int]) -> None:
-        """Loops over output axes, the outermost cut into parts."""
-        out = self.out
-        for position, axis in enumerate(axes):
-            size = self.sizes[axis]
-            if position == 0:
-                out.line(f"first = part * {size} // parts")
-                out.line(f"last = (part + 1) * {size} // parts")
-                out.line(f"for i{axis} in range(first, last):")
-            else:
-                out.line(f"for i{axis} in range({size}):")
+        """Loops over output axes, the first ones cut into parts."""
+        out, shared = self.out, axes[: self.nest.shared]
+        if not axes:
+            return
+        size = " * ".join(self.sizes[axis] for axis in shared)
+        name = f"i{shared[0]}" if len(shared) == 1 else "position"
+        out.line(f"first = part * {size} // parts")
+        out.line(f"last = (part + 1) * {size} // parts")
+        out.line(f"for {name} in range(first, last):")
+        out.depth += 1
+        if len(shared) > 1:
+            for axis in reversed(shared[1:]):
+                out.line(f"i{axis} = {name} % {self.sizes[axis]}")
+                out.line(f"before{axis} = {name} // {self.sizes[axis]}")
+                name = f"before{axis}"
+            out.line(f"i{shared[0]} = {name}")
+        for axis in axes[len(shared) :]:
+            out.line(f"for i{axis} in range({self.sizes[axis]}):")
             out.depth += 1
 
     # ------------------------------------------------------------------ steps

@@ -164,7 +164,8 @@ def disjoint_parts(launch: Launch, areas: list[Region]) -> None:
         strides = work.operands[i].strides
         steps = sorted((abs(s), n) for s, n in zip(strides, work.axes, strict=True) if s and n > 1)
         reach = 0
-        apart = work.axes[0] == 1 or strides[0] != 0
+        shared = range(1 if work.style in ("tiled", "unrolled") else work.shared)
+        apart = all(work.axes[a] == 1 or strides[a] != 0 for a in shared)
         for step, size in steps:
             apart &= step > reach
             reach += step * (size - 1)

@@ -9,6 +9,7 @@ from ..indexing.accesses import full_strides
 from ..records.body import Statement
 from ..records.target import Shaping
 from ..records.work import Access, Load, Nest, Position, Put
+from .pieces import divisor
 from .tiling import tiled, tiles
 
 # Columns that are added up once, too many for a cache, come at memory's rate if much of a row is
@@ -18,6 +19,8 @@ WIDE_PARTS = 4  # of a row, for as many threads
 WIDEST = 8  # large blocks
 
 MANY_ROWS = 16  # of a reduction, next to which folding the lanes at its end costs little
+SIDE_BY_SIDE = 128  # lanes of several results
+FEW_BLOCKS = 4  # of results, for as many threads
 
 
 def shaped(nest: Nest, shaping: Shaping) -> Nest:
@@ -29,11 +32,13 @@ def shaped(nest: Nest, shaping: Shaping) -> Nest:
 
 
 def pieces(nest: Nest) -> int:
-    """Into how many pieces a shaped nest can be cut: tiles, or steps of its outermost axis."""
+    """Into how many pieces a shaped nest can be cut: tiles, or steps of its outermost axes."""
     if nest.style in ("tiled", "unrolled"):
         return tiles(nest)
-    outer = nest.axes[0] if 0 not in nest.reduce and nest.axes else 1
-    if nest.style == "column" and len(nest.reduce) == len(nest.axes) - 1:
+    if 0 in nest.reduce or not nest.axes:
+        return 1
+    outer = prod(nest.axes[: nest.shared])
+    if nest.style in ("column", "lanes") and len(nest.reduce) == len(nest.axes) - 1:
         outer = -(-outer // nest.block)
     return outer
 
@@ -65,16 +70,28 @@ def style(nest: Nest, shaping: Shaping) -> str:
 
 def in_lanes(nest: Nest, widest: int) -> Nest:
     """The nest, or if its reduction ends in short rows, as those of a group of channels, with a
-    lane for each step of a row.
+    lane for each step of a row, and for as many results as have their rows side by side.
     """
     if nest.style != "row" or len(nest.reduce) < 2:
         return nest
     *long, width = (nest.axes[a] for a in nest.reduce)
+    last, inner = nest.reduce[0] - 1, nest.reduce[-1]
     strides = [full_strides(o, len(nest.axes)) for o in nest.operands]
-    apart = all(s[nest.reduce[-1]] in (0, 1) for s in strides)
-    if width > widest or prod(long) < MANY_ROWS or width % 4 or not apart or gathers(nest):
+    apart = all(s[inner] in (0, 1) for s in strides)
+    if width > widest or prod(long) < MANY_ROWS or not apart or gathers(nest):
         return nest
-    return replace(nest, style="lanes", block=width)
+    summed = {s.operand for x in nest.stages for s in x.inner if isinstance(s, Load | Put)}
+    beside = all(strides[o][last] == width * strides[o][inner] for o in summed)
+    placed = any(o.guards for o in nest.operands) or any(
+        isinstance(s, Position) for x in nest.stages for s in x.inner
+    )
+    if beside and not placed:
+        most = max(1, SIDE_BY_SIDE // width)
+        enough = nest.axes[last] // FEW_BLOCKS if last == 0 else nest.axes[last]
+        block = divisor(nest.axes[last], max(1, min(most, enough)))
+        if block > 1:
+            return replace(nest, style="lanes", block=block)
+    return nest if width % 4 else replace(nest, style="lanes", block=1)
 
 
 def gathers(nest: Nest) -> bool:
@@ -101,19 +118,27 @@ def moves(nest: Nest, operand: Access) -> set[int]:
 
 def block_of(nest: Nest, blocks: tuple[int, int, int]) -> int:
     """Columns that are worked on at a time: whole vectors, blocks enough for several threads, and
-    no remainder if that can be; all of them where they are less than a vector.
+    no remainder if that can be; all of them where they are few.
     """
     first = nest.reduce[0]
     columns = nest.axes[first - 1]
     large, medium, small = blocks
-    if columns < small or (gathers(nest) and columns <= large):
+    if columns < small or (columns <= large and (first > 1 or gathers(nest))):
         return columns
     if first == 1 and prod(nest.axes) >= STREAMED and passes(nest) == 1:
-        wide = -(-columns // WIDE_PARTS // small) * small
-        return columns if columns <= large else max(large, min(wide, WIDEST * large))
+        if columns <= large:
+            return columns
+        parts = max(WIDE_PARTS, -(-columns // (WIDEST * large)))
+        return max(large, even(columns, parts + parts % 2, small))
     most = small if columns < 2 * medium else medium
     most = large if first > 1 or columns >= 4 * large else most
-    return next((b for b in blocks if b <= most and columns % b == 0), min(most, medium))
+    whole = (b for b in blocks if b <= most and columns % b == 0)
+    return next(whole, even(columns, -(-columns // most), small))
+
+
+def even(size: int, count: int, unit: int) -> int:
+    """So many units as ``count`` equal blocks of ``size`` need."""
+    return -(-size // (count * unit)) * unit
 
 
 def passes(nest: Nest) -> int:

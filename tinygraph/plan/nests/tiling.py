@@ -29,7 +29,7 @@ def tiled(nest: Nest, tile: int) -> Nest | None:
     across, along = pair
     if nest.axes[along] < nest.axes[across] and nest.axes[along] <= FEW:
         across, along = along, across
-    if nest.axes[across] * nest.axes[along] < tile * tile:
+    if prod(nest.axes) < tile * tile:
         return None  # all of it stays in the first cache
     order = [a for a in range(len(nest.axes)) if a not in pair] + [across, along]
     moved = permute(nest, order, dict(enumerate(nest.axes)), len(order))
@@ -49,10 +49,12 @@ def disagreement(nest: Nest) -> tuple[int, int] | None:
     if not along:
         return None
     last = max(along, key=lambda a: (along[a], a))
+    # where that is short, as that of repeated pixels, others are better gone through in vectors
+    beside = (-1, 1) if nest.axes[last] <= FEW else (-1, 0, 1)
     others = Counter(
         a
         for found, operand in zip(strides, nest.operands, strict=True)
-        if found[last] not in (-1, 0, 1)
+        if found[last] not in beside
         for a in contiguous(found, operand)
     )
     return (max(others, key=lambda a: (others[a], a)), last) if others else None

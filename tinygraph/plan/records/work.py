@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from ...graph.op import Index, Op
@@ -11,6 +12,7 @@ from .body import Statement
 from .contraction import Contraction
 
 SLACK = 64  # bytes after every buffer, which nothing touches
+EVEN = 16  # steps that are shared out evenly enough
 ALIGN = 64  # bytes: where buffers of the arena and of the prepared memory begin
 
 
@@ -152,9 +154,9 @@ class Nest:
 
     ``literal`` unrolls the reduction axes (windows); ``column`` keeps accumulators for a ``block``
     of the innermost output axis, so that it can be the innermost loop; ``lanes`` keeps one for
-    each of the ``block`` steps of the innermost reduction axis. Without reductions,
-    ``tiled`` goes through the last two axes in tiles of ``block`` x ``block``, and ``unrolled``
-    writes the first of the two out within blocks of the other.
+    each step of the innermost reduction axis, of ``block`` results side by side. Without
+    reductions, ``tiled`` goes through the last two axes in tiles of ``block`` x ``block``, and
+    ``unrolled`` writes the first of the two out within blocks of the other.
     """
 
     axes: tuple[int, ...]
@@ -163,6 +165,19 @@ class Nest:
     stages: tuple[Stage, ...]
     style: str = "row"  # 'row', 'lanes', 'literal', 'column', 'tiled', 'unrolled'
     block: int = 0
+
+    @property
+    def shared(self) -> int:
+        """How many of the first axes parts share out as one: a few images, for example, could not
+        be shared out evenly. The innermost loop stays whole.
+        """
+        outputs = [a for a in range(len(self.axes)) if a not in self.reduce]
+        if self.style != "row" or not self.reduce:
+            outputs = outputs[:-1]
+        count = 1
+        while count < len(outputs) and prod(self.axes[:count]) < EVEN:
+            count += 1
+        return count
 
 
 @dataclass(frozen=True, slots=True)
