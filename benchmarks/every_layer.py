@@ -7,7 +7,6 @@ faster format.
 from __future__ import annotations
 
 import json
-import statistics
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 import peers
 from kinds import KINDS, Layer
+from layer_table import machine, roof, row, tables, write
 from timing import interleave
 
 import tinygraph as tg
@@ -35,6 +35,7 @@ class Result:
     nhwc_ms: float | None  # None: no images
     ratio: float
     launches: str
+    roof_ms: float | None = None  # of depthwise layers: at the processor's peak and caches' rates
 
 
 def measure(kind: str, layer: Layer, threads: int, rounds: int) -> Result:
@@ -52,9 +53,10 @@ def measure(kind: str, layer: Layer, threads: int, rounds: int) -> Result:
     ms = {name: t.median * 1e3 for name, t in times.items()}
     best = min(v for k, v in ms.items() if k != "tinygraph")
     names = [call.name for call in mine.program.built.code.calls]  # type: ignore[attr-defined]
+    depthwise = kind == "depthwise" or (kind == "gradients" and " to " not in layer.name)
     return Result(
         kind, layer.name, ms["tinygraph"], ms["torch"], ms.get("torch-nhwc"),
-        ms["tinygraph"] / best, "; ".join(names),
+        ms["tinygraph"] / best, "; ".join(names), roof(mine, threads) if depthwise else None,
     )  # fmt: skip
 
 
@@ -153,8 +155,17 @@ def _compare(mine: list[np.ndarray], theirs: list[Any]) -> None:
         assert error < TOLERANCE, f"results differ by {error:.1e} of the largest value"
 
 
-def run(kinds: Iterable[str], threads: int, rounds: int, only: str, path: Path | None) -> None:
-    """Measures layers of these kinds whose names contain ``only``; prints which are slower."""
+def run(
+    kinds: Iterable[str],
+    threads: int,
+    rounds: int,
+    only: str,
+    path: Path | None,
+    table: Path | None,
+) -> None:
+    """Measures layers of these kinds whose names contain ``only``; prints which are slower, and
+    writes that into a document, too, if it is given a ``table``.
+    """
     kept = _kept(path)
     for kind in kinds:
         for layer in KINDS[kind]():
@@ -166,7 +177,11 @@ def run(kinds: Iterable[str], threads: int, rounds: int, only: str, path: Path |
             if path:
                 text = json.dumps([asdict(r) for r in kept.values()], indent=1)
                 path.write_text(text + "\n")
-    print(summary(list(kept.values())))
+    peer = f"PyTorch {peers._torch(threads).__version__}"
+    text = tables(list(kept.values()), machine(threads, peer))
+    print(text)
+    if table:
+        write(table, text)
 
 
 def _kept(path: Path | None) -> dict[str, Result]:
@@ -176,22 +191,4 @@ def _kept(path: Path | None) -> dict[str, Result]:
     return {f"{r['kind']} {r['layer']}": Result(**r) for r in json.loads(path.read_text())}
 
 
-def row(r: Result) -> str:
-    nhwc = "" if r.nhwc_ms is None else f"{r.nhwc_ms:.4g}"
-    return (f"| {r.kind} | {r.layer} | {r.tinygraph_ms:.4g} | {r.torch_ms:.4g} | {nhwc} "
-            f"| {r.ratio:.2f} | {r.launches[:60]} |")  # fmt: skip
-
-
-def summary(results: list[Result]) -> str:
-    """What is slower than PyTorch, and the distribution."""
-    worst = sorted((r for r in results if r.ratio > 1), key=lambda r: -r.ratio)
-    head = ["| kind | layer | tinygraph ms | PyTorch | channels last | ratio | launches |",
-            "|---|---|---:|---:|---:|---:|---|"]  # fmt: skip
-    mean = statistics.geometric_mean(r.ratio for r in results)
-    slower = sum(r.ratio > 1.15 for r in results)
-    last = (f"{len(results)} layers: {slower} above 1.15, {len(worst)} above 1.0, "
-            f"geometric mean {mean:.2f}")  # fmt: skip
-    return "\n".join([*head, *map(row, worst), last])
-
-
-__all__ = ("measure", "row", "run", "summary")
+__all__ = ("measure", "run")

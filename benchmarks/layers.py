@@ -1,15 +1,16 @@
 """Single layers: the convolutions of AlexNet and GoogLeNet, a fully connected layer, softmax, LRN.
 
     python benchmarks/layers.py [--batch 1] [--threads 2] [--json out.json] [--limit N]
-    python benchmarks/layers.py --all [KIND ...] [--only NAME] [--json out.json]
+    python benchmarks/layers.py --all [KIND ...] [--only NAME] [--json out.json] [--table FILE]
 
 For convolutions: the rate of the launches that compute it directly, without Winograd's transform,
 in GFLOP/s by the time that threads spend in it, as a share of the measured peak of all threads; the
 peer is a whole call of PyTorch's channels-last convolution. Both find their operands in cache.
 The others are whole calls, interleaved with PyTorch's.
 
-``--all`` measures three hundred layers of every kind (kinds.py), forward and back, and prints which
-are slower than PyTorch. With ``--json`` it keeps what earlier runs found of other kinds.
+``--all`` measures four hundred layers of every kind (kinds/), forward and back, and prints which
+are slower than PyTorch, and how far depthwise ones are from their roof. With ``--json`` it keeps
+what earlier runs found of other kinds; ``--table results.md`` writes the tables there.
 """
 
 from __future__ import annotations
@@ -163,10 +164,13 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--all", nargs="*", metavar="KIND", choices=KINDS, help="layers of kinds")
     parser.add_argument("--only", default="", help="with --all: layers whose names contain this")
+    parser.add_argument("--table", type=Path, help="with --all: the document that gets the tables")
     options = parser.parse_args()
     if options.all is not None:
         kinds = options.all or list(KINDS)
-        every_layer.run(kinds, options.threads, options.rounds, options.only, options.json)
+        every_layer.run(
+            kinds, options.threads, options.rounds, options.only, options.json, options.table
+        )
         return
     shapes = convolutions()[: options.limit]
     found = [convolution(c, options.batch, options.threads, options.rounds) for c in shapes]

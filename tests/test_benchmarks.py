@@ -68,11 +68,21 @@ def test_a_layer_returns_results_and_gradients(every_layer, kind, name, results)
     assert len(run()) == len(run.turned) == results
 
 
-def test_the_summary_counts_what_is_slower(every_layer):
+def test_the_tables_count_what_is_slower(every_layer, tmp_path):
     results = [
         every_layer.Result("kind", "slow", 2.0, 1.0, 1.5, 2.0, "a"),
-        every_layer.Result("kind", "fast", 1.0, 2.0, None, 0.5, "b"),
+        every_layer.Result("kind", "other", 1.0, 2.0, None, 0.5, "b"),
+        every_layer.Result("matmul", "tiny", 0.003, 0.002, None, 1.5, "c"),
+        every_layer.Result("depthwise", "layer", 1.0, 1.5, 1.5, 2 / 3, "d", roof_ms=0.5),
     ]
-    text = every_layer.summary(results)
-    assert "| kind | slow | 2 | 1 | 1.5 | 2.00 | a |" in text and "fast" not in text
-    assert "2 layers: 1 above 1.15, 1 above 1.0, geometric mean 1.00" in text
+    text = every_layer.tables(results, "Here")
+    assert "| kind | slow | 2 | 1 | 1.5 | 2.00 |  |" in text and "other" not in text
+    assert "| depthwise | layer | 1 | 1.5 | 1.5 | 0.67 | 50% |" in text
+    counts = text.replace("\n", " ")
+    assert "4 layers, 2 above 1.15" in counts and "(1 of them by less than 3 micro" in counts
+    assert "2 above 1.0, geometric mean 1.00" in counts
+    document = tmp_path / "results.md"
+    document.write_text("before\n<!-- layers.py --all -->\nold\n<!-- end of layers -->\nafter\n")
+    every_layer.write(document, text)
+    assert document.read_text().startswith("before\n<!-- layers.py --all -->\n" + text)
+    assert document.read_text().endswith("<!-- end of layers -->\nafter\n")
