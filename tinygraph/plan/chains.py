@@ -93,7 +93,7 @@ def read(launch: Launch) -> list[Buffer]:
 
 @dataclass(frozen=True, slots=True)
 class Outermost:
-    """The axis that a launch's parts are shares of.
+    """The axis that a launch's parts are shares of, alone or joined with those after it.
 
     Attributes:
         size: how many steps it has; of a tile's rows, the tiles.

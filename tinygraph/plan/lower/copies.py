@@ -39,7 +39,12 @@ def worth(target: Target, nest: Nest) -> int:
 def nest_launch(target: Target, name: str, nest: Nest, nodes: tuple[Node, ...]) -> Launch:
     """An arranged nest as a launch, cut into pieces."""
     nest = shaped(nest, target.shaping)
-    return Launch(name, nest, nodes, parts=max(1, min(pieces(nest), worth(target, nest))))
+    parts = max(1, min(pieces(nest), worth(target, nest)))
+    first = nest.axes[0] if nest.axes else 1
+    whole = parts - parts % first  # as many for each image, which may go through a chain
+    if nest.shared > 1 and (whole >= 2 * first or (whole and whole % 2 == 0)):
+        parts = whole
+    return Launch(name, nest, nodes, parts)
 
 
 @dataclass(frozen=True, slots=True)
