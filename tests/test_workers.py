@@ -147,19 +147,21 @@ def test_few_kernels_are_compiled_here() -> None:
     assert workers.default_processes(workers.PAYS_QUICK, features_for("quick")) == 1
 
 
-def test_two_processes_share_the_kernels_of_one_program(tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", ["cpu", "cpu:quick"])
+def test_two_processes_share_the_kernels_of_one_program(tmp_path: Path, backend: str) -> None:
     """Each is compiled by one of them, and both have all."""
     script = tmp_path / "script.py"
     script.write_text(
         "import sys\n"
         "from pathlib import Path\n"
         "import tinygraph_cpu.workers as workers\n"
-        "workers.PAYS = 1000\n"
-        "made, compile_kernel = [], workers.compile_kernel\n"
+        "workers.PAYS = workers.PAYS_QUICK = 1000\n"
+        "workers.allowed_cpus = lambda: [0, 1]\n"
+        "made, draft_kernel = [], workers.draft_kernel\n"
         "def counted(kernel, *rest):\n"
         "    made.append(kernel.name)\n"
-        "    return compile_kernel(kernel, *rest)\n"
-        "workers.compile_kernel = counted\n"
+        "    return draft_kernel(kernel, *rest)\n"
+        "workers.draft_kernel = counted\n"
         "import tinygraph as tg\n"
         "x = tg.input('x', 40)\n"
         "outputs = [tg.sort(tg.cumsum(tg.exp(x) * k)) for k in range(2, 30)]\n"
@@ -170,7 +172,7 @@ def test_two_processes_share_the_kernels_of_one_program(tmp_path: Path) -> None:
         "program = tg.compile([x], outputs, without=['fuse'])\n"
         "print(len(made), len(program.inspection.compiled.code.kernels))\n"
     )
-    env = os.environ | {"TINYGRAPH_CACHE": str(tmp_path / "cache")}
+    env = os.environ | {"TINYGRAPH_CACHE": str(tmp_path / "cache"), "TINYGRAPH_BACKEND": backend}
     both = [
         subprocess.Popen(
             [sys.executable, script, tmp_path, *names], env=env, stdout=subprocess.PIPE, text=True

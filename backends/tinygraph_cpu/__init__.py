@@ -39,9 +39,10 @@ def target(runtime: str) -> Target:
         features.registers,
         devices=None,
         winograd=not features.quick,
-        matrix=features.matrix,
+        matrix=features.matrix and not features.quick,
+        plain=features.quick,
         caches=caches,
-        prefetch=CpuPrefetch(limit=caches.last),
+        prefetch=None if features.quick else CpuPrefetch(limit=caches.last),
     )
 
 
@@ -54,6 +55,12 @@ def fingerprint(runtime: str) -> str:
             "Linux; tg.run computes graphs anywhere"
         )
     return f"{features_for(runtime)!r} {measured()!r} llvmlite {llvmlite.__version__}"
+
+
+def start() -> None:
+    from .driver.native import start
+
+    start()
 
 
 def assemble(plan: Plan) -> Code:

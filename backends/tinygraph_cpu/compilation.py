@@ -37,18 +37,27 @@ def compile_kernel(kernel: KernelCode, symbol: str, features: Features) -> bytes
     Raises:
         ValueError: see loops.kernels.compile_kernels.
     """
+    return objects.finish(draft_kernel(kernel, symbol, features), features)
+
+
+def draft_kernel(kernel: KernelCode, symbol: str, features: Features) -> objects.Draft:
+    """What a kernel is compiled from, its text in LLVM's language.
+
+    Raises:
+        ValueError: see loops.kernels.compile_kernels.
+    """
     if kernel.record is not None:
-        return compile_record(kernel.record, symbol, features)
-    from .loops.kernels import compile_kernels
+        return draft_record(kernel.record, symbol, features)
+    from .loops.kernels import draft_kernel
 
-    return compile_kernels(kernel.text, {kernel.name: symbol}, features)[kernel.name]
+    return draft_kernel(kernel.text, symbol)
 
 
-def compile_record(record: Record, symbol: str, features: Features) -> bytes:
+def draft_record(record: Record, symbol: str, features: Features) -> objects.Draft:
     if isinstance(record, Contraction) and record.matrix and not features.matrix:
         raise ValueError(f"a kernel in matrix registers, planned for another than {features.cpu}")
     module = emitted(record, symbol, features)
-    return objects.compile_module(module, features, reorder=reordered(record))
+    return objects.Draft(symbol, str(module), reorder=reordered(record))
 
 
 def reordered(record: Record) -> bool:
@@ -72,7 +81,8 @@ def emitted(record: Record, symbol: str, features: Features) -> ir.Module:
     module = ir.Module(name=symbol, context=ir.Context())
     match record:
         case Contraction():
-            emit_contraction(module, symbol, record, features.dot_of(record.factors[0]))
+            dot = features.dot_of(record.factors[0])
+            emit_contraction(module, symbol, record, dot, plain=features.quick)
         case WinogradTile():
             emit_winograd(module, symbol, record)
         case WinogradGradient():

@@ -40,8 +40,12 @@ def emitters_digest() -> str:
 
 def object_key(kernel: KernelCode, features: Features) -> str:
     """Names a kernel's object: its text or record, the processor, the compiler."""
-    content = "\n".join((kernel.key, repr(features), llvmlite.__version__, emitters_digest()))
-    return hashlib.sha256(content.encode()).hexdigest()[:24]
+    return hashlib.sha256(f"{kernel.key}\n{compiler(features)}".encode()).hexdigest()[:24]
+
+
+@cache
+def compiler(features: Features) -> str:
+    return "\n".join((repr(features), llvmlite.__version__, emitters_digest()))
 
 
 PREFIX = "tg_"
@@ -91,7 +95,7 @@ def _compile_shared(missing: dict[str, KernelCode], store: Store, features: Feat
         for name, data in compile_kernels(jobs, features, wanted=wanted):
             unkept[name.removeprefix(PREFIX)] = data
             del jobs[name]
-            if len(unkept) == TOGETHER:
+            if len(unkept) == TOGETHER and not features.quick:
                 keep(store, unkept)
                 unkept = {}
             tell(f"{total - len(jobs)} of {total} kernels")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from copy import copy
 from ctypes import c_int64
 from dataclasses import replace
+from functools import cached_property
 from math import prod
 
 import numpy as np
@@ -137,8 +138,7 @@ class CpuRunner:
         self.own = aligned(Type((max(self.threads * own, 1),), "uint8"))
         self.bases = {("arena", 0): self.arena.ctypes.data}
         self.bases["scratch", 0] = self.scratch.ctypes.data
-        self.port = port()
-        self.bases["port", 0] = self.port.ctypes.data
+        self.__dict__.pop("port", None)
         self.bases |= {("constant", i): c.ctypes.data for i, c in enumerate(self.constants)}
         for number in self.read_in_runs():
             state = self.parameters[number].state
@@ -153,6 +153,11 @@ class CpuRunner:
         self.encoded: dict[tuple[ShardSums, int, bool], EncodedSum] = {}
         self.tables: dict[int, tuple[dict[int, int], LaunchTable]] = {}  # of groups that prepare
         self._find_words()
+
+    @cached_property
+    def port(self) -> np.ndarray:
+        """The block through which kernels call out; most programs have none that does."""
+        return port()
 
     def _find_words(self) -> None:
         self.read, self.written = (
@@ -292,6 +297,8 @@ class CpuRunner:
                 block[:, i] = self.prepared.address(offset) + places - offset
             elif home == "temporary":
                 block[:, i] = self.bases["arena", 0] + places
+            elif home == "port":
+                block[:, i] = self.port.ctypes.data + places
             elif home not in ("input", "output"):
                 block[:, i] = self.bases[home, number] + places
             elif steps == 1:

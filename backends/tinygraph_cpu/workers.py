@@ -17,17 +17,22 @@ import threading
 from base64 import b64decode, b64encode
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import astuple
 from typing import Any
 
 from tinygraph.codegen.program import KernelCode
 from tinygraph.compiler.sources import sources_digest
+from tinygraph.graph.locks import TABLES, new_lock
 
-from .compilation import compile_kernel, record_of
+from .compilation import compile_kernel, draft_kernel, record_of
+from .machine import objects
 from .machine.features import Features
 from .machine.processors import allowed_cpus
 
 MOST = 4  # processes
+OFTEN = 0.0005  # seconds between two threads' turns
 PAYS = 8  # kernels that a process must have to do
 PAYS_QUICK = 32  # those that are compiled quickly: starting a process takes as long as 30 of them
 
@@ -55,6 +60,9 @@ def compile_kernels(
     loops.sort(key=lambda s: -len(kernels[s].text))
     jobs, made = deque([*loops, *emitted]), deque[Done]()
     count = default_processes(len(jobs), features) if processes is None else processes
+    if count == 1 and len(allowed_cpus()) > 1:
+        yield from beside_llvm(jobs, kernels, features, wanted)
+        return
     workers = list(started(count - 1, jobs, made, kernels, features, wanted))
     try:
         while jobs or workers:
@@ -70,6 +78,54 @@ def compile_kernels(
     finally:
         for worker in workers:
             worker.stop()
+
+
+def beside_llvm(
+    jobs: deque[str],
+    kernels: Mapping[str, KernelCode],
+    features: Features,
+    wanted: Callable[[str], bool],
+) -> Iterator[Done]:
+    """Kernels are written in LLVM's language here, and made into code by another thread: LLVM does
+    not hold Python's lock. Those that are emitted come first: they keep LLVM busy for longest.
+    """
+    waiting = deque[tuple[str, Future[bytes]]]()
+    with ThreadPoolExecutor(1, "tinygraph_llvm") as pool, often_switched():
+        try:
+            while (symbol := take(jobs.pop, wanted)) is not None:
+                draft = draft_kernel(kernels[symbol], symbol, features)
+                try:
+                    waiting.append((symbol, pool.submit(objects.finish, draft, features)))
+                except RuntimeError:  # no more threads
+                    yield symbol, objects.finish(draft, features)
+                while waiting and waiting[0][1].done():
+                    yield waiting[0][0], waiting.popleft()[1].result()
+            for symbol, code in waiting:
+                yield symbol, code.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def often_switched() -> Iterator[None]:
+    """Threads take turns often: one that comes back from LLVM, as it does thirty times a kernel,
+    would else wait five milliseconds for its turn.
+    """
+    with _SWITCHES:
+        _found.append(sys.getswitchinterval())
+        sys.setswitchinterval(min(_found[0], OFTEN))
+    try:
+        yield
+    finally:
+        with _SWITCHES:
+            first = _found[0]
+            _found.pop()
+            if not _found:
+                sys.setswitchinterval(first)
+
+
+_SWITCHES = new_lock(TABLES)
+_found: list[float] = []  # of each compile that goes on, the interval before it
 
 
 def started(count: int, *shared: Any) -> Iterator[_Process]:

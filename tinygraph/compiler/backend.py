@@ -65,6 +65,14 @@ class Runner(Protocol):
 
 
 @runtime_checkable
+class Starting(Protocol):
+    """A backend that needs something to run programs besides their own code."""
+
+    def start(self) -> None:
+        """Begins to make it ready while a program is compiled; does not wait for it."""
+
+
+@runtime_checkable
 class Twofold(Runner, Protocol):
     """A runner of which there can be several, so that several threads call a program at a time."""
 

@@ -127,7 +127,7 @@ class BatchProgram(Program):
             return super()._repr_html_()
         from ..page.notebook import graph_html
 
-        return f"<pre>{html.escape(str(self))}</pre>{graph_html(self.graph)}"
+        return f"<pre style='font-family:monospace'>{html.escape(str(self))}</pre>{graph_html(self.graph)}"
 
     def _repr_markdown_(self) -> str:
         if self.latest is not None:

@@ -7,7 +7,6 @@ objects.
 from __future__ import annotations
 
 import gc
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from ..graph.locks import TABLES, new_lock
 from . import manifest
+from .backend import Starting
 from .key import program_key
 from .manifest import Built
 from .source import Source
@@ -25,7 +25,7 @@ def obtain(source: Source, store: Store, fresh: bool = False) -> Built:
     """The code of a program: looked up, or compiled and kept; ``fresh``: compiled in any case."""
     key = program_key(source)
     if key is not None and not fresh and (data := store.get("program", key)) is not None:
-        return manifest.read(data, store.path("source", key))
+        return manifest.read(data, key)
     built = build(source, store, key)
     if key is not None:
         store.put("program", key, manifest.write(built))
@@ -34,19 +34,17 @@ def obtain(source: Source, store: Store, fresh: bool = False) -> Built:
 
 def build(source: Source, store: Store, key: str | None) -> Built:
     """Compiles. Everything that a later process does not need is imported here."""
-    from ..codegen.module import module_text
     from .check_values import value_check
     from .progress import progress
 
     check = value_check(source.graph) if source.options.verify == "values" else None
+    if isinstance(source.backend, Starting):
+        source.backend.start()
     with progress(source.graph.name), rarely_collected():
         made = source.translate(check)
         source.backend.build(made.code, store, source.runtime)
-    text = module_text(made.code, made.plan, made.graph).encode()
-    name = key or hashlib.sha256(text).hexdigest()[:32]
-    store.put("source", name, text)
     constants = [np.asarray(c.attr("value").data) for c in made.plan.constants]
-    return Built(made.code, constants, store.path("source", name), made)
+    return Built(made.code, constants, key, made)
 
 
 OBJECTS = 200_000  # new ones after which the collector searches while something is compiled

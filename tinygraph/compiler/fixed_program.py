@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from threading import get_ident
@@ -348,10 +349,18 @@ class FixedProgram(Program):
 
     @property
     def source_path(self) -> str:
-        path = self.built.source_path
+        store, text = default_store(), ""
+        name = self.built.key
+        if name is None:
+            text = self.inspection.dump("source")
+            name = hashlib.sha256(text.encode()).hexdigest()[:32]
+        path = store.path("source", name)
+        if not path.exists():
+            text = text or self.inspection.dump("source")
+            store.put("source", name, text.encode())
         if not path.exists():
             path = temporary_folder() / path.name
-            path.write_text(self.inspection.dump("source"))
+            path.write_text(text)
         return str(path)
 
     @numeric

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,11 +31,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """All that running a program takes; ``compiled`` is the compilation, if it was just made."""
+    """All that running a program takes.
+
+    Attributes:
+        key: of the program in the store, if it has one.
+        compiled: the compilation, if it was just made.
+    """
 
     code: Code
     constants: list[np.ndarray]
-    source_path: Path
+    key: str | None
     compiled: Compiled | None = None
 
 
@@ -55,8 +59,8 @@ def write(built: Built) -> bytes:
     return json.dumps({"code": code, "constants": constants}).encode()
 
 
-def read(data: bytes, source_path: Path) -> Built:
-    """The contents of a manifest."""
+def read(data: bytes, key: str) -> Built:
+    """The contents of a manifest, which was found under a key."""
     content: dict[str, Any] = json.loads(data)
     code = content["code"]
     kernels = tuple(
@@ -91,7 +95,7 @@ def read(data: bytes, source_path: Path) -> Built:
         messages=tuple(MessageCode(**x | {"memory": tuple(x["memory"])}) for x in code["messages"]),
         holders=tuple((number, tuple(ranks)) for number, ranks in code["holders"]),
     )  # fmt: skip
-    return Built(made, constants, source_path)
+    return Built(made, constants, key)
 
 
 def read_rearranged(content: dict[str, Any]) -> Rearranged:

@@ -41,7 +41,7 @@ class NotebookLine:
     def show(self, text: str) -> None:
         from IPython.display import HTML, display
 
-        line = HTML(f"<pre>{escape(text)}</pre>")
+        line = HTML(f"<pre style='font-family:monospace'>{escape(text)}</pre>")
         if self.handle is None:
             self.handle = display(line, display_id=True)
         else:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..graph.ir import Graph, Parameter
+from ..plan.records.target import Hasty
 from .backend import Backend, check_devices
 from .options import Options
 
@@ -32,7 +33,8 @@ class Source:
         o, target = self.options, self.backend.target(self.runtime)
         graph, updates, parameters = self.graph, self.updates, self.parameters
         check_devices(graph, o.backend, target.devices)
+        without = o.without | target.without if isinstance(target, Hasty) else o.without
         return translate(
             graph, updates, parameters, target, self.backend.assemble,
-            o.passes, o.without, dict(o.conv), check, o.precision,
+            o.passes, without, dict(o.conv), check, o.precision,
         )  # fmt: skip

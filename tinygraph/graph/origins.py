@@ -200,8 +200,7 @@ class built_from:
     """
 
     def __init__(self, places: Iterable[Origin], how: str = ""):
-        marked = (Origin(o.file, o.line, o.scope, how or o.how, o.call) for o in places)
-        self.places = tuple(dict.fromkeys(marked))
+        self.places = tuple(dict.fromkeys(marked(places, how)))
 
     def __enter__(self) -> None:
         self.outer = getattr(_SCOPE, "origins", None)
@@ -211,10 +210,16 @@ class built_from:
         _SCOPE.origins = self.outer
 
 
+def marked(places: Iterable[Origin], how: str) -> Iterable[Origin]:
+    """These origins, marked with ``how`` unless that is empty."""
+    if not how:
+        return places
+    return (Origin(o.file, o.line, o.scope, how, o.call) for o in places)
+
+
 def add_origins(n: Node, more: Iterable[Origin], how: str = "") -> None:
     """Adds to a node's origins (in order, without repetition), marked with ``how``."""
-    new = (Origin(o.file, o.line, o.scope, how or o.how, o.call) for o in more)
-    n.notes["origins"] = tuple(dict.fromkeys((*origins(n), *new)))
+    n.notes["origins"] = tuple(dict.fromkeys((*origins(n), *marked(more, how))))
 
 
 def set_origins(n: Node, places: Iterable[Origin]) -> None:

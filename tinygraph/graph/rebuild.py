@@ -47,6 +47,11 @@ def with_inputs(n: Node, inputs: tuple[Node, ...]) -> Node:
         return carry(node(n.op, inputs, n.attrs, n.type), n)
 
 
+def with_outputs(graph: Graph, outputs: tuple[Node, ...]) -> Graph:
+    """The graph with other outputs; the graph itself, with its nodes, if they are the same."""
+    return graph if same(outputs, graph.outputs) else Graph(graph.name, graph.inputs, outputs)
+
+
 def with_bodies(n: Node, change: Callable[[Graph], Graph]) -> Node:
     """The same loop around changed bodies; any other node as it is.
 
@@ -88,4 +93,4 @@ def rebuild(graph: Graph, build: Callable[[Node], Node | None], bodies: bool = T
         with built_from(origins(n)):
             replacement = build(m)
         new[n] = carry(m if replacement is None else replacement, n)
-    return Graph(graph.name, graph.inputs, tuple(new[o] for o in graph.outputs))
+    return with_outputs(graph, tuple(new[o] for o in graph.outputs))

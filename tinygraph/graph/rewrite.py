@@ -21,7 +21,7 @@ from .dtype import astype, computed
 from .ir import Graph, Node
 from .op import CONSTANT, Op
 from .origins import built_from, defined_at, origins, user_origin
-from .rebuild import carry, with_bodies, with_inputs
+from .rebuild import carry, with_bodies, with_inputs, with_outputs
 
 LONGEST_CHAIN = 1000  # rule applications to one node; more means that rules undo each other
 
@@ -264,8 +264,7 @@ def rewrite(graph: Graph, rules: Sequence[Rule], log: list[Event] | None = None)
           return %0
         }
     """
-    walk = _Rewriter(rules, log)
-    return Graph(graph.name, graph.inputs, tuple(walk.normal(o) for o in graph.outputs))
+    return _Rewriter(rules, log).graph(graph)
 
 
 def substitute(graph: Graph, replacements: Mapping[Node, Node]) -> Graph:
@@ -280,8 +279,8 @@ def substitute(graph: Graph, replacements: Mapping[Node, Node]) -> Graph:
           return %0
         }
     """
-    walk = _Rewriter((), None, {old: new for old, new in replacements.items() if old is not new})
-    return Graph(graph.name, graph.inputs, tuple(walk.normal(o) for o in graph.outputs))
+    changed = {old: new for old, new in replacements.items() if old is not new}
+    return _Rewriter((), None, changed).graph(graph)
 
 
 class _Rewriter:
@@ -300,6 +299,9 @@ class _Rewriter:
         self.by_op: dict[Op | None, list[Rule]] = {}
         for r in rules:
             self.by_op.setdefault(r.pattern.op, []).append(r)
+
+    def graph(self, graph: Graph) -> Graph:
+        return with_outputs(graph, tuple(map(self.normal, graph.outputs)))
 
     def normal(self, root: Node) -> Node:
         stack: list[tuple[Node, Node | None]] = [

@@ -23,7 +23,7 @@ SOME = 8  # examples in a batch of any size
 
 def program_html(text: str, inspection: Inspection, title: str, profile: Profile | None) -> str:
     """A program: its summary and its kernels."""
-    return f"<pre>{escape(text)}</pre>{svg.graph(record(inspection, title, profile))}"
+    return f"<pre style='font-family:monospace'>{escape(text)}</pre>{svg.graph(record(inspection, title, profile))}"
 
 
 def graph_html(value: Graph | Node) -> str:
@@ -35,7 +35,7 @@ def graph_html(value: Graph | Node) -> str:
     count = len(value.nodes)
     text = f"<summary>{escape(value.name)}: {count} node{'s' * (count != 1)}</summary>"
     picture = svg.graph({"kernels": list(lines(value))}, "nodes")
-    return f"{picture}<details>{text}<pre>{escape(dump(value))}</pre></details>"
+    return f"{picture}<details>{text}<pre style='font-family:monospace'>{escape(dump(value))}</pre></details>"
 
 
 def _of_some(graph: Graph) -> dict[Node, Node]:

@@ -113,4 +113,4 @@ class Notebook(Lines):
 
     def _show(self, bar: str) -> None:
         rows = "\n".join(map(escape, self.rows))
-        self.handle.update(self.html(f"<pre>{rows}</pre>{bar}"))
+        self.handle.update(self.html(f"<pre style='font-family:monospace'>{rows}</pre>{bar}"))

@@ -37,7 +37,9 @@ SKINNY = 8 * NOMINAL.second  # bytes of a B that a few rows of A read once, in c
 @dataclass(frozen=True, slots=True)
 class Core:
     """The processor as tiles see it: float32 lanes of a vector, vector registers, caches, and
-    whether it has matrix registers. ``chunk`` is CHUNK except in tests of chunks.
+    whether it has matrix registers. ``chunk`` is CHUNK except in tests of chunks. ``plain`` asks
+    for code that is compiled quickly: tiles of one vector, of which the last have no code of their
+    own.
     """
 
     lanes: int
@@ -45,9 +47,14 @@ class Core:
     caches: Caches = NOMINAL
     chunk: int = CHUNK
     matrix: bool = False
+    plain: bool = False
 
     def cut(self, p: Product) -> Cut:
         """The cut of a contraction."""
+        way = self.fastest(p)
+        return replace(way, tails=False) if self.plain else way
+
+    def fastest(self, p: Product) -> Cut:
         m, n, depth, count = p.rows, p.columns, p.depth, p.batch * p.outer
         if p.lanes_along == "batch":
             return self.cut_batch(p)
@@ -123,7 +130,7 @@ class Core:
         if p.group > 1:
             most = (self.registers - 2) // GROUPED
             tile = -(-m // -(-m // most)), 1
-        elif m > FEW_ROWS and HIGH <= p.reduction[1] <= 2 * HIGH:
+        elif not self.plain and m > FEW_ROWS and HIGH <= p.reduction[1] <= 2 * HIGH:
             tile, group = (-(-m // -(-m // WINDOWS)), 1), EVERY
         tiles, blocks = count * -(-m // tile[0]), -(-n // (tile[1] * self.lanes))
         wide = n > WIDE * count * m
@@ -161,6 +168,8 @@ class Core:
         ``wide`` asks for as many columns as there are registers for; ``cached`` promises that what
         a tile reads of B is in cache.
         """
+        if self.plain:
+            return min(m, self.registers - 2), 1  # one register for B's vector, one for A's number
         vectors = -(-n // self.lanes)
         shapes = [
             (r, v)

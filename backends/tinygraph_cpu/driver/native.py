@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -13,6 +15,7 @@ from tinygraph.compiler.store import default_store
 
 from ..machine.features import detect
 from ..machine.loading import LLVMTarget, Processor, load_for_good, stored_module
+from ..machine.processors import allowed_cpus
 
 MADE_BY = ("driver", "emitter", "encoded", "interrupt", "launch_table", "note", "sums")
 
@@ -67,9 +70,38 @@ def _driver() -> str:
     return driver_module()
 
 
-@cache
+_starting: list[threading.Thread] = []
+
+
+def start() -> None:
+    """Begins to load the driver in another thread, for LLVM does not hold the interpreter's lock;
+    only once, and where there is a processor left.
+    """
+    if _walker.cache_info().currsize or _starting or len(allowed_cpus()) == 1:
+        return
+    thread = threading.Thread(target=_load, name="tinygraph_driver")
+    with suppress(RuntimeError):  # no more threads
+        thread.start()
+        _starting.append(thread)
+
+
+def _load() -> None:
+    with suppress(Exception):  # who asks for the driver finds the same, and raises it
+        _walker()
+
+
 def driver() -> Driver:
     """What walks tables, see driver.py."""
+    while _starting:
+        thread = _starting[-1]
+        thread.join()
+        with suppress(ValueError):
+            _starting.remove(thread)
+    return _walker()
+
+
+@cache
+def _walker() -> Driver:
     names = [f"tinygraph_{name}" for name in ("walk", "lead", "serve", "bundle", "chain")]
     walk, lead, serve, bundle, chain = map(_loaded(names, _driver, Processor()).get, names)
     word, count = ctypes.c_void_p, ctypes.c_int64

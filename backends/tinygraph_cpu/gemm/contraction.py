@@ -7,7 +7,7 @@ while all of B passes, and a block of B while the row tiles of the group do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 
@@ -28,10 +28,16 @@ from .tile import PartPrefetch, Reduction, Shape, Walk, f32, i1, i64, offset, po
 
 
 def emit_contraction(
-    module: ir.Module, name: str, contraction: Contraction, dot: str = ""
+    module: ir.Module, name: str, contraction: Contraction, dot: str = "", plain: bool = False
 ) -> ir.Function:
-    """Adds the function `name` to `module`; ``dot`` is the processor's, as in ``Features``."""
-    return define_kernel(module, name, partial(_TileEmitter, dot=dot), contraction)
+    """Adds the function `name` to `module`.
+
+    Args:
+        dot: the processor's, as in ``Features``.
+        plain: one code serves all tiles, with the epilogue of one row, and nothing is fetched
+            ahead: a fifth of the instructions.
+    """
+    return define_kernel(module, name, partial(_TileEmitter, dot=dot, plain=plain), contraction)
 
 
 def is_tight(contraction: Contraction) -> bool:
@@ -55,14 +61,38 @@ class Chunk:
     last: ir.Value
 
 
+@dataclass(frozen=True, slots=True)
+class LoadedWhereRead(Mapping[str, ir.Value]):
+    """The fields of an argument block, each loaded where it is read: if all are from the start,
+    there are more than registers, and LLVM takes longer to share those out.
+    """
+
+    load: Callable[[int], ir.Value]
+
+    def __getitem__(self, field: str) -> ir.Value:
+        return self.load(FIELDS.index(field))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(FIELDS)
+
+    def __len__(self) -> int:
+        return len(FIELDS)
+
+
 class _TileEmitter:
     def __init__(
-        self, b: ir.IRBuilder, contraction: Contraction, function: ir.Function, dot: str
+        self,
+        b: ir.IRBuilder,
+        contraction: Contraction,
+        function: ir.Function,
+        dot: str,
+        plain: bool,
     ) -> None:
-        self.b, self.dot = b, dot
+        self.b, self.dot, self.plain = b, dot, plain
         self.spec = contraction
         self.part, _, self.args = function.args
-        self.fields = {field: self._load(i) for i, field in enumerate(FIELDS)}
+        fields = LoadedWhereRead(self._load)
+        self.fields: Mapping[str, ir.Value] = fields if plain else dict(fields.items())
         words = len(FIELDS) + len(contraction.operands) * len(TILE_OPERAND)
         row = ir.VectorType(f32, contraction.width)
         self.edges = Edges.begin(b, contraction.edges, lambda i: self._load(words + i), row)
@@ -99,7 +129,9 @@ class _TileEmitter:
         row_count, block_count = b.sub(end_row, first_row), b.sub(end_block, first_block)
         self.k = ceil_divide(b, f["k"], spec.step)  # steps
         steps = [row_count, block_count, f["r"], f["s"], self.k]
-        self.ahead = PartPrefetch.begin(b, f, self.part, reduce(b.mul, steps))
+        self.ahead = (
+            None if self.plain else PartPrefetch.begin(b, f, self.part, reduce(b.mul, steps))
+        )
         some = b.and_(
             b.icmp_signed(">", row_count, i64(0)), b.icmp_signed(">", block_count, i64(0))
         )
@@ -188,7 +220,10 @@ class _TileEmitter:
     ) -> None:
         b, f, spec = self.b, self.fields, self.spec
         g, z, y, t = indices
-        row = b.mul(t, i64(spec.rows))
+        row, skip = b.mul(t, i64(spec.rows)), None
+        if self.plain:  # the last tile ends with m, and begins with rows of the one before
+            first = minimum(b, row, b.sub(f["m"], i64(spec.rows)))
+            row, skip = first, b.sub(row, first)
         at = {"g": g, "z": z, "y": y, "m": row}
         done = [(chunk[0].r, "r"), (chunk[0].s, "s")] if chunk else []
         in_a = [(i, f[f"a_{axis}"]) for axis, i in at.items()]
@@ -214,7 +249,7 @@ class _TileEmitter:
                 spec.group, spec.width,
             )  # fmt: skip
             epilogue = Epilogue(
-                b, spec.body, shape, operands, self._mask(shape, column), spec.accumulator
+                b, spec.body, shape, operands, self._mask(shape, column), spec.accumulator, skip
             )
             if spec.edges:
                 self._within(epilogue, at, a, columns, reduction)
@@ -240,12 +275,14 @@ class _TileEmitter:
         b, shape = self.b, epilogue.shape
         if self.spec.matrix:
             epilogue.fetch(i1(1))
+            assert self.ahead is not None
             row, ahead = self.a_rows[1], self.ahead.walk(b)
             self.registers.accumulate(shape, a, columns, row, reduction, ahead)
             self.ahead.advance(b, reduction)
             epilogue.loop(self.registers.place)
             return
-        walks, zeros = [self._next_rows(shape, a), self.ahead.walk(b)], tile.zeros(shape)
+        walks = [self._next_rows(shape, a), self.ahead.walk(b)] if self.ahead else []
+        zeros = tile.zeros(shape)
         mask = self._end(epilogue)
         if loop := self.spec.blocked:
             aside = Aside.begin(b, shape, loop)
@@ -256,7 +293,8 @@ class _TileEmitter:
             sums = accumulate(b, shape, a, columns, reduction, zeros, walks, block, mask=mask)
         if shape.lanes_along == "reduction":
             sums = add_lanes(b, shape, sums)
-        self.ahead.advance(b, reduction)
+        if self.ahead:
+            self.ahead.advance(b, reduction)
         epilogue.emit(sums)
 
     def _within(
@@ -272,7 +310,8 @@ class _TileEmitter:
         epilogue.fetch(i1(1))
         operands, within = self.edges.skip(b, at, (a, columns), reduction)
         rim = self.edges.rim(b, at["m"], shape.rows, within)
-        walks, zeros, mask = [self.ahead.walk(b)], tile.zeros(shape), self._end(epilogue)
+        walks = [self.ahead.walk(b)] if self.ahead else []
+        zeros, mask = tile.zeros(shape), self._end(epilogue)
         aside = Aside.begin(b, shape, spec.blocked) if spec.blocked else None
 
         def taps() -> list[ir.Value]:
@@ -281,7 +320,8 @@ class _TileEmitter:
             )
 
         sums = unless_empty(b, within.counts, zeros, taps)
-        self.ahead.advance(b, reduction)
+        if self.ahead:
+            self.ahead.advance(b, reduction)
         epilogue.emit(aside.total(b, sums) if aside else sums)
 
     def _share(
@@ -296,7 +336,7 @@ class _TileEmitter:
         """A tile with a chunk of its reduction; `waiting` is where its sums are in between."""
         b, shape = self.b, epilogue.shape
         epilogue.fetch(chunk.last)
-        walks = [self._next_chunk(a)]
+        walks = [] if self.plain else [self._next_chunk(a)]
         zeros, mask = tile.zeros(shape), self._end(epilogue)
         sums = accumulate(b, shape, a, columns, reduction, zeros, walks, mask=mask)
         total = self._added(shape, waiting, chunk.first, sums)

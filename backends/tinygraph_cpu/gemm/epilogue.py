@@ -38,7 +38,10 @@ class OperandAtTile:
 
 @dataclass(frozen=True, slots=True)
 class Epilogue:
-    """Emits `body` for one tile; `mask` tells which lanes of a row's last vector exist."""
+    """Emits `body` for one tile; `mask` tells which lanes of a row's last vector exist.
+
+    ``skip``, in plain code, is the number of its first rows that the tile before has stored.
+    """
 
     b: ir.IRBuilder
     body: Body
@@ -46,8 +49,11 @@ class Epilogue:
     operands: list[OperandAtTile]
     mask: ir.Value | None
     accumulator: str = "float32"
+    skip: ir.Value | None = None
 
     def by_row(self) -> list[OperandAtTile]:
+        if self.skip is not None:
+            return []
         return [self.operands[n] for n in read_by_row(self.body, [x.spec for x in self.operands])]
 
     def block(self, reduction: Reduction) -> PrefetchRows | None:
@@ -76,7 +82,7 @@ class Epilogue:
                         tile.prefetch(b, offset(b, row, i64(at)), locality=2)
 
     def emit(self, sums: list[ir.Value]) -> None:
-        if any(calls_function(s.text()) for s in self.body.statements):
+        if self.skip is not None or any(calls_function(s.text()) for s in self.body.statements):
             with self.b.goto_entry_block():
                 stack = self.b.alloca(ir.ArrayType(self.shape.vector, len(sums)))
             for i, x in enumerate(sums):
@@ -90,7 +96,7 @@ class Epilogue:
 
     def loop(self, stack: ir.Value) -> None:
         """The body for one row, in a loop over rows whose accumulators are on the stack: long ones,
-        and those of large tiles.
+        those of large tiles, and those of plain code.
 
         Emitted for every row, an erf would be 50 KB of code that takes 0.7 s to compile.
         """
@@ -104,8 +110,12 @@ class Epilogue:
             after = [offset(b, at, x.row) for at, x in zip(rows, self.operands, strict=True)]
             return [b.add(first, i64(vectors)), *after]
 
-        start = [i64(0), *(x.base for x in self.operands)]
-        tile.repeat(b, i64(self.shape.rows), start, body)
+        skip = i64(0) if self.skip is None else self.skip
+        bases = [x.base for x in self.operands]
+        if self.skip is not None:
+            bases = [offset(b, x.base, b.mul(x.row, skip)) for x in self.operands]
+        count = b.sub(i64(self.shape.rows), skip)
+        tile.repeat(b, count, [b.mul(skip, i64(vectors)), *bases], body)
 
     def _row(self, rows: list[ir.Value], sums: list[ir.Value]) -> None:
         """The body over one row: its addresses in the operands, its accumulators."""

@@ -65,6 +65,9 @@ class Names(Mapping[str, Operand]):
             case value:
                 return value
 
+    def __contains__(self, name: object) -> bool:  # without a load, as Mapping's would have
+        return name in self.known
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.known)
 

@@ -10,7 +10,6 @@ one of them is written. A small function, the kernel that the driver calls, load
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Mapping, Sequence
 
 from llvmlite import ir
@@ -44,12 +43,32 @@ def compile_kernels(
             mentioning it.
     """
     functions = {f.name: f for f in ast.parse(source).body if isinstance(f, ast.FunctionDef)}
+    lines = source.split("\n")
     made = {}
     for name, symbol in symbols.items():
-        module = kernel_module(functions[name], symbol)
-        short = SHORT_ROWS in (ast.get_source_segment(source, functions[name]) or "")
-        made[name] = _compile(module, target, functions[name], short)
+        function = functions[name]
+        text = "\n".join(lines[function.lineno - 1 : function.end_lineno])
+        made[name] = objects.finish(draft(function, text, symbol), target)
     return made
+
+
+def draft_kernel(text: str, symbol: str) -> objects.Draft:
+    """The draft of the one function of a text, as ``symbol``.
+
+    Raises:
+        ValueError: it says what no kernel can.
+    """
+    (function,) = ast.parse(text).body
+    assert isinstance(function, ast.FunctionDef)
+    return draft(function, text, symbol)
+
+
+def draft(function: ast.FunctionDef, text: str, symbol: str) -> objects.Draft:
+    module = kernel_module(function, symbol)
+    narrow = "double" in module and not library.names_float64(text)
+    return objects.Draft(
+        function.name, module, loops=True, masked_tails=SHORT_ROWS in text, narrow=narrow
+    )
 
 
 def kernel_module(function: ast.FunctionDef, symbol: str) -> str:
@@ -98,13 +117,3 @@ def _define_entry(
         values.append(b.inttoptr(word, want.type) if parameter.dtype else word)
     b.call(inner, values)
     b.ret_void()
-
-
-def _compile(
-    module: str, target: LLVMTarget, function: ast.FunctionDef, short_rows: bool
-) -> bytes:
-    optimized, machine = objects.optimize(module, target, masked_tails=short_rows)
-    double = re.search(r"\bdouble\b", str(optimized))
-    if double and not library.names_float64(ast.unparse(function)):
-        raise ValueError(f"kernel {function.name} computes in float64 without mentioning it")
-    return objects.emit(optimized, machine, plain=target.quick)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 
 import llvmlite.binding as llvm
@@ -36,10 +38,19 @@ def _machine(target: LLVMTarget) -> llvm.TargetMachine:
 _OPTIONS = new_lock(TABLES)  # LLVM keeps its options once for the whole process
 
 
+_chosen: dict[str, str] = {}
+
+
+def _choose(option: str, value: str) -> None:
+    if _chosen.get(option) != value:
+        llvm.set_option("", f"-{option}={value}")
+        _chosen[option] = value
+
+
 def _choose_tails(masked: bool) -> None:
     """Chooses how loops do the rest of a vector: under a mask, or element by element."""
     way = "predicate-else-scalar-epilogue" if masked else "scalar-epilogue"
-    llvm.set_option("", f"-prefer-predicate-over-epilogue={way}")
+    _choose("prefer-predicate-over-epilogue", way)
 
 
 def optimize(
@@ -59,18 +70,36 @@ def optimize(
     """
     with lock:
         initialize()
-    machine = _machine(target)
-    parsed = llvm.parse_assembly(str(module))
-    parsed.triple = machine.triple
-    parsed.data_layout = str(machine.target_data)
+    machine, text = _machine(target), str(module)
+    parsed = llvm.parse_assembly(_header(target) + re.sub("(?m)^target .*$", "", text))
     parsed.verify()
     _run_passes(parsed, machine, target, masked_tails, loops)
-    for function in parsed.functions:
-        name = function.name
-        external = function.is_declaration and not name.startswith("llvm.")
-        if external and llvm.address_of_symbol(name) is None:
+    # passes call functions that the text does not, but not those of a quick target
+    called = _declared(text) if target.quick else (f.name for f in _declarations(parsed))
+    for name in called:
+        if not name.startswith("llvm.") and llvm.address_of_symbol(name) is None:
             raise ValueError(f"a kernel calls {name!r}, which this process does not have")
     return parsed, machine
+
+
+def _header(target: LLVMTarget) -> str:
+    """The lines of a module that say what it is made for."""
+    headers = _made.__dict__.setdefault("headers", {})
+    machine = _machine(target)
+    if machine not in headers:
+        layout, triple = machine.target_data, machine.triple
+        headers[machine] = f'target datalayout = "{layout}"\ntarget triple = "{triple}"\n'
+    found: str = headers[machine]
+    return found
+
+
+def _declared(text: str) -> list[str]:
+    """The functions that a module's text declares."""
+    return re.findall(r'(?m)^declare [^@\n]*@"?([^"(\s]+)', text)
+
+
+def _declarations(module: llvm.ModuleRef) -> Iterator[llvm.ValueRef]:
+    return (f for f in module.functions if f.is_declaration)
 
 
 def _run_passes(
@@ -80,9 +109,7 @@ def _run_passes(
     masked_tails: bool,
     loops: bool,
 ) -> None:
-    tuning = llvm.create_pipeline_tuning_options(speed_level=3 if loops else 1)
-    tuning.loop_vectorization = tuning.slp_vectorization = loops
-    passes = llvm.create_pass_builder(machine, tuning)
+    passes = llvm.create_pass_builder(machine, _tuning(loops))
     with _OPTIONS:
         _choose_tails(masked_tails and "+avx512f" in target.features)
         if target.quick:
@@ -95,6 +122,14 @@ def _run_passes(
         # 70 to 140 kilobytes for each kernel
         NewPassManager._dispose(manager)
         manager.detach()
+
+
+def _tuning(loops: bool) -> llvm.PipelineTuningOptions:
+    made = _made.__dict__.setdefault("tuning", {})
+    if loops not in made:
+        tuning = made[loops] = llvm.create_pipeline_tuning_options(speed_level=3 if loops else 1)
+        tuning.loop_vectorization = tuning.slp_vectorization = loops
+    return made[loops]
 
 
 def emit(
@@ -111,19 +146,45 @@ def emit(
 
 
 def _choose_emission(reorder: bool, plain: bool) -> None:
-    llvm.set_option("", f"-enable-misched={str(reorder).lower()}")
-    llvm.set_option("", f"-optimize-regalloc={str(not plain).lower()}")
+    _choose("enable-misched", str(reorder).lower())
+    _choose("optimize-regalloc", str(not plain).lower())
 
 
-def compile_module(module: ir.Module | str, target: LLVMTarget, reorder: bool = True) -> bytes:
-    """Object code of a module that is emitted as it shall run. Its functions must have names that
-    no other module uses.
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """The text of a module that defines a kernel, and how code is made of it.
+
+    Attributes:
+        name: of the kernel, for errors.
+        loops, masked_tails, reorder: see optimize and emit.
+        narrow: whether it must not compute in float64.
+    """
+
+    name: str
+    text: str
+    loops: bool = False
+    masked_tails: bool = False
+    reorder: bool = True
+    narrow: bool = False
+
+
+def finish(draft: Draft, target: LLVMTarget) -> bytes:
+    """Object code of a draft. Its functions must have names that no other module uses.
 
     Raises:
-        RuntimeError, ValueError: see optimize.
+        RuntimeError, ValueError: see optimize; or it computes in float64.
     """
-    optimized, machine = optimize(module, target, loops=False)
-    return emit(optimized, machine, reorder)
+    optimized, machine = optimize(
+        draft.text, target, masked_tails=draft.masked_tails, loops=draft.loops
+    )
+    if draft.narrow and re.search(r"\bdouble\b", str(optimized)):
+        raise ValueError(f"kernel {draft.name} computes in float64 without mentioning it")
+    return emit(optimized, machine, draft.reorder, plain=draft.loops and target.quick)
+
+
+def compile_module(module: ir.Module | str, target: LLVMTarget) -> bytes:
+    """Object code of a module that is emitted as it shall run; see finish."""
+    return finish(Draft("", str(module)), target)
 
 
 def assembly(module: ir.Module | str, target: LLVMTarget, reorder: bool = True) -> str:

@@ -64,7 +64,7 @@ class Loaded:
     def __init__(
         self, folder: Path, path: Path, content: dict[str, Any], runtime: Runtime, architecture: str
     ):
-        self.built, self.runtime = manifest.read(content["manifest"].encode(), path), runtime
+        self.built, self.runtime = manifest.read(content["manifest"].encode(), path.stem), runtime
         keys = content["kernels"][fitting(architecture, list(content["kernels"]))]
         kernels = [load_kernel(folder, key) for key in keys]
         self.cards: list[Card] = [kernel.card for kernel in kernels]

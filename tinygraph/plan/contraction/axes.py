@@ -227,6 +227,7 @@ def make_tile(
         factors,
         way.matrix,
         group,
+        way.tails,
     )
     packed_k = width * word * group
     if roles.packed:

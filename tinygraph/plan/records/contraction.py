@@ -87,7 +87,8 @@ class Contraction:
 
     Attributes:
         rows, vectors: the register tile: ``rows`` x ``vectors * lanes`` accumulators.
-        row_tail: rows of the last tile along m (m % rows), 0 if rows divides m.
+        row_tail: rows of the last tile along m (m % rows) if that has code of its own; 0 if rows
+            divides m, or one code serves all tiles.
         vector_tail: vectors of the last column block if that has code of its own; 0 if one code
             serves all blocks.
         masked: whether the last vector of the last column block is used in part (n % lanes != 0).
@@ -138,14 +139,18 @@ class Contraction:
         factors: tuple[str, str] = ("float32", "float32"),
         matrix: bool = False,
         group: int = 1,
+        tails: bool = True,
     ) -> Contraction:
-        """The record for these sizes: the tile is cut down to them, tails and masks follow."""
+        """The record for these sizes: the tile is cut down to them, tails and masks follow.
+
+        Without ``tails``, the code of a whole tile serves all of them.
+        """
         rows, columns = min(tile[0], m), -(-n // lanes)
         vectors = min(tile[1], columns)
         tail, masked = columns % vectors, n % lanes != 0
         if masked and not tail and columns > vectors:
             tail = vectors  # full blocks keep unmasked stores
-        shape = rows, vectors, m % rows, tail
+        shape = rows, vectors, m % rows if tails else 0, tail if tails else 0
         return Contraction(
             *shape, masked, body, operands, lanes, chunked, lanes_along, blocked, packed, edges,
             factors, matrix, group,

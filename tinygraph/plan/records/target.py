@@ -75,6 +75,7 @@ class Cut:
         pieces: of the reduction, which are contractions by themselves; the other attributes are
             those of each of them.
         matrix: whether the tile is in matrix registers.
+        tails: whether smaller tiles at the ends have code of their own.
     """
 
     rows: int
@@ -87,6 +88,7 @@ class Cut:
     splits: int = 1
     pieces: int = 1
     matrix: bool = False
+    tails: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,6 +253,15 @@ class Timed(Protocol):
     def part_times(self, launch: Launch) -> Sequence[float]:
         """An estimate for each part, in their order, in any unit; for a launch that is no bundle.
         """
+
+
+@runtime_checkable
+class Hasty(Protocol):
+    """A target for which being compiled soon counts for more than running fast."""
+
+    @property
+    def without(self) -> frozenset[str]:
+        """Names of the passes and of the planner's steps that are left out."""
 
 
 @dataclass(frozen=True, slots=True)
