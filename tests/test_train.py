@@ -386,7 +386,7 @@ def test_a_bar_in_a_notebook(monkeypatch):
     monkeypatch.setitem(sys.modules, "IPython.display", display)
     fit(losses(1.5), TWO, 2)
     assert 'value="1" max="2"' in shown[0] and "batch 1 of 2, loss 1.5000" in shown[0]
-    assert shown[-1].startswith("<pre>epoch 1/2  loss 1.5000")
+    assert shown[-1].startswith('<pre style="font-family:monospace">epoch 1/2  loss 1.5000')
 
 
 # ---------------------------------------------------------------- classifiers

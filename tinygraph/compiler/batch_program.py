@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..graph.batch import batch_axis, bind
+from ..graph.html import preformatted
 from ..graph.ir import Graph, Parameter
 from ..ranks.shard_sum import ShardSums
 from .fixed_program import FixedProgram
@@ -127,7 +127,7 @@ class BatchProgram(Program):
             return super()._repr_html_()
         from ..page.notebook import graph_html
 
-        return f"<pre style='font-family:monospace'>{html.escape(str(self))}</pre>{graph_html(self.graph)}"
+        return preformatted(str(self)) + graph_html(self.graph)
 
     def _repr_markdown_(self) -> str:
         if self.latest is not None:

@@ -11,8 +11,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from html import escape
 from typing import Any, Protocol
+
+from ..graph.html import preformatted
 
 PATIENCE = 1.0  # seconds of a compile before anything is shown
 EVERY = 0.1  # seconds between changes
@@ -41,7 +42,7 @@ class NotebookLine:
     def show(self, text: str) -> None:
         from IPython.display import HTML, display
 
-        line = HTML(f"<pre style='font-family:monospace'>{escape(text)}</pre>")
+        line = HTML(preformatted(text))
         if self.handle is None:
             self.handle = display(line, display_id=True)
         else:

@@ -117,7 +117,8 @@ class Summary:
                 open_ones.append(row.depth)
             else:
                 parts.append(f"<div {line}</div>")
-        return "".join([*parts, "</details>" * len(open_ones), f"<div>{self.foot()}</div>"])
+        table = "".join([*parts, "</details>" * len(open_ones)])
+        return f'<div style="overflow-x:auto">{table}</div><div>{self.foot()}</div>'
 
 
 def _spans(cells: Sequence[str]) -> str:

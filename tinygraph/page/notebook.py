@@ -8,6 +8,7 @@ from typing import Any
 
 from ..graph.batch import batch_axis, bound_nodes
 from ..graph.dump import dump
+from ..graph.html import preformatted
 from ..graph.ir import Graph, Node
 from ..graph.op import INPUT
 from ..inspect.inspection import Inspection
@@ -23,7 +24,7 @@ SOME = 8  # examples in a batch of any size
 
 def program_html(text: str, inspection: Inspection, title: str, profile: Profile | None) -> str:
     """A program: its summary and its kernels."""
-    return f"<pre style='font-family:monospace'>{escape(text)}</pre>{svg.graph(record(inspection, title, profile))}"
+    return preformatted(text) + svg.graph(record(inspection, title, profile))
 
 
 def graph_html(value: Graph | Node) -> str:
@@ -35,7 +36,7 @@ def graph_html(value: Graph | Node) -> str:
     count = len(value.nodes)
     text = f"<summary>{escape(value.name)}: {count} node{'s' * (count != 1)}</summary>"
     picture = svg.graph({"kernels": list(lines(value))}, "nodes")
-    return f"{picture}<details>{text}<pre style='font-family:monospace'>{escape(dump(value))}</pre></details>"
+    return f"{picture}<details>{text}{preformatted(dump(value))}</details>"
 
 
 def _of_some(graph: Graph) -> dict[Node, Node]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib.util
 import sys
 import time
-from html import escape
 from typing import Any
 
 from ..compiler.progress import in_notebook
+from ..graph.html import preformatted
 from .callbacks import Callback
 from .run import Run
 
@@ -112,5 +112,4 @@ class Notebook(Lines):
         self._show("")
 
     def _show(self, bar: str) -> None:
-        rows = "\n".join(map(escape, self.rows))
-        self.handle.update(self.html(f"<pre style='font-family:monospace'>{rows}</pre>{bar}"))
+        self.handle.update(self.html(preformatted("\n".join(self.rows)) + bar))
