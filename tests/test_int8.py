@@ -22,7 +22,7 @@ from tinygraph.plan.records.plan import Launch
 from tinygraph.plan.records.target import Product
 from tinygraph.plan.records.work import Tile
 from tinygraph.plan.verify import verify_plan
-from tinygraph_cpu.compilation import compile_record, inner_loop
+from tinygraph_cpu.compilation import draft_record, inner_loop
 from tinygraph_cpu.gemm import products
 from tinygraph_cpu.machine import matrix_registers
 from tinygraph_cpu.machine.features import detect
@@ -126,7 +126,7 @@ def test_products_in_matrix_registers_compile_anywhere():
     code = inner_loop(spec, detect("sapphirerapids"))
     assert code.count("tdpbusd") == 4 and code.count("tileload") == 5
     with pytest.raises(ValueError, match="planned for another than icelake-server"):
-        compile_record(spec, "kernel", detect("icelake-server"))
+        draft_record(spec, "kernel", detect("icelake-server"))
 
 
 @pytest.mark.parametrize("images", [1, 8])
