@@ -32,6 +32,7 @@ from .machine.features import Features
 from .machine.processors import allowed_cpus
 
 MOST = 4  # processes
+AHEAD = 12  # texts that wait for LLVM: other processes may take the rest
 OFTEN = 0.0005  # seconds between two threads' turns
 PAYS = 8  # kernels that a process must have to do
 PAYS_QUICK = 32  # those that are compiled quickly: starting a process takes as long as 30 of them
@@ -98,7 +99,7 @@ def beside_llvm(
                     waiting.append((symbol, pool.submit(objects.finish, draft, features)))
                 except RuntimeError:  # no more threads
                     yield symbol, objects.finish(draft, features)
-                while waiting and waiting[0][1].done():
+                while waiting and (waiting[0][1].done() or len(waiting) > AHEAD):
                     yield waiting[0][0], waiting.popleft()[1].result()
             for symbol, code in waiting:
                 yield symbol, code.result()
