@@ -251,3 +251,13 @@ def test_programs_that_share_a_packed_weight() -> None:
     np.testing.assert_array_equal(again(given)[0], want[:40] * 3)
     np.testing.assert_array_equal(program(given)[0], want[:40] * 3)
     np.testing.assert_array_equal(w.value, want * 3)
+
+
+@pytest.mark.parametrize(("rows", "packs"), [(64, True), (16, False)])
+def test_a_step_packs_a_large_weight_for_many_rows(rows: int, packs: bool) -> None:
+    """Out of its own order its rows are far apart, and in no cache when the step begins."""
+    w, x = tg.parameter(np.ones((300, 200), "float32"), "w"), tg.input("x", rows, 300)
+    gradient = tg.grad(tg.sum(y := tg.tanh(x @ w)), [w])[0]
+    step = tg.compile([x], [y], updates=[(w, w - 0.5 * gradient)])
+    names = [m.name for launch in step.inspection.plan.launches for m in launch.members]
+    assert ("pack" in names) == packs

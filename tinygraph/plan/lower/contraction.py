@@ -266,9 +266,10 @@ def oriented(work: Anchored, part: Part, order: tuple[int, int]) -> Oriented:
 
 
 def roles_of(work: Anchored, problem: Problem, axes: list[Axis], b: Access, source: Node) -> Roles:
-    """The roles of a contraction's axes; B is packed if that is done once, if it is an input that
-    enough rows read, or if it crowds the cache; but not where the reduction goes across A's rows
-    in chunks, which are read from the cache as they are stored.
+    """The roles of a contraction's axes; B is packed if that is done once, if it is an input, or a
+    parameter that the program changes, that enough rows read (BERT's step over 256 rows: 94 and 152
+    GFLOP/s on each of two cores), or if it crowds the cache; but not where the reduction goes
+    across A's rows in chunks, which are read from the cache as they are stored.
 
     Raises:
         Unsuitable: it has none.
@@ -280,7 +281,7 @@ def roles_of(work: Anchored, problem: Problem, axes: list[Axis], b: Access, sour
         return found
     sort = partial(assign_roles, axes, problem.outputs, stored, strided=not target.packs)
     rows = prod(x.size for x in axes[: problem.outputs] if x.a and not x.b)
-    read_often = b.buffer.home == "input" and rows >= target.copying.reused
+    read_often = b.buffer.home in ("input", "parameter") and rows >= target.copying.reused
     kept = source in work.s.fixed or (read_often and b.buffer.bytes > target.copying.near)
     roles = sort(target.packs and kept)
     if roles.packed and any(abs(axis.a) == 1 for axis in roles.rows):
