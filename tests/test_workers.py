@@ -164,7 +164,7 @@ def test_two_processes_share_the_kernels_of_one_program(tmp_path: Path, backend:
         "workers.draft_kernel = counted\n"
         "import tinygraph as tg\n"
         "x = tg.input('x', 40)\n"
-        "outputs = [tg.sort(tg.cumsum(tg.exp(x) * k)) for k in range(2, 30)]\n"
+        "outputs = [tg.sort(tg.cumsum(tg.exp(x) * k)) for k in range(2, 50)]\n"
         "own, other = (Path(sys.argv[1], name) for name in sys.argv[2:])\n"
         "own.touch()\n"
         "while not other.exists():\n"
@@ -181,5 +181,6 @@ def test_two_processes_share_the_kernels_of_one_program(tmp_path: Path, backend:
     ]
     counts = [[int(n) for n in process.communicate(timeout=120)[0].split()] for process in both]
     (mine, total), (theirs, same) = counts
-    assert total == same and mine + theirs == total and mine and theirs
+    assert total == same and mine + theirs == total
+    assert (mine and theirs) or backend == "cpu:quick"  # one may be done before the other begins
     assert not list((tmp_path / "cache" / "kernel").glob(".*"))

@@ -32,7 +32,8 @@ from .machine.features import Features
 from .machine.processors import allowed_cpus
 
 MOST = 4  # processes
-AHEAD = 12  # texts that wait for LLVM: other processes may take the rest
+AHEAD = 2  # texts that wait for LLVM: other processes may take the rest
+AHEAD_QUICK = 12  # where writing them takes as long as LLVM
 OFTEN = 0.0005  # seconds between two threads' turns
 PAYS = 8  # kernels that a process must have to do
 PAYS_QUICK = 32  # those that are compiled quickly: starting a process takes as long as 30 of them
@@ -91,6 +92,7 @@ def beside_llvm(
     not hold Python's lock. Those that are emitted come first: they keep LLVM busy for longest.
     """
     waiting = deque[tuple[str, Future[bytes]]]()
+    ahead = AHEAD_QUICK if features.quick else AHEAD
     with ThreadPoolExecutor(1, "tinygraph_llvm") as pool, often_switched():
         try:
             while (symbol := take(jobs.pop, wanted)) is not None:
@@ -99,7 +101,7 @@ def beside_llvm(
                     waiting.append((symbol, pool.submit(objects.finish, draft, features)))
                 except RuntimeError:  # no more threads
                     yield symbol, objects.finish(draft, features)
-                while waiting and (waiting[0][1].done() or len(waiting) > AHEAD):
+                while waiting and (waiting[0][1].done() or len(waiting) > ahead):
                     yield waiting[0][0], waiting.popleft()[1].result()
             for symbol, code in waiting:
                 yield symbol, code.result()
