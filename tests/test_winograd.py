@@ -144,6 +144,10 @@ STRIDED = [
     (2, 3, 33, (24, 29), (11, 11), 4, 0, 1),
     (2, 6, 10, (9, 13), (3, 3), 2, 1, 2),
     (1, 1, 1, (16, 11), (5, 6), 3, 2, 1),  # both filters have two blocks
+    (2, 6, 5, (7, 9), (3, 3), 1, 1, 1),  # blocks of one pixel, if channels come first
+    (1, 17, 16, (6, 6), (5, 5), 1, 2, 1),
+    (1, 4, 6, (8, 5), (3, 3), 1, 0, 2),
+    (3, 1, 33, (4, 4), (3, 3), 1, 2, 1),
 ]
 
 
@@ -252,6 +256,18 @@ def test_stems_are_winograd_after_space_to_depth() -> None:
     assert not is_winograd(schedule(stem, target=NO_WINOGRAD))
     remarks = schedule(plain(96, 128, 28, 3, padding=1, stride=2)).remarks
     assert any("implicit, 3x3 stride 2; winograd" in r for r in remarks)
+
+
+def test_channels_that_come_first_are_put_last() -> None:
+    """Only the image is copied; few channels are not worth it."""
+    x = tg.input("x", 1, 96, 28, 28)
+    w = tg.parameter(normal(128, 96, 3, 3), "w")
+    plan = schedule(Graph("g", (x,), (tg.transpose(tg.conv2d(x, w, padding=1), (0, 2, 3, 1)),)))
+    names = [m.name for call in plan.launches for m in call.members]
+    assert names == ["channels_last", "conv2d_transpose_winograd4"]
+    assert any("winograd(4) after channels were put last, 3x3 stride 1" in r for r in plan.remarks)
+    assert [m.name for call in plan.prepare for m in call.members] == ["winograd_weights"]
+    assert not is_winograd(schedule(graph_of(tg.conv2d(tg.input("x", 1, 3, 224, 224), w[:64, :3]))))
 
 
 def test_a_backend_without_winograd_gets_none() -> None:

@@ -33,6 +33,7 @@ class Choice:
 CACHE = 600 * 1024  # bytes that a part's data should fit in: most of L2
 NEAR, FAR = 8.5, 24.0  # bytes a cycle and core of weights, again and for the first time
 COPIED = 4.0  # cycles to put an element of a strided convolution's image into its block
+TURNED = 1.0  # to put its channels last, more than the copy with edges that the direct form makes
 PART = 3_500  # cycles to start a part
 LARGE = (8, 16)  # threads for which parts should suffice, if it costs small teams next to nothing
 NOTICED = 1.08  # of estimated cycles: two threads take the same time, measured
@@ -144,7 +145,8 @@ def cycles(c: Convolution, way: Choice, core: Core) -> float:
     written = crowded * tiles * columns * output_cycles(n, m)
     products = max(n * n * padded / rows * every, weights / NEAR)
     total = row_parts * (way.column_parts * (PART + read) + products + written) + weights / FAR
-    copied = COPIED * prod(c.copies[0][1].shape) if c.copies else 0.0
+    each = COPIED if c.stride > 1 else TURNED
+    copied = each * prod(c.copies[0][1].shape) if c.copies else 0.0
     return copied + c.group.size * total
 
 

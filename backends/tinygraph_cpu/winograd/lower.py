@@ -123,13 +123,10 @@ def tap_sums(work: Anchored, c: Gradient, pieces: int) -> tuple[Access, Access]:
 
 
 def in_blocks(work: Anchored, c: Convolution) -> Convolution:
-    """The convolution of its image and weights as they have been copied."""
-    image, weights = (blocks_of(work, x, copy) for x, copy in c.copies)
-    return replace(
-        c,
-        image=replace(c.image, buffer=image),
-        weights=replace(c.weights, buffer=weights),
-    )
+    """The convolution of its image, and weights if they are in blocks, as they have been copied."""
+    image, *weights = (blocks_of(work, x, copy) for x, copy in c.copies)
+    c = replace(c, image=replace(c.image, buffer=image))
+    return replace(c, weights=replace(c.weights, buffer=weights[0])) if weights else c
 
 
 def blocks_of(work: Anchored, x: Node, copy: Copy) -> Buffer:
@@ -141,7 +138,8 @@ def blocks_of(work: Anchored, x: Node, copy: Copy) -> Buffer:
         target.buffer.home = "prepared" if fixed else "arena"
         memory.buffers.append(target.buffer)
         memory.copies[key] = target
-        work.copies.copy("space_to_depth", nest, x, fixed)
+        name = "space_to_depth" if prod(copy.shape[-2:]) > 1 else "channels_last"
+        work.copies.copy(name, nest, x, fixed)
     return memory.copies[key].buffer
 
 
@@ -155,8 +153,8 @@ def explained(c: Convolution | Gradient, choice: Choice | GradientChoice) -> str
 
 
 def method(c: Convolution | Gradient, choice: Choice | GradientChoice) -> str:
-    blocks = f" after space to depth by {c.stride}" if c.stride > 1 else ""
-    return f"winograd({choice.m}){blocks}"
+    blocks = f"space to depth by {c.stride}" if c.stride > 1 else "channels were put last"
+    return f"winograd({choice.m})" + (f" after {blocks}" if c.copies else "")
 
 
 def form(c: Convolution | Gradient) -> str:

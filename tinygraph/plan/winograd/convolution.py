@@ -130,34 +130,42 @@ def recognize(
             if not sums_pixels(axes, outputs, windows[0], image):
                 raise Unsuitable("its windows have gaps")
             return strided_gradient(p, sources[number])
-        if all(w.step == 1 for w in windows):
-            return arrange_roles(p)
-        return strided(p, sources[number])
+        apart = channels_apart(p) and not any(w.flip for w in windows)
+        if apart or any(w.step > 1 for w in windows):
+            return over_blocks(p, sources[number])
+        return arrange_roles(p)
     raise Unsuitable("it has no two axes of overlapping windows without dilation")
 
 
-def strided(p: WindowProduct, image: Node) -> Convolution:
-    """The convolution over blocks; ``image`` is the node that is copied."""
+def channels_apart(p: WindowProduct) -> bool:
+    """True if an image's channels are not next to each other."""
+    taps = [w.tap for w in p.windows]
+    channels = [i for i in range(p.outputs, len(p.axes)) if i not in taps and p.axes[i] > 1]
+    return bool(channels) and all(p.image.strides[i] != 1 for i in channels)
+
+
+def over_blocks(p: WindowProduct, image: Node) -> Convolution:
+    """The convolution over blocks; ``image`` is the node that is copied. Blocks of one pixel put
+    its channels last.
+    """
+    step = p.windows[0].step
     channels = [i for i in range(p.outputs, len(p.axes)) if all(i != w.tap for w in p.windows)]
     found = image_in_blocks(p.axes, p.windows, p.image, channels)
-    weights = weights_in_blocks(p.axes, p.windows, p.other, found)
-    over_blocks = arrange_roles(
-        replace(
-            p,
-            axes=found.axes,
-            windows=found.windows,
-            image=found.image.target,
-            other=weights.target,
-            operands=[replace(o, strides=(*o.strides, 0, 0)) for o in p.operands],
-        )
+    copies: tuple[tuple[Node, Copy], ...] = ((image, found.image),)
+    other = replace(p.other, strides=(*p.other.strides, 0, 0))
+    if step > 1:
+        weights = weights_in_blocks(p.axes, p.windows, p.other, found)
+        other, copies = weights.target, (*copies, (p.source, weights))
+    blocks = replace(
+        p,
+        axes=found.axes,
+        windows=found.windows,
+        image=found.image.target,
+        other=other,
+        operands=[replace(o, strides=(*o.strides, 0, 0)) for o in p.operands],
     )
     height, width = (p.axes[w.tap] for w in p.windows)
-    return replace(
-        over_blocks,
-        kernel=(height, width),
-        stride=p.windows[0].step,
-        copies=((image, found.image), (p.source, weights)),
-    )
+    return replace(arrange_roles(blocks), kernel=(height, width), stride=step, copies=copies)
 
 
 def sums_pixels(axes: tuple[int, ...], outputs: int, window: Window, image: Access) -> bool:
