@@ -115,6 +115,16 @@ def layer_norm_and_gelu_by_hand(x: tg.Node) -> tg.Node:
     return tg.gelu(y) @ p(64, 64)
 
 
+def group_norm(w: Writer) -> str:
+    """As an instance normalization of groups whose channels and pixels are one axis."""
+    x = conv(w, "x")
+    y = w("Reshape", x, w.tensor([0, 4, -1], np.int64))
+    y = w("InstanceNormalization", y, w.tensor(np.ones(4)), w.tensor(np.zeros(4)), epsilon=1e-5)
+    y = w("Reshape", y, w.tensor(IMAGE, np.int64))
+    y = w("Mul", y, w.weight("scale", 16, 1, 1))
+    return conv(w, w("Add", y, w.weight("shift", 16, 1, 1)))
+
+
 PATTERNS = {
     "HardSwish of five nodes": (
         hard_swish, lambda x: by_hand((y := by_hand(x)) * tg.clip(y * (1 / 6) + 0.5, 0, 1)), IMAGE
@@ -123,6 +133,9 @@ PATTERNS = {
     "squeeze and excite": (squeeze_and_excite, squeeze_and_excite_by_hand, IMAGE),
     "batch normalization as Mul and Add": (
         scale_and_shift, lambda x: by_hand(tg.relu(by_hand(x) * p(16, 1, 1) + p(16, 1, 1))), IMAGE
+    ),
+    "group normalization": (
+        group_norm, lambda x: by_hand(tg.group_norm(by_hand(x), 4, p(16), p(16))), IMAGE
     ),
     "RMS normalization": (rms_norm, rms_norm_by_hand, ROWS),
     "layer normalization and GELU": (layer_norm_and_gelu, layer_norm_and_gelu_by_hand, ROWS),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from ..graph.dtype import DTYPES
 from ..graph.ir import Node
@@ -174,10 +175,14 @@ def layer_norm(
         array([[-1.,  1.]], dtype=float32)
     """
     axes = normalize_axes("layer_norm", axis, x.ndim)
-    distance = x - mean(x, axes, keepdims=True)
-    y = distance * rsqrt(mean(distance * distance, axes, keepdims=True) + eps)
+    y = _normalized(x, eps, lambda v: mean(v, axes, keepdims=True))
     y = y if scale is None else y * scale
     return y if shift is None else y + shift
+
+
+def _normalized(x: Node, eps: float, average: Callable[[Node], Node]) -> Node:
+    distance = x - average(x)
+    return distance * rsqrt(average(distance * distance) + eps)
 
 
 def rms_norm(
@@ -227,7 +232,15 @@ def group_norm(
                          f"got {x.type} and {groups}")  # fmt: skip
     n, c, *rest = x.shape
     apart = reshape(x, (n, groups, c // groups, *rest))
-    y = reshape(layer_norm(apart, tuple(range(2, apart.ndim)), eps=eps), x.shape)
+    pixels = tuple(range(3, apart.ndim))
+
+    def average(v: Node) -> Node:
+        """Of each channel, then of the group: at full pace wherever the channels are stored."""
+        if 1 < groups < c and rest:
+            return mean(mean(v, pixels, keepdims=True), 2, keepdims=True)
+        return mean(v, (2, *pixels), keepdims=True)
+
+    y = reshape(_normalized(apart, eps, average), x.shape)
     channels = (c, *(1,) * len(rest))
     y = y if scale is None else y * reshape(scale, channels)
     return y if shift is None else y + reshape(shift, channels)

@@ -7,6 +7,7 @@ from typing import Any
 from ... import ops
 from ...graph.dtype import DTYPES
 from ...graph.ir import Node
+from ...ops.view import RESHAPE
 from .rules import CONTRIB, Applied, rule
 
 WIDE = "float32"  # the dtype that statistics are taken in, stash_type 1
@@ -36,17 +37,23 @@ def batch_norm(c: Applied) -> Any:
 @rule("InstanceNormalization")
 def instance_norm(c: Applied) -> Node:
     x = c.x(0)
+    n, groups = x.shape[:2]
+    # Exporters write a group normalization as that of images whose channels and pixels a reshape
+    # has made one axis; without it, channels may be stored last.
+    image = x.inputs[0] if x.op is RESHAPE and x.ndim == 3 else x
+    if image.ndim < 3 or image.shape[0] != n or not groups or image.shape[1] % groups:
+        image = x
+    y = ops.reshape(ops.group_norm(image, groups, eps=c.attr("epsilon")), x.shape)
     shape = (-1,) + (1,) * (x.ndim - 2)
     scale, shift = (ops.reshape(c.x(i), shape) for i in (1, 2))
-    return ops.layer_norm(x, tuple(range(2, x.ndim)), scale, shift, c.attr("epsilon"))
+    return y * scale + shift
 
 
 @rule("GroupNormalization")
 def group_norm(c: Applied) -> Node:
     x, groups = c.x(0), c.attr("num_groups")
-    n, channels, *image = x.shape
-    y = ops.reshape(x, (n, groups, -1))
-    y = ops.reshape(ops.layer_norm(y, 2, eps=c.attr("epsilon")), x.shape)
+    y = ops.group_norm(x, groups, eps=c.attr("epsilon"))
+    channels, *image = x.shape[1:]
     shape = (channels,) + (1,) * len(image)
     return y * _spread(c.x(1), channels, shape) + _spread(c.x(2), channels, shape)
 
