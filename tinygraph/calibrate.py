@@ -14,7 +14,7 @@ from .graph.ir import Node
 from .graph.numeric import numeric
 from .ops.linalg import MATMUL
 from .ops.reduce import max, mean, min
-from .passes.quantize import layers, quantized_weights, value_of
+from .passes.quantize import layers, quantized_weights, summands, value_of
 
 
 @numeric
@@ -35,8 +35,9 @@ def calibrate(
     Returns:
         For each layer ``low`` and ``high``, and ``bias``, a number for each output channel: what
         its mean loses as weights are rounded, which is added back (M. Nagel et al., Data-free
-        quantization through weight equalization and bias correction, ICCV 2019, section 4.2). Plain
-        lists and numbers: ``json.dump`` stores it.
+        quantization through weight equalization and bias correction, ICCV 2019, section 4.2). Where
+        its result waits to be added to another layer's, ``result`` has the ``low`` and ``high`` of
+        that. Plain lists and numbers: ``json.dump`` stores it.
 
     Raises:
         ValueError: there are no layers, or no batches.
@@ -50,7 +51,8 @@ def calibrate(
     found = layers(program.graph)
     if not found:
         raise ValueError(f"{program.graph.name} has no layers whose weights are parameters")
-    values = dict.fromkeys(map(value_of, found.values()))
+    added = summands(program.graph, found)
+    values = dict.fromkeys([*map(value_of, found.values()), *added.values()])
     ends = [f(v) for v in values for f in (min, max)] if percentile is None else list(values)
     means = [mean_of_channels(n) for n in found.values()]
     probe = compile(program.graph.inputs, [*ends, *means], name="calibrate")
@@ -65,9 +67,9 @@ def calibrate(
     if not seen:
         raise ValueError("calibrate requires a batch of inputs at least, got none")
     columns = list(zip(*seen, strict=True))
-    low, high = (np.min, np.max) if percentile is None else (np.mean, np.mean)
+    least, most = (np.min, np.max) if percentile is None else (np.mean, np.mean)
     limits = {
-        v: (float(low(columns[2 * i])), float(high(columns[2 * i + 1])))
+        v: (float(least(columns[2 * i])), float(most(columns[2 * i + 1])))
         for i, v in enumerate(values)
     }
     table = {}
@@ -75,6 +77,9 @@ def calibrate(
         at = np.mean(columns[2 * len(values) + i], 0)
         ends_of = limits[value_of(n)]
         table[name] = {"low": ends_of[0], "high": ends_of[1], "bias": lost(n, at).tolist()}
+        if name in added:
+            low, high = limits[added[name]]
+            table[name]["result"] = {"low": low, "high": high}
     return table
 
 

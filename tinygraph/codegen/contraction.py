@@ -26,7 +26,8 @@ def contraction(
     f = dict(zip(FIELDS, (int(x) for x in args), strict=False))
     column_part, row_part = part % f["column_parts"], part // f["column_parts"]
     tiles = -(-f["m"] // spec.rows)
-    rows = share(f["g"] * f["z"] * f["y"] * tiles, row_part, f["row_parts"])
+    rows = share(f["g"] * f["z"] * f["y"] // spec.lines * tiles, row_part, f["row_parts"])
+    rows = range(rows.start * spec.lines, rows.stop * spec.lines)  # several lines have one tile
     for j in share(-(-f["n"] // spec.width), column_part, f["column_parts"]):
         for indices, first, count in _lines(rows, f, tiles, spec.rows):
             at = dict(zip("gzym", (*indices, first), strict=True))
@@ -78,24 +79,26 @@ def _sums(
         return _sums_of_words(f, at, j, count, spec, memory)
     first = j * spec.width
     columns = min(spec.width, f["n"] - first)
-    loops = [f[axis] for axis in "rsk"]
-    a_at = f["a"] + 4 * sum(index * f[f"a_{axis}"] for axis, index in at.items())
+    loops, dtype = [f[axis] for axis in "rsk"], spec.factors[0]
+    item = DTYPES[dtype].bytes
+    a_at = f["a"] + item * sum(index * f[f"a_{axis}"] for axis, index in at.items())
     b_at = f["b"] + 4 * (at["g"] * f["b_g"] + j * f["b_j"])
     shape, strides = [count, *loops], [f[f"a_{x}"] for x in "mrsk"]
     b = strided_view(memory, b_at, "float32", [*loops, columns], [*(f[f"b_{x}"] for x in "rsk"), 1])
     if spec.lanes_along == "batch":
-        a_at += 4 * first
+        a_at += item * first
         if spec.edges:
             a = _within(f, at, a_at, (*shape, columns), spec, memory, args)
         else:
-            a = strided_view(memory, a_at, "float32", [*shape, columns], [*strides, 1])
+            a = strided_view(memory, a_at, dtype, [*shape, columns], [*strides, 1])
         if spec.group > 1:
             rows = [*loops, spec.group, columns], [*(f[f"b_{x}"] for x in "rsk"), spec.width, 1]
             b = strided_view(memory, b_at, "float32", *rows)
             a = a.reshape(*shape, -1, spec.group)
             b = b.reshape(*loops, spec.group, -1, spec.group)
             return np.einsum("mrskgc,rskcgn->mgn", a, b).reshape(count, columns)
-        return np.einsum("mrskn,rskn->mn", a, b)
+        sums = np.einsum("mrskn,rskn->mn", a, b)
+        return sums.astype(spec.accumulator)
     a = strided_view(memory, a_at, "float32", shape, strides)
     return a.reshape(count, -1) @ b.reshape(-1, columns)
 
@@ -149,10 +152,11 @@ def _within(
         position = start + row * edge.row_step + index[edge.tap] * edge.tap_step
         inside &= (position >= 0) & (position < size)
         offsets += start * stride
-    a = np.zeros(shape, np.float32)
+    a, dtype = np.zeros(shape, np.float32), spec.factors[0]
     if inside.any():
         low, high = offsets[inside].min(), offsets[inside].max()
-        flat = strided_view(memory, address + 4 * int(low), "float32", (int(high - low) + 1,), (1,))
+        start = address + DTYPES[dtype].bytes * int(low)
+        flat = strided_view(memory, start, dtype, (int(high - low) + 1,), (1,))
         a[inside] = flat[offsets[inside] - low]
     return a
 

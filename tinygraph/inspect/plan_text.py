@@ -132,8 +132,9 @@ def work_text(launch: Launch) -> str:
             "x".join(str(s[a]) for a in axes if s[a] > 1) or "1" for axes in ("gzym", "rsk")
         )
         kind = "matrix tile" if c.matrix else "tile"
+        kind += f" {c.lines}x" if c.lines > 1 else " "
         return (
-            f"contraction of {rows} rows, {s['n']} columns, {depth} deep, {kind} {c.rows}x{c.width}"
+            f"contraction of {rows} rows, {s['n']} columns, {depth} deep, {kind}{c.rows}x{c.width}"
         )
     if isinstance(work, Emitted):
         kind, sizes = type(work.record).__name__, tuple(work.fields.items())

@@ -37,11 +37,18 @@ def _infer_quantize(x: Type, scale: Type, zero: Type, *, dtype: str) -> Type:
 def _expr_quantize(*, dtype: str) -> str:
     """Limits come first, so that what is rounded is in int32's reach, in one instruction. NaN, for
     which no comparison holds, becomes the least integer.
+
+    Unsigned integers have their upper limit after it, where processors have both it and the
+    conversion in one instruction: what is beyond int32's reach is rounded to its greatest or its
+    least number, either of which is large as an unsigned one.
     """
-    ends = (float(v) for v in (DTYPES[dtype].least, DTYPES[dtype].greatest))
-    low, high = (f"(float32({v!r}) - float32({{2}}))" for v in ends)
+    least, greatest = DTYPES[dtype].least, DTYPES[dtype].greatest
+    low, high = (f"(float32({float(v)!r}) - float32({{2}}))" for v in (least, greatest))
     x = "{0} / {1}"
     above = f"({x} if {x} > {low} else {low})"
+    if least == 0:
+        whole = f"uint32(nearest({above}) + int32({{2}}))"
+        return f"{dtype}({whole} if {whole} < uint32({greatest}) else uint32({greatest}))"
     return f"{dtype}(nearest({above} if {above} < {high} else {high}) + int32({{2}}))"
 
 

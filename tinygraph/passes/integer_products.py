@@ -11,54 +11,58 @@ inference, CVPR 2018, section 2.
 
 from __future__ import annotations
 
-from collections.abc import Set
+import math
 from functools import partial
 from math import prod
-from typing import NamedTuple
 
 from ..graph.dtype import DTYPES
-from ..graph.ir import Graph, Node, same
+from ..graph.ir import Graph, Node, among, same
 from ..graph.op import constant, input
 from ..graph.rebuild import rebuild
 from ..graph.rewrite import Event, filled, rewrite, rule, rules_in, var
 from ..ops.arithmetic import CLIP, relu
-from ..ops.conv import CONV2D, CONV2D_INTEGER, CONV3D, CONV3D_INTEGER
 from ..ops.indexing import CONCAT, pad
-from ..ops.linalg import MATMUL, MATMUL_INTEGER
-from ..ops.logic import cast
+from ..ops.linalg import MATMUL
+from ..ops.logic import WHERE, cast, less_equal
 from ..ops.quantize import DEQUANTIZE, QUANTIZE, dequantize
 from ..ops.reduce import SUM, sum
 from ..ops.view import FLIP, PAD, RESHAPE, SLICE, TRANSPOSE, reshape, transpose
 from ..ops.window import WINDOW_MAX, WINDOW_SUM
-from .fold_batch_norm import fixed_nodes
-from .rescale import regrouped, rescaled
+from .byte_operands import (
+    INTEGER,
+    LIMIT,
+    Bytes,
+    centred,
+    in_floats,
+    is_dequantized,
+    is_one,
+    summed,
+    unsigned,
+    weights,
+)
+from .rescale import rescaled
 
-INTEGER = {MATMUL: MATMUL_INTEGER, CONV2D: CONV2D_INTEGER, CONV3D: CONV3D_INTEGER}
 WORD = 4  # channels that processors multiply at a time: their number is rounded up to it
-LIMIT = (2**31 - 1) // (255 * 128)  # products whose sum int32 holds in any case
 MOVES = (RESHAPE, TRANSPOSE, SLICE, FLIP)
 
 
-def integer_products(graph: Graph, log: list[Event] | None = None) -> Graph:
-    """The graph with integer products wherever both operands were quantized."""
+def integer_products(
+    graph: Graph, log: list[Event] | None = None, *, remarks: list[str] | None = None
+) -> Graph:
+    """The graph with integer products wherever both operands were quantized; a remark for each
+    other product, if there is such an operand anywhere.
+    """
     log = [] if log is None else log
-    if not any(n.op is DEQUANTIZE for n in graph.everywhere):
+    if not any(n.op is DEQUANTIZE or is_of_integers(n) for n in graph.everywhere):
         return graph
     graph = rewrite(graph, RULES, log)
-    graph = rebuild(graph, partial(in_integers, fixed=fixed_nodes(graph), log=log), bodies=False)
+    if remarks is not None:
+        remarks += in_floats(graph)
+    graph = rebuild(graph, partial(in_integers, log=log), bodies=False)
     return rescaled(rewrite(graph, RULES, log), log)
 
 
 # -- conversions move towards each other -----------------------------------------------------------
-
-
-def is_one(n: Node) -> bool:
-    """Whether all elements of a quantized value have one scale and one zero point."""
-    return all(i.type.size == 1 for i in n.inputs[1:])
-
-
-def is_dequantized(n: Node) -> bool:
-    return n.op is DEQUANTIZE and is_one(n)
 
 
 def again(like: Node, q: Node) -> Node:
@@ -165,22 +169,43 @@ def quantized_twice(out: Node, n: Node) -> Node | None:
 
 
 @rule(
-    var("n", where=lambda n: n.op is QUANTIZE and is_one(n) and n.inputs[0].op in (relu, CLIP)),
+    var("n", where=lambda n: n.op is QUANTIZE and is_one(n) and bounds(n.inputs[0]) is not None),
     example=lambda: QUANTIZE(relu(_images()), constant(0.5), constant(0, "uint8"), dtype="uint8"),
 )
 def bounded_twice(out: Node, n: Node) -> Node | None:
     """An activation that cuts off no more than the integers do."""
-    x, scale, zero = n.inputs
+    found, scale, zero = bounds(n.inputs[0]), *n.inputs[1:]
     step, at = filled(scale), filled(zero)
-    if step is None or at is None or step <= 0:
+    if found is None or step is None or at is None or step <= 0:
         return None
-    low, high = (0.0, None) if x.op is relu else (x.attr("low"), x.attr("high"))
+    x, low, high = found
     record = DTYPES[n.dtype]
     if low is not None and round(low / step) + at > record.least:
         return None
     if high is not None and round(high / step) + at < record.greatest:
         return None
-    return again(n, x.inputs[0])
+    return again(n, x)
+
+
+def bounds(y: Node) -> tuple[Node, float | None, float | None] | None:
+    """What y keeps within bounds, and these: of relu, of clip, and of ``x if x > low else low``,
+    as hardtanh and relu6 have it, on either side. None if y is another value.
+    """
+    if y.op is relu:
+        return y.inputs[0], 0.0, None
+    if y.op is CLIP:
+        return y.inputs[0], y.attr("low"), y.attr("high")
+    if y.op is not WHERE or y.inputs[0].op is not less_equal:
+        return None
+    (a, b), limit, rest = y.inputs[0].inputs, filled(y.inputs[1]), y.inputs[2]
+    if limit is None or not math.isfinite(limit):
+        return None
+    x, low, high = bounds(rest) or (rest, None, None)
+    if filled(b) == limit and low is None and among(a, (x, rest)):  # where(x <= low, low, rest)
+        return x, limit, high
+    if filled(a) == limit and high is None and among(b, (x, rest)):
+        return x, low, limit
+    return None
 
 
 RULES = rules_in(globals())
@@ -189,20 +214,13 @@ RULES = rules_in(globals())
 # -- products --------------------------------------------------------------------------------------
 
 
-class Bytes(NamedTuple):
-    """An operand as integers; ``scale`` is one number, or one for each column."""
-
-    q: Node
-    scale: Node
-    zero: int
-
-
-def in_integers(n: Node, fixed: Set[Node], log: list[Event]) -> Node | None:
+def in_integers(n: Node, log: list[Event]) -> Node | None:
     """The product of integers that a product of floats stands for; None if it is none."""
+    if is_of_integers(n):
+        return of_bytes(n, log)
     if n.op not in INTEGER:
         return None
-    x, w = unsigned(n.inputs[0]), weights(n.inputs[1], n.op is MATMUL)
-    taken = (*range(2, n.inputs[1].ndim),) if n.op is not MATMUL else (n.inputs[1].ndim - 2,)
+    x, w, taken = unsigned(n.inputs[0]), weights(n.inputs[1], n.op is MATMUL), summed(n)
     if x is None or w is None or prod(w.q.shape[a] for a in taken) > LIMIT:
         return None
     made = product_of(n, x, w, taken)
@@ -212,69 +230,52 @@ def in_integers(n: Node, fixed: Set[Node], log: list[Event]) -> Node | None:
 
 def product_of(n: Node, x: Bytes, w: Bytes, taken: tuple[int, ...]) -> Node:
     """The integers' product as floats; ``taken`` are the axes of w over which it sums."""
-    channels, attrs = taken[0], dict(n.attrs)
-    missing = -w.q.shape[channels] % WORD if n.op is MATMUL or w.q.shape[1] > 1 else 0
-    around = [(0, 0)] * x.q.ndim
-    around[x.q.ndim - 1 if n.op is MATMUL else 2] = (0, missing)
-    if x.zero and n.op is not MATMUL:  # beyond the edges there is the integer that stands for 0
+    sums, scale = sums_of(n, x.q, w.q, x.zero, taken), w.scale * x.scale
+    return dequantize(sums, scale if n.op is MATMUL or not scale.ndim else _columns(scale, n))
+
+
+def sums_of(n: Node, q: Node, w: Node, zero: int | Node, taken: tuple[int, ...]) -> Node:
+    """The product in int32 of q, less its zero point, and w. A zero point that is computed is that
+    of a matrix, which has no edges.
+    """
+    channels, attrs, at_zero = taken[0], dict(n.attrs), isinstance(zero, int) and zero == 0
+    missing = -w.shape[channels] % WORD if n.op is MATMUL or w.shape[1] > 1 else 0
+    around = [(0, 0)] * q.ndim
+    around[q.ndim - 1 if n.op is MATMUL else 2] = (0, missing)
+    if not at_zero and n.op is not MATMUL:  # beyond the edges there is what stands for 0
         around[3:] = attrs["padding"]
         attrs["padding"] = ((0, 0),) * len(attrs["padding"])
-    q = pad(x.q, around, value=x.zero)
-    around = [(0, missing if a == channels else 0) for a in range(w.q.ndim)]
-    sums = INTEGER[n.op](q, pad(w.q, around), **attrs)
-    if x.zero:
-        offset = sum(cast(w.q, "int32"), taken) * x.zero
-        sums = sums - (offset if n.op is MATMUL else _columns(offset, n))
-    scale = w.scale * x.scale
-    return dequantize(sums, scale if n.op is MATMUL or not scale.ndim else _columns(scale, n))
+    padded = pad(q, around, value=zero if isinstance(zero, int) else 0)
+    around = [(0, missing if a == channels else 0) for a in range(w.ndim)]
+    sums = INTEGER[n.op](padded, pad(w, around), **attrs)
+    if at_zero:
+        return sums
+    offset = sum(cast(w, "int32"), taken) * zero
+    return sums - (offset if n.op is MATMUL else _columns(offset, n))
+
+
+def is_of_integers(n: Node) -> bool:
+    """Whether a product is one of int32, as files of ONNX have it with operators of integers."""
+    return n.op in INTEGER and n.dtype == "int32"
+
+
+def of_bytes(n: Node, log: list[Event]) -> Node | None:
+    """A product of bytes that were made int32, less zero points, in the bytes themselves; None if
+    it is none. Both wrap around alike.
+    """
+    x, w = (centred(i) for i in n.inputs)
+    if x is None or w is None or w.q.dtype != "int8" or not isinstance(w.zero, int) or w.zero:
+        return None
+    q, zero = x
+    if q.dtype == "int8":
+        q, zero = cast(cast(q, "int32") + 128, "uint8"), zero + 128
+    if n.op is not MATMUL and not isinstance(zero, int):
+        return None
+    made = sums_of(n, q, w.q, zero, summed(n))
+    log.append(Event("integer_products", n, made))
+    return made
 
 
 def _columns(v: Node, n: Node) -> Node:
     """A value for each column of a convolution, (groups, channels), as it meets the result."""
     return reshape(v, *n.shape[1:3], *(1,) * (n.ndim - 3))
-
-
-def unsigned(x: Node) -> Bytes | None:
-    """The left operand as uint8, which is what processors multiply with int8."""
-    if not is_dequantized(x):
-        return None
-    q, scale, zero = x.inputs
-    at = filled(zero)
-    if at is None or q.dtype not in ("uint8", "int8"):
-        return None
-    scale = reshape(scale, ())
-    if q.dtype == "uint8":
-        return Bytes(q, scale, int(at))
-    moved = int(at) + 128
-    if q.op is QUANTIZE and is_one(q):
-        y, step, _ = q.inputs
-        return Bytes(QUANTIZE(y, step, constant(moved, "uint8"), dtype="uint8"), scale, moved)
-    return Bytes(cast(cast(q, "int32") + 128, "uint8"), scale, moved)
-
-
-def weights(w: Node, is_matmul: bool) -> Bytes | None:
-    """The right operand as int8 without a zero point, with a scale for each column at most."""
-    moves = []
-    while w.op in (RESHAPE, TRANSPOSE):
-        moves.append(w)
-        w = w.inputs[0]
-    if w.op is not DEQUANTIZE:
-        return None
-    q, scale, zero = w.inputs
-    at = filled(zero)
-    if q.dtype == "uint8" and at == 128:
-        q = cast(cast(q, "int32") - 128, "int8")
-    elif q.dtype != "int8" or at != 0:
-        return None
-    found = reshape(scale, (1,) * (q.ndim - scale.ndim) + scale.shape)
-    for m in reversed(moves):
-        moved = transpose(found, m.attr("axes")) if m.op is TRANSPOSE else regrouped(found, m)
-        if moved is None:
-            return None
-        q, found = m.op(q, **dict(m.attrs)), moved
-    many = [a for a, size in enumerate(found.shape) if size > 1]
-    if any(a not in ((q.ndim - 1,) if is_matmul else (0, 1)) for a in many):
-        return None
-    if found.type.size == 1:
-        return Bytes(q, reshape(found, ()), 0)
-    return Bytes(q, reshape(found, (-1,) if is_matmul else found.shape[:2]), 0)

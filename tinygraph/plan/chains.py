@@ -121,7 +121,7 @@ def outermost(launch: Launch) -> Outermost | None:
         return None
     s, rows = work.sizes, work.contraction.rows
     axis = next((i for i, name in enumerate("gzy") if s[name] > 1), 3)
-    step = rows if axis == 3 else 1
+    step = rows if axis == 3 else work.contraction.lines if axis == 2 else 1
     size, rest = divmod(s["gzym"[axis]], step)
     if rest or guarded(work.a, axis):
         return None

@@ -78,7 +78,8 @@ def regions(launch: Launch) -> list[Region]:
         b = region(work.b, (s["g"], blocks, *inner))
         within = 4 * width * (work.contraction.group - 1)  # the rows of a step
         columns = s["n"] - (blocks - 1) * width  # of the last block
-        b = Region(b.buffer, b.first, b.last + within + item * (word * columns - 1))
+        of_b = DTYPES[work.b.dtype].bytes
+        b = Region(b.buffer, b.first, b.last + within + of_b * (word * columns - 1))
         waiting = [region(work.partial, ())] if work.partial else []
         return [a, b, *(region(o, (*outer, s["n"])) for o in work.operands), *waiting]
     if isinstance(work, Emitted):

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from tinygraph.plan.records.contraction import SQUARE
 
 SUMS = 4  # registers for sums
+ROW_BYTES = 4 * SQUARE  # of a register
 START, ROW = 9.5, 0.5  # cycles of an instruction's products: these, and some for each row
-FETCH = 36  # bytes that the first cache gets from the second in a cycle
+FETCH = 30  # bytes that the first cache gets from the second in a cycle
 WRITE = 12  # cycles of the epilogue for each vector of sums
 BEGIN = 60  # cycles in which a tile begins and ends
 CONFIGURE = 300  # cycles that it takes to configure registers for other rows, and back
@@ -39,25 +41,41 @@ def product_cycles(blocks: int, high: int, vectors: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class MatrixProduct:
-    """A contraction's sizes: ``count`` times m rows, n columns, ``steps`` of 16 words."""
+    """A contraction's sizes: ``count`` times m rows, n columns, ``steps`` of 16 words, of which
+    ``fresh`` read what no other row of A has; ``lines`` and ``pitch`` as in ``Product``.
+    """
 
     count: int
     m: int
     n: int
     steps: int
+    fresh: int
+    lines: int = 1
+    pitch: int = 0
 
-    def shapes(self) -> Iterator[tuple[int, int]]:
-        """All tiles (rows, vectors)."""
+    def shapes(self) -> Iterator[tuple[int, int, int]]:
+        """All tiles (rows, vectors, lines)."""
         for vectors in range(1, min(SUMS, -(-self.n // SQUARE)) + 1):
-            for rows in range(1, min(self.m, SQUARE * (SUMS // vectors)) + 1):
-                yield rows, vectors
+            most = SQUARE * (SUMS // vectors)
+            for rows in range(1, min(self.m, most) + 1):
+                yield rows, vectors, 1
+            for lines in range(2, self.lines + 1 if self.pitch else 0):
+                if self.lines % lines == 0 and self.height(self.m, lines) <= most:
+                    yield self.m, vectors, lines
 
-    def cycles(self, rows: int, width: int) -> float:
+    def height(self, rows: int, lines: int) -> int:
+        return (lines - 1) * self.pitch + rows
+
+    def cycles(self, rows: int, width: int, lines: int) -> float:
         """Of all of it, in tiles of ``rows`` x ``width`` vectors."""
-        columns = -(-self.n // SQUARE)
-        full, tail = divmod(columns, width)
-        column = self.column(rows, width) * full + (self.column(rows, tail) if tail else 0.0)
-        return self.count * column
+        full, tail = divmod(-(-self.n // SQUARE), width)
+        if lines > 1:
+            blocks = blocks_of(self.height(rows, lines))
+            column = partial(self.tile, lines * rows, *blocks)
+        else:
+            column = partial(self.column, rows)
+        total = column(width) * full + (column(tail) if tail else 0.0)
+        return self.count // lines * total
 
     def column(self, rows: int, vectors: int) -> float:
         """Of m rows with a block of columns."""
@@ -70,8 +88,16 @@ class MatrixProduct:
         return total
 
     def tile(self, rows: int, blocks: int, high: int, vectors: int) -> float:
-        block = SQUARE * SQUARE * 4
-        near = self.steps * vectors * block <= FIRST
-        fetch = 0.0 if near else vectors * block / FETCH
-        step = max(product_cycles(blocks, high, vectors), fetch)
-        return self.steps * step + BEGIN + WRITE * rows * vectors
+        products = self.steps * product_cycles(blocks, high, vectors)
+        fetch = self.fetched(blocks * high, vectors) / FETCH
+        return max(products, fetch) + BEGIN + WRITE * rows * vectors
+
+    def fetched(self, height: int, vectors: int) -> int:
+        """Bytes that a tile needs in the first cache, unless all that it multiplies is there: the
+        rows of A, and the columns of B if they do not stay from tile to tile.
+        """
+        in_a = self.fresh * height * ROW_BYTES
+        in_b = self.steps * vectors * SQUARE * ROW_BYTES
+        if in_a + in_b <= FIRST:
+            return 0
+        return in_a + (in_b if max(in_a, in_b) > FIRST else 0)

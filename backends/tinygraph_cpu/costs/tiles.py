@@ -101,22 +101,27 @@ class Core:
         if not (self.matrix and p.packed and word_of(p.factors) > 1):
             return None
         (r, s, k), count = p.reduction, p.batch * p.outer
-        whole = MatrixProduct(count, p.rows, p.columns, r * s * -(-k // SQUARE))
-        tile = min(whole.shapes(), key=lambda t: (round(whole.cycles(*t)), -t[0] * t[1], t))
-        cycles, sizes = whole.cycles(*tile), (p.rows, count, p.columns, p.depth)
+        steps = r * s * -(-k // SQUARE)
+        fresh = -(-p.fresh // SQUARE)
+        whole = MatrixProduct(count, p.rows, p.columns, steps, fresh, p.lines, p.pitch)
+        best = min(whole.shapes(), key=lambda t: (round(whole.cycles(*t)), -prod(t), t))
+        cycles, sizes = whole.cycles(*best), (p.rows, count, p.columns, p.depth)
+        tile, lines = best[:2], best[2]
         vectors = self.choose_tile(*sizes)
         if cycles >= self.cycles(*vectors, *sizes) + WRITE * count * p.rows * -(-p.columns // 16):
             return None
-        tiles, blocks = count * -(-p.rows // tile[0]), -(-p.columns // (tile[1] * SQUARE))
+        tiles = count // lines * -(-p.rows // tile[0])
+        blocks = -(-p.columns // (tile[1] * SQUARE))
         in_b = 4 * p.columns * p.depth
         near = in_b <= self.caches.second or p.depth <= SHALLOW
         heavy = p.columns * p.depth > count * p.rows * (p.columns + p.depth)
         floats = DTYPES[p.factors[0]].is_float  # sums of integers have no memory between pieces
         if floats and (pieces := matrix_pieces(p, tile, tiles * blocks)) > 1:
-            return Cut(*tile, 1, 1, pieces=pieces, matrix=True)
+            return Cut(*tile, 1, 1, pieces=pieces, matrix=True, lines=lines)
         again = in_b / STREAM / cycles if in_b > self.caches.second else 0.0
         parts = choose_parts(tiles, blocks, round(2 * self.lanes * cycles), heavy, again)
-        return Cut(*tile, *parts, row_group=1 if near else EVERY, matrix=True)
+        group = 1 if near else EVERY
+        return Cut(*tile, *parts, row_group=group, matrix=True, lines=lines)
 
     def cut_batch(self, p: Product) -> Cut:
         """The cut of a product with the batch across its lanes, such as a depthwise convolution.
@@ -235,7 +240,7 @@ def tile_cycles(rows: int, vectors: int) -> float:
 def step_cycles(spec: Contraction, rows: int) -> float:
     """Cycles of one step of a tile with so many rows, by the registers that it is in."""
     if spec.matrix:
-        return product_cycles(*blocks_of(rows), spec.vectors)
+        return product_cycles(*blocks_of(rows + spec.height - spec.rows), spec.vectors)
     return tile_cycles(rows, spec.vectors)
 
 

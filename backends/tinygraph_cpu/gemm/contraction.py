@@ -24,7 +24,7 @@ from .edges import Edges, unless_empty
 from .epilogue import Epilogue, OperandAtTile, read_by_row
 from .matrix import MatrixRegisters
 from .reduce import accumulate, add_lanes
-from .tile import PartPrefetch, Reduction, Shape, Walk, f32, i1, i64, offset, pointer
+from .tile import PartPrefetch, Reduction, Shape, Walk, f32, i1, i32, i64, offset, pointer
 
 
 def emit_contraction(
@@ -118,7 +118,8 @@ class _TileEmitter:
             b.urem(self.part, f["column_parts"]),
         )
         self.tiles_m = ceil_divide(b, f["m"], spec.rows)
-        rows = b.mul(b.mul(f["g"], f["z"]), b.mul(f["y"], self.tiles_m))
+        self.tiles_y = b.udiv(f["y"], i64(spec.lines))
+        rows = b.mul(b.mul(f["g"], f["z"]), b.mul(self.tiles_y, self.tiles_m))
         self.blocks = ceil_divide(b, f["n"], spec.width)
         first_row, end_row = share(b, rows, row_part, f["row_parts"])
         first_block, end_block = share(b, self.blocks, column_part, f["column_parts"])
@@ -174,9 +175,9 @@ class _TileEmitter:
         tile.repeat(b, b.mul(f["r"], shares), [i64(0)], one)
 
     def _odometer(self, flat: ir.Value) -> list[ir.Value]:
-        """The indices (g, z, y, tile along m) of a flat row tile."""
+        """The indices (g, z, tile along y, tile along m) of a flat row tile."""
         b, digits = self.b, []
-        for size in (self.tiles_m, self.fields["y"], self.fields["z"]):
+        for size in (self.tiles_m, self.tiles_y, self.fields["z"]):
             digits.append(b.urem(flat, size))
             flat = b.udiv(flat, size)
         return [flat, *reversed(digits)]
@@ -186,7 +187,7 @@ class _TileEmitter:
         b = self.b
         g, z, y, t = indices
         after, carry = [], i64(1)
-        for digit, size in ((t, self.tiles_m), (y, self.fields["y"]), (z, self.fields["z"])):
+        for digit, size in ((t, self.tiles_m), (y, self.tiles_y), (z, self.fields["z"])):
             more = b.add(digit, carry)
             full = b.icmp_signed("==", more, size)
             after.append(b.select(full, i64(0), more))
@@ -224,7 +225,7 @@ class _TileEmitter:
         if self.plain:  # the last tile ends with m, and begins with rows of the one before
             first = minimum(b, row, b.sub(f["m"], i64(spec.rows)))
             row, skip = first, b.sub(row, first)
-        at = {"g": g, "z": z, "y": y, "m": row}
+        at = {"g": g, "z": z, "y": b.mul(y, i64(spec.lines)), "m": row}
         done = [(chunk[0].r, "r"), (chunk[0].s, "s")] if chunk else []
         in_a = [(i, f[f"a_{axis}"]) for axis, i in at.items()]
         in_a += [(i, f[f"a_{axis}"]) for i, axis in done]
@@ -249,8 +250,9 @@ class _TileEmitter:
                 spec.group, spec.width,
             )  # fmt: skip
             epilogue = Epilogue(
-                b, spec.body, shape, operands, self._mask(shape, column), spec.accumulator, skip
-            )
+                b, spec.body, shape, operands, self._mask(shape, column), spec.accumulator, skip,
+                spec.lines, spec.pitch,
+            )  # fmt: skip
             if spec.edges:
                 self._within(epilogue, at, a, columns, reduction)
             elif chunk is None:
@@ -295,7 +297,7 @@ class _TileEmitter:
             sums = add_lanes(b, shape, sums)
         if self.ahead:
             self.ahead.advance(b, reduction)
-        epilogue.emit(sums)
+        epilogue.emit(self._integers(shape, sums))
 
     def _within(
         self,
@@ -322,7 +324,13 @@ class _TileEmitter:
         sums = unless_empty(b, within.counts, zeros, taps)
         if self.ahead:
             self.ahead.advance(b, reduction)
-        epilogue.emit(aside.total(b, sums) if aside else sums)
+        epilogue.emit(self._integers(shape, aside.total(b, sums) if aside else sums))
+
+    def _integers(self, shape: Shape, sums: list[ir.Value]) -> list[ir.Value]:
+        """Sums of bytes as int32, if they were added up as floats."""
+        if self.spec.accumulator == "float32" or shape.vector.element != f32:
+            return sums
+        return [self.b.fptosi(x, ir.VectorType(i32, shape.lanes)) for x in sums]
 
     def _share(
         self,
@@ -418,7 +426,8 @@ class _TileEmitter:
         if operand.unit:
             terms.append((column, i64(1)))
         there = self._element(terms, size, base)
-        return OperandAtTile(there, self.b.mul(strides[-1], i64(size)), operand)
+        line, row = (self.b.mul(stride, i64(size)) for stride in strides[-2:])
+        return OperandAtTile(there, row, line, operand)
 
     def _mask(self, shape: Shape, column: ir.Value) -> ir.Value | None:
         """Which lanes of the last vector are before n."""

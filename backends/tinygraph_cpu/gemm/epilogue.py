@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from llvmlite import ir
 
@@ -29,16 +30,18 @@ def read_by_row(body: Body, operands: Sequence[TileOperand]) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class OperandAtTile:
-    """A tensor at the tile: its address, its row stride in bytes."""
+    """A tensor at the tile: its address, the strides of its rows and of its lines in bytes."""
 
     base: ir.Value
     row: ir.Value
+    line: ir.Value
     spec: TileOperand
 
 
 @dataclass(frozen=True, slots=True)
 class Epilogue:
-    """Emits `body` for one tile; `mask` tells which lanes of a row's last vector exist.
+    """Emits `body` for one tile; `mask` tells which lanes of a row's last vector exist; `lines` and
+    `pitch` as in Contraction.
 
     ``skip``, in plain code, is the number of its first rows that the tile before has stored.
     """
@@ -50,6 +53,8 @@ class Epilogue:
     mask: ir.Value | None
     accumulator: str = "float32"
     skip: ir.Value | None = None
+    lines: int = 1
+    pitch: int = 0
 
     def by_row(self) -> list[OperandAtTile]:
         if self.skip is not None:
@@ -76,8 +81,9 @@ class Epilogue:
             for x in read:
                 element = DTYPES[x.spec.dtype].bytes
                 width = self.shape.vectors * lanes * element if x.spec.unit else 1
-                for m in range(self.shape.rows):
+                for line, m in product(range(self.lines), range(self.shape.rows)):
                     row = offset(b, x.base, b.mul(x.row, i64(m)))
+                    row = offset(b, row, b.mul(x.line, i64(line))) if line else row
                     for at in range(0, width, LINE):
                         tile.prefetch(b, offset(b, row, i64(at)), locality=2)
 
@@ -102,7 +108,7 @@ class Epilogue:
         """
         b, vectors, vector = self.b, self.shape.vectors, self.shape.vector
 
-        def body(first: ir.Value, *rows: ir.Value) -> list[ir.Value]:
+        def row(first: ir.Value, *rows: ir.Value) -> list[ir.Value]:
             places = [
                 b.gep(stack, [b.add(first, i64(v))], source_etype=vector) for v in range(vectors)
             ]
@@ -110,12 +116,20 @@ class Epilogue:
             after = [offset(b, at, x.row) for at, x in zip(rows, self.operands, strict=True)]
             return [b.add(first, i64(vectors)), *after]
 
-        skip = i64(0) if self.skip is None else self.skip
+        def line(first: ir.Value, *starts: ir.Value) -> list[ir.Value]:
+            tile.repeat(b, i64(self.shape.rows), [first, *starts], row)
+            after = [offset(b, at, x.line) for at, x in zip(starts, self.operands, strict=True)]
+            return [b.add(first, i64(self.pitch * vectors)), *after]
+
         bases = [x.base for x in self.operands]
+        if self.lines > 1:
+            tile.repeat(b, i64(self.lines), [i64(0), *bases], line)
+            return
+        skip = i64(0) if self.skip is None else self.skip
         if self.skip is not None:
             bases = [offset(b, x.base, b.mul(x.row, skip)) for x in self.operands]
         count = b.sub(i64(self.shape.rows), skip)
-        tile.repeat(b, count, [b.mul(skip, i64(vectors)), *bases], body)
+        tile.repeat(b, count, [b.mul(skip, i64(vectors)), *bases], row)
 
     def _row(self, rows: list[ir.Value], sums: list[ir.Value]) -> None:
         """The body over one row: its addresses in the operands, its accumulators."""

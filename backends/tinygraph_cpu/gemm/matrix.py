@@ -39,7 +39,7 @@ class MatrixRegisters:
     """The registers of one kernel: how they are configured, and where sums wait for the epilogue.
 
     Attributes:
-        high: rows of the blocks of whole tiles.
+        spec: of the kernel.
         k: words of a row of A.
         place: memory for the sums of the largest tile.
         config: 64 bytes, as ``ldtilecfg`` reads them.
@@ -47,7 +47,7 @@ class MatrixRegisters:
     """
 
     b: ir.IRBuilder
-    high: int
+    spec: Contraction
     k: ir.Value
     place: ir.Value
     config: ir.Value
@@ -62,7 +62,7 @@ class MatrixRegisters:
         config.align = ROW
         b.store(ir.Constant(ir.ArrayType(i8, ROW), None), config)
         b.store(i32(0), rows)
-        return MatrixRegisters(b, blocks_of(spec.rows)[1], k, place, config, rows)
+        return MatrixRegisters(b, spec, k, place, config, rows)
 
     def call(self, name: str, kinds: list[ir.Type], *arguments: ir.Value) -> None:
         self.b.call(declare(self.b.module, f"llvm.x86.{name}", ir.VoidType(), kinds), arguments)
@@ -105,9 +105,10 @@ class MatrixRegisters:
         walk: Walk,
     ) -> None:
         """Leaves in ``place`` the sums over r, s and k of A[row] * B[columns], row after row."""
-        b = self.b
-        count, rows = tail_blocks(shape.rows, self.high)
-        firsts = [min(i * rows, shape.rows - rows) for i in range(count)]
+        b, spec = self.b, self.spec
+        height = shape.rows + spec.height - spec.rows
+        count, rows = tail_blocks(height, blocks_of(spec.height)[1])
+        firsts = [min(i * rows, height - rows) for i in range(count)]
         self.configure(rows)
         for number in range(count * shape.vectors):
             self.call("tilezero", [i8], i8(number))

@@ -63,13 +63,13 @@ class StepProducts:
     @staticmethod
     def begin(b: ir.IRBuilder, shape: Shape, columns: Sequence[ir.Value]) -> StepProducts:
         made = StepProducts(b, shape, columns)
-        if shape.factors[0] != "float32" and shape.dot not in WHOLE:
+        if shape.factors[1] != "float32" and shape.dot not in WHOLE:
             made.parts.extend(made.apart(y, shape.factors[1]) for y in columns)
         return made
 
     def add(self, row: Sequence[ir.Value], sums: Sequence[ir.Value]) -> list[ir.Value]:
         """The sums of a row of A, whose words are in ``row``, a vector for each of the columns'."""
-        if self.shape.factors[0] == "float32":
+        if self.shape.factors[1] == "float32":
             return self.fused(row, sums)
         if self.shape.dot in WHOLE:
             return self.dots(row, sums)

@@ -20,6 +20,7 @@ from .tile import (
     Shape,
     Walk,
     f32,
+    i8,
     i32,
     i64,
     masked_load,
@@ -173,7 +174,7 @@ def _multiply_add(
         row, sums_of_row = offset(b, a, a_rows[m % 8]), sums[m * shape.vectors :][: shape.vectors]
         row = choose(m, row) if choose else row
         if shape.lanes_along != "columns":
-            row_of_a = _vectors(b, shape, row, mask)
+            row_of_a = _vectors(b, shape, row, mask, shape.factors[0])
         else:
             align = DTYPES[shape.factors[0]].bytes
             word = b.load(row, typ=shape.words.element, align=align)
@@ -208,13 +209,24 @@ def _multiply_add_groups(
     return new
 
 
-def _vectors(b: ir.IRBuilder, shape: Shape, row: ir.Value, mask: ir.Value | None) -> list[ir.Value]:
-    """The vectors of a row, of the last only the lanes that the mask has."""
-    kind, last = shape.words, shape.vectors - 1
-    there = [offset(b, row, i64(4 * v * shape.lanes)) for v in range(shape.vectors)]
+def _vectors(
+    b: ir.IRBuilder, shape: Shape, row: ir.Value, mask: ir.Value | None, dtype: str = "float32"
+) -> list[ir.Value]:
+    """The vectors of a row, of the last only the lanes that the mask has; bytes as floats."""
+    record, last = DTYPES[dtype], shape.vectors - 1
+    narrow = not record.is_float
+    kind = ir.VectorType(i8, shape.lanes) if narrow else shape.words
+    size = 1 if narrow else 4
+    there = [offset(b, row, i64(size * v * shape.lanes)) for v in range(shape.vectors)]
     whole = there if mask is None else there[:last]
-    loaded = [b.load(at, typ=kind, align=4) for at in whole]
-    return loaded if mask is None else [*loaded, masked_load(b, there[last], kind, "float32", mask)]
+    loaded = [b.load(at, typ=kind, align=size) for at in whole]
+    if mask is not None:
+        loaded.append(masked_load(b, there[last], kind, dtype if narrow else "float32", mask))
+    if not narrow:
+        return loaded
+    widen = b.sext if record.kind == "int" else b.zext
+    words = ir.VectorType(i32, shape.lanes)
+    return [b.sitofp(widen(x, words), shape.vector) for x in loaded]
 
 
 def add_lanes(b: ir.IRBuilder, shape: Shape, sums: Sequence[ir.Value]) -> list[ir.Value]:

@@ -52,12 +52,12 @@ class Shape:
     @property
     def vector(self) -> ir.VectorType:
         """Of sums."""
-        return ir.VectorType(f32 if DTYPES[self.factors[0]].is_float else i32, self.lanes)
+        return ir.VectorType(f32 if DTYPES[self.factors[1]].is_float else i32, self.lanes)
 
     @property
     def words(self) -> ir.VectorType:
         """Of A and B."""
-        return ir.VectorType(f32 if self.factors[0] == "float32" else i32, self.lanes)
+        return ir.VectorType(f32 if self.factors[1] == "float32" else i32, self.lanes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,7 +187,8 @@ def finish_vector(
     mask: ir.Value | None,
 ) -> None:
     """The epilogue of one vector, whose operands are at ``places``."""
-    operands = [OperandAtTile(at, i64(0), o) for at, o in zip(places, spec.operands, strict=True)]
+    each, still = zip(places, spec.operands, strict=True), i64(0)
+    operands = [OperandAtTile(at, still, still, operand) for at, operand in each]
     shape = Shape(1, 1, spec.lanes, mask is not None)
     Epilogue(b, spec.body, shape, operands, mask).emit([acc])
 

@@ -117,7 +117,7 @@ def requantized(c: Applied, total: Node, scale: Node, y_scale: int) -> Node:
     zero = c.x(y_scale + 1)
     scale = ops.cast(scale, "float32") / ops.cast(ops.reshape(c.x(y_scale), ()), "float32")
     ratio = ops.cast(total, "float32") * scale
-    return rounded(ratio, ops.cast(ops.reshape(zero, ()), "float32"), zero.dtype)
+    return ops.quantize(ratio, 1.0, ops.reshape(zero, ()), zero.dtype)
 
 
 @rule("QLinearMatMul")

@@ -183,8 +183,23 @@ def cut_roles(
             lanes_along=roles.lanes_along,
             group=roles.group.size if roles.group else 1,
             factors=factors,
+            lines=y.size,
+            pitch=pitch(y, m),
+            fresh=fresh(roles),
         )
     )
+
+
+def fresh(roles: Roles) -> int:
+    """Steps of the reduction that are no taps, which reach as far in A as the next row begins."""
+    apart = [part.a for axis in roles.rows for part in axis.parts or (axis,)]
+    steps = (part for axis in roles.reduce for part in axis.parts or (axis,))
+    return prod(x.size for x in steps if not any(x.a <= a < x.a * x.size for a in apart))
+
+
+def pitch(y: Axis, m: Axis) -> int:
+    """Rows of A from one line of y to the next; 0 if they are no whole number."""
+    return y.a // m.a if m.a > 0 and y.a % m.a == 0 and y.a // m.a >= m.size else 0
 
 
 def make_tile(
@@ -227,6 +242,8 @@ def make_tile(
         factors,
         way.matrix,
         group,
+        way.lines,
+        pitch(y, m) if way.lines > 1 else 0,
         way.tails,
     )
     packed_k = width * word * group

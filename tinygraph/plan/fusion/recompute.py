@@ -136,8 +136,9 @@ class Recomputation:
         """True if n's inputs are in memory in any case, or cost nothing to be put there."""
         x = leaf.root
         stored = x not in group.index or bool(self.outside(x, group, reader))
-        read = bool(DEQUANTIZED.match(n.op.element(n))) and bool(self.users_in(reader, x))
-        return stored or read or small(x, n)
+        if DEQUANTIZED.match(n.op.element(n)):  # bytes are stored instead of what they stand for
+            stored = stored or bool(self.users_in(reader, x)) or size_of(x) < size_of(n)
+        return stored or small(x, n)
 
     def pays(self, n: Node, group: Group, copies: list[Recomputed]) -> bool:
         """True if writing and reading n moves more bytes than reading its inputs."""

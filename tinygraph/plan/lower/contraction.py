@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 
+from ...graph.dtype import DTYPES
 from ...graph.ir import Node, same_nodes
 from ..contraction.axes import assign_roles, cut_roles, epilogue, in_words, make_tile
 from ..contraction.axis import Axis, Roles
@@ -22,7 +23,7 @@ from ..memory.memory import Memory
 from ..nests.arrange import arrange
 from ..nests.builder import NestBuilder
 from ..records.body import Body
-from ..records.contraction import word_of
+from ..records.contraction import is_exact_in_floats, word_of
 from ..records.lowered import Declined, Launches
 from ..records.plan import Launch
 from ..records.reason import Reason
@@ -185,12 +186,14 @@ class Oriented:
 
     @property
     def factors(self) -> tuple[str, str]:
-        return self.a.dtype, self.source.dtype
+        """The dtypes that are multiplied."""
+        narrow = self.roles.lanes_along == "batch" and not DTYPES[self.a.dtype].is_float
+        return self.a.dtype, "float32" if narrow else self.source.dtype
 
     @property
     def rounded(self) -> Access:
         """B as it is multiplied."""
-        return replace(self.b, dtype=self.source.dtype)
+        return replace(self.b, dtype=self.factors[1])
 
 
 def tile(work: Anchored, part: Part) -> None:
@@ -260,8 +263,10 @@ def oriented(work: Anchored, part: Part, order: tuple[int, int]) -> Oriented:
     word = word_of((a.dtype, source.dtype)) if work.s.target.packs else 1
     if word > 1:
         stored = [o for o, _ in work.body.stores]
-        roles = in_words(assign_roles(axes, problem.outputs, stored, True), word)
-        return Oriented(axes, roles, a, b, source)
+        roles = assign_roles(axes, problem.outputs, stored, True)
+        exact = is_exact_in_floats(prod(x.size for x in roles.reduce))
+        bytes_alone = roles.lanes_along == "batch" and not DTYPES[a.dtype].is_float and exact
+        return Oriented(axes, roles if bytes_alone else in_words(roles, word), a, b, source)
     return Oriented(axes, roles_of(work, problem, axes, b, source), a, b, source)
 
 

@@ -101,7 +101,7 @@ class Copies:
         return copies[key].buffer, copies[key].strides
 
     def pack(self, roles: Roles, tile: Tile, b: Access, fixed: bool, root: Node) -> Access:
-        """B in blocks of the tile's columns."""
+        """B in blocks of the tile's columns, and of its dtype."""
         sizes, width = tile.sizes, tile.contraction.width
         blocks = -(-sizes["n"] // width)
         depth = sizes["r"] * sizes["s"] * sizes["k"]

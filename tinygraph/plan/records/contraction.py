@@ -21,7 +21,9 @@ A vector's lanes hold columns, as above: B is loaded, an element of A broadcast.
 columns, as in a depthwise convolution, they hold the batch (``lanes_along``): n stands for an axis
 that is contiguous in A and in C, and A is loaded, too. If its columns are those of small groups, of
 ``group`` each, a step multiplies each lane with all channels of its group, one after the other.
-Such an A may be read beyond its edges, where it counts as zero (``Edge``). Where there is one
+Such an A may be bytes, next to a B of float32: they are converted as they are loaded, and the
+sums, which float32 holds exactly, to int32. It may be read beyond its edges, where it counts as
+zero (``Edge``). Where there is one
 column, contiguous along k as are the rows of A, lanes hold steps of k: A and B are loaded, and each
 row's sums are added up in the end.
 """
@@ -46,8 +48,13 @@ def blocked(r: int, s: int, k: int) -> str:
 
 
 def word_of(factors: tuple[str, str]) -> int:
-    """Elements of such operands in 32 bits."""
-    return 4 // DTYPES[factors[0]].bytes
+    """Elements of B in 32 bits, and as many of A are multiplied with them."""
+    return 4 // DTYPES[factors[1]].bytes
+
+
+def is_exact_in_floats(depth: int) -> bool:
+    """Whether float32 holds all sums of so many products of bytes."""
+    return depth * 255 * 255 < 2**24
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +107,12 @@ class Contraction:
             digits: "" nowhere, after each iteration of "r" or "s", or every BLOCK steps of "k".
         packed: whether B has all of the last column block; otherwise its memory may end with n.
         edges: of A, beyond which it is zero.
-        factors: the dtypes of A and B: float32, or uint8 and int8 in either order.
+        factors: the dtypes of A and B: float32, bfloat16, bytes, or bytes and float32.
         matrix: whether the tile is in matrix registers.
         group: channels, and columns, of each group whose columns are across the lanes with those of
             others; a step has so many rows of B, one for each channel.
+        lines: of y, all of m each, that a tile in matrix registers has.
+        pitch: rows from one line to the next in A: so many more are multiplied than are used.
     """
 
     rows: int
@@ -122,6 +131,8 @@ class Contraction:
     factors: tuple[str, str] = ("float32", "float32")
     matrix: bool = False
     group: int = 1
+    lines: int = 1
+    pitch: int = 0
 
     @staticmethod
     def tiled(
@@ -139,6 +150,8 @@ class Contraction:
         factors: tuple[str, str] = ("float32", "float32"),
         matrix: bool = False,
         group: int = 1,
+        lines: int = 1,
+        pitch: int = 0,
         tails: bool = True,
     ) -> Contraction:
         """The record for these sizes: the tile is cut down to them, tails and masks follow.
@@ -153,8 +166,13 @@ class Contraction:
         shape = rows, vectors, m % rows if tails else 0, tail if tails else 0
         return Contraction(
             *shape, masked, body, operands, lanes, chunked, lanes_along, blocked, packed, edges,
-            factors, matrix, group,
+            factors, matrix, group, lines, pitch,
         )  # fmt: skip
+
+    @property
+    def height(self) -> int:
+        """Rows of A from the first to the last of a tile."""
+        return (self.lines - 1) * self.pitch + self.rows
 
     @property
     def width(self) -> int:

@@ -40,6 +40,9 @@ class Product:
         lanes_along: what is across the lanes: "columns", "batch" or "reduction".
         factors: the dtypes of both operands; of narrow ones, if packed, k counts words of 32 bits.
         group: channels that each step of k multiplies, of groups side by side across the lanes.
+        lines: size of the axis y, the innermost of the outer rows.
+        pitch: rows of A from one line to the next; 0: they are no whole number.
+        fresh: steps of the reduction that read elements of A which are in no other row: not taps.
     """
 
     batch: int
@@ -53,6 +56,9 @@ class Product:
     lanes_along: str = "columns"
     factors: tuple[str, str] = ("float32", "float32")
     group: int = 1
+    lines: int = 1
+    pitch: int = 0
+    fresh: int = 1
 
     @property
     def depth(self) -> int:
@@ -76,6 +82,7 @@ class Cut:
             those of each of them.
         matrix: whether the tile is in matrix registers.
         tails: whether smaller tiles at the ends have code of their own.
+        lines: of y that a tile has, where it has all of their rows.
     """
 
     rows: int
@@ -89,6 +96,7 @@ class Cut:
     pieces: int = 1
     matrix: bool = False
     tails: bool = True
+    lines: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
