@@ -65,6 +65,9 @@ class Toy:
     def parts(self, work: int) -> int:
         return min(16, work // 1024)
 
+    def across(self, columns: Product, reduction: Product) -> bool:
+        return False
+
     def duration(self, operations: int, bytes: int) -> float:
         return 1e6 + operations + bytes
 

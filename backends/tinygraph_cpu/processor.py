@@ -18,7 +18,8 @@ from tinygraph.plan.records.work import Emitted, Tile
 from .attention.work import AttentionKernel
 from .costs.caches import LINE, NOMINAL, Caches
 from .costs.matrix import LINES
-from .costs.tiles import CHUNK, Core, step_cycles, tile_cycles
+from .costs.steps import tile_cycles
+from .costs.tiles import CHUNK, Core, step_cycles
 from .forecast import part_cycles
 from .winograd.lower import winograd_launches
 from .winograd.records import WinogradTile
@@ -149,6 +150,9 @@ class CpuTarget:
 
     def cut(self, product: Product) -> Cut:
         return self.core.cut(product)
+
+    def across(self, columns: Product, reduction: Product) -> bool:
+        return self.core.across(columns, reduction)
 
     def parts(self, work: int) -> int:
         """Small counts are rounded up to even, so that two threads share evenly."""

@@ -69,6 +69,9 @@ class CudaTarget:
             way, splits = choose(sizes)
         return Cut(1, 1, sizes.tiles(way), 1, splits=splits)
 
+    def across(self, columns: Product, reduction: Product) -> bool:
+        return False
+
     def parts(self, work: int) -> int:
         return min(round(work / 32_768), 64)
 

@@ -84,7 +84,9 @@ def _sums(
     a_at = f["a"] + item * sum(index * f[f"a_{axis}"] for axis, index in at.items())
     b_at = f["b"] + 4 * (at["g"] * f["b_g"] + j * f["b_j"])
     shape, strides = [count, *loops], [f[f"a_{x}"] for x in "mrsk"]
-    b = strided_view(memory, b_at, "float32", [*loops, columns], [*(f[f"b_{x}"] for x in "rsk"), 1])
+    across = f["b_j"] // spec.width if spec.lanes_along == "reduction" else 1
+    steps = [*(f[f"b_{x}"] for x in "rsk"), across]
+    b = strided_view(memory, b_at, "float32", [*loops, columns], steps)
     if spec.lanes_along == "batch":
         a_at += item * first
         if spec.edges:
@@ -99,7 +101,10 @@ def _sums(
             return np.einsum("mrskgc,rskcgn->mgn", a, b).reshape(count, columns)
         sums = np.einsum("mrskn,rskn->mn", a, b)
         return sums.astype(spec.accumulator)
-    a = strided_view(memory, a_at, "float32", shape, strides)
+    if spec.edges:
+        a = _within(f, at, a_at, (*shape, 1), spec, memory, args)
+    else:
+        a = strided_view(memory, a_at, "float32", shape, strides)
     return a.reshape(count, -1) @ b.reshape(-1, columns)
 
 
@@ -140,7 +145,7 @@ def _within(
     memory: MemoryView,
     args: Sequence[int],
 ) -> np.ndarray:
-    """The elements of A (rows, r, s, k, columns), zero where they are beyond its edges."""
+    """The elements of A (rows, r, s, k, columns or 1), zero where they are beyond its edges."""
     index = dict(zip("mrskn", np.indices(shape), strict=True))
     offsets = index["n"] + sum(index[x] * f[f"a_{x}"] for x in "mrsk")
     inside = np.ones(shape, bool)

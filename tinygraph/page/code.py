@@ -64,6 +64,7 @@ def lines_of(launch: Launch, text: Sequence[str], items: Items) -> dict[int, lis
 def tile(name: str, c: Contraction) -> list[str]:
     """The loop that is emitted for a register tile, in words close to Python."""
     lanes = "columns" if c.lanes_along == "columns" else f"the {c.lanes_along}"
+    dots = c.lanes_along == "reduction"
     inner = "broadcast(a[row, k])" if c.lanes_along == "columns" else "a[row, k] (a vector)"
     tail = [f"the last tile has {c.row_tail} rows"] if c.row_tail else []
     tail += [f"the last block has {c.vector_tail} vectors"] if c.vector_tail else []
@@ -77,6 +78,7 @@ def tile(name: str, c: Contraction) -> list[str]:
         f"        b = load {c.vectors} vector{'s' * (c.vectors > 1)} of B[k]",
         f"        for row in range({c.rows}):     # unrolled, accumulators stay in registers",
         f"            acc[row] += {inner} * b",
+        *(["    acc = sum of the lanes of each vector"] if dots else []),
     ]
     if c.blocked:
         text.append(

@@ -79,7 +79,8 @@ def regions(launch: Launch) -> list[Region]:
         within = 4 * width * (work.contraction.group - 1)  # the rows of a step
         columns = s["n"] - (blocks - 1) * width  # of the last block
         of_b = DTYPES[work.b.dtype].bytes
-        b = Region(b.buffer, b.first, b.last + within + of_b * (word * columns - 1))
+        across = work.column_step * (columns - 1) + word - 1
+        b = Region(b.buffer, b.first, b.last + within + of_b * across)
         waiting = [region(work.partial, ())] if work.partial else []
         return [a, b, *(region(o, (*outer, s["n"])) for o in work.operands), *waiting]
     if isinstance(work, Emitted):

@@ -11,8 +11,10 @@ from tinygraph.plan.records.contraction import SQUARE, Contraction, word_of
 from tinygraph.plan.records.target import EVERY, Cut, Product
 
 from .caches import LINE, NOMINAL, Caches
+from .dots import Dots
 from .matrix import WRITE, MatrixProduct, blocks_of, product_cycles
 from .parts import choose_parts
+from .steps import tile_cycles
 
 STREAM = 16  # bytes of memory a core reads in a cycle
 TAIL = 1.25  # slowdown of a partial tile for the remaining rows
@@ -23,8 +25,7 @@ PIECE = 5  # what an element of a piece's result costs, in elements of operands 
 HIGH = 5  # rows of a window from which on they are read from the first cache
 GROUPED = 3  # registers of a row whose channels are copied to lanes: sums, the row, the copy
 WINDOWS = 14  # rows of a tile with the batch across its lanes: accumulators for all registers
-DOTS = 8  # rows of a tile whose reduction is across the lanes: two a cycle, latency four
-DOT = 4  # what a multiply-add of theirs costs: it reads what only it uses
+DOT = 4  # what a multiply-add of few columns costs if the reduction is across the lanes: it waits
 WIDE = 4  # columns to a row from which on those products are shared out by columns
 APART = 4  # what one costs where each column has rows of A of its own: it waits for its operands
 FEW_ROWS = 7  # of A: below this many, time is bound by streaming B once
@@ -59,8 +60,7 @@ class Core:
         if p.lanes_along == "batch":
             return self.cut_batch(p)
         if p.lanes_along == "reduction":
-            work = DOT * count * m * (depth + DOT * self.lanes)
-            return Cut(min(m, DOTS), 1, *choose_parts(count * -(-m // DOTS), 1, work, False))
+            return self.cut_dots(p)
         if (way := self.cut_matrix(p)) is not None:
             return way
         r, s, k = p.reduction
@@ -141,6 +141,29 @@ class Core:
         wide = n > WIDE * count * m
         parts = choose_parts(tiles, blocks, max(count * m, FEW_ROWS) * work, wide)
         return Cut(*tile, *parts, row_group=group)
+
+    def cut_dots(self, p: Product) -> Cut:
+        """The cut of a product whose reduction is across its lanes."""
+        n, count = p.columns, p.batch * p.outer
+        rows, columns = self.dots(p).tile()
+        tiles, blocks = count * -(-p.rows // rows), -(-n // columns)
+        work = count * p.rows * (p.depth * max(DOT, n) + DOT * self.lanes * n)
+        parts = choose_parts(tiles, blocks, work, False)
+        return Cut(rows, columns, *parts, row_group=EVERY if blocks == 1 else 1)
+
+    def dots(self, p: Product) -> Dots:
+        sizes = p.batch * p.outer, p.rows, p.columns, p.reduction
+        return Dots(*sizes, self.lanes, self.registers)
+
+    def across(self, columns: Product, reduction: Product) -> bool:
+        """True if a product is faster with its reduction across the lanes than with its columns, by
+        the same caches everywhere: the order of its sums follows.
+        """
+        p, dots, core = columns, self.dots(reduction), replace(self, caches=NOMINAL)
+        if p.columns >= self.lanes:
+            return False
+        sizes = p.rows, p.batch * p.outer, p.columns, p.depth
+        return dots.cycles(*dots.tile()) < core.cycles(*core.choose_tile(*sizes), *sizes)
 
     def row_group(self, tile: tuple[int, int], share: tuple[int, int], depth: int) -> int:
         """How many row tiles of a part meet one block of columns after another together.
@@ -230,11 +253,6 @@ class Core:
         )
         depth = max(1, self.chunk // (4 * (m + n)), small)
         return max(1, depth // k) if s > 1 else divisor(k, depth)
-
-
-def tile_cycles(rows: int, vectors: int) -> float:
-    """Cycles of one step of the reduction: two multiply-adds or two loads a cycle, latency four."""
-    return max(rows * vectors / 2, (rows + vectors) / 2, 4.5 if rows * vectors < 10 else 0.0)
 
 
 def step_cycles(spec: Contraction, rows: int) -> float:

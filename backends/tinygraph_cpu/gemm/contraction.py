@@ -8,7 +8,7 @@ while all of B passes, and a block of B while the row tiles of the group do.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 
 from llvmlite import ir
@@ -20,10 +20,11 @@ from tinygraph_scalar.scalar import calls_function
 from . import tile
 from .arguments import ceil_divide, define_kernel, lane_mask, minimum, share
 from .aside import Aside
-from .edges import Edges, unless_empty
+from .edges import Edges, Rim, unless_empty
 from .epilogue import Epilogue, OperandAtTile, read_by_row
+from .lanes import add_lanes
 from .matrix import MatrixRegisters
-from .reduce import accumulate, add_lanes
+from .reduce import accumulate
 from .tile import PartPrefetch, Reduction, Shape, Walk, f32, i1, i32, i64, offset, pointer
 
 
@@ -94,7 +95,7 @@ class _TileEmitter:
         fields = LoadedWhereRead(self._load)
         self.fields: Mapping[str, ir.Value] = fields if plain else dict(fields.items())
         words = len(FIELDS) + len(contraction.operands) * len(TILE_OPERAND)
-        row = ir.VectorType(f32, contraction.width)
+        row = ir.VectorType(f32, max(contraction.width, contraction.lanes))
         self.edges = Edges.begin(b, contraction.edges, lambda i: self._load(words + i), row)
 
     def _load(self, index: int) -> ir.Value:
@@ -105,6 +106,14 @@ class _TileEmitter:
         """A stride of A or B in bytes."""
         size = DTYPES[self.spec.factors[field[0] == "b"]].bytes
         return self.b.mul(self.fields[field], i64(size))
+
+    def _columns(self) -> list[ir.Value]:
+        """Where each column of a block of B begins, in bytes, if lanes hold the reduction."""
+        b, spec = self.b, self.spec
+        if spec.lanes_along != "reduction" or spec.vectors == 1:
+            return [i64(0)]
+        step = b.udiv(self._bytes("b_j"), i64(spec.width))
+        return tile.row_offsets(b, step)[: spec.vectors]
 
     def _pointer(self, address: ir.Value) -> ir.Value:
         return self.b.inttoptr(address, pointer)
@@ -125,6 +134,7 @@ class _TileEmitter:
         first_block, end_block = share(b, self.blocks, column_part, f["column_parts"])
         start = self._odometer(first_row)
         self.a_rows = tile.row_offsets(b, self._bytes("a_m"))
+        self.b_columns = self._columns()
         if spec.matrix:
             self.registers = MatrixRegisters.begin(b, spec, f["k"])
         row_count, block_count = b.sub(end_row, first_row), b.sub(end_block, first_block)
@@ -240,23 +250,27 @@ class _TileEmitter:
             [self._bytes("a_r"), self._bytes("a_s"), self._bytes("a_k")],
             [self._bytes("b_r"), self._bytes("b_s"), self._bytes("b_k")],
             self.a_rows,
-            b.urem(f["k"], i64(spec.lanes)) if spec.lanes_along == "reduction" else None,
         )
+        dots = spec.lanes_along == "reduction"
+        if dots:
+            rest = b.urem(f["k"], i64(spec.lanes))
+            reduction = replace(reduction, rest=rest, columns=self.b_columns)
 
         def body(rows: int, vectors: int, masked: bool) -> None:
-            along = spec.lanes_along
             shape = Shape(
-                rows, vectors, spec.lanes, masked, along, spec.factors, self.dot,
+                rows, vectors, spec.lanes, masked, spec.lanes_along, spec.factors, self.dot,
                 spec.group, spec.width,
             )  # fmt: skip
+            # of each row's sums, whose lanes have been added up, there is one vector
+            result = replace(shape, vectors=1, masked=vectors < spec.lanes) if dots else shape
+            mask = self._mask(shape, column)
             epilogue = Epilogue(
-                b, spec.body, shape, operands, self._mask(shape, column), spec.accumulator, skip,
-                spec.lines, spec.pitch,
-            )  # fmt: skip
+                b, spec.body, result, operands, mask, spec.accumulator, skip, spec.lines, spec.pitch
+            )
             if spec.edges:
-                self._within(epilogue, at, a, columns, reduction)
+                self._within(shape, epilogue, at, a, columns, reduction)
             elif chunk is None:
-                self._whole(epilogue, a, columns, reduction)
+                self._whole(shape, epilogue, a, columns, reduction)
             else:
                 self._share(epilogue, a, columns, reduction, chunk[0], self._partial(chunk[1], j))
 
@@ -271,10 +285,15 @@ class _TileEmitter:
         self._choose(last_row, lambda: by_columns(spec.row_tail), lambda: by_columns(spec.rows))
 
     def _whole(
-        self, epilogue: Epilogue, a: ir.Value, columns: ir.Value, reduction: Reduction
+        self,
+        shape: Shape,
+        epilogue: Epilogue,
+        a: ir.Value,
+        columns: ir.Value,
+        reduction: Reduction,
     ) -> None:
         """A tile with all of its reduction."""
-        b, shape = self.b, epilogue.shape
+        b = self.b
         if self.spec.matrix:
             epilogue.fetch(i1(1))
             assert self.ahead is not None
@@ -293,14 +312,18 @@ class _TileEmitter:
         else:
             block = epilogue.block(reduction)
             sums = accumulate(b, shape, a, columns, reduction, zeros, walks, block, mask=mask)
-        if shape.lanes_along == "reduction":
-            sums = add_lanes(b, shape, sums)
         if self.ahead:
             self.ahead.advance(b, reduction)
-        epilogue.emit(self._integers(shape, sums))
+        self._finish(shape, epilogue, sums)
+
+    def _finish(self, shape: Shape, epilogue: Epilogue, sums: list[ir.Value]) -> None:
+        """The epilogue of a tile's sums."""
+        across = shape.lanes_along == "reduction"
+        epilogue.emit(add_lanes(self.b, shape, sums) if across else self._integers(shape, sums))
 
     def _within(
         self,
+        shape: Shape,
         epilogue: Epilogue,
         at: dict[str, ir.Value],
         a: ir.Value,
@@ -308,10 +331,12 @@ class _TileEmitter:
         reduction: Reduction,
     ) -> None:
         """A tile whose A is read within its edges only."""
-        b, shape, spec = self.b, epilogue.shape, self.spec
+        b, spec = self.b, self.spec
         epilogue.fetch(i1(1))
         operands, within = self.edges.skip(b, at, (a, columns), reduction)
         rim = self.edges.rim(b, at["m"], shape.rows, within)
+        if rim is not None and shape.lanes_along == "reduction" and spec.blocked != "s":
+            within = self._joined(within, rim)
         walks = [self.ahead.walk(b)] if self.ahead else []
         zeros, mask = tile.zeros(shape), self._end(epilogue)
         aside = Aside.begin(b, shape, spec.blocked) if spec.blocked else None
@@ -324,13 +349,30 @@ class _TileEmitter:
         sums = unless_empty(b, within.counts, zeros, taps)
         if self.ahead:
             self.ahead.advance(b, reduction)
-        epilogue.emit(self._integers(shape, aside.total(b, sums) if aside else sums))
+        self._finish(shape, epilogue, aside.total(b, sums) if aside else sums)
 
     def _integers(self, shape: Shape, sums: list[ir.Value]) -> list[ir.Value]:
         """Sums of bytes as int32, if they were added up as floats."""
         if self.spec.accumulator == "float32" or shape.vector.element != f32:
             return sums
         return [self.b.fptosi(x, ir.VectorType(i32, shape.lanes)) for x in sums]
+
+    def _joined(self, reduction: Reduction, rim: Rim) -> Reduction:
+        """The reduction with s and k as one, if all taps are inside and both operands allow it: a
+        row of a window over a picture's channels is contiguous.
+        """
+        b, f, spec = self.b, self.fields, self.spec
+        r, s, steps = reduction.counts
+        whole = b.icmp_signed("==", rim.count, s)
+        for stride in (f["a_s"], f["b_s"]):
+            whole = b.and_(whole, b.icmp_signed("==", stride, f["k"]))
+        all_k = b.mul(s, f["k"])
+        together = ceil_divide(b, all_k, spec.step), b.urem(all_k, i64(spec.lanes))
+        return replace(
+            reduction,
+            counts=[r, b.select(whole, i64(1), s), b.select(whole, together[0], steps)],
+            rest=b.select(whole, together[1], reduction.rest),
+        )
 
     def _share(
         self,
@@ -430,7 +472,9 @@ class _TileEmitter:
         return OperandAtTile(there, row, line, operand)
 
     def _mask(self, shape: Shape, column: ir.Value) -> ir.Value | None:
-        """Which lanes of the last vector are before n."""
+        """Which lanes of a row's last vector hold columns before n, if not all do."""
+        if shape.lanes_along == "reduction":
+            return lane_mask(self.b, i64(shape.vectors), shape.lanes)
         if not shape.masked:
             return None
         end = self.b.add(column, i64((shape.vectors - 1) * shape.lanes))

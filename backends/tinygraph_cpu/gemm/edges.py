@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llvmlite import ir
 
@@ -97,9 +97,7 @@ class Edges:
             first = offset(b, first, b.mul(begin, reduction.a_strides[loop]))
             second = offset(b, second, b.mul(begin, reduction.b_strides[loop]))
             counts[loop] = b.sub(end, begin)
-        return (first, second), Reduction(
-            counts, reduction.a_strides, reduction.b_strides, reduction.a_rows
-        )
+        return (first, second), replace(reduction, counts=counts)
 
     def rim(self, b: ir.IRBuilder, row: ir.Value, rows: int, reduction: Reduction) -> Rim | None:
         """The edge that ``rows`` rows from ``row`` on meet at different taps, if there is one."""
@@ -107,7 +105,8 @@ class Edges:
             if edge.row == "m":
                 first = b.add(words["at"], b.mul(row, i64(edge.row_step)))
                 last = b.add(first, i64((rows - 1) * edge.row_step))
-                begin, end = inside(b, edge, (first, last), words["size"], reduction.counts[2])
+                count = reduction.counts["rsk".index(edge.tap)]
+                begin, end = inside(b, edge, (first, last), words["size"], count)
                 return Rim(edge, first, words["size"], begin, b.sub(end, begin), self.zeros)
         return None
 

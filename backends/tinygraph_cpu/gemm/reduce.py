@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from llvmlite import ir
@@ -19,7 +20,6 @@ from .tile import (
     Reduction,
     Shape,
     Walk,
-    f32,
     i8,
     i32,
     i64,
@@ -33,6 +33,7 @@ from .tile import (
 
 State = list[ir.Value]
 Add = Callable[..., State]
+Choose = Callable[[int, ir.Value], ir.Value]
 
 
 def accumulate(
@@ -61,8 +62,13 @@ def accumulate(
     if block is not None:
         fetched += [(start, block.step, 2) for start in block.starts]
 
+    if reduction.rest is not None:
+        products = partial(_multiply_add_lanes, b, shape, reduction)
+    else:
+        products = partial(_multiply_add, b, shape, reduction, ahead)
+
     def multiply(a: ir.Value, columns: ir.Value, *sums: ir.Value) -> list[ir.Value]:
-        return _multiply_add(b, shape, a, columns, reduction.a_rows, ahead, sums, mask)
+        return products(a, columns, sums, mask)
 
     def step(a: ir.Value, columns: ir.Value, *rest: ir.Value, add: Add = multiply) -> State:
         there, sums = rest[: len(fetched)], rest[len(fetched) :]
@@ -74,19 +80,18 @@ def accumulate(
 
     def tap(number: ir.Value, *state: ir.Value) -> State:
         assert rim is not None
-        tested = partial(_multiply_add, b, shape, a_rows=reduction.a_rows, ahead=ahead, mask=mask)
 
         def add(a: ir.Value, columns: ir.Value, *sums: ir.Value) -> State:
             return either(
                 b,
                 rim.inside(b, number),
                 lambda: multiply(a, columns, *sums),
-                lambda: tested(a, columns, sums=sums, choose=rim.choose(b, number)),
+                lambda: products(a, columns, sums, mask, rim.choose(b, number)),
             )
 
         return [b.add(number, i64(1)), *step(*state, add=add)]
 
-    def in_vectors(state: State) -> State:
+    def in_vectors(state: State, choose: Choose | None = None) -> State:
         assert reduction.rest is not None
         rest = reduction.rest
         some = b.icmp_signed("!=", rest, i64(0))
@@ -94,13 +99,30 @@ def accumulate(
         steps = b.icmp_signed(">", whole, i64(0))
         long = aside is not None and aside.loop == "k"
         loop = aside.in_segments if aside is not None and long else repeat
-        state = either(b, steps, lambda: loop(b, whole, state, step), lambda: state)
+
+        def add(a: ir.Value, columns: ir.Value, *sums: ir.Value) -> State:
+            return products(a, columns, sums, None, choose)
+
+        each = partial(step, add=add)
+        state = either(b, steps, lambda: loop(b, whole, state, each), lambda: state)
         lanes = lane_mask(b, rest, shape.lanes)
 
         def last(a: ir.Value, columns: ir.Value, *sums: ir.Value) -> State:
-            return _multiply_add(b, shape, a, columns, reduction.a_rows, ahead, sums, lanes)
+            return products(a, columns, sums, lanes, choose)
 
         return either(b, some, lambda: step(*state, add=last), lambda: state)
+
+    def window(number: ir.Value, *state: ir.Value) -> State:
+        """A step of s at which rows may be beyond an edge."""
+        assert rim is not None
+        beyond = rim.choose(b, number)
+        after = either(
+            b,
+            rim.inside(b, number),
+            lambda: in_vectors(list(state)),
+            lambda: in_vectors(list(state), beyond),
+        )
+        return [b.add(number, i64(1)), *moved(1, state, after)]
 
     def innermost(state: State) -> State:
         k = reduction.counts[2]
@@ -114,19 +136,25 @@ def accumulate(
             return repeat(b, k, state, step)
         return _in_segments(b, k, block, 2 + len(walks), state, step)
 
-    def nest(level: int) -> Callable[..., list[ir.Value]]:
-        def outer(a: ir.Value, columns: ir.Value, *rest: ir.Value) -> list[ir.Value]:
-            state = [a, columns, *rest]
-            after = innermost(state) if level else repeat(b, reduction.counts[1], state, nest(1))
-            new = after[2:]
-            if aside is not None and aside.loop == "rs"[level]:
-                new = [*new[: len(fetched)], *aside.add(b, new[len(fetched) :])]
-            return [offset(b, a, a_strides[level]), offset(b, columns, b_strides[level]), *new]
+    def moved(level: int, before: Sequence[ir.Value], after: State) -> State:
+        """The state after a step of r or s."""
+        a, columns, new = before[0], before[1], after[2:]
+        if aside is not None and aside.loop == "rs"[level]:
+            new = [*new[: len(fetched)], *aside.add(b, new[len(fetched) :])]
+        return [offset(b, a, a_strides[level]), offset(b, columns, b_strides[level]), *new]
 
-        return outer
+    def middle(*state: ir.Value) -> State:
+        return moved(1, state, innermost(list(state)))
+
+    def outer(*state: ir.Value) -> State:
+        if rim is not None and reduction.rest is not None:
+            after = repeat(b, reduction.counts[1], [i64(0), *state], window)[1:]
+        else:
+            after = repeat(b, reduction.counts[1], state, middle)
+        return moved(0, state, after)
 
     start = [a, columns, *(at for at, _, _ in fetched), *initial]
-    return repeat(b, reduction.counts[0], start, nest(0))[2 + len(fetched) :]
+    return repeat(b, reduction.counts[0], start, outer)[2 + len(fetched) :]
 
 
 def _in_segments(
@@ -153,15 +181,15 @@ def _in_segments(
 
 
 def _multiply_add(
-    b: ir.IRBuilder, shape: Shape, a: ir.Value, columns: ir.Value,
-    a_rows: Sequence[ir.Value], ahead: ir.Value, sums: Sequence[ir.Value], mask: ir.Value | None,
-    choose: Callable[[int, ir.Value], ir.Value] | None = None,
+    b: ir.IRBuilder, shape: Shape, reduction: Reduction, ahead: ir.Value,
+    a: ir.Value, columns: ir.Value, sums: Sequence[ir.Value], mask: ir.Value | None,
+    choose: Choose | None = None,
 ) -> list[ir.Value]:  # fmt: skip
     """One step of the reduction: a row of B is loaded once, A's scalars are broadcast; ``choose``
     gives the address of a row of A that may be beyond an edge.
     """
     if shape.group > 1:
-        return _multiply_add_groups(b, shape, a, columns, a_rows, sums, mask, choose)
+        return _multiply_add_groups(b, shape, reduction, a, columns, sums, mask, choose)
     lanes = shape.lanes
     products = StepProducts.begin(b, shape, _vectors(b, shape, columns, mask))
     if shape.lanes_along == "columns":
@@ -169,10 +197,8 @@ def _multiply_add(
             prefetch(b, offset(b, offset(b, columns, ahead), i64(at)))
     new = []
     for m in range(shape.rows):
-        if m % 8 == 0:
-            a = opaque(b, offset(b, a, a_rows[8]) if m else a)
-        row, sums_of_row = offset(b, a, a_rows[m % 8]), sums[m * shape.vectors :][: shape.vectors]
-        row = choose(m, row) if choose else row
+        a, row = _row(b, reduction, a, m, choose)
+        sums_of_row = sums[m * shape.vectors :][: shape.vectors]
         if shape.lanes_along != "columns":
             row_of_a = _vectors(b, shape, row, mask, shape.factors[0])
         else:
@@ -183,20 +209,45 @@ def _multiply_add(
     return new
 
 
+def _row(
+    b: ir.IRBuilder, reduction: Reduction, a: ir.Value, m: int, choose: Choose | None
+) -> tuple[ir.Value, ir.Value]:
+    """(where the last multiple of eight rows is, where row m is), from where that was before."""
+    if m % 8 == 0:
+        a = opaque(b, offset(b, a, reduction.a_rows[8]) if m else a)
+    row = offset(b, a, reduction.a_rows[m % 8])
+    return a, choose(m, row) if choose else row
+
+
+def _multiply_add_lanes(
+    b: ir.IRBuilder, shape: Shape, reduction: Reduction,
+    a: ir.Value, columns: ir.Value, sums: Sequence[ir.Value], mask: ir.Value | None,
+    choose: Choose | None = None,
+) -> list[ir.Value]:  # fmt: skip
+    """One step across the lanes: a vector of each row of A with one of each column of B."""
+    one = replace(shape, vectors=1)
+    there = [offset(b, columns, at) for at in reduction.columns[: shape.vectors]]
+    loaded = [x for at in there for x in _vectors(b, one, at, mask)]
+    products, new = StepProducts.begin(b, shape, loaded), list[ir.Value]()
+    for m in range(shape.rows):
+        a, row = _row(b, reduction, a, m, choose)
+        (vector,) = _vectors(b, one, row, mask)
+        sums_of_row = sums[m * shape.vectors :][: shape.vectors]
+        new += products.add([vector] * shape.vectors, sums_of_row)
+    return new
+
+
 def _multiply_add_groups(
-    b: ir.IRBuilder, shape: Shape, a: ir.Value, columns: ir.Value,
-    a_rows: Sequence[ir.Value], sums: Sequence[ir.Value], mask: ir.Value | None,
-    choose: Callable[[int, ir.Value], ir.Value] | None,
+    b: ir.IRBuilder, shape: Shape, reduction: Reduction, a: ir.Value, columns: ir.Value,
+    sums: Sequence[ir.Value], mask: ir.Value | None, choose: Choose | None,
 ) -> list[ir.Value]:  # fmt: skip
     """One step, where lanes hold the channels of groups: for each channel of a group a row of B,
     and rows of A that have it in all lanes of the group.
     """
     rows, new = list[list[ir.Value]](), list(sums)
     for m in range(shape.rows):
-        if m % 8 == 0:
-            a = opaque(b, offset(b, a, a_rows[8]) if m else a)
-        row = offset(b, a, a_rows[m % 8])
-        rows.append(_vectors(b, shape, choose(m, row) if choose else row, mask))
+        a, row = _row(b, reduction, a, m, choose)
+        rows.append(_vectors(b, shape, row, mask))
     for channel in range(shape.group):
         there = offset(b, columns, i64(4 * channel * shape.width))
         products = StepProducts.begin(b, shape, _vectors(b, shape, there, None))
@@ -227,14 +278,3 @@ def _vectors(
     widen = b.sext if record.kind == "int" else b.zext
     words = ir.VectorType(i32, shape.lanes)
     return [b.sitofp(widen(x, words), shape.vector) for x in loaded]
-
-
-def add_lanes(b: ir.IRBuilder, shape: Shape, sums: Sequence[ir.Value]) -> list[ir.Value]:
-    """Each row's sums of all lanes, in the first lane."""
-    kind = ir.FunctionType(f32, [f32, shape.vector])
-    name = f"llvm.vector.reduce.fadd.v{shape.lanes}f32"
-    total = b.module.globals.get(name) or ir.Function(b.module, kind, name)
-    zero = ir.Constant(shape.vector, [0.0] * shape.lanes)
-    start = ir.Constant(f32, -0.0)
-    added = [b.call(total, [start, x], fastmath=("reassoc",)) for x in sums]
-    return [b.insert_element(zero, x, i32(0)) for x in added]

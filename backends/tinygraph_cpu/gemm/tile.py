@@ -67,6 +67,7 @@ class Reduction:
     Attributes:
         a_rows: what row_offsets gives for A's row stride.
         rest: lanes of the last step of the innermost loop where that goes in vectors; 0: all.
+        columns: where each column of B begins then, in bytes.
     """
 
     counts: Sequence[ir.Value]
@@ -74,6 +75,7 @@ class Reduction:
     b_strides: Sequence[ir.Value]
     a_rows: Sequence[ir.Value]
     rest: ir.Value | None = None
+    columns: Sequence[ir.Value] = ()
 
     def steps(self, b: ir.IRBuilder) -> ir.Value:
         return reduce(b.mul, self.counts)

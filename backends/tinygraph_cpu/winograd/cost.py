@@ -10,8 +10,10 @@ from tinygraph.plan.winograd.choice import tiles_of
 from tinygraph.plan.winograd.convolution import Convolution
 
 from ..costs.caches import NOMINAL
+from ..costs.dots import Dots
 from ..costs.parts import TEAMS, WORTH, busy, portions
-from ..costs.tiles import FETCH, Core, tile_cycles
+from ..costs.steps import tile_cycles
+from ..costs.tiles import FETCH, Core
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class Choice:
 # Fitted to 400 measured ways of cutting the layers of GoogLeNet, then to profiles of the whole
 # network, where weights are fetched ahead (ahead.py) and images come from other cores' caches.
 CACHE = 600 * 1024  # bytes that a part's data should fit in: most of L2
+BUSY = 0.93  # the share of the peak that an implicit product reaches
 NEAR, FAR = 8.5, 24.0  # bytes a cycle and core of weights, again and for the first time
 COPIED = 4.0  # cycles to put an element of a strided convolution's image into its block
 TURNED = 1.0  # to put its channels last, more than the copy with edges that the direct form makes
@@ -50,7 +53,13 @@ def direct_cycles(c: Convolution, core: Core) -> float:
     depth = prod(c.kernel) * c.channel.size // c.stride**2
     steps = c.group.size * c.batch.size * height * width * depth * vectors
     weights = 4 * c.group.size * depth * c.column.size
-    return max(steps / 2 / 0.93, weights / FAR) + WORTH / core.lanes / 2
+    cycles = steps / 2 / BUSY
+    if c.column.size < core.lanes:  # the reduction may be across the lanes
+        reduction = (*c.kernel, c.channel.size // c.stride**2)
+        count = c.group.size * c.batch.size * height
+        dots = Dots(count, width, c.column.size, reduction, core.lanes, core.registers)
+        cycles = min(cycles, dots.cycles(*dots.tile()) / BUSY)
+    return max(cycles, weights / FAR) + WORTH / core.lanes / 2
 
 
 def choose(c: Convolution, core: Core, wanted: int | None = None) -> Choice:

@@ -13,7 +13,8 @@ from tinygraph.plan.winograd.choice import tiles_of
 from tinygraph.plan.winograd.convolution import Gradient
 
 from ..costs.parts import WORTH, shares
-from ..costs.tiles import Core, tile_cycles
+from ..costs.steps import tile_cycles
+from ..costs.tiles import Core
 from .cost import COPIED
 
 

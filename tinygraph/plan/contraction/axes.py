@@ -23,10 +23,10 @@ from ..records.contraction import SQUARE, Contraction, TileOperand, blocked, wor
 from ..records.target import Cut, Product, Target
 from ..records.work import Access, Buffer, Guard, Load, Nest, Put, Tile
 from .axis import ONE, Axis, Roles, argument_axes, join_all, split_axis
+from .dots import DOT, columns_as_rows, is_dot
 from .edges import edges_of, guarded_view
 from .groups import pack_groups
 
-DOT = 16  # steps from which on a reduction fills lanes
 APART = 64  # launches into which a batch may fall whose axes do not join
 
 
@@ -127,12 +127,6 @@ def in_words(roles: Roles, word: int) -> Roles:
     return replace(roles, rows=rows, reduce=(*roles.reduce[:-1], whole))
 
 
-def is_dot(reduce: list[Axis]) -> bool:
-    """True if both operands have the innermost axis of a reduction contiguous, and it is long."""
-    inner = min(reduce, key=lambda axis: (abs(axis.a), abs(axis.b)), default=ONE)
-    return inner.a == inner.b == 1 and inner.size >= DOT
-
-
 # ---------------------------------------------------------------------- the epilogue
 
 
@@ -161,32 +155,27 @@ def epilogue(nest: Nest, accumulator: str) -> Body:
     return Body(tuple(loads), tuple(statements), tuple(stores))
 
 
-def cut_roles(
-    roles: Roles,
-    target: Target,
-    longest: int = 1,
-    factors: tuple[str, str] = ("float32", "float32"),
-) -> Cut:
-    """The cut of a contraction with these roles; ``longest``, ``factors`` as in ``Product``."""
+def product_of(
+    roles: Roles, longest: int = 1, factors: tuple[str, str] = ("float32", "float32")
+) -> Product:
+    """The sizes of a contraction with these roles; ``longest``, ``factors`` as in ``Product``."""
     g, z, y, m, *reduce = argument_axes(roles, 0)
     r, s, k = (axis.size for axis in reduce)
-    return target.cut(
-        Product(
-            batch=g.size,
-            outer=z.size * y.size,
-            rows=m.size,
-            columns=roles.column.size,
-            reduction=(r, s, k),
-            packed=roles.packed,
-            across=m.a == 1,
-            longest=longest,
-            lanes_along=roles.lanes_along,
-            group=roles.group.size if roles.group else 1,
-            factors=factors,
-            lines=y.size,
-            pitch=pitch(y, m),
-            fresh=fresh(roles),
-        )
+    return Product(
+        batch=g.size,
+        outer=z.size * y.size,
+        rows=m.size,
+        columns=roles.column.size,
+        reduction=(r, s, k),
+        packed=roles.packed,
+        across=m.a == 1,
+        longest=longest,
+        lanes_along=roles.lanes_along,
+        group=roles.group.size if roles.group else 1,
+        factors=factors,
+        lines=y.size,
+        pitch=pitch(y, m),
+        fresh=fresh(roles),
     )
 
 
@@ -220,7 +209,7 @@ def make_tile(
     group = roles.group.size if roles.group else 1
     if way.inner:
         s, k = split_axis(k, way.inner)
-    width = way.vectors * target.lanes
+    width = way.vectors * (1 if roles.dots else target.lanes)
     blocks = -(-n // width)
     specs = tuple(
         TileOperand(roles.column.ops[i] == 1 if n > 1 else True, o.dtype, m.ops[i] != 0)
@@ -247,7 +236,10 @@ def make_tile(
         way.tails,
     )
     packed_k = width * word * group
-    if roles.packed:
+    if roles.packed and roles.dots:
+        b_k, b_s, b_r = 1, k.size, k.size * s.size
+        b_g, b_j = b_r * r.size * n, b_r * r.size * width
+    elif roles.packed:
         b_k, b_s, b_r = packed_k, packed_k * k.size, packed_k * k.size * s.size
         b_g, b_j = b_r * r.size * blocks, b_r * r.size
     else:
@@ -272,8 +264,10 @@ def make_tile(
 
 def pack_nest(roles: Roles, tile: Tile, source: Access, target: Buffer) -> Nest:
     """Copies B into column blocks of the tile's width, rows contiguous, the last block filled with
-    zeros.
+    zeros; or column by column.
     """
+    if roles.dots:
+        return columns_as_rows(roles, source, target)
     if roles.group:
         return pack_groups(roles, tile, source, target)
     sizes, width, word = tile.sizes, tile.contraction.width, tile.contraction.word

@@ -65,23 +65,25 @@ def edges_of(roles: Roles, count: int) -> tuple[Edge, ...]:
     """
     if not count:
         return ()
-    if roles.lanes_along != "batch":
+    if roles.lanes_along == "columns":
         raise Unsuitable("an operand is read beyond its edges, and its elements are broadcast")
     if any(any(axis.edges) for axis in (*roles.batch, roles.column)):
         raise Unsuitable("the batch moves across an edge")
     named = dict(zip(NAMES, argument_axes(roles, 0), strict=True))
-    return tuple(edge(named, number) for number in range(count))
+    return tuple(edge(named, number, roles.dots) for number in range(count))
 
 
-def edge(named: dict[str, Axis], number: int) -> Edge:
-    """One of them, of the axes by name."""
+def edge(named: dict[str, Axis], number: int, dots: bool) -> Edge:
+    """One of them, of the axes by name; with ``dots``, lanes hold steps of k."""
     steps = {name: x.edges[number] for name, x in named.items() if x.edges and x.edges[number]}
     rows, taps = ([name for name in steps if name in names] for names in ("zym", "rsk"))
     row = rows[0] if rows else ""
-    if len(taps) != 1 or len(rows) > 1 or (row == "m" and taps[0] != "k"):
+    innermost = "s" if dots else "k"
+    if len(taps) != 1 or len(rows) > 1 or (row == "m" and taps[0] != innermost):
         raise Unsuitable("the positions beyond its edges follow from other axes than a tile's")
     depth = (named[axis].size for axis in "rsk")
-    if steps.get(row, 0) < 0 or (row == "m" and blocked(*depth) == "k"):
+    together = row == "m" and not dots and blocked(*depth) == "k"
+    if steps.get(row, 0) < 0 or together or (dots and taps[0] == "k"):
         raise Unsuitable("its rows run backwards, or its taps are too many")
     return Edge(row, taps[0], steps.get(row, 0), steps[taps[0]])
 

@@ -9,8 +9,9 @@ from math import prod
 
 from ...graph.dtype import DTYPES
 from ...graph.ir import Node, same_nodes
-from ..contraction.axes import assign_roles, cut_roles, epilogue, in_words, make_tile
+from ..contraction.axes import assign_roles, epilogue, in_words, make_tile, product_of
 from ..contraction.axis import Axis, Roles
+from ..contraction.dots import across_lanes
 from ..contraction.edges import axes_of, edges_of
 from ..contraction.groups import grouped_roles
 from ..contraction.pieces import outermost, split_reduction
@@ -219,7 +220,7 @@ def tile(work: Anchored, part: Part) -> None:
         whole = problem.axes == work.group.axes and not o.roles.batch
         cut = outermost(o.roles)  # unless it is that of words, which are none of the anchor's axes
         longest = cut.size if whole and any(axis is cut for axis in o.axes) else 1
-        way = cut_roles(o.roles, s.target, longest, o.factors)
+        way = s.target.cut(product_of(o.roles, longest, o.factors))
         if way.pieces > 1:
             in_pieces(work, o, way)
             return
@@ -271,6 +272,31 @@ def oriented(work: Anchored, part: Part, order: tuple[int, int]) -> Oriented:
 
 
 def roles_of(work: Anchored, problem: Problem, axes: list[Axis], b: Access, source: Node) -> Roles:
+    """The roles of a contraction's axes, with what fills the lanes best across them.
+
+    Raises:
+        Unsuitable: it has none.
+    """
+    target, outputs = work.s.target, problem.outputs
+    stored = [o for o, _ in work.body.stores]
+    floats = target.packs and all(x.dtype == "float32" for x in work.anchor.inputs)
+    if floats and (found := grouped_roles(axes, outputs, stored, target.lanes)):
+        return found
+    roles = roles_of_columns(work, problem, axes, b, source)
+    if floats and roles.column.size < target.lanes:
+        with suppress(Unsuitable):
+            dots = across_lanes(roles, axes[outputs:])
+            rows = prod(x.size for x in roles.rows)
+            copied = dots.packed and source not in work.s.fixed
+            pays = not copied or rows >= target.copying.reused
+            if pays and target.across(product_of(roles), product_of(dots)):
+                return dots
+    return roles
+
+
+def roles_of_columns(
+    work: Anchored, problem: Problem, axes: list[Axis], b: Access, source: Node
+) -> Roles:
     """The roles of a contraction's axes; B is packed if that is done once, if it is an input, or a
     parameter that the program changes, that enough rows read (BERT's step over 256 rows: 94 and 152
     GFLOP/s on each of two cores), or if it crowds the cache; but not where the reduction goes
@@ -281,9 +307,6 @@ def roles_of(work: Anchored, problem: Problem, axes: list[Axis], b: Access, sour
     """
     target = work.s.target
     stored = [o for o, _ in work.body.stores]
-    floats = target.packs and all(x.dtype == "float32" for x in work.anchor.inputs)
-    if floats and (found := grouped_roles(axes, problem.outputs, stored, target.lanes)):
-        return found
     sort = partial(assign_roles, axes, problem.outputs, stored, strided=not target.packs)
     rows = prod(x.size for x in axes[: problem.outputs] if x.a and not x.b)
     read_often = b.buffer.home in ("input", "parameter") and rows >= target.copying.reused
@@ -291,7 +314,7 @@ def roles_of(work: Anchored, problem: Problem, axes: list[Axis], b: Access, sour
     roles = sort(target.packs and kept)
     if roles.packed and any(abs(axis.a) == 1 for axis in roles.rows):
         plain = sort(False)
-        if not plain.packed and cut_roles(plain, target).chunk:
+        if not plain.packed and target.cut(product_of(plain)).chunk:
             return plain
     crowded = target.packs and not roles.packed and is_crowded(roles, target)
     return sort(True) if crowded else roles
@@ -321,7 +344,7 @@ def in_pieces(work: Anchored, o: Oriented, way: Cut) -> None:
     roles = assign_roles(split, len(sums.strides), [0], word > 1)
     roles = in_words(roles, word) if word > 1 else roles
     each = replace(
-        cut_roles(roles, target, factors=o.factors),
+        target.cut(product_of(roles, factors=o.factors)),
         row_parts=way.pieces * way.row_parts,
         column_parts=way.column_parts,
     )

@@ -101,17 +101,18 @@ class Copies:
         return copies[key].buffer, copies[key].strides
 
     def pack(self, roles: Roles, tile: Tile, b: Access, fixed: bool, root: Node) -> Access:
-        """B in blocks of the tile's columns, and of its dtype."""
+        """B in blocks of the tile's columns, or column by column, and of its dtype."""
         sizes, width = tile.sizes, tile.contraction.width
-        blocks = -(-sizes["n"] // width)
+        columns = sizes["n"] if roles.dots else -(-sizes["n"] // width) * width
         depth = sizes["r"] * sizes["s"] * sizes["k"]
-        order = (roles.batch, roles.reduce, roles.column, roles.group, width)
+        order = (roles.batch, roles.reduce, roles.column, roles.group)
+        way = "rows" if roles.dots else width
         dtype = tile.b.dtype
-        key = (self.holder(fixed), id(b.buffer), b.offset, b.step, dtype, *order)
+        key = (self.holder(fixed), id(b.buffer), b.offset, b.step, dtype, *order, way)
         copies = self.memory.copies
         if key not in copies:
             each = tile.contraction.word * tile.contraction.group
-            elements = sizes["g"] * blocks * depth * width * each
+            elements = sizes["g"] * depth * columns * each
             buffer = self.buffer(root, "packed", elements, dtype, fixed)
             self.copy("pack", pack_nest(roles, tile, b, buffer), root, fixed)
             copies[key] = Access(buffer, 0, (), dtype)

@@ -22,10 +22,11 @@ columns, as in a depthwise convolution, they hold the batch (``lanes_along``): n
 that is contiguous in A and in C, and A is loaded, too. If its columns are those of small groups, of
 ``group`` each, a step multiplies each lane with all channels of its group, one after the other.
 Such an A may be bytes, next to a B of float32: they are converted as they are loaded, and the
-sums, which float32 holds exactly, to int32. It may be read beyond its edges, where it counts as
-zero (``Edge``). Where there is one
-column, contiguous along k as are the rows of A, lanes hold steps of k: A and B are loaded, and each
-row's sums are added up in the end.
+sums, which float32 holds exactly, to int32. Where there are few columns, and rows of A are
+contiguous along k, lanes may hold steps of k (``lanes_along`` is "reduction"): a column of B is
+contiguous along k, too, ``b_j`` elements before the one that is ``width`` columns after it; vectors
+of both are loaded, and the lanes of each sum are added up in the end. An A of these two kinds may
+be read beyond its edges, where it counts as zero (``Edge``).
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class Edge:
     Attributes:
         row: "m", or "y" or "z", along which all rows of a tile are at one position; "" if the
             position depends on the tap only.
-        tap: "r", "s" or "k"; "k" if row is "m".
+        tap: "r", "s" or "k"; if row is "m" the innermost whose steps are not across the lanes.
         row_step, tap_step: not negative, and positive.
     """
 
@@ -93,7 +94,8 @@ class Contraction:
     """All that a contraction's machine code depends on; the rest is in its argument block.
 
     Attributes:
-        rows, vectors: the register tile: ``rows`` x ``vectors * lanes`` accumulators.
+        rows, vectors: the register tile: ``rows`` x ``vectors`` vectors of accumulators, each of
+            ``lanes`` columns, or of one whose reduction is across them.
         row_tail: rows of the last tile along m (m % rows) if that has code of its own; 0 if rows
             divides m, or one code serves all tiles.
         vector_tail: vectors of the last column block if that has code of its own; 0 if one code
@@ -158,12 +160,14 @@ class Contraction:
 
         Without ``tails``, the code of a whole tile serves all of them.
         """
-        rows, columns = min(tile[0], m), -(-n // lanes)
+        across = 1 if lanes_along == "reduction" else lanes
+        rows, columns = min(tile[0], m), -(-n // across)
         vectors = min(tile[1], columns)
-        tail, masked = columns % vectors, n % lanes != 0
+        tail, masked = columns % vectors, n % across != 0
         if masked and not tail and columns > vectors:
             tail = vectors  # full blocks keep unmasked stores
-        shape = rows, vectors, m % rows if tails else 0, tail if tails else 0
+        whole = not tails and lanes_along != "reduction"  # whose columns are never padded
+        shape = rows, vectors, m % rows if tails else 0, 0 if whole else tail
         return Contraction(
             *shape, masked, body, operands, lanes, chunked, lanes_along, blocked, packed, edges,
             factors, matrix, group, lines, pitch,
@@ -176,7 +180,8 @@ class Contraction:
 
     @property
     def width(self) -> int:
-        return self.vectors * self.lanes
+        """Columns of a block."""
+        return self.vectors if self.lanes_along == "reduction" else self.vectors * self.lanes
 
     @property
     def step(self) -> int:

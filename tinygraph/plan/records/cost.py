@@ -144,8 +144,9 @@ def sized_accesses(launch: Launch) -> Iterable[tuple[Access, Sequence[int] | Non
     if isinstance(work, Tile):
         s = work.sizes
         rows, depth = [s["g"], s["z"], s["y"], s["m"]], [s["r"], s["s"], s["k"]]
-        columns = Access(work.b.buffer, 0, (*work.b.strides, 1), work.b.dtype)
         width, word = work.contraction.width, work.contraction.word
+        step = work.column_step // word
+        columns = Access(work.b.buffer, 0, (*work.b.strides, step), work.b.dtype)
         blocks = [s["g"], -(-s["n"] // width), *depth, word * min(width, s["n"])]
         rest = ((a, [*rows, s["n"]]) for a in launch.accesses[2:])
         a = work.a if word == 1 else replace(work.a, strides=(*work.a.strides, 1))

@@ -247,6 +247,11 @@ class Target(Protocol):
 
     def cut(self, product: Product) -> Cut: ...
 
+    def across(self, columns: Product, reduction: Product) -> bool:
+        """True if a contraction is faster with its reduction across the lanes than with its
+        columns; these are its sizes either way.
+        """
+
     def parts(self, work: int) -> int:
         """Parts of a loop nest that costs as much as copying ``work`` elements."""
 
@@ -294,6 +299,9 @@ class PlainTarget:
         rows, vectors = min(4, product.rows), min(2, -(-product.columns // self.lanes))
         tiles = product.batch * product.outer * -(-product.rows // rows)
         return Cut(rows, vectors, self.parts(tiles * product.columns * product.depth), 1)
+
+    def across(self, columns: Product, reduction: Product) -> bool:
+        return False
 
     def parts(self, work: int) -> int:
         return max(1, min(8, work // 4096))

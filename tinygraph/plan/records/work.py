@@ -215,6 +215,12 @@ class Tile:
     partial: Access | None = None
     splits: int = 1
 
+    @property
+    def column_step(self) -> int:
+        """Elements from a column of B to the next of its block."""
+        c = self.contraction
+        return self.sizes["b_j"] // c.width if c.lanes_along == "reduction" else c.word
+
 
 @dataclass(frozen=True, slots=True)
 class Emitted:
