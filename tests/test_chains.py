@@ -58,11 +58,11 @@ def test_slices_have_the_bits_of_whole_launches(threads: int) -> None:
 def test_what_is_handed_on_takes_memory_of_one_image() -> None:
     plan = compiled().inspection.plan
     (chain,) = plan.chains
-    wide = [x for x in chain.folds if x.buffer.bytes > 4 * IMAGES * 64 * 56 * 56]
+    wide = [x for x in chain.sliced if x.buffer.bytes > 4 * IMAGES * 64 * 56 * 56]
     assert len(wide) == 2
     assert all(x.bytes == 4 * 64 * 56 * 56 for x in wide)
     lives = {id(a.buffer): a.buffer for x in plan.launches for a in x.accesses}
-    kept = set(lives) - {id(x.buffer) for x in chain.folds}
+    kept = set(lives) - {id(x.buffer) for x in chain.sliced}
     for launch in plan.launches[chain.first : chain.last]:
         for b in (a.buffer for a in launch.accesses if id(a.buffer) in kept):
             if b.home == "arena":  # other slices are at other launches

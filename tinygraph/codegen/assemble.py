@@ -11,7 +11,7 @@ from typing import Any
 from ..graph.dtype import DTYPES
 from ..graph.placement import rank_of
 from ..plan.records.contraction import AHEAD, FIELDS
-from ..plan.records.plan import Ahead, Fold, Launch, Plan
+from ..plan.records.plan import Ahead, Launch, Plan, Sliced
 from ..plan.records.work import Access, Emitted, Nest, Special, Tile
 from . import nest, special
 from .literals import lift_literals
@@ -54,8 +54,8 @@ def assemble(plan: Plan, short_rows: int = 0) -> Code:
         >>> len(extend.assemble(plan).calls)
         1
     """
-    folds = {id(x.buffer): x for chain in plan.chains for x in chain.folds}
-    made = Assembler(partial(lower, short_rows=short_rows, folds=folds))
+    sliced = {id(x.buffer): x for chain in plan.chains for x in chain.sliced}
+    made = Assembler(partial(lower, short_rows=short_rows, sliced=sliced))
     prepare, calls = made.calls(plan.prepare), made.calls(plan.launches)
     kernels = tuple(made.kernels)
     name = escaped(plan.name)
@@ -160,12 +160,12 @@ class Assembler:
 
 
 def lower(
-    launch: Launch, short_rows: int = 0, folds: Mapping[int, Fold] | None = None
+    launch: Launch, short_rows: int = 0, sliced: Mapping[int, Sliced] | None = None
 ) -> Iterator[Lowered]:
     """One kernel each."""
     made = kernel(launch, short_rows)
     arguments = tuple(resolve(a) for a in made.arguments)
-    steps, slices = moving(made.arguments), folding(made.arguments, folds or {})
+    steps, slices = moving(made.arguments), slicing(made.arguments, sliced or {})
     yield Lowered(
         made.text, arguments, launch.parts, record(launch), steps=steps, slices=slices
     )
@@ -229,12 +229,12 @@ def moving(arguments: Sequence[int | Address]) -> tuple[tuple[int, int], ...]:
     return tuple((i, a.step * DTYPES[a.dtype].bytes) for i, a in accesses if a.step)
 
 
-def folding(
-    arguments: Sequence[int | Address], folds: Mapping[int, Fold]
+def slicing(
+    arguments: Sequence[int | Address], sliced: Mapping[int, Sliced]
 ) -> tuple[tuple[int, int, int], ...]:
-    """The arguments in buffers that a chain may fold, as ``Work.slices`` has them."""
+    """The arguments in buffers that a chain may slice, as ``Work.slices`` has them."""
     accesses = ((i, a.access) for i, a in enumerate(arguments) if isinstance(a, Address))
-    found = ((i, folds[id(a.buffer)]) for i, a in accesses if id(a.buffer) in folds)
+    found = ((i, sliced[id(a.buffer)]) for i, a in accesses if id(a.buffer) in sliced)
     return tuple((i, x.bytes, x.place - x.buffer.offset) for i, x in found)
 
 

@@ -49,7 +49,7 @@ class Work:
 
     ``member`` is the number of the launch, within a bundle, that it belongs to. ``steps`` are the
     arguments that move in a loop: (number, bytes from one step to the next). ``slices`` are those
-    in buffers that a chain may fold: (number, bytes of a slice, where the buffer is in a thread's
+    in buffers that a chain may slice: (number, bytes of a slice, where the buffer is in a thread's
     own memory, less where it is in the arena).
     """
 

@@ -18,7 +18,7 @@ from math import gcd
 
 from ..graph.dtype import DTYPES
 from .memory.arena import pack
-from .records.plan import Chain, Fold, Launch
+from .records.plan import Chain, Launch, Sliced
 from .records.work import SLACK, Access, Buffer, Nest, Tile
 from .touched import Region, regions
 
@@ -52,9 +52,9 @@ def longest(launches: Sequence[Launch], first: int, near: int) -> Chain | None:
 
 
 def chain_of(launches: Sequence[Launch], span: range, count: int) -> Chain | None:
-    """The launches of a span with the buffers that are folded; None if no buffer is.
+    """The launches of a span with the buffers that are sliced; None if no buffer is.
 
-    Folded are those that nothing outside of the span touches, if each access moves by as much from
+    Sliced are those that nothing outside of the span touches, if each access moves by as much from
     slice to slice: a thread has them of one slice only, packed by when they are live.
     """
     outside = {id(a.buffer) for i, x in enumerate(launches) if i not in span for a in x.accesses}
@@ -73,8 +73,8 @@ def chain_of(launches: Sequence[Launch], span: range, count: int) -> Chain | Non
     if not own:
         return None
     pack(own.values())
-    folds = (Fold(buffers[key], b.bytes - SLACK, b.offset) for key, b in own.items())
-    return Chain(span.start, span.stop, count, tuple(folds))
+    sliced = (Sliced(buffers[key], b.bytes - SLACK, b.offset) for key, b in own.items())
+    return Chain(span.start, span.stop, count, tuple(sliced))
 
 
 def pays(members: Sequence[Launch], launch: Launch, near: int) -> bool:
@@ -159,16 +159,16 @@ def steps_of(launch: Launch, count: int) -> list[int]:
 
 
 def apart(
-    launches: Sequence[Launch], count: int, placed: bool = False, folded: Set[int] = frozenset()
+    launches: Sequence[Launch], count: int, placed: bool = False, sliced: Set[int] = frozenset()
 ) -> bool:
     """True if no slice of these launches touches what another slice of any of them writes, other
-    than in buffers that are ``folded``. Unless they are ``placed``, no two buffers share memory.
+    than in buffers that are ``sliced``. Unless they are ``placed``, no two buffers share memory.
     """
     accesses = [
         (areas, i in launch.writes)
         for launch in launches
         for i, areas in enumerate(zip(*slices_of(launch, count), strict=True))
-        if id(areas[0].buffer) not in folded
+        if id(areas[0].buffer) not in sliced
     ]
     return not any(
         meet(one[i], other[j], placed)

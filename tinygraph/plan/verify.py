@@ -128,8 +128,8 @@ def moving_apart(launches: Sequence[Launch]) -> None:
 def slices_apart(launches: Sequence[Launch], chain: Chain) -> None:
     """Checks that slices of a chain have nothing to do with each other."""
     cut = all(chain.slices in ways(launch) for launch in launches)
-    folded = {id(x.buffer) for x in chain.folds}
-    if not cut or not apart(launches, chain.slices, placed=True, folded=folded):
+    sliced = {id(x.buffer) for x in chain.sliced}
+    if not cut or not apart(launches, chain.slices, placed=True, sliced=sliced):
         raise PlanError(
             f"{launches[0].name} to {launches[-1].name} cannot run in {chain.slices} slices, one "
             "after the other",

@@ -61,7 +61,7 @@ def stored_module(
     return code
 
 
-class Engine(Protocol):
+class CodeMemory(Protocol):
     """Code memory of a few objects, which goes with it."""
 
     addresses: dict[str, int]
@@ -72,11 +72,11 @@ class Library:
     """Addresses of functions by symbol, whose code is in memory as long as this object is."""
 
     addresses: dict[str, int]
-    engines: tuple[Engine, ...]
+    engines: tuple[CodeMemory, ...]
 
 
 lock = new_lock(TABLES)
-_loaded: WeakValueDictionary[str, Engine] = WeakValueDictionary()  # by symbol
+_loaded: WeakValueDictionary[str, CodeMemory] = WeakValueDictionary()  # by symbol
 _kept: list[Library] = []
 
 
@@ -101,10 +101,10 @@ def load(objects: Mapping[str, bytes]) -> Library:
         return Library(addresses, tuple(dict.fromkeys(found.values())))
 
 
-def _engine(objects: Mapping[str, bytes]) -> Engine:
+def _engine(objects: Mapping[str, bytes]) -> CodeMemory:
     if all(map(elf.is_plain, objects.values())):
         return elf.Mapped(objects.values())
-    from .objects import Engine as LLVMEngine  # of other systems and processors
+    from .objects import CodeMemory as LLVMEngine  # of other systems and processors
 
     return LLVMEngine(objects)
 

@@ -160,7 +160,7 @@ class Loop:
 
 
 @dataclass(frozen=True, slots=True)
-class Fold:
+class Sliced:
     """A buffer of which a thread has one slice at a time, of so many bytes, at ``place`` in memory
     of its own.
     """
@@ -177,19 +177,19 @@ class Chain:
     slice of any of them writes.
 
     Attributes:
-        folds: the buffers that only these launches touch. If they run slice by slice, slices of
+        sliced: the buffers that only these launches touch. If they run slice by slice, slices of
             these are in memory of the threads; otherwise they are in the arena, as others are.
     """
 
     first: int
     last: int
     slices: int
-    folds: tuple[Fold, ...] = ()
+    sliced: tuple[Sliced, ...] = ()
 
     @property
     def own(self) -> int:
         """Bytes that a thread needs for folded buffers."""
-        return max((x.place + x.bytes + SLACK for x in self.folds), default=0)
+        return max((x.place + x.bytes + SLACK for x in self.sliced), default=0)
 
 
 @dataclass(eq=False, slots=True)
