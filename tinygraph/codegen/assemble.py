@@ -11,7 +11,7 @@ from typing import Any
 from ..graph.dtype import DTYPES
 from ..graph.placement import rank_of
 from ..plan.records.contraction import AHEAD, FIELDS
-from ..plan.records.plan import Ahead, Launch, Plan, Sliced
+from ..plan.records.plan import Ahead, Launch, Plan, SlicedBuffer
 from ..plan.records.work import Access, Emitted, Nest, Special, Tile
 from . import nest, special
 from .literals import lift_literals
@@ -160,7 +160,7 @@ class Assembler:
 
 
 def lower(
-    launch: Launch, short_rows: int = 0, sliced: Mapping[int, Sliced] | None = None
+    launch: Launch, short_rows: int = 0, sliced: Mapping[int, SlicedBuffer] | None = None
 ) -> Iterator[Lowered]:
     """One kernel each."""
     made = kernel(launch, short_rows)
@@ -230,7 +230,7 @@ def moving(arguments: Sequence[int | Address]) -> tuple[tuple[int, int], ...]:
 
 
 def slicing(
-    arguments: Sequence[int | Address], sliced: Mapping[int, Sliced]
+    arguments: Sequence[int | Address], sliced: Mapping[int, SlicedBuffer]
 ) -> tuple[tuple[int, int, int], ...]:
     """The arguments in buffers that a chain may slice, as ``Work.slices`` has them."""
     accesses = ((i, a.access) for i, a in enumerate(arguments) if isinstance(a, Address))

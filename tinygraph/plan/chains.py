@@ -18,7 +18,7 @@ from math import gcd
 
 from ..graph.dtype import DTYPES
 from .memory.arena import pack
-from .records.plan import Chain, Launch, Sliced
+from .records.plan import Chain, Launch, SlicedBuffer
 from .records.work import SLACK, Access, Buffer, Nest, Tile
 from .touched import Region, regions
 
@@ -73,7 +73,7 @@ def chain_of(launches: Sequence[Launch], span: range, count: int) -> Chain | Non
     if not own:
         return None
     pack(own.values())
-    sliced = (Sliced(buffers[key], b.bytes - SLACK, b.offset) for key, b in own.items())
+    sliced = (SlicedBuffer(buffers[key], b.bytes - SLACK, b.offset) for key, b in own.items())
     return Chain(span.start, span.stop, count, tuple(sliced))
 
 

@@ -92,7 +92,7 @@ def load(objects: Mapping[str, bytes]) -> Library:
         found = {s: engine for s in objects if (engine := _loaded.get(s)) is not None}
         missing = {s: code for s, code in objects.items() if s not in found}
         if missing:
-            new = _engine(missing)
+            new = _in_memory(missing)
             for symbol in missing:
                 if not new.addresses.get(symbol):
                     raise ValueError(f"the object of {symbol!r} does not define it")
@@ -101,12 +101,12 @@ def load(objects: Mapping[str, bytes]) -> Library:
         return Library(addresses, tuple(dict.fromkeys(found.values())))
 
 
-def _engine(objects: Mapping[str, bytes]) -> CodeMemory:
+def _in_memory(objects: Mapping[str, bytes]) -> CodeMemory:
     if all(map(elf.is_plain, objects.values())):
         return elf.Mapped(objects.values())
-    from .objects import CodeMemory as LLVMEngine  # of other systems and processors
+    from .objects import Engine  # of other systems and processors
 
-    return LLVMEngine(objects)
+    return Engine(objects)
 
 
 def load_for_good(objects: Mapping[str, bytes]) -> dict[str, int]:

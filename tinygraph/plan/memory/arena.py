@@ -33,14 +33,14 @@ def place_buffers(plan: Plan) -> None:
     for loop in plan.loops:
         extend(plan.launches, loop)
     for chain in plan.chains:  # slices are at different launches at once
-        folded = {id(x.buffer) for x in chain.folds}
+        sliced = {id(x.buffer) for x in chain.sliced}
         for launch in plan.launches[chain.first : chain.last]:
             for access in launch.accesses:
-                if id(access.buffer) not in folded:
+                if id(access.buffer) not in sliced:
                     touch(access, chain.first)
                     touch(access, chain.last - 1)
     taken = Devices(plan).taken if len(plan.devices) > 1 else taken_in_turn
-    last = {id(x.buffer) for chain in plan.chains for x in chain.folds}
+    last = {id(x.buffer) for chain in plan.chains for x in chain.sliced}
     plan.live_bound, arena = place(plan.buffers, "arena", len(plan.launches), taken, last)
     _, temporary = place(plan.buffers, "temporary", len(plan.prepare), taken_in_turn)
     plan.arena = max(arena, temporary)

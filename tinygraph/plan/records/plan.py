@@ -160,7 +160,7 @@ class Loop:
 
 
 @dataclass(frozen=True, slots=True)
-class Sliced:
+class SlicedBuffer:
     """A buffer of which a thread has one slice at a time, of so many bytes, at ``place`` in memory
     of its own.
     """
@@ -184,7 +184,7 @@ class Chain:
     first: int
     last: int
     slices: int
-    sliced: tuple[Sliced, ...] = ()
+    sliced: tuple[SlicedBuffer, ...] = ()
 
     @property
     def own(self) -> int:
