@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 from ..graph.dtype import DTYPES
 from ..graph.ir import Node
@@ -175,14 +174,10 @@ def layer_norm(
         array([[-1.,  1.]], dtype=float32)
     """
     axes = normalize_axes("layer_norm", axis, x.ndim)
-    y = _normalized(x, eps, lambda v: mean(v, axes, keepdims=True))
+    distance = x - mean(x, axes, keepdims=True)
+    y = distance * rsqrt(mean(distance * distance, axes, keepdims=True) + eps)
     y = y if scale is None else y * scale
     return y if shift is None else y + shift
-
-
-def _normalized(x: Node, eps: float, average: Callable[[Node], Node]) -> Node:
-    distance = x - average(x)
-    return distance * rsqrt(average(distance * distance) + eps)
 
 
 def rms_norm(
@@ -232,15 +227,7 @@ def group_norm(
                          f"got {x.type} and {groups}")  # fmt: skip
     n, c, *rest = x.shape
     apart = reshape(x, (n, groups, c // groups, *rest))
-    pixels = tuple(range(3, apart.ndim))
-
-    def average(v: Node) -> Node:
-        """Of each channel, then of the group: at full pace wherever the channels are stored."""
-        if 1 < groups < c and rest:
-            return mean(mean(v, pixels, keepdims=True), 2, keepdims=True)
-        return mean(v, (2, *pixels), keepdims=True)
-
-    y = reshape(_normalized(apart, eps, average), x.shape)
+    y = reshape(layer_norm(apart, tuple(range(2, apart.ndim)), eps=eps), x.shape)
     channels = (c, *(1,) * len(rest))
     y = y if scale is None else y * reshape(scale, channels)
     return y if shift is None else y + reshape(shift, channels)
