@@ -280,7 +280,7 @@ def substitute(graph: Graph, replacements: Mapping[Node, Node]) -> Graph:
         }
     """
     changed = {old: new for old, new in replacements.items() if old is not new}
-    return _Rewriter((), None, changed).graph(graph)
+    return _Rewriter((), None, changed).graph(graph) if changed else graph
 
 
 class _Rewriter:
