@@ -137,6 +137,19 @@ def test_rows_side_by_side_are_one_row(groups: int, each: int, block: int) -> No
     assert (nest.style, nest.block) == (("lanes", block) if block else ("row", 0))
 
 
+@pytest.mark.parametrize("width", [5, 12, 32, 64])
+def test_one_result_of_short_rows(width: int) -> None:
+    """All axes are summed, in rows that do not join."""
+    x = tg.input("x", 1, 40, 9, width + 3)
+    part = x[..., :width]
+    program = tg.compile([x], [tg.sum(part * part), tg.layer_norm(part, (0, 1, 2, 3))])
+    array = np.random.default_rng(width).standard_normal(x.shape).astype(np.float32)
+    given = array[..., :width].astype(np.float64)
+    total, normalized = program(array)
+    np.testing.assert_allclose(total, (given**2).sum(), rtol=1e-5)
+    np.testing.assert_allclose(normalized, (given - given.mean()) / given.std(), atol=1e-4)
+
+
 @pytest.mark.parametrize("columns", [17, 50, 63, 64, 65, 100, 127, 129])
 def test_blocks_of_columns_have_literal_widths(columns: int) -> None:
     """The last one, too, so that its sums stay in registers."""

@@ -72,8 +72,8 @@ def in_lanes(nest: Nest, widest: int) -> Nest:
     """The nest, or if its reduction ends in short rows, as those of a group of channels, with a
     lane for each step of a row, and for as many results as have their rows side by side.
     """
-    if nest.style != "row" or len(nest.reduce) < 2:
-        return nest
+    if nest.style != "row" or len(nest.reduce) < 2 or nest.reduce[0] == 0:
+        return nest  # of one result there is nothing side by side
     *long, width = (nest.axes[a] for a in nest.reduce)
     last, inner = nest.reduce[0] - 1, nest.reduce[-1]
     strides = [full_strides(o, len(nest.axes)) for o in nest.operands]
