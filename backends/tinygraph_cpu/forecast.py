@@ -43,7 +43,7 @@ def tile_parts(work: Tile, core: Core) -> list[float]:
     s, c = work.sizes, work.contraction
     depth = s["r"] * s["s"] * -(-s["k"] // c.step) * c.group
     width = 1 if c.lanes_along == "reduction" else c.width
-    tiles = s["g"] * s["z"] * s["y"] // c.lines * -(-s["m"] // c.rows)
+    tiles = work.row_tiles
     blocks = -(-s["n"] // width)
     once = depth * step_cycles(c, min(c.rows, s["m"])) / BUSY + 24 + 2 * c.rows * c.vectors
     return [

@@ -73,8 +73,7 @@ class CpuPrefetch:
         work = launch.work
         if isinstance(work, Tile) and not work.contraction.chunked:
             s, contraction = work.sizes, work.contraction
-            tiles = s["g"] * s["z"] * s["y"] // contraction.lines
-            tiles *= -(-s["m"] // contraction.rows)
+            tiles = work.row_tiles
             steps = s["r"] * s["s"] * -(-s["k"] // contraction.step)
             most = LINES * LINE if contraction.matrix else LINE
             cycles = step_cycles(contraction, contraction.rows)

@@ -18,13 +18,12 @@ from base64 import b64decode, b64encode
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import astuple
 from typing import Any
 
 from tinygraph.codegen.program import KernelCode
+from tinygraph.compiler.process_setting import ProcessSetting
 from tinygraph.compiler.sources import sources_digest
-from tinygraph.graph.locks import TABLES, new_lock
 
 from .compilation import compile_kernel, draft_kernel, record_of
 from .machine import objects
@@ -93,7 +92,7 @@ def beside_llvm(
     """
     waiting = deque[tuple[str, Future[bytes]]]()
     ahead = AHEAD_QUICK if features.quick else AHEAD
-    with ThreadPoolExecutor(1, "tinygraph_llvm") as pool, often_switched():
+    with ThreadPoolExecutor(1, "tinygraph_llvm") as pool, _TURNS.changed():
         try:
             while (symbol := take(jobs.pop, wanted)) is not None:
                 draft = draft_kernel(kernels[symbol], symbol, features)
@@ -109,26 +108,11 @@ def beside_llvm(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-@contextmanager
-def often_switched() -> Iterator[None]:
-    """Threads take turns often: one that comes back from LLVM, as it does thirty times a kernel,
-    would else wait five milliseconds for its turn.
-    """
-    with _SWITCHES:
-        _found.append(sys.getswitchinterval())
-        sys.setswitchinterval(min(_found[0], OFTEN))
-    try:
-        yield
-    finally:
-        with _SWITCHES:
-            first = _found[0]
-            _found.pop()
-            if not _found:
-                sys.setswitchinterval(first)
-
-
-_SWITCHES = new_lock(TABLES)
-_found: list[float] = []  # of each compile that goes on, the interval before it
+# Threads take turns often: one that comes back from LLVM, as it does thirty times a kernel, would
+# else wait five milliseconds for its turn.
+_TURNS = ProcessSetting(
+    sys.getswitchinterval, sys.setswitchinterval, lambda found: min(found, OFTEN)
+)
 
 
 def started(count: int, *shared: Any) -> Iterator[_Process]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import tinygraph as tg
 
-from .layer import Layer
+from .layer import Layer, along
 
 
 def elementwise() -> Iterator[Layer]:
@@ -122,13 +122,7 @@ def softmax() -> Iterator[Layer]:
         ((12, 512, 512), -1),
         ((64, 10), -1),
     ):
-        name = "x".join(map(str, shape))
-        yield Layer(
-            f"softmax axis {axis} of {name}",
-            (shape,),
-            partial(tg.softmax, axis=axis),
-            lambda t, x, d=axis: t.softmax(x, d),
-        )
+        yield along("softmax", shape, axis)
     yield Layer(
         "log_softmax 1024x1000", ((1024, 1000),), tg.log_softmax, lambda t, x: t.log_softmax(x, -1)
     )

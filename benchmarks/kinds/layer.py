@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+
+import tinygraph as tg
 
 Shape = tuple[int, ...]
 
@@ -28,3 +31,24 @@ class Layer:
     below: tuple[tuple[int, int], ...] = ()
     last: bool | None = None
     mode: str = "forward"
+
+
+def along(name: str, shape: Shape, axis: int) -> Layer:
+    """A function along one axis, which both libraries call by the same name."""
+    return Layer(
+        f"{name} axis {axis} of {'x'.join(map(str, shape))}",
+        (shape,),
+        partial(getattr(tg, name), axis=axis),
+        lambda t, x: getattr(t, name)(x, axis),
+    )
+
+
+def taken(name: str, shape: Shape, count: int, axis: int) -> Layer:
+    """So many slices of an array, at places that are data."""
+    return Layer(
+        name,
+        (shape, (count,)),
+        partial(tg.take, axis=axis),
+        lambda t, x, i: t.index_select(x, axis, i),
+        below=((1, shape[axis]),),
+    )

@@ -7,7 +7,7 @@ from functools import partial
 
 import tinygraph as tg
 
-from .layer import Layer
+from .layer import Layer, taken
 
 
 def moves() -> Iterator[Layer]:
@@ -96,20 +96,8 @@ def moves() -> Iterator[Layer]:
 
 
 def gathers() -> Iterator[Layer]:
-    yield Layer(
-        "1024 rows of 2048x2048",
-        ((2048, 2048), (1024,)),
-        tg.take,
-        lambda t, x, i: t.index_select(x, 0, i),
-        below=((1, 2048),),
-    )
-    yield Layer(
-        "1024 columns of 2048x2048",
-        ((2048, 2048), (1024,)),
-        partial(tg.take, axis=1),
-        lambda t, x, i: t.index_select(x, 1, i),
-        below=((1, 2048),),
-    )
+    yield taken("1024 rows of 2048x2048", (2048, 2048), 1024, 0)
+    yield taken("1024 columns of 2048x2048", (2048, 2048), 1024, 1)
     yield Layer(
         "embedding 8x128 of 30000x768",
         ((30000, 768), (8, 128)),

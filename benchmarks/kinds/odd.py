@@ -9,7 +9,7 @@ from typing import Any
 import tinygraph as tg
 
 from .convolutions import convolution
-from .layer import Layer, Shape
+from .layer import Layer, Shape, along, taken
 
 
 def odd_convolutions() -> Iterator[Layer]:
@@ -103,24 +103,8 @@ def odd_walks() -> Iterator[Layer]:
         yield _reduction(name, shape, (1,))
         yield _reduction(name, shape, (0, 2))
     for axis in range(4):
-        yield Layer(
-            f"softmax axis {axis} of 7x30x45x50",
-            (shape,),
-            partial(tg.softmax, axis=axis),
-            lambda t, x, a=axis: t.softmax(x, a),
-        )
-        yield Layer(
-            f"cumsum axis {axis} of 7x30x45x50",
-            (shape,),
-            partial(tg.cumsum, axis=axis),
-            lambda t, x, a=axis: t.cumsum(x, a),
-        )
-        yield Layer(
-            f"argmax axis {axis} of 7x30x45x50",
-            (shape,),
-            partial(tg.argmax, axis=axis),
-            lambda t, x, a=axis: t.argmax(x, a),
-        )
+        for name in ("softmax", "cumsum", "argmax"):
+            yield along(name, shape, axis)
     yield Layer(
         "top 5 of 300x777, axis 0",
         ((300, 777),),
@@ -254,20 +238,8 @@ def odd_moves() -> Iterator[Layer]:
                 lambda x, m=mode, s=size: tg.interpolate(x, s, mode=m),
                 lambda t, x, m=mode, s=size: t.nn.functional.interpolate(x, s, mode=m),
             )
-    yield Layer(
-        "333 columns of 500x700",
-        ((500, 700), (333,)),
-        partial(tg.take, axis=1),
-        lambda t, x, i: t.index_select(x, 1, i),
-        below=((1, 700),),
-    )
-    yield Layer(
-        "3000 rows of 17",
-        ((500, 17), (3000,)),
-        tg.take,
-        lambda t, x, i: t.index_select(x, 0, i),
-        below=((1, 500),),
-    )
+    yield taken("333 columns of 500x700", (500, 700), 333, 1)
+    yield taken("3000 rows of 17", (500, 17), 3000, 0)
     yield Layer(
         "scatter-add 3000 rows of 17 to 500",
         ((3000, 17), (3000,)),

@@ -16,6 +16,7 @@ from ..graph.types import Type
 
 _ARRAY = np.ndarray  # found sooner than NumPy's attribute
 
+
 class Arguments:
     """The inputs of a program; ``names`` are theirs, in order."""
 

@@ -7,16 +7,15 @@ objects.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import numpy as np
 
-from ..graph.locks import TABLES, new_lock
 from . import manifest
 from .backend import Starting
 from .key import program_key
 from .manifest import Built
+from .process_setting import ProcessSetting
 from .source import Source
 from .store import Store
 
@@ -48,27 +47,16 @@ def build(source: Source, store: Store, key: str | None) -> Built:
 
 
 OBJECTS = 200_000  # new ones after which the collector searches while something is compiled
-_COLLECTOR = new_lock(TABLES)
-_compiling: list[tuple[int, int, int]] = []  # of each compile that goes on, what it found
+_THRESHOLDS = ProcessSetting(
+    gc.get_threshold, lambda found: gc.set_threshold(*found), lambda found: (OBJECTS, *found[1:])
+)
 
 
-@contextmanager
-def rarely_collected() -> Iterator[None]:
+def rarely_collected() -> AbstractContextManager[None]:
     """Reference cycles are searched for rarely: compiling allocates much and keeps most of it until
     the end, and the usual search every 700 objects finds nothing.
 
     The collector is one for the whole process. Cycles that other threads leave meanwhile are found
     too, only later; whether it is on is never touched.
     """
-    with _COLLECTOR:
-        _compiling.append(gc.get_threshold())
-        if len(_compiling) == 1:
-            gc.set_threshold(OBJECTS, *_compiling[0][1:])
-    try:
-        yield
-    finally:
-        with _COLLECTOR:
-            first = _compiling[0]
-            _compiling.pop()
-            if not _compiling and gc.get_threshold()[0] == OBJECTS:  # nobody else has set it
-                gc.set_threshold(*first)
+    return _THRESHOLDS.changed()

@@ -52,7 +52,7 @@ class Outputs:
         return arrays
 
     def _may_touch(self, arrays: Sequence[np.ndarray], inputs: Sequence[np.ndarray]) -> bool:
-        """Whether a run may write what it also reads, or writes twice. All are contiguous."""
+        """True if a run may write what it also reads, or writes twice. All are contiguous."""
         if self._allocated != ParameterState.allocated:
             self._allocated = ParameterState.allocated
             held = [p.state.memory for p in self.parameters]

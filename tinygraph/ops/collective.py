@@ -115,7 +115,7 @@ def _infer_shard_sum(*types: Type, shards: int, wire: str = "") -> Type:
 
 
 def is_narrow(n: Node) -> bool:
-    """Whether a sum over shards is sent, and every sum in its tree rounded, as bfloat16."""
+    """True if a sum over shards is sent, and every sum in its tree rounded, as bfloat16."""
     return bool(dict(n.attrs).get("wire"))
 
 

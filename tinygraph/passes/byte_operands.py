@@ -25,7 +25,7 @@ LIMIT = (2**31 - 1) // (255 * 128)  # products whose sum int32 holds in any case
 
 
 def is_one(n: Node) -> bool:
-    """Whether all elements of a quantized value have one scale and one zero point."""
+    """True if all elements of a quantized value have one scale and one zero point."""
     return all(i.type.size == 1 for i in n.inputs[1:])
 
 
@@ -50,10 +50,7 @@ class Centred(NamedTuple):
 
 def centred(x: Node) -> Centred | None:
     """What ``cast(q, "int32") - zero`` is made of, before it moves; None if x is no such value."""
-    moves = []
-    while x.op in (RESHAPE, TRANSPOSE):
-        moves.append(x)
-        x = x.inputs[0]
+    x, moves = before_moves(x)
     zero: int | Node = 0
     if x.op is sub and x.inputs[1].type.size == 1:
         x, at = x.inputs
@@ -64,9 +61,18 @@ def centred(x: Node) -> Centred | None:
     if x.op is not CAST or x.inputs[0].dtype not in ("uint8", "int8"):
         return None
     q = x.inputs[0]
-    for m in reversed(moves):
+    for m in moves:
         q = m.op(q, **dict(m.attrs))
     return Centred(q, zero)
+
+
+def before_moves(x: Node) -> tuple[Node, list[Node]]:
+    """A value before it was reshaped and transposed, and these moves in their order."""
+    moves: list[Node] = []
+    while x.op in (RESHAPE, TRANSPOSE):
+        moves.insert(0, x)
+        x = x.inputs[0]
+    return x, moves
 
 
 def without_views(x: Node) -> Node:
@@ -96,10 +102,7 @@ def unsigned(x: Node) -> Bytes | None:
 
 def weights(w: Node, is_matmul: bool) -> Bytes | None:
     """The right operand as int8 without a zero point, with a scale for each column at most."""
-    moves = []
-    while w.op in (RESHAPE, TRANSPOSE):
-        moves.append(w)
-        w = w.inputs[0]
+    w, moves = before_moves(w)
     if w.op is not DEQUANTIZE:
         return None
     q, scale, zero = w.inputs
@@ -109,7 +112,7 @@ def weights(w: Node, is_matmul: bool) -> Bytes | None:
     elif q.dtype != "int8" or at != 0:
         return None
     found = reshape(scale, (1,) * (q.ndim - scale.ndim) + scale.shape)
-    for m in reversed(moves):
+    for m in moves:
         moved = transpose(found, m.attr("axes")) if m.op is TRANSPOSE else regrouped(found, m)
         if moved is None:
             return None

@@ -255,7 +255,7 @@ def sums_of(n: Node, q: Node, w: Node, zero: int | Node, taken: tuple[int, ...])
 
 
 def is_of_integers(n: Node) -> bool:
-    """Whether a product is one of int32, as files of ONNX have it with operators of integers."""
+    """True if a product is one of int32, as files of ONNX have it with operators of integers."""
     return n.op in INTEGER and n.dtype == "int32"
 
 

@@ -17,7 +17,7 @@ from ..graph.dtype import DTYPES
 from ..graph.ir import Graph, Node, Parameter
 from ..graph.op import CONSTANT, INPUT, Kind
 from ..graph.origins import built_from, origins
-from ..graph.rebuild import carry, with_inputs
+from ..graph.rebuild import carry, with_inputs, with_outputs
 from ..graph.rewrite import Event
 from ..ops.indexing import CONCAT
 from ..ops.logic import CAST, cast
@@ -150,7 +150,7 @@ def rounded(graph: Graph, roundings: Roundings, precision: str, log: list[Event]
             elif n in roundings.set:
                 log.append(Event("mixed_precision", n, made))
             new[n] = made
-    return Graph(graph.name, graph.inputs, tuple(new[o] for o in graph.outputs))
+    return with_outputs(graph, tuple(new[o] for o in graph.outputs))
 
 
 # -- questions to a graph --------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import numpy as np
 from ..graph.ir import Graph, Node, among, position
 from ..graph.op import constant
 from ..graph.origins import built_from, origins
-from ..graph.rebuild import carry, with_inputs
+from ..graph.rebuild import carry, with_inputs, with_outputs
 from ..ops.arithmetic import abs as absolute
 from ..ops.arithmetic import add, div, maximum, mul, sub
 from ..ops.indexing import CONCAT
@@ -132,7 +132,7 @@ def quantized(graph: Graph, ranges: Ranges, keep: Iterable[str] = ()) -> Graph:
             if n in chosen:
                 new[n] = new[n] + corrected(n, chosen[n]["bias"])
             seen[n] = rounded(new[n], *limits[n]) if n in limits else new[n]
-    return Graph(graph.name, graph.inputs, tuple(new[o] for o in graph.outputs))
+    return with_outputs(graph, tuple(new[o] for o in graph.outputs))
 
 
 def common_limits(ranges: Mapping[Node, Mapping[str, Any]]) -> dict[Node, tuple[float, float]]:

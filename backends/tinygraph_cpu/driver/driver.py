@@ -172,7 +172,7 @@ def _emit_walk(
 
 
 def _is_counted(b: WordBuilder, stats: ir.Value, launch: ir.Value) -> ir.Value:
-    """Whether the cycles of a launch's parts are counted; a chain counts those of its launches."""
+    """True if the cycles of a launch's parts are counted; a chain counts those of its launches."""
     chained = b.and_(b.word(launch, CHOOSES), I64(CHAINED))
     return b.and_(b.icmp_signed("!=", stats, I64(0)), b.icmp_signed("==", chained, I64(0)))
 

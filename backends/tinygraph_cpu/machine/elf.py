@@ -86,7 +86,7 @@ class Object:
 
 
 def is_plain(code: bytes) -> bool:
-    """Whether it is an object that ``Mapped`` takes."""
+    """True if it is an object that ``Mapped`` takes."""
     try:
         found = Object(code)
     except (ValueError, struct.error):

@@ -16,8 +16,8 @@ from math import prod
 from ...graph.dtype import DTYPES
 from ...graph.op import Index
 from ..indexing.phases import Problem, Unsuitable
+from ..nests import words
 from ..nests.arrange import copy_nest
-from ..nests.words import word_nest
 from ..records.body import Body, Statement
 from ..records.contraction import SQUARE, Contraction, TileOperand, blocked, word_of
 from ..records.target import Cut, Product, Target
@@ -290,21 +290,20 @@ def pack_nest(roles: Roles, tile: Tile, source: Access, target: Buffer) -> Nest:
         axes, strides = [*axes, word], [*strides, 1]
         read = replace(read, strides=(*read.strides, roles.reduce[-1].b // word))
     write = Access(target, 0, tuple(strides), tile.b.dtype)
-    whole = whole_words(read, write, word)
-    return copy_nest(tuple(axes[:-1]), *whole) if whole else word_nest(tuple(axes), read, write)
+    if whole := whole_words(read, write, word):
+        return copy_nest(tuple(axes[:-1]), *whole)
+    return words.word_nest(tuple(axes), read, write)
 
 
 def whole_words(read: Access, write: Access, word: int) -> tuple[Access, Access] | None:
     """A copy of words as one of integers of 32 bits, if their elements are side by side in what is
     read, too.
     """
-    steps = [read.offset, *read.strides[:-1], *(g.stride for g in read.guards)]
-    if word <= 2 or read.strides[-1] != 1 or read.step or any(s % word for s in steps):
+    last = len(read.strides) - 1
+    whole = words.is_whole(read, last, word)
+    if word <= 2 or read.strides[last] != 1 or read.step or not whole:
         return None
-    guards = tuple(replace(g, stride=g.stride // word) for g in read.guards)
-    source, target = (
-        replace(x, offset=x.offset // word, strides=tuple(s // word for s in x.strides[:-1]),
-                dtype="int32")
-        for x in (read, write)
-    )  # fmt: skip
-    return replace(source, guards=guards), target
+    source, target = (words.as_words(x, last, word, "int32") for x in (read, write))
+    return replace(source, strides=source.strides[:last]), replace(
+        target, strides=target.strides[:last]
+    )

@@ -48,5 +48,5 @@ def readers(fusion: Fusion, n: Node) -> Iterator[tuple[Node, Node]]:
 
 
 def is_packed(fusion: Fusion, x: Node, user: Node) -> bool:
-    """Whether a reader multiplies with x alone on the right."""
+    """True if a reader multiplies with x alone on the right."""
     return user.op.kind is Kind.ANCHOR and fusion.contracts(user) and user.inputs[0] is not x

@@ -329,8 +329,8 @@ def tile_launch(work: Anchored, made: Tile, name: str, nodes: tuple[Node, ...]) 
 
 def partial_sums(memory: Memory, tile: Tile) -> Access:
     """Memory for the sums of every tile between chunks, or of every split."""
-    s, spec = tile.sizes, tile.contraction
-    count = s["g"] * s["z"] * s["y"] * -(-s["m"] // spec.rows) * -(-s["n"] // spec.width)
+    spec = tile.contraction
+    count = tile.row_tiles * -(-tile.sizes["n"] // spec.width)
     elements = tile.splits * count * spec.rows * spec.width
     return Access(memory.buffer("partial_sums", elements, "float32", "arena"), 0, (), "float32")
 

@@ -25,10 +25,10 @@ def word_nest(axes: tuple[int, ...], source: Access, target: Access) -> Nest:
     if pairs is None:
         return copy_nest(axes, source, target)
     axes = tuple(n // WORD if a == pairs else n for a, n in enumerate(axes))
-    words = in_pairs(target, pairs, "int32")
+    words = as_words(target, pairs, WORD, "int32")
     rounds, apart = source.dtype != target.dtype, source.strides[pairs]
-    if apart == 1 and is_even(source, pairs):
-        whole = in_pairs(source, pairs, "int64" if rounds else "int32")
+    if apart == 1 and is_whole(source, pairs, WORD):
+        whole = as_words(source, pairs, WORD, "int64" if rounds else "int32")
         return side_by_side(axes, whole, words) if rounds else copy_nest(axes, whole, words)
     strides = tuple(s * WORD if a == pairs else s for a, s in enumerate(source.strides))
     first = replace(source, strides=strides, dtype="float32" if rounds else "uint16")
@@ -45,21 +45,21 @@ def pair_axis(axes: tuple[int, ...], source: Access, target: Access) -> int | No
         return None
     (axis,) = found
     guarded = any(a == axis for g in source.guards for a, _ in g.index.terms)
-    whole = axes[axis] % WORD == 0 and is_even(target, axis) and not source.step
+    whole = axes[axis] % WORD == 0 and is_whole(target, axis, WORD) and not source.step
     return axis if whole and not guarded and not target.step else None
 
 
-def is_even(access: Access, axis: int) -> bool:
-    """Whether words begin at each index along the other axes."""
+def is_whole(access: Access, axis: int, word: int) -> bool:
+    """True if words of so many elements begin at each index along the other axes."""
     steps = (*(s for a, s in enumerate(access.strides) if a != axis), access.offset)
-    return all(step % WORD == 0 for step in (*steps, *(g.stride for g in access.guards)))
+    return all(step % word == 0 for step in (*steps, *(g.stride for g in access.guards)))
 
 
-def in_pairs(access: Access, axis: int, dtype: str) -> Access:
-    """An access whose elements along an axis are side by side, two at a time."""
-    strides = tuple(s if a == axis else s // WORD for a, s in enumerate(access.strides))
-    guards = tuple(replace(g, stride=g.stride // WORD) for g in access.guards)
-    offset = access.offset // WORD
+def as_words(access: Access, axis: int, word: int, dtype: str) -> Access:
+    """An access whose elements along an axis are side by side, a word of them at a time."""
+    strides = tuple(s if a == axis else s // word for a, s in enumerate(access.strides))
+    guards = tuple(replace(g, stride=g.stride // word) for g in access.guards)
+    offset = access.offset // word
     return replace(access, offset=offset, strides=strides, guards=guards, dtype=dtype)
 
 

@@ -54,7 +54,7 @@ def word_of(factors: tuple[str, str]) -> int:
 
 
 def is_exact_in_floats(depth: int) -> bool:
-    """Whether float32 holds all sums of so many products of bytes."""
+    """True if float32 holds all sums of so many products of bytes."""
     return depth * 255 * 255 < 2**24
 
 

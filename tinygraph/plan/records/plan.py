@@ -188,7 +188,7 @@ class Chain:
 
     @property
     def own(self) -> int:
-        """Bytes that a thread needs for folded buffers."""
+        """Bytes that a thread needs for sliced buffers."""
         return max((x.place + x.bytes + SLACK for x in self.sliced), default=0)
 
 

@@ -216,6 +216,12 @@ class Tile:
     splits: int = 1
 
     @property
+    def row_tiles(self) -> int:
+        """How many tiles a block of columns has."""
+        s, c = self.sizes, self.contraction
+        return s["g"] * s["z"] * s["y"] // c.lines * -(-s["m"] // c.rows)
+
+    @property
     def column_step(self) -> int:
         """Elements from a column of B to the next of its block."""
         c = self.contraction

@@ -139,9 +139,13 @@ def recognize(
 
 def channels_apart(p: WindowProduct) -> bool:
     """True if an image's channels are not next to each other."""
-    taps = [w.tap for w in p.windows]
-    channels = [i for i in range(p.outputs, len(p.axes)) if i not in taps and p.axes[i] > 1]
+    channels = [i for i in input_channels(p) if p.axes[i] > 1]
     return bool(channels) and all(p.image.strides[i] != 1 for i in channels)
+
+
+def input_channels(p: WindowProduct) -> list[int]:
+    """The axes of the reduction that are no taps."""
+    return [i for i in range(p.outputs, len(p.axes)) if all(i != w.tap for w in p.windows)]
 
 
 def over_blocks(p: WindowProduct, image: Node) -> Convolution:
@@ -149,8 +153,7 @@ def over_blocks(p: WindowProduct, image: Node) -> Convolution:
     its channels last.
     """
     step = p.windows[0].step
-    channels = [i for i in range(p.outputs, len(p.axes)) if all(i != w.tap for w in p.windows)]
-    found = image_in_blocks(p.axes, p.windows, p.image, channels)
+    found = image_in_blocks(p.axes, p.windows, p.image, input_channels(p))
     copies: tuple[tuple[Node, Copy], ...] = ((image, found.image),)
     other = replace(p.other, strides=(*p.other.strides, 0, 0))
     if step > 1:
